@@ -1,0 +1,61 @@
+package soci
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// The classes of failure. Every error that this package returns for a layer or
+// a manifest matches exactly one of them with errors.Is; an error of the
+// Source or the Destination matches none and is wrapped unchanged.
+var (
+	// ErrTruncated: the content ends before its own format says it does.
+	ErrTruncated = errors.New("truncated")
+
+	// ErrCorrupt: the content breaks the rules of its own format.
+	ErrCorrupt = errors.New("corrupt")
+
+	// ErrDigestMismatch: the bytes that arrived are not the ones that the
+	// descriptor names, by size or by digest. Fetching them again may help,
+	// which is not so for ErrCorrupt.
+	ErrDigestMismatch = errors.New("content does not match its descriptor")
+
+	// ErrUnsupported: the content is sound, as far as it was read, but a zTOC
+	// cannot describe it. Within an image such a layer is skipped.
+	ErrUnsupported = errors.New("unsupported")
+
+	// ErrLimit: the content exceeds a limit of this package; the message
+	// names the limit, its value and the option that sets it.
+	ErrLimit = errors.New("limit exceeded")
+
+	// ErrInvalidOption: an option's value is outside what is allowed.
+	ErrInvalidOption = errors.New("invalid option")
+)
+
+// UnsupportedError is an ErrUnsupported that says what could not be described.
+type UnsupportedError struct {
+	Reason SkipReason
+	Detail string // for people: the entry, the format
+}
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("%v: %s: %s", ErrUnsupported, e.Reason, e.Detail)
+}
+
+// Is makes errors.Is(err, ErrUnsupported) true.
+func (e *UnsupportedError) Is(target error) bool { return target == ErrUnsupported }
+
+// LayerError tells which layer of which manifest failed.
+type LayerError struct {
+	Manifest digest.Digest // the image manifest that lists the layer
+	Layer    digest.Digest
+	Err      error
+}
+
+func (e *LayerError) Error() string {
+	return fmt.Sprintf("layer %s of manifest %s: %v", e.Layer, e.Manifest, e.Err)
+}
+
+func (e *LayerError) Unwrap() error { return e.Err }
