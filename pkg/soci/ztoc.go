@@ -92,9 +92,6 @@ type ZtocOptions struct {
 	// blob is taken as it comes.
 	Size   int64
 	Digest digest.Digest
-
-	// MediaType of the layer decides only what the bytes leave open.
-	MediaType string
 }
 
 // BuildZtoc reads one layer blob to its end, in one pass, and builds its zTOC.
