@@ -1,0 +1,90 @@
+package ecrclient
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+)
+
+// Option changes one default of New.
+type Option func(*options)
+
+type options struct {
+	plainHTTP     *bool
+	endpoint      string
+	awsConfig     *aws.Config
+	credentials   CredentialFunc
+	logger        *slog.Logger
+	retry         RetryPolicy
+	stall         time.Duration
+	headerTimeout time.Duration
+	transport     http.RoundTripper
+	userAgent     string
+
+	// For tests: the clock and the pause between two attempts.
+	now   func() time.Time
+	sleep func(context.Context, time.Duration) error
+}
+
+// CredentialFunc gives the user and password for host ("name[:port]"); both
+// empty is anonymous.
+type CredentialFunc func(ctx context.Context, host string) (user, password string, err error)
+
+// RetryPolicy bounds the attempts at one operation. A field left zero has its
+// default.
+type RetryPolicy struct {
+	// MaxAttempts is the number of attempts at one operation, the first one
+	// included; while a blob is read it counts from the last byte that came.
+	// The default is 5.
+	MaxAttempts int
+
+	// MinWait is the pause before the second attempt; it doubles from one
+	// attempt to the next, and up to half of it is left to chance. The
+	// default is 250 ms.
+	MinWait time.Duration
+
+	// MaxWait bounds every pause, also one that the registry asks for with
+	// Retry-After. The default is 20 s.
+	MaxWait time.Duration
+}
+
+// WithPlainHTTP chooses between http and https. The default is http for
+// loopback hosts alone.
+func WithPlainHTTP(plain bool) Option { return func(o *options) { o.plainHTTP = &plain } }
+
+// WithEndpoint sends every request to the registry at url
+// ("http://127.0.0.1:5000") in place of the reference's host. No AWS call is
+// made then. The default is the reference's host.
+func WithEndpoint(url string) Option { return func(o *options) { o.endpoint = url } }
+
+// WithAWSConfig is the configuration with which tokens are asked for; its
+// region is replaced by that of the ECR host. The default is what the SDK's
+// default chain finds, loaded when an ECR host is first talked to.
+func WithAWSConfig(cfg aws.Config) Option { return func(o *options) { o.awsConfig = &cfg } }
+
+// WithCredentials replaces both the ECR token and the Docker credential
+// store. The default is a token of AWS for an ECR host and the Docker
+// credential store (config.json and its helpers) for any other.
+func WithCredentials(f CredentialFunc) Option { return func(o *options) { o.credentials = f } }
+
+// WithLogger takes the log lines of retries and resumed blobs (info) and of
+// requests (debug). The default is none.
+func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
+
+// WithRetry bounds the attempts. The default stands at RetryPolicy.
+func WithRetry(p RetryPolicy) Option { return func(o *options) { o.retry = p } }
+
+// WithStallTimeout is how long a transfer may go without a byte before the
+// connection is given up. The default is 60 s.
+func WithStallTimeout(d time.Duration) Option { return func(o *options) { o.stall = d } }
+
+// WithTransport sends the requests. The default is a transport that all
+// repositories of the process share.
+func WithTransport(t http.RoundTripper) Option { return func(o *options) { o.transport = t } }
+
+// WithUserAgent names the program to the registry. The default is
+// "soci-index-builder".
+func WithUserAgent(s string) Option { return func(o *options) { o.userAgent = s } }
