@@ -1,0 +1,116 @@
+// Package localregistry is a whole OCI registry inside the process, on a free
+// port of the loopback interface. Begin with New.
+package localregistry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/olareg/olareg"
+	"github.com/olareg/olareg/config"
+)
+
+// manifestLimit is far above what registries accept, so that a manifest that a
+// client must refuse can be stored.
+const manifestLimit = 64 << 20 // 64 MiB
+
+// Config of New. The zero value is a registry in memory.
+type Config struct {
+	// Dir keeps the content, one OCI layout per repository; it must exist and
+	// stays behind. The default is to keep everything in memory.
+	Dir string
+
+	// NoReferrers leaves out the referrers API, as registries older than
+	// distribution-spec 1.1 do. The default is to have it.
+	NoReferrers bool
+
+	// Logger takes the registry's own log. The default is none.
+	Logger *slog.Logger
+}
+
+// Registry is a running registry. It is safe for concurrent use.
+type Registry struct {
+	server   *olareg.Server
+	http     *http.Server
+	listener net.Listener
+	done     chan struct{} // closed when the listener is no longer served
+}
+
+// New starts a registry, which runs until Close.
+func New(cfg Config) (*Registry, error) {
+	on, off := true, false
+	conf := config.Config{
+		Storage: config.ConfigStorage{
+			StoreType: config.StoreMem,
+			// Nothing that a caller pushed goes away by itself.
+			GC: config.ConfigGC{Frequency: -1, Untagged: &off, EmptyRepo: &off},
+		},
+		API: config.ConfigAPI{
+			DeleteEnabled: &on,
+			Manifest:      config.ConfigAPIManifest{Limit: manifestLimit},
+		},
+		Log: cfg.Logger,
+	}
+	if cfg.NoReferrers {
+		conf.API.Referrer.Enabled = &off
+	}
+	if cfg.Dir != "" {
+		if info, err := os.Stat(cfg.Dir); err != nil {
+			return nil, fmt.Errorf("local registry: %w", err)
+		} else if !info.IsDir() {
+			return nil, fmt.Errorf("local registry: %s is not a directory", cfg.Dir)
+		}
+		conf.Storage.StoreType = config.StoreDir
+		conf.Storage.RootDir = cfg.Dir
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("local registry: %w", err)
+	}
+	server := olareg.New(conf)
+	r := &Registry{
+		server:   server,
+		listener: listener,
+		done:     make(chan struct{}),
+		http: &http.Server{
+			Handler:           server,
+			ReadHeaderTimeout: 30 * time.Second,
+			ErrorLog:          log.New(io.Discard, "", 0),
+		},
+	}
+	go func() {
+		defer close(r.done)
+		_ = r.http.Serve(listener) // always ErrServerClosed, by Close
+	}()
+	return r, nil
+}
+
+// URL is "http://127.0.0.1:port".
+func (r *Registry) URL() string { return "http://" + r.Host() }
+
+// Host is "127.0.0.1:port", the host part of references to this registry.
+func (r *Registry) Host() string { return r.listener.Addr().String() }
+
+// Handler is the registry itself, to be served in another way as well.
+func (r *Registry) Handler() http.Handler { return r.server }
+
+// Close ends the registry and drops what it kept in memory. Requests under way
+// get a few seconds.
+func (r *Registry) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	err := r.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = r.http.Close()
+	}
+	<-r.done
+	return errors.Join(err, r.server.Close())
+}
