@@ -1,0 +1,296 @@
+// Package inflate decodes gzip streams in one pass and reports where every
+// deflate block ends, with what a decoder needs to start again from there.
+//
+// It is made for zTOCs: output is handed out in place, with the 32 KiB that
+// precede any point of it at hand, concatenated members are one stream, and
+// the compressed bytes come by in step with the block boundaries. It accepts
+// exactly the streams that zlib's inflate accepts, which is stricter than
+// compress/flate about incomplete codes.
+//
+// Formats: RFC 1951 (deflate) and RFC 1952 (gzip).
+package inflate
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+)
+
+// WindowSize is the reach of a deflate match: 32 KiB.
+const WindowSize = 32 << 10
+
+const (
+	inBufSize = 128 << 10 // compressed bytes gathered before decoding goes on
+	// inPad bytes behind the input are zero at its end: a refill may start 8
+	// bytes behind the last one, takes 8, and two fall into one turn of the
+	// loop.
+	inPad = 32
+	// inAhead is how many bytes one turn of the loop may load.
+	inAhead = 24
+
+	outChunk = 256 << 10 // uncompressed bytes handed out at once, at most
+	// outSlack is what one turn of the loop may write beyond the limit:
+	// three literals, the longest match (258), and the copy's overrun.
+	outSlack = 320
+
+	// headerAhead is more than any dynamic block header needs: 17 + 19·3 +
+	// 316·14 bits.
+	headerAhead = 1024
+)
+
+// The classes of bad streams.
+var (
+	ErrTruncated = errors.New("truncated")
+	ErrCorrupt   = errors.New("corrupt")
+)
+
+// Error says what is wrong with the stream and where.
+type Error struct {
+	Class  error // ErrTruncated or ErrCorrupt
+	Offset int64 // compressed offset near which it was found
+	What   string
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%v gzip stream at byte %d: %s", e.Class, e.Offset, e.What)
+}
+
+func (e *Error) Unwrap() error { return e.Class }
+
+// Boundary is a point between two deflate blocks.
+type Boundary struct {
+	In   int64 // compressed offset of the first byte of which no bit is used yet
+	Bits uint8 // unused bits, the upper ones, of the byte before In: 0 to 7
+	Out  int64 // uncompressed offset
+}
+
+// Events of the stream, in its order. Both may be nil.
+type Events struct {
+	// Consumed gets the compressed bytes, each exactly once. Before Boundary
+	// is called, all bytes before Boundary.In have been given, and none
+	// behind. p is valid only during the call.
+	Consumed func(p []byte)
+
+	// Boundary is called behind each member's gzip header and behind each
+	// block that is not the last of its member. window is the 32 KiB of
+	// output before Out, zero-filled in front, valid only during the call. An
+	// error ends the decoding.
+	Boundary func(b Boundary, window []byte) error
+}
+
+type state uint8
+
+const (
+	inHeader state = iota // of a gzip member
+	inBlockHeader
+	inStored
+	inHuffman
+	inTrailer
+	atEnd
+)
+
+// Reader decodes one gzip stream. It is not safe for concurrent use.
+type Reader struct {
+	src    io.Reader
+	events Events
+	err    error // sticky; returned when all output before it has been
+	state  state
+
+	in      []byte // inBufSize + inPad
+	inPos   int    // next byte to load into bitBuf
+	inEnd   int    // end of the bytes read
+	inBase  int64  // compressed offset of in[0]
+	inGiven int    // in[:inGiven] has gone to Consumed
+	inEOF   bool
+
+	bitBuf uint64
+	bitCnt uint // valid bits in bitBuf
+
+	out       []byte // WindowSize of history, outChunk, outSlack
+	outPos    int
+	outBase   int64 // uncompressed offset of out[0], negative at first
+	member    int   // where in out the member began; negative once it slid away
+	crcPos    int   // where in out the checksum goes on
+	crc       uint32
+	memberLen int64 // uncompressed offset at which the member began
+
+	final      bool // the current block is the last of its member
+	storedLeft int
+	codes      *codes // of the current block
+	dynamic    codes
+	lens       [maxLitLen + maxDist]uint8
+}
+
+// NewReader decodes src, which it reads to its end.
+func NewReader(src io.Reader, events Events) *Reader {
+	r := &Reader{
+		src:     src,
+		events:  events,
+		in:      make([]byte, inBufSize+inPad),
+		out:     make([]byte, WindowSize+outChunk+outSlack),
+		outPos:  WindowSize,
+		outBase: -WindowSize,
+		crcPos:  WindowSize,
+	}
+	return r
+}
+
+// Next gives the next run of output, which is valid until the next call. At
+// the end of a sound stream it is io.EOF; a bad stream gives an *Error, a
+// failing source its own error, after the output that precedes it.
+func (r *Reader) Next() ([]byte, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	r.slide()
+	start := r.outPos
+	for r.outPos == start && r.err == nil {
+		r.err = r.decode()
+	}
+	if r.outPos > start {
+		return r.out[start:r.outPos], nil
+	}
+	return nil, r.err
+}
+
+// slide makes room for output, keeping the window.
+func (r *Reader) slide() {
+	by := r.outPos - WindowSize
+	if by == 0 {
+		return
+	}
+	r.checksum()
+	copy(r.out[:WindowSize], r.out[by:r.outPos])
+	r.outPos -= by
+	r.outBase += int64(by)
+	r.member -= by
+	r.crcPos = r.outPos
+	// A match reaches no further than the window, so that a member's start
+	// before it needs no exact place.
+	r.member = max(r.member, -1)
+}
+
+// outLimit is the last outPos at which a turn of the loop may start.
+func (r *Reader) outLimit() int { return len(r.out) - outSlack }
+
+func (r *Reader) outOffset() int64 { return r.outBase + int64(r.outPos) }
+
+// decode goes on until the output is full, something ended, or an error.
+func (r *Reader) decode() error {
+	for {
+		var err error
+		switch r.state {
+		case inHeader:
+			err = r.memberHeader()
+		case inBlockHeader:
+			err = r.blockHeader()
+		case inStored:
+			var full bool
+			if full, err = r.stored(); full {
+				return nil
+			}
+		case inHuffman:
+			var full bool
+			if full, err = r.huffman(); full {
+				return nil
+			}
+		case inTrailer:
+			err = r.memberTrailer()
+		case atEnd:
+			err = io.EOF
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// blockEnd follows the last bit of a block.
+func (r *Reader) blockEnd() error {
+	if err := r.checkOverrun(); err != nil {
+		return err
+	}
+	if r.final {
+		r.state = inTrailer
+		return nil
+	}
+	r.state = inBlockHeader
+	return r.boundary()
+}
+
+func (r *Reader) boundary() error {
+	used := r.used()
+	r.give(used)
+	if r.events.Boundary == nil {
+		return nil
+	}
+	return r.events.Boundary(
+		Boundary{In: r.inBase + int64(used), Bits: uint8(r.bitCnt & 7), Out: r.outOffset()},
+		r.out[r.outPos-WindowSize:r.outPos])
+}
+
+// blockHeader reads the three bits that begin a block and what belongs to
+// them. All of it is in the buffer before it starts.
+func (r *Reader) blockHeader() error {
+	if err := r.need(headerAhead); err != nil {
+		return err
+	}
+	r.refill()
+	r.final = r.bits(1) == 1
+	switch r.bits(2) {
+	case 0:
+		r.alignToByte()
+		if r.inEnd-r.inPos < 4 {
+			return r.truncated()
+		}
+		n := uint(r.in[r.inPos]) | uint(r.in[r.inPos+1])<<8
+		complement := uint(r.in[r.inPos+2]) | uint(r.in[r.inPos+3])<<8
+		if n != complement^0xffff {
+			return r.corrupt("the length of a stored block and its complement disagree")
+		}
+		r.inPos += 4
+		r.storedLeft = int(n)
+		r.state = inStored
+	case 1:
+		r.codes = fixedCodes()
+		r.state = inHuffman
+	case 2:
+		if err := r.dynamicHeader(); err != nil {
+			return err
+		}
+		r.codes = &r.dynamic
+		r.state = inHuffman
+	default:
+		return r.corrupt("invalid block type 3")
+	}
+	return r.checkOverrun()
+}
+
+// stored copies what there is and what there is room for; full asks for room.
+func (r *Reader) stored() (full bool, err error) {
+	for r.storedLeft > 0 {
+		room := r.outLimit() - r.outPos
+		if room <= 0 {
+			return true, nil
+		}
+		if err := r.need(1); err != nil {
+			return false, err
+		}
+		n := min(r.storedLeft, room, r.inEnd-r.inPos)
+		if n == 0 {
+			return false, r.truncated()
+		}
+		copy(r.out[r.outPos:r.outPos+n], r.in[r.inPos:r.inPos+n])
+		r.inPos += n
+		r.outPos += n
+		r.storedLeft -= n
+	}
+	return false, r.blockEnd()
+}
+
+// checksum takes in the output since the last call.
+func (r *Reader) checksum() {
+	r.crc = crc32.Update(r.crc, crc32.IEEETable, r.out[r.crcPos:r.outPos])
+	r.crcPos = r.outPos
+}
