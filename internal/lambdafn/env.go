@@ -1,0 +1,147 @@
+// Package lambdafn is what the Lambda functions of this project have in
+// common: how they read their environment, log, start, and name the class of a
+// failure.
+package lambdafn
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// ErrInvalidVariable: an environment variable has a value that is not
+// allowed. Every error of Env matches it.
+var ErrInvalidVariable = errors.New("invalid environment variable")
+
+// VariableError names an environment variable, its value and what is allowed.
+type VariableError struct {
+	Name, Value string
+	Err         error // says what is allowed
+}
+
+func (e *VariableError) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("environment variable %s is not set: %v", e.Name, e.Err)
+	}
+	return fmt.Sprintf("environment variable %s is %.200q: %v", e.Name, e.Value, e.Err)
+}
+
+// Is makes errors.Is(err, ErrInvalidVariable) true.
+func (e *VariableError) Is(target error) bool { return target == ErrInvalidVariable }
+
+func (e *VariableError) Unwrap() error { return e.Err }
+
+// Env reads typed values from environment variables and keeps what is wrong
+// with them until Err. A variable that is empty counts as not set.
+type Env struct {
+	lookup func(name string) string
+	errs   []error
+}
+
+// NewEnv reads through lookup, which is os.Getenv outside of tests.
+func NewEnv(lookup func(name string) string) *Env { return &Env{lookup: lookup} }
+
+// Err joins a *VariableError for every variable that was read and is invalid.
+func (e *Env) Err() error { return errors.Join(e.errs...) }
+
+func (e *Env) fail(name, value string, err error) {
+	e.errs = append(e.errs, &VariableError{Name: name, Value: value, Err: err})
+}
+
+// Int reads a whole number from low to high; unit names it in the message.
+func (e *Env) Int(name, unit string, low, high, byDefault int64) int64 {
+	value := e.lookup(name)
+	if value == "" {
+		return byDefault
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || n < low || n > high {
+		e.fail(name, value, fmt.Errorf("allowed is a whole number of %s from %d to %d", unit, low, high))
+		return byDefault
+	}
+	return n
+}
+
+var levels = map[string]slog.Level{
+	"DEBUG": slog.LevelDebug, "INFO": slog.LevelInfo, "WARN": slog.LevelWarn, "ERROR": slog.LevelError,
+}
+
+// LogLevel reads LOG_LEVEL. The default is INFO.
+func (e *Env) LogLevel() slog.Level {
+	const name = "LOG_LEVEL"
+	value := e.lookup(name)
+	if value == "" {
+		return slog.LevelInfo
+	}
+	level, ok := levels[value]
+	if !ok {
+		e.fail(name, value, errors.New("allowed are DEBUG, INFO, WARN and ERROR"))
+	}
+	return level
+}
+
+var functionARN = regexp.MustCompile(`^arn:aws[a-z-]{0,16}:lambda:[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}:[0-9]{12}:function:[A-Za-z0-9_-]{1,140}(?::(?:\$LATEST|[A-Za-z0-9_-]{1,128}))?$`)
+
+// FunctionARN reads the ARN of a Lambda function, which must be set; a version
+// or an alias behind it is allowed.
+func (e *Env) FunctionARN(name string) string {
+	value := e.lookup(name)
+	if !functionARN.MatchString(value) {
+		e.fail(name, value, errors.New("allowed is the ARN of a Lambda function, arn:aws:lambda:<region>:<account>:function:<name>"))
+	}
+	return value
+}
+
+// 127 leaves room for one character of the tag in front.
+var tagSuffix = regexp.MustCompile(`^[A-Za-z0-9._-]{1,127}$`)
+
+// TagSuffix reads SOCI_TAG_SUFFIX, what is appended to a tag to name the
+// SOCI-enabled image. The default is "-soci".
+func (e *Env) TagSuffix() string {
+	const name = "SOCI_TAG_SUFFIX"
+	value := e.lookup(name)
+	if value == "" {
+		return "-soci"
+	}
+	if !tagSuffix.MatchString(value) {
+		e.fail(name, value, errors.New("allowed are 1 to 127 of A-Z, a-z, 0-9, ., _ and -"))
+	}
+	return value
+}
+
+// Endpoint reads the URL of a registry that takes the place of ECR. The
+// default is none.
+func (e *Env) Endpoint(name string) string {
+	value := e.lookup(name)
+	if value == "" {
+		return ""
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
+		u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		// A password has no place in a message.
+		if err == nil {
+			value = u.Redacted()
+		} else {
+			value = "not a URL"
+		}
+		e.fail(name, value, errors.New("allowed is http:// or https:// and a host, such as http://127.0.0.1:5000"))
+		return ""
+	}
+	return strings.TrimSuffix(value, "/")
+}
+
+// Parsed reads a variable that must be set through a parse function, whose
+// error says what is allowed.
+func Parsed[T any](e *Env, name string, parse func(string) (T, error)) T {
+	value := e.lookup(name)
+	parsed, err := parse(value)
+	if err != nil {
+		e.fail(name, value, err)
+	}
+	return parsed
+}
