@@ -1,0 +1,35 @@
+// Filter is the Lambda function that receives every push event of ECR and
+// passes on those of the images to index.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/config"
+	lambdaservice "github.com/aws/aws-sdk-go-v2/service/lambda"
+
+	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/lambdas/filter/eventfilter"
+)
+
+func main() {
+	lambdafn.Start(func(ctx context.Context) (lambda.Handler, error) {
+		c, err := eventfilter.ReadConfig(os.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		aws, err := config.LoadDefaultConfig(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("loading the AWS configuration: %w", err)
+		}
+		h := &eventfilter.Handler{
+			Config:  c,
+			Invoker: lambdaservice.NewFromConfig(aws),
+			Logger:  lambdafn.NewLogger(os.Stdout, c.LogLevel),
+		}
+		return lambdafn.Handler(h.Handle), nil
+	})
+}
