@@ -1,0 +1,147 @@
+// Package testlayers makes the layers that the tests of this module share:
+// sound ones, ones that a zTOC cannot describe, and malformed ones.
+//
+// Generated gives every sound layer, made on the spot by the writers that are
+// linked in. Stored gives the ones whose bytes are kept under testdata, so
+// that digests of their zTOCs can be compared across versions of those
+// writers. Unsupported and Malformed give layers that have no zTOC, each with
+// the verdict that it deserves.
+//
+// Everything is deterministic. The package imports no other package of this
+// module, so that each of them may import it.
+package testlayers
+
+import (
+	"embed"
+	"fmt"
+	"path"
+	"sync"
+)
+
+// Media types of layers.
+const (
+	MediaTypeGzip = "application/vnd.oci.image.layer.v1.tar+gzip"
+	MediaTypeTar  = "application/vnd.oci.image.layer.v1.tar"
+	MediaTypeZstd = "application/vnd.oci.image.layer.v1.tar+zstd"
+)
+
+// Compression of a layer, as a zTOC names it.
+type Compression string
+
+// The compressions of the layers in this package.
+const (
+	Gzip         Compression = "gzip"
+	Uncompressed Compression = "uncompressed"
+)
+
+// MediaType of an OCI layer with this compression.
+func (c Compression) MediaType() string {
+	if c == Uncompressed {
+		return MediaTypeTar
+	}
+	return MediaTypeGzip
+}
+
+// Layer is one sound layer.
+type Layer struct {
+	Name        string // of the form group/what, lower case
+	How         string // for people: how the bytes were made
+	Compression Compression
+	SpanSizes   []int64 // uncompressed bytes; those that are interesting here
+
+	// Blob gives the layer's bytes; the caller must not change them. They are
+	// made anew by each call for generated layers.
+	Blob func() []byte
+
+	// Stored: the bytes are kept under testdata.
+	Stored bool
+
+	// BrokenTOC: upstream's reader refuses the zTOC that upstream's builder
+	// writes for this layer, since offsets in it run backwards.
+	BrokenTOC bool
+}
+
+//go:embed testdata
+var testdata embed.FS
+
+// storedPath of a layer in testdata.
+func (l Layer) storedPath() string {
+	ext := ".tar.gz"
+	if l.Compression == Uncompressed {
+		ext = ".tar"
+	}
+	return path.Join("testdata/layers", l.Name+ext)
+}
+
+// Generated gives every sound layer, made by this build's writers.
+func Generated() []Layer {
+	var all []Layer
+	all = append(all, writerLayers()...)
+	all = append(all, memberLayers()...)
+	all = append(all, blockLayers()...)
+	all = append(all, boundaryLayers()...)
+	all = append(all, headerLayers()...)
+	all = append(all, tarLayers()...)
+	all = append(all, tarEndLayers()...)
+	all = append(all, rawTarLayers()...)
+	all = append(all, uncompressedLayers()...)
+	all = append(all, bigLayers()...)
+	return all
+}
+
+// Stored gives the layers whose bytes are kept under testdata. A layer that
+// should be there and is not is an error, and so is none at all.
+func Stored() ([]Layer, error) {
+	var stored []Layer
+	for _, l := range Generated() {
+		if !l.Stored {
+			continue
+		}
+		blob, err := testdata.ReadFile(l.storedPath())
+		if err != nil {
+			return nil, fmt.Errorf("stored layer %s: %w", l.Name, err)
+		}
+		l.Blob = func() []byte { return blob }
+		stored = append(stored, l)
+	}
+	if len(stored) == 0 {
+		return nil, fmt.Errorf("no stored layer")
+	}
+	return stored, nil
+}
+
+// Golden is the record of what upstream made of the stored layers.
+const Golden = "testdata/golden.json"
+
+// GoldenJSON gives the content of that record.
+func GoldenJSON() ([]byte, error) { return testdata.ReadFile(Golden) }
+
+// usualSpans are small enough that small layers have several spans.
+var usualSpans = []int64{1, 64 << 10, 100_000, 1 << 20}
+
+// gz is a stored gzip layer.
+func gz(name, how string, blob func() []byte) Layer {
+	return Layer{Name: name, How: how, Compression: Gzip, SpanSizes: usualSpans, Blob: blob, Stored: true}
+}
+
+// plain is a stored uncompressed layer.
+func plain(name, how string, blob func() []byte) Layer {
+	return Layer{Name: name, How: how, Compression: Uncompressed, SpanSizes: []int64{512, 64 << 10, 100_000, 1 << 20}, Blob: blob, Stored: true}
+}
+
+// baseTar is the archive in most gzip layers: about 200 KiB.
+var baseTar = sync.OnceValue(func() []byte {
+	t := newTar()
+	t.dir("etc/")
+	t.file("etc/hostname", []byte("layer\n"))
+	t.file("etc/empty", nil)
+	t.dir("usr/")
+	t.dir("usr/share/")
+	t.file("usr/share/words.txt", Text(1, 100_000))
+	t.file("usr/share/noise.bin", Noise(2, 5000))
+	t.file("usr/share/zeros.bin", make([]byte, 70_000))
+	t.file("usr/share/mixed.dat", Mixed(3, 25_001))
+	t.symlink("usr/words", "share/words.txt")
+	t.file("usr/last", Text(4, 511))
+	return t.close()
+})
