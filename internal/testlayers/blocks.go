@@ -42,16 +42,16 @@ func blockLayers() []Layer {
 				d.Stored(false, rest[:n])
 				rest = rest[n:]
 			}
-			for len(rest) > 60_000 {
-				d.Stored(false, rest[:60_000])
-				rest = rest[60_000:]
+			for len(rest) > 10_000 {
+				d.Stored(false, rest[:10_000])
+				rest = rest[10_000:]
 			}
 			d.Stored(true, rest)
 		})),
 		gz("block/first-empty-stored", "an empty stored block first", stream(func(d *Deflate) {
 			d.Stored(false, nil)
-			block(d, false, 2, baseTar()[:100_000])
-			block(d, true, 2, baseTar()[100_000:])
+			block(d, false, 2, baseTar()[:70_000])
+			block(d, true, 2, baseTar()[70_000:])
 		})),
 		gz("block/first-empty-fixed", "eleven empty fixed blocks first, so that checkpoints at output 0 stand at every bit", stream(func(d *Deflate) {
 			for range 11 {
@@ -85,11 +85,11 @@ func blockLayers() []Layer {
 			emptyFixed(d, true)
 		})),
 		gz("block/alternating", "blocks of all kinds, 900 bytes each, that end at every bit", stream(func(d *Deflate) {
-			pieces := cut(baseTar()[:150_000], 900)
+			pieces := cut(baseTar()[:140_000], 900)
 			for i, piece := range pieces {
 				block(d, false, (i*i+i/3)%3, piece)
 			}
-			block(d, true, 1, baseTar()[150_000:])
+			block(d, true, 1, baseTar()[140_000:])
 		})),
 		gz("block/one-giant-fixed", "everything in one block with the fixed codes", stream(func(d *Deflate) {
 			block(d, true, 1, baseTar())
@@ -121,12 +121,12 @@ func blockLayers() []Layer {
 		})),
 		gz("block/long-codes", "codes of up to 15 bits", stream(func(d *Deflate) {
 			lit, dist := longCodes()
-			for _, piece := range cut(baseTar()[:120_000], 9000) {
+			for _, piece := range cut(baseTar()[:90_000], 9000) {
 				d.Dynamic(false, lit, dist)
 				d.Compress(piece)
 				d.End()
 			}
-			block(d, true, 2, baseTar()[120_000:])
+			block(d, true, 2, baseTar()[90_000:])
 		})),
 		gz("block/bomb", "zeros, 1000 to 1, in a few blocks", func() []byte {
 			t := newTar()
@@ -161,7 +161,7 @@ func longCode(n int) []uint8 {
 // farTar is an archive of one file without repeats.
 func farTar() []byte {
 	t := newTar()
-	t.file("far", Noise(11, 100_000))
+	t.file("far", Noise(11, 90_000))
 	return t.close()
 }
 
@@ -178,7 +178,7 @@ func farMatches(d *Deflate) {
 		}
 		d.Match(258, 32_768) // the oldest byte of the window, at once
 		d.Match(3, 32_767)
-		for range 50 {
+		for range 20 {
 			d.Match(258, 32_768)
 			d.Match(100, 1)
 		}

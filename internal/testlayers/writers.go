@@ -157,7 +157,7 @@ func memberLayers() []Layer {
 	base := func() []byte { return GoGzip(baseTar(), 6, 0) }
 	many := func(n int, m []byte) []byte { return bytes.Repeat(m, n) }
 	return []Layer{
-		gz("member/two", "two members of compress/gzip", func() []byte { return concat(members(baseTar(), 150_000)...) }),
+		gz("member/two", "two members of compress/gzip", func() []byte { return concat(members(baseTar(), 100_000)...) }),
 		gz("member/64k", "members of 64 KiB", func() []byte { return concat(members(baseTar(), 64<<10)...) }),
 		gz("member/64k-and-one", "members of 64 KiB and a byte", func() []byte { return concat(members(baseTar(), 64<<10+1)...) }),
 		gz("member/7k", "members of 7,000 bytes, shorter than a window", func() []byte { return concat(members(baseTar(), 7000)...) }),
@@ -169,14 +169,14 @@ func memberLayers() []Layer {
 		gz("member/empty-first-three", "three empty members of two kinds, then one with everything",
 			func() []byte { return concat(empty(), stored(), empty(), base()) }),
 		gz("member/empty-middle", "an empty member between two others", func() []byte {
-			m := members(baseTar(), 80_000)
+			m := members(baseTar(), 60_000)
 			return concat(m[0], empty(), stored(), m[1], m[2])
 		}),
 		gz("member/empty-last", "an empty member at the end", func() []byte { return concat(base(), empty()) }),
 		gz("member/empty-last-many", "a hundred empty members at the end", func() []byte { return concat(base(), many(100, empty())) }),
 		gz("member/empty-first-many", "a hundred empty members in front", func() []byte { return concat(many(100, stored()), base()) }),
 		gz("member/mixed-writers", "members by several writers and levels", func() []byte {
-			p := cut(baseTar(), 50_000)
+			p := cut(baseTar(), 33_000)
 			return concat(GoGzip(p[0], 0, 0), KlauspostGzip(p[1], 1, 0), GoGzip(p[2], 9, 5000), GoGzip(p[3], gzip.HuffmanOnly, 0), KlauspostGzip(concat(p[4:]...), kpgzip.StatelessCompression, 0))
 		}),
 		gz("member/after-archive", "a second member behind the archive's end, zeros and then text", func() []byte {
