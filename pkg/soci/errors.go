@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
+
+	"soci-index-builder/internal/inflate"
 )
 
 // The classes of failure. Every error that this package returns for a layer or
@@ -12,10 +14,10 @@ import (
 // Source or the Destination matches none and is wrapped unchanged.
 var (
 	// ErrTruncated: the content ends before its own format says it does.
-	ErrTruncated = errors.New("truncated")
+	ErrTruncated = inflate.ErrTruncated
 
 	// ErrCorrupt: the content breaks the rules of its own format.
-	ErrCorrupt = errors.New("corrupt")
+	ErrCorrupt = inflate.ErrCorrupt
 
 	// ErrDigestMismatch: the bytes that arrived are not the ones that the
 	// descriptor names, by size or by digest. Fetching them again may help,

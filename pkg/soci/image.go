@@ -1,11 +1,17 @@
 package soci
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"fmt"
 	"io"
+	"sync/atomic"
+	"time"
 
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 )
 
 // Source gives the content of the repository that holds the image.
@@ -25,131 +31,125 @@ type Destination interface {
 	Push(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error
 }
 
-// Options of IndexImage. The zero value is the default throughout.
-type Options struct {
-	// SpanSize in uncompressed bytes. The default is DefaultSpanSize.
-	SpanSize int64
+// IndexImage builds the SOCI index v1 of every image manifest that image
+// leads to and pushes it as a referrer of that manifest. Source and
+// Destination are used from several goroutines at once.
+//
+// Everything is built before anything is pushed, and zTOCs are pushed before
+// the SOCI index that lists them: a layer that fails leaves nothing behind,
+// and nobody sees a SOCI index whose zTOCs are not all there. An image without
+// a layer to index is no error but an Outcome.
+//
+// The error is one of this package's classes (a *LayerError when a layer is
+// at fault) or wraps that of the Source or the Destination.
+func IndexImage(ctx context.Context, src Source, dst Destination, image ocispec.Descriptor, o Options) (*Result, error) {
+	start := time.Now()
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	targets, err := walk(ctx, src, image, o)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", image.Digest, err)
+	}
+	work := newLayerWork(src, targets, o)
+	if err := work.run(ctx); err != nil {
+		return nil, fmt.Errorf("image %s: %w", image.Digest, err)
+	}
 
-	// MinLayerSize in compressed bytes: a layer of exactly this size is
-	// indexed, a smaller one is not. The default is DefaultMinLayerSize; 1
-	// indexes every layer.
-	MinLayerSize int64
-
-	// BuildToolIdentifier names the output format in zTOCs and SOCI indexes.
-	// The default is BuildToolIdentifier.
-	BuildToolIdentifier string
-
-	// Platforms limits the work to the image manifests of these platforms, as
-	// "os/arch[/variant]". The default is every platform of the image. A
-	// platform that the image does not have is an error.
-	Platforms []string
-
-	// Concurrency is the number of layers worked on at once. The default is
-	// the number of processors available.
-	Concurrency int
-
-	// Limits bound what an image may cost. The defaults stand at Limits.
-	Limits Limits
-
-	// DryRun builds everything and pushes nothing; the Destination may be nil.
-	DryRun bool
-
-	// Progress, if set, is called from several goroutines at once with the
-	// compressed bytes of a layer that have been read so far; at the end of
-	// the layer n is layer.Size.
-	Progress func(layer ocispec.Descriptor, n int64)
+	result := &Result{Image: image, BytesRead: work.bytesRead.Load()}
+	var indexes []content
+	for _, t := range targets {
+		mr := ManifestResult{Manifest: t.desc, Outcome: OutcomePassedOver, Reason: t.reason}
+		if t.manifest != nil {
+			mr.Platform = platforms.Format(t.platform)
+			mr.Outcome = OutcomeNoLayer
+			var ztocs []ocispec.Descriptor
+			for _, layer := range t.manifest.Layers {
+				lr := work.result(layer)
+				mr.Layers = append(mr.Layers, lr)
+				if lr.Indexed() {
+					ztocs = append(ztocs, lr.Ztoc)
+				}
+			}
+			if len(ztocs) > 0 {
+				b, err := marshalIndex(t.desc, ztocs, o.BuildToolIdentifier)
+				if err != nil {
+					return nil, fmt.Errorf("manifest %s: %w", t.desc.Digest, err)
+				}
+				mr.Outcome = OutcomeIndexed
+				mr.Index = blobDescriptor(b)
+				mr.Index.MediaType = ocispec.MediaTypeImageManifest
+				mr.Index.ArtifactType = ArtifactTypeV1
+				indexes = append(indexes, content{mr.Index, b})
+			}
+		}
+		result.Manifests = append(result.Manifests, mr)
+	}
+	if len(indexes) > 0 && !o.DryRun {
+		n, err := push(ctx, dst, work.ztocs(), indexes)
+		if err != nil {
+			return nil, fmt.Errorf("image %s: %w", image.Digest, err)
+		}
+		result.BytesPushed = n
+	}
+	result.Seconds = time.Since(start).Seconds()
+	return result, nil
 }
 
-// Outcome says how the work on one manifest ended.
-type Outcome string
-
-// The outcomes of a manifest.
-const (
-	// OutcomeIndexed: the SOCI index was built and pushed (or would have
-	// been, in a dry run), or was already there with the same bytes.
-	OutcomeIndexed Outcome = "indexed"
-	// OutcomeNoLayer: the image is sound but has no layer to index.
-	OutcomeNoLayer Outcome = "no-layer-to-index"
-	// OutcomePassedOver: not an image manifest for a platform (an
-	// attestation, a SOCI index, another artifact); Reason tells which.
-	OutcomePassedOver Outcome = "passed-over"
-)
-
-// SkipReason is why a layer has no zTOC.
-type SkipReason string
-
-// The reasons for which a layer is skipped.
-const (
-	SkipTooSmall    SkipReason = "below-min-layer-size"
-	SkipZstd        SkipReason = "zstd"
-	SkipCompression SkipReason = "unsupported-compression"
-	SkipEncrypted   SkipReason = "encrypted"
-	SkipNotALayer   SkipReason = "not-a-layer"
-	SkipForeign     SkipReason = "not-distributable"
-	SkipSparseFile  SkipReason = "sparse-file"
-	SkipGlobalPAX   SkipReason = "global-pax-header"
-	SkipEntryType   SkipReason = "tar-entry-type"
-)
-
-// LayerResult is what became of one occurrence of a layer in a manifest.
-type LayerResult struct {
-	Layer ocispec.Descriptor
-
-	// Reason is empty for a layer that has a zTOC; Detail adds to it.
-	Reason SkipReason
-	Detail string
-
-	// The rest is zero for a skipped layer.
-	Ztoc             ocispec.Descriptor
-	Compression      Compression
-	UncompressedSize int64 // bytes of the tar archive
-	Spans            int
-	Files            int // entries of the table of contents
-	Seconds          float64
+// content is a blob or a manifest with its descriptor.
+type content struct {
+	desc ocispec.Descriptor
+	b    []byte
 }
 
-// Indexed reports whether the layer has a zTOC.
-func (l LayerResult) Indexed() bool { return l.Reason == "" }
+// pushConcurrency is well below ECR's quotas for one function.
+const pushConcurrency = 4
 
-// ManifestResult is what became of one manifest of the image.
-type ManifestResult struct {
-	Manifest ocispec.Descriptor
-	Platform string // "linux/arm64/v8"; empty when passed over
-	Outcome  Outcome
-	Reason   string // for OutcomePassedOver: what it is
-	Layers   []LayerResult
-
-	// Index is the SOCI index manifest, for OutcomeIndexed.
-	Index ocispec.Descriptor
-}
-
-// Result of IndexImage.
-type Result struct {
-	Image     ocispec.Descriptor // what was asked for: image manifest or image index
-	Manifests []ManifestResult   // in the order of the image index
-
-	BytesRead   int64 // compressed bytes of layers
-	BytesPushed int64 // zTOCs and SOCI indexes that were not there before
-	Seconds     float64
-}
-
-// Outcome of the whole image: OutcomeIndexed when any manifest was indexed,
-// else OutcomeNoLayer when any was an image, else OutcomePassedOver.
-func (r *Result) Outcome() Outcome {
-	outcome := OutcomePassedOver
-	for _, m := range r.Manifests {
-		switch m.Outcome {
-		case OutcomeIndexed:
-			return OutcomeIndexed
-		case OutcomeNoLayer:
-			outcome = OutcomeNoLayer
+// push stores the zTOCs and the config, then the SOCI indexes, as far as they
+// are not there yet. It returns the bytes it sent.
+func push(ctx context.Context, dst Destination, ztocs, indexes []content) (int64, error) {
+	var sent atomic.Int64
+	one := func(ctx context.Context, what string, c content) error {
+		exists, err := dst.Exists(ctx, c.desc)
+		if err != nil {
+			return fmt.Errorf("looking for %s %s: %w", what, c.desc.Digest, err)
+		}
+		if exists {
+			return nil
+		}
+		if err := dst.Push(ctx, c.desc, bytes.NewReader(c.b)); err != nil {
+			return fmt.Errorf("pushing %s %s: %w", what, c.desc.Digest, err)
+		}
+		sent.Add(c.desc.Size)
+		return nil
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(pushConcurrency)
+	config := content{indexConfigDescriptor(ArtifactTypeV1), []byte(indexConfig)}
+	for _, c := range append(ztocs, config) {
+		group.Go(func() error { return one(groupCtx, "blob", c) })
+	}
+	if err := group.Wait(); err != nil {
+		return sent.Load(), err
+	}
+	for _, c := range indexes {
+		if err := one(ctx, "SOCI index", c); err != nil {
+			return sent.Load(), err
 		}
 	}
-	return outcome
+	return sent.Load(), nil
 }
 
-// IndexImage builds the SOCI index v1 of every image manifest that image
-// leads to and pushes it as a referrer of that manifest.
-func IndexImage(ctx context.Context, src Source, dst Destination, image ocispec.Descriptor, o Options) (*Result, error) {
-	return nil, errors.New("internal error: not built yet")
+// distinct gives the first of each digest.
+func distinct(descs []ocispec.Descriptor) []ocispec.Descriptor {
+	seen := make(map[digest.Digest]bool)
+	var out []ocispec.Descriptor
+	for _, d := range descs {
+		if !seen[d.Digest] {
+			seen[d.Digest] = true
+			out = append(out, d)
+		}
+	}
+	return out
 }

@@ -1,8 +1,11 @@
 package soci
 
 import (
-	"errors"
+	"encoding/json"
+	"fmt"
+	"strconv"
 
+	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -18,13 +21,70 @@ const (
 	AnnotationLayerDigest         = "com.amazon.soci.image-layer-digest"
 	AnnotationSpanSize            = "com.amazon.soci.span-size"
 	AnnotationBuildToolIdentifier = "com.amazon.soci.build-tool-identifier"
-	AnnotationIndexDigest         = "com.amazon.soci.index-digest"
+
+	// AnnotationIndexDigest, on an image manifest, names its SOCI index v2.
+	AnnotationIndexDigest = "com.amazon.soci.index-digest"
+
+	// AnnotationImageManifestDigest, on the descriptor of a SOCI index v2 in
+	// an image index, names the image manifest it belongs to.
 	AnnotationImageManifestDigest = "com.amazon.soci.image-manifest-digest"
 )
 
-// ParseIndex reads a SOCI index manifest, v1 or v2; other manifests are
-// ErrUnsupported. The zTOCs are its Layers, the image manifest of a v1 index
-// is its Subject.
+// indexConfig is the config of every SOCI index.
+const indexConfig = "{}"
+
+// marshalIndex writes a SOCI index v1. The bytes are those of the json
+// package for this struct, which is also how clients rebuild them: a client
+// that marshals the parsed index again and gets other bytes ignores it.
+func marshalIndex(subject ocispec.Descriptor, ztocs []ocispec.Descriptor, buildTool string) ([]byte, error) {
+	return json.Marshal(ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Config:    indexConfigDescriptor(ArtifactTypeV1),
+		Layers:    ztocs,
+		Subject: &ocispec.Descriptor{
+			MediaType: subject.MediaType,
+			Digest:    subject.Digest,
+			Size:      subject.Size,
+		},
+		Annotations: map[string]string{AnnotationBuildToolIdentifier: buildTool},
+	})
+}
+
+func indexConfigDescriptor(artifactType string) ocispec.Descriptor {
+	d := blobDescriptor([]byte(indexConfig))
+	d.MediaType = artifactType
+	return d
+}
+
+// ztocDescriptor is how a SOCI index lists the zTOC of a layer.
+func ztocDescriptor(ztoc, layer ocispec.Descriptor, spanSize int64) ocispec.Descriptor {
+	ztoc.MediaType = ZtocMediaType
+	ztoc.Annotations = map[string]string{
+		AnnotationLayerMediaType: layer.MediaType,
+		AnnotationLayerDigest:    layer.Digest.String(),
+		AnnotationSpanSize:       strconv.FormatInt(spanSize, 10),
+	}
+	return ztoc
+}
+
+// ParseIndex reads a SOCI index manifest, v1 or v2. The zTOCs are its Layers,
+// the image manifest of a v1 index is its Subject. Another manifest is
+// ErrUnsupported, what is no manifest ErrCorrupt.
 func ParseIndex(b []byte) (*ocispec.Manifest, error) {
-	return nil, errors.New("internal error: not built yet")
+	var m ocispec.Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, fmt.Errorf("%w SOCI index: %w", ErrCorrupt, err)
+	}
+	switch m.Config.MediaType {
+	case ArtifactTypeV1:
+		if m.Subject == nil {
+			return nil, fmt.Errorf("%w SOCI index: v1 without a subject", ErrCorrupt)
+		}
+	case ArtifactTypeV2:
+	default:
+		return nil, fmt.Errorf("%w: config media type %q, not that of a SOCI index (%s or %s)",
+			ErrUnsupported, cut(m.Config.MediaType, 100), ArtifactTypeV1, ArtifactTypeV2)
+	}
+	return &m, nil
 }

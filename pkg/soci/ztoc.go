@@ -1,8 +1,6 @@
 package soci
 
 import (
-	"errors"
-	"io"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -36,7 +34,7 @@ type Ztoc struct {
 	BuildToolIdentifier string
 	Compression         Compression
 	CompressedSize      int64 // of the layer blob
-	UncompressedSize    int64 // of the tar archive up to its end marker
+	UncompressedSize    int64 // of the tar archive up to its end marker, which more output may follow
 	SpanSize            int64 // uncompressed bytes, the least distance of two checkpoints
 	Entries             []Entry
 	Checkpoints         []Checkpoint    // one per span
@@ -64,53 +62,46 @@ type Entry struct {
 type Checkpoint struct {
 	In   int64 // compressed offset of the first whole byte
 	Out  int64 // uncompressed offset
-	Bits uint8 // unused bits in the byte before In, 0 to 7
+	Bits uint8 // unused bits, the upper ones, in the byte before In: 0 to 7
 
 	// Window is the 32 KiB of output that precede Out, oldest byte first and
 	// zero-filled in front; nil in an uncompressed layer.
 	Window []byte
 }
 
+// Start is the compressed offset at which the span of c begins: at In, or one
+// byte before when some of that byte's bits belong to it.
+func (c Checkpoint) Start() int64 {
+	if c.Bits != 0 {
+		return c.In - 1
+	}
+	return c.In
+}
+
 // Span is a run of compressed bytes between two checkpoints. Neighbouring
 // spans share a byte where a block ends inside one.
 type Span struct {
-	Start, End       int64 // compressed offsets, End exclusive
-	OutStart, OutEnd int64 // uncompressed offsets, OutEnd exclusive; for the last span of a gzip layer OutEnd is UncompressedSize, and trailing output beyond it is padding
-	Digest           digest.Digest
+	Start, End int64 // compressed offsets, End exclusive
+	OutStart   int64 // uncompressed offset of the first byte
+	OutEnd     int64 // uncompressed offset behind the last byte, or -1 for the last span of a gzip layer, which runs to the end of the stream
+	Digest     digest.Digest
 }
 
-// Spans gives the byte ranges of the spans.
-func (z *Ztoc) Spans() []Span { return nil }
-
-// ZtocOptions of BuildZtoc. The zero value is the default throughout.
-type ZtocOptions struct {
-	SpanSize            int64  // uncompressed bytes; the default is DefaultSpanSize
-	BuildToolIdentifier string // the default is BuildToolIdentifier
-	Limits              Limits
-
-	// Size and Digest, when set, are what the blob must be; otherwise the
-	// blob is taken as it comes.
-	Size   int64
-	Digest digest.Digest
-}
-
-// BuildZtoc reads one layer blob to its end, in one pass, and builds its zTOC.
-func BuildZtoc(layer io.Reader, o ZtocOptions) (*Ztoc, error) {
-	return nil, errors.New("internal error: not built yet")
-}
-
-// Marshal gives the zTOC's flatbuffer, byte for byte what upstream writes.
-func (z *Ztoc) Marshal() ([]byte, error) { return nil, errors.New("internal error: not built yet") }
-
-// ParseZtoc reads a zTOC that any tool may have written. Its error is
-// ErrTruncated, ErrCorrupt or ErrLimit.
-func ParseZtoc(b []byte) (*Ztoc, error) { return nil, errors.New("internal error: not built yet") }
-
-// Limits bound what one layer or image may cost. Zero is the default.
-type Limits struct {
-	MaxManifestSize int64 // bytes of one manifest; the default is 4 MiB
-	MaxLayers       int   // of one manifest; the default is 1024
-	MaxManifests    int   // of one image, nested ones included; the default is 256
-	MaxEntries      int   // tar members of one layer; the default is 4,000,000
-	MaxMemory       int64 // bytes that the zTOC of one layer may hold while it is built; the default is 1 GiB
+// Spans gives the byte ranges of the spans, in their order.
+func (z *Ztoc) Spans() []Span {
+	spans := make([]Span, len(z.Checkpoints))
+	for i, c := range z.Checkpoints {
+		s := Span{Start: c.Start(), End: z.CompressedSize, OutStart: c.Out, OutEnd: -1}
+		if i+1 < len(z.Checkpoints) {
+			s.End = z.Checkpoints[i+1].In
+			s.OutEnd = z.Checkpoints[i+1].Out
+		} else if z.Compression == Uncompressed {
+			s.OutEnd = z.CompressedSize
+		}
+		if i < len(z.SpanDigests) {
+			s.Digest = z.SpanDigests[i]
+		}
+		spans[i] = s
+	}
+	return spans
 }

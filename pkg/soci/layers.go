@@ -1,0 +1,193 @@
+package soci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// layerWork builds the zTOCs of all the layers of an image, each once.
+type layerWork struct {
+	src       Source
+	o         Options
+	layers    []ocispec.Descriptor            // to be built, largest first
+	manifests map[digest.Digest]digest.Digest // by layer: a manifest that lists it
+	built     map[digest.Digest]*builtLayer
+	bytesRead atomic.Int64
+}
+
+// builtLayer is the result for a layer and its serialised zTOC, if any.
+type builtLayer struct {
+	result LayerResult
+	ztoc   []byte
+}
+
+func newLayerWork(src Source, targets []target, o Options) *layerWork {
+	w := &layerWork{
+		src: src, o: o,
+		manifests: make(map[digest.Digest]digest.Digest),
+		built:     make(map[digest.Digest]*builtLayer),
+	}
+	var layers []ocispec.Descriptor
+	for _, t := range targets {
+		if t.manifest == nil {
+			continue
+		}
+		for _, layer := range t.manifest.Layers {
+			if reason, _ := skipByDescriptor(layer, o); reason != "" {
+				continue
+			}
+			layers = append(layers, layer)
+			w.manifests[layer.Digest] = t.desc.Digest
+		}
+	}
+	w.layers = distinct(layers)
+	// The longest work first, so that it does not begin when all else is done.
+	slices.SortStableFunc(w.layers, func(a, b ocispec.Descriptor) int {
+		switch {
+		case a.Size != b.Size:
+			return int(min(max(b.Size-a.Size, -1), 1))
+		default:
+			return strings.Compare(a.Digest.String(), b.Digest.String())
+		}
+	})
+	for _, l := range w.layers {
+		w.built[l.Digest] = new(builtLayer)
+	}
+	return w
+}
+
+// skipByDescriptor tells why a layer need not be fetched at all.
+func skipByDescriptor(layer ocispec.Descriptor, o Options) (SkipReason, string) {
+	switch {
+	case !images.IsLayerType(layer.MediaType):
+		return SkipNotALayer, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
+	case images.IsNonDistributable(layer.MediaType):
+		return SkipForeign, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
+	case strings.HasSuffix(layer.MediaType, "+encrypted"):
+		return SkipEncrypted, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
+	case layer.Size < o.MinLayerSize:
+		return SkipTooSmall, fmt.Sprintf("%d bytes, less than %d", layer.Size, o.MinLayerSize)
+	case strings.HasSuffix(layer.MediaType, "+zstd"):
+		return SkipZstd, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
+	}
+	return "", ""
+}
+
+// run builds all layers; the first that fails stops the others.
+func (w *layerWork) run(ctx context.Context) error {
+	for _, l := range w.layers {
+		if err := checkDescriptor(l); err != nil {
+			return &LayerError{Manifest: w.manifests[l.Digest], Layer: l.Digest, Err: err}
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(w.o.Concurrency)
+	for _, l := range w.layers {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := w.build(ctx, l, w.built[l.Digest]); err != nil {
+				return &LayerError{Manifest: w.manifests[l.Digest], Layer: l.Digest, Err: err}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func (w *layerWork) build(ctx context.Context, layer ocispec.Descriptor, out *builtLayer) error {
+	start := time.Now()
+	rc, err := w.src.Fetch(ctx, layer)
+	if err != nil {
+		return fmt.Errorf("fetching: %w", err)
+	}
+	defer rc.Close()
+	r := &layerReader{ctx: ctx, r: rc, layer: layer, progress: w.o.Progress}
+	defer func() { w.bytesRead.Add(r.n) }()
+	z, err := BuildZtoc(r, ZtocOptions{
+		SpanSize:            w.o.SpanSize,
+		BuildToolIdentifier: w.o.BuildToolIdentifier,
+		Limits:              w.o.Limits,
+		Size:                layer.Size,
+		Digest:              layer.Digest,
+	})
+	var unsupported *UnsupportedError
+	if errors.As(err, &unsupported) {
+		out.result.Reason, out.result.Detail = unsupported.Reason, unsupported.Detail
+		w.o.Progress(layer, layer.Size)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if out.ztoc, err = z.Marshal(); err != nil {
+		return err
+	}
+	out.result = LayerResult{
+		Ztoc:             blobDescriptor(out.ztoc),
+		Compression:      z.Compression,
+		UncompressedSize: z.UncompressedSize,
+		Spans:            len(z.Checkpoints),
+		Files:            len(z.Entries),
+		Seconds:          time.Since(start).Seconds(),
+	}
+	return nil
+}
+
+// result is what became of a layer at one of its occurrences, whose media
+// type may differ from another's.
+func (w *layerWork) result(layer ocispec.Descriptor) LayerResult {
+	if reason, detail := skipByDescriptor(layer, w.o); reason != "" {
+		return LayerResult{Layer: layer, Reason: reason, Detail: detail}
+	}
+	lr := w.built[layer.Digest].result
+	lr.Layer = layer
+	if lr.Indexed() {
+		lr.Ztoc = ztocDescriptor(lr.Ztoc, layer, w.o.SpanSize)
+	}
+	return lr
+}
+
+// ztocs are the serialised zTOCs, those of equal layers once.
+func (w *layerWork) ztocs() []content {
+	var out []content
+	for _, l := range w.layers {
+		if b := w.built[l.Digest]; b.result.Indexed() {
+			desc := b.result.Ztoc
+			desc.MediaType = ZtocMediaType
+			out = append(out, content{desc, b.ztoc})
+		}
+	}
+	return out
+}
+
+// layerReader stops when the work is cancelled, and tells how far it came.
+type layerReader struct {
+	ctx      context.Context
+	r        io.Reader
+	layer    ocispec.Descriptor
+	n        int64
+	progress func(ocispec.Descriptor, int64)
+}
+
+func (l *layerReader) Read(p []byte) (int, error) {
+	if err := l.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := l.r.Read(p)
+	l.n += int64(n)
+	l.progress(l.layer, l.n)
+	return n, err
+}

@@ -1,0 +1,63 @@
+package soci
+
+import "fmt"
+
+// Limits bound what one layer or image may cost. Zero is the default.
+type Limits struct {
+	MaxManifestSize int64 // bytes of one manifest; the default is 4 MiB, what ECR takes
+	MaxLayers       int   // of one manifest; the default is 1,024
+	MaxManifests    int   // of one image, nested ones included; the default is 256
+	MaxEntries      int   // tar members of one layer; the default is 4,000,000
+
+	// MaxMemory is how many bytes the zTOC of one layer may take while it is
+	// built and serialised: twice 32 KiB for each checkpoint, and about a
+	// kilobyte for each entry. The default is 1 GiB.
+	MaxMemory int64
+}
+
+// maxZtocSize is what a flatbuffer, whose offsets are 31 bits, can hold.
+const maxZtocSize = 2<<30 - 64<<10
+
+func (l Limits) withDefaults() (Limits, error) {
+	fields := []struct {
+		name string
+		bad  bool
+		v    int64
+	}{
+		{"MaxManifestSize", l.MaxManifestSize < 0, l.MaxManifestSize},
+		{"MaxLayers", l.MaxLayers < 0, int64(l.MaxLayers)},
+		{"MaxManifests", l.MaxManifests < 0, int64(l.MaxManifests)},
+		{"MaxEntries", l.MaxEntries < 0, int64(l.MaxEntries)},
+		{"MaxMemory", l.MaxMemory < 0, l.MaxMemory},
+	}
+	for _, f := range fields {
+		if f.bad {
+			return l, fmt.Errorf("%w: Limits.%s is %d, not 0 (the default) or more", ErrInvalidOption, f.name, f.v)
+		}
+	}
+	orDefault(&l.MaxManifestSize, 4<<20)
+	orDefault(&l.MaxLayers, 1024)
+	orDefault(&l.MaxManifests, 256)
+	orDefault(&l.MaxEntries, 4_000_000)
+	orDefault(&l.MaxMemory, 1<<30)
+	return l, nil
+}
+
+func orDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// budget accounts for the memory that one zTOC takes.
+type budget struct {
+	used, max int64
+}
+
+func (b *budget) take(n int64) error {
+	if b.used += n; b.used > b.max {
+		return fmt.Errorf("%w: the zTOC needs more than Limits.MaxMemory, %d bytes, while it is built", ErrLimit, b.max)
+	}
+	return nil
+}

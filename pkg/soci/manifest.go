@@ -1,0 +1,116 @@
+package soci
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+func blobDescriptor(b []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{Digest: digest.FromBytes(b), Size: int64(len(b))}
+}
+
+// fetchVerified reads a manifest or a config: small content that is read as a
+// whole, and used only when it is what its descriptor says.
+func fetchVerified(ctx context.Context, src Source, desc ocispec.Descriptor, limits Limits) (_ []byte, err error) {
+	if err := checkDescriptor(desc); err != nil {
+		return nil, err
+	}
+	if desc.Size > limits.MaxManifestSize {
+		return nil, fmt.Errorf("%w: %s has %d bytes, more than Limits.MaxManifestSize, %d", ErrLimit, desc.Digest, desc.Size, limits.MaxManifestSize)
+	}
+	rc, err := src.Fetch(ctx, desc)
+	if err != nil {
+		return nil, fmt.Errorf("fetching %s: %w", desc.Digest, err)
+	}
+	defer rc.Close()
+	blob := newBlobReader(rc, desc.Size, desc.Digest)
+	b, err := io.ReadAll(blob)
+	if err == nil {
+		err = blob.verify()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", desc.Digest, err)
+	}
+	return b, nil
+}
+
+func checkDescriptor(desc ocispec.Descriptor) error {
+	if err := desc.Digest.Validate(); err != nil {
+		return fmt.Errorf("%w descriptor: digest %q: %w", ErrCorrupt, cut(desc.Digest.String(), 100), err)
+	}
+	if desc.Size <= 0 {
+		return fmt.Errorf("%w descriptor: %s has a size of %d bytes", ErrCorrupt, desc.Digest, desc.Size)
+	}
+	return nil
+}
+
+// document is what an image manifest and an image index have between them.
+// Content that could be read as both is refused: two readers would see two
+// images.
+type document struct {
+	SchemaVersion int             `json:"schemaVersion"`
+	MediaType     string          `json:"mediaType"`
+	Config        json.RawMessage `json:"config"`
+	Layers        json.RawMessage `json:"layers"`
+	FSLayers      json.RawMessage `json:"fsLayers"`
+	Manifests     json.RawMessage `json:"manifests"`
+}
+
+func checkDocument(b []byte, desc ocispec.Descriptor, isIndex bool) error {
+	var d document
+	if err := json.Unmarshal(b, &d); err != nil {
+		return fmt.Errorf("%w manifest %s: %w", ErrCorrupt, desc.Digest, err)
+	}
+	if d.MediaType != "" && d.MediaType != desc.MediaType {
+		return fmt.Errorf("%w manifest %s: its media type is %q by its own word and %q by its descriptor",
+			ErrCorrupt, desc.Digest, cut(d.MediaType, 100), cut(desc.MediaType, 100))
+	}
+	if d.SchemaVersion != 2 {
+		return fmt.Errorf("%w manifest %s: schemaVersion is %d, not 2", ErrCorrupt, desc.Digest, d.SchemaVersion)
+	}
+	hasImage := d.Config != nil || d.Layers != nil || d.FSLayers != nil
+	if isIndex && hasImage || !isIndex && (d.Manifests != nil || d.FSLayers != nil) {
+		return fmt.Errorf("%w manifest %s: it holds the fields of an image manifest and of an image index", ErrCorrupt, desc.Digest)
+	}
+	return nil
+}
+
+// fetchManifest reads an image manifest.
+func fetchManifest(ctx context.Context, src Source, desc ocispec.Descriptor, limits Limits) (*ocispec.Manifest, error) {
+	b, err := fetchVerified(ctx, src, desc, limits)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDocument(b, desc, false); err != nil {
+		return nil, err
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, fmt.Errorf("%w manifest %s: %w", ErrCorrupt, desc.Digest, err)
+	}
+	if len(m.Layers) > limits.MaxLayers {
+		return nil, fmt.Errorf("%w: manifest %s has %d layers, more than Limits.MaxLayers, %d", ErrLimit, desc.Digest, len(m.Layers), limits.MaxLayers)
+	}
+	return &m, nil
+}
+
+// fetchImageIndex reads an image index.
+func fetchImageIndex(ctx context.Context, src Source, desc ocispec.Descriptor, limits Limits) (*ocispec.Index, error) {
+	b, err := fetchVerified(ctx, src, desc, limits)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDocument(b, desc, true); err != nil {
+		return nil, err
+	}
+	var x ocispec.Index
+	if err := json.Unmarshal(b, &x); err != nil {
+		return nil, fmt.Errorf("%w image index %s: %w", ErrCorrupt, desc.Digest, err)
+	}
+	return &x, nil
+}

@@ -1,0 +1,70 @@
+package soci
+
+import (
+	"fmt"
+	"runtime"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Options of IndexImage. The zero value is the default throughout.
+type Options struct {
+	// SpanSize in uncompressed bytes. The default is DefaultSpanSize.
+	SpanSize int64
+
+	// MinLayerSize in compressed bytes: a layer of exactly this size is
+	// indexed, a smaller one is not. The default is DefaultMinLayerSize; 1
+	// indexes every layer.
+	MinLayerSize int64
+
+	// BuildToolIdentifier names the output format in zTOCs and SOCI indexes.
+	// The default is BuildToolIdentifier.
+	BuildToolIdentifier string
+
+	// Platforms limits the work to the image manifests of these platforms, as
+	// "os/arch[/variant]". The default is every platform of the image. A
+	// platform that the image does not have is an error.
+	Platforms []string
+
+	// Concurrency is the number of layers worked on at once. The default is
+	// the number of processors available.
+	Concurrency int
+
+	// Limits bound what an image may cost. The defaults stand at Limits.
+	Limits Limits
+
+	// DryRun builds everything and pushes nothing; the Destination may be nil.
+	DryRun bool
+
+	// Progress, if set, is called from several goroutines at once with the
+	// compressed bytes of a layer that have been read so far; at the end of
+	// the layer n is layer.Size.
+	Progress func(layer ocispec.Descriptor, n int64)
+}
+
+func (o Options) withDefaults() (Options, error) {
+	for _, f := range []struct {
+		name string
+		v    int64
+	}{
+		{"SpanSize", o.SpanSize},
+		{"MinLayerSize", o.MinLayerSize},
+		{"Concurrency", int64(o.Concurrency)},
+	} {
+		if f.v < 0 {
+			return o, fmt.Errorf("%w: %s is %d, not 0 (the default) or more", ErrInvalidOption, f.name, f.v)
+		}
+	}
+	var err error
+	if o.Limits, err = o.Limits.withDefaults(); err != nil {
+		return o, err
+	}
+	orDefault(&o.SpanSize, DefaultSpanSize)
+	orDefault(&o.MinLayerSize, DefaultMinLayerSize)
+	orDefault(&o.BuildToolIdentifier, BuildToolIdentifier)
+	orDefault(&o.Concurrency, runtime.GOMAXPROCS(0))
+	if o.Progress == nil {
+		o.Progress = func(ocispec.Descriptor, int64) {}
+	}
+	return o, nil
+}

@@ -1,0 +1,215 @@
+package soci
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"soci-index-builder/internal/inflate"
+)
+
+// archiveReader reads the tar archive out of a chunker. Its Seek goes forward
+// only, so that archive/tar passes over the members' content without copying.
+type archiveReader struct {
+	chunks chunker
+	chunk  []byte
+	pos    int64 // uncompressed
+	err    error // sticky
+}
+
+// fill gets the next chunk when the current one is used up.
+func (a *archiveReader) fill() error {
+	for len(a.chunk) == 0 {
+		if a.err != nil {
+			return a.err
+		}
+		a.chunk, a.err = a.chunks.Next()
+	}
+	return nil
+}
+
+func (a *archiveReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := a.fill(); err != nil {
+		return 0, err
+	}
+	n := copy(p, a.chunk)
+	a.chunk = a.chunk[n:]
+	a.pos += int64(n)
+	return n, nil
+}
+
+// Seek moves forward by offset, or as far as the archive goes.
+func (a *archiveReader) Seek(offset int64, whence int) (int64, error) {
+	if whence != io.SeekCurrent || offset < 0 {
+		return 0, errors.ErrUnsupported
+	}
+	for offset > 0 {
+		if err := a.fill(); err == io.EOF {
+			break
+		} else if err != nil {
+			return a.pos, err
+		}
+		n := min(offset, int64(len(a.chunk)))
+		a.chunk = a.chunk[n:]
+		a.pos += n
+		offset -= n
+	}
+	return a.pos, nil
+}
+
+// drain reads to the end, for the checks and the checkpoints behind the
+// archive.
+func (a *archiveReader) drain() error {
+	for {
+		a.chunk = nil
+		if err := a.fill(); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// entryTypes are the members that a zTOC knows.
+var entryTypes = map[byte]string{
+	tar.TypeLink:    "hardlink",
+	tar.TypeSymlink: "symlink",
+	tar.TypeDir:     "dir",
+	tar.TypeReg:     "reg",
+	tar.TypeChar:    "char",
+	tar.TypeBlock:   "block",
+	tar.TypeFifo:    "fifo",
+}
+
+// entryCost is what an entry takes beside its strings: the Entry, and its
+// tables in the serialised zTOC.
+const entryCost = 700
+
+// tocScanner lists the members of an archive. The headers are read by
+// archive/tar, as upstream does, so that both agree on odd archives.
+type tocScanner struct {
+	archive    *archiveReader
+	maxEntries int
+	memory     *budget
+	entries    []Entry
+	names      map[string]string // user and group names, each kept once
+}
+
+func (t *tocScanner) scan() error {
+	t.names = make(map[string]string)
+	tr := tar.NewReader(t.archive)
+	for {
+		h, err := tr.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil && !errors.Is(err, tar.ErrInsecurePath) { // GODEBUG has no say here
+			return t.classify(err)
+		}
+		if err := t.add(h); err != nil {
+			return err
+		}
+	}
+}
+
+func (t *tocScanner) add(h *tar.Header) error {
+	if len(t.entries) >= t.maxEntries {
+		return fmt.Errorf("%w: the layer has more than Limits.MaxEntries, %d, tar entries", ErrLimit, t.maxEntries)
+	}
+	if err := describable(h); err != nil {
+		return err
+	}
+	cost := int64(entryCost + 2*(len(h.Name)+len(h.Linkname)))
+	for k, v := range h.PAXRecords {
+		cost += int64(100 + 2*(len(k)+len(v)))
+	}
+	if err := t.memory.take(cost); err != nil {
+		return err
+	}
+	t.entries = append(t.entries, Entry{
+		Name:     h.Name,
+		Type:     entryTypes[h.Typeflag],
+		Offset:   t.archive.pos,
+		Size:     h.Size,
+		Linkname: h.Linkname,
+		Mode:     h.Mode,
+		UID:      h.Uid,
+		GID:      h.Gid,
+		Uname:    t.name(h.Uname),
+		Gname:    t.name(h.Gname),
+		ModTime:  h.ModTime.UTC(), // in the archive it is a number of seconds
+		Devmajor: h.Devmajor,
+		Devminor: h.Devminor,
+		PAX:      h.PAXRecords,
+	})
+	return nil
+}
+
+// name keeps a string once that thousands of entries share.
+func (t *tocScanner) name(s string) string {
+	if known, ok := t.names[s]; ok {
+		return known
+	}
+	if len(t.names) < 1000 {
+		t.names[s] = s
+	}
+	return s
+}
+
+// describable tells why a zTOC cannot hold an entry. A sparse file's content
+// is shorter in the archive than its size says, and the format has no place
+// for the difference.
+func describable(h *tar.Header) error {
+	reason, what := SkipReason(""), ""
+	switch {
+	case h.Typeflag == tar.TypeGNUSparse:
+		reason, what = SkipSparseFile, "GNU sparse file"
+	case h.Typeflag == tar.TypeXGlobalHeader:
+		reason, what = SkipGlobalPAX, "global PAX header"
+	case entryTypes[h.Typeflag] == "":
+		reason, what = SkipEntryType, fmt.Sprintf("tar entry type %q", h.Typeflag)
+	default:
+		for k := range h.PAXRecords {
+			if strings.HasPrefix(k, "GNU.sparse.") {
+				reason, what = SkipSparseFile, "PAX sparse file"
+			}
+		}
+	}
+	if reason == "" {
+		return nil
+	}
+	return &UnsupportedError{Reason: reason, Detail: fmt.Sprintf("%s: entry %q", what, cut(h.Name, 200))}
+}
+
+// cut keeps names from input out of proportion out of messages.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n] + "…"
+}
+
+// classify gives an error of archive/tar its class.
+func (t *tocScanner) classify(err error) error {
+	var (
+		blob   *blobError
+		stream *inflate.Error
+	)
+	where := "at its start"
+	if n := len(t.entries); n > 0 {
+		where = fmt.Sprintf("behind entry %q", cut(t.entries[n-1].Name, 200))
+	}
+	switch {
+	case errors.As(err, &blob), errors.As(err, &stream), errors.Is(err, ErrLimit):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w tar archive: it ends %s, at byte %d", ErrTruncated, where, t.archive.pos)
+	default:
+		return fmt.Errorf("%w tar archive %s, at byte %d: %w", ErrCorrupt, where, t.archive.pos, err)
+	}
+}
