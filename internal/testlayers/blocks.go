@@ -85,11 +85,11 @@ func blockLayers() []Layer {
 			emptyFixed(d, true)
 		})),
 		gz("block/alternating", "blocks of all kinds, 900 bytes each, that end at every bit", stream(func(d *Deflate) {
-			pieces := cut(baseTar()[:140_000], 900)
+			pieces := cut(baseTar()[:110_000], 900)
 			for i, piece := range pieces {
 				block(d, false, (i*i+i/3)%3, piece)
 			}
-			block(d, true, 1, baseTar()[140_000:])
+			block(d, true, 1, baseTar()[110_000:])
 		})),
 		gz("block/one-giant-fixed", "everything in one block with the fixed codes", stream(func(d *Deflate) {
 			block(d, true, 1, baseTar())

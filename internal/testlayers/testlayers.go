@@ -129,7 +129,7 @@ func plain(name, how string, blob func() []byte) Layer {
 	return Layer{Name: name, How: how, Compression: Uncompressed, SpanSizes: []int64{512, 64 << 10, 100_000, 1 << 20}, Blob: blob, Stored: true}
 }
 
-// baseTar is the archive in most gzip layers: about 150 KiB.
+// baseTar is the archive in most gzip layers: about 130 KiB.
 var baseTar = sync.OnceValue(func() []byte {
 	t := newTar()
 	t.dir("etc/")
@@ -137,7 +137,7 @@ var baseTar = sync.OnceValue(func() []byte {
 	t.file("etc/empty", nil)
 	t.dir("usr/")
 	t.dir("usr/share/")
-	t.file("usr/share/words.txt", Text(1, 80_000))
+	t.file("usr/share/words.txt", Text(1, 60_000))
 	t.file("usr/share/noise.bin", Noise(2, 5000))
 	t.file("usr/share/zeros.bin", make([]byte, 45_000))
 	t.file("usr/share/mixed.dat", Mixed(3, 20_001))

@@ -176,7 +176,7 @@ func memberLayers() []Layer {
 		gz("member/empty-last-many", "a hundred empty members at the end", func() []byte { return concat(base(), many(100, empty())) }),
 		gz("member/empty-first-many", "a hundred empty members in front", func() []byte { return concat(many(100, stored()), base()) }),
 		gz("member/mixed-writers", "members by several writers and levels", func() []byte {
-			p := cut(baseTar(), 33_000)
+			p := cut(baseTar(), 28_000)
 			return concat(GoGzip(p[0], 0, 0), KlauspostGzip(p[1], 1, 0), GoGzip(p[2], 9, 5000), GoGzip(p[3], gzip.HuffmanOnly, 0), KlauspostGzip(concat(p[4:]...), kpgzip.StatelessCompression, 0))
 		}),
 		gz("member/after-archive", "a second member behind the archive's end, zeros and then text", func() []byte {
@@ -203,7 +203,7 @@ func headerLayers() []Layer {
 	return []Layer{
 		gz("header/extra", "FEXTRA of 300 bytes", with(GzipHeader{Extra: Noise(8, 300)})),
 		gz("header/extra-empty", "FEXTRA of no bytes", with(GzipHeader{Extra: []byte{}})),
-		gz("header/extra-longest", "FEXTRA of 65,535 bytes", with(GzipHeader{Extra: Text(8, 65535)})),
+		gz("header/extra-longest", "FEXTRA of 65,535 bytes", with(GzipHeader{Extra: make([]byte, 65535)})),
 		gz("header/name", "FNAME", with(GzipHeader{Name: "layer.tar"})),
 		gz("header/name-latin1", "FNAME with bytes above 127", with(GzipHeader{Name: "l\xe4yer.tar"})),
 		gz("header/comment", "FCOMMENT", with(GzipHeader{Comment: "made by hand"})),
