@@ -1,19 +1,105 @@
 package ecrclient
 
-import "errors"
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+)
 
 // ECRHost is what the name of a private ECR registry says.
 type ECRHost struct {
 	Account   string // 12 digits
-	Region    string
+	Region    string // "eu-central-1"
 	FIPS      bool
 	DualStack bool
 }
 
-// RegistryHost gives the ECR host of account in region.
-func RegistryHost(account, region string) (string, error) {
-	return "", errors.New("internal error: not built yet")
+var (
+	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
+	regionPattern  = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]{2,12}){1,2}-[0-9]{1,2}$`)
+	hostPattern    = regexp.MustCompile(`^([0-9]{12})\.dkr([.-])ecr(-fips)?\.([a-z0-9-]+)\.[a-z0-9.-]+$`)
+)
+
+// String gives the host name, "" for an account or region that cannot be.
+func (h ECRHost) String() string {
+	if !accountPattern.MatchString(h.Account) || !regionPattern.MatchString(h.Region) {
+		return ""
+	}
+	// The SDK knows which DNS suffix a region's partition has; it is what is
+	// left of the address of the ECR API.
+	endpoint, err := ecr.NewDefaultEndpointResolverV2().ResolveEndpoint(context.Background(), ecr.EndpointParameters{
+		Region:       aws.String(h.Region),
+		UseFIPS:      aws.Bool(false),
+		UseDualStack: aws.Bool(h.DualStack),
+	})
+	if err != nil {
+		return ""
+	}
+	service := "ecr"
+	if h.FIPS {
+		service = "ecr-fips"
+	}
+	if h.DualStack {
+		// The API is at api.<suffix>, registries are at on.<suffix>.
+		suffix, ok := strings.CutPrefix(endpoint.URI.Host, "ecr."+h.Region+".api.")
+		if !ok {
+			return ""
+		}
+		return h.Account + ".dkr-" + service + "." + h.Region + ".on." + suffix
+	}
+	suffix, ok := strings.CutPrefix(endpoint.URI.Host, "api.ecr."+h.Region+".")
+	if !ok {
+		return ""
+	}
+	return h.Account + ".dkr." + service + "." + h.Region + "." + suffix
 }
 
-// ParseECRHost takes a registry's host name apart.
-func ParseECRHost(host string) (ECRHost, bool) { return ECRHost{}, false }
+// RegistryHost gives the host of an account's private ECR registry in a
+// region of any partition: the FIPS one when AWS_USE_FIPS_ENDPOINT is true,
+// the dual-stack one when AWS_USE_DUALSTACK_ENDPOINT is true.
+func RegistryHost(account, region string) (string, error) {
+	if !accountPattern.MatchString(account) {
+		return "", fmt.Errorf("AWS account %q: must be 12 digits", account)
+	}
+	if !regionPattern.MatchString(region) {
+		return "", fmt.Errorf("AWS region %q: must look like us-east-1", region)
+	}
+	h := ECRHost{Account: account, Region: region}
+	for name, set := range map[string]*bool{
+		"AWS_USE_FIPS_ENDPOINT":      &h.FIPS,
+		"AWS_USE_DUALSTACK_ENDPOINT": &h.DualStack,
+	} {
+		switch value := os.Getenv(name); strings.ToLower(value) {
+		case "true":
+			*set = true
+		case "false", "":
+		default:
+			return "", fmt.Errorf("environment variable %s is %q: must be true or false", name, value)
+		}
+	}
+	host := h.String()
+	if host == "" {
+		return "", fmt.Errorf("AWS region %q: the AWS SDK knows no ECR endpoint for it", region)
+	}
+	return host, nil
+}
+
+// ParseECRHost takes a registry's host name apart. It is false for every name
+// that is not exactly that of a private ECR registry in a partition that the
+// AWS SDK knows, so a token goes to no other host; a port makes it false too.
+func ParseECRHost(host string) (ECRHost, bool) {
+	m := hostPattern.FindStringSubmatch(host)
+	if m == nil {
+		return ECRHost{}, false
+	}
+	h := ECRHost{Account: m[1], Region: m[4], FIPS: m[3] != "", DualStack: m[2] == "-"}
+	if h.String() != host {
+		return ECRHost{}, false
+	}
+	return h, true
+}

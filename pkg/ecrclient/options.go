@@ -2,6 +2,7 @@ package ecrclient
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -24,9 +25,36 @@ type options struct {
 	transport     http.RoundTripper
 	userAgent     string
 
-	// For tests: the clock and the pause between two attempts.
-	now   func() time.Time
-	sleep func(context.Context, time.Duration) error
+	// From outside in tests alone: the clock, the pause between two attempts,
+	// and who else has the token.
+	now    func() time.Time
+	sleep  func(context.Context, time.Duration) error
+	tokens *tokenSources
+}
+
+// newOptions applies opts and fills in the defaults.
+func newOptions(opts []Option) (*options, error) {
+	o := &options{
+		logger:        slog.New(slog.DiscardHandler),
+		stall:         defaultStallTimeout,
+		headerTimeout: defaultHeaderTimeout,
+		userAgent:     defaultUserAgent,
+		now:           time.Now,
+		sleep:         sleep,
+		tokens:        sharedTokens,
+	}
+	for _, opt := range opts {
+		opt(o)
+	}
+	if o.transport == nil {
+		o.transport = sharedTransport()
+	}
+	if o.stall <= 0 {
+		return nil, fmt.Errorf("stall timeout %v: must be positive", o.stall)
+	}
+	var err error
+	o.retry, err = o.retry.defaults()
+	return o, err
 }
 
 // CredentialFunc gives the user and password for host ("name[:port]"); both
@@ -72,7 +100,13 @@ func WithCredentials(f CredentialFunc) Option { return func(o *options) { o.cred
 
 // WithLogger takes the log lines of retries and resumed blobs (info) and of
 // requests (debug). The default is none.
-func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) {
+		if l != nil {
+			o.logger = l
+		}
+	}
+}
 
 // WithRetry bounds the attempts. The default stands at RetryPolicy.
 func WithRetry(p RetryPolicy) Option { return func(o *options) { o.retry = p } }

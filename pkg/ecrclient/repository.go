@@ -5,74 +5,187 @@ package ecrclient
 
 import (
 	"context"
+	_ "crypto/sha256" // digests of this kind can be verified
+	_ "crypto/sha512" // as well
 	"errors"
-	"io"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// MaxManifestSize is the size in bytes up to which manifests are read and
-// pushed; it is also ECR's limit.
-const MaxManifestSize = 4 << 20 // 4 MiB
-
 // Repository is one repository of one registry. It is a soci.Source and a
-// soci.Destination, and safe for concurrent use.
+// soci.Destination, and safe for concurrent use. Every error of its methods is
+// an *Error.
 type Repository struct {
-	name      string
+	name      string // as the caller knows it
 	reference string
-}
 
-var errNotBuilt = errors.New("internal error: not built yet")
+	remote *remote.Repository // sends through client
+	client *client
+	policy RetryPolicy
+	log    *slog.Logger
+	now    func() time.Time
+	sleep  func(context.Context, time.Duration) error
+}
 
 // New gives the repository that ref names, "host[:port]/name[:tag|@digest]".
 // It makes no request. A malformed ref is ErrInvalidReference.
-func New(ref string, opts ...Option) (*Repository, error) { return nil, errNotBuilt }
+func New(ref string, opts ...Option) (*Repository, error) {
+	parsed, err := registry.ParseReference(ref)
+	if err != nil {
+		return nil, fmt.Errorf("%w %q: %s; it must be host[:port]/name[:tag|@digest]",
+			ErrInvalidReference, redactText(ref), strings.TrimPrefix(err.Error(), errdef.ErrInvalidReference.Error()+": "))
+	}
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	r := &Repository{
+		name:      parsed.Registry + "/" + parsed.Repository,
+		reference: parsed.Reference,
+		policy:    o.retry,
+		log:       o.logger,
+		now:       o.now,
+		sleep:     o.sleep,
+	}
+	plain := isLoopback(parsed.Host())
+	if o.plainHTTP != nil {
+		plain = *o.plainHTTP
+	}
+	if o.endpoint != "" {
+		if parsed.Registry, plain, err = parseEndpoint(o.endpoint); err != nil {
+			return nil, err
+		}
+		if o.plainHTTP != nil && *o.plainHTTP != plain {
+			return nil, fmt.Errorf("endpoint %q contradicts plain HTTP %t", redactText(o.endpoint), *o.plainHTTP)
+		}
+	}
+	parsed.Reference = ""
+	r.client = &client{
+		auth: newAuth(o, parsed.Host(), &http.Client{
+			Transport: &watchedTransport{
+				base: o.transport, header: o.headerTimeout, stall: o.stall, userAgent: o.userAgent,
+			},
+			CheckRedirect: checkRedirect,
+		}),
+		log: o.logger,
+		now: o.now,
+	}
+	r.remote = &remote.Repository{
+		Client:               r.client,
+		Reference:            parsed,
+		PlainHTTP:            plain,
+		ManifestMediaTypes:   manifestMediaTypes,
+		MaxMetadataBytes:     MaxManifestSize,
+		ReferrerListMaxPages: maxReferrers, // a page may be empty, but not all of them
+	}
+	return r, nil
+}
 
-// Name gives "host/name", the host as in the reference given to New.
+// parseEndpoint takes "http://host:port" apart.
+func parseEndpoint(endpoint string) (host string, plain bool, err error) {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		strings.Trim(u.Path, "/") != "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "", false, fmt.Errorf("registry endpoint %q: must be http://host[:port] or https://host[:port]", redactText(endpoint))
+	}
+	return u.Host, u.Scheme == "http", nil
+}
+
+func isLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Name gives "host/name", the host as in the reference given to New, also with
+// WithEndpoint.
 func (r *Repository) Name() string { return r.name }
 
 // Reference gives the tag or digest of the reference given to New, "" if it
 // had none; the digest if it had both.
 func (r *Repository) Reference() string { return r.reference }
 
-// Resolve gives the descriptor of the manifest that a tag or digest names.
+// Resolve gives the descriptor of the manifest that a tag or digest names, as
+// the registry describes it: media type, digest and size.
 func (r *Repository) Resolve(ctx context.Context, reference string) (ocispec.Descriptor, error) {
-	return ocispec.Descriptor{}, errNotBuilt
-}
-
-// Fetch opens the blob or manifest that desc names.
-func (r *Repository) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	return nil, errNotBuilt
-}
-
-// FetchRange opens n bytes of the blob that desc names, from offset off. It is
-// ErrNoRange when the registry ignores ranges.
-func (r *Repository) FetchRange(ctx context.Context, desc ocispec.Descriptor, off, n int64) (io.ReadCloser, error) {
-	return nil, errNotBuilt
-}
-
-// FetchManifest reads the manifest that desc names, digest verified.
-func (r *Repository) FetchManifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
-	return nil, errNotBuilt
+	op := operation{"resolve", reference}
+	if reference == "" || (registry.Reference{Reference: reference}).ValidateReference() != nil {
+		return ocispec.Descriptor{}, r.fail(op, fmt.Errorf("%w: not a tag or digest", ErrInvalidReference))
+	}
+	var desc ocispec.Descriptor
+	err := r.retry(ctx, op, func(ctx context.Context) (err error) {
+		desc, err = r.remote.Resolve(ctx, reference)
+		return err
+	})
+	return desc, err
 }
 
 // Exists reports whether the blob or manifest that desc names is there.
 func (r *Repository) Exists(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
-	return false, errNotBuilt
+	op := operation{"look for " + kind(desc), desc.Digest.String()}
+	if err := checkDescriptor(desc); err != nil {
+		return false, r.fail(op, err)
+	}
+	var exists bool
+	err := r.retry(ctx, op, func(ctx context.Context) (err error) {
+		exists, err = r.remote.Exists(ctx, desc)
+		return err
+	})
+	return exists, err
 }
 
-// Push stores the blob or manifest that desc names.
-func (r *Repository) Push(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
-	return errNotBuilt
+// checkDescriptor refuses what cannot be asked for.
+func checkDescriptor(desc ocispec.Descriptor) error {
+	if err := desc.Digest.Validate(); err != nil {
+		return fmt.Errorf("%w: digest %q: %w", ErrInvalidReference, desc.Digest, err)
+	}
+	if desc.Size < 0 {
+		return fmt.Errorf("%w: its size is %d bytes", ErrDigestMismatch, desc.Size)
+	}
+	return nil
 }
 
-// PushTag stores the manifest that desc names under a tag.
-func (r *Repository) PushTag(ctx context.Context, desc ocispec.Descriptor, content io.Reader, tag string) error {
-	return errNotBuilt
+func isDigest(reference string) bool {
+	_, err := digest.Parse(reference)
+	return err == nil
 }
 
-// Referrers lists the manifests whose subject is desc, of one artifact type or
-// of all ("").
-func (r *Repository) Referrers(ctx context.Context, desc ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
-	return nil, errNotBuilt
+// fail makes err the *Error of an operation.
+func (r *Repository) fail(op operation, err error) error {
+	out := &Error{Op: op.name, Repository: r.name, Reference: op.reference}
+	switch {
+	case errors.Is(err, errdef.ErrNotFound):
+		err = &statusError{status: http.StatusNotFound}
+	case errors.Is(err, errdef.ErrSizeExceedsLimit):
+		err = fmt.Errorf("%w: %w", ErrManifestTooLarge, err)
+	}
+	if e, ok := errors.AsType[*statusError](err); ok {
+		out.Status, out.Code = e.status, e.code
+	} else if e, ok := errors.AsType[*errcode.ErrorResponse](err); ok {
+		out.Status = e.StatusCode
+		if len(e.Errors) > 0 {
+			out.Code = printable(e.Errors[0].Code)
+		}
+	} else if e, ok := errors.AsType[*Error](err); ok {
+		out.Status, out.Code = e.Status, e.Code
+	} else if errors.Is(err, auth.ErrBasicCredentialNotFound) {
+		out.Status = http.StatusUnauthorized
+	}
+	out.Err = redact(err)
+	return out
 }

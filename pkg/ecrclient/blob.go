@@ -1,0 +1,115 @@
+package ecrclient
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Fetch opens the blob or manifest that desc names, from its first byte. The
+// caller closes it; it serves one goroutine at a time.
+//
+// A blob is resumed where it stopped when the connection is lost, stalls or
+// ends early. The reader gives desc.Size bytes or an error, but does not
+// compute the digest; a registry that has more or fewer bytes is
+// ErrDigestMismatch. A manifest is read and verified as by FetchManifest.
+func (r *Repository) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	if isManifest(desc) {
+		manifest, err := r.FetchManifest(ctx, desc)
+		if err != nil {
+			return nil, err
+		}
+		return io.NopCloser(bytes.NewReader(manifest)), nil
+	}
+	op := operation{"fetch blob", desc.Digest.String()}
+	if err := checkDescriptor(desc); err != nil {
+		return nil, r.fail(op, err)
+	}
+	return r.openBlob(ctx, op, desc, byteRange{end: desc.Size})
+}
+
+// FetchRange opens n bytes of the blob that desc names, from offset off; both
+// must lie within desc.Size. It is otherwise as Fetch. It is ErrNoRange when
+// the registry ignores ranges.
+func (r *Repository) FetchRange(ctx context.Context, desc ocispec.Descriptor, off, n int64) (io.ReadCloser, error) {
+	op := operation{"fetch blob range", desc.Digest.String()}
+	if err := checkDescriptor(desc); err != nil {
+		return nil, r.fail(op, err)
+	}
+	if off < 0 || n < 0 || off > desc.Size || n > desc.Size-off {
+		return nil, r.fail(op, fmt.Errorf("%d bytes from offset %d are not within the blob's %d", n, off, desc.Size))
+	}
+	if n == 0 {
+		return http.NoBody, nil
+	}
+	return r.openBlob(ctx, op, desc, byteRange{start: off, end: off + n, always: true})
+}
+
+// byteRange is the part of a blob that is wanted.
+type byteRange struct {
+	start, end int64 // end exclusive
+	always     bool  // a Range request from the beginning
+}
+
+// getBlob makes one request for want. The body it returns begins at offset
+// begin, which is 0 when the registry ignored the range; length is that of
+// the body, -1 if the answer does not say.
+func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want byteRange) (body io.ReadCloser, begin, length int64, err error) {
+	header := http.Header{"Accept-Encoding": {"identity"}} // the bytes as they are stored
+	ranged := want.always || want.start > 0
+	if ranged {
+		header.Set("Range", fmt.Sprintf("bytes=%d-%d", want.start, want.end-1))
+	}
+	resp, err := r.get(ctx, "blobs", desc, header)
+	if err != nil {
+		if e, ok := err.(*statusError); ok && e.status == http.StatusRequestedRangeNotSatisfiable {
+			err = fmt.Errorf("%w: the registry has no byte at offset %d of %d: %w", ErrDigestMismatch, want.start, desc.Size, err)
+		}
+		return nil, 0, 0, err
+	}
+	defer func() {
+		if err != nil {
+			resp.Body.Close()
+		}
+	}()
+	length = resp.ContentLength
+	if resp.StatusCode == http.StatusOK {
+		if want.always {
+			return nil, 0, 0, fmt.Errorf("%w: it answered a Range request with the whole blob", ErrNoRange)
+		}
+		if length >= 0 && length != desc.Size {
+			return nil, 0, 0, fmt.Errorf("%w: the registry has %d bytes, not %d", ErrDigestMismatch, length, desc.Size)
+		}
+		return resp.Body, 0, length, nil
+	}
+	if !ranged {
+		return nil, 0, 0, fmt.Errorf("%w: a part of the blob came, unasked", ErrDigestMismatch)
+	}
+	got, err := contentLength(resp.Header.Get("Content-Range"), want, desc.Size)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	if length >= 0 && length != got {
+		return nil, 0, 0, fmt.Errorf("%w: Content-Range %q with %d bytes",
+			ErrDigestMismatch, printable(resp.Header.Get("Content-Range")), length)
+	}
+	return resp.Body, want.start, got, nil
+}
+
+// contentLength gives the number of bytes that a Content-Range announces. It
+// must begin where it was asked to; it may end earlier.
+func contentLength(header string, want byteRange, size int64) (int64, error) {
+	var first, last int64
+	var total string
+	_, err := fmt.Sscanf(header, "bytes %d-%d/%s", &first, &last, &total)
+	if err != nil || first != want.start || last < first || last >= want.end ||
+		total != "*" && total != fmt.Sprint(size) {
+		return 0, fmt.Errorf("%w: Content-Range %q for bytes %d to %d of %d",
+			ErrDigestMismatch, printable(header), want.start, want.end-1, size)
+	}
+	return last - first + 1, nil
+}

@@ -1,0 +1,140 @@
+package ecrclient
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// doer sends a request with the credentials of its registry.
+type doer interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
+// client is what oras-go sends its requests through. It stands between oras-go
+// and the authentication so that nothing oras-go puts into an error can hold a
+// signed URL, and so that statuses keep their Retry-After. It makes one
+// attempt; attempts are counted where the operation is known (retry.go).
+type client struct {
+	auth doer
+	log  *slog.Logger
+	now  func() time.Time
+}
+
+// Do gives responses below 400, and 404, which oras-go tells apart itself. Any
+// other is a *statusError.
+func (c *client) Do(req *http.Request) (*http.Response, error) {
+	if body, ok := req.Body.(*contentBody); ok && req.GetBody == nil {
+		req.GetBody = body.reopen()
+	}
+	start := c.now()
+	resp, err := c.auth.Do(req)
+	attrs := []any{"method", req.Method, "path", req.URL.Path, "seconds", c.now().Sub(start).Seconds()}
+	if err != nil {
+		err = redact(err)
+		c.log.DebugContext(req.Context(), "registry request failed", append(attrs, "error", err)...)
+		return nil, err
+	}
+	var redirectedTo string
+	if !sameOrigin(req.URL, resp.Request.URL) {
+		redirectedTo = resp.Request.URL.Host
+		attrs = append(attrs, "redirected_to", redirectedTo)
+	}
+	c.log.DebugContext(req.Context(), "registry request", append(attrs, "status", resp.StatusCode)...)
+
+	seen := *resp.Request
+	seen.URL = redactURL(seen.URL)
+	resp.Request = &seen
+	if resp.StatusCode >= 400 && resp.StatusCode != http.StatusNotFound {
+		defer resp.Body.Close()
+		return nil, newStatusError(resp, redirectedTo, c.now())
+	}
+	return resp, nil
+}
+
+// statusError is an answer that says no.
+type statusError struct {
+	status       int
+	code         string // the first of the body's error codes
+	message      string
+	redirectedTo string        // the host that answered, when not the registry
+	retryAfter   time.Duration // 0 if the answer did not say
+}
+
+func (e *statusError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d %s", e.status, http.StatusText(e.status))
+	switch {
+	case e.code != "" && e.message != "":
+		fmt.Fprintf(&b, " (%s: %s)", e.code, e.message)
+	case e.code != "" || e.message != "":
+		fmt.Fprintf(&b, " (%s%s)", e.code, e.message)
+	}
+	if e.redirectedTo != "" {
+		fmt.Fprintf(&b, " from %s, where the registry redirects to", e.redirectedTo)
+	}
+	return b.String()
+}
+
+// Is matches the class that the status stands for.
+func (e *statusError) Is(target error) bool {
+	class := classOf(e.status)
+	return class != nil && class == target
+}
+
+const (
+	maxErrorBody    = 8 << 10 // bytes of an error answer that are read
+	maxErrorMessage = 400     // characters of its message that are kept
+)
+
+func newStatusError(resp *http.Response, redirectedTo string, now time.Time) *statusError {
+	e := &statusError{
+		status:       resp.StatusCode,
+		redirectedTo: redirectedTo,
+		retryAfter:   retryAfter(resp.Header.Get("Retry-After"), now),
+	}
+	var body struct {
+		Errors errcode.Errors `json:"errors"`
+	}
+	if json.NewDecoder(io.LimitReader(resp.Body, maxErrorBody)).Decode(&body) == nil && len(body.Errors) > 0 {
+		e.code = printable(body.Errors[0].Code)
+		e.message = printable(body.Errors[0].Message)
+	}
+	return e
+}
+
+// printable makes foreign text fit for one line of an error.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, redactText(s))
+	if runes := []rune(s); len(runes) > maxErrorMessage {
+		s = string(runes[:maxErrorMessage]) + "..."
+	}
+	return strings.TrimSpace(s)
+}
+
+// retryAfter reads the header in its two forms, seconds and date.
+func retryAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(header); err == nil && at.After(now) {
+		return at.Sub(now)
+	}
+	return 0
+}

@@ -1,0 +1,139 @@
+package ecrclient
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/auth"
+)
+
+// MaxManifestSize is the size in bytes up to which manifests are read and
+// pushed; it is also ECR's limit.
+const MaxManifestSize = 4 << 20 // 4 MiB
+
+// manifestMediaTypes are the media types that live under /manifests/; all
+// others are blobs.
+var manifestMediaTypes = []string{
+	ocispec.MediaTypeImageManifest,
+	ocispec.MediaTypeImageIndex,
+	"application/vnd.docker.distribution.manifest.v2+json",
+	"application/vnd.docker.distribution.manifest.list.v2+json",
+}
+
+func isManifest(desc ocispec.Descriptor) bool {
+	return slices.Contains(manifestMediaTypes, desc.MediaType)
+}
+
+func kind(desc ocispec.Descriptor) string {
+	if isManifest(desc) {
+		return "manifest"
+	}
+	return "blob"
+}
+
+// FetchManifest reads the manifest that desc names and verifies its size and
+// digest. One above MaxManifestSize is ErrManifestTooLarge, whether desc or
+// the registry says so. The media type of desc may be empty.
+func (r *Repository) FetchManifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	op := operation{"fetch manifest", desc.Digest.String()}
+	if err := checkDescriptor(desc); err != nil {
+		return nil, r.fail(op, err)
+	}
+	if desc.Size > MaxManifestSize {
+		return nil, r.fail(op, tooLarge(desc.Size))
+	}
+	var manifest []byte
+	err := r.retry(ctx, op, func(ctx context.Context) (err error) {
+		manifest, err = r.getManifest(ctx, desc)
+		return err
+	})
+	return manifest, err
+}
+
+func (r *Repository) getManifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	accept := desc.MediaType
+	if accept == "" {
+		accept = strings.Join(manifestMediaTypes, ", ")
+	}
+	resp, err := r.get(ctx, "manifests", desc, http.Header{"Accept": {accept}})
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.ContentLength > MaxManifestSize {
+		return nil, tooLarge(resp.ContentLength)
+	}
+	manifest, err := io.ReadAll(io.LimitReader(resp.Body, MaxManifestSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(manifest) > MaxManifestSize {
+		return nil, fmt.Errorf("%w: more than the limit of %d bytes", ErrManifestTooLarge, MaxManifestSize)
+	}
+	return manifest, verify(desc, manifest)
+}
+
+func tooLarge(size int64) error {
+	return fmt.Errorf("%w: %d bytes, the limit is %d", ErrManifestTooLarge, size, MaxManifestSize)
+}
+
+// verify compares content with the descriptor that names it.
+func verify(desc ocispec.Descriptor, content []byte) error {
+	if int64(len(content)) != desc.Size {
+		return fmt.Errorf("%w: %d bytes instead of %d", ErrDigestMismatch, len(content), desc.Size)
+	}
+	if got := desc.Digest.Algorithm().FromBytes(content); got != desc.Digest {
+		return fmt.Errorf("%w: its digest is %s", ErrDigestMismatch, got)
+	}
+	return nil
+}
+
+// get asks for the manifest or blob that desc names. What it returns has
+// status 200 or 206 and the registry's word that it is desc's content.
+func (r *Repository) get(ctx context.Context, where string, desc ocispec.Descriptor, header http.Header) (*http.Response, error) {
+	ref := r.remote.Reference
+	scheme := "https"
+	if r.remote.PlainHTTP {
+		scheme = "http"
+	}
+	ctx = auth.AppendRepositoryScope(ctx, ref, auth.ActionPull)
+	url := fmt.Sprintf("%s://%s/v2/%s/%s/%s", scheme, ref.Host(), ref.Repository, where, desc.Digest)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = header
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusPartialContent:
+	default: // 404, or one that has no business here
+		defer resp.Body.Close()
+		return nil, newStatusError(resp, "", r.now())
+	}
+	if d := resp.Header.Get("Docker-Content-Digest"); d != "" && d != desc.Digest.String() {
+		resp.Body.Close()
+		return nil, fmt.Errorf("%w: the registry answers with %q", ErrDigestMismatch, printable(d))
+	}
+	return resp, nil
+}
+
+// readManifest reads what is to be pushed as a manifest.
+func readManifest(desc ocispec.Descriptor, content io.Reader) ([]byte, error) {
+	if desc.Size > MaxManifestSize {
+		return nil, tooLarge(desc.Size)
+	}
+	var buf bytes.Buffer
+	if _, err := io.Copy(&buf, io.LimitReader(content, desc.Size+1)); err != nil {
+		return nil, fmt.Errorf("read the content: %w", err)
+	}
+	return buf.Bytes(), verify(desc, buf.Bytes())
+}

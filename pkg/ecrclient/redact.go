@@ -1,0 +1,80 @@
+package ecrclient
+
+import (
+	"errors"
+	"net/url"
+	"regexp"
+
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// A signed URL's query is as good as a password for the blob, and other
+// queries say nothing that an error or a log line needs: all are taken out.
+const redacted = "REDACTED"
+
+var (
+	queryPattern    = regexp.MustCompile(`\?[^\s"'=?]+=[^\s"']*`)
+	userinfoPattern = regexp.MustCompile(`://[^/\s"'@]+@`)
+)
+
+// redactText takes the queries and user names of URLs out of a text.
+func redactText(s string) string {
+	s = queryPattern.ReplaceAllString(s, "?"+redacted)
+	return userinfoPattern.ReplaceAllString(s, "://")
+}
+
+// redactURL gives u without its query, fragment and user.
+func redactURL(u *url.URL) *url.URL {
+	if u == nil {
+		return nil
+	}
+	c := *u
+	c.User = nil
+	c.Fragment, c.RawFragment = "", ""
+	if c.RawQuery != "" {
+		c.RawQuery = redacted
+	}
+	return &c
+}
+
+// redact gives err itself when its text is clean, else a stand-in.
+func redact(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if clean := redactText(text); clean != text {
+		return &redactedError{text: clean, err: err}
+	}
+	return err
+}
+
+// redactedError stands for an error whose text must not be seen. It matches
+// what that error matches, but does not lead to it: there is no Unwrap.
+type redactedError struct {
+	text string
+	err  error
+}
+
+func (e *redactedError) Error() string { return e.text }
+
+func (e *redactedError) Is(target error) bool { return errors.Is(e.err, target) }
+
+// As gives what the error leads to, and copies of what holds a URL.
+func (e *redactedError) As(target any) bool {
+	if !errors.As(e.err, target) {
+		return false
+	}
+	switch t := target.(type) {
+	case **url.Error:
+		c := **t
+		c.URL = redactText(c.URL)
+		c.Err = redact(c.Err)
+		*t = &c
+	case **errcode.ErrorResponse:
+		c := **t
+		c.URL = redactURL(c.URL)
+		*t = &c
+	}
+	return true
+}

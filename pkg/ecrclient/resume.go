@@ -1,0 +1,160 @@
+package ecrclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// blobReader reads a blob, over as many connections as it takes. It asks the
+// registry for each of them, so each has a signed URL of its own.
+type blobReader struct {
+	r    *Repository
+	ctx  context.Context
+	stop context.CancelFunc
+	op   operation
+	desc ocispec.Descriptor
+
+	pos    int64 // offset in the blob of the next byte to return
+	end    int64 // exclusive
+	always bool  // with a Range request from the beginning
+
+	body   io.ReadCloser // nil when the connection is lost
+	length int64         // of body, -1 if unknown
+	broken error         // why body was lost
+	failed int           // attempts since the last byte came
+	err    error         // sticky
+}
+
+// openBlob makes the first connection, so that a blob that is not there is
+// known at once.
+func (r *Repository) openBlob(ctx context.Context, op operation, desc ocispec.Descriptor, want byteRange) (io.ReadCloser, error) {
+	ctx, stop := context.WithCancel(ctx)
+	b := &blobReader{
+		r: r, ctx: ctx, stop: stop, op: op, desc: desc,
+		pos: want.start, end: want.end, always: want.always,
+	}
+	if err := b.connect(); err != nil {
+		stop()
+		return nil, r.fail(op, err)
+	}
+	return b, nil
+}
+
+// Read returns io.EOF after the last byte wanted, and every other error again
+// and again.
+func (b *blobReader) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := b.read(p)
+	if err == io.EOF {
+		b.err = io.EOF
+	} else if err != nil {
+		b.err = b.r.fail(b.op, err)
+	}
+	if b.err != nil {
+		b.disconnect()
+	}
+	return n, b.err
+}
+
+func (b *blobReader) read(p []byte) (int, error) {
+	for b.pos < b.end {
+		if b.body == nil {
+			if err := b.connect(); err != nil {
+				return 0, err
+			}
+		}
+		n, err := b.body.Read(p[:min(int64(len(p)), b.end-b.pos)])
+		if n > 0 {
+			b.pos += int64(n)
+			b.failed = 0
+		}
+		if err != nil {
+			b.lose(err)
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+	return 0, b.finish()
+}
+
+// finish tells the end of the blob from bytes that should not be there.
+func (b *blobReader) finish() error {
+	// A length that was announced has been compared; a lost connection does
+	// not matter any more.
+	if b.body != nil && b.length < 0 {
+		var extra [1]byte
+		if n, _ := io.ReadFull(b.body, extra[:]); n > 0 {
+			return fmt.Errorf("%w: more than %d bytes came", ErrDigestMismatch, b.desc.Size)
+		}
+	}
+	return io.EOF
+}
+
+// lose gives up the connection and keeps the reason.
+func (b *blobReader) lose(err error) {
+	if err == io.EOF {
+		err = &unavailableError{io.ErrUnexpectedEOF} // the caller comes only before the end
+	}
+	b.broken = err
+	b.failed++
+	b.disconnect()
+}
+
+func (b *blobReader) disconnect() {
+	if b.body != nil {
+		b.body.Close()
+		b.body = nil
+	}
+}
+
+// connect opens body at pos. It waits before every attempt but the first.
+func (b *blobReader) connect() error {
+	for {
+		if b.broken != nil {
+			if err := b.r.pause(b.ctx, b.op, b.failed, b.broken, "offset", b.pos, "size", b.desc.Size); err != nil {
+				return b.explain(err)
+			}
+			b.broken = nil
+		}
+		if err := b.ctx.Err(); err != nil {
+			return err
+		}
+		body, begin, length, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.always})
+		if err == nil {
+			b.body, b.length = body, length
+			// The registry ignored the range: what it sent before goes by.
+			if _, err = io.CopyN(io.Discard, body, b.pos-begin); err == nil {
+				return nil
+			}
+		}
+		b.lose(err)
+	}
+}
+
+// explain adds how far the blob came.
+func (b *blobReader) explain(err error) error {
+	if b.pos == 0 || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("after %d of %d bytes: %w", b.pos, b.desc.Size, err)
+}
+
+// Close ends the transfer. It may be called more than once.
+func (b *blobReader) Close() error {
+	b.stop()
+	b.disconnect()
+	if b.err == nil {
+		b.err = b.r.fail(b.op, errors.New("read after Close"))
+	}
+	return nil
+}

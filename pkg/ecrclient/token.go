@@ -1,0 +1,256 @@
+package ecrclient
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/smithy-go"
+)
+
+const (
+	opAuthenticate = "authenticate"
+
+	// tokenMargin is how long before it expires a token is replaced; a request
+	// that has begun with it can still follow its redirect.
+	tokenMargin = 5 * time.Minute
+
+	// tokenLife is taken for a token that comes without an expiry; ECR's live
+	// for 12 hours.
+	tokenLife = time.Hour
+
+	// tokenTimeout bounds all of the SDK's attempts at one token.
+	tokenTimeout = time.Minute
+)
+
+// tokenSources gives all repositories of a registry the same token.
+type tokenSources struct {
+	mu      sync.Mutex
+	sources map[tokenKey]*tokenSource
+}
+
+// sharedTokens is that of the process: a function that is called again for
+// another repository still has its token.
+var sharedTokens = &tokenSources{}
+
+// tokenKey is what a token depends on.
+type tokenKey struct {
+	host        string
+	credentials any // identity of the provider; nil for the default chain
+	httpClient  any
+	endpoint    string
+	environment [sha256.Size]byte // of the default chain
+}
+
+// source gives the shared source for a host, a new one when o's configuration
+// has no identity to find it by.
+func (s *tokenSources) source(host string, h ECRHost, o *options) *tokenSource {
+	key := tokenKey{host: host}
+	if cfg := o.awsConfig; cfg != nil {
+		if !hasIdentity(cfg.Credentials) || !hasIdentity(cfg.HTTPClient) {
+			return newTokenSource(host, h, o)
+		}
+		key.credentials, key.httpClient = cfg.Credentials, cfg.HTTPClient
+		key.endpoint = aws.ToString(cfg.BaseEndpoint)
+	} else {
+		key.environment = awsEnvironment()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sources == nil {
+		s.sources = make(map[tokenKey]*tokenSource)
+	}
+	source, ok := s.sources[key]
+	if !ok {
+		source = newTokenSource(host, h, o)
+		s.sources[key] = source
+	}
+	return source
+}
+
+func hasIdentity(v any) bool { return v == nil || reflect.ValueOf(v).Comparable() }
+
+// awsEnvironment stands for what the default chain reads from the environment.
+func awsEnvironment() [sha256.Size]byte {
+	var set []string
+	for _, entry := range os.Environ() {
+		if strings.HasPrefix(entry, "AWS_") || strings.HasPrefix(entry, "HOME=") {
+			set = append(set, entry)
+		}
+	}
+	slices.Sort(set)
+	return sha256.Sum256([]byte(strings.Join(set, "\x00")))
+}
+
+// tokenSource keeps the token of one registry. It is safe for concurrent use.
+type tokenSource struct {
+	host   string
+	region string
+	fips   bool
+	dual   bool
+	cfg    *aws.Config // nil until loaded, when it was not given
+	now    func() time.Time
+
+	turn chan struct{} // held by the one who may ask AWS
+
+	mu      sync.Mutex
+	token   string
+	renewAt time.Time
+}
+
+func newTokenSource(host string, h ECRHost, o *options) *tokenSource {
+	s := &tokenSource{
+		host: host, region: h.Region, fips: h.FIPS, dual: h.DualStack,
+		now: o.now, turn: make(chan struct{}, 1),
+	}
+	if o.awsConfig != nil {
+		cfg := o.awsConfig.Copy()
+		cfg.Region = h.Region
+		s.cfg = &cfg
+	}
+	return s
+}
+
+// get gives the token in the form that Basic authorization takes, and whether
+// it had been there before the call.
+func (s *tokenSource) get(ctx context.Context) (token string, cached bool, err error) {
+	if token := s.valid(); token != "" {
+		return token, true, nil
+	}
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return "", false, ctx.Err()
+	}
+	// Somebody else may have asked meanwhile. Such a token is as new as one
+	// of our own.
+	if token := s.valid(); token != "" {
+		return token, false, nil
+	}
+	token, expires, err := s.ask(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", false, ctx.Err()
+		}
+		return "", false, s.fail(err)
+	}
+	// The wall clock decides: a monotonic one stands still while a function is
+	// frozen between two events.
+	now := s.now().Round(0)
+	if expires.IsZero() {
+		expires = now.Add(tokenLife)
+	}
+	s.mu.Lock()
+	s.token = token
+	s.renewAt = expires.Add(-min(tokenMargin, max(expires.Sub(now)/2, 0)))
+	s.mu.Unlock()
+	return token, false, nil
+}
+
+func (s *tokenSource) valid() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.token == "" || !s.now().Round(0).Before(s.renewAt) {
+		return ""
+	}
+	return s.token
+}
+
+// drop forgets token, unless a newer one has come.
+func (s *tokenSource) drop(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.token == token {
+		s.token = ""
+	}
+}
+
+// ask gets a token from AWS. The caller has the turn.
+func (s *tokenSource) ask(ctx context.Context) (string, time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
+	defer cancel()
+	if s.cfg == nil {
+		cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(s.region))
+		if err != nil {
+			return "", time.Time{}, err
+		}
+		s.cfg = &cfg
+	}
+	out, err := ecr.NewFromConfig(*s.cfg, s.endpoint).GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	if len(out.AuthorizationData) == 0 {
+		return "", time.Time{}, errors.New("AWS answered without a token")
+	}
+	data := out.AuthorizationData[0]
+	token := aws.ToString(data.AuthorizationToken)
+	// The decoder's error would quote a part of the token.
+	plain, err := base64.StdEncoding.DecodeString(token)
+	if user, password, ok := strings.Cut(string(plain), ":"); err != nil || !ok || user == "" || password == "" {
+		return "", time.Time{}, errors.New("AWS answered with a token that is not base64 of user:password")
+	}
+	return token, aws.ToTime(data.ExpiresAt), nil
+}
+
+// endpoint asks for the token where the registry's host says: a network that
+// reaches it by FIPS or IPv6 alone reaches the API in the same way. A custom
+// endpoint stays as it is.
+func (s *tokenSource) endpoint(o *ecr.Options) {
+	if o.BaseEndpoint != nil {
+		return
+	}
+	if s.fips {
+		o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateEnabled
+	}
+	if s.dual {
+		o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateEnabled
+	}
+}
+
+// deniedCodes are those of AWS that stand for credentials or rights.
+var deniedCodes = []string{
+	"AccessDenied", "AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId",
+	"InvalidSignatureException", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException",
+	"IncompleteSignature", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
+}
+
+// fail gives err its class.
+func (s *tokenSource) fail(err error) error {
+	out := &Error{Op: opAuthenticate, Repository: s.host}
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		out.Code = api.ErrorCode()
+	}
+	var response interface{ HTTPStatusCode() int }
+	if errors.As(err, &response) {
+		out.Status = response.HTTPStatusCode()
+	}
+	var class error
+	switch {
+	case slices.Contains(deniedCodes, out.Code):
+		class = ErrDenied
+	case retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary:
+		class = ErrThrottled
+	case retry.IsErrorRetryables(retry.DefaultRetryables).IsErrorRetryable(err) == aws.TrueTernary,
+		errors.Is(err, context.DeadlineExceeded):
+		class = ErrUnavailable
+	}
+	out.Err = redact(err)
+	if class != nil && class != classOf(out.Status) {
+		out.Err = fmt.Errorf("%w: %w", class, out.Err)
+	}
+	return out
+}

@@ -1,0 +1,268 @@
+package ecrclient
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	defaultStallTimeout  = 60 * time.Second
+	defaultHeaderTimeout = 30 * time.Second
+	defaultUserAgent     = "soci-index-builder"
+	maxRedirects         = 10 // as net/http's own
+)
+
+// sharedTransport is that of every Repository without WithTransport: what one
+// has connected, another can use.
+var sharedTransport = sync.OnceValue(func() *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:     true,
+		TLSHandshakeTimeout:   15 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		IdleConnTimeout:       90 * time.Second,
+		MaxIdleConns:          128,
+		MaxIdleConnsPerHost:   32, // layers read at once, with their range requests
+		DisableCompression:    true,
+	}
+})
+
+// watchedTransport sends requests and gives up on those that stop moving: no
+// answer within header of the request being sent, no byte within stall while
+// a body goes either way. It is the one place that tells a lost connection
+// (unavailableError) from the caller's end and from what no retry can mend.
+type watchedTransport struct {
+	base      http.RoundTripper
+	header    time.Duration
+	stall     time.Duration
+	userAgent string
+}
+
+func (t *watchedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	parent := req.Context()
+	ctx, cancel := context.WithCancelCause(parent)
+	out := req.Clone(ctx)
+	if out.Header.Get("User-Agent") == "" {
+		out.Header.Set("User-Agent", t.userAgent)
+	}
+	dog := newWatchdog(cancel)
+	if req.Body != nil && req.Body != http.NoBody {
+		out.Body = &sentBody{ReadCloser: req.Body, t: t, dog: dog}
+		if get := req.GetBody; get != nil {
+			out.GetBody = func() (io.ReadCloser, error) {
+				body, err := get()
+				if err != nil {
+					return nil, err
+				}
+				return &sentBody{ReadCloser: body, t: t, dog: dog}, nil
+			}
+		}
+		dog.watch(t.stall, "byte taken")
+	} else {
+		dog.watch(t.header, "answer")
+	}
+	resp, err := t.base.RoundTrip(out)
+	dog.end()
+	if err != nil {
+		err = lost(parent, ctx, err)
+		cancel(nil)
+		return nil, err
+	}
+	resp.Request = req
+	resp.Body = &receivedBody{ReadCloser: resp.Body, t: t, dog: newWatchdog(cancel), parent: parent, ctx: ctx, cancel: cancel}
+	return resp, nil
+}
+
+// sentBody is a request's body; every read of it is progress.
+type sentBody struct {
+	io.ReadCloser
+	t   *watchedTransport
+	dog *watchdog
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.dog.watch(b.t.header, "answer")
+	} else {
+		b.dog.watch(b.t.stall, "byte taken")
+	}
+	return n, err
+}
+
+// receivedBody is a response's body.
+type receivedBody struct {
+	io.ReadCloser
+	t           *watchedTransport
+	dog         *watchdog
+	parent, ctx context.Context
+	cancel      context.CancelCauseFunc
+}
+
+func (b *receivedBody) Read(p []byte) (int, error) {
+	b.dog.watch(b.t.stall, "byte received")
+	n, err := b.ReadCloser.Read(p)
+	b.dog.rest()
+	if err != nil && err != io.EOF {
+		err = lost(b.parent, b.ctx, err)
+	}
+	return n, err
+}
+
+func (b *receivedBody) Close() error {
+	b.dog.end()
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	return err
+}
+
+// watchdog ends a request unless it is called again in time.
+type watchdog struct {
+	cancel context.CancelCauseFunc
+
+	mu    sync.Mutex
+	timer *time.Timer
+	ended bool
+}
+
+func newWatchdog(cancel context.CancelCauseFunc) *watchdog { return &watchdog{cancel: cancel} }
+
+// watch ends the request if nothing else is called for d.
+func (w *watchdog) watch(d time.Duration, what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended {
+		return
+	}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.timer = time.AfterFunc(d, func() { w.cancel(&stallError{what: what, after: d}) })
+}
+
+// rest stops watching until watch is called.
+func (w *watchdog) rest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// end stops watching for good.
+func (w *watchdog) end() {
+	w.rest()
+	w.mu.Lock()
+	w.ended = true
+	w.mu.Unlock()
+}
+
+// stallError is why a request was ended.
+type stallError struct {
+	what  string
+	after time.Duration
+}
+
+func (e *stallError) Error() string { return fmt.Sprintf("no %s for %v", e.what, e.after) }
+
+// Timeout makes it a timeout to callers who look for one.
+func (e *stallError) Timeout() bool { return true }
+
+// unavailableError is a failure of the connection that another attempt may not
+// have.
+type unavailableError struct{ cause error }
+
+func (e *unavailableError) Error() string        { return e.cause.Error() }
+func (e *unavailableError) Unwrap() error        { return e.cause }
+func (e *unavailableError) Is(target error) bool { return target == ErrUnavailable }
+
+// lost says what a failed request failed of.
+func lost(parent, ctx context.Context, err error) error {
+	if parent.Err() != nil {
+		return parent.Err()
+	}
+	var stalled *stallError
+	if errors.As(context.Cause(ctx), &stalled) {
+		return &unavailableError{stalled}
+	}
+	if permanent(err) {
+		return err
+	}
+	return &unavailableError{err}
+}
+
+// permanent reports whether the same connection would fail in the same way
+// again: a certificate that is not trusted, no TLS on the other side, a name
+// that does not exist.
+func permanent(err error) bool {
+	var (
+		verification *tls.CertificateVerificationError
+		record       tls.RecordHeaderError
+		authority    x509.UnknownAuthorityError
+		hostname     x509.HostnameError
+		invalid      x509.CertificateInvalidError
+		dns          *net.DNSError
+	)
+	switch {
+	case errors.As(err, &verification), errors.As(err, &record), errors.As(err, &authority),
+		errors.As(err, &hostname), errors.As(err, &invalid):
+		return true
+	case errors.As(err, &dns):
+		return dns.IsNotFound
+	}
+	return false
+}
+
+// checkRedirect follows to where blobs are kept, and takes along nothing that
+// is meant for the registry alone. net/http keeps Authorization for the same
+// host name with another port, and for subdomains.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return fmt.Errorf("stopped after %d redirects", maxRedirects)
+	}
+	switch req.URL.Scheme {
+	case "https":
+	case "http":
+		if via[0].URL.Scheme == "https" {
+			return errors.New("refused a redirect from https to http")
+		}
+	default:
+		return fmt.Errorf("refused a redirect to scheme %q", req.URL.Scheme)
+	}
+	for _, hop := range append(via[1:len(via):len(via)], req) {
+		if !sameOrigin(via[0].URL, hop.URL) {
+			req.Header.Del("Authorization")
+			req.Header.Del("Cookie")
+			req.Header.Del("Referer") // may be a signed URL itself
+			break
+		}
+	}
+	return nil
+}
+
+// sameOrigin reports whether a and b have the same scheme, host and port.
+func sameOrigin(a, b *url.URL) bool {
+	return strings.EqualFold(a.Scheme, b.Scheme) &&
+		strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+}
+
+func port(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case strings.EqualFold(u.Scheme, "https"):
+		return "443"
+	}
+	return "80"
+}
