@@ -48,8 +48,9 @@ func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
 //
 // The error is ErrTruncated, ErrCorrupt, ErrDigestMismatch, ErrUnsupported
 // (an *UnsupportedError), ErrLimit or ErrInvalidOption, or the reader's own.
-// When the blob is bad and its digest is known, it is read to its end first:
-// ErrDigestMismatch then tells a bad transfer from a bad layer.
+// When the blob is bad or unsupported and its digest is known, it is read to
+// its end first: ErrDigestMismatch then tells a bad transfer from a bad layer.
+// Only a compression that the first bytes rule out is not read on.
 func BuildZtoc(layer io.Reader, o ZtocOptions) (*Ztoc, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -57,7 +58,10 @@ func BuildZtoc(layer io.Reader, o ZtocOptions) (*Ztoc, error) {
 	}
 	blob := newBlobReader(layer, o.Size, o.Digest)
 	z, err := buildZtoc(blob, o)
-	var source *blobError
+	var (
+		source  *blobError
+		foreign *UnsupportedError
+	)
 	switch {
 	case err == nil:
 		if err := blob.verify(); err != nil {
@@ -66,7 +70,7 @@ func BuildZtoc(layer io.Reader, o ZtocOptions) (*Ztoc, error) {
 		return z, nil
 	case errors.As(err, &source):
 		return nil, source.err
-	case errors.Is(err, ErrLimit):
+	case errors.Is(err, ErrLimit), errors.As(err, &foreign) && foreign.compressed():
 		return nil, err
 	}
 	if o.Digest != "" {

@@ -49,6 +49,11 @@ func (e *UnsupportedError) Error() string {
 // Is makes errors.Is(err, ErrUnsupported) true.
 func (e *UnsupportedError) Is(target error) bool { return target == ErrUnsupported }
 
+// compressed reports whether the layer's first bytes told enough.
+func (e *UnsupportedError) compressed() bool {
+	return e.Reason == SkipZstd || e.Reason == SkipCompression
+}
+
 // LayerError tells which layer of which manifest failed.
 type LayerError struct {
 	Manifest digest.Digest // the image manifest that lists the layer

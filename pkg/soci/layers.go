@@ -78,19 +78,12 @@ func skipByDescriptor(layer ocispec.Descriptor, o Options) (SkipReason, string) 
 		return SkipEncrypted, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
 	case layer.Size < o.MinLayerSize:
 		return SkipTooSmall, fmt.Sprintf("%d bytes, less than %d", layer.Size, o.MinLayerSize)
-	case strings.HasSuffix(layer.MediaType, "+zstd"):
-		return SkipZstd, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
 	}
 	return "", ""
 }
 
 // run builds all layers; the first that fails stops the others.
 func (w *layerWork) run(ctx context.Context) error {
-	for _, l := range w.layers {
-		if err := checkDescriptor(l); err != nil {
-			return &LayerError{Manifest: w.manifests[l.Digest], Layer: l.Digest, Err: err}
-		}
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(w.o.Concurrency)
 	for _, l := range w.layers {

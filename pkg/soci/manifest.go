@@ -96,6 +96,16 @@ func fetchManifest(ctx context.Context, src Source, desc ocispec.Descriptor, lim
 	if len(m.Layers) > limits.MaxLayers {
 		return nil, fmt.Errorf("%w: manifest %s has %d layers, more than Limits.MaxLayers, %d", ErrLimit, desc.Digest, len(m.Layers), limits.MaxLayers)
 	}
+	sizes := make(map[digest.Digest]int64, len(m.Layers))
+	for _, l := range m.Layers {
+		if err := checkDescriptor(l); err != nil {
+			return nil, fmt.Errorf("manifest %s: a layer's %w", desc.Digest, err)
+		}
+		if size, ok := sizes[l.Digest]; ok && size != l.Size {
+			return nil, fmt.Errorf("%w manifest %s: layer %s has %d bytes in one place and %d in another", ErrCorrupt, desc.Digest, l.Digest, size, l.Size)
+		}
+		sizes[l.Digest] = l.Size
+	}
 	return &m, nil
 }
 
