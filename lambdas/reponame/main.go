@@ -1,0 +1,24 @@
+// Reponame is the Lambda function behind the custom resource that turns the
+// filters into the ARNs of the repositories that the generator may work on.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"soci-index-builder/internal/lambdafn"
+)
+
+func main() {
+	lambdafn.Start(func(context.Context) (lambda.Handler, error) {
+		env := lambdafn.NewEnv(os.Getenv)
+		level := env.LogLevel()
+		if err := env.Err(); err != nil {
+			return nil, err
+		}
+		h := &handler{logger: lambdafn.NewLogger(os.Stdout, level)}
+		return lambda.NewHandler(h.respond), nil
+	})
+}
