@@ -1,0 +1,66 @@
+// Package registrytest gives tests a real OCI registry over HTTP, with faults
+// where a test wants them and a record of every request. Begin with Start.
+package registrytest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"soci-index-builder/internal/localregistry"
+)
+
+// Server is a registry behind Faults. What a test puts into it with its Push
+// methods goes past the faults and is not recorded.
+type Server struct {
+	*Faults
+	Registry *localregistry.Registry
+
+	front *httptest.Server
+}
+
+// Start runs a registry in memory until the test ends. Each of wrap goes
+// around the registry, the first one innermost; the faults are outermost.
+func Start(t testing.TB, wrap ...func(http.Handler) http.Handler) *Server {
+	t.Helper()
+	return StartWith(t, localregistry.Config{}, wrap...)
+}
+
+// StartWith is Start with a registry of another configuration.
+func StartWith(t testing.TB, cfg localregistry.Config, wrap ...func(http.Handler) http.Handler) *Server {
+	t.Helper()
+	registry, err := localregistry.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := registry.Handler()
+	for _, w := range wrap {
+		handler = w(handler)
+	}
+	s := &Server{Faults: Wrap(handler), Registry: registry}
+	s.front = serve(t, s.Faults)
+	t.Cleanup(func() {
+		if err := registry.Close(); err != nil {
+			t.Errorf("closing the registry: %v", err)
+		}
+	})
+	return s
+}
+
+// URL is "http://127.0.0.1:port".
+func (s *Server) URL() string { return s.front.URL }
+
+// Host is "127.0.0.1:port".
+func (s *Server) Host() string { return strings.TrimPrefix(s.front.URL, "http://") }
+
+// serve runs f until the test ends; requests that it holds are let go.
+func serve(t testing.TB, f *Faults) *httptest.Server {
+	server := httptest.NewServer(f)
+	t.Cleanup(func() {
+		f.release()
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server
+}
