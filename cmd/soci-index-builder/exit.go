@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+const programName = "soci-index-builder"
+
+// The exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1 // it failed, or a difference was found
+	exitUsage   = 2 // the command line is wrong, nothing was done
+)
+
+const exitCodeHelp = `Exit codes:
+  0  all went well
+  1  something failed, or verify found a difference
+  2  the command line is wrong; nothing was done`
+
+// errReported stands for failures that were told already, each on its line.
+var errReported = errors.New("failed")
+
+// usageError is a mistake in the command line.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usageErrorf(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// report tells err on one line and gives the exit code for it.
+func report(ctx context.Context, stderr io.Writer, err error) int {
+	var usage *usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errReported):
+		return exitFailure
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		printError(stderr, errors.New("interrupted"))
+		return exitFailure
+	}
+	printError(stderr, err)
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// printError tells err on one line, whatever its text holds.
+func printError(stderr io.Writer, err error) {
+	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+	fmt.Fprintf(stderr, "%s: %s\n", programName, strings.Join(lines, "; "))
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"encoding/json"
+
+	"github.com/spf13/cobra"
+
+	"soci-index-builder/internal/inspect"
+)
+
+func newInspectCommand() *cobra.Command {
+	var (
+		registry registryFlags
+		output   outputFlag
+	)
+	cmd := &cobra.Command{
+		Use:   "inspect REF",
+		Short: "Show what belongs to an image: its layers, SOCI indexes and zTOCs",
+		Long: `Show the tree of an image: image index, image manifests with their platforms,
+layers, SOCI indexes and zTOCs, with digests and sizes. SOCI indexes of version
+1 are found as referrers of an image manifest, those of version 2 by its
+annotation. Layer sizes are compressed.
+
+With --output json there is one JSON object, a manifest:
+  kind (image-index, image, soci-index, attestation, artifact), mediaType,
+  artifactType, digest, size, platform, missing (named, but not in the
+  repository), manifests (of an image index: a list of manifests),
+  layers (of an image), a list of mediaType, digest, size
+  sociIndexes (of an image), a list of version (v1, v2), digest, size,
+    buildTool, missing, invalid (why it cannot be read), and
+    ztocs, a list of digest, size, layer (the digest), spanSize`,
+		Example: `  soci-index-builder inspect 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
+  soci-index-builder inspect --output json 127.0.0.1:5000/app | jq '.. | .sociIndexes? // empty'`,
+		Args: takes(1, 1, "one image REF"),
+	}
+	registry.add(cmd)
+	output.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		repo, reference, err := registry.open(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		desc, err := repo.Resolve(cmd.Context(), reference)
+		if err != nil {
+			return err
+		}
+		root, err := inspect.Load(cmd.Context(), repo, desc)
+		if err != nil {
+			return err
+		}
+		if output == outputText {
+			return inspect.WriteText(cmd.OutOrStdout(), root)
+		}
+		e := json.NewEncoder(cmd.OutOrStdout())
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		return e.Encode(root)
+	}
+	return cmd
+}

@@ -1,0 +1,26 @@
+// Command soci-index-builder builds, inspects and verifies SOCI indexes, with
+// which a container can start before its image is downloaded.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	cmd := newRootCommand()
+	cmd.SetArgs(args)
+	return report(ctx, os.Stderr, cmd.ExecuteContext(ctx))
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"soci-index-builder/pkg/ecrclient"
+)
+
+func newRootCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   programName,
+		Short: "Build, inspect and verify SOCI indexes",
+		Long: `Build, inspect and verify SOCI indexes, with which a container can start
+before its image is downloaded.
+
+A SOCI index lists a zTOC for each large layer of an image: a table of its
+files, and the checkpoints from which any of them can be read without the
+bytes before it.
+
+References have the form HOST/NAME[:TAG|@DIGEST]. For Amazon ECR the credentials
+are those of the AWS SDK (environment, profile, role), for any other registry
+those of "docker login". A registry on a loopback address is spoken to over
+plain HTTP.
+
+Results go to the standard output; errors, one line each, progress and logs go
+to the standard error.
+
+` + exitCodeHelp,
+		Version:           version,
+		SilenceErrors:     true, // report prints them
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+		Args:              needsCommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	cmd.PersistentFlags().BoolP("verbose", "v", false, "log what the libraries do, to the standard error")
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageErrorf("%s: %w", cmd.CommandPath(), err)
+	})
+	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newDemoCommand())
+	return cmd
+}
+
+// needsCommand is for commands that only hold other ones.
+func needsCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	known := make([]string, 0, len(cmd.Commands()))
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() || c.Name() == "help" {
+			known = append(known, c.Name())
+		}
+	}
+	return usageErrorf("%s: unknown command %q, the commands are %s", cmd.CommandPath(), args[0], strings.Join(known, ", "))
+}
+
+// takes gives an Args function for the number of arguments, max < 0 being any
+// number.
+func takes(low, high int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < low || (high >= 0 && len(args) > high) {
+			return usageErrorf("%s takes %s, not %d arguments", cmd.CommandPath(), what, len(args))
+		}
+		return nil
+	}
+}
+
+// logger is for the libraries: silent unless asked for.
+func logger(cmd *cobra.Command) *slog.Logger {
+	if verbose, err := cmd.Flags().GetBool("verbose"); err != nil || !verbose {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// registryFlags are those of every command that talks to a registry.
+type registryFlags struct{ plainHTTP bool }
+
+func (f *registryFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.plainHTTP, "plain-http", false, "speak http to the registry, which is the default for loopback addresses")
+}
+
+// open gives the repository of ref, and the tag or digest in it.
+func (f *registryFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, error) {
+	opts := []ecrclient.Option{ecrclient.WithLogger(logger(cmd)), ecrclient.WithUserAgent(programName + "/" + version)}
+	if cmd.Flags().Changed("plain-http") {
+		opts = append(opts, ecrclient.WithPlainHTTP(f.plainHTTP))
+	}
+	repo, err := ecrclient.New(ref, opts...)
+	if err != nil {
+		return nil, "", usageErrorf("%w", err)
+	}
+	if repo.Reference() == "" {
+		return repo, "latest", nil
+	}
+	return repo, repo.Reference(), nil
+}
+
+// outputFlag is --output.
+type outputFlag string
+
+const (
+	outputText outputFlag = "text"
+	outputJSON outputFlag = "json"
+)
+
+func (f *outputFlag) add(cmd *cobra.Command) {
+	*f = outputText
+	cmd.Flags().Var(f, "output", "text, or json with the fields named above")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{string(outputText), string(outputJSON)}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (f *outputFlag) String() string { return string(*f) }
+func (f *outputFlag) Type() string   { return "text|json" }
+
+func (f *outputFlag) Set(s string) error {
+	switch o := outputFlag(s); o {
+	case outputText, outputJSON:
+		*f = o
+		return nil
+	}
+	return fmt.Errorf("must be text or json")
+}

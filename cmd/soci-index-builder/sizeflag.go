@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+
+	"soci-index-builder/internal/bytesize"
+)
+
+// sizeFlag is a flag in bytes: 4194304, 4MiB.
+type sizeFlag struct {
+	bytes int64
+	least int64 // the smallest value that is allowed
+}
+
+func (f *sizeFlag) String() string {
+	if f.bytes >= 1<<10 && f.bytes%(1<<10) == 0 {
+		for _, unit := range []struct {
+			name  string
+			bytes int64
+		}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+			if f.bytes%unit.bytes == 0 {
+				return fmt.Sprintf("%d%s", f.bytes/unit.bytes, unit.name)
+			}
+		}
+	}
+	return fmt.Sprint(f.bytes)
+}
+
+func (f *sizeFlag) Type() string { return "size" }
+
+func (f *sizeFlag) Set(s string) error {
+	n, err := bytesize.Parse(s)
+	if err != nil {
+		return err
+	}
+	if n < f.least {
+		return fmt.Errorf("must be at least %d", f.least)
+	}
+	f.bytes = n
+	return nil
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+)
+
+// writeFile makes name a file with content b, or leaves what was there: b goes
+// to a file beside it first, which then takes its place.
+func writeFile(name string, b []byte) (err error) {
+	temp, err := createBeside(name)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("writing %s: %w", name, err), os.Remove(temp.Name()))
+		}
+	}()
+	_, err = temp.Write(b)
+	if err == nil {
+		err = temp.Sync()
+	}
+	if cerr := temp.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(temp.Name(), name)
+}
+
+// createBeside is os.CreateTemp, but the file gets the rights that any new one
+// would.
+func createBeside(name string) (*os.File, error) {
+	dir, base := filepath.Split(name)
+	for range 1000 {
+		f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf(".%s.%08x", base, rand.Uint32())), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
+	return nil, fmt.Errorf("writing %s: no free name for a temporary file", name)
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"soci-index-builder/pkg/soci"
+)
+
+// stdio is the name of the standard input or output.
+const stdio = "-"
+
+type ztocCreateCommand struct {
+	spanSize  sizeFlag
+	maxMemory sizeFlag
+	buildTool string
+	output    string
+}
+
+func newZtocCreateCommand() *cobra.Command {
+	c := &ztocCreateCommand{
+		spanSize:  sizeFlag{bytes: soci.DefaultSpanSize, least: 1},
+		maxMemory: sizeFlag{bytes: 1 << 30, least: 1},
+	}
+	cmd := &cobra.Command{
+		Use:   "create LAYER",
+		Short: "Build the zTOC of a layer, a file or - for the standard input",
+		Long: `Build the zTOC of a layer: a tar archive compressed with gzip, or a plain one.
+The layer is read once, as a stream. The same layer, span size and build-tool
+identifier give the same zTOC.
+
+The zTOC is written as a whole or not at all. When it goes to a file, its
+digest, size, number of spans and of entries are printed.`,
+		Example: `  soci-index-builder ztoc create -o layer.ztoc layer.tar.gz
+  crane blob registry.example.com/app@sha256:... | soci-index-builder ztoc create - > layer.ztoc`,
+		Args: takes(1, 1, "one LAYER"),
+		RunE: c.run,
+	}
+	f := cmd.Flags()
+	f.Var(&c.spanSize, "span-size", "least distance of two checkpoints, in uncompressed bytes")
+	f.Var(&c.maxMemory, "max-memory", "what the zTOC may take while it is built")
+	f.StringVar(&c.buildTool, "build-tool", soci.BuildToolIdentifier, "identifier of the build tool, which is part of the zTOC")
+	f.StringVarP(&c.output, "output", "o", stdio, "file to write, or - for the standard output")
+	return cmd
+}
+
+func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
+	if f, ok := cmd.OutOrStdout().(*os.File); ok && c.output == stdio && term.IsTerminal(int(f.Fd())) {
+		return usageErrorf("a zTOC is not for terminals: name a file with -o")
+	}
+	if c.buildTool == "" {
+		return usageErrorf("invalid argument \"\" for \"--build-tool\" flag: must not be empty")
+	}
+	layer, name, err := openInput(cmd, args[0])
+	if err != nil {
+		return err
+	}
+	defer layer.Close()
+	z, err := c.build(cmd.Context(), layer)
+	if errors.Is(err, soci.ErrInvalidOption) {
+		return &usageError{err}
+	}
+	if err != nil {
+		return fmt.Errorf("building the zTOC of %s: %w", name, err)
+	}
+	b, err := z.Marshal()
+	if err != nil {
+		return fmt.Errorf("building the zTOC of %s: %w", name, err)
+	}
+	if c.output == stdio {
+		_, err := cmd.OutOrStdout().Write(b)
+		return err
+	}
+	if err := writeFile(c.output, b); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %d bytes, %d spans, %d entries\n", digest.FromBytes(b), len(b), len(z.Checkpoints), len(z.Entries))
+	return err
+}
+
+// build gives up at once when ctx ends, also while the standard input gives
+// nothing; the process ends then, and the goroutine with it.
+func (c *ztocCreateCommand) build(ctx context.Context, layer io.Reader) (*soci.Ztoc, error) {
+	type result struct {
+		ztoc *soci.Ztoc
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		z, err := soci.BuildZtoc(layer, soci.ZtocOptions{
+			SpanSize:            c.spanSize.bytes,
+			BuildToolIdentifier: c.buildTool,
+			Limits:              soci.Limits{MaxMemory: c.maxMemory.bytes},
+		})
+		done <- result{z, err}
+	}()
+	select {
+	case r := <-done:
+		return r.ztoc, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// openInput opens a file, or the standard input for "-", and gives its name
+// for people. The caller closes it.
+func openInput(cmd *cobra.Command, name string) (io.ReadCloser, string, error) {
+	if name == stdio {
+		return io.NopCloser(cmd.InOrStdin()), "the standard input", nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, "", err
+	}
+	return f, name, nil
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/cobra"
+
+	"soci-index-builder/pkg/soci"
+)
+
+func newZtocInfoCommand() *cobra.Command {
+	var (
+		output outputFlag
+		files  bool
+	)
+	cmd := &cobra.Command{
+		Use:   "info FILE",
+		Short: "Show what a zTOC says, a file or - for the standard input",
+		Long: `Show what a zTOC says, whichever tool wrote it.
+
+With --output json there is one JSON object:
+  version, buildTool, compression, compressedSize, uncompressedSize, spanSize,
+  entries (their number), spans, a list of start, end (compressed offsets),
+  outStart, outEnd (offsets in the archive; -1: to its end), digest
+  and with --files files, a list of name, type, offset, size, linkname, mode
+  (octal), uid, gid, uname, gname, modTime, devmajor, devminor, pax
+Sizes and offsets are in bytes.`,
+		Example: `  soci-index-builder ztoc info layer.ztoc
+  soci-index-builder ztoc info --files --output json layer.ztoc | jq -r '.files[] | select(.size > 1000000).name'`,
+		Args: takes(1, 1, "one FILE"),
+	}
+	output.add(cmd)
+	cmd.Flags().BoolVar(&files, "files", false, "list the entries of the table of contents")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		in, name, err := openInput(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		b, err := io.ReadAll(in)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", name, err)
+		}
+		z, err := soci.ParseZtoc(b)
+		if err != nil {
+			return fmt.Errorf("reading %s as a zTOC: %w", name, err)
+		}
+		if output == outputJSON {
+			return writeJSONLine(cmd.OutOrStdout(), newZtocJSON(z, files))
+		}
+		return writeZtocText(cmd.OutOrStdout(), z, files)
+	}
+	return cmd
+}
+
+func writeZtocText(w io.Writer, z *soci.Ztoc, files bool) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "version:\t%s\n", z.Version)
+	fmt.Fprintf(t, "build tool:\t%s\n", z.BuildToolIdentifier)
+	fmt.Fprintf(t, "compression:\t%s\n", z.Compression)
+	fmt.Fprintf(t, "compressed size:\t%d\n", z.CompressedSize)
+	fmt.Fprintf(t, "uncompressed size:\t%d\n", z.UncompressedSize)
+	fmt.Fprintf(t, "span size:\t%d\n", z.SpanSize)
+	fmt.Fprintf(t, "spans:\t%d\n", len(z.Checkpoints))
+	fmt.Fprintf(t, "entries:\t%d\n", len(z.Entries))
+	if !files {
+		return t.Flush()
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\nTYPE\tMODE\tOWNER\tOFFSET\tSIZE\tTIME\tNAME\n")
+	for _, e := range z.Entries {
+		name := fmt.Sprintf("%q", e.Name)
+		if e.Linkname != "" {
+			name += fmt.Sprintf(" -> %q", e.Linkname)
+		}
+		fmt.Fprintf(t, "%s\t%04o\t%d/%d\t%d\t%d\t%s\t%s\n", e.Type, e.Mode, e.UID, e.GID, e.Offset, e.Size, e.ModTime.UTC().Format(time.RFC3339), name)
+	}
+	return t.Flush()
+}
+
+// The JSON output of ztoc info; its field names are promised in the help text.
+type (
+	ztocJSON struct {
+		Version          string           `json:"version"`
+		BuildTool        string           `json:"buildTool"`
+		Compression      soci.Compression `json:"compression"`
+		CompressedSize   int64            `json:"compressedSize"`
+		UncompressedSize int64            `json:"uncompressedSize"`
+		SpanSize         int64            `json:"spanSize"`
+		Entries          int              `json:"entries"`
+		Spans            []spanJSON       `json:"spans"`
+		Files            []fileJSON       `json:"files,omitempty"`
+	}
+
+	spanJSON struct {
+		Start    int64         `json:"start"`
+		End      int64         `json:"end"`
+		OutStart int64         `json:"outStart"`
+		OutEnd   int64         `json:"outEnd"`
+		Digest   digest.Digest `json:"digest"`
+	}
+
+	fileJSON struct {
+		Name     string            `json:"name"`
+		Type     string            `json:"type"`
+		Offset   int64             `json:"offset"`
+		Size     int64             `json:"size"`
+		Linkname string            `json:"linkname,omitempty"`
+		Mode     string            `json:"mode"`
+		UID      int               `json:"uid"`
+		GID      int               `json:"gid"`
+		Uname    string            `json:"uname,omitempty"`
+		Gname    string            `json:"gname,omitempty"`
+		ModTime  time.Time         `json:"modTime"`
+		Devmajor int64             `json:"devmajor,omitempty"`
+		Devminor int64             `json:"devminor,omitempty"`
+		PAX      map[string]string `json:"pax,omitempty"`
+	}
+)
+
+func newZtocJSON(z *soci.Ztoc, files bool) ztocJSON {
+	out := ztocJSON{
+		Version: z.Version, BuildTool: z.BuildToolIdentifier, Compression: z.Compression,
+		CompressedSize: z.CompressedSize, UncompressedSize: z.UncompressedSize, SpanSize: z.SpanSize,
+		Entries: len(z.Entries), Spans: []spanJSON{},
+	}
+	for _, s := range z.Spans() {
+		out.Spans = append(out.Spans, spanJSON{s.Start, s.End, s.OutStart, s.OutEnd, s.Digest})
+	}
+	if !files {
+		return out
+	}
+	for _, e := range z.Entries {
+		out.Files = append(out.Files, fileJSON{
+			Name: e.Name, Type: e.Type, Offset: e.Offset, Size: e.Size, Linkname: e.Linkname,
+			Mode: fmt.Sprintf("%04o", e.Mode), UID: e.UID, GID: e.GID, Uname: e.Uname, Gname: e.Gname,
+			ModTime: e.ModTime.UTC(), Devmajor: e.Devmajor, Devminor: e.Devminor, PAX: e.PAX,
+		})
+	}
+	return out
+}

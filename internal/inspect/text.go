@@ -1,0 +1,98 @@
+package inspect
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"soci-index-builder/internal/bytesize"
+)
+
+// WriteText draws the tree, one line for each thing in it.
+func WriteText(w io.Writer, root *Node) error {
+	t := &tree{w: w}
+	t.node(root, "", "")
+	return t.err
+}
+
+type tree struct {
+	w   io.Writer
+	err error // sticky
+}
+
+// branch is one thing below another.
+type branch func(first, rest string)
+
+func (t *tree) line(prefix, format string, args ...any) {
+	if t.err == nil {
+		_, t.err = fmt.Fprintln(t.w, prefix+fmt.Sprintf(format, args...))
+	}
+}
+
+func (t *tree) branches(prefix string, all []branch) {
+	for i, b := range all {
+		if i == len(all)-1 {
+			b(prefix+"└── ", prefix+"    ")
+		} else {
+			b(prefix+"├── ", prefix+"│   ")
+		}
+	}
+}
+
+// names of the kinds, for people.
+var names = map[Kind]string{
+	KindImageIndex:  "image index",
+	KindImage:       "image",
+	KindSociIndex:   "SOCI index",
+	KindAttestation: "attestation",
+	KindArtifact:    "artifact",
+}
+
+func (t *tree) node(n *Node, first, rest string) {
+	words := []string{names[n.Kind]}
+	if n.Platform != "" {
+		words = append(words, n.Platform)
+	}
+	words = append(words, n.Digest.String(), bytesText(n.Size))
+	if n.Kind == KindArtifact && n.ArtifactType != "" {
+		words = append(words, n.ArtifactType)
+	}
+	if n.Missing {
+		words = append(words, "(not in the repository)")
+	}
+	t.line(first, "%s", strings.Join(words, "  "))
+
+	var below []branch
+	for _, m := range n.Manifests {
+		below = append(below, func(first, rest string) { t.node(m, first, rest) })
+	}
+	for _, l := range n.Layers {
+		below = append(below, func(first, _ string) {
+			t.line(first, "layer  %s  %s  %s", l.Digest, bytesText(l.Size), l.MediaType)
+		})
+	}
+	for _, s := range n.SociIndexes {
+		below = append(below, func(first, rest string) { t.sociIndex(s, first, rest) })
+	}
+	t.branches(rest, below)
+}
+
+func (t *tree) sociIndex(s *SociIndex, first, rest string) {
+	switch {
+	case s.Missing:
+		t.line(first, "SOCI index %s  %s  (not in the repository)", s.Version, s.Digest)
+	case s.Invalid != "":
+		t.line(first, "SOCI index %s  %s  %s  (%s)", s.Version, s.Digest, bytesText(s.Size), s.Invalid)
+	default:
+		t.line(first, "SOCI index %s  %s  %s  by %q", s.Version, s.Digest, bytesText(s.Size), s.BuildTool)
+	}
+	var below []branch
+	for _, z := range s.Ztocs {
+		below = append(below, func(first, _ string) {
+			t.line(first, "zTOC  %s  %s  of layer %s", z.Digest, bytesText(z.Size), z.Layer)
+		})
+	}
+	t.branches(rest, below)
+}
+
+func bytesText(n int64) string { return bytesize.Format(n) }
