@@ -2,8 +2,8 @@ package registrytest
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -141,9 +141,18 @@ func Status(status int, code, message string, header ...string) Fault {
 	}
 }
 
-// Reset closes the connection without an answer.
+// Reset answers with a TCP reset.
 func Reset() Fault {
-	return func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }
+	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		_ = conn.Close()
+	}
 }
 
 // Stall takes the request and does not answer until the client gives up.
@@ -158,7 +167,7 @@ func (f *Faults) Stall() Fault {
 // up.
 func (f *Faults) StallAfter(n int64) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		next.ServeHTTP(&cutter{ResponseWriter: w, left: n, then: func() { f.hold(r) }}, r)
+		next.ServeHTTP(cut(w, n, nil, func() { f.hold(r) }), r)
 	}
 }
 
@@ -173,7 +182,7 @@ func (f *Faults) hold(r *http.Request) {
 // Truncate sends n bytes of the body and then closes the connection.
 func Truncate(n int64) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		next.ServeHTTP(&cutter{ResponseWriter: w, left: n, then: func() { panic(http.ErrAbortHandler) }}, r)
+		next.ServeHTTP(cut(w, n, nil, func() { panic(http.ErrAbortHandler) }), r)
 	}
 }
 
@@ -181,7 +190,7 @@ func Truncate(n int64) Fault {
 // announced: a premature end that HTTP does not show.
 func Short(n int64) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		next.ServeHTTP(&cutter{ResponseWriter: w, left: n, unannounced: true}, r)
+		next.ServeHTTP(cut(w, n, unannounced, func() {}), r)
 	}
 }
 
@@ -189,7 +198,15 @@ func Short(n int64) Fault {
 // with none.
 func Lengthen(extra []byte, announced bool) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		next.ServeHTTP(&lengthener{ResponseWriter: w, extra: len(extra), announced: announced}, r)
+		edit := unannounced
+		if announced {
+			edit = func(h http.Header) {
+				if n, err := strconv.Atoi(h.Get("Content-Length")); err == nil {
+					h.Set("Content-Length", strconv.Itoa(n+len(extra)))
+				}
+			}
+		}
+		next.ServeHTTP(&spoiler{ResponseWriter: w, edit: edit, write: w.Write}, r)
 		_, _ = w.Write(extra)
 	}
 }
@@ -197,14 +214,27 @@ func Lengthen(extra []byte, announced bool) Fault {
 // Corrupt flips the byte at offset n of the body.
 func Corrupt(n int64) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		next.ServeHTTP(&corrupter{ResponseWriter: w, at: n}, r)
+		at := n
+		next.ServeHTTP(&spoiler{ResponseWriter: w, write: func(p []byte) (int, error) {
+			if at >= 0 && at < int64(len(p)) {
+				p = append([]byte(nil), p...)
+				p[at] ^= 0xff
+			}
+			at -= int64(len(p))
+			return w.Write(p)
+		}}, r)
 	}
 }
 
 // Header sets a header of the answer, over what next sets; value "" removes it.
 func Header(name, value string) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		next.ServeHTTP(&headerSetter{ResponseWriter: w, name: name, value: value}, r)
+		next.ServeHTTP(&spoiler{ResponseWriter: w, write: w.Write, edit: func(h http.Header) {
+			h.Del(name)
+			if value != "" {
+				h.Set(name, value)
+			}
+		}}, r)
 	}
 }
 
@@ -224,88 +254,52 @@ func Both(outer, inner Fault) Fault {
 	}
 }
 
-// cutter passes left bytes and then calls then, or drops the rest.
-type cutter struct {
+// spoiler is a ResponseWriter with a way to change the header before it goes
+// out and another way to write the body.
+type spoiler struct {
 	http.ResponseWriter
-	left        int64
-	then        func()
-	unannounced bool
+	edit  func(http.Header) // nil for none
+	write func([]byte) (int, error)
+	wrote bool
 }
 
-func (c *cutter) WriteHeader(status int) {
-	if c.unannounced {
-		c.Header().Del("Content-Length")
+func (s *spoiler) WriteHeader(status int) {
+	s.wrote = true
+	if s.edit != nil {
+		s.edit(s.Header())
 	}
-	c.ResponseWriter.WriteHeader(status)
-	if c.unannounced {
-		_ = http.NewResponseController(c.ResponseWriter).Flush()
-	}
-	if c.left == 0 {
-		c.cut()
-	}
+	s.ResponseWriter.WriteHeader(status)
+	_ = http.NewResponseController(s.ResponseWriter).Flush()
 }
 
-func (c *cutter) Write(p []byte) (int, error) {
-	if int64(len(p)) <= c.left {
-		c.left -= int64(len(p))
-		return c.ResponseWriter.Write(p)
+func (s *spoiler) Write(p []byte) (int, error) {
+	if !s.wrote {
+		s.WriteHeader(http.StatusOK)
 	}
-	n, err := c.ResponseWriter.Write(p[:c.left])
-	c.left = 0
-	if err != nil {
-		return n, err
-	}
-	c.cut()
-	return len(p), nil
+	return s.write(p)
 }
 
-func (c *cutter) cut() {
-	_ = http.NewResponseController(c.ResponseWriter).Flush()
-	if c.then != nil {
-		c.then()
-	}
-}
+// Unwrap lets http.ResponseController find the connection.
+func (s *spoiler) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-type lengthener struct {
-	http.ResponseWriter
-	extra     int
-	announced bool
-}
+func unannounced(h http.Header) { h.Del("Content-Length") }
 
-func (l *lengthener) WriteHeader(status int) {
-	if n, err := strconv.Atoi(l.Header().Get("Content-Length")); err == nil && l.announced {
-		l.Header().Set("Content-Length", fmt.Sprint(n+l.extra))
-	} else {
-		l.Header().Del("Content-Length")
-	}
-	l.ResponseWriter.WriteHeader(status)
-	_ = http.NewResponseController(l.ResponseWriter).Flush()
-}
-
-type corrupter struct {
-	http.ResponseWriter
-	at int64
-}
-
-func (c *corrupter) Write(p []byte) (int, error) {
-	if c.at >= 0 && c.at < int64(len(p)) {
-		p = append([]byte(nil), p...)
-		p[c.at] ^= 0xff
-	}
-	c.at -= int64(len(p))
-	return c.ResponseWriter.Write(p)
-}
-
-type headerSetter struct {
-	http.ResponseWriter
-	name, value string
-}
-
-func (h *headerSetter) WriteHeader(status int) {
-	if h.value == "" {
-		h.Header().Del(h.name)
-	} else {
-		h.Header().Set(h.name, h.value)
-	}
-	h.ResponseWriter.WriteHeader(status)
+// cut lets n bytes pass, then calls then once, and drops the rest.
+func cut(w http.ResponseWriter, n int64, edit func(http.Header), then func()) *spoiler {
+	isCut := false
+	return &spoiler{ResponseWriter: w, edit: edit, write: func(p []byte) (int, error) {
+		part := p[:min(int64(len(p)), n)]
+		if len(part) > 0 {
+			if _, err := w.Write(part); err != nil {
+				return 0, err
+			}
+			n -= int64(len(part))
+		}
+		if len(part) < len(p) && !isCut {
+			isCut = true
+			_ = http.NewResponseController(w).Flush()
+			then()
+		}
+		return len(p), nil
+	}}
 }
