@@ -255,6 +255,10 @@ var fixedCodes = sync.OnceValue(func() *codes {
 // precodeOrder is that of RFC 1951, 3.2.7.
 var precodeOrder = [numPrecode]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
 
+// whatIncompletePrecode has a name since here zlib, and so this decoder, is
+// stricter than compress/flate.
+const whatIncompletePrecode = "over-subscribed or incomplete code of the code lengths"
+
 // dynamicHeader reads the codes of a block. The caller has refilled once and
 // has taken three bits.
 func (r *Reader) dynamicHeader() error {
@@ -276,7 +280,7 @@ func (r *Reader) dynamicHeader() error {
 	}
 	var pre [1 << preBits]uint32
 	if !build(pre[:], preBits, preLens[:], preSymbols[:], precode) {
-		return r.corrupt("over-subscribed or incomplete code of the code lengths")
+		return r.corrupt(whatIncompletePrecode)
 	}
 
 	lens := r.lens[:numLit+numDist]
