@@ -60,7 +60,7 @@ func testLayer(t *testing.T, l testlayers.Layer) {
 			if !bytes.Equal(got, want) {
 				t.Fatal(difference(want, got))
 			}
-			checkParse(t, want, l.BrokenTOC)
+			checkParse(t, want, l)
 			if !l.BrokenTOC {
 				checkExtract(t, got, blob, l.Compression)
 			}
@@ -69,14 +69,14 @@ func testLayer(t *testing.T, l testlayers.Layer) {
 }
 
 // checkParse reads and writes upstream's zTOC again.
-func checkParse(t *testing.T, b []byte, broken bool) {
+func checkParse(t *testing.T, b []byte, l testlayers.Layer) {
 	t.Helper()
-	if _, err := upstream.Unmarshal(bytes.NewReader(b)); (err != nil) != broken {
+	if _, err := upstream.Unmarshal(bytes.NewReader(b)); (err != nil) != l.BrokenTOC {
 		t.Errorf("upstream reads the zTOC with error %v", err)
 	}
 	z, err := soci.ParseZtoc(b)
 	if err != nil {
-		if !broken || !errors.Is(err, soci.ErrCorrupt) {
+		if !l.BrokenTOC || !errors.Is(err, soci.ErrCorrupt) {
 			t.Errorf("we cannot read upstream's zTOC: %v", err)
 		}
 		return
@@ -84,7 +84,7 @@ func checkParse(t *testing.T, b []byte, broken bool) {
 	again, err := z.Marshal()
 	if err != nil {
 		t.Errorf("we cannot write what we read of upstream's zTOC: %v", err)
-	} else if !bytes.Equal(again, b) {
+	} else if !l.LostTimes && !bytes.Equal(again, b) {
 		t.Errorf("read and written again: %s", difference(b, again))
 	}
 }
@@ -135,6 +135,11 @@ func checkExtract(t *testing.T, ztoc, blob []byte, c testlayers.Compression) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// Each extraction inflates its span from the start. Of very many files
+		// some will do, never the same distance apart in a span.
+		if i > 5000 && i%97 != 0 {
+			continue
+		}
 		got, err := extract(zinfo, blob, m, z.CompressedArchiveSize)
 		if err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("entry %d, %q: upstream extracts other content (%v)", i, h.Name, err)
@@ -153,7 +158,7 @@ func extract(z compression.Zinfo, blob []byte, m upstream.FileMetadata, size com
 	first := z.UncompressedOffsetToSpanID(m.UncompressedOffset)
 	last := min(z.UncompressedOffsetToSpanID(m.UncompressedOffset+m.UncompressedSize), z.MaxSpanID())
 	start, end := z.StartCompressedOffset(first), z.EndCompressedOffset(last, size)
-	return z.ExtractDataFromBuffer(bytes.Clone(blob[start:end]), m.UncompressedSize, m.UncompressedOffset, first)
+	return z.ExtractDataFromBuffer(blob[start:end], m.UncompressedSize, m.UncompressedOffset, first)
 }
 
 // TestInstalledWriters takes every compressor that is installed.

@@ -13,6 +13,20 @@ func gzTar(name, how string, archive func() []byte) Layer {
 	return gz("tar/"+name, how, func() []byte { return GoGzip(archive(), 6, 3000) })
 }
 
+// times adds a file for each time in nanoseconds since 1970, timesUnix in
+// seconds.
+func (t *tarBuilder) times(nanoseconds ...int64) {
+	for _, n := range nanoseconds {
+		t.add(tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("ns%d", n), ModTime: time.Unix(0, n).UTC(), Format: tar.FormatPAX}, nil)
+	}
+}
+
+func (t *tarBuilder) timesUnix(seconds ...int64) {
+	for _, n := range seconds {
+		t.add(tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("s%d", n), ModTime: time.Unix(n, 0).UTC(), Format: tar.FormatPAX}, nil)
+	}
+}
+
 // tarLayers vary what is in the archive.
 func tarLayers() []Layer {
 	of := func(fill func(t *tarBuilder)) func() []byte {
@@ -24,6 +38,11 @@ func tarLayers() []Layer {
 	}
 	deep := "usr/" + strings.Repeat("directory/", 15) + "file"
 	long := strings.Repeat("long-name-", 30)
+	lostTimes := gzTar("times-lost", "times before the year 0 and after 9999", of(func(t *tarBuilder) {
+		t.timesUnix(253_402_300_800, 1<<40, 1<<45, -62_167_219_201, -1<<40)
+		t.raw(rawHeader{name: "mtime", mtime: base256(1<<62, 12), magic: "ustar  \x00"}, nil)
+	}))
+	lostTimes.LostTimes = true
 	return []Layer{
 		gzTar("types", "every entry type that a zTOC knows", of(func(t *tarBuilder) {
 			t.dir("dev/")
@@ -85,16 +104,12 @@ func tarLayers() []Layer {
 			t.dir("same")
 		})),
 		gzTar("times", "times with fractions, before 1970, far away, and none", of(func(t *tarBuilder) {
-			for i, m := range []time.Time{
-				time.Unix(0, 0), time.Unix(1, 1), time.Unix(1_700_000_000, 123_456_789), time.Unix(1_700_000_000, 500_000_000),
-				time.Unix(-1, 0), time.Unix(-5, 250_000_000), time.Unix(-62_135_596_800, 0), time.Unix(253_402_300_799, 999_999_999),
-				time.Unix(253_402_300_800, 0), time.Unix(1<<34, 0), time.Unix(-1<<40, 0), time.Unix(1<<45, 0),
-			} {
-				t.add(tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("t%d", i), ModTime: m.UTC(), Format: tar.FormatPAX}, nil)
-			}
+			t.times(0, 1, 1_700_000_000_123_456_789, 1_700_000_000_500_000_000, -1_000_000_000, -4_750_000_000)
+			t.timesUnix(-62_135_596_800, -62_167_219_200, 253_402_300_799)
 			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "atime", ModTime: mtime, AccessTime: mtime.Add(1), ChangeTime: mtime.Add(time.Hour), Format: tar.FormatPAX}, nil)
 			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "gnu", ModTime: mtime, AccessTime: mtime, ChangeTime: mtime, Format: tar.FormatGNU}, nil)
 		})),
+		lostTimes,
 		gzTar("numbers", "large and negative owners, modes, times and devices in GNU's binary form and in PAX records", of(func(t *tarBuilder) {
 			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "gnu", Uid: 1 << 30, Gid: 3_000_000_000, Format: tar.FormatGNU}, nil)
 			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "pax", Uid: 1 << 40, Gid: 1<<62 + 5, Format: tar.FormatPAX}, nil)
