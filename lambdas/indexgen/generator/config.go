@@ -1,0 +1,66 @@
+package generator
+
+import (
+	"context"
+	"log/slog"
+
+	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
+)
+
+// Config is the function's environment.
+type Config struct {
+	MinLayerSizeMiB int64      // SOCI_MIN_LAYER_SIZE_MIB; 0 indexes every layer
+	SpanSizeMiB     int64      // SOCI_SPAN_SIZE_MIB
+	Concurrency     int        // SOCI_CONCURRENCY; 0 is the processors available
+	MaxMemoryMiB    int64      // SOCI_MAX_MEMORY_MIB; 0 is the default of soci.Limits
+	Endpoint        string     // ECR_REGISTRY_ENDPOINT; a registry that takes the place of ECR
+	LogLevel        slog.Level // LOG_LEVEL
+}
+
+const mib = 1 << 20
+
+// ReadConfig reads the environment through getenv. Its error names every
+// variable that is invalid, each matching lambdafn.ErrInvalidVariable.
+func ReadConfig(getenv func(name string) string) (Config, error) {
+	env := lambdafn.NewEnv(getenv)
+	c := Config{
+		// ECR's largest layer has 52,000 MiB, Lambda's largest function
+		// 10,240 MiB.
+		MinLayerSizeMiB: env.Int("SOCI_MIN_LAYER_SIZE_MIB", "MiB", 0, 52_000, soci.DefaultMinLayerSize/mib),
+		SpanSizeMiB:     env.Int("SOCI_SPAN_SIZE_MIB", "MiB", 1, 1024, soci.DefaultSpanSize/mib),
+		Concurrency:     int(env.Int("SOCI_CONCURRENCY", "layers", 1, 64, 0)),
+		MaxMemoryMiB:    env.Int("SOCI_MAX_MEMORY_MIB", "MiB", 1, 10_240, 0),
+		Endpoint:        env.Endpoint("ECR_REGISTRY_ENDPOINT"),
+		LogLevel:        env.LogLevel(),
+	}
+	return c, env.Err()
+}
+
+// Options gives the configuration as the engine takes it.
+func (c Config) Options() soci.Options {
+	return soci.Options{
+		SpanSize:     c.SpanSizeMiB * mib,
+		MinLayerSize: max(c.MinLayerSizeMiB*mib, 1), // 1 byte is every layer
+		Concurrency:  c.Concurrency,
+		Limits:       soci.Limits{MaxMemory: c.MaxMemoryMiB * mib},
+	}
+}
+
+// Opener gives the way to the repository of an event: in the ECR registry of
+// its account and region, or in the one at the configured endpoint.
+func (c Config) Opener(logger *slog.Logger) func(context.Context, *ecrevent.Event) (Repository, error) {
+	options := []ecrclient.Option{ecrclient.WithLogger(logger)}
+	if c.Endpoint != "" {
+		options = append(options, ecrclient.WithEndpoint(c.Endpoint))
+	}
+	return func(_ context.Context, e *ecrevent.Event) (Repository, error) {
+		host, err := ecrclient.RegistryHost(e.Account, e.Region)
+		if err != nil {
+			return nil, err
+		}
+		return ecrclient.New(host+"/"+e.Detail.RepositoryName, options...)
+	}
+}

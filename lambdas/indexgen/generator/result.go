@@ -1,0 +1,153 @@
+package generator
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/pkg/soci"
+)
+
+// OutcomeImageGone: the image was deleted before its index could be built. It
+// stands beside the outcomes of soci.Result.
+const OutcomeImageGone soci.Outcome = "image-gone"
+
+// Result says what became of the image of an event.
+type Result struct {
+	Repository  string       `json:"repository"`
+	Digest      string       `json:"digest"`
+	Tag         string       `json:"tag,omitempty"`
+	Outcome     soci.Outcome `json:"outcome"`
+	Manifests   []Manifest   `json:"manifests,omitempty"`
+	BytesRead   int64        `json:"bytesRead"`   // compressed bytes of layers
+	BytesPushed int64        `json:"bytesPushed"` // zTOCs and SOCI indexes that were new
+	Seconds     float64      `json:"seconds"`
+
+	// LayersOmitted counts the layers of the image that are not listed, since
+	// a result is listed up to maxLayers only.
+	LayersOmitted int `json:"layersOmitted,omitempty"`
+}
+
+// maxLayers keeps a result of the largest image under what Lambda hands on
+// from an asynchronous invocation, 256 KiB in the narrowest case.
+const maxLayers = 500
+
+// Manifest says what became of one manifest of the image.
+type Manifest struct {
+	Digest        string         `json:"digest"`
+	Platform      string         `json:"platform,omitempty"` // "linux/arm64/v8"
+	Outcome       soci.Outcome   `json:"outcome"`
+	Reason        string         `json:"reason,omitempty"`      // why it was passed over
+	IndexDigest   string         `json:"indexDigest,omitempty"` // of the SOCI index
+	LayersIndexed []IndexedLayer `json:"layersIndexed,omitempty"`
+	LayersSkipped []SkippedLayer `json:"layersSkipped,omitempty"`
+}
+
+// IndexedLayer is a layer that has a zTOC.
+type IndexedLayer struct {
+	Digest     string  `json:"digest"`
+	Size       int64   `json:"size"` // compressed bytes
+	ZtocDigest string  `json:"ztocDigest"`
+	Seconds    float64 `json:"seconds"`
+}
+
+// SkippedLayer is a layer that has none.
+type SkippedLayer struct {
+	Digest string          `json:"digest"`
+	Size   int64           `json:"size"` // compressed bytes
+	Reason soci.SkipReason `json:"reason"`
+	Detail string          `json:"detail,omitempty"`
+}
+
+func newResult(d ecrevent.Detail, r *soci.Result) *Result {
+	result := &Result{
+		Repository:  d.RepositoryName,
+		Digest:      d.ImageDigest,
+		Tag:         d.ImageTag,
+		Outcome:     r.Outcome(),
+		BytesRead:   r.BytesRead,
+		BytesPushed: r.BytesPushed,
+		Seconds:     r.Seconds,
+	}
+	listed := 0
+	for _, m := range r.Manifests {
+		manifest := Manifest{
+			Digest:      m.Manifest.Digest.String(),
+			Platform:    m.Platform,
+			Outcome:     m.Outcome,
+			Reason:      m.Reason,
+			IndexDigest: m.Index.Digest.String(),
+		}
+		for _, l := range m.Layers {
+			if listed == maxLayers {
+				result.LayersOmitted++
+				continue
+			}
+			listed++
+			if l.Indexed() {
+				manifest.LayersIndexed = append(manifest.LayersIndexed, IndexedLayer{
+					Digest: l.Layer.Digest.String(), Size: l.Layer.Size, ZtocDigest: l.Ztoc.Digest.String(), Seconds: l.Seconds})
+			} else {
+				manifest.LayersSkipped = append(manifest.LayersSkipped, SkippedLayer{
+					Digest: l.Layer.Digest.String(), Size: l.Layer.Size, Reason: l.Reason, Detail: cut(l.Detail)})
+			}
+		}
+		result.Manifests = append(result.Manifests, manifest)
+	}
+	return result
+}
+
+// cut bounds a text that holds names from inside an image.
+func cut(s string) string {
+	const most = 200
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most]) + "..."
+	}
+	return s
+}
+
+// logResult writes one line for each manifest and one for the image. A layer
+// that could have been indexed, had it been packed otherwise, has one too.
+func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result) {
+	for _, m := range r.Manifests {
+		logger := logger.With("manifest", m.Manifest.Digest.String(), "platform", m.Platform)
+		var (
+			indexed int
+			bytes   int64
+			seconds float64
+			skipped = map[soci.SkipReason]int{}
+		)
+		for _, l := range m.Layers {
+			if l.Indexed() {
+				indexed++
+				bytes += l.Layer.Size
+				seconds += l.Seconds
+				continue
+			}
+			skipped[l.Reason]++
+			logger.Log(ctx, skipLevel(l.Reason), "layer skipped",
+				"layer", l.Layer.Digest.String(), "size", l.Layer.Size, "reason", l.Reason, "detail", cut(l.Detail))
+		}
+		reasons := make([]any, 0, len(skipped))
+		for _, reason := range slices.Sorted(maps.Keys(skipped)) {
+			reasons = append(reasons, slog.Int(string(reason), skipped[reason]))
+		}
+		logger.InfoContext(ctx, "manifest finished",
+			"outcome", m.Outcome, "reason", m.Reason, "indexDigest", m.Index.Digest.String(),
+			"layersIndexed", indexed, slog.Group("layersSkipped", reasons...),
+			"bytes", bytes, "seconds", seconds)
+	}
+	logger.InfoContext(ctx, "image finished", "outcome", r.Outcome(), "manifests", len(r.Manifests),
+		"bytesRead", r.BytesRead, "bytesPushed", r.BytesPushed, "seconds", r.Seconds)
+}
+
+// skipLevel is WARN where the image's maker can do something about it.
+func skipLevel(reason soci.SkipReason) slog.Level {
+	switch reason {
+	case soci.SkipTooSmall, soci.SkipNotALayer, soci.SkipForeign:
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
+}
