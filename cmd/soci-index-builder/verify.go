@@ -85,9 +85,6 @@ With --output json there is one JSON object:
 
 func writeVerifyText(w io.Writer, r *verify.Report) error {
 	p := &printer{w: w}
-	var spans, files, layers int
-	var size int64
-	counted := map[*verify.LayerReport]bool{}
 	for _, index := range r.Indexes {
 		p.printf("%s: SOCI index %s %s\n", index.Platform, index.Version, index.Index)
 		p.differences(index.Differences, index.Omitted)
@@ -95,14 +92,15 @@ func writeVerifyText(w io.Writer, r *verify.Report) error {
 			p.printf("  layer %s, %s: %d spans, %d entries, %d files, %s compared\n",
 				l.Layer.Digest, bytesize.Format(l.Layer.Size), l.Spans, l.Entries, l.Files, bytesize.Format(l.Bytes))
 			p.differences(l.Differences, l.Omitted)
-			if !counted[l] {
-				counted[l] = true
-				layers, spans, files, size = layers+1, spans+l.Spans, files+l.Files, size+l.Bytes
-			}
 		}
 	}
 	for _, node := range r.WithoutIndex {
 		p.printf("%s: no SOCI index\n", node.Platform)
+	}
+	var layers, spans, files int
+	var size int64
+	for _, l := range r.Layers() {
+		layers, spans, files, size = layers+1, spans+l.Spans, files+l.Files, size+l.Bytes
 	}
 	verdict := "no difference"
 	if n := r.Differences(); n > 0 {

@@ -118,7 +118,7 @@ func TestInflaterGoesAcrossMembers(t *testing.T) {
 func TestInflaterRefuses(t *testing.T) {
 	var one bytes.Buffer
 	zw := gzip.NewWriter(&one)
-	zw.Write(testlayers.Mixed(5, 10_000))
+	zw.Write(testlayers.Noise(5, 10_000))
 	zw.Close()
 	member := one.Bytes()
 

@@ -48,7 +48,7 @@ func verifyLayer(ctx context.Context, repo Repository, layer, ztoc ocispec.Descr
 		report.Seconds = time.Since(start).Seconds()
 	}()
 
-	z, err := fetchZtoc(ctx, repo, ztoc)
+	z, err := FetchZtoc(ctx, repo, ztoc)
 	if errors.Is(err, ErrDifference) {
 		diffs.addf(layer.Digest, "zTOC %s: %v", ztoc.Digest, err)
 		return nil
@@ -86,8 +86,9 @@ func verifyLayer(ctx context.Context, repo Repository, layer, ztoc ocispec.Descr
 	return nil
 }
 
-// fetchZtoc reads a zTOC; content that is wrong is ErrDifference.
-func fetchZtoc(ctx context.Context, repo Repository, desc ocispec.Descriptor) (*soci.Ztoc, error) {
+// FetchZtoc reads a zTOC and compares its size and digest. Content that is wrong
+// is ErrDifference.
+func FetchZtoc(ctx context.Context, repo Repository, desc ocispec.Descriptor) (*soci.Ztoc, error) {
 	b, err := fetchBlob(ctx, repo, desc, maxZtocSize)
 	if err != nil {
 		return nil, err

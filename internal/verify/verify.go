@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -68,11 +69,25 @@ func (r *Report) Differences() int {
 	n := 0
 	for _, index := range r.Indexes {
 		n += len(index.Differences) + index.Omitted
-		for _, layer := range index.Layers {
-			n += len(layer.Differences) + layer.Omitted
-		}
+	}
+	for _, layer := range r.Layers() {
+		n += len(layer.Differences) + layer.Omitted
 	}
 	return n
+}
+
+// Layers gives each layer that was compared once, though several SOCI indexes
+// may list it.
+func (r *Report) Layers() []*LayerReport {
+	var all []*LayerReport
+	for _, index := range r.Indexes {
+		for _, l := range index.Layers {
+			if !slices.Contains(all, l) {
+				all = append(all, l)
+			}
+		}
+	}
+	return all
 }
 
 // Image verifies every SOCI index of the image, an image manifest or image

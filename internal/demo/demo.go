@@ -1,0 +1,233 @@
+// Package demo shows the whole way on one machine: an image is pushed to a
+// registry, ECR's event about it goes through the filter's and the generator's
+// handlers, and the SOCI index that is then in the registry is verified and
+// used. Begin with Run.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/localregistry"
+	"soci-index-builder/internal/verify"
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
+)
+
+// Options of Run. The zero value is the default throughout.
+type Options struct {
+	// Files is the directory that the image is made of. The default is the Go
+	// installation.
+	Files string
+
+	// Image is used as it is instead: an OCI layout directory, a docker-save
+	// tar, or a registry reference.
+	Image string
+
+	// Logger takes what the handlers log. The default is none.
+	Logger *slog.Logger
+
+	// TempDir is where everything is kept meanwhile. The default is that of
+	// the system.
+	TempDir string
+}
+
+// ErrNoLayer: the image has no layer that is large enough to be indexed, so
+// there is nothing to show.
+var ErrNoLayer = errors.New("no layer to index")
+
+// The repository and tag of the image in the demo's registry.
+const (
+	repository = "demo/app"
+	tag        = "1.0"
+)
+
+// Run does it all and tells w of each step. It leaves nothing behind.
+func Run(ctx context.Context, w io.Writer, o Options) (err error) {
+	if o.Files != "" && o.Image != "" {
+		return errors.New("the demo takes files or an image, not both")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	dir, err := os.MkdirTemp(o.TempDir, "soci-index-builder-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	storage := filepath.Join(dir, "registry")
+	if err := os.Mkdir(storage, 0o700); err != nil {
+		return err
+	}
+	registry, err := localregistry.New(localregistry.Config{Dir: storage})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, registry.Close()) }()
+
+	run := &run{w: w, registry: registry, logger: o.Logger}
+	var image *source
+	if o.Image != "" {
+		image, err = openImage(ctx, o.Image)
+	} else {
+		image, err = makeImage(ctx, o.Files, dir)
+	}
+	if err != nil {
+		return err
+	}
+	return run.all(ctx, image)
+}
+
+type run struct {
+	w        io.Writer
+	registry *localregistry.Registry
+	logger   *slog.Logger
+	err      error // of writing; sticky
+}
+
+func (r *run) printf(format string, args ...any) {
+	if r.err == nil {
+		_, r.err = fmt.Fprintf(r.w, format, args...)
+	}
+}
+
+func (r *run) all(ctx context.Context, image *source) error {
+	ref := r.registry.Host() + "/" + repository + ":" + tag
+	r.printf("1. Push %s to a registry on this machine\n", image.what)
+	if err := image.push(ctx, ref); err != nil {
+		return fmt.Errorf("pushing %s: %w", image.what, err)
+	}
+	repo, err := ecrclient.New(ref, ecrclient.WithPlainHTTP(true), ecrclient.WithLogger(r.logger))
+	if err != nil {
+		return err
+	}
+	desc, err := repo.Resolve(ctx, tag)
+	if err != nil {
+		return err
+	}
+	r.printf("   %s\n   %s\n", ref, desc.Digest)
+
+	result, err := r.handleEvent(ctx, desc)
+	if err != nil {
+		return err
+	}
+	if result.Outcome != soci.OutcomeIndexed {
+		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed", ErrNoLayer, image.what, bytesize.Format(soci.DefaultMinLayerSize))
+	}
+	r.printf("4. Ask the registry for the referrers of each platform's image manifest\n")
+	for _, m := range result.Manifests {
+		if m.IndexDigest == "" {
+			continue
+		}
+		manifest, err := repo.Resolve(ctx, m.Digest)
+		if err != nil {
+			return err
+		}
+		referrers, err := repo.Referrers(ctx, manifest, soci.ArtifactTypeV1)
+		if err != nil {
+			return err
+		}
+		for _, referrer := range referrers {
+			r.printf("   %s: SOCI index %s\n", m.Platform, referrer.Digest)
+		}
+	}
+	r.printf("5. Verify: read every file by way of its zTOC, and compare with a plain read\n")
+	report, err := verify.Image(ctx, repo, desc, verify.Options{})
+	if err != nil {
+		return err
+	}
+	if err := r.verified(report); err != nil {
+		return err
+	}
+	r.table(result, report)
+	if err := r.lazyRead(ctx, repo, report); err != nil {
+		return err
+	}
+	return r.err
+}
+
+// verified tells what was compared; a difference is an error.
+func (r *run) verified(report *verify.Report) error {
+	if n := report.Differences(); n > 0 {
+		for _, index := range report.Indexes {
+			differences := index.Differences
+			for _, l := range index.Layers {
+				differences = append(differences, l.Differences...)
+			}
+			for _, d := range differences {
+				r.printf("   DIFFERENCE: %s\n", d)
+			}
+		}
+		return fmt.Errorf("%w: %d found", verify.ErrDifference, n)
+	}
+	var layers, spans, files int
+	var compared int64
+	for _, l := range report.Layers() {
+		layers, spans, files, compared = layers+1, spans+l.Spans, files+l.Files, compared+l.Bytes
+	}
+	r.printf("   %d layers, %d spans, %d files, %s compared in %.1f s: no difference\n", layers, spans, files, bytesize.Format(compared), report.Seconds)
+	return nil
+}
+
+// biggest gives the layer with the most compressed bytes that has a zTOC.
+func biggest(report *verify.Report) *verify.LayerReport {
+	var big *verify.LayerReport
+	for _, l := range report.Layers() {
+		if big == nil || l.Layer.Size > big.Layer.Size {
+			big = l
+		}
+	}
+	return big
+}
+
+// lazyRead reads one file out of the biggest layer.
+func (r *run) lazyRead(ctx context.Context, repo *ecrclient.Repository, report *verify.Report) error {
+	big := biggest(report)
+	z, err := verify.FetchZtoc(ctx, repo, big.Ztoc)
+	if err != nil {
+		return err
+	}
+	lazy, err := verify.NewLazyLayer(repo, big.Layer, z)
+	if err != nil {
+		return err
+	}
+	file, ok := middleFile(z)
+	if !ok {
+		r.printf("6. The biggest layer has no file with content to read\n")
+		return nil
+	}
+	r.printf("6. Read one file out of the biggest layer, without the rest of it\n")
+	fetched, err := lazy.ReadFile(ctx, file, io.Discard)
+	if err != nil {
+		return err
+	}
+	r.printf("   %q, %s: fetched %s of %s, %.1f %%, and %s of zTOC\n", file.Name, bytesize.Format(file.Size),
+		bytesize.Format(fetched), bytesize.Format(big.Layer.Size), 100*float64(fetched)/float64(big.Layer.Size), bytesize.Format(big.Ztoc.Size))
+	return nil
+}
+
+// middleFile gives the regular file with content that begins nearest to the
+// middle of the archive.
+func middleFile(z *soci.Ztoc) (soci.Entry, bool) {
+	var best soci.Entry
+	found := false
+	distance := func(e soci.Entry) int64 { return max(e.Offset-z.UncompressedSize/2, z.UncompressedSize/2-e.Offset) }
+	for _, e := range z.Entries {
+		if e.Type == "reg" && e.Size > 0 && (!found || distance(e) < distance(best)) {
+			best, found = e, true
+		}
+	}
+	return best, found
+}
+
+// source is the image to push.
+type source struct {
+	what string // for people
+	push func(ctx context.Context, ref string) error
+}

@@ -1,0 +1,126 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/verify"
+	"soci-index-builder/lambdas/filter/eventfilter"
+	"soci-index-builder/lambdas/indexgen/generator"
+)
+
+// What stands in the event, and in the environment of the functions.
+const (
+	account      = "123456789012"
+	region       = "eu-west-1"
+	generatorARN = "arn:aws:lambda:" + region + ":" + account + ":function:indexgen"
+	filterList   = "demo/*:*"
+)
+
+// pushEvent is what EventBridge says of the push.
+func pushEvent(image ocispec.Descriptor) ([]byte, error) {
+	return json.Marshal(ecrevent.Event{
+		Version: "0", ID: "00000000-0000-0000-0000-000000000000",
+		DetailType: "ECR Image Action", Source: "aws.ecr",
+		Account: account, Region: region, Time: time.Now().UTC().Format(time.RFC3339), Resources: []string{},
+		Detail: ecrevent.Detail{
+			Result: "SUCCESS", ActionType: "PUSH",
+			RepositoryName: repository, ImageDigest: image.Digest.String(), ImageTag: tag,
+			ManifestMediaType: image.MediaType,
+		},
+	})
+}
+
+// handleEvent sends the event to the filter, which invokes the generator.
+func (r *run) handleEvent(ctx context.Context, image ocispec.Descriptor) (*generator.Result, error) {
+	event, err := pushEvent(image)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := filters.Parse(filterList)
+	if err != nil {
+		return nil, err
+	}
+	config, err := generator.ReadConfig(func(name string) string {
+		return map[string]string{"ECR_REGISTRY_ENDPOINT": r.registry.URL()}[name]
+	})
+	if err != nil {
+		return nil, err
+	}
+	invoker := &generatorInvoker{handler: &generator.Handler{
+		Open: config.Opener(r.logger), Options: config.Options(), Logger: r.logger,
+	}}
+	filter := &eventfilter.Handler{
+		Config:  eventfilter.Config{Filters: chosen, GeneratorARN: generatorARN, TagSuffix: "-soci"},
+		Invoker: invoker,
+		Logger:  r.logger,
+	}
+	r.printf("2. Send the filter the event that ECR sends: PUSH, %s:%s\n", repository, tag)
+	decision, err := filter.Handle(ctx, event)
+	if err != nil {
+		return nil, err
+	}
+	if decision.Decision != eventfilter.Matched {
+		return nil, fmt.Errorf("internal error: the filter decided %q", decision.Decision)
+	}
+	r.printf("   %s by the filter %s, the generator is invoked\n", decision.Decision, decision.Filter)
+	r.printf("3. The generator builds the SOCI index\n")
+	result := invoker.result
+	rate := float64(result.BytesRead) / (1 << 20) / max(result.Seconds, 1e-9)
+	r.printf("   %s: %s of layers read in %.1f s (%.0f MiB/s), %s pushed\n",
+		result.Outcome, bytesize.Format(result.BytesRead), result.Seconds, rate, bytesize.Format(result.BytesPushed))
+	return result, nil
+}
+
+// generatorInvoker runs the generator in the place of Lambda, and waits for it.
+type generatorInvoker struct {
+	handler *generator.Handler
+	result  *generator.Result
+}
+
+// Invoke implements eventfilter.Invoker.
+func (g *generatorInvoker) Invoke(ctx context.Context, in *lambda.InvokeInput, _ ...func(*lambda.Options)) (*lambda.InvokeOutput, error) {
+	result, err := g.handler.Handle(ctx, in.Payload)
+	if err != nil {
+		return nil, err
+	}
+	g.result = result
+	const accepted = 202 // what Lambda answers to an asynchronous invocation
+	return &lambda.InvokeOutput{StatusCode: accepted}, nil
+}
+
+// table shows the layers of each platform: size, and what became of them.
+func (r *run) table(result *generator.Result, report *verify.Report) {
+	verified := map[string]*verify.LayerReport{}
+	for _, l := range report.Layers() {
+		verified[l.Layer.Digest.String()] = l
+	}
+	t := tabwriter.NewWriter(r.w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\nPLATFORM\tLAYER\tSIZE\tARCHIVE\tZTOC\tSPANS\tFILES\tSECONDS\tMiB/s\n")
+	for _, m := range result.Manifests {
+		for _, l := range m.LayersIndexed {
+			v := verified[l.Digest]
+			if v == nil {
+				continue
+			}
+			fmt.Fprintf(t, "%s\t%.19s\t%s\t%s\t%s\t%d\t%d\t%.2f\t%.0f\n", m.Platform, l.Digest, bytesize.Format(l.Size),
+				bytesize.Format(v.Bytes), bytesize.Format(v.Ztoc.Size), v.Spans, v.Files, l.Seconds, float64(l.Size)/(1<<20)/max(l.Seconds, 1e-9))
+		}
+		for _, l := range m.LayersSkipped {
+			fmt.Fprintf(t, "%s\t%.19s\t%s\tnot indexed: %s\n", m.Platform, l.Digest, bytesize.Format(l.Size), l.Reason)
+		}
+	}
+	fmt.Fprintln(t)
+	if err := t.Flush(); err != nil && r.err == nil {
+		r.err = err
+	}
+}
