@@ -94,7 +94,7 @@ const (
 type Reader struct {
 	src    io.Reader
 	events Events
-	err    error // sticky; returned when all output before it has been
+	err    error // sticky
 	state  state
 
 	in      []byte // inBufSize + inPad
@@ -138,7 +138,8 @@ func NewReader(src io.Reader, events Events) *Reader {
 
 // Next gives the next run of output, which is valid until the next call. At
 // the end of a sound stream it is io.EOF; a bad stream gives an *Error, a
-// failing source its own error, after the output that precedes it.
+// failing source or Boundary its own error. The run that an error cuts short
+// is not given: where the input ended too soon, its last bytes are made up.
 func (r *Reader) Next() ([]byte, error) {
 	if r.err != nil {
 		return nil, r.err
@@ -148,10 +149,10 @@ func (r *Reader) Next() ([]byte, error) {
 	for r.outPos == start && r.err == nil {
 		r.err = r.decode()
 	}
-	if r.outPos > start {
-		return r.out[start:r.outPos], nil
+	if r.err != nil && r.err != io.EOF || r.outPos == start {
+		return nil, r.err
 	}
-	return nil, r.err
+	return r.out[start:r.outPos], nil
 }
 
 // slide makes room for output, keeping the window.

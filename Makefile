@@ -1,0 +1,70 @@
+# `make` alone prints what there is.
+
+export CGO_ENABLED = 0
+
+GO         ?= go
+DIST       ?= dist
+FUZZTIME   ?= 10s
+DEMO_FLAGS ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## print this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## index an image of real files on an embedded registry, verify it, read one file lazily
+	$(GO) run ./cmd/soci-index-builder demo $(DEMO_FLAGS)
+
+.PHONY: test
+test: ## run the tests (needs Go alone)
+	$(GO) test ./...
+
+.PHONY: build
+build: ## leave the functions in dist/<arch>/<name>/bootstrap and dist/<arch>/<name>.zip
+	$(GO) run ./internal/cmd/mkdist -o $(DIST)
+
+.PHONY: install
+install: ## install the command line
+	$(GO) install -trimpath ./cmd/soci-index-builder
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags inflate_checked ./internal/inflate
+	$(GO) tool staticcheck ./...
+
+.PHONY: generate
+generate: ## renew generated files; the tree must be clean afterwards
+	$(GO) generate ./...
+
+.PHONY: race
+race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./internal/... ./lambdas/...
+
+.PHONY: portable
+portable: ## run the decoder's tests with its checked variant, and build it for other machines
+	$(GO) test -tags inflate_checked ./internal/inflate ./pkg/soci
+	GOARCH=arm64 $(GO) vet ./internal/inflate ./pkg/soci
+	GOARCH=s390x $(GO) vet ./internal/inflate
+
+.PHONY: fuzz
+fuzz: ## run each fuzz test for FUZZTIME (10s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: conformance
+conformance: ## compare every byte with upstream's library (needs a C compiler and zlib's static library)
+	@echo 'int main(void) { return 0; }' | $${CC:-cc} -x c - -o /dev/null -l:libz.a 2>/dev/null || \
+		{ echo "conformance needs a C compiler and zlib's static library: apt-get install gcc zlib1g-dev"; exit 1; }
+	CGO_ENABLED=1 $(GO) vet -tags conformance ./internal/conformance/...
+	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/conformance/...
+
+.PHONY: clean
+clean: ## remove what make build left
+	rm -rf $(DIST)
