@@ -2,10 +2,13 @@ package ecrclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
 // maxReferrers bounds the list that Referrers collects.
@@ -21,31 +24,44 @@ func (r *Repository) Referrers(ctx context.Context, desc ocispec.Descriptor, art
 		return nil, r.fail(op, err)
 	}
 	var found []ocispec.Descriptor
-	err := r.retry(ctx, op, func(ctx context.Context) error {
-		found = nil
-		count := 0
-		seen := make(map[digest.Digest]bool)
-		return r.remote.Referrers(ctx, desc, artifactType, func(page []ocispec.Descriptor) error {
-			if count += len(page); count > maxReferrers {
-				return fmt.Errorf("more than %d referrers", maxReferrers)
-			}
-			for _, d := range page {
-				if err := checkDescriptor(d); err != nil {
-					return fmt.Errorf("referrer %d: %w", len(found)+1, err)
-				}
-				// oras-go filters, unless the registry claims that it did. A
-				// type that is not told cannot contradict that claim.
-				if seen[d.Digest] || artifactType != "" && d.ArtifactType != "" && d.ArtifactType != artifactType {
-					continue
-				}
-				seen[d.Digest] = true
-				found = append(found, d)
-			}
-			return nil
-		})
+	err := r.retry(ctx, op, func(ctx context.Context) (err error) {
+		found, err = r.listReferrers(ctx, desc, artifactType)
+		// oras-go takes 404 alone for a registry without the referrers API.
+		// Once it knows, it goes by the referrers tag schema.
+		e, ok := errors.AsType[*statusError](err)
+		if ok && (e.status == http.StatusMethodNotAllowed || e.code == errcode.ErrorCodeUnsupported) &&
+			r.remote.SetReferrersCapability(false) == nil {
+			found, err = r.listReferrers(ctx, desc, artifactType)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return found, nil
+}
+
+func (r *Repository) listReferrers(ctx context.Context, desc ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+	var found []ocispec.Descriptor
+	count := 0
+	seen := make(map[digest.Digest]bool)
+	err := r.remote.Referrers(ctx, desc, artifactType, func(page []ocispec.Descriptor) error {
+		if count += len(page); count > maxReferrers {
+			return fmt.Errorf("more than %d referrers", maxReferrers)
+		}
+		for _, d := range page {
+			if err := checkDescriptor(d); err != nil {
+				return fmt.Errorf("referrer %d: %w", len(found)+1, err)
+			}
+			// oras-go filters, unless the registry claims that it did. A type
+			// that is not told cannot contradict that claim.
+			if seen[d.Digest] || artifactType != "" && d.ArtifactType != "" && d.ArtifactType != artifactType {
+				continue
+			}
+			seen[d.Digest] = true
+			found = append(found, d)
+		}
+		return nil
+	})
+	return found, err
 }
