@@ -12,6 +12,7 @@ import (
 	"time"
 
 	upstream "github.com/awslabs/soci-snapshotter/ztoc"
+	"github.com/containerd/log"
 
 	"soci-index-builder/internal/testlayers"
 	"soci-index-builder/pkg/soci"
@@ -23,6 +24,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		serve(os.Stdin, os.Stdout)
 		return
+	}
+	// containerd warns of file systems without fsverity, tmpfs for one.
+	if err := log.SetLevel("error"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

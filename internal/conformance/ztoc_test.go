@@ -168,7 +168,7 @@ func TestInstalledWriters(t *testing.T) {
 		{"gzip", "-1"}, {"gzip", "-6"}, {"gzip", "-9"}, {"gzip", "--rsyncable"}, {"gzip", "-n"},
 		{"pigz", "-1"}, {"pigz", "-6"}, {"pigz", "-9"}, {"pigz", "-0"}, {"pigz", "-11"}, {"pigz", "-p", "4", "-b", "128"}, {"pigz", "-i", "-b", "32"}, {"pigz", "-H"}, {"pigz", "-U"}, {"pigz", "-R"},
 		{"bgzip"}, {"igzip", "-0"}, {"igzip", "-1"}, {"igzip", "-2"}, {"igzip", "-3"}, {"libdeflate-gzip", "-1"}, {"libdeflate-gzip", "-12"},
-		{"minigzip"}, {"zopfli", "-c", "/dev/stdin"}, {"7z", "a", "-si", "-so", "-tgzip", "x"},
+		{"zopfli", "/dev/stdin"},
 	}
 	for _, args := range commands {
 		for _, size := range []string{"whole", "long"} {
@@ -190,7 +190,7 @@ func TestInstalledWriters(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer stdin.Close()
-				cmd := exec.Command(exe, append(slices.Clone(args[1:]), stdoutFlag(args[0])...)...)
+				cmd := exec.Command(exe, append([]string{"-c"}, args[1:]...)...)
 				cmd.Stdin = stdin
 				var stderr bytes.Buffer
 				cmd.Stderr = &stderr
@@ -205,15 +205,6 @@ func TestInstalledWriters(t *testing.T) {
 			})
 		}
 	}
-}
-
-// stdoutFlag tells a compressor to write to standard output.
-func stdoutFlag(name string) []string {
-	switch name {
-	case "minigzip", "zopfli", "7z":
-		return nil
-	}
-	return []string{"-c"}
 }
 
 func plainLayer(t *testing.T, name string) []byte {
