@@ -203,7 +203,7 @@ func TestBitFlips(t *testing.T) {
 		blob := bytes.Clone(buf.Bytes())
 		blob[i/8] ^= 1 << (i % 8)
 		got := decode(bytes.NewReader(blob))
-		padding := i/8 == buf.Len()-13 // before the length of the empty stored block that ends the stream
+		padding := i/8 == buf.Len()-13      // before the length of the empty stored block that ends the stream
 		informative := i/8 >= 4 && i/8 < 10 // MTIME, XFL, OS
 		text := i == 3*8                    // FTEXT
 		switch {
