@@ -25,7 +25,7 @@ func (e *Error) Error() string {
 	if e.Repository == "" {
 		return e.Err.Error()
 	}
-	return fmt.Sprintf("image %s@%s: %v", e.Repository, e.Digest, e.Err)
+	return fmt.Sprintf("repository %s: %v", e.Repository, e.Err) // Err names the image
 }
 
 func (e *Error) Unwrap() error { return e.Err }

@@ -77,7 +77,7 @@ func (h *Handler) Handle(ctx context.Context, event []byte) (*Result, error) {
 	}
 	if context.Cause(ctx) == ErrOutOfTime {
 		// What failed because it was told to stop says nothing of its own.
-		err = fmt.Errorf("%w, after %.1f s: %v", ErrOutOfTime, time.Since(start).Seconds(), progress)
+		err = fmt.Errorf("image %s: %w, after %.1f s: %v", d.ImageDigest, ErrOutOfTime, time.Since(start).Seconds(), progress)
 	}
 	failure := &Error{Class: classify(err), Repository: d.RepositoryName, Digest: d.ImageDigest, Err: err}
 	logger.ErrorContext(ctx, "image failed", append(progress.attrs(),

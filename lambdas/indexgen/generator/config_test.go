@@ -1,0 +1,74 @@
+package generator
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
+)
+
+func TestReadConfig(t *testing.T) {
+	tests := []struct {
+		name string
+		env  map[string]string
+		want Config
+		soci soci.Options
+	}{
+		{"defaults", nil, Config{MinLayerSizeMiB: 10, SpanSizeMiB: 4},
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize}},
+		{"everything", map[string]string{
+			"SOCI_MIN_LAYER_SIZE_MIB": "20", "SOCI_SPAN_SIZE_MIB": "1", "SOCI_CONCURRENCY": "3", "SOCI_MAX_MEMORY_MIB": "512",
+			"ECR_REGISTRY_ENDPOINT": "http://127.0.0.1:5000", "LOG_LEVEL": "DEBUG"},
+			Config{MinLayerSizeMiB: 20, SpanSizeMiB: 1, Concurrency: 3, MaxMemoryMiB: 512, Endpoint: "http://127.0.0.1:5000", LogLevel: slog.LevelDebug},
+			soci.Options{MinLayerSize: 20 << 20, SpanSize: 1 << 20, Concurrency: 3, Limits: soci.Limits{MaxMemory: 512 << 20}}},
+		{"every layer", map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "0"}, Config{SpanSizeMiB: 4},
+			soci.Options{MinLayerSize: 1, SpanSize: soci.DefaultSpanSize}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := ReadConfig(func(name string) string { return tt.env[name] })
+			if err != nil || c != tt.want {
+				t.Errorf("ReadConfig = %+v, %v, want %+v", c, err, tt.want)
+			}
+			o := c.Options()
+			if o.MinLayerSize != tt.soci.MinLayerSize || o.SpanSize != tt.soci.SpanSize || o.Concurrency != tt.soci.Concurrency || o.Limits != tt.soci.Limits {
+				t.Errorf("Options = %+v, want %+v", o, tt.soci)
+			}
+		})
+	}
+}
+
+func TestReadConfigRefuses(t *testing.T) {
+	bad := map[string]string{
+		"SOCI_MIN_LAYER_SIZE_MIB": "-1", "SOCI_SPAN_SIZE_MIB": "0", "SOCI_CONCURRENCY": "many", "SOCI_MAX_MEMORY_MIB": "99999",
+		"ECR_REGISTRY_ENDPOINT": "localhost", "LOG_LEVEL": "loud",
+	}
+	_, err := ReadConfig(func(name string) string { return bad[name] })
+	if !errors.Is(err, lambdafn.ErrInvalidVariable) {
+		t.Fatalf("the error is %v, want ErrInvalidVariable", err)
+	}
+	for name, value := range bad {
+		if want := name + ` is "` + value + `"`; !strings.Contains(err.Error(), want) {
+			t.Errorf("the message does not have %s: %v", want, err)
+		}
+	}
+}
+
+func TestOpener(t *testing.T) {
+	e := &ecrevent.Event{Account: "123456789012", Region: "cn-north-1", Detail: ecrevent.Detail{RepositoryName: "team/app"}}
+	logger := slog.New(slog.DiscardHandler)
+	for _, endpoint := range []string{"", "http://127.0.0.1:5000"} {
+		r, err := Config{Endpoint: endpoint}.Opener(logger)(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name := r.(*ecrclient.Repository).Name(); name != "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/team/app" {
+			t.Errorf("endpoint %q opens %s", endpoint, name)
+		}
+	}
+}
