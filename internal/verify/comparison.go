@@ -104,7 +104,7 @@ func (c *comparison) enter() error {
 		c.failed = false
 		if c.lazy.ztoc.Compression == soci.Gzip {
 			if at := c.last.differs(c.lazy.ztoc.Checkpoints[c.span].Window); at >= 0 {
-				c.differs(fmt.Sprintf("byte %d of the checkpoint's window is not the output before it", at))
+				c.found(Difference{Span: c.span, Offset: c.pos, What: fmt.Sprintf("byte %d of the checkpoint's window is not the output before it", at)})
 			}
 		}
 		open, err := c.lazy.openSpan(c.ctx, c.span)

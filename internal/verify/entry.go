@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"fmt"
 	"maps"
+	"time"
 
 	"soci-index-builder/pkg/soci"
 )
@@ -63,11 +64,20 @@ func compareEntry(e soci.Entry, h *tar.Header, offset int64) (what []string) {
 	if e.Gname != h.Gname {
 		differs("the group name", fmt.Sprintf("%q", e.Gname), fmt.Sprintf("%q", h.Gname))
 	}
-	if !e.ModTime.Equal(h.ModTime) {
-		differs("the modification time", e.ModTime, h.ModTime)
+	if want := storable(h.ModTime); !e.ModTime.Equal(want) {
+		differs("the modification time", e.ModTime, want)
 	}
 	if !maps.Equal(e.PAX, h.PAXRecords) {
 		differs("the PAX records", fmt.Sprintf("%q", e.PAX), fmt.Sprintf("%q", h.PAXRecords))
 	}
 	return what
+}
+
+// storable gives the time that a zTOC holds for t: it is kept as text, which
+// has four digits for the year, and is the zero time for any other year.
+func storable(t time.Time) time.Time {
+	if year := t.UTC().Year(); year < 0 || year > 9999 {
+		return time.Time{}
+	}
+	return t
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -109,11 +110,17 @@ func fetchBlob(ctx context.Context, repo Repository, desc ocispec.Descriptor, li
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrDifference, desc.Size, limit)
 	}
 	body, err := repo.Fetch(ctx, desc)
+	if errors.Is(err, ecrclient.ErrNotFound) {
+		return nil, fmt.Errorf("%w: it is not in the repository", ErrDifference)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
 	b, err := io.ReadAll(io.LimitReader(body, desc.Size+1))
+	if errors.Is(err, ecrclient.ErrDigestMismatch) {
+		return nil, fmt.Errorf("%w: %w", ErrDifference, err)
+	}
 	if err != nil {
 		return nil, err
 	}
