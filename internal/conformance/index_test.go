@@ -28,8 +28,8 @@ import (
 )
 
 const (
-	testSpanSize = 64 << 10
-	testMinSize  = 20_000 // compressed; between the sizes of the test's layers
+	testSpanSize = testlayers.ImageSpanSize
+	testMinSize  = testlayers.ImageMinLayerSize
 )
 
 // repository holds content for both builders: as soci's Source and
@@ -122,7 +122,7 @@ func (r *repository) image(t *testing.T, docker bool, p ocispec.Platform, layers
 }
 
 // upstreamIndex has upstream's index builder work on one platform.
-func (r *repository) upstreamIndex(t *testing.T, image ocispec.Descriptor, p ocispec.Platform) (manifest []byte, blobs store.Store, err error) {
+func (r *repository) upstreamIndex(t *testing.T, image ocispec.Descriptor, p ocispec.Platform, tool string) (manifest []byte, blobs store.Store, err error) {
 	t.Helper()
 	dir := scratch(t)
 	blobs, err = store.NewSociStore(filepath.Join(dir, "soci"))
@@ -135,7 +135,7 @@ func (r *repository) upstreamIndex(t *testing.T, image ocispec.Descriptor, p oci
 	}
 	builder, err := upstream.NewIndexBuilder(r.cs, blobs,
 		upstream.WithSpanSize(testSpanSize), upstream.WithMinLayerSize(testMinSize),
-		upstream.WithBuildToolIdentifier(buildTool), upstream.WithArtifactsDb(db), upstream.WithForceRecreateZtocs(true))
+		upstream.WithBuildToolIdentifier(tool), upstream.WithArtifactsDb(db), upstream.WithForceRecreateZtocs(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func TestIndex(t *testing.T) {
 // adds what upstream wrote to all.
 func compareIndex(t *testing.T, r *repository, image ocispec.Descriptor, p ocispec.Platform, m soci.ManifestResult, all map[digest.Digest]bool) {
 	t.Helper()
-	want, blobs, err := r.upstreamIndex(t, image, p)
+	want, blobs, err := r.upstreamIndex(t, image, p, buildTool)
 	if errors.Is(err, upstream.ErrEmptyIndex) {
 		if m.Outcome != soci.OutcomeNoLayer {
 			t.Errorf("%s: upstream finds no layer to index, our outcome is %s", m.Platform, m.Outcome)

@@ -32,17 +32,24 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// buildUpstream gives the bytes of upstream's zTOC for the blob in a file.
-func buildUpstream(path string, c testlayers.Compression, span int64, id string) ([]byte, error) {
+// upstreamZtoc has upstream build the zTOC of the blob in a file.
+func upstreamZtoc(path string, c testlayers.Compression, span int64, id string) (*upstream.Ztoc, []byte, error) {
 	z, err := upstream.NewBuilder(id).BuildZtoc(path, span, upstream.WithCompression(string(c)))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r, _, err := upstream.Marshal(z)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return io.ReadAll(r)
+	b, err := io.ReadAll(r)
+	return z, b, err
+}
+
+// buildUpstream gives the bytes of upstream's zTOC.
+func buildUpstream(path string, c testlayers.Compression, span int64, id string) ([]byte, error) {
+	_, b, err := upstreamZtoc(path, c, span, id)
+	return b, err
 }
 
 // buildOurs gives the bytes of our zTOC.

@@ -114,12 +114,6 @@ func Stored() ([]Layer, error) {
 	return stored, nil
 }
 
-// Golden is the record of what upstream made of the stored layers.
-const Golden = "testdata/golden.json"
-
-// GoldenJSON gives the content of that record.
-func GoldenJSON() ([]byte, error) { return testdata.ReadFile(Golden) }
-
 // usualSpans are small enough that small layers have several spans.
 var usualSpans = []int64{1, 64 << 10, 100_000, 1 << 20}
 
