@@ -1,0 +1,435 @@
+// Package lambdas tests the functions as Lambda runs them: each a process of
+// its own that was built as for deployment, with its events coming from the
+// runtime API, and everything it talks to answering over HTTP.
+package lambdas
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda/messages"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/dist"
+	"soci-index-builder/internal/lambdaruntime"
+	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
+)
+
+const (
+	repository   = "team/app"
+	generatorARN = "arn:aws:lambda:us-west-2:123456789012:function:generator"
+)
+
+var built struct {
+	sync.Mutex
+	folder string
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.folder != "" {
+		if err := os.RemoveAll(built.folder); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}
+	os.Exit(code)
+}
+
+// bootstrap builds a function once for all tests.
+func bootstrap(t *testing.T, function string) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds and starts processes")
+	}
+	built.Lock()
+	defer built.Unlock()
+	if built.folder == "" {
+		folder, err := os.MkdirTemp("", "bootstraps")
+		if err != nil {
+			t.Fatal(err)
+		}
+		built.folder = folder
+	}
+	path := filepath.Join(built.folder, function, "bootstrap")
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	if err := dist.Bootstrap(t.Context(), function, runtime.GOOS, runtime.GOARCH, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// awsLambda stands for the Lambda service: it takes asynchronous invocations.
+type awsLambda struct {
+	*httptest.Server
+	payloads chan []byte
+}
+
+func newAWSLambda(t *testing.T, status int, body string) *awsLambda {
+	t.Helper()
+	l := &awsLambda{payloads: make(chan []byte, 8)}
+	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		payload, err := io.ReadAll(r.Body)
+		want := "/2015-03-31/functions/" + generatorARN + "/invocations"
+		if path, _ := url.PathUnescape(r.URL.EscapedPath()); err != nil || r.Method != http.MethodPost || path != want {
+			t.Errorf("%s %s, %v, want POST %s", r.Method, path, err, want)
+		}
+		if how := r.Header.Get("X-Amz-Invocation-Type"); how != "Event" {
+			t.Errorf("invocation type %q, want Event", how)
+		}
+		if auth := r.Header.Get("Authorization"); !strings.Contains(auth, "/us-west-2/lambda/aws4_request") {
+			t.Errorf("authorization %q is not signed for the function's region", auth)
+		}
+		l.payloads <- payload
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(l.Close)
+	return l
+}
+
+func startFilter(t *testing.T, l *awsLambda) *lambdaruntime.Function {
+	t.Helper()
+	return lambdaruntime.Start(t, bootstrap(t, "filter"), lambdaruntime.Options{Env: map[string]string{
+		"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "team/*:*, !*:*-debug",
+		"SOCI_INDEX_GENERATOR_LAMBDA_ARN":   generatorARN,
+		"AWS_ENDPOINT_URL_LAMBDA":           l.URL,
+	}})
+}
+
+func startIndexgen(t *testing.T, s *registrytest.Server, o lambdaruntime.Options) *lambdaruntime.Function {
+	t.Helper()
+	o.ARN = generatorARN
+	o.Env = map[string]string{
+		"ECR_REGISTRY_ENDPOINT":   s.URL(),
+		"SOCI_MIN_LAYER_SIZE_MIB": "1",
+		"SOCI_SPAN_SIZE_MIB":      "1",
+	}
+	return lambdaruntime.Start(t, bootstrap(t, "indexgen"), o)
+}
+
+// layer packs n bytes that do not compress.
+func layer(t *testing.T, seed uint64, n int) registrytest.Layer {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	err := w.WriteHeader(&tar.Header{Name: "file", Mode: 0o644, Size: int64(n)})
+	if err == nil {
+		_, err = w.Write(testlayers.Noise(seed, n))
+	}
+	if err := errors.Join(err, w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return registrytest.Layer{Content: b.Bytes()}
+}
+
+// push is the event that ECR sends of a push.
+func push(t *testing.T, d digest.Digest, tag, artifactMediaType string) []byte {
+	t.Helper()
+	b, err := json.MarshalIndent(map[string]any{
+		"version": "0", "id": "13cde686-328b-6117-af20-0e5566167482", "detail-type": "ECR Image Action",
+		"source": "aws.ecr", "account": "123456789012", "time": "2026-01-02T03:04:05Z", "region": "us-west-2", "resources": []string{},
+		"detail": map[string]any{
+			"result": "SUCCESS", "repository-name": repository, "image-digest": d, "action-type": "PUSH", "image-tag": tag,
+			"manifest-media-type": ocispec.MediaTypeImageManifest, "artifact-media-type": artifactMediaType,
+		},
+	}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// decode reads what a function answered.
+func decode[T any](t *testing.T, b []byte) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal(b, &v); err != nil {
+		t.Fatalf("%v: %q", err, b)
+	}
+	return v
+}
+
+type decision struct{ Decision, Filter string }
+
+func TestEventBecomesIndex(t *testing.T) {
+	s := registrytest.Start(t)
+	big := layer(t, 1, 3<<20)
+	arm := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{big, layer(t, 2, 1000)}})
+	amd := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{layer(t, 3, 2<<20)}})
+	image := s.PushIndex(t, repository, "v1", false, arm.Manifest, amd.Manifest, s.PushAttestation(t, repository, arm.Manifest).Manifest)
+
+	l := newAWSLambda(t, http.StatusAccepted, "")
+	filter := startFilter(t, l)
+	indexgen := startIndexgen(t, s, lambdaruntime.Options{})
+
+	event := push(t, image.Digest, "v1", "")
+	answer, err := filter.Invoke(t.Context(), event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := decode[decision](t, answer); d != (decision{"matched", "team/*:*"}) {
+		t.Errorf("the filter answers %+v", d)
+	}
+	payload := <-l.payloads
+	if !bytes.Equal(payload, event) {
+		t.Errorf("the generator gets %q, want the event unchanged", payload)
+	}
+	answer, err = indexgen.Invoke(t.Context(), payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := decode[struct {
+		Repository, Digest, Tag, Outcome string
+		Manifests                        []struct {
+			Platform, Outcome, IndexDigest string
+			LayersIndexed, LayersSkipped   []struct{ Digest, Reason string }
+		}
+		BytesRead int64
+		Seconds   float64
+	}](t, answer)
+	if result.Outcome != "indexed" || result.Digest != image.Digest.String() || result.Tag != "v1" || result.BytesRead == 0 || len(result.Manifests) != 3 {
+		t.Fatalf("the generator answers %s", answer)
+	}
+
+	client, err := ecrclient.New(s.Host() + "/" + repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var indexes []ocispec.Descriptor
+	for i, m := range []ocispec.Descriptor{arm.Manifest, amd.Manifest} {
+		found, err := client.Referrers(t.Context(), m, soci.ArtifactTypeV1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) != 1 || found[0].Digest.String() != result.Manifests[i].IndexDigest {
+			t.Fatalf("%s has the SOCI indexes %v, want %s", result.Manifests[i].Platform, found, result.Manifests[i].IndexDigest)
+		}
+		index, err := soci.ParseIndex(s.Manifest(t, repository, found[0].Digest.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if index.Config.MediaType != soci.ArtifactTypeV1 || index.Subject == nil || index.Subject.Digest != m.Digest || len(index.Layers) != 1 {
+			t.Errorf("the SOCI index is %+v", index)
+		}
+		ztoc, err := soci.ParseZtoc(s.Blob(t, repository, index.Layers[0].Digest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ztoc.Entries) != 1 || ztoc.Entries[0].Name != "file" || len(ztoc.Checkpoints) < 2 {
+			t.Errorf("the zTOC has %d entries and %d checkpoints", len(ztoc.Entries), len(ztoc.Checkpoints))
+		}
+		indexes = append(indexes, found[0])
+	}
+	if skipped := result.Manifests[0].LayersSkipped; len(skipped) != 1 || skipped[0].Reason != string(soci.SkipTooSmall) {
+		t.Errorf("skipped layers %v", skipped)
+	}
+
+	// The pushes of the generator come back as events, and go no further.
+	for _, index := range indexes {
+		answer, err := filter.Invoke(t.Context(), push(t, index.Digest, "", soci.ArtifactTypeV1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := decode[decision](t, answer); d.Decision != "own-artifact" {
+			t.Errorf("the filter answers %+v to the push of a SOCI index", d)
+		}
+	}
+	// A filter can exclude.
+	answer, err = filter.Invoke(t.Context(), push(t, image.Digest, "v1-debug", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := decode[decision](t, answer); d != (decision{"not-matched", "!*:*-debug"}) {
+		t.Errorf("the filter answers %+v", d)
+	}
+	if len(l.payloads) != 0 {
+		t.Errorf("the generator was invoked %d times more", len(l.payloads))
+	}
+
+	for _, f := range []*lambdaruntime.Function{filter, indexgen} {
+		lines := f.Log(t)
+		if len(lines) == 0 {
+			t.Error("nothing is logged")
+		}
+		for _, line := range lines {
+			if line["repository"] != repository || line["requestId"] == nil || line["message"] == nil || line["level"] == nil {
+				t.Errorf("log line %v", line)
+			}
+		}
+		left, err := os.ReadDir(f.Dir())
+		if err != nil || len(left) != 0 {
+			t.Errorf("files are left behind: %v, %v", left, err)
+		}
+	}
+}
+
+func TestFailuresAreReported(t *testing.T) {
+	s := registrytest.Start(t)
+	image := s.PushImage(t, repository, "v1", registrytest.Image{Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})
+	corrupt := layer(t, 1, 2<<20)
+	corrupt.Content[len(corrupt.Content)-6] ^= 1 // in the CRC
+	bad := s.PushImage(t, repository, "bad", registrytest.Image{Layers: []registrytest.Layer{corrupt}})
+	denied := newAWSLambda(t, http.StatusForbidden, `{"Type":"User","Message":"no"}`)
+	filter := startFilter(t, denied)
+	indexgen := startIndexgen(t, s, lambdaruntime.Options{})
+
+	tests := []struct {
+		name       string
+		function   *lambdaruntime.Function
+		event      []byte
+		want       []string // in the message
+		log, class string
+	}{
+		{"filter: invalid event", filter, []byte(`{"source":"aws.s3","region":"?"}`), []string{`source is "aws.s3"`, `region is "?"`}, "event refused", "permanent"},
+		{"filter: not JSON", filter, []byte(`x`), []string{"JSON"}, "event refused", "permanent"},
+		{"filter: generator not invoked", filter, push(t, image.Manifest.Digest, "v1", ""), []string{generatorARN, "403"}, "generator not invoked", "transient"},
+		{"indexgen: invalid event", indexgen, []byte(`{"source":"aws.s3"}`), []string{`source is "aws.s3"`}, "event refused", "permanent"},
+		{"indexgen: corrupt layer", indexgen, push(t, bad.Manifest.Digest, "bad", ""), []string{bad.Manifest.Digest.String(), bad.Layers[0].Digest.String(), "corrupt"}, "image failed", "permanent"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before := len(tt.function.Log(t))
+			_, err := tt.function.Invoke(t.Context(), tt.event)
+			var failure messages.InvokeResponse_Error
+			if !errors.As(err, &failure) {
+				t.Fatalf("the error is %v, want one that the function reports", err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(failure.Message, want) {
+					t.Errorf("the message does not have %q: %s", want, failure.Message)
+				}
+			}
+			lines := tt.function.Log(t)[before:]
+			if len(lines) != 1 || lines[0]["message"] != tt.log || lines[0]["class"] != tt.class {
+				t.Errorf("log lines %v, want %q of class %s", lines, tt.log, tt.class)
+			}
+		})
+	}
+	// What failed leaves nothing that stands in the way of the next event.
+	if _, err := indexgen.Invoke(t.Context(), push(t, image.Manifest.Digest, "v1", "")); err != nil {
+		t.Errorf("after the failures: %v", err)
+	}
+}
+
+// The function itself says that its time is up; Lambda would only end it.
+func TestStopsBeforeTimeout(t *testing.T) {
+	s := registrytest.Start(t)
+	image := s.PushImage(t, repository, "v1", registrytest.Image{Layers: []registrytest.Layer{layer(t, 1, 4<<20)}})
+	s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: s.StallAfter(2 << 20)})
+	indexgen := startIndexgen(t, s, lambdaruntime.Options{Timeout: 4 * time.Second})
+	_, err := indexgen.Invoke(t.Context(), push(t, image.Manifest.Digest, "v1", ""))
+	var failure messages.InvokeResponse_Error
+	if !errors.As(err, &failure) || !strings.Contains(failure.Message, "stopped before the function's timeout") {
+		t.Errorf("the error is %v, want the function's own", err)
+	}
+}
+
+func TestColdStartFails(t *testing.T) {
+	tests := []struct {
+		name, function string
+		env            map[string]string
+		want           []string // in the message
+	}{
+		{"no variable", "filter", nil, []string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS is not set", "SOCI_INDEX_GENERATOR_LAMBDA_ARN is not set"}},
+		{"malformed filter", "filter", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "ok:*,Bad:1", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": generatorARN},
+			[]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", `filter 2 "Bad:1"`, "allowed are"}},
+		{"malformed ARN", "filter", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "*:*", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": "generator"},
+			[]string{`SOCI_INDEX_GENERATOR_LAMBDA_ARN is "generator"`}},
+		{"malformed numbers", "indexgen", map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "ten", "SOCI_SPAN_SIZE_MIB": "0", "ECR_REGISTRY_ENDPOINT": "x"},
+			[]string{`SOCI_MIN_LAYER_SIZE_MIB is "ten"`, `SOCI_SPAN_SIZE_MIB is "0"`, `ECR_REGISTRY_ENDPOINT is "x"`}},
+		{"malformed level", "reponame", map[string]string{"LOG_LEVEL": "loud"}, []string{`LOG_LEVEL is "loud"`}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.function+": "+tt.name, func(t *testing.T) {
+			f := lambdaruntime.Start(t, bootstrap(t, tt.function), lambdaruntime.Options{Env: tt.env})
+			failure, err := f.InitError(t.Context())
+			if err != nil || failure == nil {
+				t.Fatalf("the cold start reports %v, %v", failure, err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(failure.Message, want) {
+					t.Errorf("the message does not have %q: %s", want, failure.Message)
+				}
+			}
+			if status, err := f.Exited(t.Context()); status != 1 || err != nil {
+				t.Errorf("exit status %d, %v, want 1", status, err)
+			}
+			if lines := f.Log(t); len(lines) != 1 || lines[0]["message"] != "cold start failed" || lines[0]["level"] != "ERROR" {
+				t.Errorf("log lines %v", lines)
+			}
+		})
+	}
+}
+
+func TestCustomResource(t *testing.T) {
+	answers := make(chan []byte, 1)
+	cloudFormation := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		answers <- b
+	}))
+	t.Cleanup(cloudFormation.Close)
+	f := lambdaruntime.Start(t, bootstrap(t, "reponame"), lambdaruntime.Options{
+		ARN: "arn:aws-us-gov:lambda:us-gov-west-1:210987654321:function:reponame"})
+	tests := []struct {
+		request, filters, status string
+		want                     []string // in the answer
+	}{
+		{"Create", `["prod/*:*","dev:v1"]`, "SUCCESS", []string{"arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/dev", "repository/prod/*"}},
+		{"Update", `"*:*"`, "SUCCESS", []string{`["arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/*"]`}},
+		{"Update", `"Bad:*"`, "FAILED", []string{"Bad:*", "allowed are"}},
+		{"Delete", `"Bad:*"`, "SUCCESS", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.request+" "+tt.filters, func(t *testing.T) {
+			event := fmt.Sprintf(`{"RequestType":%q,"RequestId":"r","ResponseURL":%q,"ResourceType":"Custom::X","LogicalResourceId":"l","StackId":"s","ResourceProperties":{"ServiceToken":"t","Filters":%s}}`,
+				tt.request, cloudFormation.URL+"/?X-Amz-Signature=secret", tt.filters)
+			if _, err := f.Invoke(t.Context(), []byte(event)); err != nil {
+				t.Fatal(err)
+			}
+			b := <-answers
+			if a := decode[struct{ Status string }](t, b); a.Status != tt.status {
+				t.Errorf("status %s, want %s", a.Status, tt.status)
+			}
+			for _, want := range tt.want {
+				if !bytes.Contains(b, []byte(want)) {
+					t.Errorf("the answer does not have %s: %s", want, b)
+				}
+			}
+		})
+	}
+	for _, line := range f.Log(t) {
+		if strings.Contains(fmt.Sprint(line), "secret") {
+			t.Errorf("the signed URL is logged: %v", line)
+		}
+	}
+	if strings.Contains(f.Stderr(), "secret") {
+		t.Errorf("the signed URL is on standard error: %s", f.Stderr())
+	}
+}
