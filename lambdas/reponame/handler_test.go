@@ -179,36 +179,39 @@ func TestNoFunctionARN(t *testing.T) {
 	}
 }
 
-// CloudFormation hangs on an answer over its limit, so the last list that fits
-// and the first that does not are both tried.
+// CloudFormation hangs on an answer over its limit, so the largest that fits
+// and the smallest that does not are both tried; the stack's id fills them up.
 func TestResponseLimit(t *testing.T) {
 	h := &handler{lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
-	var largest int
-	for n := 1; ; n++ {
-		list := make([]any, n)
-		for i := range list {
-			list[i] = fmt.Sprintf("team-%03d/*:*", i)
-		}
+	list := make([]any, 55)
+	for i := range list {
+		list[i] = fmt.Sprintf("team-%03d/*:*", i)
+	}
+	respond := func(padding int) answer {
+		t.Helper()
 		responseURL, got := cloudFormation(t, http.StatusOK)
-		if _, err := h.respond(invocation(t), newEvent(cfn.RequestCreate, responseURL, list)); err != nil {
+		event := newEvent(cfn.RequestCreate, responseURL, list)
+		event.StackID += strings.Repeat("x", padding)
+		if _, err := h.respond(invocation(t), event); err != nil {
 			t.Fatal(err)
 		}
-		a := got()
-		if a.size > maxResponse {
-			t.Fatalf("with %d filters the answer has %d bytes", n, a.size)
-		}
-		if a.Status == "SUCCESS" {
-			largest = a.size
-			continue
-		}
-		if !strings.Contains(a.Reason, errTooMany.Error()) || !strings.Contains(a.Reason, "4096") {
-			t.Errorf("the reason does not name the limit: %q", a.Reason)
-		}
-		break
+		return got()
 	}
-	one := len(`,"`) + len(arns("team-000/*")[0]) + len(`"`)
-	if largest <= maxResponse-one {
-		t.Errorf("the largest answer has %d bytes, although one more ARN of %d fits into %d", largest, one, maxResponse)
+	room := maxResponse - respond(0).size
+	if room <= 0 {
+		t.Fatalf("the list is too long by %d bytes to begin with", -room)
+	}
+	if a := respond(room); a.Status != "SUCCESS" || a.size != maxResponse || len(a.Data.RepositoryArns) != len(list) {
+		t.Errorf("%s with %d bytes and %d ARNs, want SUCCESS with %d and %d", a.Status, a.size, len(a.Data.RepositoryArns), maxResponse, len(list))
+	}
+	a := respond(room + 1)
+	if a.Status != "FAILED" || a.size > maxResponse {
+		t.Errorf("%s with %d bytes, want FAILED", a.Status, a.size)
+	}
+	for _, want := range []string{errTooMany.Error(), "55 repository ARNs", "4097 bytes", "4096"} {
+		if !strings.Contains(a.Reason, want) {
+			t.Errorf("the reason does not have %q: %q", want, a.Reason)
+		}
 	}
 }
 
