@@ -44,77 +44,75 @@ func (r *Reader) symbols() (end bool, err error) {
 	}
 	var what string
 
+	bb |= load64(in, ip) << (bc & 63)
+	ip += int((63 - bc) >> 3)
+	bc |= 56
+	e := lit[bb&(1<<litBits-1)]
+
 loop:
 	for ip <= inLimit && op <= outLimit {
-		bb |= load64(in, ip) << (bc & 63)
-		ip += int((63 - bc) >> 3)
-		bc |= 56
-
-		e := lit[bb&(1<<litBits-1)]
+		// Here 56 bits are loaded and e is the entry for the next of them.
+		saved := bb
+		bb >>= e & 63
+		bc -= uint(e & 63)
 		if e&entryLiteral != 0 {
-			bb >>= e & 63
-			bc -= uint(e & 63)
 			store8(out, op, byte(e>>16))
 			op++
 			e = lit[bb&(1<<litBits-1)]
+			saved = bb
+			bb >>= e & 63
+			bc -= uint(e & 63)
 			if e&entryLiteral != 0 {
-				bb >>= e & 63
-				bc -= uint(e & 63)
 				store8(out, op, byte(e>>16))
 				op++
 				e = lit[bb&(1<<litBits-1)]
+				saved = bb
+				bb >>= e & 63
+				bc -= uint(e & 63)
 				if e&entryLiteral != 0 {
-					bb >>= e & 63
-					bc -= uint(e & 63)
 					store8(out, op, byte(e>>16))
 					op++
+					e = lit[bb&(1<<litBits-1)]
+					bb |= load64(in, ip) << (bc & 63)
+					ip += int((63 - bc) >> 3)
+					bc |= 56
 					continue
 				}
 			}
+		}
+		if e&entrySpecial != 0 {
+			if e < entryEnd&^entrySpecial { // a subtable
+				saved = bb
+				e = lit[(uint64(e>>16)+bb&(1<<((e>>8)&15)-1))&(litTableSize-1)]
+				bb >>= e & 63
+				bc -= uint(e & 63)
+				if e&entryLiteral != 0 {
+					store8(out, op, byte(e>>16))
+					op++
+					bb |= load64(in, ip) << (bc & 63)
+					ip += int((63 - bc) >> 3)
+					bc |= 56
+					e = lit[bb&(1<<litBits-1)]
+					continue
+				}
+			}
+			if e >= entryInvalid&^entrySpecial {
+				what = "a code that stands for no literal or length"
+				break loop
+			}
+			if e&entrySpecial != 0 {
+				end = true
+				break loop
+			}
+		}
+		length := int(e>>16) + int((saved&(1<<(e&63)-1))>>((e>>8)&63))
+
+		// At most two literals of 11 bits and a length of 20 have been taken.
+		if bc < 28 {
 			bb |= load64(in, ip) << (bc & 63)
 			ip += int((63 - bc) >> 3)
 			bc |= 56
 		}
-		if e&entrySpecial != 0 {
-			switch {
-			case e >= entryInvalid&^entrySpecial:
-				what = "a code that stands for no literal or length"
-				break loop
-			case e >= entryEnd&^entrySpecial:
-				bb >>= e & 63
-				bc -= uint(e & 63)
-				end = true
-				break loop
-			}
-			bb >>= e & 63
-			bc -= uint(e & 63)
-			sub := bb & (1<<((e>>8)&15) - 1)
-			e = lit[(uint64(e>>16)+sub)&(litTableSize-1)]
-			if e&entryLiteral != 0 {
-				bb >>= e & 63
-				bc -= uint(e & 63)
-				store8(out, op, byte(e>>16))
-				op++
-				continue
-			}
-			if e&entrySpecial != 0 {
-				if e >= entryInvalid&^entrySpecial {
-					what = "a code that stands for no literal or length"
-					break loop
-				}
-				bb >>= e & 63
-				bc -= uint(e & 63)
-				end = true
-				break loop
-			}
-		}
-		// 56 bits less 20 of the length's code, with its extra bits, less 28
-		// of the distance's.
-		saved := bb
-		bb >>= e & 63
-		bc -= uint(e & 63)
-		length := int(e>>16) + int((saved&(1<<(e&63)-1))>>((e>>8)&63))
-
 		e = dist[bb&(1<<distBits-1)]
 		if e&entrySpecial != 0 {
 			if e >= entryInvalid&^entrySpecial {
@@ -123,17 +121,15 @@ loop:
 			}
 			bb >>= e & 63
 			bc -= uint(e & 63)
-			sub := bb & (1<<((e>>8)&15) - 1)
-			e = dist[(uint64(e>>16)+sub)&(distTableSize-1)]
+			e = dist[(uint64(e>>16)+bb&(1<<((e>>8)&15)-1))&(distTableSize-1)]
 			if e&entrySpecial != 0 {
 				what = "a code that stands for no distance"
 				break loop
 			}
 		}
-		saved = bb
+		distance := int(e>>16) + int((bb&(1<<(e&63)-1))>>((e>>8)&63))
 		bb >>= e & 63
 		bc -= uint(e & 63)
-		distance := int(e>>16) + int((saved&(1<<(e&63)-1))>>((e>>8)&63))
 
 		if distance > op-floor {
 			what = "a distance that reaches before the start of the data"
@@ -141,6 +137,13 @@ loop:
 		}
 		src := op - distance
 		stop := op + length
+
+		// The next entry is loaded while the copy goes on.
+		bb |= load64(in, ip) << (bc & 63)
+		ip += int((63 - bc) >> 3)
+		bc |= 56
+		e = lit[bb&(1<<litBits-1)]
+
 		if distance >= 8 {
 			store64(out, op, load64(out, src))
 			store64(out, op+8, load64(out, src+8))
