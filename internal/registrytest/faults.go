@@ -10,7 +10,8 @@ import (
 	"sync"
 )
 
-// Rule says which requests meet a fault.
+// Rule says which requests meet a fault. Skip and Times count all requests that
+// match the rule, also those that another rule decides.
 type Rule struct {
 	Method string // "" is every method
 	Path   string // regular expression, found anywhere in the path; "" is every path
