@@ -109,16 +109,8 @@ func fetchBlob(ctx context.Context, repo Repository, desc ocispec.Descriptor, li
 	if desc.Size < 0 || desc.Size > limit {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrDifference, desc.Size, limit)
 	}
-	body, err := repo.Fetch(ctx, desc)
-	if errors.Is(err, ecrclient.ErrNotFound) {
-		return nil, fmt.Errorf("%w: it is not in the repository", ErrDifference)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	b, err := io.ReadAll(io.LimitReader(body, desc.Size+1))
-	if errors.Is(err, ecrclient.ErrDigestMismatch) {
+	b, err := readBlob(ctx, repo, desc)
+	if errors.Is(err, ecrclient.ErrNotFound) || errors.Is(err, ecrclient.ErrDigestMismatch) {
 		return nil, fmt.Errorf("%w: %w", ErrDifference, err)
 	}
 	if err != nil {
@@ -131,6 +123,15 @@ func fetchBlob(ctx context.Context, repo Repository, desc ocispec.Descriptor, li
 		return nil, fmt.Errorf("%w: the digest is %s", ErrDifference, got)
 	}
 	return b, nil
+}
+
+func readBlob(ctx context.Context, repo Repository, desc ocispec.Descriptor) ([]byte, error) {
+	body, err := repo.Fetch(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(io.LimitReader(body, desc.Size+1))
 }
 
 // compareAnnotations compares what the SOCI index says of a zTOC with what
