@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){programName: main})
+}
+
+// Each script is a session at a terminal. It has a registry of its own, at
+// $REGISTRY, and these commands beside those of testscript:
+//
+//	image REF [-platform P] LAYER...  push an image of layers of testlayers
+//	imageindex REF REF...             push an image index of images
+//	layer FILE LAYER [BYTES]          write a layer, or its first bytes, to a file
+//	tamper REF WHAT                   give REF's image a SOCI index with WHAT wrong
+//	usage COMMAND...                  must end with exit code 2, and one line
+//	capture NAME REGEXP               set $NAME to what the last output has in ( )
+//
+// $CLOSED is an address where nobody listens.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	layers := storedLayers(t)
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			w := &world{t: t, server: registrytest.Start(t), layers: layers, pushed: map[string]registrytest.Pushed{}}
+			testscript.Run(t, testscript.Params{
+				Files:               []string{file},
+				RequireExplicitExec: true,
+				Setup: func(e *testscript.Env) error {
+					e.Setenv("REGISTRY", w.server.Host())
+					e.Setenv("CLOSED", closedAddress(t))
+					e.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+					return nil
+				},
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture, "usage": usage,
+				},
+			})
+		})
+	}
+}
+
+func storedLayers(t *testing.T) map[string][]byte {
+	t.Helper()
+	all, err := testlayers.Stored()
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string][]byte{}
+	for _, l := range all {
+		byName[l.Name] = l.Blob()
+	}
+	return byName
+}
+
+// closedAddress is one that was just given up.
+func closedAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+type world struct {
+	t      *testing.T
+	server *registrytest.Server
+	layers map[string][]byte
+	pushed map[string]registrytest.Pushed // by NAME:TAG
+}
+
+// blob gives a stored layer, or the content of a file that begins with "./".
+func (w *world) blob(ts *testscript.TestScript, name string) []byte {
+	if strings.HasPrefix(name, "./") {
+		return []byte(ts.ReadFile(name))
+	}
+	b, ok := w.layers[name]
+	if !ok {
+		ts.Fatalf("no stored layer %s", name)
+	}
+	return b
+}
+
+var nameTag = regexp.MustCompile(`^(.+):([^:/]+)$`)
+
+func (w *world) image(ts *testscript.TestScript, _ bool, args []string) {
+	ref := args[0]
+	img := registrytest.Image{}
+	args = args[1:]
+	if args[0] == "-platform" {
+		img.Platform, args = args[1], args[2:]
+	}
+	for _, name := range args {
+		img.Layers = append(img.Layers, registrytest.Layer{Content: w.blob(ts, name)})
+	}
+	m := nameTag.FindStringSubmatch(ref)
+	w.pushed[ref] = w.server.PushImage(w.t, m[1], m[2], img)
+}
+
+func (w *world) imageIndex(ts *testscript.TestScript, _ bool, args []string) {
+	m := nameTag.FindStringSubmatch(args[0])
+	var all []registrytest.Pushed
+	for _, ref := range args[1:] {
+		all = append(all, w.pushed[ref])
+	}
+	all = append(all, w.server.PushAttestation(w.t, m[1], all[0].Manifest))
+	manifests := make([]ocispec.Descriptor, len(all))
+	for i, p := range all {
+		manifests[i] = p.Manifest
+	}
+	w.server.PushIndex(w.t, m[1], m[2], false, manifests...)
+}
+
+func (w *world) layer(ts *testscript.TestScript, _ bool, args []string) {
+	b := w.blob(ts, args[1])
+	if len(args) > 2 {
+		n, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		b = b[:n]
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
+}
+
+// tamper indexes an image with one thing wrong in the first zTOC.
+func (w *world) tamper(ts *testscript.TestScript, _ bool, args []string) {
+	m := nameTag.FindStringSubmatch(args[0])
+	p := w.pushed[args[0]]
+	repo, err := ecrclient.New(w.server.Host() + "/" + m[1])
+	ts.Check(err)
+	keep := &keeper{content: map[digest.Digest][]byte{}}
+	result, err := soci.IndexImage(context.Background(), repo, keep, p.Manifest, soci.Options{SpanSize: 64 << 10, MinLayerSize: 1})
+	ts.Check(err)
+	old := result.Manifests[0].Layers[0].Ztoc
+	z, err := soci.ParseZtoc(keep.content[old.Digest])
+	ts.Check(err)
+	switch args[1] {
+	case "window":
+		z.Checkpoints[1].Window[7] ^= 1
+	case "digest":
+		z.SpanDigests[1] = digest.FromString("another")
+	case "size":
+		for i := range z.Entries {
+			if z.Entries[i].Type == "reg" && z.Entries[i].Size > 0 {
+				z.Entries[i].Size--
+				break
+			}
+		}
+	default:
+		ts.Fatalf("nothing known about tampering with %s", args[1])
+	}
+	b, err := z.Marshal()
+	ts.Check(err)
+	index, err := soci.ParseIndex(keep.content[result.Manifests[0].Index.Digest])
+	ts.Check(err)
+	index.Layers[0].Digest, index.Layers[0].Size = digest.FromBytes(b), int64(len(b))
+	raw, err := json.Marshal(index)
+	ts.Check(err)
+	w.server.PushBlob(w.t, m[1], []byte("{}"))
+	w.server.PushBlob(w.t, m[1], b)
+	for _, other := range index.Layers[1:] {
+		w.server.PushBlob(w.t, m[1], keep.content[other.Digest])
+	}
+	w.server.PushManifest(w.t, m[1], "", index.MediaType, raw)
+}
+
+func capture(ts *testscript.TestScript, _ bool, args []string) {
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if m == nil {
+		ts.Fatalf("nothing matches %s in\n%s", args[1], ts.ReadFile("stdout"))
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+// usage runs a command line that is wrong.
+func usage(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[0], args[1:]...)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitUsage {
+		ts.Fatalf("%v, want exit code %d", err, exitUsage)
+	}
+	if out := ts.ReadFile("stdout"); out != "" {
+		ts.Fatalf("the standard output has %q", out)
+	}
+	if text := ts.ReadFile("stderr"); strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, programName+": ") {
+		ts.Fatalf("not one line: %q", text)
+	}
+}
+
+// keeper is a destination that keeps what is pushed to it.
+type keeper struct {
+	mu      sync.Mutex
+	content map[digest.Digest][]byte
+}
+
+func (*keeper) Exists(context.Context, ocispec.Descriptor) (bool, error) { return false, nil }
+
+func (k *keeper) Push(_ context.Context, desc ocispec.Descriptor, content io.Reader) error {
+	b, err := io.ReadAll(content)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.content[desc.Digest] = b
+	return err
+}
