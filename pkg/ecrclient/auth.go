@@ -32,7 +32,7 @@ func givenCredential(f CredentialFunc) auth.CredentialFunc {
 	return func(ctx context.Context, host string) (auth.Credential, error) {
 		user, password, err := f(ctx, host)
 		if err != nil {
-			return auth.EmptyCredential, fmt.Errorf("credentials for %s: %w", host, err)
+			return auth.EmptyCredential, fmt.Errorf("get credentials for %s: %w", host, err)
 		}
 		return auth.Credential{Username: user, Password: password}, nil
 	}
@@ -57,11 +57,11 @@ func dockerCredential() auth.CredentialFunc {
 	return func(ctx context.Context, host string) (auth.Credential, error) {
 		credential, err := load()
 		if err != nil {
-			return auth.EmptyCredential, fmt.Errorf("Docker credential store: %w", err)
+			return auth.EmptyCredential, fmt.Errorf("read the Docker credential store: %w", err)
 		}
 		c, err := credential(ctx, host)
 		if err != nil {
-			return auth.EmptyCredential, fmt.Errorf("Docker credentials for %s: %w", host, err)
+			return auth.EmptyCredential, fmt.Errorf("get Docker credentials for %s: %w", host, err)
 		}
 		return c, nil
 	}
