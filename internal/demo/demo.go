@@ -69,7 +69,8 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, registry.Close()) }()
+	// What it has to say of its storage does not matter: that goes away too.
+	defer func() { _ = registry.Close() }()
 
 	run := &run{w: w, registry: registry, logger: o.Logger}
 	var image *source

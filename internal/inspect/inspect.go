@@ -190,7 +190,8 @@ func kindByDescriptor(desc ocispec.Descriptor) Kind {
 	switch {
 	case desc.ArtifactType == soci.ArtifactTypeV1, desc.ArtifactType == soci.ArtifactTypeV2:
 		return KindSociIndex
-	case desc.ArtifactType != "":
+	case desc.ArtifactType != "" && !images.IsConfigType(desc.ArtifactType):
+		// Some tools write an image's config type as its artifact type.
 		return KindArtifact
 	case desc.Annotations["vnd.docker.reference.type"] != "",
 		desc.Platform != nil && desc.Platform.OS == "unknown" && desc.Platform.Architecture == "unknown":

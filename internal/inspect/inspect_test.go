@@ -123,6 +123,20 @@ func TestSingleImage(t *testing.T) {
 	}
 }
 
+// Some tools give an image the type of its config as its artifact type.
+func TestImageWithArtifactType(t *testing.T) {
+	s, repo := pushTree(t)
+	img := s.PushImage(t, "team/app", "", registrytest.Image{Layers: []registrytest.Layer{{Content: stored(t, "member/two")}}})
+	img.Manifest.ArtifactType = ocispec.MediaTypeImageConfig
+	other := img.Manifest
+	other.ArtifactType = "application/vnd.example.thing"
+	s.PushIndex(t, "team/app", "typed", false, img.Manifest, other)
+	root := load(t, repo, "typed")
+	if a, b := root.Manifests[0].Kind, root.Manifests[1].Kind; a != inspect.KindImage || b != inspect.KindArtifact {
+		t.Errorf("%s and %s, want an image and an artifact", a, b)
+	}
+}
+
 // A tree that leads nowhere in a part is shown all the same.
 func TestMissingAndInvalid(t *testing.T) {
 	s, repo := pushTree(t)

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// A signal ends the program with one line, also while it waits for input.
+func TestInterrupt(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(programName, "ztoc", "create", "-o", "out.ztoc", "-")
+	cmd.Dir = dir
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	// More than a pipe holds: the program has begun to read, and then waits
+	// for the rest of a layer.
+	var blob bytes.Buffer
+	w := tar.NewWriter(&blob)
+	if err := w.WriteHeader(&tar.Header{Name: "file", Size: 2 << 20, Mode: 0o644}); err != nil {
+		t.Fatal(err)
+	}
+	blob.Write(make([]byte, 1<<20))
+	if _, err := io.Copy(stdin, &blob); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitFailure {
+		t.Errorf("%v, want exit code %d", err, exitFailure)
+	}
+	if got, want := stderr.String(), "soci-index-builder: interrupted\n"; got != want || stdout.Len() != 0 {
+		t.Errorf("stderr %q, want %q; stdout %q", got, want, &stdout)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("%v was left, %v", left, err)
+	}
+}
