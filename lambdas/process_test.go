@@ -429,7 +429,7 @@ func TestCustomResource(t *testing.T) {
 			t.Errorf("the signed URL is logged: %v", line)
 		}
 	}
-	if strings.Contains(f.Stderr(), "secret") {
-		t.Errorf("the signed URL is on standard error: %s", f.Stderr())
+	if strings.Contains(f.Stderr(t), "secret") {
+		t.Errorf("the signed URL is on standard error: %s", f.Stderr(t))
 	}
 }

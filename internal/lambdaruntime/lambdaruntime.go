@@ -4,7 +4,6 @@
 package lambdaruntime
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +11,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,8 +53,7 @@ type Function struct {
 	options Options
 	server  *httptest.Server
 	dir     string
-	stdout  buffer
-	stderr  buffer
+	output  string // the folder of stdout and stderr
 	kill    context.CancelFunc
 	exited  chan struct{} // closed when the process has ended
 	exit    error         // how, set before exited is closed
@@ -94,14 +94,24 @@ func Start(t testing.TB, bootstrap string, o Options) *Function {
 	if len(arn) < 7 {
 		t.Fatalf("%q is not the ARN of a function", o.ARN)
 	}
-	f := &Function{options: o, dir: t.TempDir(), exited: make(chan struct{}), next: make(chan *invocation)}
-	f.server = httptest.NewServer(f.handler())
+	f := &Function{options: o, dir: t.TempDir(), output: t.TempDir(), exited: make(chan struct{}), next: make(chan *invocation)}
 
 	ctx, kill := context.WithCancel(context.Background())
 	f.kill = kill
 	cmd := exec.CommandContext(ctx, bootstrap)
 	cmd.Dir = f.dir
-	cmd.Stdout, cmd.Stderr = &f.stdout, &f.stderr
+	// Files, unlike pipes, hold what was written as soon as it was, so a line
+	// that was logged before an answer is there when the answer is.
+	for name, to := range map[string]*io.Writer{stdout: &cmd.Stdout, stderr: &cmd.Stderr} {
+		file, err := os.Create(filepath.Join(f.output, name))
+		if err != nil {
+			kill()
+			t.Fatal(err)
+		}
+		defer file.Close() // the process has its own
+		*to = file
+	}
+	f.server = httptest.NewServer(f.handler())
 	cmd.Env = []string{
 		"AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(f.server.URL, "http://"),
 		"AWS_LAMBDA_FUNCTION_NAME=" + arn[6],
@@ -139,7 +149,7 @@ func Start(t testing.TB, bootstrap string, o Options) *Function {
 			t.Error("runtime API: " + fault)
 		}
 		if t.Failed() {
-			t.Logf("standard output of %s:\n%s\nits standard error:\n%s", bootstrap, f.stdout.String(), f.stderr.String())
+			t.Logf("standard output of %s:\n%s\nits standard error:\n%s", bootstrap, f.read(t, stdout), f.read(t, stderr))
 		}
 	})
 	return f
@@ -236,7 +246,7 @@ func (f *Function) Dir() string { return f.dir }
 func (f *Function) Log(t testing.TB) []map[string]any {
 	t.Helper()
 	var lines []map[string]any
-	for line := range strings.Lines(f.stdout.String()) {
+	for line := range strings.Lines(f.read(t, stdout)) {
 		var m map[string]any
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
 			t.Errorf("a log line is not JSON: %v: %q", err, line)
@@ -248,7 +258,21 @@ func (f *Function) Log(t testing.TB) []map[string]any {
 }
 
 // Stderr gives what went to standard error so far.
-func (f *Function) Stderr() string { return f.stderr.String() }
+func (f *Function) Stderr(t testing.TB) string {
+	t.Helper()
+	return f.read(t, stderr)
+}
+
+const stdout, stderr = "stdout", "stderr"
+
+func (f *Function) read(t testing.TB, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(f.output, name))
+	if err != nil {
+		t.Error(err)
+	}
+	return string(b)
+}
 
 const prefix = "/2018-06-01/runtime/"
 
@@ -256,7 +280,7 @@ func (f *Function) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+prefix+"invocation/next", f.serveNext)
 	mux.HandleFunc("POST "+prefix+"invocation/{id}/response", func(w http.ResponseWriter, r *http.Request) {
-		body, ok := f.read(w, r)
+		body, ok := f.body(w, r)
 		if ok {
 			f.finish(w, r.PathValue("id"), answer{payload: body})
 		}
@@ -304,7 +328,7 @@ func (f *Function) serveNext(w http.ResponseWriter, r *http.Request) {
 // maxPayload is what Lambda takes as an answer.
 const maxPayload = 6 << 20 // 6 MiB
 
-func (f *Function) read(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+func (f *Function) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPayload))
 	if err != nil {
 		f.fault(fmt.Sprintf("%s: %v", r.URL.Path, err))
@@ -314,7 +338,7 @@ func (f *Function) read(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 }
 
 func (f *Function) readError(w http.ResponseWriter, r *http.Request) (*messages.InvokeResponse_Error, bool) {
-	b, ok := f.read(w, r)
+	b, ok := f.body(w, r)
 	if !ok {
 		return nil, false
 	}
@@ -349,22 +373,4 @@ func (f *Function) fault(what string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.faults = append(f.faults, what)
-}
-
-// buffer is a bytes.Buffer for several goroutines.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
