@@ -70,13 +70,18 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	if c.concurrency < 0 {
 		return usageErrorf("invalid argument \"%d\" for \"--concurrency\" flag: must be 0 or more", c.concurrency)
 	}
+	for _, ref := range refs {
+		if _, _, err := c.registry.open(cmd, ref); err != nil {
+			return err // before anything was done
+		}
+	}
 	failed := 0
 	for _, ref := range refs {
 		err := c.image(cmd, ref)
 		if err == nil {
 			continue
 		}
-		if cmd.Context().Err() != nil || len(refs) == 1 && c.output == outputText {
+		if cmd.Context().Err() != nil {
 			return err
 		}
 		if c.output == outputJSON {
