@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -243,6 +244,38 @@ func TestSignedURLs(t *testing.T) {
 			checkError(t, err, row.class, row.status)
 			check(t, signed, log, err)
 		})
+	}
+}
+
+// What oras-go and net/http say of a URL does not hold its query either,
+// whatever the query looks like.
+func TestRedactOddQueries(t *testing.T) {
+	for _, query := range []string{registrytest.Signature, "a=" + registrytest.Signature, "a=\"" + registrytest.Signature, "a='x'" + registrytest.Signature} {
+		for name, answer := range map[string]registrytest.Fault{
+			"no descriptor": registrytest.Header("Content-Type", "/"), // oras-go's error
+			"no answer":     registrytest.Reset(),                     // net/http's
+		} {
+			t.Run(name+" "+query, func(t *testing.T) {
+				s := registrytest.Start(t)
+				s.PushImage(t, repository, "v1", registrytest.Image{})
+				target := "/v2/" + repository + "/manifests/other"
+				s.PushImage(t, repository, "other", registrytest.Image{})
+				s.Add(
+					registrytest.Rule{Path: "/manifests/v1", Fault: redirectTo(target + "?" + query)},
+					registrytest.Rule{Path: "/manifests/other", Fault: answer},
+				)
+				_, err := open(t, s).Resolve(t.Context(), "v1")
+				if err == nil || s.Count("", "/manifests/other") == 0 {
+					t.Fatalf("got %v", err)
+				}
+				if strings.Contains(err.Error(), registrytest.Signature) {
+					t.Errorf("got %v", err)
+				}
+				if e, ok := errors.AsType[*url.Error](err); ok && strings.Contains(e.Error(), registrytest.Signature) {
+					t.Errorf("within it: %v", e)
+				}
+			})
+		}
 	}
 }
 

@@ -143,8 +143,11 @@ func TestFaultsBeforeTheAnswer(t *testing.T) {
 				opts := []ecrclient.Option{
 					ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: attempts}), ecrclient.WithSleep(paused.sleep),
 				}
-				if strings.HasPrefix(row.name, "stall") {
-					opts = append(opts, ecrclient.WithHeaderTimeout(400*time.Millisecond))
+				switch row.name {
+				case "stall always":
+					opts = append(opts, ecrclient.WithHeaderTimeout(250*time.Millisecond))
+				case "stall once": // what follows must be in time
+					opts = append(opts, ecrclient.WithHeaderTimeout(600*time.Millisecond))
 				}
 				r := openParallel(t, f.Server, opts...)
 				err := c.run(t.Context(), r, f)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"regexp"
+	"strings"
 
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
@@ -43,7 +44,13 @@ func redact(err error) error {
 		return nil
 	}
 	text := err.Error()
-	if clean := redactText(text); clean != text {
+	clean := text
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		if u, parseErr := url.Parse(e.URL); parseErr == nil && u.RawQuery != "" {
+			clean = strings.ReplaceAll(clean, "?"+u.RawQuery, "?"+redacted)
+		}
+	}
+	if clean = redactText(clean); clean != text {
 		return &redactedError{text: clean, err: err}
 	}
 	return err
@@ -68,7 +75,11 @@ func (e *redactedError) As(target any) bool {
 	switch t := target.(type) {
 	case **url.Error:
 		c := **t
-		c.URL = redactText(c.URL)
+		if u, err := url.Parse(c.URL); err == nil {
+			c.URL = redactURL(u).String()
+		} else {
+			c.URL = redacted
+		}
 		c.Err = redact(c.Err)
 		*t = &c
 	case **errcode.ErrorResponse:

@@ -25,14 +25,14 @@ func TestStalledUpload(t *testing.T) {
 	s.Add(registrytest.Rule{Method: http.MethodPut, Times: 1, Fault: func(http.ResponseWriter, *http.Request, http.Handler) {
 		<-end // the body stays unread
 	}})
-	content := noise(50, 32<<20) // far more than the connection's buffers
+	content := noise(50, 24<<20) // far more than the connection's buffers
 	desc := describe("application/octet-stream", content)
-	r := open(t, s, ecrclient.WithStallTimeout(500*time.Millisecond))
+	r := open(t, s, ecrclient.WithStallTimeout(time.Second))
 	if err := r.Push(t.Context(), desc, bytes.NewReader(content)); err != nil {
 		t.Fatal(err)
 	}
-	if n := s.Count(http.MethodPut, ""); n != 2 {
-		t.Errorf("%d PUTs", n)
+	if n := s.Count(http.MethodPut, ""); n < 2 {
+		t.Errorf("%d PUT", n)
 	}
 	if !bytes.Equal(s.Blob(t, repository, desc.Digest), content) {
 		t.Error("the registry has other bytes")
