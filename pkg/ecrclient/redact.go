@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"oras.land/oras-go/v2/registry/remote/errcode"
@@ -47,7 +48,9 @@ func redact(err error) error {
 	clean := text
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		if u, parseErr := url.Parse(e.URL); parseErr == nil && u.RawQuery != "" {
-			clean = strings.ReplaceAll(clean, "?"+u.RawQuery, "?"+redacted)
+			query := "?" + u.RawQuery
+			quoted := strings.Trim(strconv.Quote(query), `"`) // as url.Error writes it
+			clean = strings.NewReplacer(query, "?"+redacted, quoted, "?"+redacted).Replace(clean)
 		}
 	}
 	if clean = redactText(clean); clean != text {
