@@ -133,6 +133,7 @@ type watchdog struct {
 
 	mu    sync.Mutex
 	timer *time.Timer
+	stall stallError // what the timer is for
 	ended bool
 }
 
@@ -145,10 +146,19 @@ func (w *watchdog) watch(d time.Duration, what string) {
 	if w.ended {
 		return
 	}
-	if w.timer != nil {
-		w.timer.Stop()
+	w.stall = stallError{what: what, after: d}
+	if w.timer == nil {
+		w.timer = time.AfterFunc(d, w.bite)
+	} else {
+		w.timer.Reset(d)
 	}
-	w.timer = time.AfterFunc(d, func() { w.cancel(&stallError{what: what, after: d}) })
+}
+
+func (w *watchdog) bite() {
+	w.mu.Lock()
+	stall := w.stall
+	w.mu.Unlock()
+	w.cancel(&stall)
 }
 
 // rest stops watching until watch is called.
