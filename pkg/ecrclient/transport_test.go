@@ -3,9 +3,13 @@ package ecrclient_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -97,4 +101,65 @@ func TestTokenEndpoint(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What no retry can mend is not tried again.
+func TestPermanentConnectionErrors(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
+	untrusted.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	untrusted.StartTLS()
+	defer untrusted.Close()
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	for _, row := range []struct {
+		name, host string
+		opts       []ecrclient.Option
+		want       func(error) bool
+	}{
+		{"untrusted certificate", strings.TrimPrefix(untrusted.URL, "https://"), []ecrclient.Option{ecrclient.WithPlainHTTP(false)}, func(err error) bool {
+			_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+			return ok
+		}},
+		{"no TLS on the other side", strings.TrimPrefix(plain.URL, "http://"), []ecrclient.Option{ecrclient.WithPlainHTTP(false)}, func(err error) bool {
+			return errors.Is(err, http.ErrSchemeMismatch)
+		}},
+		{"no such name", "registry.test", []ecrclient.Option{ecrclient.WithTransport(&http.Transport{
+			DialContext: func(context.Context, string, string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "registry.test", IsNotFound: true}}
+			},
+		})}, func(err error) bool {
+			_, ok := errors.AsType[*net.DNSError](err)
+			return ok
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			paused := new(waits)
+			r, err := ecrclient.New(row.host+"/app", append(row.opts, ecrclient.WithSleep(paused.sleep))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = r.Resolve(t.Context(), "v1")
+			if !row.want(err) || errors.Is(err, ecrclient.ErrUnavailable) || len(paused.list()) != 0 {
+				t.Errorf("got %v after %d pauses", err, len(paused.list()))
+			}
+		})
+	}
+	t.Run("refused", func(t *testing.T) { // may be mended
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener.Close()
+		paused := new(waits)
+		r, err := ecrclient.New(listener.Addr().String()+"/app", ecrclient.WithSleep(paused.sleep))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Resolve(t.Context(), "v1")
+		checkError(t, err, ecrclient.ErrUnavailable, 0)
+		if len(paused.list()) != 4 {
+			t.Errorf("%d pauses, want 4", len(paused.list()))
+		}
+	})
 }
