@@ -64,6 +64,7 @@ conformance: ## compare every byte with upstream's library (needs a C compiler a
 		{ echo "conformance needs a C compiler and zlib's static library: apt-get install gcc zlib1g-dev"; exit 1; }
 	CGO_ENABLED=1 $(GO) vet -tags conformance ./internal/conformance/...
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/conformance/...
+	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/conformance -run '^$$' -fuzz FuzzZtoc -fuzztime 3000x -fuzzminimizetime 2x
 
 .PHONY: clean
 clean: ## remove what make build left

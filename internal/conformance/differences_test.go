@@ -28,9 +28,7 @@ func TestDifferences(t *testing.T) {
 		ours, upstream bool                   // who takes it
 	}{
 		{"empty", "a layer without any bytes is no archive; its zTOC would have no span", nil, testlayers.Uncompressed, false, true},
-		{"name of 511 bytes", "the longest that both take", member(testlayers.GzipHeader{Name: strings.Repeat("n", 511)}), testlayers.Gzip, true, true},
-		{"name of 512 bytes", "upstream reads with zlib, which has no limit, and with compress/gzip, which has", member(testlayers.GzipHeader{Name: strings.Repeat("n", 512)}), testlayers.Gzip, true, false},
-		{"comment of 512 bytes", "the same", member(testlayers.GzipHeader{Comment: strings.Repeat("n", 512)}), testlayers.Gzip, true, false},
+		{"name of 511 bytes", "the longest that compress/gzip takes, and so the snapshotter", member(testlayers.GzipHeader{Name: strings.Repeat("n", 511)}), testlayers.Gzip, true, true},
 		{"gzip called tar", "upstream goes by the media type, we by the bytes", member(testlayers.GzipHeader{}), testlayers.Uncompressed, true, false},
 		{"tar called gzip", "the same", make([]byte, 1024), testlayers.Gzip, true, false},
 	}

@@ -43,11 +43,15 @@ const (
 var (
 	ErrTruncated = errors.New("truncated")
 	ErrCorrupt   = errors.New("corrupt")
+
+	// ErrUnsupported: sound by RFC 1952, but compress/gzip refuses it, and
+	// with it the snapshotter.
+	ErrUnsupported = errors.New("unsupported")
 )
 
 // Error says what is wrong with the stream and where.
 type Error struct {
-	Class  error // ErrTruncated or ErrCorrupt
+	Class  error // ErrTruncated, ErrCorrupt or ErrUnsupported
 	Offset int64 // compressed offset near which it was found
 	What   string
 }

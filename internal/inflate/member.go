@@ -14,8 +14,10 @@ const (
 	flagReserved  = 0xe0
 )
 
-// memberHeader reads a gzip header. Nothing of it is kept, so that names and
-// comments need no bound.
+// maxHeaderText is the longest name or comment that compress/gzip reads.
+const maxHeaderText = 511
+
+// memberHeader reads a gzip header. Nothing of it is kept.
 func (r *Reader) memberHeader() error {
 	var (
 		crc     uint32
@@ -60,7 +62,11 @@ func (r *Reader) memberHeader() error {
 		}
 	}
 	for _, flag := range []byte{flagName, flagComment} {
-		for flags&flag != 0 && readErr == nil && next() != 0 {
+		for n := 0; flags&flag != 0 && readErr == nil && next() != 0; n++ {
+			if n == maxHeaderText {
+				return &Error{Class: ErrUnsupported, Offset: r.inBase + int64(r.inPos),
+					What: fmt.Sprintf("a name or comment of more than %d bytes in a member's header", maxHeaderText)}
+			}
 		}
 	}
 	if flags&flagHeaderCRC != 0 {

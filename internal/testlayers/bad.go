@@ -87,6 +87,20 @@ func UnsupportedLayers() []Bad {
 		content := append([]byte("1\n1024\n512\n"), make([]byte, 512-11)...)
 		t.raw(rawHeader{name: "sparse", size: octal12(1024)}, append(content, Text(206, 512)...))
 	})
+	add("link-size", "a hard link whose header gives a size, although no content follows; upstream's reader refuses the zTOC", "entry-size", true, func(t *tarBuilder) {
+		t.raw(rawHeader{name: "link", typeflag: '1', linkname: "before", size: octal12(700)}, nil)
+	})
+	long := string(bytes.Repeat([]byte{'n'}, 512))
+	for _, h := range []GzipHeader{{Name: long}, {Comment: long}} {
+		d := new(Deflate)
+		d.Stored(true, smallTar())
+		what := "name"
+		if h.Name == "" {
+			what = "comment"
+		}
+		all = append(all, Bad{Name: "gzip-" + what + "-512", How: "a " + what + " of 512 bytes in the gzip header, which compress/gzip and so the snapshotter refuses",
+			MediaType: MediaTypeGzip, Blob: Member(h, d), Verdict: Unsupported, Reason: "gzip-header"})
+	}
 	add("global-pax", "a global extended header", "global-pax-header", false, func(t *tarBuilder) {
 		records := paxRecords("comment", "for all")
 		t.raw(rawHeader{name: "pax_global_header", typeflag: 'g', size: octal12(len(records))}, records)

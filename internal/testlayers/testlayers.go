@@ -56,10 +56,6 @@ type Layer struct {
 	// Stored: the bytes are kept under testdata.
 	Stored bool
 
-	// BrokenTOC: upstream's reader refuses the zTOC that upstream's builder
-	// writes for this layer, since offsets in it run backwards.
-	BrokenTOC bool
-
 	// LostTimes: some times are beyond what the zTOC's text form can say, so
 	// that it has none for them, and no reader can restore them.
 	LostTimes bool

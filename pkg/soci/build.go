@@ -101,11 +101,11 @@ func buildZtoc(blob *blobReader, o ZtocOptions) (*Ztoc, error) {
 
 	toc := &tocScanner{archive: &archiveReader{chunks: archive}, maxEntries: o.Limits.MaxEntries, memory: memory}
 	if err := toc.scan(); err != nil {
-		return nil, err
+		return nil, unsupportedGzip(err)
 	}
 	uncompressedSize := toc.archive.pos
 	if err := toc.archive.drain(); err != nil {
-		return nil, err
+		return nil, unsupportedGzip(err)
 	}
 	if len(spans.checkpoints) > 0 {
 		spans.endSpan()
@@ -121,6 +121,15 @@ func buildZtoc(blob *blobReader, o ZtocOptions) (*Ztoc, error) {
 		Checkpoints:         spans.checkpoints,
 		SpanDigests:         spans.digests,
 	}, nil
+}
+
+// unsupportedGzip gives what the decoder does not support its reason.
+func unsupportedGzip(err error) error {
+	var stream *inflate.Error
+	if errors.As(err, &stream) && stream.Class == inflate.ErrUnsupported {
+		return &UnsupportedError{Reason: SkipGzipHeader, Detail: stream.What}
+	}
+	return err
 }
 
 // chunker hands out an archive run by run; each is valid until the next call.

@@ -69,7 +69,8 @@ func isTarBlock(b []byte) bool {
 		signed += int64(int8(c))
 	}
 	var sum int64
-	for _, c := range bytes.Trim(b[at:end], " \x00") {
+	digits, _, _ := bytes.Cut(bytes.Trim(b[at:end], " \x00"), []byte{0})
+	for _, c := range digits {
 		if c < '0' || c > '7' {
 			return false
 		}

@@ -31,6 +31,8 @@ const (
 	SkipSparseFile  SkipReason = "sparse-file"
 	SkipGlobalPAX   SkipReason = "global-pax-header"
 	SkipEntryType   SkipReason = "tar-entry-type"
+	SkipEntrySize   SkipReason = "entry-size"
+	SkipGzipHeader  SkipReason = "gzip-header"
 )
 
 // LayerResult is what became of one occurrence of a layer in a manifest.
@@ -56,7 +58,7 @@ func (l LayerResult) Indexed() bool { return l.Reason == "" }
 // ManifestResult is what became of one manifest of the image.
 type ManifestResult struct {
 	Manifest ocispec.Descriptor
-	Platform string // "linux/arm64/v8"; empty when passed over
+	Platform string // "linux/arm64", normalized; empty when passed over
 	Outcome  Outcome
 	Reason   string // for OutcomePassedOver: what it is
 	Layers   []LayerResult

@@ -98,6 +98,7 @@ type tocScanner struct {
 	memory     *budget
 	entries    []Entry
 	names      map[string]string // user and group names, each kept once
+	nextHeader int64             // where the entries so far say that the next one begins
 }
 
 func (t *tocScanner) scan() error {
@@ -121,9 +122,10 @@ func (t *tocScanner) add(h *tar.Header) error {
 	if len(t.entries) >= t.maxEntries {
 		return fmt.Errorf("%w: the layer has more than Limits.MaxEntries, %d, tar entries", ErrLimit, t.maxEntries)
 	}
-	if err := describable(h); err != nil {
+	if err := t.describable(h); err != nil {
 		return err
 	}
+	t.nextHeader = (t.archive.pos + h.Size + tarBlock - 1) / tarBlock * tarBlock
 	cost := int64(entryCost + 2*(len(h.Name)+len(h.Linkname)))
 	for k, v := range h.PAXRecords {
 		cost += int64(100 + 2*(len(k)+len(v)))
@@ -163,8 +165,10 @@ func (t *tocScanner) name(s string) string {
 
 // describable tells why a zTOC cannot hold an entry. A sparse file's content
 // is shorter in the archive than its size says, and the format has no place
-// for the difference.
-func describable(h *tar.Header) error {
+// for the difference. A client finds each header behind the content before
+// it, and refuses a zTOC in which a size reaches into the next content, such as
+// that of a hard link that has a size and no content.
+func (t *tocScanner) describable(h *tar.Header) error {
 	reason, what := SkipReason(""), ""
 	switch {
 	case h.Typeflag == tar.TypeGNUSparse:
@@ -173,6 +177,8 @@ func describable(h *tar.Header) error {
 		reason, what = SkipGlobalPAX, "global PAX header"
 	case entryTypes[h.Typeflag] == "":
 		reason, what = SkipEntryType, fmt.Sprintf("tar entry type %q", h.Typeflag)
+	case t.nextHeader > t.archive.pos:
+		reason, what = SkipEntrySize, "size of the entry before reaches beyond its content"
 	default:
 		for k := range h.PAXRecords {
 			if strings.HasPrefix(k, "GNU.sparse.") {

@@ -148,7 +148,7 @@ func (w *walker) wants(p ocispec.Platform) bool {
 func notAnImage(desc ocispec.Descriptor) string {
 	const reference = "vnd.docker.reference.type"
 	switch {
-	case desc.ArtifactType != "":
+	case desc.ArtifactType != "" && !images.IsConfigType(desc.ArtifactType): // some tools give the config's media type
 		return fmt.Sprintf("artifact of type %q", cut(desc.ArtifactType, 100))
 	case desc.Annotations[reference] != "":
 		return cut(desc.Annotations[reference], 100)
