@@ -4,15 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// GoldenPath of the record of what upstream made of the stored layers and of
-// the images of Images, within this package's directory.
-const GoldenPath = "testdata/golden.json"
+// goldenFile is the record of what upstream made of the stored layers and of
+// the images of Images, in testdata.
+const goldenFile = "golden.json"
 
 // GoldenRecord is that record.
 type GoldenRecord struct {
@@ -51,16 +52,16 @@ type GoldenImage struct {
 
 // Golden gives the record. One without layers or images is an error.
 func Golden() (*GoldenRecord, error) {
-	b, err := testdata.ReadFile(GoldenPath)
+	b, err := readTestdata(goldenFile)
 	if err != nil {
 		return nil, err
 	}
 	var g GoldenRecord
 	if err := json.Unmarshal(b, &g); err != nil {
-		return nil, fmt.Errorf("%s: %w", GoldenPath, err)
+		return nil, fmt.Errorf("%s: %w", goldenFile, err)
 	}
 	if len(g.Layers) == 0 || len(g.Images) == 0 {
-		return nil, fmt.Errorf("%s: %w", GoldenPath, errors.New("nothing in it"))
+		return nil, fmt.Errorf("%s: %w", goldenFile, errors.New("nothing in it"))
 	}
 	return &g, nil
 }
@@ -147,4 +148,10 @@ func Images() ([]Image, error) {
 		all = append(all, image)
 	}
 	return all, nil
+}
+
+// GoldenPath is where the record stands.
+func GoldenPath() (string, error) {
+	dir, err := testdata()
+	return filepath.Join(dir, goldenFile), err
 }

@@ -12,9 +12,11 @@
 package testlayers
 
 import (
-	"embed"
+	"errors"
 	"fmt"
+	"os"
 	"path"
+	"path/filepath"
 	"sync"
 )
 
@@ -61,8 +63,33 @@ type Layer struct {
 	LostTimes bool
 }
 
-//go:embed testdata
-var testdata embed.FS
+// testdata is the folder at the root of the module, which the tests find from
+// the folder of their package.
+var testdata = sync.OnceValues(func() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, "testdata"), nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("no go.mod above the working directory")
+		}
+		dir = parent
+	}
+})
+
+// readTestdata reads a file below testdata.
+func readTestdata(name string) ([]byte, error) {
+	dir, err := testdata()
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+}
 
 // storedPath of a layer in testdata.
 func (l Layer) storedPath() string {
@@ -70,7 +97,7 @@ func (l Layer) storedPath() string {
 	if l.Compression == Uncompressed {
 		ext = ".tar"
 	}
-	return path.Join("testdata/layers", l.Name+ext)
+	return path.Join("layers", l.Name+ext)
 }
 
 // Generated gives every sound layer, made by this build's writers.
@@ -97,7 +124,7 @@ func Stored() ([]Layer, error) {
 		if !l.Stored {
 			continue
 		}
-		blob, err := testdata.ReadFile(l.storedPath())
+		blob, err := readTestdata(l.storedPath())
 		if err != nil {
 			return nil, fmt.Errorf("stored layer %s: %w", l.Name, err)
 		}

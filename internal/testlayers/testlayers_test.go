@@ -87,7 +87,11 @@ func TestStored(t *testing.T) {
 		})
 	}
 	total := 0
-	err = fs.WalkDir(testdata, "testdata/layers", func(path string, d fs.DirEntry, err error) error {
+	dir, err := testdata()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = fs.WalkDir(os.DirFS(dir), "layers", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -104,21 +108,25 @@ func TestStored(t *testing.T) {
 	if total > 3<<20 {
 		t.Errorf("the stored layers take %d bytes, more than 3 MiB", total)
 	}
-	if readme, err := testdata.ReadFile("testdata/README.md"); err != nil || string(readme) != readmeText() {
+	if readme, err := readTestdata("README.md"); err != nil || string(readme) != readmeText() {
 		t.Errorf("testdata/README.md does not describe the layers (%v); run with -update", err)
 	}
 }
 
 func writeStored(t *testing.T) {
 	t.Helper()
-	if err := os.RemoveAll("testdata/layers"); err != nil {
+	dir, err := testdata()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "layers")); err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range Generated() {
 		if !l.Stored {
 			continue
 		}
-		path := filepath.FromSlash(l.storedPath())
+		path := filepath.Join(dir, filepath.FromSlash(l.storedPath()))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +134,7 @@ func writeStored(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile("testdata/README.md", []byte(readmeText()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "README.md"), []byte(readmeText()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
