@@ -42,7 +42,7 @@ generate: ## renew generated files; the tree must be clean afterwards
 
 .PHONY: race
 race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./internal/... ./lambdas/...
+	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./lambdas/... ./internal/verify ./internal/inspect ./internal/localregistry ./internal/registrytest
 
 .PHONY: portable
 portable: ## run the decoder's tests with its checked variant, and build it for other machines
