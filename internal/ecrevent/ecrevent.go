@@ -1,5 +1,6 @@
-// Package ecrevent reads the event that Amazon EventBridge sends when an image
-// is pushed to Amazon ECR, detail-type "ECR Image Action". Start with [Parse].
+// Package ecrevent reads the events that Amazon EventBridge sends when an
+// image arrives in Amazon ECR: by a push, by replication, or through a
+// pull-through cache. Start with [Parse].
 package ecrevent
 
 import (
@@ -7,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"strings"
 
 	"soci-index-builder/pkg/soci"
@@ -16,37 +16,70 @@ import (
 // MaxSize bounds an event, in bytes: EventBridge delivers no larger one.
 const MaxSize = 256 << 10 // 256 KiB
 
-// Event is a valid push event. aws-lambda-go's type of the same name lacks the
-// two media types of Detail.
+// The detail-types that are understood.
+// https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
+const (
+	// ImageAction: action-type PUSH of an image.
+	ImageAction = "ECR Image Action"
+
+	// ReplicationAction: action-type REPLICATE. ECR sends it where the image
+	// arrived, so account and region of the event are those of the copy, and
+	// source-account and source-region of its detail those of the original.
+	ReplicationAction = "ECR Replication Action"
+
+	// PullThroughCacheAction: sync-status SUCCESS. Its repository-name begins
+	// with the prefix of the cache rule, as the repository's name does.
+	PullThroughCacheAction = "ECR Pull Through Cache Action"
+
+	// ReferrerAction: something happened to an artifact that refers to an
+	// image: a signature, an SBOM, a SOCI index. There is nothing to index in
+	// any of them, so neither its action-type nor its result matters.
+	ReferrerAction = "ECR Referrer Action"
+)
+
+// Event is a valid event. aws-lambda-go's type of the same name knows pushes
+// alone, and lacks the two media types of Detail.
 type Event struct {
 	Version    string   `json:"version"`
 	ID         string   `json:"id"`
 	DetailType string   `json:"detail-type"`
 	Source     string   `json:"source"`
-	Account    string   `json:"account"`
-	Time       string   `json:"time"` // as it came; nothing here depends on it
-	Region     string   `json:"region"`
+	Account    string   `json:"account"` // that has the image
+	Time       string   `json:"time"`    // as it came; nothing here depends on it
+	Region     string   `json:"region"`  // that has the image
 	Resources  []string `json:"resources"`
 	Detail     Detail   `json:"detail"`
 }
 
-// Detail says what was pushed. ImageTag is empty for a push without a tag.
+// Detail says what arrived. ImageTag is empty for an image without a tag.
 type Detail struct {
-	Result         string `json:"result"`
 	RepositoryName string `json:"repository-name"`
 	ImageDigest    string `json:"image-digest"`
-	ActionType     string `json:"action-type"`
 	ImageTag       string `json:"image-tag"`
+
+	// All but PullThroughCacheAction have these two.
+	Result     string `json:"result,omitempty"`
+	ActionType string `json:"action-type,omitempty"`
 
 	// ManifestMediaType is that of the manifest, ArtifactMediaType that of
 	// its config. ECR does not promise either.
 	ManifestMediaType string `json:"manifest-media-type,omitempty"`
 	ArtifactMediaType string `json:"artifact-media-type,omitempty"`
+
+	// Of ReplicationAction.
+	SourceAccount string `json:"source-account,omitempty"`
+	SourceRegion  string `json:"source-region,omitempty"`
+
+	// Of PullThroughCacheAction.
+	SyncStatus          string `json:"sync-status,omitempty"`
+	RuleVersion         string `json:"rule-version,omitempty"`
+	RepositoryPrefix    string `json:"ecr-repository-prefix,omitempty"`
+	UpstreamRegistryURL string `json:"upstream-registry-url,omitempty"`
 }
 
 // ErrInvalid: the event is not one that can be worked on, now or later. Every
 // error of Parse matches it.
-var ErrInvalid = errors.New("invalid ECR push event")
+var ErrInvalid = errors.New("invalid ECR event")
 
 // InvalidError lists everything that is wrong with an event.
 type InvalidError struct {
@@ -80,28 +113,6 @@ func (e *FieldError) Error() string {
 	return fmt.Sprintf("%s is %.100q, allowed is %s", field, e.Value, e.Allowed)
 }
 
-// A rule says what one field must be. Every pattern is anchored.
-type rule struct {
-	field   string
-	value   func(*Event) string
-	pattern *regexp.Regexp
-	allowed string
-}
-
-var rules = []rule{
-	{"source", func(e *Event) string { return e.Source }, regexp.MustCompile(`^aws\.ecr$`), `"aws.ecr"`},
-	{"detail-type", func(e *Event) string { return e.DetailType }, regexp.MustCompile(`^ECR Image Action$`), `"ECR Image Action"`},
-	{"account", func(e *Event) string { return e.Account }, regexp.MustCompile(`^[0-9]{12}$`), "12 digits"},
-	{"region", func(e *Event) string { return e.Region }, regexp.MustCompile(`^[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}$`), "the name of a region, such as eu-west-1"},
-	{"detail.action-type", func(e *Event) string { return e.Detail.ActionType }, regexp.MustCompile(`^PUSH$`), `"PUSH"`},
-	{"detail.result", func(e *Event) string { return e.Detail.Result }, regexp.MustCompile(`^SUCCESS$`), `"SUCCESS"`},
-	{"detail.repository-name", func(e *Event) string { return e.Detail.RepositoryName }, repositoryName, "2 to 256 of a-z and 0-9, separated by one of / . _ __ or by hyphens"},
-	{"detail.image-digest", func(e *Event) string { return e.Detail.ImageDigest }, regexp.MustCompile(`^sha256:[0-9a-f]{64}$`), "sha256: and 64 of 0-9 and a-f"},
-	{"detail.image-tag", func(e *Event) string { return e.Detail.ImageTag }, regexp.MustCompile(`^(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$`), "nothing, or 1 to 128 of A-Z, a-z, 0-9, _, and, but not at its beginning, . and -"},
-}
-
-var repositoryName = regexp.MustCompile(`^[a-z0-9]+(?:(?:[./]|__?|-+)[a-z0-9]+)*$`)
-
 // Parse decodes an event and checks it as a whole. Its error is an
 // *InvalidError that lists all that is wrong.
 func Parse(b []byte) (*Event, error) {
@@ -120,13 +131,11 @@ func Parse(b []byte) (*Event, error) {
 	case err != nil:
 		return nil, invalid("", fmt.Sprintf("%.100s", b), "a JSON object: "+err.Error())
 	}
-	for _, r := range rules {
+	for _, r := range rulesOf(e.DetailType) {
 		if mistyped != nil && (r.field == mistyped.Field || mistyped.Field == "" || strings.HasPrefix(r.field, mistyped.Field+".")) {
 			continue // said already
 		}
-		value := r.value(&e)
-		long := r.pattern == repositoryName && (len(value) < 2 || len(value) > 256)
-		if long || !r.pattern.MatchString(value) {
+		if value := r.value(&e); !r.allows(value) {
 			fields = append(fields, &FieldError{Field: r.field, Value: value, Allowed: r.allowed})
 		}
 	}
