@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -66,6 +67,32 @@ func (e *Env) Int(name, unit string, low, high, byDefault int64) int64 {
 	return n
 }
 
+// Bool reads "true" or "false".
+func (e *Env) Bool(name string, byDefault bool) bool {
+	switch value := e.lookup(name); value {
+	case "":
+		return byDefault
+	case "true", "false":
+		return value == "true"
+	default:
+		e.fail(name, value, errors.New("allowed are true and false"))
+		return byDefault
+	}
+}
+
+// OneOf reads one of several words. The default is the first of them.
+func OneOf[T ~string](e *Env, name string, words ...T) T {
+	value := e.lookup(name)
+	if value == "" {
+		return words[0]
+	}
+	if !slices.Contains(words, T(value)) {
+		e.fail(name, value, fmt.Errorf("allowed are %q", words))
+		return words[0]
+	}
+	return T(value)
+}
+
 var levels = map[string]slog.Level{
 	"DEBUG": slog.LevelDebug, "INFO": slog.LevelInfo, "WARN": slog.LevelWarn, "ERROR": slog.LevelError,
 }
@@ -84,7 +111,9 @@ func (e *Env) LogLevel() slog.Level {
 	return level
 }
 
-var functionARN = regexp.MustCompile(`^arn:aws[a-z-]{0,16}:lambda:[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}:[0-9]{12}:function:[A-Za-z0-9_-]{1,140}(?::(?:\$LATEST|[A-Za-z0-9_-]{1,128}))?$`)
+const region = `[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}`
+
+var functionARN = regexp.MustCompile(`^arn:aws[a-z-]{0,16}:lambda:` + region + `:[0-9]{12}:function:[A-Za-z0-9_-]{1,140}(?::(?:\$LATEST|[A-Za-z0-9_-]{1,128}))?$`)
 
 // FunctionARN reads the ARN of a Lambda function, which must be set; a version
 // or an alias behind it is allowed.
@@ -134,6 +163,48 @@ func (e *Env) Endpoint(name string) string {
 	}
 	return strings.TrimSuffix(value, "/")
 }
+
+// QueueURL reads the URL of a queue of SQS. The default is none. It must be a
+// standard queue: a FIFO queue wants what an event does not have.
+func (e *Env) QueueURL(name string) string {
+	value := e.lookup(name)
+	if value != "" && !queueURL.MatchString(value) {
+		e.fail(name, value, errors.New("allowed is the URL of a standard SQS queue, https://sqs.<region>.amazonaws.com/<account>/<name>"))
+	}
+	return value
+}
+
+// EventBus reads SOCI_EVENT_BUS, the name or ARN of an event bus. The default
+// is none.
+func (e *Env) EventBus() string {
+	const name = "SOCI_EVENT_BUS"
+	value := e.lookup(name)
+	if value != "" && !eventBus.MatchString(value) {
+		e.fail(name, value, errors.New("allowed is the name of an event bus, such as default, or its ARN"))
+	}
+	return value
+}
+
+// StackName reads SOCI_STACK_NAME. The default is the function's name.
+func (e *Env) StackName() string {
+	const name = "SOCI_STACK_NAME"
+	value := e.lookup(name)
+	if value == "" {
+		if value = e.lookup("AWS_LAMBDA_FUNCTION_NAME"); value == "" {
+			value = "soci-index-builder" // outside of Lambda
+		}
+	}
+	if !stackName.MatchString(value) {
+		e.fail(name, value, errors.New("allowed are 1 to 255 of A-Z, a-z, 0-9, _ and -"))
+	}
+	return value
+}
+
+var (
+	queueURL  = regexp.MustCompile(`^https?://[A-Za-z0-9.:-]{1,255}/[0-9]{12}/[A-Za-z0-9_-]{1,80}$`)
+	eventBus  = regexp.MustCompile(`^(?:[A-Za-z0-9/._-]{1,256}|arn:aws[a-z-]{0,16}:events:` + region + `:[0-9]{12}:event-bus/[A-Za-z0-9/._-]{1,256})$`)
+	stackName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
+)
 
 // Parsed reads a variable that must be set through a parse function, whose
 // error says what is allowed.
