@@ -32,6 +32,14 @@ var (
 	// names the limit, its value and the option that sets it.
 	ErrLimit = errors.New("limit exceeded")
 
+	// ErrTagImmutable: the tag of the SOCI-enabled image names another image
+	// and the registry does not let it be moved.
+	ErrTagImmutable = errors.New("immutable tag names another image")
+
+	// ErrTagMoving: the tag of the image moved again and again while its
+	// SOCI-enabled image was made. Trying again may help.
+	ErrTagMoving = errors.New("tag keeps moving")
+
 	// ErrInvalidOption: an option's value is outside what is allowed.
 	ErrInvalidOption = errors.New("invalid option")
 )

@@ -31,6 +31,22 @@ type Destination interface {
 	Push(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error
 }
 
+// Tagger is a Destination with tags, which V2 needs.
+type Tagger interface {
+	Destination
+
+	// Resolve gives the descriptor of the manifest that a tag names. When
+	// there is no such tag, errors.As finds in its error a
+	// NotFound() bool that is true.
+	Resolve(ctx context.Context, tag string) (ocispec.Descriptor, error)
+
+	// PushTag stores the manifest that desc names under a tag, in place of
+	// any other. content is a *bytes.Reader. When the registry refuses to
+	// move the tag, errors.As finds in its error a TagImmutable() bool that
+	// is true.
+	PushTag(ctx context.Context, desc ocispec.Descriptor, content io.Reader, tag string) error
+}
+
 // IndexImage builds the SOCI index v1 of every image manifest that image
 // leads to and pushes it as a referrer of that manifest. Source and
 // Destination are used from several goroutines at once.

@@ -28,6 +28,15 @@ const (
 	// AnnotationImageManifestDigest, on the descriptor of a SOCI index v2 in
 	// an image index, names the image manifest it belongs to.
 	AnnotationImageManifestDigest = "com.amazon.soci.image-manifest-digest"
+
+	// AnnotationUnindexed, with the value "true", is on an image index that
+	// stands for an image without a layer to index under the tag where its
+	// SOCI-enabled image would be.
+	AnnotationUnindexed = "soci-index-builder.unindexed"
+
+	// LabelSkip, with the value "true" in the config of an image, has the
+	// image left alone.
+	LabelSkip = "soci-index-builder.skip"
 )
 
 // indexConfig is the config of every SOCI index.

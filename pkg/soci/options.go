@@ -21,9 +21,26 @@ type Options struct {
 	// The default is BuildToolIdentifier.
 	BuildToolIdentifier string
 
-	// Platforms limits the work to the image manifests of these platforms, as
-	// "os/arch[/variant]". The default is every platform of the image. A
-	// platform that the image does not have is an error.
+	// IndexVersion is V1, V2 or Both. The default is V1.
+	IndexVersion IndexVersion
+
+	// Tag is the tag under which the image was pushed, for V2. The default is
+	// none: an untagged image gets no SOCI-enabled image.
+	Tag string
+
+	// TagSuffix is appended to Tag for the tag of the SOCI-enabled image. The
+	// default is DefaultTagSuffix.
+	TagSuffix string
+
+	// TagUnindexed has the suffixed tag made also when no layer of the image
+	// can be indexed: an image index that lists the original manifests and is
+	// annotated AnnotationUnindexed. The default is to leave the tag alone.
+	TagUnindexed bool
+
+	// Platforms limits the SOCI indexes to the image manifests of these
+	// platforms, as "os/arch[/variant]". The default is every platform of the
+	// image. A platform that the image does not have is an error. A
+	// SOCI-enabled image has the other platforms too, without a SOCI index.
 	Platforms []string
 
 	// Concurrency is the number of layers worked on at once. The default is
@@ -58,6 +75,16 @@ func (o Options) withDefaults() (Options, error) {
 	var err error
 	if o.Limits, err = o.Limits.withDefaults(); err != nil {
 		return o, err
+	}
+	orDefault(&o.IndexVersion, V1)
+	if _, err := ParseIndexVersion(string(o.IndexVersion)); err != nil {
+		return o, err
+	}
+	orDefault(&o.TagSuffix, DefaultTagSuffix)
+	if o.IndexVersion.v2() && o.Tag != "" {
+		if _, err := enabledTag(o.Tag, o.TagSuffix); err != nil {
+			return o, err
+		}
 	}
 	orDefault(&o.SpanSize, DefaultSpanSize)
 	orDefault(&o.MinLayerSize, DefaultMinLayerSize)

@@ -2,19 +2,48 @@ package soci
 
 import ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-// Outcome says how the work on one manifest ended.
+// Outcome says how the work on an image, on one of its manifests or on its
+// SOCI-enabled image ended.
 type Outcome string
 
-// The outcomes of a manifest.
+// The outcomes of a manifest, and of an image.
 const (
-	// OutcomeIndexed: the SOCI index was built and pushed (or would have
-	// been, in a dry run), or was already there with the same bytes.
+	// OutcomeIndexed: the SOCI indexes were built and pushed (or would have
+	// been, in a dry run), or were already there with the same bytes.
 	OutcomeIndexed Outcome = "indexed"
 	// OutcomeNoLayer: the image is sound but has no layer to index.
 	OutcomeNoLayer Outcome = "no-layer-to-index"
 	// OutcomePassedOver: not an image manifest for a platform (an
-	// attestation, a SOCI index, another artifact); Reason tells which.
+	// attestation, another artifact); Reason tells which.
 	OutcomePassedOver Outcome = "passed-over"
+)
+
+// The outcomes of an image that is left alone: nothing was built, nothing
+// pushed.
+const (
+	// OutcomeOwnArtifact: it is a SOCI index, a SOCI-enabled image (of
+	// whatever maker) or a part of one, or an image index annotated
+	// AnnotationUnindexed.
+	OutcomeOwnArtifact Outcome = "own-artifact"
+	// OutcomeOptedOut: the config of one of its platforms has the label
+	// LabelSkip.
+	OutcomeOptedOut Outcome = "opted-out"
+)
+
+// The outcomes of a SOCI-enabled image. OutcomeNoLayer and OutcomePassedOver
+// are among them too: there was nothing to make.
+const (
+	// OutcomeTagged: its tag names it now (or would have, in a dry run).
+	OutcomeTagged Outcome = "tagged"
+	// OutcomeAlreadyTagged: its tag named it before.
+	OutcomeAlreadyTagged Outcome = "already-tagged"
+	// OutcomeUntagged: none was made, since the image has no tag.
+	OutcomeUntagged Outcome = "untagged"
+	// OutcomeSuperseded: the tag of the image names another image by now, or
+	// none, so the suffixed tag was not moved to this one.
+	OutcomeSuperseded Outcome = "superseded"
+	// OutcomeTagImmutable: the error is ErrTagImmutable.
+	OutcomeTagImmutable Outcome = "tag-immutable"
 )
 
 // SkipReason is why a layer has no zTOC.
@@ -63,23 +92,58 @@ type ManifestResult struct {
 	Reason   string // for OutcomePassedOver: what it is
 	Layers   []LayerResult
 
-	// Index is the SOCI index manifest, for OutcomeIndexed.
-	Index ocispec.Descriptor
+	// Index is the SOCI index v1, IndexV2 the SOCI index v2, as far as the
+	// version asked for has them and the outcome is OutcomeIndexed.
+	Index, IndexV2 ocispec.Descriptor
+
+	// Enabled is the manifest in the SOCI-enabled image that stands for this
+	// one; it has no digest when there is no SOCI-enabled image.
+	Enabled ocispec.Descriptor
+}
+
+// EnabledResult is what became of the SOCI-enabled image.
+type EnabledResult struct {
+	// Outcome is empty when V2 was not asked for; Reason adds to it.
+	Outcome Outcome
+	Reason  string
+
+	Tag   string             // with the suffix; empty when the image has no tag
+	Image ocispec.Descriptor // the image index; it has no digest when none was made
+
+	// Unindexed: no layer could be indexed, and Image lists the original
+	// manifests.
+	Unindexed bool
 }
 
 // Result of IndexImage.
 type Result struct {
 	Image     ocispec.Descriptor // what was asked for: image manifest or image index
-	Manifests []ManifestResult   // in the order of the image index
+	Version   IndexVersion
+	Manifests []ManifestResult // in the order of the image index
+	Enabled   EnabledResult
+
+	// LeftAlone is OutcomeOwnArtifact or OutcomeOptedOut, or empty, and
+	// Reason says why; then there are no Manifests.
+	LeftAlone Outcome
+	Reason    string
 
 	BytesRead   int64 // compressed bytes of layers
-	BytesPushed int64 // zTOCs and SOCI indexes that were not there before
+	BytesPushed int64 // what was not there before: zTOCs, SOCI indexes, manifests
 	Seconds     float64
 }
 
-// Outcome of the whole image: OutcomeIndexed when any manifest was indexed,
-// else OutcomeNoLayer when any was an image, else OutcomePassedOver.
+// Outcome of the whole image: that for which it was left alone; else
+// OutcomeSuperseded, OutcomeTagImmutable or, when only V2 was asked for,
+// OutcomeUntagged, as the SOCI-enabled image has it; else OutcomeIndexed when
+// any manifest was indexed, OutcomeNoLayer when any was an image, and
+// OutcomePassedOver otherwise.
 func (r *Result) Outcome() Outcome {
+	switch e := r.Enabled.Outcome; {
+	case r.LeftAlone != "":
+		return r.LeftAlone
+	case e == OutcomeSuperseded, e == OutcomeTagImmutable, e == OutcomeUntagged && !r.Version.v1():
+		return e
+	}
 	outcome := OutcomePassedOver
 	for _, m := range r.Manifests {
 		switch m.Outcome {

@@ -1,0 +1,24 @@
+package ecrclient
+
+import (
+	"errors"
+	"net/http"
+)
+
+// NotFound reports whether the registry has no such repository, manifest, tag
+// or blob.
+func (e *Error) NotFound() bool { return errors.Is(e, ErrNotFound) }
+
+// TagImmutable reports whether a manifest was refused because its tag names
+// another one and must not be moved.
+func (e *Error) TagImmutable() bool {
+	switch e.Status {
+	case http.StatusBadRequest:
+		// ECR: "The image tag ... already exists ... cannot be overwritten
+		// because the tag is immutable." Its API has the other names.
+		return e.Code == "TAG_INVALID" || e.Code == "ImageTagAlreadyExistsException"
+	case http.StatusConflict, http.StatusPreconditionFailed:
+		return true // a tag is all that a manifest can be in conflict with
+	}
+	return false
+}

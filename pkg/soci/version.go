@@ -1,0 +1,69 @@
+package soci
+
+import (
+	"fmt"
+	"regexp"
+)
+
+// IndexVersion says which SOCI indexes an image gets. One build of the zTOCs
+// serves both.
+type IndexVersion string
+
+// The index versions.
+const (
+	// V1: each image manifest gets a SOCI index that is its referrer.
+	V1 IndexVersion = "V1"
+	// V2: a SOCI-enabled image is made, and tagged beside the original.
+	V2 IndexVersion = "V2"
+	// Both of them.
+	Both IndexVersion = "Both"
+)
+
+// ParseIndexVersion reads "V1", "V2" or "Both"; anything else is
+// ErrInvalidOption.
+func ParseIndexVersion(s string) (IndexVersion, error) {
+	switch v := IndexVersion(s); v {
+	case V1, V2, Both:
+		return v, nil
+	}
+	return "", fmt.Errorf("%w: index version %q, not V1, V2 or Both", ErrInvalidOption, cut(s, 100))
+}
+
+func (v IndexVersion) v1() bool { return v != V2 }
+func (v IndexVersion) v2() bool { return v != V1 }
+
+// DefaultTagSuffix makes the tag of a SOCI-enabled image of the tag of the
+// original.
+const DefaultTagSuffix = "-soci"
+
+// maxTag is the length of a tag by the distribution specification.
+const maxTag = 128
+
+var (
+	tagGrammar    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+	suffixGrammar = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,127}$`)
+)
+
+// CheckTagSuffix tells whether a tag with this suffix can be a tag: letters,
+// digits, "_", "." and "-", 1 to 127 of them. Otherwise it is ErrInvalidOption.
+func CheckTagSuffix(suffix string) error {
+	if !suffixGrammar.MatchString(suffix) {
+		return fmt.Errorf("%w: tag suffix %q, not 1 to 127 letters, digits, \"_\", \".\" and \"-\"", ErrInvalidOption, cut(suffix, 200))
+	}
+	return nil
+}
+
+// enabledTag is the tag of the SOCI-enabled image.
+func enabledTag(tag, suffix string) (string, error) {
+	if err := CheckTagSuffix(suffix); err != nil {
+		return "", err
+	}
+	if !tagGrammar.MatchString(tag) {
+		return "", fmt.Errorf("%w: tag %q, not 1 to %d letters, digits, \"_\", \".\" and \"-\" that begin with none of the last two",
+			ErrInvalidOption, cut(tag, 200), maxTag)
+	}
+	if n := len(tag) + len(suffix); n > maxTag {
+		return "", fmt.Errorf("%w: tag %q with the suffix %q has %d characters, more than the %d of a tag", ErrInvalidOption, tag, suffix, n, maxTag)
+	}
+	return tag + suffix, nil
+}
