@@ -126,18 +126,34 @@ type Reader struct {
 	lens       [maxLitLen + maxDist]uint8
 }
 
+// ReaderSize is about how many bytes a Reader takes.
+const ReaderSize = inBufSize + WindowSize + outChunk + 32<<10
+
 // NewReader decodes src, which it reads to its end.
 func NewReader(src io.Reader, events Events) *Reader {
-	r := &Reader{
+	r := new(Reader)
+	r.Reset(src, events)
+	return r
+}
+
+// Reset begins anew with src, keeping the buffers. The zero Reader can be
+// reset.
+func (r *Reader) Reset(src io.Reader, events Events) {
+	in, out := r.in, r.out
+	if in == nil {
+		in = make([]byte, inBufSize+inPad)
+		out = make([]byte, WindowSize+outChunk+outSlack)
+	}
+	clear(out[:WindowSize]) // the window before the first byte is zeros
+	*r = Reader{
 		src:     src,
 		events:  events,
-		in:      make([]byte, inBufSize+inPad),
-		out:     make([]byte, WindowSize+outChunk+outSlack),
+		in:      in,
+		out:     out,
 		outPos:  WindowSize,
 		outBase: -WindowSize,
 		crcPos:  WindowSize,
 	}
-	return r
 }
 
 // Next gives the next run of output, which is valid until the next call. At

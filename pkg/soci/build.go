@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 
@@ -56,32 +57,54 @@ func BuildZtoc(layer io.Reader, o ZtocOptions) (*Ztoc, error) {
 	if err != nil {
 		return nil, err
 	}
+	alone := newMemory(o.Limits.MaxMemory).enter(0, func() {})
+	return buildZtoc(layer, o, alone)
+}
+
+// buildZtoc is BuildZtoc for options with defaults, within a budget.
+func buildZtoc(layer io.Reader, o ZtocOptions, memory *tenant) (*Ztoc, error) {
+	if err := memory.take(buildCost); err != nil {
+		return nil, err
+	}
 	blob := newBlobReader(layer, o.Size, o.Digest)
-	z, err := buildZtoc(blob, o)
+	defer blob.close()
+	z, err := decodeLayer(blob, o, memory)
 	var (
 		source  *blobError
 		foreign *UnsupportedError
 	)
 	switch {
 	case err == nil:
-		if err := blob.verify(); err != nil {
-			return nil, err
+		err = blob.finish()
+		if err == nil {
+			z.CompressedSize = blob.n
+			z.SpanDigests = blob.spans.digests
+			return z, nil
 		}
-		return z, nil
-	case errors.As(err, &source):
-		return nil, source.err
-	case errors.Is(err, ErrLimit), errors.As(err, &foreign) && foreign.compressed():
+	case errors.Is(err, ErrLimit), errors.Is(err, errPreempted), errors.As(err, &foreign) && foreign.compressed():
 		return nil, err
-	}
-	if o.Digest != "" {
-		if verr := blob.drainAndVerify(); verr != nil {
-			return nil, fmt.Errorf("%w (%v)", verr, err)
+	case o.Digest != "" && !errors.As(err, &source):
+		if verr := blob.finish(); verr != nil {
+			err = fmt.Errorf("%w (%v)", verr, err)
 		}
+	}
+	if errors.As(err, &source) {
+		return nil, source.err
 	}
 	return nil, err
 }
 
-func buildZtoc(blob *blobReader, o ZtocOptions) (*Ztoc, error) {
+// buildCost is what the buffers of one layer take: a decoder's, and the
+// chunks of a blob.
+const buildCost = inflate.ReaderSize + chunkCount*chunkSize
+
+// decoders are kept, since their buffers take longer to make than a small
+// layer takes to decode.
+var decoders = sync.Pool{New: func() any { return new(inflate.Reader) }}
+
+// decodeLayer takes from a layer all that a zTOC needs but its size and the
+// spans' digests, which are known when the blob is finished.
+func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error) {
 	head, err := blob.peek(tarBlock)
 	if err != nil {
 		return nil, err
@@ -90,11 +113,14 @@ func buildZtoc(blob *blobReader, o ZtocOptions) (*Ztoc, error) {
 	if err != nil {
 		return nil, err
 	}
-	memory := &budget{max: o.Limits.MaxMemory}
-	spans := newSpanner(o.SpanSize, memory)
+	spans := &spanner{spanSize: o.SpanSize, memory: memory, orders: blob.spans.orders}
 	var archive chunker
 	if compression == Gzip {
-		archive = inflate.NewReader(blob, inflate.Events{Consumed: spans.consumed, Boundary: spans.boundary})
+		decoder := decoders.Get().(*inflate.Reader)
+		defer decoders.Put(decoder)
+		decoder.Reset(blob, inflate.Events{Consumed: spans.consumed, Boundary: spans.boundary})
+		defer decoder.Reset(nil, inflate.Events{})
+		archive = decoder
 	} else {
 		archive = newTarChunks(blob, spans)
 	}
@@ -107,19 +133,15 @@ func buildZtoc(blob *blobReader, o ZtocOptions) (*Ztoc, error) {
 	if err := toc.archive.drain(); err != nil {
 		return nil, unsupportedGzip(err)
 	}
-	if len(spans.checkpoints) > 0 {
-		spans.endSpan()
-	}
+	spans.end()
 	return &Ztoc{
 		Version:             ztocVersion,
 		BuildToolIdentifier: o.BuildToolIdentifier,
 		Compression:         compression,
-		CompressedSize:      blob.n,
 		UncompressedSize:    uncompressedSize,
 		SpanSize:            o.SpanSize,
 		Entries:             toc.entries,
 		Checkpoints:         spans.checkpoints,
-		SpanDigests:         spans.digests,
 	}, nil
 }
 
@@ -155,7 +177,7 @@ func (t *tarChunks) Next() ([]byte, error) {
 	for p := t.buf[:n]; len(p) > 0; {
 		into := t.off % t.spans.spanSize
 		if into == 0 {
-			if err := t.spans.add(Checkpoint{In: t.off, Out: t.off}); err != nil {
+			if err := t.spans.add(Checkpoint{In: t.off, Out: t.off}, nil); err != nil {
 				return nil, err
 			}
 		}

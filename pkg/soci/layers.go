@@ -16,6 +16,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// Buffering is a Source whose readers hold bytes in memory, which a build
+// takes from its budget.
+type Buffering interface {
+	// FetchMemory is the most that a reader of desc's content holds at once.
+	FetchMemory(desc ocispec.Descriptor) int64
+}
+
 // layerWork builds the zTOCs of all the layers of an image, each once.
 type layerWork struct {
 	src       Source
@@ -23,6 +30,7 @@ type layerWork struct {
 	layers    []ocispec.Descriptor            // to be built, largest first
 	manifests map[digest.Digest]digest.Digest // by layer: a manifest that lists it
 	built     map[digest.Digest]*builtLayer
+	memory    *memory
 	bytesRead atomic.Int64
 }
 
@@ -34,7 +42,7 @@ type builtLayer struct {
 
 func newLayerWork(src Source, targets []target, o Options) *layerWork {
 	w := &layerWork{
-		src: src, o: o,
+		src: src, o: o, memory: newMemory(o.Limits.MaxMemory),
 		manifests: make(map[digest.Digest]digest.Digest),
 		built:     make(map[digest.Digest]*builtLayer),
 	}
@@ -82,26 +90,53 @@ func skipByDescriptor(layer ocispec.Descriptor, o Options) (SkipReason, string) 
 	return "", ""
 }
 
-// run builds all layers; the first that fails stops the others.
+// run builds all layers; the first that fails stops the others. A layer that
+// makes way for an older one begins again when another has left.
 func (w *layerWork) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(w.o.Concurrency)
-	for _, l := range w.layers {
+	for age, l := range w.layers {
 		group.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
+			for {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				departures := w.memory.departures()
+				err := w.build(ctx, age, l)
+				if errors.Is(err, errPreempted) {
+					w.memory.awaitDeparture(departures)
+					continue
+				}
+				if err != nil {
+					return &LayerError{Manifest: w.manifests[l.Digest], Layer: l.Digest, Err: err}
+				}
+				return nil
 			}
-			if err := w.build(ctx, l, w.built[l.Digest]); err != nil {
-				return &LayerError{Manifest: w.manifests[l.Digest], Layer: l.Digest, Err: err}
-			}
-			return nil
 		})
 	}
 	return group.Wait()
 }
 
-func (w *layerWork) build(ctx context.Context, layer ocispec.Descriptor, out *builtLayer) error {
+// build makes the zTOC of a layer. The error is errPreempted when the work is
+// to be begun again.
+func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor) (err error) {
 	start := time.Now()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	memory := w.memory.enter(age, func() { cancel(errPreempted) })
+	var ztoc []byte
+	defer func() {
+		memory.leave(int64(len(ztoc)))
+		// Being cancelled shows as any error of the source.
+		if err != nil && context.Cause(ctx) == errPreempted {
+			err = errPreempted
+		}
+	}()
+	if b, ok := w.src.(Buffering); ok {
+		if err := memory.take(b.FetchMemory(layer)); err != nil {
+			return err
+		}
+	}
 	rc, err := w.src.Fetch(ctx, layer)
 	if err != nil {
 		return fmt.Errorf("fetching: %w", err)
@@ -109,25 +144,27 @@ func (w *layerWork) build(ctx context.Context, layer ocispec.Descriptor, out *bu
 	defer rc.Close()
 	r := &layerReader{ctx: ctx, r: rc, layer: layer, progress: w.o.Progress}
 	defer func() { w.bytesRead.Add(r.n) }()
-	z, err := BuildZtoc(r, ZtocOptions{
+	z, err := buildZtoc(r, ZtocOptions{
 		SpanSize:            w.o.SpanSize,
 		BuildToolIdentifier: w.o.BuildToolIdentifier,
 		Limits:              w.o.Limits,
 		Size:                layer.Size,
 		Digest:              layer.Digest,
-	})
+	}, memory)
+	out := w.built[layer.Digest]
 	var unsupported *UnsupportedError
 	if errors.As(err, &unsupported) {
-		out.result.Reason, out.result.Detail = unsupported.Reason, unsupported.Detail
+		out.result = LayerResult{Reason: unsupported.Reason, Detail: unsupported.Detail}
 		w.o.Progress(layer, layer.Size)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if out.ztoc, err = z.Marshal(); err != nil {
+	if ztoc, err = z.Marshal(); err != nil {
 		return err
 	}
+	out.ztoc = ztoc
 	out.result = LayerResult{
 		Ztoc:             blobDescriptor(out.ztoc),
 		Compression:      z.Compression,

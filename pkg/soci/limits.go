@@ -9,9 +9,11 @@ type Limits struct {
 	MaxManifests    int   // of one image, nested ones included; the default is 256
 	MaxEntries      int   // tar members of one layer; the default is 4,000,000
 
-	// MaxMemory is how many bytes the zTOC of one layer may take while it is
-	// built and serialised: twice 32 KiB for each checkpoint, and about a
-	// kilobyte for each entry. The default is 1 GiB.
+	// MaxMemory is how many bytes a build may hold at once, beside what the
+	// program holds anyway: the buffers of the layers being read, twice 32 KiB
+	// for each checkpoint, about a kilobyte for each entry, and the zTOCs that
+	// are not pushed yet. Layers wait for each other within it; one that
+	// exceeds it alone is an ErrLimit. The default is 1 GiB.
 	MaxMemory int64
 }
 
@@ -48,16 +50,4 @@ func orDefault[T comparable](v *T, def T) {
 	if *v == zero {
 		*v = def
 	}
-}
-
-// budget accounts for the memory that one zTOC takes.
-type budget struct {
-	used, max int64
-}
-
-func (b *budget) take(n int64) error {
-	if b.used += n; b.used > b.max {
-		return fmt.Errorf("%w: the zTOC needs more than Limits.MaxMemory, %d bytes, while it is built", ErrLimit, b.max)
-	}
-	return nil
 }

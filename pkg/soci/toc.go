@@ -95,7 +95,7 @@ const entryCost = 700
 type tocScanner struct {
 	archive    *archiveReader
 	maxEntries int
-	memory     *budget
+	memory     *tenant
 	entries    []Entry
 	names      map[string]string // user and group names, each kept once
 	nextHeader int64             // where the entries so far say that the next one begins

@@ -1,0 +1,119 @@
+package soci
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// errPreempted ends the work on a layer for want of memory that an older one
+// needs or holds; the layer is begun again later.
+var errPreempted = errors.New("internal error: preempted")
+
+// memory is the budget of one build. The layers being worked on are its
+// tenants, by age: the oldest may always go on, taking from the youngest, so
+// that two half-built layers never wait for each other.
+type memory struct {
+	max int64
+
+	mu       sync.Mutex
+	changed  sync.Cond // a tenant left
+	used     int64
+	tenants  []*tenant // the oldest first
+	departed int       // how many have left for good
+}
+
+func newMemory(max int64) *memory {
+	m := &memory{max: max}
+	m.changed.L = &m.mu
+	return m
+}
+
+// tenant is the share of a layer that is being worked on.
+type tenant struct {
+	memory    *memory
+	age       int
+	cancel    func() // stops the work, which must then leave
+	used      int64
+	preempted bool
+}
+
+// enter adds a tenant; the lower its age number, the older it is. cancel is
+// called at most once, when an older tenant needs the memory.
+func (m *memory) enter(age int, cancel func()) *tenant {
+	t := &tenant{memory: m, age: age, cancel: cancel}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := 0
+	for i < len(m.tenants) && m.tenants[i].age < age {
+		i++
+	}
+	m.tenants = append(m.tenants, nil)
+	copy(m.tenants[i+1:], m.tenants[i:])
+	m.tenants[i] = t
+	return t
+}
+
+// take accounts for n bytes more. The error is ErrLimit when the tenant would
+// exceed the budget alone, and errPreempted when it must make way.
+func (t *tenant) take(n int64) error {
+	m := t.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for {
+		switch {
+		case t.preempted:
+			return errPreempted
+		case m.used+n <= m.max:
+			m.used += n
+			t.used += n
+			return nil
+		case m.tenants[0] != t:
+			t.preempted = true
+			return errPreempted
+		case len(m.tenants) == 1:
+			return fmt.Errorf("%w: the image needs more than Limits.MaxMemory, %d bytes, while it is built", ErrLimit, m.max)
+		}
+		if youngest := m.tenants[len(m.tenants)-1]; !youngest.preempted {
+			youngest.preempted = true
+			youngest.cancel()
+		}
+		m.changed.Wait()
+	}
+}
+
+// leave gives back all but keep bytes, which remain taken.
+func (t *tenant) leave(keep int64) {
+	m := t.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.used += keep - t.used
+	t.used = 0
+	for i, other := range m.tenants {
+		if other == t {
+			m.tenants = append(m.tenants[:i], m.tenants[i+1:]...)
+			break
+		}
+	}
+	if !t.preempted {
+		m.departed++
+	}
+	m.changed.Broadcast()
+}
+
+// awaitDeparture waits until more than since tenants have left for good, or
+// none is there: then it is worth trying again.
+func (m *memory) awaitDeparture(since int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for m.departed <= since && len(m.tenants) > 0 {
+		m.changed.Wait()
+	}
+}
+
+// departures counts the tenants that have left for good.
+func (m *memory) departures() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.departed
+}
