@@ -30,51 +30,57 @@ func (r *Reader) huffman() (full bool, err error) {
 
 // symbols is the inner loop. It returns when the block has ended, or when
 // input or room for output runs low.
+//
+// Of bc only the lowest six bits count: whole entries are subtracted from it,
+// which saves cutting out their lengths.
 func (r *Reader) symbols() (end bool, err error) {
-	in, ip := r.in, r.inPos
-	out, op := r.out, r.outPos
-	lit, dist := &r.codes.lit, &r.codes.dist
-	bb, bc := r.bitBuf, r.bitCnt
-	floor := r.member
-	outLimit := r.outLimit()
 	inLimit := r.inEnd - inAhead
 	if r.inEOF {
 		// At 8 bytes behind the end the 63 bits at hand are zeros from there.
 		inLimit = r.inEnd + 8
 	}
+	if r.inPos > inLimit {
+		return false, nil
+	}
+	in, inLast := at(r.in, r.inPos), at(r.in, inLimit)
+	out, outLast := at(r.out, r.outPos), at(r.out, r.outLimit())
+	// No distance reaches beyond the window, which is always there.
+	floor := at(r.out, max(r.member, 0))
+	codes := r.codes
+	bb, bc := r.bitBuf, uint64(r.bitCnt)
 	var what string
 
-	bb |= load64(in, ip) << (bc & 63)
-	ip += int((63 - bc) >> 3)
+	bb |= in.load64() << (bc & 63)
+	in = in.add(int(^bc >> 3 & 7))
 	bc |= 56
-	e := lit[bb&(1<<litBits-1)]
+	e := codes.lit[bb&(1<<litBits-1)]
 
 loop:
-	for ip <= inLimit && op <= outLimit {
+	for !in.after(inLast) && !out.after(outLast) {
 		// Here 56 bits are loaded and e is the entry for the next of them.
 		saved := bb
 		bb >>= e & 63
-		bc -= uint(e & 63)
+		bc -= uint64(e)
 		if e&entryLiteral != 0 {
-			store8(out, op, byte(e>>16))
-			op++
-			e = lit[bb&(1<<litBits-1)]
+			out.store8(byte(e >> 16))
+			out = out.add(1)
+			e = codes.lit[bb&(1<<litBits-1)]
 			saved = bb
 			bb >>= e & 63
-			bc -= uint(e & 63)
+			bc -= uint64(e)
 			if e&entryLiteral != 0 {
-				store8(out, op, byte(e>>16))
-				op++
-				e = lit[bb&(1<<litBits-1)]
+				out.store8(byte(e >> 16))
+				out = out.add(1)
+				e = codes.lit[bb&(1<<litBits-1)]
 				saved = bb
 				bb >>= e & 63
-				bc -= uint(e & 63)
+				bc -= uint64(e)
 				if e&entryLiteral != 0 {
-					store8(out, op, byte(e>>16))
-					op++
-					e = lit[bb&(1<<litBits-1)]
-					bb |= load64(in, ip) << (bc & 63)
-					ip += int((63 - bc) >> 3)
+					out.store8(byte(e >> 16))
+					out = out.add(1)
+					e = codes.lit[bb&(1<<litBits-1)]
+					bb |= in.load64() << (bc & 63)
+					in = in.add(int(^bc >> 3 & 7))
 					bc |= 56
 					continue
 				}
@@ -83,16 +89,16 @@ loop:
 		if e&entrySpecial != 0 {
 			if e < entryEnd&^entrySpecial { // a subtable
 				saved = bb
-				e = lit[(uint64(e>>16)+bb&(1<<((e>>8)&15)-1))&(litTableSize-1)]
+				e = codes.lit[(uint64(e>>16)+bb&(1<<((e>>8)&15)-1))&(litTableSize-1)]
 				bb >>= e & 63
-				bc -= uint(e & 63)
+				bc -= uint64(e)
 				if e&entryLiteral != 0 {
-					store8(out, op, byte(e>>16))
-					op++
-					bb |= load64(in, ip) << (bc & 63)
-					ip += int((63 - bc) >> 3)
+					out.store8(byte(e >> 16))
+					out = out.add(1)
+					bb |= in.load64() << (bc & 63)
+					in = in.add(int(^bc >> 3 & 7))
 					bc |= 56
-					e = lit[bb&(1<<litBits-1)]
+					e = codes.lit[bb&(1<<litBits-1)]
 					continue
 				}
 			}
@@ -108,20 +114,20 @@ loop:
 		length := int(e>>16) + int((saved&(1<<(e&63)-1))>>((e>>8)&63))
 
 		// At most two literals of 11 bits and a length of 20 have been taken.
-		if bc < 28 {
-			bb |= load64(in, ip) << (bc & 63)
-			ip += int((63 - bc) >> 3)
+		if bc&63 < 28 {
+			bb |= in.load64() << (bc & 63)
+			in = in.add(int(^bc >> 3 & 7))
 			bc |= 56
 		}
-		e = dist[bb&(1<<distBits-1)]
+		e = codes.dist[bb&(1<<distBits-1)]
 		if e&entrySpecial != 0 {
 			if e >= entryInvalid&^entrySpecial {
 				what = "a code that stands for no distance"
 				break loop
 			}
 			bb >>= e & 63
-			bc -= uint(e & 63)
-			e = dist[(uint64(e>>16)+bb&(1<<((e>>8)&15)-1))&(distTableSize-1)]
+			bc -= uint64(e)
+			e = codes.dist[(uint64(e>>16)+bb&(1<<((e>>8)&15)-1))&(distTableSize-1)]
 			if e&entrySpecial != 0 {
 				what = "a code that stands for no distance"
 				break loop
@@ -129,45 +135,47 @@ loop:
 		}
 		distance := int(e>>16) + int((bb&(1<<(e&63)-1))>>((e>>8)&63))
 		bb >>= e & 63
-		bc -= uint(e & 63)
+		bc -= uint64(e)
 
-		if distance > op-floor {
+		if distance > out.minus(floor) {
 			what = "a distance that reaches before the start of the data"
 			break loop
 		}
-		src := op - distance
-		stop := op + length
+		src := out.add(-distance)
+		stop := out.add(length)
 
 		// The next entry is loaded while the copy goes on.
-		bb |= load64(in, ip) << (bc & 63)
-		ip += int((63 - bc) >> 3)
+		bb |= in.load64() << (bc & 63)
+		in = in.add(int(^bc >> 3 & 7))
 		bc |= 56
-		e = lit[bb&(1<<litBits-1)]
+		e = codes.lit[bb&(1<<litBits-1)]
 
 		if distance >= 8 {
-			store64(out, op, load64(out, src))
-			store64(out, op+8, load64(out, src+8))
-			for op += 16; op < stop; op += 16 {
-				src += 16
-				store64(out, op, load64(out, src))
-				store64(out, op+8, load64(out, src+8))
+			out.store64(src.load64())
+			out.add(8).store64(src.add(8).load64())
+			for out = out.add(16); stop.after(out); out = out.add(16) {
+				src = src.add(16)
+				out.store64(src.load64())
+				out.add(8).store64(src.add(8).load64())
 			}
 		} else if distance == 1 {
-			v := uint64(load8(out, src)) * 0x0101010101010101
-			for ; op < stop; op += 8 {
-				store64(out, op, v)
+			v := uint64(src.load8()) * 0x0101010101010101
+			for ; stop.after(out); out = out.add(8) {
+				out.store64(v)
 			}
 		} else {
 			// Each word holds only distance bytes that are right yet.
-			for ; op < stop; op += distance {
-				store64(out, op, load64(out, src))
-				src += distance
+			for ; stop.after(out); out = out.add(distance) {
+				out.store64(src.load64())
+				src = src.add(distance)
 			}
 		}
-		op = stop
+		out = stop
 	}
 
-	r.inPos, r.outPos, r.bitBuf, r.bitCnt = ip, op, bb, bc
+	r.inPos += in.minus(at(r.in, r.inPos))
+	r.outPos += out.minus(at(r.out, r.outPos))
+	r.bitBuf, r.bitCnt = bb, uint(bc&63)
 	if what != "" {
 		return false, r.corrupt(what)
 	}

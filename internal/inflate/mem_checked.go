@@ -4,10 +4,22 @@ package inflate
 
 import "encoding/binary"
 
-// The same as in mem_unsafe.go, with bounds checks and in any byte order: the
-// oracle of the fast variant, and what other architectures use.
+// cursor is a place in a buffer, as in mem_unsafe.go, with bounds checks and
+// in any byte order: the oracle of the fast variant, and what other
+// architectures use.
+type cursor struct {
+	b []byte
+	i int
+}
 
-func load64(b []byte, i int) uint64     { return binary.LittleEndian.Uint64(b[i:]) }
-func store64(b []byte, i int, v uint64) { binary.LittleEndian.PutUint64(b[i:], v) }
-func load8(b []byte, i int) byte        { return b[i] }
-func store8(b []byte, i int, v byte)    { b[i] = v }
+func at(b []byte, i int) cursor { return cursor{b, i} }
+
+func (c cursor) add(n int) cursor        { return cursor{c.b, c.i + n} }
+func (c cursor) minus(other cursor) int  { return c.i - other.i }
+func (c cursor) after(other cursor) bool { return c.i > other.i }
+func (c cursor) load64() uint64          { return load64(c.b, c.i) }
+func (c cursor) store64(v uint64)        { binary.LittleEndian.PutUint64(c.b[c.i:], v) }
+func (c cursor) load8() byte             { return c.b[c.i] }
+func (c cursor) store8(v byte)           { c.b[c.i] = v }
+
+func load64(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i:]) }
