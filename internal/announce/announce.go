@@ -86,6 +86,14 @@ type Bus struct {
 	Name   string
 }
 
+// Open gives the bus of that name or ARN, nil if it is empty.
+func Open(cfg aws.Config, name string) *Bus {
+	if name == "" {
+		return nil
+	}
+	return &Bus{Putter: eventbridge.NewFromConfig(cfg), Name: name}
+}
+
 // Created announces an index. The same index may be announced again.
 func (b *Bus) Created(ctx context.Context, c Created) error {
 	if c.IndexDigests == nil {

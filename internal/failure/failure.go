@@ -41,6 +41,8 @@ const (
 	// DigestMismatch: what arrived is not what the descriptor names. The
 	// transfer may have been at fault.
 	DigestMismatch Reason = "digest-mismatch"
+	// TagMoving: the image's tag moved again and again meanwhile.
+	TagMoving Reason = "tag-moving"
 	// AccessDenied: also worth another attempt, since a role that was just
 	// changed takes time to work.
 	AccessDenied Reason = "access-denied"
@@ -84,8 +86,10 @@ var sentinels = []struct {
 	{soci.ErrUnsupported, lambdafn.Permanent, Unsupported},
 	{soci.ErrLimit, lambdafn.Permanent, LimitExceeded},
 	{ecrclient.ErrManifestTooLarge, lambdafn.Permanent, LimitExceeded},
+	{soci.ErrTagImmutable, lambdafn.Permanent, ImmutableTag},
 	{soci.ErrInvalidOption, lambdafn.Permanent, InvalidOption},
 	{ecrclient.ErrInvalidReference, lambdafn.Permanent, InvalidReference},
+	{soci.ErrTagMoving, lambdafn.Transient, TagMoving},
 	{soci.ErrDigestMismatch, lambdafn.Transient, DigestMismatch},
 	{ecrclient.ErrDigestMismatch, lambdafn.Transient, DigestMismatch},
 	{ecrclient.ErrDenied, lambdafn.Transient, AccessDenied},
@@ -109,8 +113,8 @@ func Of(err error) *Error {
 		}
 		return &Error{Class: s.class, Reason: s.reason, Err: err}
 	}
-	if operation, ok := errors.AsType[*smithy.OperationError](err); ok {
-		return ofAWS(err, operation)
+	if isAWS(err) {
+		return ofAWS(err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &Error{Class: lambdafn.Transient, Reason: Unavailable, Err: err}
@@ -156,8 +160,15 @@ func registryPermission(err error) string {
 	return registryPermissions[e.Op]
 }
 
+// isAWS reports whether err is of the AWS SDK.
+func isAWS(err error) bool {
+	_, operation := errors.AsType[*smithy.OperationError](err)
+	_, answer := errors.AsType[smithy.APIError](err)
+	return operation || answer
+}
+
 // ofAWS judges an error of the AWS SDK by what the service answered.
-func ofAWS(err error, operation *smithy.OperationError) *Error {
+func ofAWS(err error) *Error {
 	var (
 		code   string
 		status int
@@ -170,13 +181,13 @@ func ofAWS(err error, operation *smithy.OperationError) *Error {
 	}
 	reason := Unexpected
 	switch {
-	case strings.Contains(code, "AccessDenied"):
-		return denied(err, awsActions[operation.Service()+"."+operation.Operation()])
-	case status == http.StatusForbidden, status == http.StatusUnauthorized:
-		return denied(err, "") // of the credentials, not of a right
+	case code == "AccessDenied", code == "AccessDeniedException":
+		return denied(err, awsPermission(err))
+	case status == http.StatusForbidden, status == http.StatusUnauthorized, code == "KMSAccessDeniedException":
+		return denied(err, "") // of the credentials, or of another service
 	case retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary, status == http.StatusTooManyRequests:
 		reason = Throttled
-	case status == http.StatusNotFound, strings.Contains(code, "NonExistent"), strings.Contains(code, "NotFound"):
+	case status == http.StatusNotFound, strings.Contains(code, "NonExistent"), strings.Contains(code, "DoesNotExist"), strings.Contains(code, "NotFound"):
 		reason = NotFound
 	case retry.IsErrorRetryables(retry.DefaultRetryables).IsErrorRetryable(err) == aws.TrueTernary, status >= 500, errors.Is(err, context.DeadlineExceeded):
 		reason = Unavailable
@@ -190,4 +201,11 @@ var awsActions = map[string]string{
 	"Lambda.Invoke":         "lambda:InvokeFunction",
 	"SQS.SendMessage":       "sqs:SendMessage",
 	"EventBridge.PutEvents": "events:PutEvents",
+}
+
+func awsPermission(err error) string {
+	if e, ok := errors.AsType[*smithy.OperationError](err); ok {
+		return awsActions[e.Service()+"."+e.Operation()]
+	}
+	return ""
 }

@@ -144,6 +144,14 @@ type Queue struct {
 	Now    func() time.Time // time.Now outside of tests
 }
 
+// Open gives the queue at url, nil if that is empty.
+func Open(cfg aws.Config, url string) *Queue {
+	if url == "" {
+		return nil
+	}
+	return &Queue{Sender: sqs.NewFromConfig(cfg), URL: url, Now: time.Now}
+}
+
 // maxWait bounds how long a message may take, all attempts included.
 const maxWait = 30 * time.Second
 

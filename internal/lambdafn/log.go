@@ -25,9 +25,9 @@ func NewLogger(w io.Writer, level slog.Level) *slog.Logger {
 type requestID struct{ slog.Handler }
 
 func (h requestID) Handle(ctx context.Context, r slog.Record) error {
-	if lc, ok := lambdacontext.FromContext(ctx); ok {
+	if id := RequestID(ctx); id != "" {
 		r = r.Clone()
-		r.AddAttrs(slog.String("requestId", lc.AwsRequestID))
+		r.AddAttrs(slog.String("requestId", id))
 	}
 	return h.Handler.Handle(ctx, r)
 }
@@ -38,4 +38,12 @@ func (h requestID) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (h requestID) WithGroup(name string) slog.Handler {
 	return requestID{h.Handler.WithGroup(name)}
+}
+
+// RequestID gives the id of the invocation that ctx belongs to, empty if none.
+func RequestID(ctx context.Context) string {
+	if lc, ok := lambdacontext.FromContext(ctx); ok {
+		return lc.AwsRequestID
+	}
+	return ""
 }

@@ -1,17 +1,20 @@
-// Filter is the Lambda function that receives every push event of ECR and
-// passes on those of the images to index.
+// Filter is the Lambda function that receives the events of ECR and passes on
+// those of the images to index.
 package main
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/config"
 	lambdaservice "github.com/aws/aws-sdk-go-v2/service/lambda"
 
+	"soci-index-builder/internal/failurequeue"
 	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/metrics"
 	"soci-index-builder/lambdas/filter/eventfilter"
 )
 
@@ -29,6 +32,8 @@ func main() {
 			Config:  c,
 			Invoker: lambdaservice.NewFromConfig(aws),
 			Logger:  lambdafn.NewLogger(os.Stdout, c.LogLevel),
+			Queue:   failurequeue.Open(aws, c.FailureQueueURL),
+			Metrics: metrics.New(os.Stdout, c.StackName, time.Now),
 		}
 		return lambdafn.Handler(h.Handle), nil
 	})

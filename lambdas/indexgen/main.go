@@ -4,25 +4,38 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/config"
 
+	"soci-index-builder/internal/announce"
+	"soci-index-builder/internal/failurequeue"
 	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/metrics"
 	"soci-index-builder/lambdas/indexgen/generator"
 )
 
 func main() {
-	lambdafn.Start(func(context.Context) (lambda.Handler, error) {
+	lambdafn.Start(func(ctx context.Context) (lambda.Handler, error) {
 		c, err := generator.ReadConfig(os.Getenv)
 		if err != nil {
 			return nil, err
+		}
+		aws, err := config.LoadDefaultConfig(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("loading the AWS configuration: %w", err)
 		}
 		logger := lambdafn.NewLogger(os.Stdout, c.LogLevel)
 		h := &generator.Handler{
 			Open:    c.Opener(logger),
 			Options: c.Options(),
 			Logger:  logger,
+			Queue:   failurequeue.Open(aws, c.FailureQueueURL),
+			Bus:     announce.Open(aws, c.EventBus),
+			Metrics: metrics.New(os.Stdout, c.StackName, time.Now),
 		}
 		return lambdafn.Handler(h.Handle), nil
 	})

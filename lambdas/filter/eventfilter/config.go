@@ -9,10 +9,13 @@ import (
 
 // Config is the function's environment.
 type Config struct {
-	Filters      filters.Filters // SOCI_REPOSITORY_IMAGE_TAG_FILTERS, required
-	GeneratorARN string          // SOCI_INDEX_GENERATOR_LAMBDA_ARN, required
-	TagSuffix    string          // SOCI_TAG_SUFFIX
-	LogLevel     slog.Level      // LOG_LEVEL
+	Filters         filters.Filters // SOCI_REPOSITORY_IMAGE_TAG_FILTERS, required
+	GeneratorARN    string          // SOCI_INDEX_GENERATOR_LAMBDA_ARN, required
+	TagSuffix       string          // SOCI_TAG_SUFFIX
+	UntaggedImages  bool            // SOCI_INDEX_UNTAGGED_IMAGES; whether images without a tag are passed on
+	FailureQueueURL string          // SOCI_FAILURE_QUEUE_URL; empty: failures are returned
+	StackName       string          // SOCI_STACK_NAME; the dimension of the metrics
+	LogLevel        slog.Level      // LOG_LEVEL
 }
 
 // ReadConfig reads the environment through getenv. Its error names every
@@ -20,10 +23,13 @@ type Config struct {
 func ReadConfig(getenv func(name string) string) (Config, error) {
 	env := lambdafn.NewEnv(getenv)
 	c := Config{
-		Filters:      lambdafn.Parsed(env, "SOCI_REPOSITORY_IMAGE_TAG_FILTERS", filters.Parse),
-		GeneratorARN: env.FunctionARN("SOCI_INDEX_GENERATOR_LAMBDA_ARN"),
-		TagSuffix:    env.TagSuffix(),
-		LogLevel:     env.LogLevel(),
+		Filters:         lambdafn.Parsed(env, "SOCI_REPOSITORY_IMAGE_TAG_FILTERS", filters.Parse),
+		GeneratorARN:    env.FunctionARN("SOCI_INDEX_GENERATOR_LAMBDA_ARN"),
+		TagSuffix:       env.TagSuffix(),
+		UntaggedImages:  env.Bool("SOCI_INDEX_UNTAGGED_IMAGES", false),
+		FailureQueueURL: env.QueueURL("SOCI_FAILURE_QUEUE_URL"),
+		StackName:       env.StackName(),
+		LogLevel:        env.LogLevel(),
 	}
 	return c, env.Err()
 }

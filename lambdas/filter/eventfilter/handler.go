@@ -1,19 +1,23 @@
-// Package eventfilter is the filter function's handler: it decides which push
-// events reach the generator. It is a package of its own, since a main package
-// cannot be imported by those who run the handler without Lambda.
+// Package eventfilter is the filter function's handler: it decides which
+// events of ECR reach the generator. It is a package of its own, since a main
+// package cannot be imported by those who run the handler without Lambda.
 package eventfilter
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/failure"
+	"soci-index-builder/internal/failurequeue"
 	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/metrics"
 )
 
 // Invoker invokes Lambda functions. AWS's client is one.
@@ -21,12 +25,20 @@ type Invoker interface {
 	Invoke(ctx context.Context, in *lambda.InvokeInput, opts ...func(*lambda.Options)) (*lambda.InvokeOutput, error)
 }
 
-// Handler decides on one event after the other. All fields are required; it
-// may be used by several goroutines at once.
+// Handler decides on one event after the other. It may be used by several
+// goroutines at once.
 type Handler struct {
+	// Config, Invoker and Logger are required.
 	Config  Config
 	Invoker Invoker
 	Logger  *slog.Logger
+
+	// Queue takes the events that fail for good. Without one (nil) their
+	// failure is returned as any other.
+	Queue *failurequeue.Queue
+
+	// Metrics counts. Without one (nil) nothing is counted.
+	Metrics *metrics.Emitter
 }
 
 // Decision says what was done with an event.
@@ -40,56 +52,98 @@ const (
 	NotMatched Decision = "not-matched"
 	// OwnArtifact: a SOCI index, or an image that was made with one.
 	OwnArtifact Decision = "own-artifact"
+	// Referrer: an artifact that refers to an image, such as a signature.
+	Referrer Decision = "referrer"
+	// Untagged: an image without a tag, which is not asked for.
+	Untagged Decision = "untagged"
+	// Failed: the event failed for good, and the failure queue has it.
+	Failed Decision = "failed"
 )
 
 // Result of an event.
 type Result struct {
 	Decision   Decision `json:"decision"`
 	Filter     string   `json:"filter,omitempty"` // that decided; empty when none matches
-	Reason     string   `json:"reason,omitempty"` // for OwnArtifact: what gave it away
-	Repository string   `json:"repository"`
-	Digest     string   `json:"digest"`
+	Reason     string   `json:"reason,omitempty"` // for OwnArtifact: what gave it away; for Failed: a failure.Reason
+	Repository string   `json:"repository,omitempty"`
+	Digest     string   `json:"digest,omitempty"`
 	Tag        string   `json:"tag,omitempty"`
 }
 
 // Handle decides on an event and, when it matches, invokes the generator
-// asynchronously with the same bytes. Its error matches ecrevent.ErrInvalid
-// for an event that no retry helps; any other is worth one.
+// asynchronously with the same bytes. Its error is a *failure.Error, worth
+// another attempt unless there is no queue for it.
 func (h *Handler) Handle(ctx context.Context, event []byte) (*Result, error) {
-	e, err := ecrevent.Parse(event)
+	r := &Result{}
+	err := h.decide(ctx, event, r)
+	var f *failure.Error
 	if err != nil {
-		h.Logger.ErrorContext(ctx, "event refused", "class", lambdafn.Permanent, "error", err)
+		f = failure.Of(err)
+		h.logger(r).ErrorContext(ctx, "event failed", "class", f.Class, "reason", f.Reason, "permission", f.Permission, "filter", r.Filter, "error", f)
+		if err = h.Queue.Settle(ctx, h.logger(r), event, f); err == nil {
+			r.Decision, r.Reason = Failed, string(f.Reason)
+		}
+	}
+	h.count(ctx, r, f)
+	if err != nil {
 		return nil, err
 	}
-	r := &Result{
-		Repository: e.Detail.RepositoryName,
-		Digest:     e.Detail.ImageDigest,
-		Tag:        e.Detail.ImageTag,
-	}
-	logger := h.Logger.With("repository", r.Repository, "digest", r.Digest, "tag", r.Tag)
+	return r, nil
+}
 
+func (h *Handler) logger(r *Result) *slog.Logger {
+	return h.Logger.With("repository", r.Repository, "digest", r.Digest, "tag", r.Tag)
+}
+
+// decide fills r. Its error says why the event is neither passed on nor left
+// alone.
+func (h *Handler) decide(ctx context.Context, event []byte, r *Result) error {
+	e, err := ecrevent.Parse(event)
+	if err != nil {
+		return err
+	}
+	r.Repository, r.Digest, r.Tag = e.Detail.RepositoryName, e.Detail.ImageDigest, e.Detail.ImageTag
+	logger := h.logger(r).With("detailType", e.DetailType)
+
+	// What the event alone tells comes before the filters, which cannot
+	// choose what must not be indexed.
 	if why, own := e.Own(h.Config.TagSuffix); own {
 		r.Decision, r.Reason = OwnArtifact, why
 		logger.InfoContext(ctx, "own artifact left alone", "reason", why)
-		return r, nil
+		return nil
+	}
+	if e.DetailType == ecrevent.ReferrerAction {
+		r.Decision = Referrer
+		logger.InfoContext(ctx, "referrer left alone", "artifactType", e.Detail.ArtifactMediaType)
+		return nil
+	}
+	if r.Tag == "" && !h.Config.UntaggedImages {
+		r.Decision = Untagged
+		logger.InfoContext(ctx, "untagged image left alone")
+		return nil
 	}
 	filter, ok := h.Config.Filters.Match(r.Repository, r.Tag)
 	r.Filter = filter
 	if !ok {
 		r.Decision = NotMatched
 		logger.InfoContext(ctx, "image not chosen", "filter", filter)
-		return r, nil
+		return nil
+	}
+	if err := h.invoke(ctx, event); err != nil {
+		return fmt.Errorf("image %s@%s: %w", r.Repository, r.Digest, err)
 	}
 	r.Decision = Matched
-	if err := h.invoke(ctx, event); err != nil {
-		logger.ErrorContext(ctx, "generator not invoked", "filter", filter, "class", lambdafn.Transient, "error", err)
-		return nil, fmt.Errorf("image %s@%s: %w", r.Repository, r.Digest, err)
-	}
 	logger.InfoContext(ctx, "image passed on", "filter", filter)
-	return r, nil
+	return nil
 }
 
+// maxWait bounds how long the generator's invocation may take, all attempts
+// included.
+const maxWait = 30 * time.Second
+
 func (h *Handler) invoke(ctx context.Context, event []byte) error {
+	ctx, cancel := lambdafn.LastMoments(ctx, maxWait)
+	defer cancel()
 	out, err := h.Invoker.Invoke(ctx, &lambda.InvokeInput{
 		FunctionName:   aws.String(h.Config.GeneratorARN),
 		InvocationType: types.InvocationTypeEvent,
@@ -103,4 +157,29 @@ func (h *Handler) invoke(ctx context.Context, event []byte) error {
 		return fmt.Errorf("invoking the generator %s: status %d, want 202", h.Config.GeneratorARN, out.StatusCode)
 	}
 	return nil
+}
+
+// count writes the metrics of one event; f is nil unless it failed.
+func (h *Handler) count(ctx context.Context, r *Result, f *failure.Error) {
+	if h.Metrics == nil {
+		return
+	}
+	var m metrics.Invocation
+	m.Set("Function", "filter")
+	m.Set("RequestId", lambdafn.RequestID(ctx))
+	m.Set("Repository", r.Repository)
+	m.Set("Digest", r.Digest)
+	m.Set("Tag", r.Tag)
+	switch {
+	case f != nil:
+		m.Set("FailureReason", string(f.Reason))
+		m.AddBy("Class", string(f.Class), "ImagesFailed", metrics.Count, 1)
+	case r.Decision == Matched:
+		m.Add("ImagesMatched", metrics.Count, 1)
+	default:
+		m.AddBy("Reason", string(r.Decision), "ImagesSkipped", metrics.Count, 1)
+	}
+	if err := h.Metrics.Emit(&m); err != nil {
+		h.Logger.ErrorContext(ctx, "metrics not written", "error", err)
+	}
 }

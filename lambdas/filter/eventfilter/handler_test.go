@@ -38,6 +38,7 @@ func setup(t *testing.T, list string, i *invoker) (*Handler, *bytes.Buffer) {
 		return map[string]string{
 			"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": list,
 			"SOCI_INDEX_GENERATOR_LAMBDA_ARN":   generatorARN,
+			"SOCI_INDEX_UNTAGGED_IMAGES":        "true",
 		}[name]
 	})
 	if err != nil {
@@ -138,7 +139,7 @@ func TestHandleInvalidEvent(t *testing.T) {
 	if len(i.calls) != 0 {
 		t.Errorf("the generator was invoked with an invalid event")
 	}
-	if line := oneLine(t, out); line["message"] != "event refused" || line["class"] != "permanent" || line["level"] != "ERROR" {
+	if line := oneLine(t, out); line["message"] != "event failed" || line["class"] != "permanent" || line["level"] != "ERROR" {
 		t.Errorf("log line %v", line)
 	}
 }
@@ -166,7 +167,7 @@ func TestHandleInvokeFails(t *testing.T) {
 			if !strings.Contains(err.Error(), "app@"+digest) || !strings.Contains(err.Error(), generatorARN) {
 				t.Errorf("the error does not name image and generator: %v", err)
 			}
-			if line := oneLine(t, out); line["message"] != "generator not invoked" || line["class"] != "transient" {
+			if line := oneLine(t, out); line["message"] != "event failed" || line["class"] != "transient" {
 				t.Errorf("log line %v", line)
 			}
 		})

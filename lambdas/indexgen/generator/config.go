@@ -12,11 +12,19 @@ import (
 
 // Config is the function's environment.
 type Config struct {
-	MinLayerSizeMiB int64      // SOCI_MIN_LAYER_SIZE_MIB; 0 indexes every layer
-	SpanSizeMiB     int64      // SOCI_SPAN_SIZE_MIB
-	Concurrency     int        // SOCI_CONCURRENCY; 0 is the processors available
-	MaxMemoryMiB    int64      // SOCI_MAX_MEMORY_MIB; 0 is the default of soci.Limits
-	Endpoint        string     // ECR_REGISTRY_ENDPOINT; a registry that takes the place of ECR
+	MinLayerSizeMiB int64  // SOCI_MIN_LAYER_SIZE_MIB; 0 indexes every layer
+	SpanSizeMiB     int64  // SOCI_SPAN_SIZE_MIB
+	Concurrency     int    // SOCI_CONCURRENCY; 0 is the processors available
+	MaxMemoryMiB    int64  // SOCI_MAX_MEMORY_MIB; 0 is the default of soci.Limits
+	Endpoint        string // ECR_REGISTRY_ENDPOINT; a registry that takes the place of ECR
+
+	IndexVersion soci.IndexVersion // SOCI_INDEX_VERSION
+	TagSuffix    string            // SOCI_TAG_SUFFIX
+	TagUnindexed bool              // SOCI_TAG_UNINDEXED_IMAGES
+
+	FailureQueueURL string     // SOCI_FAILURE_QUEUE_URL; empty: failures are returned
+	EventBus        string     // SOCI_EVENT_BUS; empty: nothing is announced
+	StackName       string     // SOCI_STACK_NAME; the dimension of the metrics
 	LogLevel        slog.Level // LOG_LEVEL
 }
 
@@ -34,6 +42,12 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 		Concurrency:     int(env.Int("SOCI_CONCURRENCY", "layers", 1, 64, 0)),
 		MaxMemoryMiB:    env.Int("SOCI_MAX_MEMORY_MIB", "MiB", 1, 10_240, 0),
 		Endpoint:        env.Endpoint("ECR_REGISTRY_ENDPOINT"),
+		IndexVersion:    lambdafn.OneOf(env, "SOCI_INDEX_VERSION", soci.Both, soci.V1, soci.V2),
+		TagSuffix:       env.TagSuffix(),
+		TagUnindexed:    env.Bool("SOCI_TAG_UNINDEXED_IMAGES", true),
+		FailureQueueURL: env.QueueURL("SOCI_FAILURE_QUEUE_URL"),
+		EventBus:        env.EventBus(),
+		StackName:       env.StackName(),
 		LogLevel:        env.LogLevel(),
 	}
 	return c, env.Err()
@@ -44,6 +58,9 @@ func (c Config) Options() soci.Options {
 	return soci.Options{
 		SpanSize:     c.SpanSizeMiB * mib,
 		MinLayerSize: max(c.MinLayerSizeMiB*mib, 1), // 1 byte is every layer
+		IndexVersion: c.IndexVersion,
+		TagSuffix:    c.TagSuffix,
+		TagUnindexed: c.TagUnindexed,
 		Concurrency:  c.Concurrency,
 		Limits:       soci.Limits{MaxMemory: c.MaxMemoryMiB * mib},
 	}

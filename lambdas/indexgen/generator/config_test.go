@@ -3,6 +3,7 @@ package generator
 import (
 	"errors"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -13,21 +14,32 @@ import (
 )
 
 func TestReadConfig(t *testing.T) {
+	defaults := Config{
+		MinLayerSizeMiB: 10, SpanSizeMiB: 4, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true, StackName: "soci-index-builder",
+	}
+	everyLayer := defaults
+	everyLayer.MinLayerSizeMiB = 0
 	tests := []struct {
 		name string
 		env  map[string]string
 		want Config
 		soci soci.Options
 	}{
-		{"defaults", nil, Config{MinLayerSizeMiB: 10, SpanSizeMiB: 4},
-			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize}},
+		{"defaults", nil, defaults,
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true}},
 		{"everything", map[string]string{
 			"SOCI_MIN_LAYER_SIZE_MIB": "20", "SOCI_SPAN_SIZE_MIB": "1", "SOCI_CONCURRENCY": "3", "SOCI_MAX_MEMORY_MIB": "512",
+			"SOCI_INDEX_VERSION": "V2", "SOCI_TAG_SUFFIX": "_lazy", "SOCI_TAG_UNINDEXED_IMAGES": "false",
+			"SOCI_FAILURE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/123456789012/failures", "SOCI_EVENT_BUS": "default", "SOCI_STACK_NAME": "soci",
 			"ECR_REGISTRY_ENDPOINT": "http://127.0.0.1:5000", "LOG_LEVEL": "DEBUG"},
-			Config{MinLayerSizeMiB: 20, SpanSizeMiB: 1, Concurrency: 3, MaxMemoryMiB: 512, Endpoint: "http://127.0.0.1:5000", LogLevel: slog.LevelDebug},
-			soci.Options{MinLayerSize: 20 << 20, SpanSize: 1 << 20, Concurrency: 3, Limits: soci.Limits{MaxMemory: 512 << 20}}},
-		{"every layer", map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "0"}, Config{SpanSizeMiB: 4},
-			soci.Options{MinLayerSize: 1, SpanSize: soci.DefaultSpanSize}},
+			Config{MinLayerSizeMiB: 20, SpanSizeMiB: 1, Concurrency: 3, MaxMemoryMiB: 512, IndexVersion: soci.V2, TagSuffix: "_lazy",
+				FailureQueueURL: "https://sqs.us-west-2.amazonaws.com/123456789012/failures", EventBus: "default", StackName: "soci",
+				Endpoint: "http://127.0.0.1:5000", LogLevel: slog.LevelDebug},
+			soci.Options{MinLayerSize: 20 << 20, SpanSize: 1 << 20, Concurrency: 3, IndexVersion: soci.V2, TagSuffix: "_lazy", Limits: soci.Limits{MaxMemory: 512 << 20}}},
+		{"every layer", map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "0"}, everyLayer,
+			soci.Options{MinLayerSize: 1, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true}},
+		{"the stack has the name of the function", map[string]string{"AWS_LAMBDA_FUNCTION_NAME": "soci-index-builder"}, defaults,
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -35,8 +47,7 @@ func TestReadConfig(t *testing.T) {
 			if err != nil || c != tt.want {
 				t.Errorf("ReadConfig = %+v, %v, want %+v", c, err, tt.want)
 			}
-			o := c.Options()
-			if o.MinLayerSize != tt.soci.MinLayerSize || o.SpanSize != tt.soci.SpanSize || o.Concurrency != tt.soci.Concurrency || o.Limits != tt.soci.Limits {
+			if o := c.Options(); !reflect.DeepEqual(o, tt.soci) {
 				t.Errorf("Options = %+v, want %+v", o, tt.soci)
 			}
 		})
@@ -46,6 +57,8 @@ func TestReadConfig(t *testing.T) {
 func TestReadConfigRefuses(t *testing.T) {
 	bad := map[string]string{
 		"SOCI_MIN_LAYER_SIZE_MIB": "-1", "SOCI_SPAN_SIZE_MIB": "0", "SOCI_CONCURRENCY": "many", "SOCI_MAX_MEMORY_MIB": "99999",
+		"SOCI_INDEX_VERSION": "v3", "SOCI_TAG_SUFFIX": "+soci", "SOCI_TAG_UNINDEXED_IMAGES": "yes",
+		"SOCI_FAILURE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/123456789012/failures.fifo", "SOCI_EVENT_BUS": "a bus", "SOCI_STACK_NAME": "my stack",
 		"ECR_REGISTRY_ENDPOINT": "localhost", "LOG_LEVEL": "loud",
 	}
 	_, err := ReadConfig(func(name string) string { return bad[name] })

@@ -1,19 +1,21 @@
 // Package generator is the index generator's handler: it builds the SOCI index
-// of the image that a push event names. It is a package of its own, since a
+// of the image that an event of ECR names. It is a package of its own, since a
 // main package cannot be imported by those who run the handler without Lambda.
 package generator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
+	"soci-index-builder/internal/announce"
 	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/failure"
+	"soci-index-builder/internal/failurequeue"
+	"soci-index-builder/internal/metrics"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -22,11 +24,10 @@ import (
 // one.
 type Repository interface {
 	soci.Source
-	soci.Destination
 
-	// Resolve gives the descriptor of a manifest by tag or digest. A manifest
-	// or a repository that is not there is ecrclient.ErrNotFound.
-	Resolve(ctx context.Context, reference string) (ocispec.Descriptor, error)
+	// Resolve of a Tagger takes a digest too. A manifest or a repository that
+	// is not there is ecrclient.ErrNotFound.
+	soci.Tagger
 }
 
 // Handler works on one event after the other. It holds no state between them
@@ -35,11 +36,22 @@ type Handler struct {
 	// Open gives the repository that an event names. Required.
 	Open func(ctx context.Context, e *ecrevent.Event) (Repository, error)
 
-	// Options of the engine. Progress is the handler's own.
+	// Options of the engine. Progress and Tag are the handler's own.
 	Options soci.Options
 
 	// Logger is required.
 	Logger *slog.Logger
+
+	// Queue takes the events that fail for good. Without one (nil) their
+	// failure is returned as any other.
+	Queue *failurequeue.Queue
+
+	// Bus is told of every index that is ready and of every image that will
+	// have none. Without one (nil) nobody is told.
+	Bus *announce.Bus
+
+	// Metrics measures. Without one (nil) nothing is measured.
+	Metrics *metrics.Emitter
 
 	// Margin is how long before its deadline an invocation stops, so that it
 	// can still say how far it came; of a short invocation it is a tenth at
@@ -49,44 +61,88 @@ type Handler struct {
 
 const defaultMargin = 10 * time.Second
 
-// Handle builds and pushes the index of the image that the event names. An
-// image that is gone is a result, not an error. Its error is an *Error.
+// Handle builds and pushes the index of the image that the event names. What
+// is not to be indexed is a result, not an error; so is a failure that the
+// queue has taken. Its error is a *failure.Error, worth another attempt unless
+// there is no queue for it.
 func (h *Handler) Handle(ctx context.Context, event []byte) (*Result, error) {
+	i := &invocation{Handler: h, start: time.Now(), progress: newProgress(), logger: h.Logger}
+	r, err := i.run(ctx, event)
+	var f *failure.Error
+	if err != nil {
+		f = failure.Of(err)
+		r, err = i.fail(ctx, event, f)
+	}
+	i.measure(ctx, r, f)
+	return r, err
+}
+
+// invocation is the work on one event.
+type invocation struct {
+	*Handler
+	start    time.Time
+	progress *progress
+	logger   *slog.Logger    // names the image, once it is known
+	detail   ecrevent.Detail // of a valid event
+	built    *soci.Result    // once the engine is done
+}
+
+func (i *invocation) seconds() float64 { return time.Since(i.start).Seconds() }
+
+func (i *invocation) run(ctx context.Context, event []byte) (*Result, error) {
 	e, err := ecrevent.Parse(event)
 	if err != nil {
-		h.Logger.ErrorContext(ctx, "event refused", "class", lambdafn.Permanent, "error", err)
-		return nil, &Error{Class: lambdafn.Permanent, Err: err}
+		return nil, err
 	}
-	d := e.Detail
-	logger := h.Logger.With("repository", d.RepositoryName, "digest", d.ImageDigest, "tag", d.ImageTag)
+	i.detail = e.Detail
+	i.logger = i.Logger.With("repository", i.detail.RepositoryName, "digest", i.detail.ImageDigest, "tag", i.detail.ImageTag)
 
-	start := time.Now()
-	ctx, cancel := h.stopInTime(ctx)
+	// The filter passes none of these on, but it is not the only one that can
+	// invoke this function.
+	if why, own := e.Own(i.tagSuffix()); own {
+		i.logger.InfoContext(ctx, "own artifact left alone", "reason", why)
+		return i.passedOver(soci.OutcomeOwnArtifact, why), nil
+	}
+	if e.DetailType == ecrevent.ReferrerAction {
+		i.logger.InfoContext(ctx, "referrer left alone", "artifactType", i.detail.ArtifactMediaType)
+		return i.passedOver(OutcomeReferrer, ""), nil
+	}
+	work, cancel := i.stopInTime(ctx)
 	defer cancel()
-	progress := newProgress()
-	result, err := h.index(ctx, e, progress)
+	result, err := i.index(work, e)
 	switch {
-	case err == nil:
-		r := newResult(d, result)
-		logResult(ctx, logger, result)
-		return r, nil
 	case errors.Is(err, errImageGone):
-		logger.InfoContext(ctx, "image gone", "reason", err)
-		return &Result{Repository: d.RepositoryName, Digest: d.ImageDigest, Tag: d.ImageTag, Outcome: OutcomeImageGone,
-			Seconds: time.Since(start).Seconds()}, nil
-	}
-	if context.Cause(ctx) == ErrOutOfTime {
+		i.logger.InfoContext(ctx, "image gone", "reason", err)
+		return i.passedOver(OutcomeImageGone, ""), nil
+	case err != nil && context.Cause(work) == failure.ErrOutOfTime:
 		// What failed because it was told to stop says nothing of its own.
-		err = fmt.Errorf("image %s: %w, after %.1f s: %v", d.ImageDigest, ErrOutOfTime, time.Since(start).Seconds(), progress)
+		return nil, fmt.Errorf("repository %s: image %s: %w, after %.1f s: %v",
+			i.detail.RepositoryName, i.detail.ImageDigest, failure.ErrOutOfTime, i.seconds(), i.progress)
+	case err != nil:
+		return nil, fmt.Errorf("repository %s: %w", i.detail.RepositoryName, err) // err names the image
 	}
-	failure := &Error{Class: classify(err), Repository: d.RepositoryName, Digest: d.ImageDigest, Err: err}
-	logger.ErrorContext(ctx, "image failed", append(progress.attrs(),
-		"class", failure.Class, "seconds", time.Since(start).Seconds(), "error", err)...)
-	return nil, failure
+	i.built = result
+	if err := i.announce(ctx); err != nil {
+		return nil, fmt.Errorf("repository %s: image %s: %w", i.detail.RepositoryName, i.detail.ImageDigest, err)
+	}
+	logResult(ctx, i.logger, result)
+	return newResult(i.detail, result), nil
+}
+
+// tagSuffix tells the tags of SOCI-enabled images, as long as they have the
+// suffix of today.
+func (i *invocation) tagSuffix() string {
+	return cmp.Or(i.Options.TagSuffix, soci.DefaultTagSuffix)
+}
+
+// passedOver is the result of an image that the engine has not seen.
+func (i *invocation) passedOver(outcome soci.Outcome, reason string) *Result {
+	return &Result{Repository: i.detail.RepositoryName, Digest: i.detail.ImageDigest, Tag: i.detail.ImageTag,
+		Outcome: outcome, Reason: reason, Seconds: i.seconds()}
 }
 
 // stopInTime gives a context that ends before the invocation does, with
-// ErrOutOfTime as its cause.
+// failure.ErrOutOfTime as its cause.
 func (h *Handler) stopInTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -97,14 +153,14 @@ func (h *Handler) stopInTime(ctx context.Context) (context.Context, context.Canc
 		margin = defaultMargin
 	}
 	margin = min(margin, time.Until(deadline)/10)
-	return context.WithDeadlineCause(ctx, deadline.Add(-margin), ErrOutOfTime)
+	return context.WithDeadlineCause(ctx, deadline.Add(-margin), failure.ErrOutOfTime)
 }
 
 // errImageGone: the image was deleted after it had been pushed.
 var errImageGone = errors.New("the image is not there any more")
 
-func (h *Handler) index(ctx context.Context, e *ecrevent.Event, p *progress) (*soci.Result, error) {
-	repository, err := h.Open(ctx, e)
+func (i *invocation) index(ctx context.Context, e *ecrevent.Event) (*soci.Result, error) {
+	repository, err := i.Open(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +171,9 @@ func (h *Handler) index(ctx context.Context, e *ecrevent.Event, p *progress) (*s
 	if err != nil {
 		return nil, err
 	}
-	options := h.Options
-	options.Progress = p.read
+	options := i.Options
+	options.Progress = i.progress.read
+	options.Tag = e.Detail.ImageTag
 	result, err := soci.IndexImage(ctx, repository, repository, image, options)
 	if errors.Is(err, ecrclient.ErrNotFound) {
 		// Deleted while it was read, or is just a part of it missing?

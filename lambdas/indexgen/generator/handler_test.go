@@ -18,6 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/failure"
 	"soci-index-builder/internal/lambdafn"
 	"soci-index-builder/internal/registrytest"
 	"soci-index-builder/internal/testlayers"
@@ -247,32 +248,33 @@ func TestHandleFails(t *testing.T) {
 	corrupt := bytes.Clone(good)
 	corrupt[len(corrupt)-6] ^= 1 // in the CRC
 	tests := []struct {
-		name  string
-		layer []byte
-		rule  registrytest.Rule
-		edit  func(*Handler)
-		want  error
-		class lambdafn.Class
+		name   string
+		layer  []byte
+		rule   registrytest.Rule
+		edit   func(*Handler)
+		want   error
+		class  lambdafn.Class
+		reason failure.Reason
 	}{
-		{name: "corrupt layer", layer: corrupt, want: soci.ErrCorrupt, class: lambdafn.Permanent},
-		{name: "truncated layer", layer: good[:len(good)/2], want: soci.ErrTruncated, class: lambdafn.Permanent},
-		{name: "memory limit", layer: good, want: soci.ErrLimit, class: lambdafn.Permanent,
+		{name: "corrupt layer", layer: corrupt, want: soci.ErrCorrupt, class: lambdafn.Permanent, reason: failure.Corrupt},
+		{name: "truncated layer", layer: good[:len(good)/2], want: soci.ErrTruncated, class: lambdafn.Permanent, reason: failure.Truncated},
+		{name: "memory limit", layer: good, want: soci.ErrLimit, class: lambdafn.Permanent, reason: failure.LimitExceeded,
 			edit: func(h *Handler) { h.Options.Limits.MaxMemory = 1 }},
-		{name: "invalid option", layer: good, want: soci.ErrInvalidOption, class: lambdafn.Permanent,
+		{name: "invalid option", layer: good, want: soci.ErrInvalidOption, class: lambdafn.Permanent, reason: failure.InvalidOption,
 			edit: func(h *Handler) { h.Options.SpanSize = -1 }},
-		{name: "spoiled on the way", layer: good, want: soci.ErrDigestMismatch, class: lambdafn.Transient,
+		{name: "spoiled on the way", layer: good, want: soci.ErrDigestMismatch, class: lambdafn.Transient, reason: failure.DigestMismatch,
 			rule: registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: registrytest.Corrupt(1000)}},
-		{name: "denied", layer: good, want: ecrclient.ErrDenied, class: lambdafn.Transient,
+		{name: "denied", layer: good, want: ecrclient.ErrDenied, class: lambdafn.Transient, reason: failure.AccessDenied,
 			rule: registrytest.Rule{Fault: registrytest.Status(403, "DENIED", "no")}},
-		{name: "throttled", layer: good, want: ecrclient.ErrThrottled, class: lambdafn.Transient,
+		{name: "throttled", layer: good, want: ecrclient.ErrThrottled, class: lambdafn.Transient, reason: failure.Throttled,
 			rule: registrytest.Rule{Path: "/blobs/", Fault: registrytest.Status(429, "TOOMANYREQUESTS", "slowly")}},
-		{name: "unavailable", layer: good, want: ecrclient.ErrUnavailable, class: lambdafn.Transient,
+		{name: "unavailable", layer: good, want: ecrclient.ErrUnavailable, class: lambdafn.Transient, reason: failure.Unavailable,
 			rule: registrytest.Rule{Method: http.MethodGet, Path: "/manifests/", Fault: registrytest.Status(500, "UNKNOWN", "oh")}},
-		{name: "reset", layer: good, want: ecrclient.ErrUnavailable, class: lambdafn.Transient,
+		{name: "reset", layer: good, want: ecrclient.ErrUnavailable, class: lambdafn.Transient, reason: failure.Unavailable,
 			rule: registrytest.Rule{Fault: registrytest.Reset()}},
-		{name: "cannot push", layer: good, want: ecrclient.ErrDenied, class: lambdafn.Transient,
+		{name: "cannot push", layer: good, want: ecrclient.ErrDenied, class: lambdafn.Transient, reason: failure.AccessDenied,
 			rule: registrytest.Rule{Method: http.MethodPut, Path: "/manifests/", Fault: registrytest.Status(403, "DENIED", "no")}},
-		{name: "no repository", layer: good, want: ecrclient.ErrInvalidReference, class: lambdafn.Permanent,
+		{name: "no repository", layer: good, want: ecrclient.ErrInvalidReference, class: lambdafn.Permanent, reason: failure.InvalidReference,
 			edit: func(h *Handler) {
 				h.Open = func(context.Context, *ecrevent.Event) (Repository, error) { return nil, ecrclient.ErrInvalidReference }
 			}},
@@ -292,12 +294,12 @@ func TestHandleFails(t *testing.T) {
 			if r != nil || !errors.Is(err, tt.want) {
 				t.Fatalf("Handle = %+v, %v, want %v", r, err, tt.want)
 			}
-			var failure *Error
-			if !errors.As(err, &failure) || failure.Class != tt.class || failure.Repository != repository || failure.Digest != image.Manifest.Digest.String() {
-				t.Errorf("the error is %#v, want class %s", failure, tt.class)
+			var f *failure.Error
+			if !errors.As(err, &f) || f.Class != tt.class || f.Reason != tt.reason {
+				t.Errorf("the error is %#v, want class %s, reason %s", f, tt.class, tt.reason)
 			}
 			lines := logged(t, out, "image failed")
-			if len(lines) != 1 || lines[0]["class"] != string(tt.class) || lines[0]["level"] != "ERROR" || lines[0]["digest"] != failure.Digest {
+			if len(lines) != 1 || lines[0]["class"] != string(tt.class) || lines[0]["level"] != "ERROR" || lines[0]["digest"] != image.Manifest.Digest.String() {
 				t.Errorf("log lines %v, want class %s", lines, tt.class)
 			}
 			if found := referrers(t, s, image.Manifest.Digest); len(found) != 0 {
@@ -312,8 +314,8 @@ func TestHandleManifestTooLarge(t *testing.T) {
 	image := s.PushImage(t, repository, "", registrytest.Image{Annotations: map[string]string{"a": strings.Repeat("x", 4<<20)}})
 	h, _ := setup(t, s)
 	r, err := h.Handle(t.Context(), push(image.Manifest.Digest, ""))
-	var failure *Error
-	if r != nil || !errors.As(err, &failure) || failure.Class != lambdafn.Permanent {
+	var f *failure.Error
+	if r != nil || !errors.As(err, &f) || f.Class != lambdafn.Permanent {
 		t.Errorf("Handle = %+v, %v, want a permanent error", r, err)
 	}
 }
@@ -322,14 +324,14 @@ func TestHandleInvalidEvent(t *testing.T) {
 	s := registrytest.Start(t)
 	h, out := setup(t, s)
 	r, err := h.Handle(t.Context(), []byte(`{"source":"aws.s3"}`))
-	var failure *Error
-	if r != nil || !errors.Is(err, ecrevent.ErrInvalid) || !errors.As(err, &failure) || failure.Class != lambdafn.Permanent {
+	var f *failure.Error
+	if r != nil || !errors.Is(err, ecrevent.ErrInvalid) || !errors.As(err, &f) || f.Class != lambdafn.Permanent {
 		t.Errorf("Handle = %+v, %v, want a permanent ErrInvalid", r, err)
 	}
 	if len(s.Requests()) != 0 {
 		t.Error("an invalid event leads to the registry")
 	}
-	if lines := logged(t, out, "event refused"); len(lines) != 1 || lines[0]["class"] != "permanent" {
+	if lines := logged(t, out, "image failed"); len(lines) != 1 || lines[0]["class"] != "permanent" {
 		t.Errorf("log:\n%s", out)
 	}
 }
@@ -346,9 +348,9 @@ func TestHandleStopsInTime(t *testing.T) {
 	if ctx.Err() != nil {
 		t.Error("the handler stops with its invocation, not before")
 	}
-	var failure *Error
-	if r != nil || !errors.Is(err, ErrOutOfTime) || !errors.As(err, &failure) || failure.Class != lambdafn.Permanent {
-		t.Fatalf("Handle = %+v, %v, want a permanent ErrOutOfTime", r, err)
+	var f *failure.Error
+	if r != nil || !errors.Is(err, failure.ErrOutOfTime) || !errors.As(err, &f) || f.Class != lambdafn.Permanent {
+		t.Fatalf("Handle = %+v, %v, want a permanent failure.ErrOutOfTime", r, err)
 	}
 	if !strings.Contains(err.Error(), "0 layers were read to the end and 1 in part") {
 		t.Errorf("the error does not say how far it came: %v", err)

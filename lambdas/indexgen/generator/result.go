@@ -10,16 +10,24 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// OutcomeImageGone: the image was deleted before its index could be built. It
-// stands beside the outcomes of soci.Result.
-const OutcomeImageGone soci.Outcome = "image-gone"
+// Outcomes beside those of soci.Result.
+const (
+	// OutcomeImageGone: the image was deleted before its index could be built.
+	OutcomeImageGone soci.Outcome = "image-gone"
+	// OutcomeReferrer: an artifact that refers to an image.
+	OutcomeReferrer soci.Outcome = "referrer"
+	// OutcomeFailed: it failed for good, and the failure queue has the event.
+	OutcomeFailed soci.Outcome = "failed"
+)
 
 // Result says what became of the image of an event.
 type Result struct {
-	Repository  string       `json:"repository"`
-	Digest      string       `json:"digest"`
+	Repository  string       `json:"repository,omitempty"` // empty if the event is not valid
+	Digest      string       `json:"digest,omitempty"`
 	Tag         string       `json:"tag,omitempty"`
 	Outcome     soci.Outcome `json:"outcome"`
+	Reason      string       `json:"reason,omitempty"`           // why it was left alone; of OutcomeFailed a failure.Reason
+	Enabled     *Enabled     `json:"sociEnabledImage,omitempty"` // unless only V1 was asked for
 	Manifests   []Manifest   `json:"manifests,omitempty"`
 	BytesRead   int64        `json:"bytesRead"`   // compressed bytes of layers
 	BytesPushed int64        `json:"bytesPushed"` // zTOCs and SOCI indexes that were new
@@ -34,13 +42,22 @@ type Result struct {
 // from an asynchronous invocation, 256 KiB in the narrowest case.
 const maxLayers = 500
 
+// Enabled is the SOCI-enabled image of SOCI index v2.
+type Enabled struct {
+	Outcome soci.Outcome `json:"outcome"`
+	Reason  string       `json:"reason,omitempty"`
+	Tag     string       `json:"tag,omitempty"`
+	Digest  string       `json:"digest,omitempty"`
+}
+
 // Manifest says what became of one manifest of the image.
 type Manifest struct {
 	Digest        string         `json:"digest"`
 	Platform      string         `json:"platform,omitempty"` // "linux/arm64/v8"
 	Outcome       soci.Outcome   `json:"outcome"`
-	Reason        string         `json:"reason,omitempty"`      // why it was passed over
-	IndexDigest   string         `json:"indexDigest,omitempty"` // of the SOCI index
+	Reason        string         `json:"reason,omitempty"`        // why it was passed over
+	IndexDigest   string         `json:"indexDigest,omitempty"`   // of the SOCI index v1
+	IndexV2Digest string         `json:"indexV2Digest,omitempty"` // of the SOCI index v2
 	LayersIndexed []IndexedLayer `json:"layersIndexed,omitempty"`
 	LayersSkipped []SkippedLayer `json:"layersSkipped,omitempty"`
 }
@@ -67,18 +84,23 @@ func newResult(d ecrevent.Detail, r *soci.Result) *Result {
 		Digest:      d.ImageDigest,
 		Tag:         d.ImageTag,
 		Outcome:     r.Outcome(),
+		Reason:      r.Reason,
 		BytesRead:   r.BytesRead,
 		BytesPushed: r.BytesPushed,
 		Seconds:     r.Seconds,
 	}
+	if e := r.Enabled; e.Outcome != "" {
+		result.Enabled = &Enabled{Outcome: e.Outcome, Reason: e.Reason, Tag: e.Tag, Digest: e.Image.Digest.String()}
+	}
 	listed := 0
 	for _, m := range r.Manifests {
 		manifest := Manifest{
-			Digest:      m.Manifest.Digest.String(),
-			Platform:    m.Platform,
-			Outcome:     m.Outcome,
-			Reason:      m.Reason,
-			IndexDigest: m.Index.Digest.String(),
+			Digest:        m.Manifest.Digest.String(),
+			Platform:      m.Platform,
+			Outcome:       m.Outcome,
+			Reason:        m.Reason,
+			IndexDigest:   m.Index.Digest.String(),
+			IndexV2Digest: m.IndexV2.Digest.String(),
 		}
 		for _, l := range m.Layers {
 			if listed == maxLayers {
@@ -135,11 +157,12 @@ func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result) {
 			reasons = append(reasons, slog.Int(string(reason), skipped[reason]))
 		}
 		logger.InfoContext(ctx, "manifest finished",
-			"outcome", m.Outcome, "reason", m.Reason, "indexDigest", m.Index.Digest.String(),
+			"outcome", m.Outcome, "reason", m.Reason, "indexDigest", m.Index.Digest.String(), "indexV2Digest", m.IndexV2.Digest.String(),
 			"layersIndexed", indexed, slog.Group("layersSkipped", reasons...),
 			"bytes", bytes, "seconds", seconds)
 	}
-	logger.InfoContext(ctx, "image finished", "outcome", r.Outcome(), "manifests", len(r.Manifests),
+	logger.InfoContext(ctx, "image finished", "outcome", r.Outcome(), "reason", r.Reason, "manifests", len(r.Manifests),
+		"sociTag", r.Enabled.Tag, "sociDigest", r.Enabled.Image.Digest.String(), "sociOutcome", r.Enabled.Outcome, "sociReason", r.Enabled.Reason,
 		"bytesRead", r.BytesRead, "bytesPushed", r.BytesPushed, "seconds", r.Seconds)
 }
 

@@ -2,8 +2,6 @@ package generator
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -11,8 +9,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/lambdafn"
-	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -42,36 +38,5 @@ func TestResultIsBounded(t *testing.T) {
 	}
 	if len(result.Manifests) != manifests || result.LayersOmitted != manifests*layers-maxLayers {
 		t.Errorf("%d manifests and %d layers omitted", len(result.Manifests), result.LayersOmitted)
-	}
-}
-
-func TestClassify(t *testing.T) {
-	tests := []struct {
-		err  error
-		want lambdafn.Class
-	}{
-		{ecrevent.ErrInvalid, lambdafn.Permanent},
-		{ErrOutOfTime, lambdafn.Permanent},
-		{soci.ErrTruncated, lambdafn.Permanent},
-		{soci.ErrCorrupt, lambdafn.Permanent},
-		{soci.ErrUnsupported, lambdafn.Permanent},
-		{soci.ErrLimit, lambdafn.Permanent},
-		{soci.ErrInvalidOption, lambdafn.Permanent},
-		{ecrclient.ErrManifestTooLarge, lambdafn.Permanent},
-		{ecrclient.ErrInvalidReference, lambdafn.Permanent},
-		{soci.ErrDigestMismatch, lambdafn.Transient},
-		{ecrclient.ErrDigestMismatch, lambdafn.Transient},
-		{ecrclient.ErrNotFound, lambdafn.Transient},
-		{ecrclient.ErrDenied, lambdafn.Transient},
-		{ecrclient.ErrThrottled, lambdafn.Transient},
-		{ecrclient.ErrUnavailable, lambdafn.Transient},
-		{errors.New("nobody foresaw this"), lambdafn.Transient},
-	}
-	for _, tt := range tests {
-		t.Run(tt.err.Error(), func(t *testing.T) {
-			if got := classify(fmt.Errorf("layer 1: %w", tt.err)); got != tt.want {
-				t.Errorf("class %s, want %s", got, tt.want)
-			}
-		})
 	}
 }
