@@ -1,17 +1,15 @@
 package soci
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
+	"slices"
 	"time"
 
-	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 )
 
 // Source gives the content of the repository that holds the image.
@@ -47,114 +45,171 @@ type Tagger interface {
 	PushTag(ctx context.Context, desc ocispec.Descriptor, content io.Reader, tag string) error
 }
 
-// IndexImage builds the SOCI index v1 of every image manifest that image
-// leads to and pushes it as a referrer of that manifest. Source and
-// Destination are used from several goroutines at once.
+// IndexImage builds the SOCI indexes of the image manifests that image leads
+// to. For V1 each is pushed as a referrer of its manifest. For V2 a
+// SOCI-enabled image is pushed under the tag of the image with a suffix; that
+// needs a Destination that is a Tagger, and the image and its tag stay as they
+// are. Source and Destination are used from several goroutines at once.
 //
-// Everything is built before anything is pushed, and zTOCs are pushed before
-// the SOCI index that lists them: a layer that fails leaves nothing behind,
-// and nobody sees a SOCI index whose zTOCs are not all there. An image without
-// a layer to index is no error but an Outcome.
+// Everything is built before anything is pushed, and each content is pushed
+// before what names it: a layer that fails leaves nothing behind, nobody sees
+// a SOCI index whose zTOCs are not all there, and the suffixed tag comes last.
 //
-// The error is one of this package's classes (a *LayerError when a layer is
-// at fault) or wraps that of the Source or the Destination.
+// The suffixed tag follows the tag of the image. When that names another image
+// by now, the suffixed tag is not moved. When that turns out only after it was
+// moved, the image that the tag names is indexed as well, which puts the
+// suffixed tag right whatever others did to it meanwhile.
+//
+// An image without a layer to index is no error but an Outcome, and so is one
+// that is left alone. The error is one of this package's classes (a
+// *LayerError when a layer is at fault) or wraps that of the Source or the
+// Destination. The Result is nil with an error other than ErrTagImmutable.
 func IndexImage(ctx context.Context, src Source, dst Destination, image ocispec.Descriptor, o Options) (*Result, error) {
-	start := time.Now()
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	targets, err := walk(ctx, src, image, o)
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", image.Digest, err)
+	x := &indexer{src: src, dst: dst, o: o}
+	if o.IndexVersion.v2() && o.Tag != "" && !o.DryRun {
+		var ok bool
+		if x.tagger, ok = dst.(Tagger); !ok {
+			return nil, fmt.Errorf("%w: IndexVersion is %s, but the Destination has no tags", ErrInvalidOption, o.IndexVersion)
+		}
 	}
-	work := newLayerWork(src, targets, o)
-	if err := work.run(ctx); err != nil {
-		return nil, fmt.Errorf("image %s: %w", image.Digest, err)
-	}
+	return x.index(ctx, image, 0)
+}
 
-	result := &Result{Image: image, BytesRead: work.bytesRead.Load()}
-	var indexes []content
-	for _, t := range targets {
-		mr := ManifestResult{Manifest: t.desc, Outcome: OutcomePassedOver, Reason: t.reason}
-		if t.manifest != nil {
-			mr.Platform = platforms.Format(t.platform)
-			mr.Outcome = OutcomeNoLayer
-			var ztocs []ocispec.Descriptor
-			for _, layer := range t.manifest.Layers {
-				lr := work.result(layer)
-				mr.Layers = append(mr.Layers, lr)
-				if lr.Indexed() {
-					ztocs = append(ztocs, lr.Ztoc)
-				}
+// indexer indexes one image, and those that take its tag meanwhile.
+type indexer struct {
+	src    Source
+	dst    Destination
+	tagger Tagger // nil when there is no tag to be moved
+	o      Options
+}
+
+func (x *indexer) index(ctx context.Context, image ocispec.Descriptor, round int) (*Result, error) {
+	start := time.Now()
+	result := &Result{Image: image, Version: x.o.IndexVersion}
+	err := x.work(ctx, result, round)
+	result.Seconds = time.Since(start).Seconds()
+	if other, ok := alone(err); ok {
+		result.LeftAlone, result.Reason = other.outcome, other.reason
+		return result, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("image %s: %w", image.Digest, err)
+		if !errors.Is(err, ErrTagImmutable) {
+			result = nil
+		}
+	}
+	return result, err
+}
+
+func (x *indexer) work(ctx context.Context, result *Result, round int) error {
+	tree, err := walk(ctx, x.src, result.Image, x.o)
+	if err != nil {
+		return err
+	}
+	if x.o.IndexVersion == V2 && x.o.Tag == "" {
+		result.Enabled = EnabledResult{Outcome: OutcomeUntagged, Reason: "the image has no tag to which the suffix could be added"}
+		return nil
+	}
+	work := newLayerWork(x.src, tree.images(), x.o)
+	if err := work.run(ctx); err != nil {
+		return err
+	}
+	result.BytesRead = work.bytesRead.Load()
+
+	out := &output{ztocs: work.ztocs()}
+	ztocsOf := make(map[digest.Digest][]ocispec.Descriptor)
+	for _, t := range tree.targets {
+		if t.manifest == nil {
+			result.Manifests = append(result.Manifests, ManifestResult{Manifest: t.desc, Outcome: OutcomePassedOver, Reason: t.reason})
+			continue
+		}
+		if !t.wanted {
+			continue
+		}
+		mr := ManifestResult{Manifest: t.desc, Platform: t.platformName(), Outcome: OutcomeNoLayer}
+		var ztocs []ocispec.Descriptor
+		for _, layer := range t.manifest.Layers {
+			lr := work.result(layer)
+			mr.Layers = append(mr.Layers, lr)
+			if lr.Indexed() {
+				ztocs = append(ztocs, lr.Ztoc)
 			}
-			if len(ztocs) > 0 {
-				b, err := marshalIndex(t.desc, ztocs, o.BuildToolIdentifier)
-				if err != nil {
-					return nil, fmt.Errorf("manifest %s: %w", t.desc.Digest, err)
-				}
-				mr.Outcome = OutcomeIndexed
-				mr.Index = blobDescriptor(b)
-				mr.Index.MediaType = ocispec.MediaTypeImageManifest
-				mr.Index.ArtifactType = ArtifactTypeV1
-				indexes = append(indexes, content{mr.Index, b})
+		}
+		ztocsOf[t.desc.Digest] = ztocs
+		if len(ztocs) > 0 && x.o.IndexVersion.v1() {
+			subject := ocispec.Descriptor{MediaType: t.desc.MediaType, Digest: t.desc.Digest, Size: t.desc.Size}
+			b, err := marshalIndex(ArtifactTypeV1, &subject, ztocs, x.o.BuildToolIdentifier)
+			if err != nil {
+				return fmt.Errorf("manifest %s: %w", t.desc.Digest, err)
 			}
+			mr.Outcome = OutcomeIndexed
+			mr.Index = sociIndexDescriptor(b, ArtifactTypeV1)
+			out.indexes = append(out.indexes, content{mr.Index, b})
 		}
 		result.Manifests = append(result.Manifests, mr)
 	}
-	if len(indexes) > 0 && !o.DryRun {
-		n, err := push(ctx, dst, work.ztocs(), indexes)
-		if err != nil {
-			return nil, fmt.Errorf("image %s: %w", image.Digest, err)
+	if x.o.IndexVersion.v2() {
+		if err := x.enable(tree, ztocsOf, result, out); err != nil {
+			return err
 		}
-		result.BytesPushed = n
 	}
-	result.Seconds = time.Since(start).Seconds()
-	return result, nil
-}
-
-// content is a blob or a manifest with its descriptor.
-type content struct {
-	desc ocispec.Descriptor
-	b    []byte
-}
-
-// pushConcurrency is well below ECR's quotas for one function.
-const pushConcurrency = 4
-
-// push stores the zTOCs and the config, then the SOCI indexes, as far as they
-// are not there yet. It returns the bytes it sent.
-func push(ctx context.Context, dst Destination, ztocs, indexes []content) (int64, error) {
-	var sent atomic.Int64
-	one := func(ctx context.Context, what string, c content) error {
-		exists, err := dst.Exists(ctx, c.desc)
-		if err != nil {
-			return fmt.Errorf("looking for %s %s: %w", what, c.desc.Digest, err)
-		}
-		if exists {
-			return nil
-		}
-		if err := dst.Push(ctx, c.desc, bytes.NewReader(c.b)); err != nil {
-			return fmt.Errorf("pushing %s %s: %w", what, c.desc.Digest, err)
-		}
-		sent.Add(c.desc.Size)
+	if x.o.DryRun {
 		return nil
 	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(pushConcurrency)
-	config := content{indexConfigDescriptor(ArtifactTypeV1), []byte(indexConfig)}
-	for _, c := range append(ztocs, config) {
-		group.Go(func() error { return one(groupCtx, "blob", c) })
+	return x.publish(ctx, result, out, round)
+}
+
+// enable makes the SOCI-enabled image, or the unindexed one, if there is to be
+// one.
+func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descriptor, result *Result, out *output) error {
+	if x.o.Tag == "" {
+		result.Enabled = EnabledResult{Outcome: OutcomeUntagged, Reason: "the image has no tag to which the suffix could be added"}
+		return nil
 	}
-	if err := group.Wait(); err != nil {
-		return sent.Load(), err
+	result.Enabled = EnabledResult{Outcome: OutcomeTagged, Tag: x.o.Tag + x.o.TagSuffix}
+	if !slices.ContainsFunc(tree.targets, func(t *target) bool { return t.manifest != nil }) {
+		result.Enabled.Outcome = OutcomePassedOver
+		return nil
 	}
-	for _, c := range indexes {
-		if err := one(ctx, "SOCI index", c); err != nil {
-			return sent.Load(), err
+	enabled, err := newEnabledImage(tree, ztocsOf, x.o.BuildToolIdentifier)
+	if err != nil {
+		return err
+	}
+	if enabled == nil {
+		if !x.o.TagUnindexed {
+			result.Enabled.Outcome = OutcomeNoLayer
+			return nil
+		}
+		result.Enabled.Unindexed = true
+		if enabled, err = newUnindexedImage(tree); err != nil {
+			return err
 		}
 	}
-	return sent.Load(), nil
+	if n := enabled.root.desc.Size; n > x.o.Limits.MaxManifestSize {
+		return fmt.Errorf("%w: the SOCI-enabled image's index has %d bytes, more than Limits.MaxManifestSize, %d", ErrLimit, n, x.o.Limits.MaxManifestSize)
+	}
+	out.enabled = enabled
+	result.Enabled.Image = enabled.root.desc
+	for t, manifest := range enabled.manifestOf {
+		i := slices.IndexFunc(result.Manifests, func(m ManifestResult) bool {
+			return m.Outcome != OutcomePassedOver && m.Manifest.Digest == t.desc.Digest
+		})
+		if i < 0 {
+			continue // a platform that was not asked for
+		}
+		m := &result.Manifests[i]
+		m.Enabled = manifest
+		if index, ok := enabled.indexOf[t]; ok {
+			m.Outcome, m.IndexV2 = OutcomeIndexed, index
+		} else if m.Outcome == OutcomeNoLayer && len(ztocsOf[t.desc.Digest]) > 0 {
+			m.Outcome, m.Reason = OutcomePassedOver, "another manifest of this platform comes first"
+		}
+	}
+	return nil
 }
 
 // distinct gives the first of each digest.

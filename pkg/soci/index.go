@@ -42,22 +42,27 @@ const (
 // indexConfig is the config of every SOCI index.
 const indexConfig = "{}"
 
-// marshalIndex writes a SOCI index v1. The bytes are those of the json
-// package for this struct, which is also how clients rebuild them: a client
-// that marshals the parsed index again and gets other bytes ignores it.
-func marshalIndex(subject ocispec.Descriptor, ztocs []ocispec.Descriptor, buildTool string) ([]byte, error) {
+// marshalIndex writes a SOCI index: v1 with a subject, v2 without. The bytes
+// are those of the json package for this struct, which is also how clients
+// rebuild them: a client that marshals the parsed index again and gets other
+// bytes ignores it.
+func marshalIndex(artifactType string, subject *ocispec.Descriptor, ztocs []ocispec.Descriptor, buildTool string) ([]byte, error) {
 	return json.Marshal(ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2},
-		MediaType: ocispec.MediaTypeImageManifest,
-		Config:    indexConfigDescriptor(ArtifactTypeV1),
-		Layers:    ztocs,
-		Subject: &ocispec.Descriptor{
-			MediaType: subject.MediaType,
-			Digest:    subject.Digest,
-			Size:      subject.Size,
-		},
+		Versioned:   specs.Versioned{SchemaVersion: 2},
+		MediaType:   ocispec.MediaTypeImageManifest,
+		Config:      indexConfigDescriptor(artifactType),
+		Layers:      ztocs,
+		Subject:     subject,
 		Annotations: map[string]string{AnnotationBuildToolIdentifier: buildTool},
 	})
+}
+
+// sociIndexDescriptor is that of a marshalled SOCI index.
+func sociIndexDescriptor(b []byte, artifactType string) ocispec.Descriptor {
+	d := blobDescriptor(b)
+	d.MediaType = ocispec.MediaTypeImageManifest
+	d.ArtifactType = artifactType
+	return d
 }
 
 func indexConfigDescriptor(artifactType string) ocispec.Descriptor {

@@ -96,6 +96,9 @@ type ManifestResult struct {
 	// version asked for has them and the outcome is OutcomeIndexed.
 	Index, IndexV2 ocispec.Descriptor
 
+	// AlreadyThere: these SOCI indexes were in the repository before.
+	AlreadyThere bool
+
 	// Enabled is the manifest in the SOCI-enabled image that stands for this
 	// one; it has no digest when there is no SOCI-enabled image.
 	Enabled ocispec.Descriptor
@@ -154,4 +157,17 @@ func (r *Result) Outcome() Outcome {
 		}
 	}
 	return outcome
+}
+
+// withoutEnabled takes out what was meant for a SOCI-enabled image that is not
+// pushed.
+func (r *Result) withoutEnabled() {
+	r.Enabled.Outcome = OutcomeSuperseded
+	for i := range r.Manifests {
+		m := &r.Manifests[i]
+		m.IndexV2, m.Enabled = ocispec.Descriptor{}, ocispec.Descriptor{}
+		if m.Outcome == OutcomeIndexed && m.Index.Digest == "" {
+			m.Outcome = OutcomeSuperseded
+		}
+	}
 }

@@ -1,0 +1,142 @@
+package soci
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// content is a blob or a manifest with its descriptor.
+type content struct {
+	desc ocispec.Descriptor
+	b    []byte
+}
+
+// pushConcurrency is well below ECR's quotas for one function.
+const pushConcurrency = 4
+
+// output is what is to be pushed for an image.
+type output struct {
+	ztocs   []content
+	indexes []content     // SOCI indexes v1
+	enabled *enabledImage // nil when there is none to be tagged
+}
+
+// publish pushes the blobs, the SOCI indexes that name them, the manifests
+// that name those, and the tag at last.
+func (x *indexer) publish(ctx context.Context, result *Result, out *output, round int) error {
+	p := &publisher{dst: x.dst}
+	defer func() { result.BytesPushed += p.sent.Load() }()
+	enabled := out.enabled
+	var (
+		t *tagger
+		n tagNames
+	)
+	if enabled != nil {
+		t = &tagger{publisher: p, dst: x.tagger, tag: x.o.Tag, enabledTag: result.Enabled.Tag, image: result.Image, root: enabled.root}
+		var err error
+		if n, err = t.names(ctx); err != nil {
+			return err
+		}
+		if t.superseded(n) {
+			enabled = nil // leave nothing behind that no tag names
+			result.withoutEnabled()
+		}
+	}
+	if len(out.indexes) > 0 || enabled != nil && len(enabled.indexes) > 0 {
+		if err := p.blobs(ctx, out.ztocs); err != nil {
+			return err
+		}
+	}
+	existed, err := p.manifests(ctx, "SOCI index", out.indexes)
+	if err != nil {
+		return err
+	}
+	if enabled != nil {
+		there, err := p.manifests(ctx, "SOCI index", enabled.indexes)
+		if err != nil {
+			return err
+		}
+		maps.Copy(existed, there)
+		if _, err := p.manifests(ctx, "manifest", enabled.manifests); err != nil {
+			return err
+		}
+	}
+	for i := range result.Manifests {
+		m := &result.Manifests[i]
+		m.AlreadyThere = m.Outcome == OutcomeIndexed
+		for _, index := range []ocispec.Descriptor{m.Index, m.IndexV2} {
+			m.AlreadyThere = m.AlreadyThere && (index.Digest == "" || existed[index.Digest])
+		}
+	}
+	if enabled != nil {
+		if n, result.Enabled.Outcome, err = t.move(ctx); err != nil {
+			return err
+		}
+	}
+	if t == nil || result.Enabled.Outcome != OutcomeSuperseded {
+		return nil
+	}
+	result.Enabled.Reason = t.whySuperseded(n)
+	if t.misplaced(n) {
+		return x.putRight(ctx, n.image, result, round)
+	}
+	return nil
+}
+
+// publisher stores content that is not there yet.
+type publisher struct {
+	dst  Destination
+	sent atomic.Int64 // bytes
+}
+
+// put stores one content; it reports whether it was there before.
+func (p *publisher) put(ctx context.Context, what string, c content) (existed bool, err error) {
+	existed, err = p.dst.Exists(ctx, c.desc)
+	if err != nil {
+		return false, fmt.Errorf("looking for %s %s: %w", what, c.desc.Digest, err)
+	}
+	if existed {
+		return true, nil
+	}
+	if err := p.dst.Push(ctx, c.desc, bytes.NewReader(c.b)); err != nil {
+		return false, fmt.Errorf("pushing %s %s: %w", what, c.desc.Digest, err)
+	}
+	p.sent.Add(c.desc.Size)
+	return false, nil
+}
+
+// blobs stores the zTOCs, and the config, which is the same for SOCI indexes
+// of both versions.
+func (p *publisher) blobs(ctx context.Context, ztocs []content) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(pushConcurrency)
+	config := content{indexConfigDescriptor(ArtifactTypeV1), []byte(indexConfig)}
+	for _, c := range append(ztocs, config) {
+		group.Go(func() error {
+			_, err := p.put(ctx, "blob", c)
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// manifests stores manifests one after the other; it gives those that were
+// there before.
+func (p *publisher) manifests(ctx context.Context, what string, list []content) (existed map[digest.Digest]bool, err error) {
+	existed = make(map[digest.Digest]bool)
+	for _, c := range list {
+		there, err := p.put(ctx, what, c)
+		if err != nil {
+			return nil, err
+		}
+		existed[c.desc.Digest] = there
+	}
+	return existed, nil
+}

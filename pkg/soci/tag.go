@@ -1,0 +1,150 @@
+package soci
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// tagNames is what the two tags name, "" for a tag that is not there.
+type tagNames struct {
+	image, enabled ocispec.Descriptor
+}
+
+// tagger moves the tag of the SOCI-enabled image.
+type tagger struct {
+	*publisher
+	dst        Tagger
+	tag        string // of the image
+	enabledTag string
+	image      ocispec.Descriptor // what was asked to be indexed
+	root       content            // what the enabled tag shall name
+}
+
+// names resolves both tags.
+func (t *tagger) names(ctx context.Context) (n tagNames, err error) {
+	for _, x := range []struct {
+		tag string
+		out *ocispec.Descriptor
+	}{{t.tag, &n.image}, {t.enabledTag, &n.enabled}} {
+		desc, err := t.dst.Resolve(ctx, x.tag)
+		if notFound, ok := errors.AsType[interface {
+			error
+			NotFound() bool
+		}](err); ok && notFound.NotFound() {
+			continue
+		}
+		if err != nil {
+			return n, fmt.Errorf("looking for tag %q: %w", x.tag, err)
+		}
+		*x.out = desc
+	}
+	return n, nil
+}
+
+// superseded tells whether the image has lost its tag.
+func (t *tagger) superseded(n tagNames) bool { return n.image.Digest != t.image.Digest }
+
+// misplaced tells that the image has lost its tag to another one and its
+// SOCI-enabled image still has the suffixed one: it was put there too late, by
+// this run or by an earlier one that did not come to its end, or the run that
+// belongs to the other image is still under way.
+func (t *tagger) misplaced(n tagNames) bool {
+	return t.superseded(n) && n.image.Digest != "" && n.enabled.Digest == t.root.desc.Digest
+}
+
+func (t *tagger) whySuperseded(n tagNames) string {
+	if n.image.Digest == "" {
+		return fmt.Sprintf("there is no tag %q any more", t.tag)
+	}
+	return fmt.Sprintf("the tag %q names %s by now", t.tag, n.image.Digest)
+}
+
+// move puts the enabled tag onto the root, unless the image has lost its own
+// tag, and gives what the tags name afterwards.
+func (t *tagger) move(ctx context.Context) (tagNames, Outcome, error) {
+	n, err := t.names(ctx)
+	switch {
+	case err != nil:
+		return n, "", err
+	case t.superseded(n):
+		return n, OutcomeSuperseded, nil
+	case n.enabled.Digest == t.root.desc.Digest:
+		return n, OutcomeAlreadyTagged, nil
+	}
+	err = t.dst.PushTag(ctx, t.root.desc, bytes.NewReader(t.root.b), t.enabledTag)
+	if err != nil {
+		return t.refused(ctx, err)
+	}
+	t.sent.Add(t.root.desc.Size)
+	if n, err = t.names(ctx); err != nil {
+		return n, "", err
+	}
+	if t.superseded(n) {
+		return n, OutcomeSuperseded, nil
+	}
+	return n, OutcomeTagged, nil
+}
+
+// refused tells an immutable tag from another failure to push.
+func (t *tagger) refused(ctx context.Context, err error) (tagNames, Outcome, error) {
+	failure := fmt.Errorf("pushing SOCI-enabled image %s as %q: %w", t.root.desc.Digest, t.enabledTag, err)
+	immutable, ok := errors.AsType[interface {
+		error
+		TagImmutable() bool
+	}](err)
+	if !ok || !immutable.TagImmutable() {
+		return tagNames{}, "", failure
+	}
+	n, err := t.names(ctx)
+	switch {
+	case err != nil:
+		return n, "", err
+	case n.enabled.Digest == "":
+		return n, "", failure // for whatever reason, but not that one
+	case n.enabled.Digest == t.root.desc.Digest:
+		return n, OutcomeAlreadyTagged, nil // a second run, at the same time
+	}
+	return n, OutcomeTagImmutable, fmt.Errorf("%w: %q names %s and cannot be moved to %s; delete that tag, or exclude it from the repository's immutability",
+		ErrTagImmutable, t.enabledTag, n.enabled.Digest, t.root.desc.Digest)
+}
+
+// maxRounds is how many images are indexed in a row because each took the
+// tag of the one before.
+const maxRounds = 4
+
+// putRight indexes the image that has the tag, so that the suffixed tag names
+// its SOCI-enabled image. What keeps that image from being indexed at all
+// keeps the suffixed tag as it is, as if this run had come to its end before
+// that image was pushed.
+func (x *indexer) putRight(ctx context.Context, image ocispec.Descriptor, result *Result, round int) error {
+	if round == maxRounds {
+		return fmt.Errorf("%w: %q named another image %d times in a row", ErrTagMoving, x.o.Tag, round+1)
+	}
+	next := *x
+	next.o.IndexVersion = V2
+	r, err := next.index(ctx, image, round+1)
+	for _, final := range []error{ErrTruncated, ErrCorrupt, ErrUnsupported, ErrLimit, ErrInvalidOption, ErrTagImmutable} {
+		if errors.Is(err, final) {
+			result.Enabled.Reason += fmt.Sprintf(", which cannot be indexed: %v", err)
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("putting the tag %q right: %w", result.Enabled.Tag, err)
+	}
+	result.BytesRead += r.BytesRead
+	result.BytesPushed += r.BytesPushed
+	result.Enabled.Reason += fmt.Sprintf(", which was indexed too, to put %q right: %s", result.Enabled.Tag, r.outcomeOfTag())
+	return nil
+}
+
+func (r *Result) outcomeOfTag() Outcome {
+	if r.LeftAlone != "" {
+		return r.LeftAlone
+	}
+	return r.Enabled.Outcome
+}
