@@ -13,7 +13,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -78,36 +77,6 @@ func bootstrap(t *testing.T, function string) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// awsLambda stands for the Lambda service: it takes asynchronous invocations.
-type awsLambda struct {
-	*httptest.Server
-	payloads chan []byte
-}
-
-func newAWSLambda(t *testing.T, status int, body string) *awsLambda {
-	t.Helper()
-	l := &awsLambda{payloads: make(chan []byte, 8)}
-	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		payload, err := io.ReadAll(r.Body)
-		want := "/2015-03-31/functions/" + generatorARN + "/invocations"
-		if path, _ := url.PathUnescape(r.URL.EscapedPath()); err != nil || r.Method != http.MethodPost || path != want {
-			t.Errorf("%s %s, %v, want POST %s", r.Method, path, err, want)
-		}
-		if how := r.Header.Get("X-Amz-Invocation-Type"); how != "Event" {
-			t.Errorf("invocation type %q, want Event", how)
-		}
-		if auth := r.Header.Get("Authorization"); !strings.Contains(auth, "/us-west-2/lambda/aws4_request") {
-			t.Errorf("authorization %q is not signed for the function's region", auth)
-		}
-		l.payloads <- payload
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}))
-	t.Cleanup(l.Close)
-	return l
 }
 
 func startFilter(t *testing.T, l *awsLambda) *lambdaruntime.Function {
@@ -304,10 +273,10 @@ func TestFailuresAreReported(t *testing.T) {
 		want       []string // in the message
 		log, class string
 	}{
-		{"filter: invalid event", filter, []byte(`{"source":"aws.s3","region":"?"}`), []string{`source is "aws.s3"`, `region is "?"`}, "event refused", "permanent"},
-		{"filter: not JSON", filter, []byte(`x`), []string{"JSON"}, "event refused", "permanent"},
-		{"filter: generator not invoked", filter, push(t, image.Manifest.Digest, "v1", ""), []string{generatorARN, "403"}, "generator not invoked", "transient"},
-		{"indexgen: invalid event", indexgen, []byte(`{"source":"aws.s3"}`), []string{`source is "aws.s3"`}, "event refused", "permanent"},
+		{"filter: invalid event", filter, []byte(`{"source":"aws.s3","region":"?"}`), []string{`source is "aws.s3"`, `region is "?"`}, "event failed", "permanent"},
+		{"filter: not JSON", filter, []byte(`x`), []string{"JSON"}, "event failed", "permanent"},
+		{"filter: generator not invoked", filter, push(t, image.Manifest.Digest, "v1", ""), []string{generatorARN, "403"}, "event failed", "transient"},
+		{"indexgen: invalid event", indexgen, []byte(`{"source":"aws.s3"}`), []string{`source is "aws.s3"`}, "image failed", "permanent"},
 		{"indexgen: corrupt layer", indexgen, push(t, bad.Manifest.Digest, "bad", ""), []string{bad.Manifest.Digest.String(), bad.Layers[0].Digest.String(), "corrupt"}, "image failed", "permanent"},
 	}
 	for _, tt := range tests {

@@ -242,8 +242,22 @@ func (f *Function) Exited(ctx context.Context) (int, error) {
 // Dir is the function's folder, for files it should not have left.
 func (f *Function) Dir() string { return f.dir }
 
-// Log gives the lines of standard output so far, each of which must be JSON.
+// Log gives the log lines so far. Every line of standard output must be JSON.
 func (f *Function) Log(t testing.TB) []map[string]any {
+	t.Helper()
+	return slices.DeleteFunc(f.lines(t), isMetrics)
+}
+
+// Metrics gives the lines of standard output so far that are metrics in
+// CloudWatch's embedded metric format.
+func (f *Function) Metrics(t testing.TB) []map[string]any {
+	t.Helper()
+	return slices.DeleteFunc(f.lines(t), func(line map[string]any) bool { return !isMetrics(line) })
+}
+
+func isMetrics(line map[string]any) bool { return line["_aws"] != nil }
+
+func (f *Function) lines(t testing.TB) []map[string]any {
 	t.Helper()
 	var lines []map[string]any
 	for line := range strings.Lines(f.read(t, stdout)) {
