@@ -45,10 +45,15 @@ race: ## run the tests of the concurrent packages under the race detector (needs
 	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./lambdas/... ./internal/verify ./internal/inspect ./internal/localregistry ./internal/registrytest
 
 .PHONY: portable
-portable: ## run the decoder's tests with its checked variant, and build it for other machines
+portable: ## test the decoder's checked variant, and under emulation, where qemu-user is installed, on arm64 and big-endian s390x
 	$(GO) test -tags inflate_checked ./internal/inflate ./pkg/soci
 	GOARCH=arm64 $(GO) vet ./internal/inflate ./pkg/soci
 	GOARCH=s390x $(GO) vet ./internal/inflate
+	@if command -v qemu-aarch64 >/dev/null && command -v qemu-s390x >/dev/null; then set -ex; \
+		GOARCH=arm64 $(GO) test -exec qemu-aarch64 ./internal/inflate -run 'TestOutput|TestMalformed|TestResume'; \
+		GOARCH=arm64 $(GO) test -exec qemu-aarch64 ./pkg/soci -run 'TestGolden|TestIndexImage'; \
+		GOARCH=s390x $(GO) test -exec qemu-s390x ./internal/inflate -run 'TestOutput|TestMalformed'; \
+	else echo 'no emulation: qemu-user is not installed'; fi
 
 .PHONY: fuzz
 fuzz: ## run each fuzz test for FUZZTIME (10s)
