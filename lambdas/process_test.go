@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -79,23 +80,29 @@ func bootstrap(t *testing.T, function string) string {
 	return path
 }
 
-func startFilter(t *testing.T, l *awsLambda) *lambdaruntime.Function {
+func startFilter(t *testing.T, l *awsLambda, env ...map[string]string) *lambdaruntime.Function {
 	t.Helper()
-	return lambdaruntime.Start(t, bootstrap(t, "filter"), lambdaruntime.Options{Env: map[string]string{
+	o := lambdaruntime.Options{Env: map[string]string{
 		"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "team/*:*, !*:*-debug",
 		"SOCI_INDEX_GENERATOR_LAMBDA_ARN":   generatorARN,
 		"AWS_ENDPOINT_URL_LAMBDA":           l.URL,
-	}})
+	}}
+	for _, more := range env {
+		maps.Copy(o.Env, more)
+	}
+	return lambdaruntime.Start(t, bootstrap(t, "filter"), o)
 }
 
 func startIndexgen(t *testing.T, s *registrytest.Server, o lambdaruntime.Options) *lambdaruntime.Function {
 	t.Helper()
 	o.ARN = generatorARN
-	o.Env = map[string]string{
+	env := map[string]string{
 		"ECR_REGISTRY_ENDPOINT":   s.URL(),
 		"SOCI_MIN_LAYER_SIZE_MIB": "1",
 		"SOCI_SPAN_SIZE_MIB":      "1",
 	}
+	maps.Copy(env, o.Env)
+	o.Env = env
 	return lambdaruntime.Start(t, bootstrap(t, "indexgen"), o)
 }
 
