@@ -70,12 +70,16 @@ type reply struct {
 	Out   json.RawMessage
 }
 
+// replies is the standard output that the process began with.
+var replies = os.Stdout
+
 // Main does the work that the process was started for and ends it. In any
 // other process it returns at once.
 func Main(funcs map[string]Func) {
 	if os.Getenv(env) == "" {
 		return
 	}
+	os.Stdout = os.Stderr // what the work prints must not get among the replies
 	var q request
 	in := json.NewDecoder(os.Stdin)
 	if err := in.Decode(&q); err != nil {
@@ -93,7 +97,7 @@ func Main(funcs map[string]Func) {
 	} else if err := a.measure(ctx, f, q); err != nil {
 		a.Error = err.Error()
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(a); err != nil {
+	if err := json.NewEncoder(replies).Encode(a); err != nil {
 		fmt.Fprintln(os.Stderr, "telling the result:", err)
 		os.Exit(2)
 	}
@@ -192,7 +196,7 @@ func (p *Process) Receive(v any) error {
 }
 
 // Send tells the parent something before the work is done.
-func Send(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
+func Send(v any) error { return json.NewEncoder(replies).Encode(v) }
 
 // Wait waits for the end of the work and stores its result in out, which may
 // be nil.

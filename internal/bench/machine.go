@@ -1,0 +1,87 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"soci-index-builder/internal/bench/child"
+	"soci-index-builder/internal/bench/contender"
+	"soci-index-builder/internal/bench/corpus"
+	"soci-index-builder/internal/bench/table"
+)
+
+// machine names what the run was made on and with.
+func (r *runner) machine(ctx context.Context) ([]*table.Table, error) {
+	t := &table.Table{Title: "The run"}
+	note := func(format string, args ...any) { t.Notes = append(t.Notes, fmt.Sprintf(format, args...)) }
+	note("Date: %s", r.start.UTC().Format("2006-01-02"))
+	cpu := field("/proc/cpuinfo", "model name")
+	if cpu == "" {
+		cpu = runtime.GOARCH
+	}
+	memory := field("/proc/meminfo", "MemTotal")
+	note("Processor: %s, %d cores; memory: %s; %s %s", cpu, runtime.NumCPU(), orUnknown(memory), runtime.GOOS, kernel())
+	note("Go: %s", runtime.Version())
+	versions := append([]string{}, contender.Versions...)
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if m.Path == "github.com/klauspost/compress" {
+				versions = append(versions, "klauspost/compress "+m.Version)
+			}
+		}
+	}
+	note("Beside: %s", strings.Join(versions, ", "))
+	pigz := corpus.Pigz(ctx, 6)
+	if pigz.HasPigz() {
+		note("Layers packed by pigz -6")
+	} else {
+		note("Layers packed by %s: pigz is not installed", pigz.Name)
+	}
+	layers := "each of all files"
+	if r.Sizes.Layer > 0 {
+		layers = fmt.Sprintf("each a sample of %s of its files", sizeName(r.Sizes.Layer))
+	}
+	note("Layers of real files: %s; %d rounds", layers, r.Rounds)
+	idle, err := child.Run(ctx, workNothing, nil, nil, child.Options{Processors: 1})
+	if err != nil {
+		return nil, err
+	}
+	note("Of every peak of memory %s MB are this program at rest, with all contenders in it", table.MB(idle.PeakMemory))
+	t.Notes = append(t.Notes, missing()...)
+	return []*table.Table{t}, nil
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+// field reads the first line of that name, "name : value".
+func field(path, name string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if key, value, ok := strings.Cut(s.Text(), ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+func kernel() string {
+	b, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	return strings.TrimSpace(string(b)) + " " + runtime.GOARCH
+}
