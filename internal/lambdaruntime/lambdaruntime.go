@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda/messages"
+
+	"soci-index-builder/internal/emfcheck"
 )
 
 // ErrTimedOut: the function did not answer before its deadline, and its
@@ -249,9 +251,16 @@ func (f *Function) Log(t testing.TB) []map[string]any {
 }
 
 // Metrics gives the lines of standard output so far that are metrics in
-// CloudWatch's embedded metric format.
+// CloudWatch's embedded metric format, which each of them must follow.
 func (f *Function) Metrics(t testing.TB) []map[string]any {
 	t.Helper()
+	for line := range strings.Lines(f.read(t, stdout)) {
+		if strings.Contains(line, `"_aws"`) {
+			if err := emfcheck.Line([]byte(line)); err != nil {
+				t.Errorf("metrics: %v: %q", err, line)
+			}
+		}
+	}
 	return slices.DeleteFunc(f.lines(t), func(line map[string]any) bool { return !isMetrics(line) })
 }
 
