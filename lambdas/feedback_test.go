@@ -1,0 +1,207 @@
+package lambdas
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"soci-index-builder/internal/lambdaruntime"
+	"soci-index-builder/internal/registrytest"
+)
+
+// stack is a filter and a generator, as one template deploys them.
+type stack struct {
+	filter, indexgen *lambdaruntime.Function
+	lambda           *awsLambda
+}
+
+// startStack starts a stack that indexes whatever it is told of.
+func startStack(t *testing.T, s *registrytest.Server, suffix string) *stack {
+	t.Helper()
+	l := newAWSLambda(t, http.StatusAccepted, "")
+	env := map[string]string{"SOCI_TAG_SUFFIX": suffix}
+	return &stack{
+		lambda: l,
+		filter: startFilter(t, l, env, map[string]string{
+			"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "*:*", "SOCI_INDEX_UNTAGGED_IMAGES": "true"}),
+		indexgen: startIndexgen(t, s, lambdaruntime.Options{Env: env}),
+	}
+}
+
+// handle has the filter decide on an event and the generator work on it, and
+// gives what became of it.
+func (k *stack) handle(t *testing.T, event []byte) string {
+	t.Helper()
+	answer, err := k.filter.Invoke(t.Context(), event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := decode[decision](t, answer)
+	if d.Decision != "matched" {
+		return "filter: " + d.Decision
+	}
+	return "generator: " + k.index(t, <-k.lambda.payloads)
+}
+
+// index hands an event to the generator, past the filter.
+func (k *stack) index(t *testing.T, event []byte) string {
+	t.Helper()
+	answer, err := k.indexgen.Invoke(t.Context(), event)
+	if err != nil {
+		t.Fatalf("the generator fails with %v over %s", err, event)
+	}
+	return decode[struct{ Outcome string }](t, answer).Outcome
+}
+
+var manifestPath = regexp.MustCompile(`^/v2/(.+)/manifests/(.+)$`)
+
+// eventsOf gives every event that ECR could send of a manifest that was put
+// under a tag or digest: of the kinds there are, with and without the tag, and
+// with and without the media types, which are not promised.
+func eventsOf(t *testing.T, s *registrytest.Server, reference string) [][]byte {
+	t.Helper()
+	b := s.Manifest(t, repository, reference)
+	m := decode[struct {
+		MediaType, ArtifactType string
+		Config                  struct{ MediaType string }
+	}](t, b)
+	artifact := m.ArtifactType
+	if artifact == "" {
+		artifact = m.Config.MediaType
+	}
+	tags := []string{""}
+	if !strings.Contains(reference, ":") {
+		tags = append(tags, reference)
+	}
+	var events [][]byte
+	for _, tag := range tags {
+		for _, said := range []bool{true, false} {
+			for _, kind := range []string{"Image", "Replication", "Pull Through Cache", "Referrer"} {
+				detail := map[string]any{"repository-name": repository, "image-digest": digest.FromBytes(b), "image-tag": tag}
+				switch kind {
+				case "Image", "Referrer":
+					maps.Copy(detail, map[string]any{"result": "SUCCESS", "action-type": "PUSH"})
+				case "Replication":
+					maps.Copy(detail, map[string]any{"result": "SUCCESS", "action-type": "REPLICATE", "source-account": "123456789012", "source-region": "eu-west-1"})
+				default:
+					maps.Copy(detail, map[string]any{"sync-status": "SUCCESS", "ecr-repository-prefix": "team", "upstream-registry-url": "public.ecr.aws"})
+				}
+				if said {
+					detail["manifest-media-type"], detail["artifact-media-type"] = m.MediaType, artifact
+				}
+				event, err := json.Marshal(map[string]any{"version": "0", "id": "1", "source": "aws.ecr", "account": "123456789012",
+					"region": "us-west-2", "time": "2026-01-02T03:04:05Z", "resources": []string{}, "detail-type": "ECR " + kind + " Action", "detail": detail})
+				if err != nil {
+					t.Fatal(err)
+				}
+				events = append(events, event)
+			}
+		}
+	}
+	return events
+}
+
+// puts gives the tags and digests under which manifests were put since the
+// last call, each once.
+func puts(s *registrytest.Server) []string {
+	var references []string
+	for _, r := range s.Requests() {
+		if m := manifestPath.FindStringSubmatch(r.Path); m != nil && r.Method == http.MethodPut && m[1] == repository {
+			references = append(references, m[2])
+		}
+	}
+	s.Clear()
+	slices.Sort(references)
+	return slices.Compact(references)
+}
+
+// Whatever events the generators' own pushes cause, and whatever the filters
+// say: after the images themselves nothing more is indexed, and soon nothing
+// more is pushed.
+func TestOwnOutputIsNeverIndexed(t *testing.T) {
+	tests := []struct {
+		name     string
+		suffixes []string // of the stacks that work on the repository
+		filter   bool     // or else the events go to the generators at once
+	}{
+		{"one stack", []string{"-soci"}, true},
+		{"one stack, no filter", []string{"-soci"}, false},
+		{"two stacks of different suffixes", []string{"-soci", "-lazy"}, true},
+		{"two stacks, no filter", []string{"-soci", "-lazy"}, false},
+		{"a suffix that ends in another", []string{"-soci", "-x-soci"}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := registrytest.Start(t)
+			arm := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})
+			amd := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{layer(t, 2, 2<<20)}, Docker: true})
+			index := s.PushIndex(t, repository, "multi", false, arm.Manifest, amd.Manifest, s.PushAttestation(t, repository, arm.Manifest).Manifest)
+			single := s.PushImage(t, repository, "single", registrytest.Image{Layers: []registrytest.Layer{layer(t, 3, 2<<20)}})
+			small := s.PushImage(t, repository, "small", registrytest.Image{Layers: []registrytest.Layer{layer(t, 4, 1000)}})
+			originals := map[string]digest.Digest{"multi": index.Digest, "single": single.Manifest.Digest, "small": small.Manifest.Digest}
+
+			var stacks []*stack
+			for _, suffix := range tt.suffixes {
+				stacks = append(stacks, startStack(t, s, suffix))
+			}
+			outcomes := map[string]int{}
+			tagged := map[string]bool{}
+			var made []string // by the generators, in the first round
+			references := slices.Concat(slices.Sorted(maps.Keys(originals)), []string{arm.Manifest.Digest.String(), amd.Manifest.Digest.String()})
+			for round := 1; len(references) > 0; round++ {
+				if round > 4 {
+					t.Fatalf("still pushing in round %d: %s", round, references)
+				}
+				for _, reference := range references {
+					for _, event := range eventsOf(t, s, reference) {
+						for i, k := range stacks {
+							outcome := ""
+							if tt.filter {
+								outcome = k.handle(t, event)
+							} else {
+								outcome = "generator: " + k.index(t, event)
+							}
+							outcomes[outcome]++
+							if round > 1 && slices.Contains(made, reference) && slices.Contains([]string{
+								"generator: indexed", "generator: no-layer-to-index", "generator: superseded"}, outcome) {
+								t.Fatalf("stack %s: %s: %s of our own output: %s", tt.suffixes[i], reference, outcome, event)
+							}
+						}
+					}
+				}
+				references = puts(s)
+				made = append(made, references...)
+				for _, reference := range references {
+					if !strings.Contains(reference, ":") {
+						tagged[reference] = true
+					}
+				}
+			}
+			// The test has fed back what it should, and met the refusals.
+			want := map[string]bool{}
+			for tag := range originals {
+				for _, suffix := range tt.suffixes {
+					want[tag+suffix] = true
+				}
+			}
+			if !maps.Equal(tagged, want) {
+				t.Errorf("tags made: %v, want %v", slices.Sorted(maps.Keys(tagged)), slices.Sorted(maps.Keys(want)))
+			}
+			for tag, was := range originals {
+				if now := digest.FromBytes(s.Manifest(t, repository, tag)); now != was {
+					t.Errorf("tag %s was moved from %s to %s", tag, was, now)
+				}
+			}
+			if outcomes["generator: indexed"] == 0 || outcomes["generator: own-artifact"] == 0 {
+				t.Errorf("outcomes %s", fmt.Sprint(outcomes))
+			}
+		})
+	}
+}
