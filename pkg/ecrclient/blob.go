@@ -13,10 +13,13 @@ import (
 // Fetch opens the blob or manifest that desc names, from its first byte. The
 // caller closes it; it serves one goroutine at a time.
 //
-// A blob is resumed where it stopped when the connection is lost, stalls or
-// ends early. The reader gives desc.Size bytes or an error, but does not
-// compute the digest; a registry that has more or fewer bytes is
-// ErrDigestMismatch. A manifest is read and verified as by FetchManifest.
+// A large blob is read ahead by several requests at once, as WithParallel
+// says, where the registry serves ranges; it holds up to FetchMemory(desc)
+// bytes until it is closed. A blob is resumed where it stopped when a
+// connection is lost, stalls or ends early. The reader gives desc.Size bytes
+// or an error, but does not compute the digest; a registry that has more or
+// fewer bytes is ErrDigestMismatch. A manifest is read and verified as by
+// FetchManifest.
 func (r *Repository) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	if isManifest(desc) {
 		manifest, err := r.FetchManifest(ctx, desc)
@@ -29,12 +32,15 @@ func (r *Repository) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.Rea
 	if err := checkDescriptor(desc); err != nil {
 		return nil, r.fail(op, err)
 	}
+	if r.pieces.count(desc.Size) > 1 {
+		return r.openPieces(ctx, op, desc)
+	}
 	return r.openBlob(ctx, op, desc, byteRange{end: desc.Size})
 }
 
 // FetchRange opens n bytes of the blob that desc names, from offset off; both
-// must lie within desc.Size. It is otherwise as Fetch. It is ErrNoRange when
-// the registry ignores ranges.
+// must lie within desc.Size. It is one stream, resumed as those of Fetch. It is
+// ErrNoRange when the registry ignores ranges.
 func (r *Repository) FetchRange(ctx context.Context, desc ocispec.Descriptor, off, n int64) (io.ReadCloser, error) {
 	op := operation{"fetch blob range", desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
@@ -53,12 +59,19 @@ func (r *Repository) FetchRange(ctx context.Context, desc ocispec.Descriptor, of
 type byteRange struct {
 	start, end int64 // end exclusive
 	always     bool  // a Range request from the beginning
+	orWhole    bool  // the whole blob will do instead
 }
 
-// getBlob makes one request for want. The body it returns begins at offset
-// begin, which is 0 when the registry ignored the range; length is that of
-// the body, -1 if the answer does not say.
-func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want byteRange) (body io.ReadCloser, begin, length int64, err error) {
+// blobBody is the answer to one request.
+type blobBody struct {
+	io.ReadCloser
+	begin  int64 // offset in the blob
+	length int64 // -1 if the answer does not say
+	whole  bool  // the blob from its first byte to its last
+}
+
+// getBlob makes one request for want. The registry may ignore the range.
+func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want byteRange) (_ *blobBody, err error) {
 	header := http.Header{"Accept-Encoding": {"identity"}} // the bytes as they are stored
 	ranged := want.always || want.start > 0
 	if ranged {
@@ -69,35 +82,35 @@ func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want 
 		if e, ok := err.(*statusError); ok && e.status == http.StatusRequestedRangeNotSatisfiable {
 			err = fmt.Errorf("%w: the registry has no byte at offset %d of %d: %w", ErrDigestMismatch, want.start, desc.Size, err)
 		}
-		return nil, 0, 0, err
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
 			resp.Body.Close()
 		}
 	}()
-	length = resp.ContentLength
+	length := resp.ContentLength
 	if resp.StatusCode == http.StatusOK {
-		if want.always {
-			return nil, 0, 0, fmt.Errorf("%w: it answered a Range request with the whole blob", ErrNoRange)
+		if want.always && !want.orWhole {
+			return nil, fmt.Errorf("%w: it answered a Range request with the whole blob", ErrNoRange)
 		}
 		if length >= 0 && length != desc.Size {
-			return nil, 0, 0, fmt.Errorf("%w: the registry has %d bytes, not %d", ErrDigestMismatch, length, desc.Size)
+			return nil, fmt.Errorf("%w: the registry has %d bytes, not %d", ErrDigestMismatch, length, desc.Size)
 		}
-		return resp.Body, 0, length, nil
+		return &blobBody{ReadCloser: resp.Body, length: length, whole: true}, nil
 	}
 	if !ranged {
-		return nil, 0, 0, fmt.Errorf("%w: a part of the blob came, unasked", ErrDigestMismatch)
+		return nil, fmt.Errorf("%w: a part of the blob came, unasked", ErrDigestMismatch)
 	}
 	got, err := contentLength(resp.Header.Get("Content-Range"), want, desc.Size)
 	if err != nil {
-		return nil, 0, 0, err
+		return nil, err
 	}
 	if length >= 0 && length != got {
-		return nil, 0, 0, fmt.Errorf("%w: Content-Range %q with %d bytes",
+		return nil, fmt.Errorf("%w: Content-Range %q with %d bytes",
 			ErrDigestMismatch, printable(resp.Header.Get("Content-Range")), length)
 	}
-	return resp.Body, want.start, got, nil
+	return &blobBody{ReadCloser: resp.Body, begin: want.start, length: length}, nil
 }
 
 // contentLength gives the number of bytes that a Content-Range announces. It

@@ -22,6 +22,7 @@ type options struct {
 	retry         RetryPolicy
 	stall         time.Duration
 	headerTimeout time.Duration
+	parallel      Parallel
 	transport     http.RoundTripper
 	userAgent     string
 
@@ -53,7 +54,10 @@ func newOptions(opts []Option) (*options, error) {
 		return nil, fmt.Errorf("stall timeout %v: must be positive", o.stall)
 	}
 	var err error
-	o.retry, err = o.retry.defaults()
+	if o.retry, err = o.retry.defaults(); err != nil {
+		return nil, err
+	}
+	o.parallel, err = o.parallel.defaults()
 	return o, err
 }
 
@@ -114,6 +118,10 @@ func WithRetry(p RetryPolicy) Option { return func(o *options) { o.retry = p } }
 // WithStallTimeout is how long a transfer may go without a byte before the
 // connection is given up. The default is 60 s.
 func WithStallTimeout(d time.Duration) Option { return func(o *options) { o.stall = d } }
+
+// WithParallel bounds the requests by which blobs are read ahead. The default
+// stands at Parallel.
+func WithParallel(p Parallel) Option { return func(o *options) { o.parallel = p } }
 
 // WithTransport sends the requests. The default is a transport that all
 // repositories of the process share.

@@ -35,6 +35,7 @@ type Repository struct {
 	remote *remote.Repository // sends through client
 	client *client
 	policy RetryPolicy
+	pieces *pieces
 	log    *slog.Logger
 	now    func() time.Time
 	sleep  func(context.Context, time.Duration) error
@@ -56,6 +57,7 @@ func New(ref string, opts ...Option) (*Repository, error) {
 		name:      parsed.Registry + "/" + parsed.Repository,
 		reference: parsed.Reference,
 		policy:    o.retry,
+		pieces:    newPieces(o.parallel),
 		log:       o.logger,
 		now:       o.now,
 		sleep:     o.sleep,

@@ -21,27 +21,33 @@ type blobReader struct {
 	pos    int64 // offset in the blob of the next byte to return
 	end    int64 // exclusive
 	always bool  // with a Range request from the beginning
+	whole  bool  // the first answer may be the whole blob, which is then wanted
+	isCut  bool  // end was not what the registry was asked for
 
-	body   io.ReadCloser // nil when the connection is lost
-	length int64         // of body, -1 if unknown
-	broken error         // why body was lost
-	failed int           // attempts since the last byte came
-	err    error         // sticky
+	body   *blobBody // nil when the connection is lost
+	broken error     // why body was lost
+	failed int       // attempts since the last byte came
+	err    error     // sticky
 }
 
 // openBlob makes the first connection, so that a blob that is not there is
 // known at once.
 func (r *Repository) openBlob(ctx context.Context, op operation, desc ocispec.Descriptor, want byteRange) (io.ReadCloser, error) {
 	ctx, stop := context.WithCancel(ctx)
-	b := &blobReader{
-		r: r, ctx: ctx, stop: stop, op: op, desc: desc,
-		pos: want.start, end: want.end, always: want.always,
-	}
+	b := r.newBlobReader(ctx, stop, op, desc, want)
 	if err := b.connect(); err != nil {
 		stop()
 		return nil, r.fail(op, err)
 	}
 	return b, nil
+}
+
+// newBlobReader gives a reader that connects when it is first read.
+func (r *Repository) newBlobReader(ctx context.Context, stop context.CancelFunc, op operation, desc ocispec.Descriptor, want byteRange) *blobReader {
+	return &blobReader{
+		r: r, ctx: ctx, stop: stop, op: op, desc: desc,
+		pos: want.start, end: want.end, always: want.always, whole: want.orWhole,
+	}
 }
 
 // Read returns io.EOF after the last byte wanted, and every other error again
@@ -91,10 +97,10 @@ func (b *blobReader) read(p []byte) (int, error) {
 func (b *blobReader) finish() error {
 	// A length that was announced has been compared; a lost connection does
 	// not matter any more.
-	if b.body != nil && b.length < 0 {
+	if b.body != nil && b.body.length < 0 && !b.isCut {
 		var extra [1]byte
 		if n, _ := io.ReadFull(b.body, extra[:]); n > 0 {
-			return fmt.Errorf("%w: more than %d bytes came", ErrDigestMismatch, b.desc.Size)
+			return fmt.Errorf("%w: bytes came beyond offset %d", ErrDigestMismatch, b.end)
 		}
 	}
 	return io.EOF
@@ -108,6 +114,13 @@ func (b *blobReader) lose(err error) {
 	b.broken = err
 	b.failed++
 	b.disconnect()
+}
+
+// cut has the reader stop at end, if that is sooner.
+func (b *blobReader) cut(end int64) {
+	if end < b.end {
+		b.end, b.isCut = end, true
+	}
 }
 
 func (b *blobReader) disconnect() {
@@ -129,11 +142,15 @@ func (b *blobReader) connect() error {
 		if err := b.ctx.Err(); err != nil {
 			return err
 		}
-		body, begin, length, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.always})
+		body, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.always, b.whole})
 		if err == nil {
-			b.body, b.length = body, length
+			b.body = body
+			if b.whole && body.whole {
+				b.end, b.always = b.desc.Size, false
+			}
+			b.whole = false
 			// The registry ignored the range: what it sent before goes by.
-			if _, err = io.CopyN(io.Discard, body, b.pos-begin); err == nil {
+			if _, err = io.CopyN(io.Discard, body, b.pos-body.begin); err == nil {
 				return nil
 			}
 		}

@@ -33,7 +33,7 @@ var sharedTransport = sync.OnceValue(func() *http.Transport {
 		ExpectContinueTimeout: time.Second,
 		IdleConnTimeout:       90 * time.Second,
 		MaxIdleConns:          128,
-		MaxIdleConnsPerHost:   32, // layers read at once, with their range requests
+		MaxIdleConnsPerHost:   MaxConnections, // pieces of blobs read at once
 		DisableCompression:    true,
 	}
 })
