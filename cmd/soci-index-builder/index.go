@@ -5,17 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/pkg/soci"
 )
 
 type indexCommand struct {
 	registry     registryFlags
 	output       outputFlag
+	version      versionFlag
+	tagSuffix    string
+	tagUnindexed bool
 	platforms    []string
 	minLayerSize sizeFlag
 	spanSize     sizeFlag
@@ -26,29 +28,47 @@ type indexCommand struct {
 
 func newIndexCommand() *cobra.Command {
 	c := &indexCommand{
+		version:      versionFlag(soci.Both),
 		minLayerSize: sizeFlag{bytes: soci.DefaultMinLayerSize},
 		spanSize:     sizeFlag{bytes: soci.DefaultSpanSize, least: 1},
 		maxMemory:    sizeFlag{bytes: 1 << 30, least: 1},
 	}
 	cmd := &cobra.Command{
 		Use:   "index REF...",
-		Short: "Build the SOCI index of an image and push it",
-		Long: `Build the SOCI index (v1) of each platform of an image and push it beside the
-image, as its referrer. The image is not changed. Each layer is read once, as a
-stream; nothing is pushed before all layers of the image were read. Building
-again gives the same SOCI index, and pushes nothing.
+		Short: "Build the SOCI indexes of an image and push them",
+		Long: `Build the SOCI index of each platform of an image and push it beside the image,
+which is not changed: as a referrer of the image manifest (V1), and in a
+SOCI-enabled image of its own under the image's tag with a suffix (V2). Each
+layer is read once, as a stream; nothing is pushed before all layers of the
+image were read. Building again gives the same content, and pushes nothing.
 
-An image with no layer to index is no failure. Of several images those after a
+V2 needs a tag. A REF that names the image by digest gets V1 only, and is
+refused with --index-version V2. When the tag was moved to another image
+meanwhile, the suffixed tag is not moved (outcome superseded). A REF with
+neither has the tag latest.
+
+An image with no layer to index is no failure; under the suffixed tag there is
+then an image index that lists the original manifests. A SOCI index, a
+SOCI-enabled image, and an image whose config has the label
+` + soci.LabelSkip + `=true are left alone. Of several images those after a
 failed one are still worked on.
 
 With --output json there is one JSON object for each REF, on a line of its own:
-  reference, digest, outcome (indexed, no-layer-to-index, passed-over), dryRun,
-  bytesRead, bytesPushed, seconds, and manifests, a list of
-    digest, platform, outcome, reason, index {digest, size}, and layers, a list of
+  reference, digest, outcome (indexed, no-layer-to-index, passed-over,
+  own-artifact, opted-out, superseded, tag-immutable), reason, version, dryRun,
+  bytesRead, bytesPushed, seconds,
+  enabled, the SOCI-enabled image: outcome (tagged, already-tagged, untagged,
+    superseded, tag-immutable, no-layer-to-index, passed-over), reason, tag,
+    image {digest, size}, unindexed,
+  and manifests, a list of
+    digest, platform, outcome, reason, index {digest, size} of V1, indexV2 and
+    enabled {digest, size} of V2, alreadyThere, and layers, a list of
       digest, mediaType, size, skipped (the reason), detail, compression,
       uncompressedSize, spans, files, seconds, ztoc {digest, size}
-For one that failed it has reference and error alone. Sizes are in bytes.`,
+For one that failed it has reference and error, and the rest only when the tag
+is immutable. Sizes are in bytes.`,
 		Example: `  soci-index-builder index 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
+  soci-index-builder index --index-version V2 --tag-suffix .soci registry.example.com/team/app:1.4
   soci-index-builder index --platform linux/arm64 --dry-run registry.example.com/team/app@sha256:...
   soci-index-builder index --min-layer-size 0 --output json 127.0.0.1:5000/app:dev | jq -r .manifests[].index.digest`,
 		Args: takes(1, -1, "at least one image REF"),
@@ -57,6 +77,10 @@ For one that failed it has reference and error alone. Sizes are in bytes.`,
 	c.registry.add(cmd)
 	c.output.add(cmd)
 	f := cmd.Flags()
+	f.Var(&c.version, "index-version", "SOCI indexes to build: V1, V2 or Both")
+	_ = cmd.RegisterFlagCompletionFunc("index-version", cobra.FixedCompletions([]string{"V1", "V2", "Both"}, cobra.ShellCompDirectiveNoFileComp))
+	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "what the tag of the SOCI-enabled image has after the image's tag")
+	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true, "make the suffixed tag also for an image with no layer to index")
 	f.StringArrayVar(&c.platforms, "platform", nil, "work on this platform only, as os/arch[/variant]; may be given again")
 	f.Var(&c.minLayerSize, "min-layer-size", "pass over layers with fewer compressed bytes; 0 means every layer is indexed")
 	f.Var(&c.spanSize, "span-size", "least distance of two checkpoints, in uncompressed bytes")
@@ -70,24 +94,29 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	if c.concurrency < 0 {
 		return usageErrorf("invalid argument \"%d\" for \"--concurrency\" flag: must be 0 or more", c.concurrency)
 	}
-	for _, ref := range refs {
-		if _, _, err := c.registry.open(cmd, ref); err != nil {
-			return err // before anything was done
+	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
+		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+	}
+	for _, ref := range refs { // before anything was done
+		_, reference, err := c.registry.open(cmd, ref)
+		if err != nil {
+			return err
+		}
+		if soci.IndexVersion(c.version) == soci.V2 && tagOf(reference) == "" {
+			return usageErrorf("%s names the image by digest; --index-version V2 needs a tag", ref)
 		}
 	}
 	failed := 0
 	for _, ref := range refs {
-		err := c.image(cmd, ref)
-		if err == nil {
-			continue
-		}
-		if cmd.Context().Err() != nil {
+		result, err := c.image(cmd, ref)
+		if cmd.Context().Err() != nil && err != nil {
 			return err
 		}
-		if c.output == outputJSON {
-			if err := writeJSONLine(cmd.OutOrStdout(), indexJSON{Reference: ref, Error: err.Error()}); err != nil {
-				return err
-			}
+		if err := c.write(cmd.OutOrStdout(), ref, result, err); err != nil {
+			return err
+		}
+		if err == nil {
+			continue
 		}
 		if len(refs) == 1 {
 			return err
@@ -101,17 +130,22 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	return nil
 }
 
-func (c *indexCommand) image(cmd *cobra.Command, ref string) error {
+// image indexes one image. There can be a result beside an error.
+func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, error) {
 	repo, reference, err := c.registry.open(cmd, ref)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	image, err := repo.Resolve(cmd.Context(), reference)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	progress := newProgress(cmd.ErrOrStderr())
 	result, err := soci.IndexImage(cmd.Context(), repo, repo, image, soci.Options{
+		IndexVersion: soci.IndexVersion(c.version),
+		Tag:          tagOf(reference),
+		TagSuffix:    c.tagSuffix,
+		TagUnindexed: c.tagUnindexed,
 		SpanSize:     c.spanSize.bytes,
 		MinLayerSize: max(c.minLayerSize.bytes, 1),
 		Platforms:    c.platforms,
@@ -122,51 +156,54 @@ func (c *indexCommand) image(cmd *cobra.Command, ref string) error {
 	})
 	progress.end()
 	if errors.Is(err, soci.ErrInvalidOption) {
-		return usageErrorf("%s: %w", ref, err)
+		return nil, usageErrorf("%s: %w", ref, err)
 	}
 	if err != nil {
-		return fmt.Errorf("indexing %s: %w", ref, err)
+		return result, fmt.Errorf("indexing %s: %w", ref, err)
 	}
-	if c.output == outputJSON {
-		return writeJSONLine(cmd.OutOrStdout(), newIndexJSON(ref, c.dryRun, result))
-	}
-	return writeIndexText(cmd.OutOrStdout(), ref, c.dryRun, result)
+	return result, nil
 }
 
-func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "%s: %s, %s read, %s pushed, %.1f s\n", ref, r.Outcome(), bytesize.Format(r.BytesRead), bytesize.Format(r.BytesPushed), r.Seconds)
-	for _, m := range r.Manifests {
-		switch m.Outcome {
-		case soci.OutcomePassedOver:
-			fmt.Fprintf(t, "manifest %s: passed over, %s\n", m.Manifest.Digest, m.Reason)
-			continue
-		case soci.OutcomeNoLayer:
-			fmt.Fprintf(t, "%s: no layer to index, so no SOCI index\n", m.Platform)
-		default:
-			note := ""
-			if dryRun {
-				note = " (dry run, not pushed)"
-			}
-			fmt.Fprintf(t, "%s: SOCI index %s%s\n", m.Platform, m.Index.Digest, note)
+// write tells what became of an image; of a failure without a result only JSON
+// has something to say here.
+func (c *indexCommand) write(w io.Writer, ref string, result *soci.Result, failure error) error {
+	if c.output != outputJSON {
+		if result == nil {
+			return nil
 		}
-		fmt.Fprintf(t, "  LAYER\tSIZE\tZTOC\tSPANS\tFILES\tSECONDS\n")
-		for _, l := range m.Layers {
-			if !l.Indexed() {
-				fmt.Fprintf(t, "  %s\t%s\tskipped: %s\n", shortDigest(l.Layer.Digest), bytesize.Format(l.Layer.Size), withDetail(l))
-				continue
-			}
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%d\t%.1f\n", shortDigest(l.Layer.Digest), bytesize.Format(l.Layer.Size), bytesize.Format(l.Ztoc.Size), l.Spans, l.Files, l.Seconds)
-		}
+		return writeIndexText(w, ref, c.dryRun, result)
 	}
-	return t.Flush()
+	out := indexJSON{Reference: ref}
+	if result != nil {
+		out = newIndexJSON(ref, c.dryRun, result)
+	}
+	if failure != nil {
+		out.Error = failure.Error()
+	}
+	return writeJSONLine(w, out)
 }
 
-func withDetail(l soci.LayerResult) string {
-	if l.Detail == "" {
-		return string(l.Reason)
+// tagOf gives the reference if it is a tag.
+func tagOf(reference string) string {
+	if strings.Contains(reference, ":") { // a digest
+		return ""
 	}
-	return fmt.Sprintf("%s (%s)", l.Reason, l.Detail)
+	return reference
+}
+
+// versionFlag is --index-version.
+type versionFlag soci.IndexVersion
+
+func (v *versionFlag) String() string { return string(*v) }
+func (v *versionFlag) Type() string   { return "V1|V2|Both" }
+
+func (v *versionFlag) Set(s string) error {
+	version, err := soci.ParseIndexVersion(s)
+	if err != nil {
+		return errors.New("must be V1, V2 or Both")
+	}
+	*v = versionFlag(version)
+	return nil
 }
 
 // writeJSONLine writes v and a line end.

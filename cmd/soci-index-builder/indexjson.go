@@ -10,24 +10,38 @@ import (
 // The JSON output of index; its field names are promised in the help text.
 type (
 	indexJSON struct {
-		Reference   string         `json:"reference"`
-		Error       string         `json:"error,omitempty"`
-		Digest      digest.Digest  `json:"digest,omitempty"`
-		Outcome     soci.Outcome   `json:"outcome,omitempty"`
-		DryRun      bool           `json:"dryRun,omitempty"`
-		BytesRead   int64          `json:"bytesRead"`
-		BytesPushed int64          `json:"bytesPushed"`
-		Seconds     float64        `json:"seconds"`
-		Manifests   []manifestJSON `json:"manifests,omitempty"`
+		Reference   string            `json:"reference"`
+		Error       string            `json:"error,omitempty"`
+		Digest      digest.Digest     `json:"digest,omitempty"`
+		Outcome     soci.Outcome      `json:"outcome,omitempty"`
+		Reason      string            `json:"reason,omitempty"`
+		Version     soci.IndexVersion `json:"version,omitempty"`
+		DryRun      bool              `json:"dryRun,omitempty"`
+		BytesRead   int64             `json:"bytesRead"`
+		BytesPushed int64             `json:"bytesPushed"`
+		Seconds     float64           `json:"seconds"`
+		Enabled     *enabledJSON      `json:"enabled,omitempty"`
+		Manifests   []manifestJSON    `json:"manifests,omitempty"`
+	}
+
+	enabledJSON struct {
+		Outcome   soci.Outcome `json:"outcome"`
+		Reason    string       `json:"reason,omitempty"`
+		Tag       string       `json:"tag,omitempty"`
+		Image     *contentJSON `json:"image,omitempty"`
+		Unindexed bool         `json:"unindexed,omitempty"`
 	}
 
 	manifestJSON struct {
-		Digest   digest.Digest `json:"digest"`
-		Platform string        `json:"platform,omitempty"`
-		Outcome  soci.Outcome  `json:"outcome"`
-		Reason   string        `json:"reason,omitempty"`
-		Index    *contentJSON  `json:"index,omitempty"`
-		Layers   []layerJSON   `json:"layers,omitempty"`
+		Digest       digest.Digest `json:"digest"`
+		Platform     string        `json:"platform,omitempty"`
+		Outcome      soci.Outcome  `json:"outcome"`
+		Reason       string        `json:"reason,omitempty"`
+		Index        *contentJSON  `json:"index,omitempty"`
+		IndexV2      *contentJSON  `json:"indexV2,omitempty"`
+		Enabled      *contentJSON  `json:"enabled,omitempty"`
+		AlreadyThere bool          `json:"alreadyThere,omitempty"`
+		Layers       []layerJSON   `json:"layers,omitempty"`
 	}
 
 	layerJSON struct {
@@ -52,13 +66,17 @@ type (
 
 func newIndexJSON(ref string, dryRun bool, r *soci.Result) indexJSON {
 	out := indexJSON{
-		Reference: ref, Digest: r.Image.Digest, Outcome: r.Outcome(), DryRun: dryRun,
+		Reference: ref, Digest: r.Image.Digest, Outcome: r.Outcome(), Reason: r.Reason, Version: r.Version, DryRun: dryRun,
 		BytesRead: r.BytesRead, BytesPushed: r.BytesPushed, Seconds: r.Seconds,
+	}
+	if e := r.Enabled; e.Outcome != "" {
+		out.Enabled = &enabledJSON{Outcome: e.Outcome, Reason: e.Reason, Tag: e.Tag, Image: newContentJSON(e.Image), Unindexed: e.Unindexed}
 	}
 	for _, m := range r.Manifests {
 		one := manifestJSON{
 			Digest: m.Manifest.Digest, Platform: m.Platform, Outcome: m.Outcome, Reason: m.Reason,
-			Index: newContentJSON(m.Index),
+			Index: newContentJSON(m.Index), IndexV2: newContentJSON(m.IndexV2), Enabled: newContentJSON(m.Enabled),
+			AlreadyThere: m.AlreadyThere,
 		}
 		for _, l := range m.Layers {
 			one.Layers = append(one.Layers, layerJSON{
