@@ -182,7 +182,7 @@ func TestHandleOutcomes(t *testing.T) {
 			soci.OutcomeIndexed, []soci.Outcome{soci.OutcomeIndexed, soci.OutcomeNoLayer, soci.OutcomePassedOver}},
 		{"no layer to index", amd.Manifest.Digest, soci.OutcomeNoLayer, []soci.Outcome{soci.OutcomeNoLayer}},
 		{"SOCI index", s.PushReferrer(t, repository, arm.Manifest, soci.ArtifactTypeV1, []byte("x")).Digest,
-			soci.OutcomePassedOver, []soci.Outcome{soci.OutcomePassedOver}},
+			soci.OutcomeOwnArtifact, nil},
 		{"deleted meanwhile", digest.FromString("gone"), OutcomeImageGone, nil},
 	}
 	for _, tt := range tests {
