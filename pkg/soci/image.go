@@ -115,6 +115,7 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 		return nil
 	}
 	work := newLayerWork(x.src, tree.images(), x.o)
+	result.SearchError = work.reuse(ctx, x.o.Catalog)
 	if err := work.run(ctx); err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type Buffering interface {
 type layerWork struct {
 	src       Source
 	o         Options
+	images    []ocispec.Descriptor            // the image manifests
 	layers    []ocispec.Descriptor            // to be built, largest first
 	manifests map[digest.Digest]digest.Digest // by layer: a manifest that lists it
 	built     map[digest.Digest]*builtLayer
@@ -51,6 +52,7 @@ func newLayerWork(src Source, targets []target, o Options) *layerWork {
 		if t.manifest == nil {
 			continue
 		}
+		w.images = append(w.images, t.desc)
 		for _, layer := range t.manifest.Layers {
 			if reason, _ := skipByDescriptor(layer, o); reason != "" {
 				continue
@@ -96,6 +98,9 @@ func (w *layerWork) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(w.o.Concurrency)
 	for age, l := range w.layers {
+		if w.built[l.Digest].result.Reused {
+			continue
+		}
 		group.Go(func() error {
 			for {
 				if err := ctx.Err(); err != nil {

@@ -32,10 +32,18 @@ func fetchVerified(ctx context.Context, src Source, desc ocispec.Descriptor, lim
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", desc.Digest, err)
 	}
-	if got := desc.Digest.Algorithm().FromBytes(b); int64(len(b)) != desc.Size || got != desc.Digest {
-		return nil, fmt.Errorf("%w: what arrived for %s are %d bytes, not %d, or other ones", ErrDigestMismatch, desc.Digest, len(b), desc.Size)
+	return b, verify(b, desc)
+}
+
+// verify compares content that was read as a whole with its descriptor.
+func verify(b []byte, desc ocispec.Descriptor) error {
+	if int64(len(b)) != desc.Size {
+		return fmt.Errorf("%w: %d bytes arrived for %s, not %d", ErrDigestMismatch, len(b), desc.Digest, desc.Size)
 	}
-	return b, nil
+	if got := desc.Digest.Algorithm().FromBytes(b); got != desc.Digest {
+		return fmt.Errorf("%w: the digest of what arrived is %s, not %s", ErrDigestMismatch, got, desc.Digest)
+	}
+	return nil
 }
 
 func checkDescriptor(desc ocispec.Descriptor) error {

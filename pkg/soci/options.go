@@ -43,6 +43,10 @@ type Options struct {
 	// SOCI-enabled image has the other platforms too, without a SOCI index.
 	Platforms []string
 
+	// Catalog is where zTOCs are looked for that can be reused. The default
+	// is none: every layer is read.
+	Catalog Catalog
+
 	// Concurrency is the number of layers worked on at once. The default is
 	// the number of processors available.
 	Concurrency int

@@ -74,6 +74,7 @@ type LayerResult struct {
 
 	// The rest is zero for a skipped layer.
 	Ztoc             ocispec.Descriptor // as the SOCI index lists it
+	Reused           bool               // the zTOC was there before, and the layer was not read
 	Compression      Compression
 	UncompressedSize int64 // bytes of the tar archive
 	Spans            int
@@ -129,6 +130,10 @@ type Result struct {
 	// Reason says why; then there are no Manifests.
 	LeftAlone Outcome
 	Reason    string
+
+	// SearchError says why not every zTOC that could have been reused was
+	// found; the layers were read instead.
+	SearchError error
 
 	BytesRead   int64 // compressed bytes of layers
 	BytesPushed int64 // what was not there before: zTOCs, SOCI indexes, manifests

@@ -1,0 +1,130 @@
+package soci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Catalog knows the SOCI indexes that earlier builds left in the repository.
+// In most pushes all layers but a few were indexed before.
+type Catalog interface {
+	// SOCIIndexes calls found with SOCI indexes (v1 or v2) of the repository,
+	// first those that are likeliest to share layers with images, the image
+	// manifests that are about to be indexed, until found returns false. An
+	// error says that the search was not complete.
+	SOCIIndexes(ctx context.Context, images []ocispec.Descriptor, found func(index ocispec.Descriptor) bool) error
+}
+
+// maxReuseIndexes is how many earlier SOCI indexes are looked into.
+const maxReuseIndexes = 50
+
+// reuse takes the zTOCs of layers that were indexed before with the same span
+// size and build-tool identifier, so that these layers are not read at all.
+// A layer for which none is found is built; the error tells what went wrong
+// on the way, and costs no more than that.
+func (w *layerWork) reuse(ctx context.Context, catalog Catalog) error {
+	needed := make(map[digest.Digest]ocispec.Descriptor)
+	for _, l := range w.layers {
+		needed[l.Digest] = l
+	}
+	if catalog == nil || len(needed) == 0 {
+		return nil
+	}
+	var errs []error
+	seen := make(map[digest.Digest]bool)
+	err := catalog.SOCIIndexes(ctx, w.images, func(index ocispec.Descriptor) bool {
+		if ctx.Err() != nil || len(seen) == maxReuseIndexes {
+			return false
+		}
+		if !seen[index.Digest] {
+			seen[index.Digest] = true
+			if err := w.reuseFrom(ctx, index, needed); err != nil {
+				errs = append(errs, fmt.Errorf("SOCI index %s: %w", index.Digest, err))
+			}
+		}
+		return len(needed) > 0
+	})
+	return errors.Join(append(errs, err)...)
+}
+
+// reuseFrom takes what a SOCI index has of the layers needed.
+func (w *layerWork) reuseFrom(ctx context.Context, index ocispec.Descriptor, needed map[digest.Digest]ocispec.Descriptor) error {
+	b, err := fetchVerified(ctx, w.src, index, w.o.Limits)
+	if err != nil {
+		return err
+	}
+	m, err := ParseIndex(b)
+	if err != nil {
+		return err
+	}
+	if m.Annotations[AnnotationBuildToolIdentifier] != w.o.BuildToolIdentifier {
+		return nil // another tool's
+	}
+	var errs []error
+	for _, ztoc := range m.Layers {
+		layer, ok := needed[digest.Digest(ztoc.Annotations[AnnotationLayerDigest])]
+		if !ok || ztoc.Annotations[AnnotationSpanSize] != strconv.FormatInt(w.o.SpanSize, 10) {
+			continue
+		}
+		if err := w.reuseZtoc(ctx, ztoc, layer); err != nil {
+			errs = append(errs, fmt.Errorf("zTOC %s: %w", ztoc.Digest, err))
+			continue
+		}
+		delete(needed, layer.Digest)
+	}
+	return errors.Join(errs...)
+}
+
+// reuseZtoc takes a zTOC for a layer, when it is there and fits.
+func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descriptor) error {
+	start := time.Now()
+	if err := checkDescriptor(desc); err != nil {
+		return err
+	}
+	var kept int64
+	memory := w.memory.enter(0, func() {})
+	defer func() { memory.leave(kept) }()
+	// The blob, and its entries as they are read from it.
+	if err := memory.take(4 * desc.Size); err != nil {
+		return err
+	}
+	rc, err := w.src.Fetch(ctx, desc)
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	b, err := io.ReadAll(io.LimitReader(rc, desc.Size+1))
+	if err != nil {
+		return err
+	}
+	if err := verify(b, desc); err != nil {
+		return err
+	}
+	z, err := ParseZtoc(b)
+	if err != nil {
+		return err
+	}
+	if z.CompressedSize != layer.Size || z.SpanSize != w.o.SpanSize || z.BuildToolIdentifier != w.o.BuildToolIdentifier || z.Version != ztocVersion {
+		return fmt.Errorf("%w zTOC: it is of a layer of %d bytes, with spans of %d, by %q, and should be of %d, %d, %q", ErrCorrupt,
+			z.CompressedSize, z.SpanSize, cut(z.BuildToolIdentifier, 100), layer.Size, w.o.SpanSize, w.o.BuildToolIdentifier)
+	}
+	kept = desc.Size
+	*w.built[layer.Digest] = builtLayer{ztoc: b, result: LayerResult{
+		Ztoc:             blobDescriptor(b),
+		Reused:           true,
+		Compression:      z.Compression,
+		UncompressedSize: z.UncompressedSize,
+		Spans:            len(z.Checkpoints),
+		Files:            len(z.Entries),
+		Seconds:          time.Since(start).Seconds(),
+	}}
+	w.o.Progress(layer, layer.Size)
+	return nil
+}

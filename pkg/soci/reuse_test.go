@@ -1,0 +1,201 @@
+package soci_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/pkg/soci"
+)
+
+// catalog gives what it holds, and counts what was asked for.
+type catalog struct {
+	indexes []ocispec.Descriptor
+	err     error
+	images  []ocispec.Descriptor
+	given   int
+}
+
+func (c *catalog) SOCIIndexes(_ context.Context, images []ocispec.Descriptor, found func(ocispec.Descriptor) bool) error {
+	c.images = images
+	for _, d := range c.indexes {
+		c.given++
+		if !found(d) {
+			break
+		}
+	}
+	return c.err
+}
+
+// A second push that changes one layer reads no byte of the others.
+func TestReuse(t *testing.T) {
+	ctx := context.Background()
+	s := newStore()
+	a, b, c := s.add(gz, good(t, 0)), s.add(gz, good(t, 1)), s.add(gz, good(t, 2))
+	first, err := soci.IndexImage(ctx, s, s, s.image("amd64", a, b), everyLayer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(s.fetched)
+	s.pushed = nil
+	known := &catalog{indexes: []ocispec.Descriptor{first.Manifests[0].Index, first.Manifests[0].Index}}
+	o := everyLayer
+	o.Catalog = known
+	image := s.image("amd64", a, c, b)
+	second, err := soci.IndexImage(ctx, s, s, image, o)
+	if err != nil || second.SearchError != nil {
+		t.Fatal(err, second.SearchError)
+	}
+	if len(known.images) != 1 || known.images[0].Digest != image.Digest {
+		t.Errorf("looked for %v", known.images)
+	}
+	if s.fetched[a.Digest]+s.fetched[b.Digest] != 0 || second.BytesRead != c.Size {
+		t.Errorf("read %d bytes, of the unchanged layers %d and %d times", second.BytesRead, s.fetched[a.Digest], s.fetched[b.Digest])
+	}
+	var reused []bool
+	for _, l := range second.Manifests[0].Layers {
+		reused = append(reused, l.Reused)
+	}
+	if !slices.Equal(reused, []bool{true, false, true}) {
+		t.Errorf("reused: %v", reused)
+	}
+	if len(s.pushed) != 2 { // the new layer's zTOC and the SOCI index
+		t.Errorf("pushed %+v", s.pushed)
+	}
+
+	// It is the SOCI index that a build of all layers gives.
+	o.Catalog = nil
+	again, err := soci.IndexImage(ctx, s, s, image, o)
+	if err != nil || again.Manifests[0].Index.Digest != second.Manifests[0].Index.Digest {
+		t.Errorf("another SOCI index: %v", err)
+	}
+	for i, l := range again.Manifests[0].Layers {
+		m := second.Manifests[0].Layers[i]
+		l.Seconds, m.Seconds, l.Reused, m.Reused = 0, 0, false, false
+		if l.Ztoc.Digest != m.Ztoc.Digest || l.Spans != m.Spans || l.Files != m.Files || l.UncompressedSize != m.UncompressedSize || l.Compression != m.Compression {
+			t.Errorf("layer %d: %+v, not %+v", i, m, l)
+		}
+	}
+
+	// What was indexed already is found to be, and nothing is read.
+	clear(s.fetched)
+	o.Catalog = &catalog{indexes: []ocispec.Descriptor{again.Manifests[0].Index}}
+	s.pushed = nil
+	third, err := soci.IndexImage(ctx, s, s, image, o)
+	if err != nil || third.BytesRead != 0 || len(s.pushed) != 0 || !third.Manifests[0].AlreadyThere {
+		t.Errorf("%+v %v", third, err)
+	}
+}
+
+// What does not fit is not used, and costs no more than building the layer.
+func TestReuseOnlyWhatFits(t *testing.T) {
+	ctx := context.Background()
+	broken := errors.New("the line broke")
+	for _, tt := range []struct {
+		name   string
+		change func(s *store, layer ocispec.Descriptor, index *ocispec.Manifest) // of the earlier SOCI index
+		o      soci.Options
+		err    error // that the search reports
+	}{
+		{"another tool's", func(_ *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Annotations[soci.AnnotationBuildToolIdentifier] = "another tool"
+		}, everyLayer, nil},
+		{"another span size", func(*store, ocispec.Descriptor, *ocispec.Manifest) {}, soci.Options{MinLayerSize: 1, SpanSize: 1 << 20}, nil},
+		{"another span size, and a lying annotation", func(_ *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Layers[0].Annotations[soci.AnnotationSpanSize] = "1048576"
+		}, soci.Options{MinLayerSize: 1, SpanSize: 1 << 20}, soci.ErrCorrupt},
+		{"the zTOC is gone", func(s *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
+			delete(s.content, m.Layers[0].Digest)
+		}, everyLayer, errNotThere},
+		{"the zTOC cannot be had", func(s *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
+			s.fetchErr[m.Layers[0].Digest] = broken
+		}, everyLayer, broken},
+		{"the zTOC is of another layer", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
+			other, err := soci.IndexImage(ctx, s, s, s.image("arm64", s.add(gz, good(t, 3))), everyLayer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			annotations := m.Layers[0].Annotations
+			m.Layers[0] = other.Manifests[0].Layers[0].Ztoc
+			m.Layers[0].Annotations = annotations
+		}, everyLayer, soci.ErrCorrupt},
+		{"the zTOC is no zTOC", func(s *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
+			annotations := m.Layers[0].Annotations
+			m.Layers[0] = s.add(soci.ZtocMediaType, make([]byte, 5000))
+			m.Layers[0].Annotations = annotations
+		}, everyLayer, soci.ErrCorrupt},
+		{"the zTOC is other than its digest", func(s *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
+			s.content[m.Layers[0].Digest] = make([]byte, m.Layers[0].Size)
+		}, everyLayer, soci.ErrDigestMismatch},
+		{"the SOCI index is none", func(_ *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Config.MediaType = ocispec.MediaTypeImageConfig
+		}, everyLayer, soci.ErrUnsupported},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStore()
+			layer := s.add(gz, good(t, 0))
+			image := s.image("amd64", layer)
+			first, err := soci.IndexImage(ctx, s, s, image, everyLayer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var m ocispec.Manifest
+			if err := json.Unmarshal(s.content[first.Manifests[0].Index.Digest], &m); err != nil {
+				t.Fatal(err)
+			}
+			tt.change(s, layer, &m)
+			clear(s.fetched)
+			tt.o.Catalog = &catalog{indexes: []ocispec.Descriptor{s.addJSON(ocispec.MediaTypeImageManifest, m)}}
+			got, err := soci.IndexImage(ctx, s, s, image, tt.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !errors.Is(got.SearchError, tt.err) {
+				t.Errorf("the search reports %v", got.SearchError)
+			}
+			if l := got.Manifests[0].Layers[0]; !l.Indexed() || l.Reused || s.fetched[layer.Digest] != 1 {
+				t.Errorf("%+v, fetched %d times", l, s.fetched[layer.Digest])
+			}
+		})
+	}
+	t.Run("the search fails", func(t *testing.T) {
+		s := newStore()
+		o := everyLayer
+		o.Catalog = &catalog{err: broken}
+		got, err := soci.IndexImage(ctx, s, s, s.image("amd64", s.add(gz, good(t, 0))), o)
+		if err != nil || !errors.Is(got.SearchError, broken) || got.Outcome() != soci.OutcomeIndexed {
+			t.Errorf("%v %+v", err, got)
+		}
+	})
+}
+
+// The search ends when all is found, and after a number of SOCI indexes.
+func TestReuseIsBounded(t *testing.T) {
+	s := newStore()
+	layer := s.add(gz, good(t, 0))
+	image := s.image("amd64", layer)
+	first, err := soci.IndexImage(context.Background(), s, s, image, everyLayer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := everyLayer
+	found := &catalog{indexes: slices.Repeat([]ocispec.Descriptor{first.Manifests[0].Index}, 100)}
+	o.Catalog = found
+	if _, err := soci.IndexImage(context.Background(), s, s, image, o); err != nil || found.given != 1 {
+		t.Errorf("%d looked into, %v", found.given, err)
+	}
+	many := new(catalog)
+	for i := range 200 {
+		many.indexes = append(many.indexes, s.addJSON(ocispec.MediaTypeImageManifest, ocispec.Manifest{
+			Config: ocispec.Descriptor{MediaType: soci.ArtifactTypeV2, Size: int64(i)},
+		}))
+	}
+	o.Catalog = many
+	if _, err := soci.IndexImage(context.Background(), s, s, image, o); err != nil || many.given > 60 {
+		t.Errorf("%d looked into, %v", many.given, err)
+	}
+}
