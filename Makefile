@@ -6,6 +6,7 @@ GO         ?= go
 DIST       ?= dist
 FUZZTIME   ?= 10s
 DEMO_FLAGS ?=
+BENCH_FLAGS ?=
 
 .DEFAULT_GOAL := help
 
@@ -70,6 +71,16 @@ conformance: ## compare every byte with upstream's library (needs a C compiler a
 	CGO_ENABLED=1 $(GO) vet -tags conformance ./internal/conformance/...
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/conformance/...
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/conformance -run '^$$' -fuzz FuzzZtoc -fuzztime 3000x -fuzzminimizetime 2x
+
+.PHONY: bench
+bench: ## measure, beside upstream's library, zlib and libdeflate where they are installed (BENCH_FLAGS=-h lists flags)
+	@tags=; cgo=0; \
+	if echo 'int main(void) { return 0; }' | $${CC:-cc} -x c - -o /dev/null -l:libz.a 2>/dev/null; then \
+		cgo=1; tags=conformance; \
+		if printf '#include <libdeflate.h>\nint main(void) { return libdeflate_alloc_decompressor() == 0; }\n' | \
+			$${CC:-cc} -x c - -o /dev/null -ldeflate 2>/dev/null; then tags=$$tags,libdeflate; fi; \
+	else echo "without upstream's library and zlib: they need a C compiler and zlib's static library (apt-get install gcc zlib1g-dev)"; fi; \
+	CGO_ENABLED=$$cgo $(GO) run -tags "$$tags" ./internal/cmd/bench $(BENCH_FLAGS)
 
 .PHONY: clean
 clean: ## remove what make build left

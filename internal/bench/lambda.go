@@ -11,8 +11,7 @@ import (
 
 // What Lambda gives for a memory setting, and what it costs.
 const (
-	memoryPerCPU  = 1769.0 // MB for one vCPU
-	mostCPUs      = 6.0
+	memoryPerCPU  = 1769.0   // MB for one vCPU
 	lambdaNetwork = 75 << 20 // bytes per second of a function, about, whatever its memory
 
 	// Dollars for a second of 1,024 MB, in us-east-1, before any discount.
@@ -61,7 +60,7 @@ func lambdaTable(rate float64) *table.Table {
 		},
 	}
 	for _, memory := range lambdaMemory {
-		cpus := min(float64(memory)/memoryPerCPU, mostCPUs)
+		cpus := float64(memory) / memoryPerCPU
 		processors := rate * cpus
 		effective, first := processors, "processor"
 		if processors > lambdaNetwork {
@@ -69,7 +68,7 @@ func lambdaTable(rate float64) *table.Table {
 		}
 		seconds := 1e9 / effective
 		billed := seconds * float64(memory) / 1024
-		t.Add(table.Count(memory), fmt.Sprintf("%.2f", cpus), fmt.Sprintf("%.0f", processors/1e6), fmt.Sprintf("%.0f", effective/1e6), first,
+		t.Add(table.Count(memory), fmt.Sprintf("%.2f", cpus), table.MB(int64(processors)), table.MB(int64(effective)), first,
 			fmt.Sprintf("%.1f", seconds), fmt.Sprintf("%.1f", billed), fmt.Sprintf("%.2f", 1000*billed*priceX86), fmt.Sprintf("%.2f", 1000*billed*priceARM))
 	}
 	return t

@@ -77,21 +77,7 @@ func (r *runner) layers(ctx context.Context) ([]*table.Table, error) {
 	}
 	ours1, oursN := entrant{contender.Ours, 1}, entrant{contender.Ours, r.cores}
 	up1, upN := entrant{contender.Upstream, 1}, entrant{contender.Upstream, r.cores}
-	entrants := []entrant{ours1}
-	if r.cores > 1 {
-		entrants = append(entrants, oursN)
-	}
-	entrants = append(entrants, up1)
-	if r.cores > 1 {
-		entrants = append(entrants, upN)
-	}
-	for _, name := range contender.Names() {
-		if name != contender.Ours && name != contender.Upstream {
-			entrants = append(entrants, entrant{name, 1})
-		}
-	}
-	entrants = available(entrants...)
-
+	entrants := layerEntrants(r.cores)
 	headline := &table.Table{
 		Title: "Whole job, Marshal and the digest of the blob included: how many times less than upstream",
 		Columns: []string{"layer", "compressed MB", "uncompressed MB", "CPU s, ours", "CPU s, upstream", "CPU ratio, one core",
@@ -109,15 +95,28 @@ func (r *runner) layers(ctx context.Context) ([]*table.Table, error) {
 		o1, oN, u1, uN := results[ours1], results[oursN], results[up1], results[upN]
 		headline.Add(l.Name, table.MB(l.Size), table.MB(l.Uncompressed), table.Seconds(o1.CPU), seconds(u1.CPU), table.Ratio(u1.CPU, o1.CPU),
 			table.Seconds(oN.Wall), seconds(uN.Wall), table.Ratio(uN.Wall, oN.Wall), table.MB(max(o1.PeakMemory, oN.PeakMemory)), mb(max(u1.PeakMemory, uN.PeakMemory)))
-		tables = append(tables, r.layerTable(l, entrants, results))
+		tables = append(tables, layerTable(l, entrants, results))
 	}
 	headline.Notes = append(headline.Notes, missing()...)
 	headline.Notes = append(headline.Notes, fmt.Sprintf("Of %d rounds, in which the contenders take turns, the least CPU and the least wall time; of the peak the most.", r.Rounds))
 	return tables, nil
 }
 
+// layerEntrants are all contenders of this build, those that build zTOCs with
+// more cores as well.
+func layerEntrants(cores int) []entrant {
+	var entrants []entrant
+	for _, name := range contender.Names() {
+		entrants = append(entrants, entrant{name, 1})
+		if cores > 1 && (name == contender.Ours || name == contender.Upstream) {
+			entrants = append(entrants, entrant{name, cores})
+		}
+	}
+	return entrants
+}
+
 // layerTable sets the figures of one layer.
-func (r *runner) layerTable(l *corpus.Layer, entrants []entrant, results map[entrant]measurement) *table.Table {
+func layerTable(l *corpus.Layer, entrants []entrant, results map[entrant]measurement) *table.Table {
 	t := &table.Table{
 		Title: fmt.Sprintf("%s: %s MB, uncompressed %s MB, %s entries, packed by %s",
 			l.Name, table.MB(l.Size), table.MB(l.Uncompressed), table.Count(l.Entries), l.Packer),

@@ -123,6 +123,9 @@ func profileTables(layer string, tops []top) []*table.Table {
 	}
 	byFunction := &table.Table{Title: layer + ": the functions that take most", Columns: []string{"function", "%"}}
 	for _, t := range tops[:min(len(tops), 12)] {
+		if t.flat == 0 {
+			break
+		}
 		byFunction.Add(t.function, fmt.Sprintf("%.1f", t.flat))
 	}
 	return []*table.Table{byPart, byFunction}

@@ -82,7 +82,7 @@ var all = map[string]Func{
 // Names gives the contenders of this build, in a fixed order.
 func Names() []string {
 	var names []string
-	for _, name := range []string{Ours, Inflate, Upstream, ZlibCRC, Zlib, Klauspost, Go, DeflateCR, Deflate} {
+	for _, name := range []string{Ours, Upstream, Inflate, ZlibCRC, Zlib, Klauspost, Go, DeflateCR, Deflate} {
 		if all[name] != nil {
 			names = append(names, name)
 		}
