@@ -52,6 +52,6 @@ func created(d ecrevent.Detail, r *soci.Result) announce.Created {
 }
 
 func announceLayers(manifests ...soci.ManifestResult) announce.Layers {
-	built, skipped := countLayers(manifests...)
-	return announce.Layers{Indexed: built, Skipped: sum(skipped)}
+	built, reused, skipped := countLayers(manifests...)
+	return announce.Layers{Indexed: built + reused, Skipped: sum(skipped)}
 }

@@ -122,10 +122,11 @@ func (i *invocation) run(ctx context.Context, event []byte) (*Result, error) {
 		return nil, fmt.Errorf("repository %s: %w", i.detail.RepositoryName, err) // err names the image
 	}
 	i.built = result
-	if err := i.announce(ctx); err != nil {
+	announced, err := i.announce(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("repository %s: image %s: %w", i.detail.RepositoryName, i.detail.ImageDigest, err)
 	}
-	logResult(ctx, i.logger, result)
+	logResult(ctx, i.logger, result, announced)
 	return newResult(i.detail, result), nil
 }
 

@@ -48,12 +48,13 @@ func (i *invocation) announceFailure(ctx context.Context, f *failure.Error) erro
 	})
 }
 
-// announce tells the bus what an image can now be started with.
-func (i *invocation) announce(ctx context.Context) error {
+// announce tells the bus what an image can now be started with, if there is
+// anything.
+func (i *invocation) announce(ctx context.Context) (announced bool, err error) {
 	if i.Bus == nil || !startable(i.built) {
-		return nil
+		return false, nil
 	}
-	return i.Bus.Created(ctx, created(i.detail, i.built))
+	return true, i.Bus.Created(ctx, created(i.detail, i.built))
 }
 
 // measure writes the metrics of the invocation; f is nil unless it failed, r
@@ -78,8 +79,9 @@ func (i *invocation) measure(ctx context.Context, r *Result, f *failure.Error) {
 		m.AddBy("Reason", string(r.Outcome), "ImagesSkipped", metrics.Count, 1)
 	}
 	if i.built != nil {
-		built, skipped := countLayers(i.built.Manifests...)
+		built, reused, skipped := countLayers(i.built.Manifests...)
 		m.Add("LayersBuilt", metrics.Count, float64(built))
+		m.Add("LayersReused", metrics.Count, float64(reused))
 		m.Add("LayersSkipped", metrics.Count, float64(sum(skipped)))
 		m.Add("LayersSkippedZstd", metrics.Count, float64(skipped[soci.SkipZstd]))
 		m.Set("LayersSkippedByReason", skipped)
@@ -97,13 +99,15 @@ func (i *invocation) measure(ctx context.Context, r *Result, f *failure.Error) {
 
 // countLayers counts the layers of manifests, each once, by what became of
 // them.
-func countLayers(manifests ...soci.ManifestResult) (built int, skipped map[soci.SkipReason]int) {
+func countLayers(manifests ...soci.ManifestResult) (built, reused int, skipped map[soci.SkipReason]int) {
 	seen := map[digest.Digest]bool{}
 	skipped = map[soci.SkipReason]int{}
 	for _, m := range manifests {
 		for _, l := range m.Layers {
 			switch {
 			case seen[l.Layer.Digest]:
+			case l.Reused:
+				reused++
 			case l.Indexed():
 				built++
 			default:
@@ -112,7 +116,7 @@ func countLayers(manifests ...soci.ManifestResult) (built int, skipped map[soci.
 			seen[l.Layer.Digest] = true
 		}
 	}
-	return built, skipped
+	return built, reused, skipped
 }
 
 func sum(counts map[soci.SkipReason]int) (n int) {

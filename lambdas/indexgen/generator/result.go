@@ -67,6 +67,7 @@ type IndexedLayer struct {
 	Digest     string  `json:"digest"`
 	Size       int64   `json:"size"` // compressed bytes
 	ZtocDigest string  `json:"ztocDigest"`
+	Reused     bool    `json:"reused,omitempty"` // the zTOC was there before, the layer was not read
 	Seconds    float64 `json:"seconds"`
 }
 
@@ -110,7 +111,7 @@ func newResult(d ecrevent.Detail, r *soci.Result) *Result {
 			listed++
 			if l.Indexed() {
 				manifest.LayersIndexed = append(manifest.LayersIndexed, IndexedLayer{
-					Digest: l.Layer.Digest.String(), Size: l.Layer.Size, ZtocDigest: l.Ztoc.Digest.String(), Seconds: l.Seconds})
+					Digest: l.Layer.Digest.String(), Size: l.Layer.Size, ZtocDigest: l.Ztoc.Digest.String(), Reused: l.Reused, Seconds: l.Seconds})
 			} else {
 				manifest.LayersSkipped = append(manifest.LayersSkipped, SkippedLayer{
 					Digest: l.Layer.Digest.String(), Size: l.Layer.Size, Reason: l.Reason, Detail: cut(l.Detail)})
@@ -132,16 +133,20 @@ func cut(s string) string {
 
 // logResult writes one line for each manifest and one for the image. A layer
 // that could have been indexed, had it been packed otherwise, has one too.
-func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result) {
+func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result, announced bool) {
 	for _, m := range r.Manifests {
 		logger := logger.With("manifest", m.Manifest.Digest.String(), "platform", m.Platform)
 		var (
 			indexed int
+			reused  int
 			bytes   int64
 			seconds float64
 			skipped = map[soci.SkipReason]int{}
 		)
 		for _, l := range m.Layers {
+			if l.Reused {
+				reused++
+			}
 			if l.Indexed() {
 				indexed++
 				bytes += l.Layer.Size
@@ -150,7 +155,7 @@ func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result) {
 			}
 			skipped[l.Reason]++
 			logger.Log(ctx, skipLevel(l.Reason), "layer skipped",
-				"layer", l.Layer.Digest.String(), "size", l.Layer.Size, "reason", l.Reason, "detail", cut(l.Detail))
+				"layer", l.Layer.Digest.String(), "size", l.Layer.Size, "reason", l.Reason, "detail", cut(l.Detail), "hint", hints[l.Reason])
 		}
 		reasons := make([]any, 0, len(skipped))
 		for _, reason := range slices.Sorted(maps.Keys(skipped)) {
@@ -158,12 +163,20 @@ func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result) {
 		}
 		logger.InfoContext(ctx, "manifest finished",
 			"outcome", m.Outcome, "reason", m.Reason, "indexDigest", m.Index.Digest.String(), "indexV2Digest", m.IndexV2.Digest.String(),
-			"layersIndexed", indexed, slog.Group("layersSkipped", reasons...),
+			"layersIndexed", indexed, "layersReused", reused, slog.Group("layersSkipped", reasons...),
 			"bytes", bytes, "seconds", seconds)
+	}
+	if r.SearchError != nil {
+		logger.WarnContext(ctx, "reusable zTOCs not all found", "error", r.SearchError)
 	}
 	logger.InfoContext(ctx, "image finished", "outcome", r.Outcome(), "reason", r.Reason, "manifests", len(r.Manifests),
 		"sociTag", r.Enabled.Tag, "sociDigest", r.Enabled.Image.Digest.String(), "sociOutcome", r.Enabled.Outcome, "sociReason", r.Enabled.Reason,
-		"bytesRead", r.BytesRead, "bytesPushed", r.BytesPushed, "seconds", r.Seconds)
+		"bytesRead", r.BytesRead, "bytesPushed", r.BytesPushed, "seconds", r.Seconds, "announced", announced)
+}
+
+// hints say what the image's maker can do about a skipped layer.
+var hints = map[soci.SkipReason]string{
+	soci.SkipZstd: "build the image with gzip layers: docker buildx build --output type=image,push=true,compression=gzip,force-compression=true",
 }
 
 // skipLevel is WARN where the image's maker can do something about it.
