@@ -70,14 +70,15 @@ type blobBody struct {
 	whole  bool  // the blob from its first byte to its last
 }
 
-// getBlob makes one request for want. The registry may ignore the range.
-func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want byteRange) (_ *blobBody, err error) {
+// getBlob makes one request for want, at the blob's location if that is known.
+// The registry may ignore the range.
+func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want byteRange, at *location) (_ *blobBody, err error) {
 	header := http.Header{"Accept-Encoding": {"identity"}} // the bytes as they are stored
 	ranged := want.always || want.start > 0
 	if ranged {
 		header.Set("Range", fmt.Sprintf("bytes=%d-%d", want.start, want.end-1))
 	}
-	resp, err := r.get(ctx, "blobs", desc, header)
+	resp, err := r.get(ctx, "blobs", desc, header, at)
 	if err != nil {
 		if e, ok := err.(*statusError); ok && e.status == http.StatusRequestedRangeNotSatisfiable {
 			err = fmt.Errorf("%w: the registry has no byte at offset %d of %d: %w", ErrDigestMismatch, want.start, desc.Size, err)

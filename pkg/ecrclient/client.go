@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -25,27 +26,38 @@ type doer interface {
 // attempt; attempts are counted where the operation is known (retry.go).
 type client struct {
 	auth doer
+	http doer // without credentials
 	log  *slog.Logger
 	now  func() time.Time
 }
 
-// Do gives responses below 400, and 404, which oras-go tells apart itself. Any
-// other is a *statusError.
+// Do asks the registry. It gives responses below 400, and 404, which oras-go
+// tells apart itself. Any other is a *statusError.
 func (c *client) Do(req *http.Request) (*http.Response, error) {
+	resp, _, err := c.send(c.auth, req, req.URL)
+	return resp, err
+}
+
+// send is Do, for req itself or for what stands in its place: asked is the URL
+// at the registry. It tells where the answer came from if not from there; the
+// response does not.
+func (c *client) send(via doer, req *http.Request, asked *url.URL) (*http.Response, *url.URL, error) {
 	if body, ok := req.Body.(*contentBody); ok && req.GetBody == nil {
 		req.GetBody = body.reopen()
 	}
 	start := c.now()
-	resp, err := c.auth.Do(req)
-	attrs := []any{"method", req.Method, "path", req.URL.Path, "seconds", c.now().Sub(start).Seconds()}
+	resp, err := via.Do(req)
+	attrs := []any{"method", req.Method, "path", asked.Path, "seconds", c.now().Sub(start).Seconds()}
 	if err != nil {
 		err = redact(err)
 		c.log.DebugContext(req.Context(), "registry request failed", append(attrs, "error", err)...)
-		return nil, err
+		return nil, nil, err
 	}
 	var redirectedTo string
-	if !sameOrigin(req.URL, resp.Request.URL) {
-		redirectedTo = resp.Request.URL.Host
+	var from *url.URL
+	if !sameOrigin(asked, resp.Request.URL) {
+		from = resp.Request.URL
+		redirectedTo = from.Host
 		attrs = append(attrs, "redirected_to", redirectedTo)
 	}
 	c.log.DebugContext(req.Context(), "registry request", append(attrs, "status", resp.StatusCode)...)
@@ -55,9 +67,9 @@ func (c *client) Do(req *http.Request) (*http.Response, error) {
 	resp.Request = &seen
 	if resp.StatusCode >= 400 && resp.StatusCode != http.StatusNotFound {
 		defer resp.Body.Close()
-		return nil, newStatusError(resp, redirectedTo, c.now())
+		return nil, nil, newStatusError(resp, redirectedTo, c.now())
 	}
-	return resp, nil
+	return resp, from, nil
 }
 
 // statusError is an answer that says no.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -61,7 +62,7 @@ func (r *Repository) getManifest(ctx context.Context, desc ocispec.Descriptor) (
 	if accept == "" {
 		accept = strings.Join(manifestMediaTypes, ", ")
 	}
-	resp, err := r.get(ctx, "manifests", desc, http.Header{"Accept": {accept}})
+	resp, err := r.get(ctx, "manifests", desc, http.Header{"Accept": {accept}}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -94,22 +95,40 @@ func verify(desc ocispec.Descriptor, content []byte) error {
 	return nil
 }
 
-// get asks for the manifest or blob that desc names. What it returns has
-// status 200 or 206 and the registry's word that it is desc's content.
-func (r *Repository) get(ctx context.Context, where string, desc ocispec.Descriptor, header http.Header) (*http.Response, error) {
+// get asks for the manifest or blob that desc names, at its location if that
+// is known. What it returns has status 200 or 206 and the registry's word that
+// it is desc's content.
+func (r *Repository) get(ctx context.Context, where string, desc ocispec.Descriptor, header http.Header, at *location) (*http.Response, error) {
 	ref := r.remote.Reference
 	scheme := "https"
 	if r.remote.PlainHTTP {
 		scheme = "http"
 	}
 	ctx = auth.AppendRepositoryScope(ctx, ref, auth.ActionPull)
-	url := fmt.Sprintf("%s://%s/v2/%s/%s/%s", scheme, ref.Host(), ref.Repository, where, desc.Digest)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		fmt.Sprintf("%s://%s/v2/%s/%s/%s", scheme, ref.Host(), ref.Repository, where, desc.Digest), nil)
 	if err != nil {
 		return nil, err
 	}
 	req.Header = header
-	resp, err := r.client.Do(req)
+	if u := at.get(); u != nil {
+		direct := req.Clone(ctx)
+		direct.URL, direct.Host = u, ""
+		resp, err := r.answer(r.client.http, direct, req.URL, desc, nil)
+		if !refusedLocation(err) {
+			if err == nil {
+				at.serves(u)
+			}
+			return resp, err
+		}
+		at.refused(u)
+	}
+	return r.answer(r.client.auth, req, req.URL, desc, at)
+}
+
+// answer sends a request of get and checks what came.
+func (r *Repository) answer(via doer, req *http.Request, asked *url.URL, desc ocispec.Descriptor, at *location) (*http.Response, error) {
+	resp, from, err := r.client.send(via, req, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +142,7 @@ func (r *Repository) get(ctx context.Context, where string, desc ocispec.Descrip
 		resp.Body.Close()
 		return nil, fmt.Errorf("%w: the registry answers with %q", ErrDigestMismatch, printable(d))
 	}
+	at.set(from)
 	return resp, nil
 }
 

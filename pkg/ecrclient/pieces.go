@@ -20,6 +20,7 @@ type pieceReader struct {
 	stop context.CancelFunc
 	op   operation
 	desc ocispec.Descriptor
+	at   *location // of all requests but those of a stream after the pieces
 
 	call   sync.Mutex  // Read or the end of Close; over all down to err
 	stream *blobReader // what comes before the pieces, or in place of them; may be nil
@@ -53,6 +54,7 @@ type piece struct {
 func (r *Repository) openPieces(ctx context.Context, op operation, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	ctx, stop := context.WithCancel(ctx)
 	stream := r.newBlobReader(ctx, stop, op, desc, byteRange{end: r.pieces.PieceSize, always: true, orWhole: true})
+	stream.at = new(location)
 	if err := stream.connect(); err != nil {
 		stop()
 		return nil, r.fail(op, err)
@@ -60,7 +62,7 @@ func (r *Repository) openPieces(ctx context.Context, op operation, desc ocispec.
 	if stream.end == desc.Size {
 		return stream, nil
 	}
-	b := &pieceReader{r: r, ctx: ctx, stop: stop, op: op, desc: desc, stream: stream}
+	b := &pieceReader{r: r, ctx: ctx, stop: stop, op: op, desc: desc, at: stream.at, stream: stream}
 	b.news.L = &b.mu
 	return b, nil
 }
@@ -108,6 +110,7 @@ func (b *pieceReader) read(p []byte) (int, error) {
 			return 0, io.EOF
 		case b.pieces == nil:
 			b.stream = b.r.newBlobReader(b.ctx, b.stop, b.op, b.desc, byteRange{start: b.pos, end: b.desc.Size, always: true})
+			b.stream.at = b.at
 		default:
 			b.stream = nil
 		}
@@ -187,6 +190,7 @@ func (b *pieceReader) readAhead(from int64) {
 		b.mu.Unlock()
 		src := b.r.newBlobReader(b.pieces, func() {}, b.op, b.desc,
 			byteRange{start: start, end: min(start+b.r.pieces.PieceSize, b.desc.Size), always: true})
+		src.at = b.at
 		b.work.Go(func() {
 			defer b.r.pieces.release()
 			b.fill(p, src)

@@ -75,15 +75,17 @@ func New(ref string, opts ...Option) (*Repository, error) {
 		}
 	}
 	parsed.Reference = ""
+	httpClient := &http.Client{
+		Transport: &watchedTransport{
+			base: o.transport, header: o.headerTimeout, stall: o.stall, userAgent: o.userAgent,
+		},
+		CheckRedirect: checkRedirect,
+	}
 	r.client = &client{
-		auth: newAuth(o, parsed.Host(), &http.Client{
-			Transport: &watchedTransport{
-				base: o.transport, header: o.headerTimeout, stall: o.stall, userAgent: o.userAgent,
-			},
-			CheckRedirect: checkRedirect,
-		}),
-		log: o.logger,
-		now: o.now,
+		auth: newAuth(o, parsed.Host(), httpClient),
+		http: httpClient,
+		log:  o.logger,
+		now:  o.now,
 	}
 	r.remote = &remote.Repository{
 		Client:               r.client,

@@ -10,13 +10,15 @@ import (
 )
 
 // blobReader reads a blob, over as many connections as it takes. It asks the
-// registry for each of them, so each has a signed URL of its own.
+// registry for each of them, so each has a signed URL of its own; but the first
+// one goes to where others of the same blob were redirected, if it has at.
 type blobReader struct {
 	r    *Repository
 	ctx  context.Context
 	stop context.CancelFunc
 	op   operation
 	desc ocispec.Descriptor
+	at   *location // nil to ask the registry, also for others
 
 	pos    int64 // offset in the blob of the next byte to return
 	end    int64 // exclusive
@@ -142,7 +144,10 @@ func (b *blobReader) connect() error {
 		if err := b.ctx.Err(); err != nil {
 			return err
 		}
-		body, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.always, b.whole})
+		if b.failed > 0 {
+			b.at.set(nil) // a fresh one, for all
+		}
+		body, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.always, b.whole}, b.at)
 		if err == nil {
 			b.body = body
 			if b.whole && body.whole {

@@ -181,12 +181,19 @@ func TestResumeTries(t *testing.T) {
 }
 
 func fetchAll(ctx context.Context, r *ecrclient.Repository, desc ocispec.Descriptor) ([]byte, error) {
+	return fetchAllBy(ctx, r, desc, 64<<10)
+}
+
+// fetchAllBy is fetchAll in reads of up to n bytes.
+func fetchAllBy(ctx context.Context, r *ecrclient.Repository, desc ocispec.Descriptor, n int) ([]byte, error) {
 	rc, err := r.Fetch(ctx, desc)
 	if err != nil {
 		return nil, err
 	}
 	defer rc.Close()
-	got, err := io.ReadAll(rc)
+	var all bytes.Buffer
+	_, err = io.CopyBuffer(struct{ io.Writer }{&all}, struct{ io.Reader }{rc}, make([]byte, n))
+	got := all.Bytes()
 	if err != nil {
 		if _, again := rc.Read(make([]byte, 1)); again != err {
 			err = fmt.Errorf("the error is not sticky: %w, then %v", err, again)
