@@ -1,10 +1,12 @@
 package lambdafn
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"soci-index-builder/internal/filters"
 )
@@ -48,6 +50,18 @@ func TestEnvRefuses(t *testing.T) {
 		{"endpoint: query", endpointOf, "http://127.0.0.1:5000?a=b"},
 		{"endpoint: password", endpointOf, "http://u:secret@127.0.0.1:5000"},
 		{"endpoint: password, no URL", endpointOf, "http://u:secret@127.0.0.1:port"},
+		{"bool: number", boolean, "1"},
+		{"bool: capital", boolean, "True"},
+		{"word: other case", word, "v1"},
+		{"word: unknown", word, "V3"},
+		{"queue: name", queueOf, "failures"},
+		{"queue: ARN", queueOf, "arn:aws:sqs:eu-west-1:123456789012:failures"},
+		{"queue: FIFO", queueOf, "https://sqs.eu-west-1.amazonaws.com/123456789012/failures.fifo"},
+		{"queue: query", queueOf, "https://sqs.eu-west-1.amazonaws.com/123456789012/failures?x=1"},
+		{"bus: blank", busOf, "my bus"},
+		{"bus: ARN of a rule", busOf, "arn:aws:events:eu-west-1:123456789012:rule/r"},
+		{"stack: ARN", stackOf, "arn:aws:cloudformation:eu-west-1:123456789012:stack/s"},
+		{"stack: too long", stackOf, strings.Repeat("s", 256)},
 		{"filters", func(e *Env) any { return Parsed(e, "V", filters.Parse) }, "Bad:1"},
 	}
 	for _, tt := range tests {
@@ -69,6 +83,11 @@ func TestEnvRefuses(t *testing.T) {
 
 func number(e *Env) any        { return e.Int("V", "layers", 1, 64, 0) }
 func functionARNOf(e *Env) any { return e.FunctionARN("V") }
+func boolean(e *Env) any       { return e.Bool("V", true) }
+func word(e *Env) any          { return OneOf(e, "V", "Both", "V1") }
+func queueOf(e *Env) any       { return e.QueueURL("V") }
+func busOf(e *Env) any         { return e.EventBus() }
+func stackOf(e *Env) any       { return e.StackName() }
 func endpointOf(e *Env) any    { return e.Endpoint("V") }
 
 func TestEnvAccepts(t *testing.T) {
@@ -87,6 +106,20 @@ func TestEnvAccepts(t *testing.T) {
 		{"ARN: alias", functionARNOf, "arn:aws:lambda:eu-west-1:123456789012:function:gen:live", nil},
 		{"ARN: latest", functionARNOf, "arn:aws:lambda:eu-west-1:123456789012:function:gen:$LATEST", nil},
 		{"ARN: other partitions", functionARNOf, "arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:A_b-1", nil},
+		{"bool: not set", boolean, "", true},
+		{"bool: false", boolean, "false", false},
+		{"bool: true", boolean, "true", true},
+		{"word: not set", word, "", "Both"},
+		{"word", word, "V1", "V1"},
+		{"queue: not set", queueOf, "", ""},
+		{"queue", queueOf, "https://sqs.eu-west-1.amazonaws.com/123456789012/failures-1", nil},
+		{"queue: China", queueOf, "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/f", nil},
+		{"queue: local", queueOf, "http://127.0.0.1:9324/000000000000/f", nil},
+		{"bus: not set", busOf, "", ""},
+		{"bus: name", busOf, "default", nil},
+		{"bus: of a partner", busOf, "aws.partner/x.com/1", nil},
+		{"bus: ARN", busOf, "arn:aws-cn:events:cn-north-1:123456789012:event-bus/b", nil},
+		{"stack", stackOf, "My-stack-1", nil},
 		{"suffix: not set", func(e *Env) any { return e.TagSuffix() }, "", "-soci"},
 		{"suffix", func(e *Env) any { return e.TagSuffix() }, ".lazy_1", nil},
 		{"endpoint: not set", endpointOf, "", ""},
@@ -101,6 +134,47 @@ func TestEnvAccepts(t *testing.T) {
 			}
 			if got, err := read(tt.get, tt.value); err != nil || got != want {
 				t.Errorf("%q is read as %v, %v, want %v", tt.value, got, err, want)
+			}
+		})
+	}
+}
+
+func TestStackNameByDefault(t *testing.T) {
+	env := map[string]string{"AWS_LAMBDA_FUNCTION_NAME": "f"}
+	e := NewEnv(func(name string) string { return env[name] })
+	if got := e.StackName(); got != "f" || e.Err() != nil {
+		t.Errorf("StackName = %q, %v, want the function's name", got, e.Err())
+	}
+	env["SOCI_STACK_NAME"] = "s"
+	if got := e.StackName(); got != "s" || e.Err() != nil {
+		t.Errorf("StackName = %q, %v, want the stack's", got, e.Err())
+	}
+}
+
+func TestLastMoments(t *testing.T) {
+	tests := []struct {
+		name    string
+		left, d time.Duration // left of 0: no deadline
+		want    time.Duration
+	}{
+		{"no deadline", 0, time.Minute, time.Minute},
+		{"a long time left", time.Hour, time.Minute, time.Minute},
+		{"little time left", 10 * time.Second, time.Minute, 5 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			outer := t.Context()
+			if tt.left > 0 {
+				var cancel context.CancelFunc
+				outer, cancel = context.WithTimeout(outer, tt.left)
+				defer cancel()
+			}
+			begin := time.Now()
+			ctx, cancel := LastMoments(outer, tt.d)
+			defer cancel()
+			deadline, ok := ctx.Deadline()
+			if got := deadline.Sub(begin); !ok || got > tt.want+time.Second || got < tt.want-time.Second {
+				t.Errorf("it ends after %v, want %v", got, tt.want)
 			}
 		})
 	}

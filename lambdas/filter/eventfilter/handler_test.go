@@ -80,6 +80,8 @@ func TestHandle(t *testing.T) {
 			Result{Decision: OwnArtifact, Reason: "artifact media type application/vnd.amazon.soci.index.v1+json"}, "own artifact left alone"},
 		{"SOCI index v2", "*:*", "prod/api", "", "application/vnd.amazon.soci.index.v2+json",
 			Result{Decision: OwnArtifact, Reason: "artifact media type application/vnd.amazon.soci.index.v2+json"}, "own artifact left alone"},
+		{"own artifact, whatever the filters say", "*:*,prod/api:v1-soci", "prod/api", "v1-soci", "",
+			Result{Decision: OwnArtifact, Reason: "tag suffix -soci"}, "own artifact left alone"},
 		{"SOCI-enabled image", "*:*", "prod/api", "v1-soci", "",
 			Result{Decision: OwnArtifact, Reason: "tag suffix -soci"}, "own artifact left alone"},
 	}
@@ -184,8 +186,9 @@ func TestReadConfigRefuses(t *testing.T) {
 		{"no variable", nil, []string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", "SOCI_INDEX_GENERATOR_LAMBDA_ARN"}, filters.ErrEmptyList},
 		{"filter", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "a:b,Bad:x"}, []string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", `filter 2 "Bad:x"`}, filters.ErrRepositoryPart},
 		{"exclusions only", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "!a:*"}, []string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", `"!a:*"`}, filters.ErrOnlyExclusions},
-		{"all at once", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "x", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": "gen", "SOCI_TAG_SUFFIX": "/", "LOG_LEVEL": "LOUD"},
-			[]string{`"x"`, `SOCI_INDEX_GENERATOR_LAMBDA_ARN is "gen"`, `SOCI_TAG_SUFFIX is "/"`, `LOG_LEVEL is "LOUD"`}, filters.ErrNoTagPart},
+		{"all at once", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "x", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": "gen", "SOCI_TAG_SUFFIX": "/", "LOG_LEVEL": "LOUD",
+			"SOCI_INDEX_UNTAGGED_IMAGES": "1", "SOCI_FAILURE_QUEUE_URL": "q", "SOCI_STACK_NAME": "a b"},
+			[]string{`"x"`, `SOCI_INDEX_GENERATOR_LAMBDA_ARN is "gen"`, `SOCI_TAG_SUFFIX is "/"`, `SOCI_INDEX_UNTAGGED_IMAGES is "1"`, `SOCI_FAILURE_QUEUE_URL is "q"`, `SOCI_STACK_NAME is "a b"`, `LOG_LEVEL is "LOUD"`}, filters.ErrNoTagPart},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -199,5 +202,61 @@ func TestReadConfigRefuses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What kind of event it is, and whether it has a tag, is decided before the
+// filters.
+func TestHandleKinds(t *testing.T) {
+	image := string(push("prod/api", "v1", ""))
+	replication := strings.Replace(strings.Replace(image, "Image Action", "Replication Action", 1), `"PUSH"`, `"REPLICATE","source-account":"210987654321","source-region":"eu-west-1"`, 1)
+	pullThrough := strings.Replace(strings.Replace(image, "Image Action", "Pull Through Cache Action", 1), `"result"`, `"ecr-repository-prefix":"prod","sync-status"`, 1)
+	referrer := strings.Replace(strings.Replace(image, "Image Action", "Referrer Action", 1), `"PUSH"`, `"UPDATE_STORAGE_CLASS"`, 1)
+	untagged := func(event string) string { return strings.Replace(event, `"image-tag":"v1"`, `"image-tag":""`, 1) }
+	tests := []struct {
+		name, event string
+		asked       bool // for images without a tag
+		want        Decision
+	}{
+		{"push", image, false, Matched},
+		{"replication", replication, false, Matched},
+		{"pull-through cache", pullThrough, false, Matched},
+		{"referrer", referrer, false, Referrer},
+		{"referrer without a tag", untagged(referrer), true, Referrer},
+		{"push without a tag", untagged(image), false, Untagged},
+		{"push without the field", strings.Replace(image, `"image-tag":"v1",`, "", 1), false, Untagged},
+		{"push without a tag, asked for", untagged(image), true, Matched},
+		{"replication without a tag", untagged(replication), false, Untagged},
+		{"pull-through cache without a tag", untagged(pullThrough), false, Untagged},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			i := &invoker{status: 202}
+			h, _ := setup(t, "*:*", i)
+			h.Config.UntaggedImages = tt.asked
+			got, err := h.Handle(t.Context(), []byte(tt.event))
+			if err != nil || got.Decision != tt.want || got.Repository != "prod/api" {
+				t.Fatalf("Handle = %+v, %v, want %s", got, err, tt.want)
+			}
+			if (len(i.calls) == 1) != (tt.want == Matched) {
+				t.Errorf("the generator was invoked %d times", len(i.calls))
+			}
+		})
+	}
+}
+
+// A list that excludes only, and values that are none, stop the cold start.
+func TestReadConfig(t *testing.T) {
+	env := map[string]string{
+		"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "a:*", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": generatorARN, "AWS_LAMBDA_FUNCTION_NAME": "filter",
+	}
+	c, err := ReadConfig(func(name string) string { return env[name] })
+	if err != nil || c.UntaggedImages || c.FailureQueueURL != "" || c.StackName != "filter" || c.TagSuffix != "-soci" {
+		t.Errorf("ReadConfig = %+v, %v", c, err)
+	}
+	env["SOCI_INDEX_UNTAGGED_IMAGES"], env["SOCI_FAILURE_QUEUE_URL"], env["SOCI_STACK_NAME"] = "true", "https://sqs.eu-west-1.amazonaws.com/123456789012/q", "s"
+	c, err = ReadConfig(func(name string) string { return env[name] })
+	if err != nil || !c.UntaggedImages || c.FailureQueueURL != env["SOCI_FAILURE_QUEUE_URL"] || c.StackName != "s" {
+		t.Errorf("ReadConfig = %+v, %v", c, err)
 	}
 }
