@@ -40,6 +40,7 @@ type repository struct {
 	mu     sync.Mutex
 	blobs  map[digest.Digest][]byte
 	pushed map[digest.Digest]ocispec.Descriptor
+	tags   map[string]ocispec.Descriptor
 }
 
 func newRepository(t *testing.T) *repository {
@@ -121,11 +122,11 @@ func (r *repository) image(t *testing.T, docker bool, p ocispec.Platform, layers
 	return desc
 }
 
-// upstreamIndex has upstream's index builder work on one platform.
-func (r *repository) upstreamIndex(t *testing.T, image ocispec.Descriptor, p ocispec.Platform, tool string) (manifest []byte, blobs store.Store, err error) {
+// upstreamBuilder gives upstream's index builder and where it writes.
+func (r *repository) upstreamBuilder(t *testing.T, tool string) (*upstream.IndexBuilder, store.Store) {
 	t.Helper()
 	dir := scratch(t)
-	blobs, err = store.NewSociStore(filepath.Join(dir, "soci"))
+	blobs, err := store.NewSociStore(filepath.Join(dir, "soci"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +140,13 @@ func (r *repository) upstreamIndex(t *testing.T, image ocispec.Descriptor, p oci
 	if err != nil {
 		t.Fatal(err)
 	}
+	return builder, blobs
+}
+
+// upstreamIndex has upstream's index builder work on one platform.
+func (r *repository) upstreamIndex(t *testing.T, image ocispec.Descriptor, p ocispec.Platform, tool string) (manifest []byte, blobs store.Store, err error) {
+	t.Helper()
+	builder, blobs := r.upstreamBuilder(t, tool)
 	index, err := builder.Build(t.Context(), images.Image{Name: "image", Target: image}, upstream.WithPlatform(p))
 	if err != nil {
 		return nil, nil, err
@@ -154,91 +162,7 @@ func (r *repository) layer(t *testing.T, name, mediaType string) ocispec.Descrip
 }
 
 func TestIndex(t *testing.T) {
-	const (
-		gzipLayer   = ocispec.MediaTypeImageLayerGzip
-		tarLayer    = ocispec.MediaTypeImageLayer
-		dockerLayer = images.MediaTypeDockerSchema2LayerGzip
-		dockerTar   = images.MediaTypeDockerSchema2Layer
-	)
-	amd64 := ocispec.Platform{OS: "linux", Architecture: "amd64"}
-	arm64 := ocispec.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}
-	zstd := testlayers.UnsupportedLayers()[0]
-
-	// Each case makes an image; the platforms are those that upstream is
-	// asked for one by one.
-	cases := []struct {
-		name      string
-		platforms []ocispec.Platform
-		image     func(t *testing.T, r *repository) ocispec.Descriptor
-	}{
-		{"several layers", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.image(t, false, amd64,
-				r.layer(t, "writer/go-6", gzipLayer), r.layer(t, "tar/types", gzipLayer), r.layer(t, "member/7k", gzipLayer), r.layer(t, "plain/base", tarLayer))
-		}},
-		{"docker", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.image(t, true, amd64,
-				r.layer(t, "writer/klauspost-1", dockerLayer), r.layer(t, "tar/types", dockerLayer), r.layer(t, "plain/base", dockerTar))
-		}},
-		{"docker manifest with an OCI layer", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.image(t, true, amd64, r.layer(t, "writer/klauspost-1", gzipLayer), r.layer(t, "writer/go-1", dockerLayer))
-		}},
-		{"duplicate layer", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			a, b := r.layer(t, "writer/go-9", gzipLayer), r.layer(t, "writer/go-1", gzipLayer)
-			return r.image(t, false, amd64, a, b, a, a)
-		}},
-		{"duplicate layer under two media types", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.image(t, false, amd64, r.layer(t, "writer/go-9", gzipLayer), r.layer(t, "writer/go-9", dockerLayer))
-		}},
-		{"two blobs of one archive", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.image(t, false, amd64, r.layer(t, "writer/go-0", gzipLayer), r.layer(t, "block/stored", gzipLayer), r.layer(t, "plain/base", tarLayer))
-		}},
-		{"zstd layer", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			big := append(bytes.Repeat(zstd.Blob, 1+testMinSize/len(zstd.Blob)), zstd.Blob...)
-			return r.image(t, false, amd64, r.add(t, zstd.MediaType, big), r.layer(t, "writer/go-9", gzipLayer))
-		}},
-		{"layer sizes around the least", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			var layers []ocispec.Descriptor
-			for _, n := range []int{testMinSize - 1, testMinSize, testMinSize + 1} {
-				layers = append(layers, r.add(t, tarLayer, append(plainLayer(t, "plain/small"), make([]byte, testMinSize)...)[:n]))
-			}
-			return r.image(t, false, amd64, layers...)
-		}},
-		{"only small layers", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.image(t, false, amd64, r.layer(t, "tar/types", gzipLayer), r.layer(t, "tar/xattrs", gzipLayer))
-		}},
-		{"no layers", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor { return r.image(t, false, amd64) }},
-		{"descriptor with annotations", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			l := r.layer(t, "writer/go-9", gzipLayer)
-			l.Annotations = map[string]string{"org.opencontainers.image.title": "<layer> & more"}
-			l.URLs = []string{"https://example.com/layer"}
-			return r.image(t, false, amd64, l)
-		}},
-		{"image index", []ocispec.Platform{amd64, arm64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			shared := r.layer(t, "writer/go-9", gzipLayer)
-			a := r.image(t, false, amd64, shared, r.layer(t, "writer/go-1", gzipLayer))
-			b := r.image(t, false, arm64, shared, r.layer(t, "member/bgzip", gzipLayer))
-			a.Platform, b.Platform = &amd64, &arm64
-			attestation := r.addJSON(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{
-				Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-				Config: r.addJSON(t, ocispec.MediaTypeImageConfig, ocispec.Image{Platform: ocispec.Platform{OS: "unknown", Architecture: "unknown"}}),
-				Layers: []ocispec.Descriptor{r.add(t, "application/vnd.in-toto+json", []byte(`{"_type":"https://in-toto.io/Statement/v0.1"}`))},
-			})
-			attestation.Platform = &ocispec.Platform{OS: "unknown", Architecture: "unknown"}
-			attestation.Annotations = map[string]string{"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": a.Digest.String()}
-			return r.addJSON(t, ocispec.MediaTypeImageIndex, ocispec.Index{
-				Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{a, b, attestation},
-			})
-		}},
-		{"docker manifest list", []ocispec.Platform{amd64, arm64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			a := r.image(t, true, amd64, r.layer(t, "writer/go-1", dockerLayer))
-			b := r.image(t, true, arm64, r.layer(t, "tar/types", dockerLayer))
-			a.Platform, b.Platform = &amd64, &arm64
-			return r.addJSON(t, images.MediaTypeDockerSchema2ManifestList, ocispec.Index{
-				Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: images.MediaTypeDockerSchema2ManifestList, Manifests: []ocispec.Descriptor{a, b},
-			})
-		}},
-	}
-	for _, c := range cases {
+	for _, c := range imageCases() {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRepository(t)
 			image := c.image(t, r)
