@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda/messages"
+	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/lambdaruntime"
 	"soci-index-builder/internal/registrytest"
@@ -285,6 +286,48 @@ func TestAnnouncedAndMeasured(t *testing.T) {
 	}
 	if lines := indexgen.Log(t); len(lines) != 0 {
 		t.Errorf("log lines at LOG_LEVEL ERROR: %v", lines)
+	}
+}
+
+// A deployment can use the suffixed tag as soon as it is announced, with an
+// index or without.
+func TestSociEnabledImageIsAnnounced(t *testing.T) {
+	s := registrytest.Start(t)
+	arm := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})
+	amd := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{layer(t, 2, 2<<20)}})
+	images := map[string]digest.Digest{
+		"multi": s.PushIndex(t, repository, "multi", false, arm.Manifest, amd.Manifest).Digest,
+		"small": s.PushImage(t, repository, "small", registrytest.Image{Layers: []registrytest.Layer{layer(t, 3, 1000)}}).Manifest.Digest,
+	}
+	queue, bus := newQueue(t), newBus(t)
+	indexgen := startIndexgen(t, s, lambdaruntime.Options{Env: reporting(queue, bus, "SOCI_TAG_SUFFIX", ".lazy")})
+	tests := []struct {
+		tag, outcome string
+		indexes      int
+		platforms    int
+	}{
+		{"multi", "indexed", 4, 2},
+		{"small", "no-layer-to-index", 0, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.tag, func(t *testing.T) {
+			if _, err := indexgen.Invoke(t.Context(), push(t, images[tt.tag], tt.tag, "")); err != nil {
+				t.Fatal(err)
+			}
+			events := takeEvents(t, bus)
+			if len(events) != 1 || events[0].DetailType != "SOCI Index Created" {
+				t.Fatalf("announced: %v", events)
+			}
+			d := events[0].Detail
+			there := digest.FromBytes(s.Manifest(t, repository, tt.tag+".lazy"))
+			if d["outcome"] != tt.outcome || d["sociTag"] != tt.tag+".lazy" || d["sociDigest"] != there.String() ||
+				len(d["indexDigests"].([]any)) != tt.indexes || len(d["platforms"].([]any)) != tt.platforms {
+				t.Errorf("announced: %v; the tag names %s", d, there)
+			}
+			for _, index := range d["indexDigests"].([]any) {
+				s.Manifest(t, repository, index.(string)) // is there
+			}
+		})
 	}
 }
 
