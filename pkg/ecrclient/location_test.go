@@ -52,8 +52,8 @@ func TestPiecesOfRedirectedBlob(t *testing.T) {
 		}, 1, 8, [2]int{2, 2 + 3}, 0}, // each piece of the window may ask
 		{"expires with another status", once(400), 0, 0, [2]int{20, 20}, 0},
 		{"serves once", once(403), 0, 0, [2]int{20, 20}, 0},
-		{"cut", func(*registrytest.SignedURLs) registrytest.Fault { return registrytest.Truncate(100) }, 1, 8, [2]int{2, 2}, 1},
-		{"slow down", func(*registrytest.SignedURLs) registrytest.Fault { return registrytest.Status(503, "SlowDown", "") }, 1, 8, [2]int{2, 2}, 1},
+		{"cut", func(*registrytest.SignedURLs) registrytest.Fault { return registrytest.Truncate(100) }, 1, 8, [2]int{2, 2 + 3}, 1},
+		{"slow down", func(*registrytest.SignedURLs) registrytest.Fault { return registrytest.Status(503, "SlowDown", "") }, 1, 8, [2]int{2, 2 + 3}, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := registrytest.Start(t, registrytest.NewAuth(user, password).Basic)
