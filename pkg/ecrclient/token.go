@@ -182,14 +182,11 @@ func (s *tokenSource) drop(token string) {
 func (s *tokenSource) ask(ctx context.Context) (string, time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
-	if s.cfg == nil {
-		cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(s.region))
-		if err != nil {
-			return "", time.Time{}, err
-		}
-		s.cfg = &cfg
+	api, err := s.load(ctx)
+	if err != nil {
+		return "", time.Time{}, err
 	}
-	out, err := ecr.NewFromConfig(*s.cfg, s.endpoint).GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
+	out, err := api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
 		return "", time.Time{}, err
 	}
@@ -204,6 +201,29 @@ func (s *tokenSource) ask(ctx context.Context) (string, time.Time, error) {
 		return "", time.Time{}, errors.New("AWS answered with a token that is not base64 of user:password")
 	}
 	return token, aws.ToTime(data.ExpiresAt), nil
+}
+
+// api gives the client of ECR's API.
+func (s *tokenSource) api(ctx context.Context) (*ecr.Client, error) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return s.load(ctx)
+}
+
+// load is api for a caller that has the turn.
+func (s *tokenSource) load(ctx context.Context) (*ecr.Client, error) {
+	if s.cfg == nil {
+		cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(s.region))
+		if err != nil {
+			return nil, err
+		}
+		s.cfg = &cfg
+	}
+	return ecr.NewFromConfig(*s.cfg, s.endpoint), nil
 }
 
 // endpoint asks for the token where the registry's host says: a network that
@@ -230,7 +250,11 @@ var deniedCodes = []string{
 
 // fail gives err its class.
 func (s *tokenSource) fail(err error) error {
-	out := &Error{Op: opAuthenticate, Repository: s.host}
+	return awsError(&Error{Op: opAuthenticate, Repository: s.host}, err)
+}
+
+// awsError gives out the cause err, which is AWS's, and its class.
+func awsError(out *Error, err error) *Error {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		out.Code = api.ErrorCode()
 	}
