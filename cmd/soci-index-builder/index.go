@@ -84,7 +84,7 @@ is immutable. Sizes are in bytes.`,
 	f.StringArrayVar(&c.platforms, "platform", nil, "work on this platform only, as os/arch[/variant]; may be given again")
 	f.Var(&c.minLayerSize, "min-layer-size", "pass over layers with fewer compressed bytes; 0 means every layer is indexed")
 	f.Var(&c.spanSize, "span-size", "least distance of two checkpoints, in uncompressed bytes")
-	f.Var(&c.maxMemory, "max-memory", "what the zTOC of one layer may take while it is built")
+	f.Var(&c.maxMemory, "max-memory", "what the build may hold in memory: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
 	f.IntVar(&c.concurrency, "concurrency", 0, "layers worked on at once; 0 means the number of processors")
 	f.BoolVar(&c.dryRun, "dry-run", false, "build everything and push nothing")
 	return cmd

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -23,6 +24,9 @@ func main() {
 		c, err := generator.ReadConfig(os.Getenv)
 		if err != nil {
 			return nil, err
+		}
+		if limit := c.MemoryLimit(); limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
+			debug.SetMemoryLimit(limit)
 		}
 		aws, err := config.LoadDefaultConfig(ctx)
 		if err != nil {

@@ -16,6 +16,7 @@ type Config struct {
 	SpanSizeMiB     int64  // SOCI_SPAN_SIZE_MIB
 	Concurrency     int    // SOCI_CONCURRENCY; 0 is the processors available
 	MaxMemoryMiB    int64  // SOCI_MAX_MEMORY_MIB; 0 is the default of soci.Limits
+	MemorySizeMiB   int64  // AWS_LAMBDA_FUNCTION_MEMORY_SIZE; 0 outside of Lambda
 	Endpoint        string // ECR_REGISTRY_ENDPOINT; a registry that takes the place of ECR
 
 	IndexVersion soci.IndexVersion // SOCI_INDEX_VERSION
@@ -40,7 +41,7 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 		MinLayerSizeMiB: env.Int("SOCI_MIN_LAYER_SIZE_MIB", "MiB", 0, 52_000, soci.DefaultMinLayerSize/mib),
 		SpanSizeMiB:     env.Int("SOCI_SPAN_SIZE_MIB", "MiB", 1, 1024, soci.DefaultSpanSize/mib),
 		Concurrency:     int(env.Int("SOCI_CONCURRENCY", "layers", 1, 64, 0)),
-		MaxMemoryMiB:    env.Int("SOCI_MAX_MEMORY_MIB", "MiB", 1, 10_240, 0),
+		MemorySizeMiB:   env.Int("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "MiB", 1, 1<<20, 0),
 		Endpoint:        env.Endpoint("ECR_REGISTRY_ENDPOINT"),
 		IndexVersion:    lambdafn.OneOf(env, "SOCI_INDEX_VERSION", soci.Both, soci.V1, soci.V2),
 		TagSuffix:       env.TagSuffix(),
@@ -50,8 +51,24 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 		StackName:       env.StackName(),
 		LogLevel:        env.LogLevel(),
 	}
+	c.MaxMemoryMiB = env.Int("SOCI_MAX_MEMORY_MIB", "MiB", 1, 10_240, defaultMaxMemory(c.MemorySizeMiB))
 	return c, env.Err()
 }
+
+// defaultMaxMemory is the budget of a build in a function of so much memory:
+// what is left beside the program itself, less what the garbage collector and
+// the network need on top.
+func defaultMaxMemory(memorySize int64) int64 {
+	if memorySize == 0 {
+		return 0
+	}
+	const program = 64 // MiB
+	return max((memorySize-program)*65/100, 16)
+}
+
+// MemoryLimit is the heap, in bytes, from which on the garbage collector works
+// harder rather than let the function be killed; 0 sets none.
+func (c Config) MemoryLimit() int64 { return c.MemorySizeMiB * mib * 90 / 100 }
 
 // Options gives the configuration as the engine takes it.
 func (c Config) Options() soci.Options {

@@ -17,6 +17,10 @@ func TestReadConfig(t *testing.T) {
 	defaults := Config{
 		MinLayerSizeMiB: 10, SpanSizeMiB: 4, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true, StackName: "soci-index-builder",
 	}
+	inLambda := defaults
+	inLambda.MemorySizeMiB, inLambda.MaxMemoryMiB = 2048, 1289
+	tiny := defaults
+	tiny.MemorySizeMiB, tiny.MaxMemoryMiB = 64, 16
 	everyLayer := defaults
 	everyLayer.MinLayerSizeMiB = 0
 	tests := []struct {
@@ -38,6 +42,12 @@ func TestReadConfig(t *testing.T) {
 			soci.Options{MinLayerSize: 20 << 20, SpanSize: 1 << 20, Concurrency: 3, IndexVersion: soci.V2, TagSuffix: "_lazy", Limits: soci.Limits{MaxMemory: 512 << 20}}},
 		{"every layer", map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "0"}, everyLayer,
 			soci.Options{MinLayerSize: 1, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true}},
+		{"the budget follows the function's memory", map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "2048"}, inLambda,
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true,
+				Limits: soci.Limits{MaxMemory: 1289 << 20}}},
+		{"the least budget", map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "64"}, tiny,
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true,
+				Limits: soci.Limits{MaxMemory: 16 << 20}}},
 		{"the stack has the name of the function", map[string]string{"AWS_LAMBDA_FUNCTION_NAME": "soci-index-builder"}, defaults,
 			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true}},
 	}
