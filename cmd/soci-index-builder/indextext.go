@@ -27,6 +27,8 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error 
 			continue
 		case soci.OutcomeNoLayer:
 			fmt.Fprintf(t, "%s: no layer to index, so no SOCI index\n", m.Platform)
+		case soci.OutcomeSuperseded:
+			fmt.Fprintf(t, "%s: no SOCI index, since the image is superseded\n", m.Platform)
 		}
 		if m.Index.Digest != "" {
 			fmt.Fprintf(t, "%s: SOCI index v1 %s%s\n", m.Platform, m.Index.Digest, note)

@@ -40,7 +40,8 @@ const (
 	// OutcomeUntagged: none was made, since the image has no tag.
 	OutcomeUntagged Outcome = "untagged"
 	// OutcomeSuperseded: the tag of the image names another image by now, or
-	// none, so the suffixed tag was not moved to this one.
+	// none, so the suffixed tag was not moved to this one. Also that of a
+	// manifest whose SOCI index v2, the only one asked for, was not pushed.
 	OutcomeSuperseded Outcome = "superseded"
 	// OutcomeTagImmutable: the error is ErrTagImmutable.
 	OutcomeTagImmutable Outcome = "tag-immutable"
@@ -111,8 +112,12 @@ type EnabledResult struct {
 	Outcome Outcome
 	Reason  string
 
-	Tag   string             // with the suffix; empty when the image has no tag
-	Image ocispec.Descriptor // the image index; it has no digest when none was made
+	Tag string // with the suffix; empty when the image has no tag
+
+	// Image is the image index that Tag names after OutcomeTagged or
+	// OutcomeAlreadyTagged, and otherwise the one that it would have; it has no
+	// digest when none was made.
+	Image ocispec.Descriptor
 
 	// Unindexed: no layer could be indexed, and Image lists the original
 	// manifests.

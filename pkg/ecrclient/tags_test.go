@@ -1,0 +1,48 @@
+package ecrclient_test
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/pkg/ecrclient"
+)
+
+// What a registry answers to the PUT of a tag.
+func TestTagAnswers(t *testing.T) {
+	for _, tt := range []struct {
+		name                string
+		status              int
+		code                string
+		immutable, notFound bool
+	}{
+		{"ECR", 400, "TAG_INVALID", true, false},
+		{"ECR's API", 400, "ImageTagAlreadyExistsException", true, false},
+		{"conflict", 409, "CONFLICT", true, false},
+		{"precondition", 412, "PRECONDITION", true, false},
+		{"bad manifest", 400, "MANIFEST_INVALID", false, false},
+		{"no repository", 404, "NAME_UNKNOWN", false, true},
+		{"denied", 403, "DENIED", false, false},
+		{"unavailable", 503, "UNAVAILABLE", false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := registrytest.Start(t)
+			s.Add(registrytest.Rule{Method: http.MethodPut, Fault: registrytest.Status(tt.status, tt.code, "")})
+			r, err := ecrclient.New(s.Host()+"/team/app", ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			content := []byte(`{"schemaVersion":2,"manifests":[]}`)
+			err = r.PushTag(t.Context(), ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(content), Size: int64(len(content))}, bytes.NewReader(content), "v1")
+			e, ok := errors.AsType[*ecrclient.Error](err)
+			if !ok || e.TagImmutable() != tt.immutable || e.NotFound() != tt.notFound {
+				t.Errorf("%v: immutable %t, not found %t", err, e.TagImmutable(), e.NotFound())
+			}
+		})
+	}
+}
