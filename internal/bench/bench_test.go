@@ -117,7 +117,6 @@ func checkSection(t *testing.T, s table.Section) {
 				switch {
 				case cell == table.None && (strings.Contains(column, "upstream") || strings.Contains(column, "ratio")) && !contender.Has(contender.Upstream):
 				case cell == table.None && row[0] == corpus.None().Name: // not for those that decompress
-				case cell == table.None && column == "peak MB" && !contender.Has(contender.Upstream):
 				case column == "reached first":
 				case column == "written to disk MB" && !strings.Contains(row[0], "upstream"):
 					if cell != "0" {

@@ -161,7 +161,7 @@ func (r *runner) image(ctx context.Context) ([]*table.Table, error) {
 		{title: fmt.Sprintf("ours, each connection at %s/s", bytesize.Format(r.Speed)), work: workIndex, slow: true, layers: layers, rounds: r.Rounds},
 	}
 	if upstreamIndex != nil {
-		rows = append(rows, imageRow{title: "upstream's index builder", work: workUpstream, layers: layers, rounds: r.Rounds})
+		rows = append(rows, imageRow{title: "upstream's index builder", work: workUpstream, layers: layers, rounds: min(r.Rounds, matrixRounds)})
 	}
 	results, err := r.indexImages(ctx, rows)
 	if err != nil {

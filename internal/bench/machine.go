@@ -7,12 +7,14 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"soci-index-builder/internal/bench/child"
 	"soci-index-builder/internal/bench/contender"
 	"soci-index-builder/internal/bench/corpus"
 	"soci-index-builder/internal/bench/table"
+	"soci-index-builder/internal/bytesize"
 )
 
 // machine names what the run was made on and with.
@@ -24,8 +26,7 @@ func (r *runner) machine(ctx context.Context) ([]*table.Table, error) {
 	if cpu == "" {
 		cpu = runtime.GOARCH
 	}
-	memory := field("/proc/meminfo", "MemTotal")
-	note("Processor: %s, %d cores; memory: %s; %s %s", cpu, runtime.NumCPU(), orUnknown(memory), runtime.GOOS, kernel())
+	note("Processor: %s, %d cores; memory: %s; %s %s", cpu, runtime.NumCPU(), memory(), runtime.GOOS, kernel())
 	note("Go: %s", runtime.Version())
 	versions := append([]string{}, contender.Versions...)
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -46,7 +47,7 @@ func (r *runner) machine(ctx context.Context) ([]*table.Table, error) {
 	if r.Sizes.Layer > 0 {
 		layers = fmt.Sprintf("each a sample of %s of its files", sizeName(r.Sizes.Layer))
 	}
-	note("Layers of real files: %s; %d rounds", layers, r.Rounds)
+	note("Layers of real files: %s; %d rounds, elsewhere %d at most", layers, r.Rounds, matrixRounds)
 	idle, err := child.Run(ctx, workNothing, nil, nil, child.Options{Processors: 1})
 	if err != nil {
 		return nil, err
@@ -56,11 +57,13 @@ func (r *runner) machine(ctx context.Context) ([]*table.Table, error) {
 	return []*table.Table{t}, nil
 }
 
-func orUnknown(s string) string {
-	if s == "" {
+// memory is all that the machine has.
+func memory() string {
+	kib, err := strconv.ParseInt(strings.TrimSuffix(field("/proc/meminfo", "MemTotal"), " kB"), 10, 64)
+	if err != nil {
 		return "unknown"
 	}
-	return s
+	return bytesize.Format(kib << 10)
 }
 
 // field reads the first line of that name, "name : value".

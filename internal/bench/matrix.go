@@ -19,6 +19,9 @@ type matrixRow struct {
 	rounds  int  // 0 for the usual number
 }
 
+// matrixRounds are enough where many rows of small layers are compared.
+const matrixRounds = 2
+
 // matrix measures several layers, a row for each, with the CPU seconds of the
 // contenders on one core.
 func (r *runner) matrix(ctx context.Context, title, first, prefix string, names []string, rows []matrixRow) (*table.Table, error) {
@@ -28,7 +31,7 @@ func (r *runner) matrix(ctx context.Context, title, first, prefix string, names 
 	}
 	entrants = available(entrants...)
 	t := &table.Table{Title: title, Columns: []string{first, "compressed MB", "uncompressed MB", "entries", "spans", "zTOC MB",
-		"ours, CPU s", "compressed MB/s", "uncompressed MB/s", "allocations", "peak MB", "upstream, CPU s", "peak MB", "× upstream"}}
+		"ours, CPU s", "compressed MB/s", "uncompressed MB/s", "allocations", "peak MB", "upstream, CPU s", "upstream, peak MB", "× upstream"}}
 	short := map[string]string{contender.ZlibCRC: "zlib, CPU s", contender.Klauspost: "klauspost, CPU s", contender.Go: "compress/gzip, CPU s"}
 	for _, e := range entrants {
 		if s := short[e.name]; s != "" {
@@ -47,7 +50,7 @@ func (r *runner) matrix(ctx context.Context, title, first, prefix string, names 
 		}
 		rounds := row.rounds
 		if rounds == 0 {
-			rounds = r.Rounds
+			rounds = min(r.Rounds, matrixRounds)
 		}
 		results, err := r.measure(ctx, l, row.plain, rounds, some)
 		if err != nil {

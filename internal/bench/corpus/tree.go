@@ -128,13 +128,14 @@ func (t *Tree) walk(root string) error {
 }
 
 // sample takes files in the order of their ranks, as long as there is room, so
-// that the choice is stable and is spread over the whole tree.
+// that the choice is stable and is spread over the whole tree. The last 2 % are
+// left empty: only the smallest files would fit there.
 func (t *Tree) sample() {
 	if t.Size > 0 {
 		slices.SortStableFunc(t.files, func(a, b treeFile) int { return cmp.Compare(a.rank, b.rank) })
 		room := t.Size
 		t.files = slices.DeleteFunc(t.files, func(f treeFile) bool {
-			if f.cost() > room {
+			if f.cost() > room || room < t.Size/50 {
 				return true
 			}
 			room -= f.cost()
