@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote"
 )
 
 // The artifact types of SOCI indexes.
@@ -55,7 +56,19 @@ func (r *Repository) Catalog(o CatalogOptions) *Catalog {
 	if o.Timeout <= 0 {
 		o.Timeout = 20 * time.Second
 	}
-	return &Catalog{r: r, o: o}
+	// What oras-go takes from an answer to a search for all that a registry can
+	// do must not decide how a SOCI index is pushed.
+	own := *r
+	own.remote = &remote.Repository{
+		Client:               r.remote.Client,
+		Reference:            r.remote.Reference,
+		PlainHTTP:            r.remote.PlainHTTP,
+		ManifestMediaTypes:   r.remote.ManifestMediaTypes,
+		MaxMetadataBytes:     r.remote.MaxMetadataBytes,
+		ReferrerListMaxPages: r.remote.ReferrerListMaxPages,
+		TagListPageSize:      listPageSize,
+	}
+	return &Catalog{r: &own, o: o}
 }
 
 // SOCIIndexes calls found with each SOCI index once, until it returns false:

@@ -242,3 +242,28 @@ func TestCatalogEnds(t *testing.T) {
 		}
 	})
 }
+
+// A referrers list that is not found makes no registry without referrers of
+// one that has them: what is pushed afterwards is a referrer.
+func TestCatalogLeavesPushAlone(t *testing.T) {
+	s := registrytest.Start(t)
+	img := s.PushImage(t, repository, "v1", registrytest.Image{})
+	config := s.PushBlob(t, repository, []byte("{}"))
+	r := open(t, s)
+	s.Add(registrytest.Rule{Path: "/referrers/", Times: 1, Fault: registrytest.Status(404, "NOT_FOUND", "")})
+	if _, err := collect(t.Context(), r.Catalog(ofV2), 100, img.Manifest); err != nil {
+		t.Fatal(err)
+	}
+	m := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
+		ocispec.MediaTypeImageManifest, soci.ArtifactTypeV1, config.Digest, img.Manifest.MediaType, img.Manifest.Digest, img.Manifest.Size)
+	s.Clear()
+	if err := r.Push(t.Context(), describe(ocispec.MediaTypeImageManifest, m), bytes.NewReader(m)); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Count(http.MethodPut, "/manifests/"); n != 1 {
+		t.Errorf("%d manifests were pushed: %+v", n, s.Requests())
+	}
+	if got, err := open(t, s).Referrers(t.Context(), img.Manifest, soci.ArtifactTypeV1); err != nil || len(got) != 1 {
+		t.Errorf("referrers %v, %v", got, err)
+	}
+}
