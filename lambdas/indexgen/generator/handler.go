@@ -28,6 +28,9 @@ type Repository interface {
 	// Resolve of a Tagger takes a digest too. A manifest or a repository that
 	// is not there is ecrclient.ErrNotFound.
 	soci.Tagger
+
+	// Catalog finds what earlier builds left.
+	Catalog(ecrclient.CatalogOptions) *ecrclient.Catalog
 }
 
 // Handler works on one event after the other. It holds no state between them
@@ -36,7 +39,7 @@ type Handler struct {
 	// Open gives the repository that an event names. Required.
 	Open func(ctx context.Context, e *ecrevent.Event) (Repository, error)
 
-	// Options of the engine. Progress and Tag are the handler's own.
+	// Options of the engine. Progress, Tag and Catalog are the handler's own.
 	Options soci.Options
 
 	// Logger is required.
@@ -175,6 +178,7 @@ func (i *invocation) index(ctx context.Context, e *ecrevent.Event) (*soci.Result
 	options := i.Options
 	options.Progress = i.progress.read
 	options.Tag = e.Detail.ImageTag
+	options.Catalog = repository.Catalog(ecrclient.CatalogOptions{Tag: e.Detail.ImageTag, TagSuffix: i.tagSuffix()})
 	result, err := soci.IndexImage(ctx, repository, repository, image, options)
 	if errors.Is(err, ecrclient.ErrNotFound) {
 		// Deleted while it was read, or is just a part of it missing?
