@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,9 +32,18 @@ const (
 	minSize    = 64 << 10 // bytes; the tests' minimum layer size
 )
 
+var packed sync.Map // layers, by what they are made of
+
 // layer packs n bytes that do not compress.
 func layer(t *testing.T, seed uint64, n int) []byte {
 	t.Helper()
+	type key struct {
+		seed uint64
+		n    int
+	}
+	if b, ok := packed.Load(key{seed, n}); ok {
+		return bytes.Clone(b.([]byte))
+	}
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	w := tar.NewWriter(z)
@@ -43,7 +53,8 @@ func layer(t *testing.T, seed uint64, n int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.Bytes()
+	packed.Store(key{seed, n}, b.Bytes())
+	return bytes.Clone(b.Bytes())
 }
 
 func second(_ int, err error) error { return err }
