@@ -107,3 +107,26 @@ func TestPiecesOfRedirectedBlob(t *testing.T) {
 		}
 	})
 }
+
+// The token of AWS, which goes with every request to the registry, is not
+// shown to storage when that is asked in place of the registry.
+func TestECRRedirectOfPieces(t *testing.T) {
+	f := newFakeAWS(t)
+	content := noise(38, 50_000)
+	desc := f.PushBlob(t, repository, content)
+	signed := registrytest.StartSignedURLs(t, f.Server)
+	f.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: signed.Redirect()})
+	r := f.open(t, ecrHost, ecrclient.WithOwnTokens(), ahead(10_000, 3))
+	got, err := fetchAll(t.Context(), r, desc)
+	if err != nil || !bytes.Equal(got, content) {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+	if n, asked := signed.Issued(), len(signed.Requests()); n != 1 || asked < 2 {
+		t.Errorf("%d requests with %d URLs", asked, n)
+	}
+	for _, request := range signed.Requests() {
+		if request.Authorization != "" {
+			t.Errorf("Authorization in %+v", request)
+		}
+	}
+}
