@@ -244,7 +244,7 @@ func TestAnnouncedAndMeasured(t *testing.T) {
 	queue, bus := newQueue(t), newBus(t)
 	// The level governs the log alone.
 	indexgen := startIndexgen(t, s, lambdaruntime.Options{Env: reporting(queue, bus, "LOG_LEVEL", "ERROR", "SOCI_INDEX_VERSION", "V1")})
-	for range 2 {
+	for round := range 2 {
 		measured := len(indexgen.Metrics(t))
 		answer, err := indexgen.Invoke(t.Context(), push(t, image.Manifest.Digest, "v1", ""))
 		if err != nil {
@@ -272,16 +272,19 @@ func TestAnnouncedAndMeasured(t *testing.T) {
 			t.Fatalf("%d lines of metrics", len(metrics))
 		}
 		m := metrics[0]
-		for name, want := range map[string]any{"ImagesIndexed": 1.0, "LayersBuilt": 1.0, "LayersSkipped": 1.0, "LayersSkippedZstd": 0.0,
+		for name, want := range map[string]any{"ImagesIndexed": 1.0, "LayersBuilt": 1.0 - float64(round), "LayersReused": float64(round), "LayersSkipped": 1.0, "LayersSkippedZstd": 0.0,
 			"StackName": "my-stack", "Function": "indexgen", "Repository": repository, "Tag": "v1", "Digest": image.Manifest.Digest.String()} {
 			if m[name] != want {
 				t.Errorf("%s is %v, want %v", name, m[name], want)
 			}
 		}
-		for _, name := range []string{"BytesRead", "Duration", "PeakMemory"} {
+		for _, name := range []string{"Duration", "PeakMemory"} {
 			if n, ok := m[name].(float64); !ok || n <= 0 {
 				t.Errorf("%s is %v", name, m[name])
 			}
+		}
+		if n, ok := m["BytesRead"].(float64); !ok || (n > 0) != (round == 0) {
+			t.Errorf("BytesRead is %v in round %d", m["BytesRead"], round)
 		}
 	}
 	if lines := indexgen.Log(t); len(lines) != 0 {

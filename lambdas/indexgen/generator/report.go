@@ -78,7 +78,9 @@ func (i *invocation) measure(ctx context.Context, r *Result, f *failure.Error) {
 	default:
 		m.AddBy("Reason", string(r.Outcome), "ImagesSkipped", metrics.Count, 1)
 	}
+	_, _, read := i.progress.sum()
 	if i.built != nil {
+		read = i.built.BytesRead // the progress of a reused layer is that of one read
 		built, reused, skipped := countLayers(i.built.Manifests...)
 		m.Add("LayersBuilt", metrics.Count, float64(built))
 		m.Add("LayersReused", metrics.Count, float64(reused))
@@ -86,7 +88,6 @@ func (i *invocation) measure(ctx context.Context, r *Result, f *failure.Error) {
 		m.Add("LayersSkippedZstd", metrics.Count, float64(skipped[soci.SkipZstd]))
 		m.Set("LayersSkippedByReason", skipped)
 	}
-	_, _, read := i.progress.sum()
 	m.Add("BytesRead", metrics.Bytes, float64(read))
 	m.Add("Duration", metrics.Seconds, i.seconds())
 	if peak, ok := metrics.PeakMemory(); ok {
