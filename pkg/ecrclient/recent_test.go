@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -48,7 +49,12 @@ func newFakeECR(t *testing.T) *fakeECR {
 
 func (f *fakeECR) describeImages(w http.ResponseWriter, r *http.Request) {
 	var in map[string]any
-	_ = json.NewDecoder(r.Body).Decode(&in)
+	b, _ := io.ReadAll(r.Body)
+	_ = json.Unmarshal(b, &in)
+	// The SDK closes its request once it has the answer. If net/http is still
+	// looking for the request's end then, it closes the connection: the answer
+	// must not be quicker than that.
+	time.Sleep(3 * time.Millisecond)
 	f.pages++
 	f.requests = append(f.requests, in)
 	if f.answer != nil && f.answer(f.pages, w, r) {
