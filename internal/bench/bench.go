@@ -185,7 +185,6 @@ type runner struct {
 
 	real     []*corpus.Layer        // made when first asked for
 	rates    map[string]measurement // ours on one core, by layer
-	trees    map[string]*corpus.Tree
 	imageRun *imageFigures
 }
 

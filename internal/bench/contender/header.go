@@ -1,3 +1,5 @@
+//go:build (conformance || libdeflate) && cgo
+
 package contender
 
 import (
