@@ -47,6 +47,12 @@ type Options struct {
 	// is none: every layer is read.
 	Catalog Catalog
 
+	// Force has every layer read, whatever Catalog has, and everything pushed,
+	// without asking the Destination first whether it is there; AlreadyThere
+	// and OutcomeAlreadyTagged are not found out then. A tag that must not be
+	// moved is moved no more than without.
+	Force bool
+
 	// Concurrency is the number of layers worked on at once. The default is
 	// the number of processors available.
 	Concurrency int
@@ -94,6 +100,9 @@ func (o Options) withDefaults() (Options, error) {
 	orDefault(&o.MinLayerSize, DefaultMinLayerSize)
 	orDefault(&o.BuildToolIdentifier, BuildToolIdentifier)
 	orDefault(&o.Concurrency, runtime.GOMAXPROCS(0))
+	if o.Force {
+		o.Catalog = nil
+	}
 	if o.Progress == nil {
 		o.Progress = func(ocispec.Descriptor, int64) {}
 	}

@@ -31,7 +31,7 @@ type output struct {
 // publish pushes the blobs, the SOCI indexes that name them, the manifests
 // that name those, and the tag at last.
 func (x *indexer) publish(ctx context.Context, result *Result, out *output, round int) error {
-	p := &publisher{dst: x.dst}
+	p := &publisher{dst: x.dst, force: x.o.Force}
 	defer func() { result.BytesPushed += p.sent.Load() }()
 	enabled := out.enabled
 	var (
@@ -92,18 +92,22 @@ func (x *indexer) publish(ctx context.Context, result *Result, out *output, roun
 
 // publisher stores content that is not there yet.
 type publisher struct {
-	dst  Destination
-	sent atomic.Int64 // bytes
+	dst   Destination
+	force bool         // push also what is there
+	sent  atomic.Int64 // bytes
 }
 
-// put stores one content; it reports whether it was there before.
+// put stores one content; it reports whether it was there before, unless it is
+// forced.
 func (p *publisher) put(ctx context.Context, what string, c content) (existed bool, err error) {
-	existed, err = p.dst.Exists(ctx, c.desc)
-	if err != nil {
-		return false, fmt.Errorf("looking for %s %s: %w", what, c.desc.Digest, err)
-	}
-	if existed {
-		return true, nil
+	if !p.force {
+		existed, err = p.dst.Exists(ctx, c.desc)
+		if err != nil {
+			return false, fmt.Errorf("looking for %s %s: %w", what, c.desc.Digest, err)
+		}
+		if existed {
+			return true, nil
+		}
 	}
 	if err := p.dst.Push(ctx, c.desc, bytes.NewReader(c.b)); err != nil {
 		return false, fmt.Errorf("pushing %s %s: %w", what, c.desc.Digest, err)

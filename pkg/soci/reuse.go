@@ -25,11 +25,17 @@ type Catalog interface {
 // maxReuseIndexes is how many earlier SOCI indexes are looked into.
 const maxReuseIndexes = 50
 
+// maxReuseTime is how long they may be looked into: a registry that answers
+// slowly must not cost more than reading the layers.
+const maxReuseTime = time.Minute
+
 // reuse takes the zTOCs of layers that were indexed before with the same span
 // size and build-tool identifier, so that these layers are not read at all.
 // A layer for which none is found is built; the error tells what went wrong
 // on the way, and costs no more than that.
 func (w *layerWork) reuse(ctx context.Context, catalog Catalog) error {
+	ctx, cancel := context.WithTimeout(ctx, maxReuseTime)
+	defer cancel()
 	needed := make(map[digest.Digest]ocispec.Descriptor)
 	for _, l := range w.layers {
 		needed[l.Digest] = l

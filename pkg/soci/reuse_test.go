@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/pkg/soci"
@@ -197,5 +201,72 @@ func TestReuseIsBounded(t *testing.T) {
 	o.Catalog = many
 	if _, err := soci.IndexImage(context.Background(), s, s, image, o); err != nil || many.given > 60 {
 		t.Errorf("%d looked into, %v", many.given, err)
+	}
+}
+
+// hanging answers no request for one content.
+type hanging struct {
+	*store
+	at digest.Digest
+}
+
+func (h hanging) Fetch(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
+	if d.Digest == h.at {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return h.store.Fetch(ctx, d)
+}
+
+// A registry that does not answer costs some time and no more.
+func TestReuseTakesNoTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		layer := s.add(gz, good(t, 0))
+		image := s.image("amd64", layer)
+		first, err := soci.IndexImage(t.Context(), s, s, image, everyLayer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := everyLayer
+		o.Catalog = &catalog{indexes: []ocispec.Descriptor{first.Manifests[0].Index}}
+		start := time.Now()
+		got, err := soci.IndexImage(t.Context(), hanging{s, first.Manifests[0].Layers[0].Ztoc.Digest}, s, image, o)
+		if err != nil || !errors.Is(got.SearchError, context.DeadlineExceeded) || got.Manifests[0].Layers[0].Reused {
+			t.Errorf("%+v %v", got, err)
+		}
+		if waited := time.Since(start); waited > 2*time.Minute { // of the bubble's clock
+			t.Errorf("waited %v", waited)
+		}
+	})
+}
+
+// Force reads and pushes what is there, and moves no tag that another image
+// has.
+func TestForce(t *testing.T) {
+	ctx := context.Background()
+	s := newStore()
+	layer := s.add(gz, good(t, 0))
+	image := s.image("amd64", layer)
+	first, err := soci.IndexImage(ctx, s, s, image, everyLayer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pushed := len(s.pushed)
+	clear(s.fetched)
+	s.pushed = nil
+	o := everyLayer
+	o.Catalog = &catalog{indexes: []ocispec.Descriptor{first.Manifests[0].Index}}
+	o.Force = true
+	again, err := soci.IndexImage(ctx, s, s, image, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := again.Manifests[0]
+	if m.Layers[0].Reused || s.fetched[layer.Digest] != 1 || again.BytesRead != layer.Size {
+		t.Errorf("the layer was not read: %+v", again)
+	}
+	if len(s.pushed) != pushed || again.BytesPushed == 0 || m.AlreadyThere || m.Index.Digest != first.Manifests[0].Index.Digest {
+		t.Errorf("pushed %d contents, not %d: %+v", len(s.pushed), pushed, again)
 	}
 }

@@ -72,7 +72,7 @@ func (t *tagger) move(ctx context.Context) (tagNames, Outcome, error) {
 		return n, "", err
 	case t.superseded(n):
 		return n, OutcomeSuperseded, nil
-	case n.enabled.Digest == t.root.desc.Digest:
+	case n.enabled.Digest == t.root.desc.Digest && !t.force:
 		return n, OutcomeAlreadyTagged, nil
 	}
 	err = t.dst.PushTag(ctx, t.root.desc, bytes.NewReader(t.root.b), t.enabledTag)

@@ -359,3 +359,31 @@ func TestTagFailures(t *testing.T) {
 		})
 	}
 }
+
+// Force puts the tag again where it is, and not where it is not to be.
+func TestForcedTag(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.index(w.old); err != nil {
+		t.Fatal(err)
+	}
+	forced := func() *soci.Result {
+		w.s.Clear()
+		o := both("v1")
+		o.Force = true
+		repo := openRepo(t, w.s)
+		image := w.old.Manifest
+		image.Platform = nil
+		r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if r := forced(); r.Enabled.Outcome != soci.OutcomeTagged || w.s.Count(http.MethodPut, enabledTag) != 1 {
+		t.Errorf("%d PUT, %+v", w.s.Count(http.MethodPut, enabledTag), r.Enabled)
+	}
+	w.take(w.new)
+	if r := forced(); r.Enabled.Outcome != soci.OutcomeSuperseded {
+		t.Errorf("%+v", r.Enabled)
+	}
+}
