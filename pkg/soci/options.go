@@ -65,7 +65,8 @@ type Options struct {
 
 	// Progress, if set, is called from several goroutines at once with the
 	// compressed bytes of a layer that have been read so far; at the end of
-	// the layer n is layer.Size.
+	// the layer n is layer.Size. It is not called for a layer that is not read
+	// since its zTOC is reused.
 	Progress func(layer ocispec.Descriptor, n int64)
 }
 

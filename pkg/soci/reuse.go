@@ -131,6 +131,5 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 		Files:            len(z.Entries),
 		Seconds:          time.Since(start).Seconds(),
 	}}
-	w.o.Progress(layer, layer.Size)
 	return nil
 }
