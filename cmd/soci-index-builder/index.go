@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -24,6 +25,8 @@ type indexCommand struct {
 	maxMemory    sizeFlag
 	concurrency  int
 	dryRun       bool
+	noReuse      bool
+	force        bool
 }
 
 func newIndexCommand() *cobra.Command {
@@ -42,6 +45,14 @@ SOCI-enabled image of its own under the image's tag with a suffix (V2). Each
 layer is read once, as a stream; nothing is pushed before all layers of the
 image were read. Building again gives the same content, and pushes nothing.
 
+A layer whose zTOC is in the repository already is not read: the zTOCs are
+looked for in the SOCI indexes of this image, of the SOCI-enabled image under
+the suffixed tag, and of other images that were pushed lately. On ECR that
+needs ecr:DescribeImages; without it fewer zTOCs may be found, and the layers
+are read. --no-reuse reads every layer. --force does too, and pushes again what
+is there: all manifests and the suffixed tag; a blob of the same digest is not
+sent twice.
+
 V2 needs a tag. A REF that names the image by digest gets V1 only, and is
 refused with --index-version V2. When the tag was moved to another image
 meanwhile, the suffixed tag is not moved (outcome superseded). A REF with
@@ -56,7 +67,8 @@ failed one are still worked on.
 With --output json there is one JSON object for each REF, on a line of its own:
   reference, digest, outcome (indexed, no-layer-to-index, passed-over,
   own-artifact, opted-out, superseded, tag-immutable), reason, version, dryRun,
-  bytesRead, bytesPushed, seconds,
+  bytesRead, bytesPushed, seconds, searchError (why not all earlier zTOCs were
+    found),
   enabled, the SOCI-enabled image: outcome (tagged, already-tagged, untagged,
     superseded, tag-immutable, no-layer-to-index, passed-over), reason, tag,
     image {digest, size}, unindexed,
@@ -64,7 +76,8 @@ With --output json there is one JSON object for each REF, on a line of its own:
     digest, platform, outcome, reason, index {digest, size} of V1, indexV2 and
     enabled {digest, size} of V2, alreadyThere, and layers, a list of
       digest, mediaType, size, skipped (the reason), detail, compression,
-      uncompressedSize, spans, files, seconds, ztoc {digest, size}
+      uncompressedSize, spans, files, seconds, ztoc {digest, size}, reused
+        (the layer was not read)
 For one that failed it has reference and error, and the rest only when the tag
 is immutable. Sizes are in bytes.`,
 		Example: `  soci-index-builder index 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
@@ -86,6 +99,8 @@ is immutable. Sizes are in bytes.`,
 	f.Var(&c.spanSize, "span-size", "least distance of two checkpoints, in uncompressed bytes")
 	f.Var(&c.maxMemory, "max-memory", "what the build may hold in memory: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
 	f.IntVar(&c.concurrency, "concurrency", 0, "layers worked on at once; 0 means the number of processors")
+	f.BoolVar(&c.noReuse, "no-reuse", false, "read every layer, although its zTOC may be there")
+	f.BoolVar(&c.force, "force", false, "read every layer, and push also what is there")
 	f.BoolVar(&c.dryRun, "dry-run", false, "build everything and push nothing")
 	return cmd
 }
@@ -140,6 +155,10 @@ func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, erro
 	if err != nil {
 		return nil, err
 	}
+	var catalog soci.Catalog
+	if !c.noReuse {
+		catalog = repo.Catalog(ecrclient.CatalogOptions{Tag: tagOf(reference), TagSuffix: c.tagSuffix})
+	}
 	progress := newProgress(cmd.ErrOrStderr())
 	result, err := soci.IndexImage(cmd.Context(), repo, repo, image, soci.Options{
 		IndexVersion: soci.IndexVersion(c.version),
@@ -151,6 +170,8 @@ func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, erro
 		Platforms:    c.platforms,
 		Concurrency:  c.concurrency,
 		Limits:       soci.Limits{MaxMemory: c.maxMemory.bytes},
+		Catalog:      catalog,
+		Force:        c.force,
 		DryRun:       c.dryRun,
 		Progress:     progress.layer,
 	})

@@ -20,6 +20,7 @@ type (
 		BytesRead   int64             `json:"bytesRead"`
 		BytesPushed int64             `json:"bytesPushed"`
 		Seconds     float64           `json:"seconds"`
+		SearchError string            `json:"searchError,omitempty"`
 		Enabled     *enabledJSON      `json:"enabled,omitempty"`
 		Manifests   []manifestJSON    `json:"manifests,omitempty"`
 	}
@@ -56,6 +57,7 @@ type (
 		Files            int              `json:"files,omitempty"`
 		Seconds          float64          `json:"seconds,omitempty"`
 		Ztoc             *contentJSON     `json:"ztoc,omitempty"`
+		Reused           bool             `json:"reused,omitempty"`
 	}
 
 	contentJSON struct {
@@ -68,6 +70,9 @@ func newIndexJSON(ref string, dryRun bool, r *soci.Result) indexJSON {
 	out := indexJSON{
 		Reference: ref, Digest: r.Image.Digest, Outcome: r.Outcome(), Reason: r.Reason, Version: r.Version, DryRun: dryRun,
 		BytesRead: r.BytesRead, BytesPushed: r.BytesPushed, Seconds: r.Seconds,
+	}
+	if r.SearchError != nil {
+		out.SearchError = r.SearchError.Error()
 	}
 	if e := r.Enabled; e.Outcome != "" {
 		out.Enabled = &enabledJSON{Outcome: e.Outcome, Reason: e.Reason, Tag: e.Tag, Image: newContentJSON(e.Image), Unindexed: e.Unindexed}
@@ -83,7 +88,7 @@ func newIndexJSON(ref string, dryRun bool, r *soci.Result) indexJSON {
 				Digest: l.Layer.Digest, MediaType: l.Layer.MediaType, Size: l.Layer.Size,
 				Skipped: l.Reason, Detail: l.Detail,
 				Compression: l.Compression, UncompressedSize: l.UncompressedSize,
-				Spans: l.Spans, Files: l.Files, Seconds: l.Seconds, Ztoc: newContentJSON(l.Ztoc),
+				Spans: l.Spans, Files: l.Files, Seconds: l.Seconds, Ztoc: newContentJSON(l.Ztoc), Reused: l.Reused,
 			})
 		}
 		out.Manifests = append(out.Manifests, one)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"soci-index-builder/internal/bytesize"
@@ -13,6 +14,9 @@ import (
 func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "%s: %s, %s read, %s pushed, %.1f s\n", ref, r.Outcome(), bytesize.Format(r.BytesRead), bytesize.Format(r.BytesPushed), r.Seconds)
+	if r.SearchError != nil {
+		fmt.Fprintf(t, "earlier zTOCs not all found: %s\n", strings.ReplaceAll(r.SearchError.Error(), "\n", "; "))
+	}
 	if r.LeftAlone != "" {
 		fmt.Fprintf(t, "left alone: %s\n", r.Reason)
 	}
@@ -42,7 +46,11 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error 
 				fmt.Fprintf(t, "  %s\t%s\tskipped: %s\n", shortDigest(l.Layer.Digest), bytesize.Format(l.Layer.Size), withDetail(l))
 				continue
 			}
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%d\t%.1f\n", shortDigest(l.Layer.Digest), bytesize.Format(l.Layer.Size), bytesize.Format(l.Ztoc.Size), l.Spans, l.Files, l.Seconds)
+			seconds := fmt.Sprintf("%.1f", l.Seconds)
+			if l.Reused {
+				seconds = "reused"
+			}
+			fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%d\t%s\n", shortDigest(l.Layer.Digest), bytesize.Format(l.Layer.Size), bytesize.Format(l.Ztoc.Size), l.Spans, l.Files, seconds)
 		}
 	}
 	switch e := r.Enabled; e.Outcome {
