@@ -111,7 +111,7 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 		return err
 	}
 	if x.o.IndexVersion == V2 && x.o.Tag == "" {
-		result.Enabled = EnabledResult{Outcome: OutcomeUntagged, Reason: "the image has no tag to which the suffix could be added"}
+		result.Enabled = EnabledResult{Outcome: OutcomeUntagged, Reason: x.o.noTag}
 		return nil
 	}
 	work := newLayerWork(x.src, tree.images(), x.o)
@@ -168,7 +168,7 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 // one.
 func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descriptor, result *Result, out *output) error {
 	if x.o.Tag == "" {
-		result.Enabled = EnabledResult{Outcome: OutcomeUntagged, Reason: "the image has no tag to which the suffix could be added"}
+		result.Enabled = EnabledResult{Outcome: OutcomeUntagged, Reason: x.o.noTag}
 		return nil
 	}
 	result.Enabled = EnabledResult{Outcome: OutcomeTagged, Tag: x.o.Tag + x.o.TagSuffix}

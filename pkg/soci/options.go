@@ -1,6 +1,7 @@
 package soci
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -68,6 +69,8 @@ type Options struct {
 	// the layer n is layer.Size. It is not called for a layer that is not read
 	// since its zTOC is reused.
 	Progress func(layer ocispec.Descriptor, n int64)
+
+	noTag string // why there is no SOCI-enabled image for want of a tag
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -92,8 +95,14 @@ func (o Options) withDefaults() (Options, error) {
 		return o, err
 	}
 	orDefault(&o.TagSuffix, DefaultTagSuffix)
+	o.noTag = "the image has no tag to which the suffix could be added"
 	if o.IndexVersion.v2() && o.Tag != "" {
-		if _, err := enabledTag(o.Tag, o.TagSuffix); err != nil {
+		_, err := enabledTag(o.Tag, o.TagSuffix)
+		switch {
+		case errors.Is(err, errTagTooLong) && o.IndexVersion == Both:
+			// V1 can be had all the same.
+			o.Tag, o.noTag = "", err.Error()
+		case err != nil:
 			return o, err
 		}
 	}

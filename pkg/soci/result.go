@@ -37,7 +37,8 @@ const (
 	OutcomeTagged Outcome = "tagged"
 	// OutcomeAlreadyTagged: its tag named it before.
 	OutcomeAlreadyTagged Outcome = "already-tagged"
-	// OutcomeUntagged: none was made, since the image has no tag.
+	// OutcomeUntagged: none was made, since the image has no tag, or one to
+	// which the suffix cannot be added.
 	OutcomeUntagged Outcome = "untagged"
 	// OutcomeSuperseded: the tag of the image names another image by now, or
 	// none, so the suffixed tag was not moved to this one. Also that of a

@@ -53,6 +53,10 @@ func CheckTagSuffix(suffix string) error {
 	return nil
 }
 
+// errTagTooLong is the ErrInvalidOption of a sound tag to which a sound suffix
+// cannot be added.
+var errTagTooLong = fmt.Errorf("%w: the tag is too long", ErrInvalidOption)
+
 // enabledTag is the tag of the SOCI-enabled image.
 func enabledTag(tag, suffix string) (string, error) {
 	if err := CheckTagSuffix(suffix); err != nil {
@@ -63,7 +67,7 @@ func enabledTag(tag, suffix string) (string, error) {
 			ErrInvalidOption, cut(tag, 200), maxTag)
 	}
 	if n := len(tag) + len(suffix); n > maxTag {
-		return "", fmt.Errorf("%w: tag %q with the suffix %q has %d characters, more than the %d of a tag", ErrInvalidOption, tag, suffix, n, maxTag)
+		return "", fmt.Errorf("%w: %q with the suffix %q has %d characters, more than the %d of a tag", errTagTooLong, tag, suffix, n, maxTag)
 	}
 	return tag + suffix, nil
 }
