@@ -10,8 +10,7 @@ import (
 	"soci-index-builder/internal/inflate"
 )
 
-// archiveReader reads the tar archive out of a chunker. Its Seek goes forward
-// only, so that archive/tar passes over the members' content without copying.
+// archiveReader reads the tar archive out of a chunker.
 type archiveReader struct {
 	chunks chunker
 	chunk  []byte
@@ -38,28 +37,47 @@ func (a *archiveReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n := copy(p, a.chunk)
-	a.chunk = a.chunk[n:]
-	a.pos += int64(n)
+	a.advance(int64(n))
 	return n, nil
 }
 
-// Seek moves forward by offset, or as far as the archive goes.
-func (a *archiveReader) Seek(offset int64, whence int) (int64, error) {
-	if whence != io.SeekCurrent || offset < 0 {
-		return 0, errors.ErrUnsupported
+// block gives the next block where it stands, or nil when it is not there in
+// one piece.
+func (a *archiveReader) block() *[tarBlock]byte {
+	if len(a.chunk) == 0 && a.fill() != nil || len(a.chunk) < tarBlock {
+		return nil
 	}
-	for offset > 0 {
-		if err := a.fill(); err == io.EOF {
-			break
-		} else if err != nil {
-			return a.pos, err
+	return (*[tarBlock]byte)(a.chunk)
+}
+
+func (a *archiveReader) advance(n int64) {
+	a.chunk = a.chunk[n:]
+	a.pos += n
+}
+
+// skip moves forward by n, or as far as the archive goes, which is io.EOF.
+func (a *archiveReader) skip(n int64) error {
+	for n > 0 {
+		if err := a.fill(); err != nil {
+			return err
 		}
-		n := min(offset, int64(len(a.chunk)))
-		a.chunk = a.chunk[n:]
-		a.pos += n
-		offset -= n
+		k := min(n, int64(len(a.chunk)))
+		a.advance(k)
+		n -= k
 	}
-	return a.pos, nil
+	return nil
+}
+
+// skipContent moves to the header behind an entry's content and its padding.
+// As for archive/tar, an archive that ends within the content has been cut
+// short, and one that ends within the padding just ends: io.EOF.
+func (a *archiveReader) skipContent(size int64) error {
+	if err := a.skip(size); err == io.EOF {
+		return io.ErrUnexpectedEOF
+	} else if err != nil {
+		return err
+	}
+	return a.skip(-size & (tarBlock - 1))
 }
 
 // drain reads to the end, for the checks and the checkpoints behind the
@@ -90,8 +108,8 @@ var entryTypes = map[byte]string{
 // tables in the serialised zTOC.
 const entryCost = 700
 
-// tocScanner lists the members of an archive. The headers are read by
-// archive/tar, as upstream does, so that both agree on odd archives.
+// tocScanner lists the members of an archive. All but plain headers are read
+// by archive/tar, as upstream does, so that both agree on odd archives.
 type tocScanner struct {
 	archive    *archiveReader
 	maxEntries int
@@ -103,17 +121,31 @@ type tocScanner struct {
 
 func (t *tocScanner) scan() error {
 	t.names = make(map[string]string)
-	tr := tar.NewReader(t.archive)
+	var plain tar.Header
 	for {
-		h, err := tr.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil && !errors.Is(err, tar.ErrInsecurePath) { // GODEBUG has no say here
-			return t.classify(err)
+		h := &plain
+		if b := t.archive.block(); b != nil && plainHeader(b, h) {
+			t.archive.advance(tarBlock)
+		} else {
+			var err error
+			h, err = tar.NewReader(t.archive).Next()
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil && !errors.Is(err, tar.ErrInsecurePath) { // GODEBUG has no say here
+				return t.classify(err)
+			}
 		}
 		if err := t.add(h); err != nil {
 			return err
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue // no content follows, whatever the size says
+		}
+		if err := t.archive.skipContent(h.Size); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return t.classify(err)
 		}
 	}
 }
