@@ -79,10 +79,11 @@ func (r *runner) layers(ctx context.Context) ([]*table.Table, error) {
 	up1, upN := entrant{contender.Upstream, 1}, entrant{contender.Upstream, r.cores}
 	entrants := layerEntrants(r.cores)
 	headline := &table.Table{
-		Title: "Whole job, Marshal and the digest of the blob included: how many times less than upstream",
-		Columns: []string{"layer", "compressed MB", "uncompressed MB", "CPU s, ours", "CPU s, upstream", "CPU ratio, one core",
+		Title: "Whole job, Marshal included: how many times less than upstream",
+		Columns: []string{"layer", "compressed MB", "uncompressed MB", "CPU s, ours", "CPU s, upstream", "CPU ratio, one core", "with blob digest",
 			fmt.Sprintf("wall s, ours, %d cores", r.cores), "wall s, upstream", "wall ratio", "peak MB, ours", "peak MB, upstream"},
-		Notes: []string{"The bar for the CPU ratio on one core is 5.0 on each layer; the aim is 6, and 7 for the wall ratio with a second core."},
+		Notes: []string{"The CPU ratio on one core compares the same work; beside it stands the ratio with the digest of the whole blob, which upstream does not take. On two cores the digest is part of ours.",
+			"The bar for the CPU ratio on one core is 5.0 on each layer; the aim is 6, and 7 for the wall ratio with a second core."},
 	}
 	tables := []*table.Table{headline}
 	r.rates = make(map[string]measurement)
@@ -93,7 +94,8 @@ func (r *runner) layers(ctx context.Context) ([]*table.Table, error) {
 		}
 		r.rates[l.Name] = results[ours1]
 		o1, oN, u1, uN := results[ours1], results[oursN], results[up1], results[upN]
-		headline.Add(l.Name, table.MB(l.Size), table.MB(l.Uncompressed), table.Seconds(o1.CPU), seconds(u1.CPU), table.Ratio(u1.CPU, o1.CPU),
+		a1 := results[entrant{contender.OursAlike, 1}]
+		headline.Add(l.Name, table.MB(l.Size), table.MB(l.Uncompressed), table.Seconds(a1.CPU), seconds(u1.CPU), table.Ratio(u1.CPU, a1.CPU), table.Ratio(u1.CPU, o1.CPU),
 			table.Seconds(oN.Wall), seconds(uN.Wall), table.Ratio(uN.Wall, oN.Wall), table.MB(max(o1.PeakMemory, oN.PeakMemory)), mb(max(u1.PeakMemory, uN.PeakMemory)))
 		tables = append(tables, layerTable(l, entrants, results))
 	}
