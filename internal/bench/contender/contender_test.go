@@ -76,7 +76,7 @@ func TestContenders(t *testing.T) {
 					t.Errorf("%s: %v", contender, err)
 				}
 				switch contender {
-				case Ours, Upstream:
+				case Ours, OursAlike, Upstream:
 					if ztoc == "" {
 						ztoc = out.Ztoc
 					}
