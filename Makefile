@@ -68,8 +68,9 @@ fuzz: ## run each fuzz test for FUZZTIME (10s)
 conformance: ## compare every byte with upstream's library (needs a C compiler and zlib's static library)
 	@echo 'int main(void) { return 0; }' | $${CC:-cc} -x c - -o /dev/null -l:libz.a 2>/dev/null || \
 		{ echo "conformance needs a C compiler and zlib's static library: apt-get install gcc zlib1g-dev"; exit 1; }
-	CGO_ENABLED=1 $(GO) vet -tags conformance ./internal/conformance/...
+	CGO_ENABLED=1 $(GO) vet -tags conformance ./internal/conformance/... ./internal/demo
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/conformance/...
+	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/demo -run Snapshotter
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/conformance -run '^$$' -fuzz FuzzZtoc -fuzztime 3000x -fuzzminimizetime 2x
 
 .PHONY: bench

@@ -125,6 +125,9 @@ func TestBadImages(t *testing.T) {
 		{"too many tar entries", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, good(t, 0)))
 		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxEntries: 3}}, soci.ErrLimit, "MaxEntries, 3"},
+		{"too large when it is unpacked", func(s *store) ocispec.Descriptor {
+			return s.image("amd64", s.add(gz, good(t, 0)))
+		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxUncompressedSize: 100_000}}, soci.ErrLimit, "MaxUncompressedSize, 100000"},
 		{"too much memory", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, good(t, 0)))
 		}, soci.Options{MinLayerSize: 1, SpanSize: 1, Limits: soci.Limits{MaxMemory: 70_000}}, soci.ErrLimit, "MaxMemory, 70000"},

@@ -9,6 +9,10 @@ type Limits struct {
 	MaxManifests    int   // of one image, nested ones included; the default is 256
 	MaxEntries      int   // tar members of one layer; the default is 4,000,000
 
+	// MaxUncompressedSize is how many bytes a layer may expand to. Deflate
+	// itself expands to at most 1,032 times the size. The default is 1 TiB.
+	MaxUncompressedSize int64
+
 	// MaxMemory is how many bytes a build may hold at once, beside what the
 	// program holds anyway: the buffers of the layers being read, twice 32 KiB
 	// for each checkpoint, about a kilobyte for each entry, and the zTOCs that
@@ -30,6 +34,7 @@ func (l Limits) withDefaults() (Limits, error) {
 		{"MaxLayers", l.MaxLayers < 0, int64(l.MaxLayers)},
 		{"MaxManifests", l.MaxManifests < 0, int64(l.MaxManifests)},
 		{"MaxEntries", l.MaxEntries < 0, int64(l.MaxEntries)},
+		{"MaxUncompressedSize", l.MaxUncompressedSize < 0, l.MaxUncompressedSize},
 		{"MaxMemory", l.MaxMemory < 0, l.MaxMemory},
 	}
 	for _, f := range fields {
@@ -41,6 +46,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	orDefault(&l.MaxLayers, 1024)
 	orDefault(&l.MaxManifests, 256)
 	orDefault(&l.MaxEntries, 4_000_000)
+	orDefault(&l.MaxUncompressedSize, 1<<40)
 	orDefault(&l.MaxMemory, 1<<30)
 	return l, nil
 }

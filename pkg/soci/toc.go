@@ -15,6 +15,8 @@ type archiveReader struct {
 	chunks chunker
 	chunk  []byte
 	pos    int64 // uncompressed
+	given  int64 // by chunks
+	max    int64 // of given
 	err    error // sticky
 }
 
@@ -25,6 +27,10 @@ func (a *archiveReader) fill() error {
 			return a.err
 		}
 		a.chunk, a.err = a.chunks.Next()
+		if a.given += int64(len(a.chunk)); a.given > a.max {
+			a.chunk = nil
+			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxUncompressedSize, %d bytes", ErrLimit, a.max)
+		}
 	}
 	return nil
 }
