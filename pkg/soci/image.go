@@ -212,16 +212,3 @@ func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descrip
 	}
 	return nil
 }
-
-// distinct gives the first of each digest.
-func distinct(descs []ocispec.Descriptor) []ocispec.Descriptor {
-	seen := make(map[digest.Digest]bool)
-	var out []ocispec.Descriptor
-	for _, d := range descs {
-		if !seen[d.Digest] {
-			seen[d.Digest] = true
-			out = append(out, d)
-		}
-	}
-	return out
-}

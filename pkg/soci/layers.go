@@ -226,3 +226,16 @@ func (l *layerReader) Read(p []byte) (int, error) {
 	l.progress(l.layer, l.n)
 	return n, err
 }
+
+// distinct gives the first of each digest.
+func distinct(descs []ocispec.Descriptor) []ocispec.Descriptor {
+	seen := make(map[digest.Digest]bool)
+	var out []ocispec.Descriptor
+	for _, d := range descs {
+		if !seen[d.Digest] {
+			seen[d.Digest] = true
+			out = append(out, d)
+		}
+	}
+	return out
+}
