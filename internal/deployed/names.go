@@ -1,0 +1,46 @@
+// Package deployed knows a stack of this project that runs in an account: how
+// its parameters and outputs are called, and what CloudFormation says of it.
+//
+// Start with [Find].
+package deployed
+
+// The stack's parameters. The template declares them under these names.
+const (
+	ParamFilters              = "SociRepositoryImageTagFilters"
+	ParamIndexVersion         = "SociIndexVersion"
+	ParamTagSuffix            = "SociTagSuffix"
+	ParamTagUnindexed         = "TagUnindexedImages"
+	ParamMinLayerSizeMiB      = "MinLayerSizeMiB"
+	ParamIndexUntagged        = "IndexUntaggedImages"
+	ParamIndexReplicated      = "IndexReplicatedImages"
+	ParamIndexPullThrough     = "IndexPullThroughCacheImages"
+	ParamGeneratorMemorySize  = "GeneratorMemorySize"
+	ParamGeneratorConcurrency = "GeneratorReservedConcurrency"
+	ParamLogRetentionDays     = "LogRetentionDays"
+	ParamLogLevel             = "LogLevel"
+	ParamPermissionsBoundary  = "IamPermissionsBoundaryArn"
+	ParamAlarmTopic           = "AlarmTopicArn"
+	ParamEventBus             = "EventBusName"
+	ParamCodeBucket           = "CodeS3Bucket"    // of the plain template alone
+	ParamCodeKeyPrefix        = "CodeS3KeyPrefix" // of the plain template alone
+)
+
+// The stack's outputs.
+const (
+	OutFilterFunctionName     = "FilterFunctionName"
+	OutFilterFunctionARN      = "FilterFunctionArn"
+	OutGeneratorFunctionName  = "GeneratorFunctionName"
+	OutGeneratorFunctionARN   = "GeneratorFunctionArn"
+	OutRepositoryFunctionName = "RepositoryNameFunctionName"
+	OutFilterLogGroup         = "FilterLogGroupName"
+	OutGeneratorLogGroup      = "GeneratorLogGroupName"
+	OutRepositoryLogGroup     = "RepositoryNameLogGroupName"
+	OutFailureQueueURL        = "FailureQueueUrl"
+	OutFailureQueueARN        = "FailureQueueArn"
+	OutRuleName               = "RuleName"
+	OutGeneratorRoleName      = "GeneratorRoleName"
+	OutDashboardURL           = "DashboardUrl"
+	OutTailFilterLogs         = "TailFilterLogs"
+	OutTailGeneratorLogs      = "TailGeneratorLogs"
+	OutVersion                = "Version"
+)
