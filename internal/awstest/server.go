@@ -50,11 +50,11 @@ type Server struct {
 	requests []Request
 }
 
-// Start starts an AWS without a service. A request to a service that has no
-// handler fails the test.
+// Start starts an AWS that knows who asks (STS), and no other service. A
+// request to a service that has no handler fails the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, services: map[string]http.Handler{}}
+	s := &Server{t: t, services: map[string]http.Handler{"sts": STS()}}
 	s.http = httptest.NewServer(s)
 	t.Cleanup(s.http.Close)
 	return s

@@ -1,0 +1,190 @@
+// Package awserror tells people what an error of the AWS SDK means and what
+// to do about it. Start with [Explain].
+package awserror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// What an explained error can be, to be told with errors.Is.
+var (
+	// ErrDenied: the caller's identity lacks a right.
+	ErrDenied = errors.New("access denied")
+
+	// ErrCredentials: there are none, or AWS does not accept them.
+	ErrCredentials = errors.New("no valid AWS credentials")
+
+	// ErrThrottled: AWS was asked too often, all attempts included.
+	ErrThrottled = errors.New("AWS was asked too often")
+
+	// ErrUnreachable: no answer came.
+	ErrUnreachable = errors.New("AWS cannot be reached")
+)
+
+// Error is an error of AWS in one short line.
+type Error struct {
+	Kind   error  // one of this package's errors; nil for any other
+	Action string // of IAM, "ecr:DescribeImages", that was asked for; empty if it cannot be known
+
+	text string
+	err  error
+}
+
+func (e *Error) Error() string        { return e.text }
+func (e *Error) Unwrap() error        { return e.err }
+func (e *Error) Is(target error) bool { return e.Kind != nil && target == e.Kind }
+
+// credentialCodes are answers about who asks, not about what was asked.
+var credentialCodes = []string{
+	"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "UnrecognizedClientException",
+	"InvalidAccessKeyId", "InvalidSignatureException", "SignatureDoesNotMatch", "MissingAuthenticationToken",
+	"MissingAuthenticationTokenException", "InvalidToken", "AuthFailure", "IncompleteSignature",
+}
+
+var expiredCodes = []string{"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+
+var deniedCodes = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
+
+// Explain gives err in one line that says what to do. An error that is
+// nothing of AWS's, and one that the end of the context made, is returned as
+// it is; so is nil. What the caller wrote in front of the SDK's error stays.
+func Explain(err error) error {
+	var known *Error
+	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	e := &Error{Action: Action(err), err: err}
+	code, message := answer(err)
+	var status int
+	if r, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
+		status = r.HTTPStatusCode()
+	}
+	_, unsent := errors.AsType[*smithyhttp.RequestSendError](err)
+	switch {
+	case slices.Contains(expiredCodes, code):
+		e.Kind = ErrCredentials
+		e.text = "the AWS credentials have expired: get new ones (for example: aws sso login), then try again"
+	case slices.Contains(credentialCodes, code):
+		e.Kind = ErrCredentials
+		e.text = fmt.Sprintf("AWS does not accept the credentials (%s): check --profile and the AWS_ variables of the environment, and that the account has the region switched on", code)
+	case slices.Contains(deniedCodes, code), status == http.StatusForbidden && code != "":
+		e.Kind = ErrDenied
+		e.text = deniedText(e.Action, message)
+	case retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary, status == http.StatusTooManyRequests:
+		e.Kind = ErrThrottled
+		e.text = fmt.Sprintf("%s: %v (%s): try again in a minute", call(err), ErrThrottled, code)
+	case unsent:
+		e.Kind = ErrUnreachable
+		e.text = fmt.Sprintf("%s: %v: %v: check the network, HTTPS_PROXY and --region", call(err), ErrUnreachable, rootOf(err))
+	case code != "":
+		e.text = fmt.Sprintf("%s: %s: %s", call(err), code, message)
+	default:
+		return err
+	}
+	e.text = inFront(err) + e.text
+	return e
+}
+
+func deniedText(action, message string) string {
+	cure := "allow it"
+	if action != "" {
+		cure = "it needs the action " + action
+	}
+	if message == "" {
+		return fmt.Sprintf("%v: %s", ErrDenied, cure)
+	}
+	return fmt.Sprintf("%v: %s; %s", ErrDenied, strings.TrimSuffix(message, "."), cure)
+}
+
+// answer gives what the service said.
+func answer(err error) (code, message string) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorCode(), api.ErrorMessage()
+	}
+	return "", ""
+}
+
+// call names the call of the API that failed.
+func call(err error) string {
+	if op, ok := errors.AsType[*smithy.OperationError](err); ok {
+		return op.Service() + " " + op.Operation()
+	}
+	return "AWS"
+}
+
+// rootOf is what the network said, without the layers above it.
+func rootOf(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op
+	}
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// inFront is what callers wrote in front of the SDK's own text.
+func inFront(err error) string {
+	op, ok := errors.AsType[*smithy.OperationError](err)
+	if !ok {
+		return ""
+	}
+	before, _, _ := strings.Cut(err.Error(), op.Error())
+	return before
+}
+
+// prefixes of IAM actions, by the SDK's name of the service.
+var prefixes = map[string]string{
+	"CloudFormation":  "cloudformation",
+	"CloudWatch":      "cloudwatch",
+	"CloudWatch Logs": "logs",
+	"ECR":             "ecr",
+	"EventBridge":     "events",
+	"IAM":             "iam",
+	"Lambda":          "lambda",
+	"S3":              "s3",
+	"SQS":             "sqs",
+	"STS":             "sts",
+}
+
+// actions whose name is not that of the call.
+var actions = map[string]string{
+	"Lambda Invoke":                    "lambda:InvokeFunction",
+	"SQS SendMessageBatch":             "sqs:SendMessage",
+	"SQS DeleteMessageBatch":           "sqs:DeleteMessage",
+	"SQS ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+	"ECR ListImageReferrers":           "ecr:BatchGetImage",
+	"S3 HeadObject":                    "s3:GetObject",
+	"S3 HeadBucket":                    "s3:ListBucket",
+	"S3 ListObjectsV2":                 "s3:ListBucket",
+}
+
+// Action gives the action of IAM that the failed call needs,
+// "ecr:DescribeImages"; empty if it cannot be known.
+func Action(err error) string {
+	op, ok := errors.AsType[*smithy.OperationError](err)
+	if !ok {
+		return ""
+	}
+	if action, ok := actions[op.Service()+" "+op.Operation()]; ok {
+		return action
+	}
+	if prefix, ok := prefixes[op.Service()]; ok {
+		return prefix + ":" + op.Operation()
+	}
+	return ""
+}

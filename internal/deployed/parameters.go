@@ -1,0 +1,117 @@
+package deployed
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"soci-index-builder/pkg/soci"
+)
+
+// values are the parameters that have a type.
+type values struct {
+	indexVersion                                        soci.IndexVersion
+	tagUnindexed, untagged, replicated, pullThroughHere bool
+	minLayerSize                                        int64
+	memory, concurrency, retention                      int
+}
+
+// IndexVersion is ParamIndexVersion.
+func (s *Stack) IndexVersion() soci.IndexVersion { return s.values.indexVersion }
+
+// TagSuffix is ParamTagSuffix: what the tag of a SOCI-enabled image has after
+// that of its original.
+func (s *Stack) TagSuffix() string { return s.Parameters[ParamTagSuffix] }
+
+// TagUnindexed is ParamTagUnindexed: whether that tag is made also for an
+// image without a layer to index.
+func (s *Stack) TagUnindexed() bool { return s.values.tagUnindexed }
+
+// MinLayerSize is ParamMinLayerSizeMiB in bytes, compressed; 0 indexes every
+// layer.
+func (s *Stack) MinLayerSize() int64 { return s.values.minLayerSize }
+
+// IndexUntagged is ParamIndexUntagged.
+func (s *Stack) IndexUntagged() bool { return s.values.untagged }
+
+// IndexReplicated is ParamIndexReplicated.
+func (s *Stack) IndexReplicated() bool { return s.values.replicated }
+
+// IndexPullThrough is ParamIndexPullThrough.
+func (s *Stack) IndexPullThrough() bool { return s.values.pullThroughHere }
+
+// MemorySize is ParamGeneratorMemorySize in MiB.
+func (s *Stack) MemorySize() int { return s.values.memory }
+
+// ReservedConcurrency is ParamGeneratorConcurrency; false when none is
+// reserved.
+func (s *Stack) ReservedConcurrency() (int, bool) {
+	return s.values.concurrency, s.values.concurrency >= 0
+}
+
+// LogRetentionDays is ParamLogRetentionDays.
+func (s *Stack) LogRetentionDays() int { return s.values.retention }
+
+// LogLevel is ParamLogLevel: DEBUG, INFO, WARN or ERROR.
+func (s *Stack) LogLevel() string { return s.Parameters[ParamLogLevel] }
+
+// EventBus is ParamEventBus, a name or an ARN; empty when nothing is
+// announced.
+func (s *Stack) EventBus() string { return s.Parameters[ParamEventBus] }
+
+// AlarmTopic is ParamAlarmTopic, an ARN; empty when alarms tell nobody.
+func (s *Stack) AlarmTopic() string { return s.Parameters[ParamAlarmTopic] }
+
+// PermissionsBoundary is ParamPermissionsBoundary, an ARN; empty for none.
+func (s *Stack) PermissionsBoundary() string { return s.Parameters[ParamPermissionsBoundary] }
+
+// ErrParameter: a parameter of the stack has a value that this version does
+// not know.
+var ErrParameter = errors.New("unknown value of a parameter")
+
+// parseValues reads the parameters that have a type. One that the stack does
+// not have is that of a version before it: nothing of what it switches on.
+func parseValues(parameters map[string]string) (values, error) {
+	var (
+		v    values
+		errs []error
+	)
+	fail := func(name, allowed string) {
+		errs = append(errs, fmt.Errorf("%w: %s is %q, expected is %s", ErrParameter, name, parameters[name], allowed))
+	}
+	boolean := func(name string) bool {
+		value := parameters[name]
+		if value != "true" && value != "false" && value != "" {
+			fail(name, "true or false")
+		}
+		return value == "true"
+	}
+	number := func(name string, absent int) int {
+		value := parameters[name]
+		if value == "" {
+			return absent
+		}
+		n, err := strconv.Atoi(value)
+		if err != nil {
+			fail(name, "a whole number")
+		}
+		return n
+	}
+	v.indexVersion = soci.IndexVersion(parameters[ParamIndexVersion])
+	if !slices.Contains([]soci.IndexVersion{soci.V1, soci.V2, soci.Both}, v.indexVersion) {
+		fail(ParamIndexVersion, "V1, V2 or Both")
+	}
+	if parameters[ParamTagSuffix] == "" {
+		fail(ParamTagSuffix, "a suffix such as -soci")
+	}
+	v.tagUnindexed = boolean(ParamTagUnindexed)
+	v.untagged = boolean(ParamIndexUntagged)
+	v.replicated = boolean(ParamIndexReplicated)
+	v.pullThroughHere = boolean(ParamIndexPullThrough)
+	v.minLayerSize = int64(number(ParamMinLayerSizeMiB, 0)) << 20
+	v.memory = number(ParamGeneratorMemorySize, 0)
+	v.concurrency = number(ParamGeneratorConcurrency, -1)
+	v.retention = number(ParamLogRetentionDays, 0)
+	return v, errors.Join(errs...)
+}
