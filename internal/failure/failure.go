@@ -16,6 +16,7 @@ import (
 
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/permission"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -72,6 +73,9 @@ func (e *Error) Error() string { return e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// ErrorType is the reason, as Lambda reports it of a failed invocation.
+func (e *Error) ErrorType() string { return string(e.Reason) }
+
 // sentinels are judged in this order: what no second attempt changes comes
 // first, whatever else stands in the chain.
 var sentinels = []struct {
@@ -98,6 +102,20 @@ var sentinels = []struct {
 	{ecrclient.ErrNotFound, lambdafn.Transient, NotFound},
 }
 
+// ClassOf gives the class of a reason; it is empty if the reason is none of
+// this package's.
+func ClassOf(r Reason) lambdafn.Class {
+	if r == Unexpected {
+		return lambdafn.Transient
+	}
+	for _, s := range sentinels {
+		if s.reason == r {
+			return s.class
+		}
+	}
+	return ""
+}
+
 // Of classifies err, which must not be nil. What has been classified before
 // stays what it is.
 func Of(err error) *Error {
@@ -122,26 +140,11 @@ func Of(err error) *Error {
 	return &Error{Class: lambdafn.Transient, Reason: Unexpected, Err: err}
 }
 
-func denied(err error, permission string) *Error {
-	if permission != "" {
-		err = fmt.Errorf("%w; the function's role needs %s", err, permission)
+func denied(err error, missing string) *Error {
+	if missing != "" {
+		err = fmt.Errorf("%w; the function's role needs %s", err, missing)
 	}
-	return &Error{Class: lambdafn.Transient, Reason: AccessDenied, Permission: permission, Err: err}
-}
-
-// registryPermissions gives what ECR wants for each operation of ecrclient.
-// https://docs.aws.amazon.com/AmazonECR/latest/userguide/security_iam_id-based-policy-examples.html
-var registryPermissions = map[string]string{
-	"authenticate":      "ecr:GetAuthorizationToken",
-	"resolve":           "ecr:BatchGetImage",
-	"fetch manifest":    "ecr:BatchGetImage",
-	"look for manifest": "ecr:BatchGetImage",
-	"list referrers":    "ecr:BatchGetImage",
-	"fetch blob":        "ecr:GetDownloadUrlForLayer",
-	"fetch blob range":  "ecr:GetDownloadUrlForLayer",
-	"look for blob":     "ecr:BatchCheckLayerAvailability",
-	"push manifest":     "ecr:PutImage",
-	"push blob":         "ecr:InitiateLayerUpload, ecr:UploadLayerPart and ecr:CompleteLayerUpload",
+	return &Error{Class: lambdafn.Transient, Reason: AccessDenied, Permission: missing, Err: err}
 }
 
 // registryPermission is what the registry missed. A 401 tells of credentials,
@@ -157,7 +160,7 @@ func registryPermission(err error) string {
 	if e.Op != "authenticate" && e.Status != http.StatusForbidden {
 		return ""
 	}
-	return registryPermissions[e.Op]
+	return list(permission.OfOperation(e.Op))
 }
 
 // isAWS reports whether err is of the AWS SDK.
@@ -195,17 +198,18 @@ func ofAWS(err error) *Error {
 	return &Error{Class: lambdafn.Transient, Reason: reason, Err: err}
 }
 
-// awsActions gives the IAM action of each call that the functions make, by
-// the SDK's names of service and operation.
-var awsActions = map[string]string{
-	"Lambda.Invoke":         "lambda:InvokeFunction",
-	"SQS.SendMessage":       "sqs:SendMessage",
-	"EventBridge.PutEvents": "events:PutEvents",
-}
-
 func awsPermission(err error) string {
 	if e, ok := errors.AsType[*smithy.OperationError](err); ok {
-		return awsActions[e.Service()+"."+e.Operation()]
+		return permission.OfCall(e.Service(), e.Operation())
 	}
 	return ""
+}
+
+// list is "a, b and c".
+func list(all []string) string {
+	last := len(all) - 1
+	if last < 1 {
+		return strings.Join(all, "")
+	}
+	return strings.Join(all[:last], ", ") + " and " + all[last]
 }

@@ -225,7 +225,7 @@ func TestOfAWS(t *testing.T) {
 			_, err := eventbridge.NewFromConfig(c).PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{Detail: aws.String("{}")}}})
 			return err
 		}},
-		{"", func(ctx context.Context, c aws.Config) error { // not called by the functions themselves
+		{"ecr:DescribeRegistry", func(ctx context.Context, c aws.Config) error {
 			_, err := ecr.NewFromConfig(c).DescribeRegistry(ctx, nil)
 			return err
 		}},

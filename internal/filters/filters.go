@@ -61,9 +61,23 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // The grammar of an ECR repository and of a tag, with * among the letters. A
 // pattern fits it exactly when there is a name that the pattern matches.
+const (
+	repositoryGrammar = `[a-z0-9*]+(?:(?:[./]|__?|-+)[a-z0-9*]+)*`
+	tagGrammar        = `[A-Za-z0-9_*][A-Za-z0-9._*-]{0,127}`
+	filterGrammar     = `!?` + repositoryGrammar + `:` + tagGrammar
+)
+
+// Pattern is a regular expression, in what Go's and Java's have in common, for
+// those who look at a list before Parse can. It matches a list as well as each
+// filter of one, since CloudFormation holds it against every value of a
+// CommaDelimitedList. Parse accepts whatever it matches, but for a repository
+// part of more than 256 characters and for a list that only excludes; and it
+// matches whatever Parse accepts, but for blanks beyond ASCII.
+const Pattern = `^\s*` + filterGrammar + `(?:\s*,\s*` + filterGrammar + `)*\s*$`
+
 var (
-	repositoryPart = regexp.MustCompile(`^[a-z0-9*]+(?:(?:[./]|__?|-+)[a-z0-9*]+)*$`)
-	tagPart        = regexp.MustCompile(`^[A-Za-z0-9_*][A-Za-z0-9._*-]{0,127}$`)
+	repositoryPart = regexp.MustCompile(`^` + repositoryGrammar + `$`)
+	tagPart        = regexp.MustCompile(`^` + tagGrammar + `$`)
 )
 
 const maxRepositoryLength = 256

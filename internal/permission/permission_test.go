@@ -1,0 +1,121 @@
+package permission
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"testing"
+)
+
+const sum = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+func TestOfRequest(t *testing.T) {
+	tests := []struct {
+		name, method, path string
+		want               []string
+	}{
+		{"ping", http.MethodGet, "/v2/", nil},
+		{"ping without a slash", http.MethodGet, "/v2", nil},
+		{"resolve a tag", http.MethodHead, "/v2/app/manifests/v1", []string{"ecr:BatchGetImage"}},
+		{"manifest", http.MethodGet, "/v2/team/app/manifests/" + sum, []string{"ecr:BatchGetImage"}},
+		{"push a manifest", http.MethodPut, "/v2/app/manifests/v1-soci", []string{"ecr:PutImage"}},
+		{"delete a manifest", http.MethodDelete, "/v2/app/manifests/" + sum, []string{"ecr:BatchDeleteImage"}},
+		{"referrers", http.MethodGet, "/v2/app/referrers/" + sum, []string{"ecr:BatchGetImage"}},
+		{"tags", http.MethodGet, "/v2/app/tags/list", []string{"ecr:ListImages"}},
+		{"layer", http.MethodGet, "/v2/app/blobs/" + sum, []string{"ecr:GetDownloadUrlForLayer"}},
+		{"is the layer there", http.MethodHead, "/v2/app/blobs/" + sum, []string{"ecr:BatchCheckLayerAvailability"}},
+		{"begin an upload", http.MethodPost, "/v2/app/blobs/uploads/", []string{"ecr:InitiateLayerUpload"}},
+		{"send all", http.MethodPut, "/v2/app/blobs/uploads/0b1c", []string{"ecr:UploadLayerPart", "ecr:CompleteLayerUpload"}},
+		{"send a part", http.MethodPatch, "/v2/app/blobs/uploads/0b1c", []string{"ecr:UploadLayerPart"}},
+		{"a name made of the kinds", http.MethodGet, "/v2/blobs/uploads/manifests/tags/blobs/" + sum, []string{"ecr:GetDownloadUrlForLayer"}},
+		{"a name that ends in a kind", http.MethodGet, "/v2/team/blobs/manifests/v1", []string{"ecr:BatchGetImage"}},
+		{"a tag called list", http.MethodGet, "/v2/team/tags/manifests/list", []string{"ecr:BatchGetImage"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, err := OfRequest(tt.method, tt.path); err != nil || !slices.Equal(got, tt.want) {
+				t.Errorf("OfRequest(%s, %s) = %q, %v, want %q", tt.method, tt.path, got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestOfRequestUnknown(t *testing.T) {
+	for _, r := range []struct{ method, path string }{
+		{http.MethodGet, "/"},
+		{http.MethodGet, "/v1/app/manifests/v1"},
+		{http.MethodGet, "/v2/_catalog"},
+		{http.MethodGet, "/v2/manifests/v1"}, // without a name
+		{http.MethodPost, "/v2/app/manifests/v1"},
+		{http.MethodDelete, "/v2/app/blobs/" + sum},
+		{http.MethodDelete, "/v2/app/blobs/uploads/0b1c"},
+		{http.MethodGet, "/v2/app/tags/other"},
+	} {
+		if got, err := OfRequest(r.method, r.path); err == nil {
+			t.Errorf("OfRequest(%s, %s) = %q, want an error", r.method, r.path, got)
+		}
+	}
+}
+
+func TestOfCall(t *testing.T) {
+	for _, tt := range []struct{ service, operation, want string }{
+		{"ECR", "DescribeImages", "ecr:DescribeImages"},
+		{"ECR", "ListImageReferrers", "ecr:BatchGetImage"},
+		{"Lambda", "Invoke", "lambda:InvokeFunction"},
+		{"SQS", "SendMessage", "sqs:SendMessage"},
+		{"SQS", "DeleteMessageBatch", "sqs:DeleteMessage"},
+		{"EventBridge", "PutEvents", "events:PutEvents"},
+		{"CloudWatch Logs", "StartQuery", "logs:StartQuery"},
+		{"CloudFormation", "DescribeStacks", "cloudformation:DescribeStacks"},
+		{"S3", "HeadObject", "s3:GetObject"},
+		{"Braket", "CreateJob", ""},
+		{"ECR", "", ""},
+	} {
+		if got := OfCall(tt.service, tt.operation); got != tt.want {
+			t.Errorf("OfCall(%s, %s) = %q, want %q", tt.service, tt.operation, got, tt.want)
+		}
+	}
+}
+
+func TestOfOperation(t *testing.T) {
+	for op, want := range map[string][]string{
+		"authenticate": {"ecr:GetAuthorizationToken"},
+		"list images":  {"ecr:DescribeImages"},
+		"push blob":    {"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"},
+		"sing":         nil,
+	} {
+		if got := OfOperation(op); !slices.Equal(got, want) {
+			t.Errorf("OfOperation(%s) = %q, want %q", op, got, want)
+		}
+	}
+	for op, of := range operations {
+		for _, r := range of {
+			if len(requests[r]) == 0 {
+				t.Errorf("%s: nothing is known of %s %s", op, r.method, r.kind)
+			}
+		}
+	}
+}
+
+// A list that a reader can trust: each action once, written as IAM writes it,
+// with a reason, and none both given and withheld.
+func TestFunctions(t *testing.T) {
+	action := regexp.MustCompile(`^[a-z]+:[A-Z][A-Za-z]+$`)
+	for name, needs := range Functions {
+		seen := map[string]bool{}
+		for _, n := range slices.Concat(needs, Withheld[name]) {
+			if seen[n.Action] || !action.MatchString(n.Action) || n.On == "" || n.Why == "" {
+				t.Errorf("%s: %+v", name, n)
+			}
+			if n.On == Everything && n.Action != "ecr:GetAuthorizationToken" {
+				t.Errorf("%s: %s is for everything", name, n.Action)
+			}
+			seen[n.Action] = true
+		}
+	}
+	for name := range Withheld {
+		if Functions[name] == nil {
+			t.Errorf("there is no function %s", name)
+		}
+	}
+}
