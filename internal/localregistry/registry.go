@@ -32,6 +32,10 @@ type Config struct {
 	// distribution-spec 1.1 do. The default is to have it.
 	NoReferrers bool
 
+	// Wrap goes around the registry, whatever way a request comes. The default
+	// is none.
+	Wrap func(http.Handler) http.Handler
+
 	// Logger takes the registry's own log. The default is none.
 	Logger *slog.Logger
 }
@@ -39,6 +43,7 @@ type Config struct {
 // Registry is a running registry. It is safe for concurrent use.
 type Registry struct {
 	server   *olareg.Server
+	handler  http.Handler
 	http     *http.Server
 	listener net.Listener
 	done     chan struct{} // closed when the listener is no longer served
@@ -76,12 +81,17 @@ func New(cfg Config) (*Registry, error) {
 		return nil, fmt.Errorf("local registry: %w", err)
 	}
 	server := olareg.New(conf)
+	var handler http.Handler = server
+	if cfg.Wrap != nil {
+		handler = cfg.Wrap(handler)
+	}
 	r := &Registry{
 		server:   server,
+		handler:  handler,
 		listener: listener,
 		done:     make(chan struct{}),
 		http: &http.Server{
-			Handler:           server,
+			Handler:           handler,
 			ReadHeaderTimeout: 30 * time.Second,
 			ErrorLog:          log.New(io.Discard, "", 0),
 		},
@@ -100,7 +110,7 @@ func (r *Registry) URL() string { return "http://" + r.Host() }
 func (r *Registry) Host() string { return r.listener.Addr().String() }
 
 // Handler is the registry itself, to be served in another way as well.
-func (r *Registry) Handler() http.Handler { return r.server }
+func (r *Registry) Handler() http.Handler { return r.handler }
 
 // Close ends the registry and drops what it kept in memory. Requests under way
 // get a few seconds.

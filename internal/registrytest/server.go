@@ -18,6 +18,7 @@ type Server struct {
 	Registry *localregistry.Registry
 
 	front *httptest.Server
+	log   *pushLog
 }
 
 // Start runs a registry in memory until the test ends. Each of wrap goes
@@ -30,6 +31,8 @@ func Start(t testing.TB, wrap ...func(http.Handler) http.Handler) *Server {
 // StartWith is Start with a registry of another configuration.
 func StartWith(t testing.TB, cfg localregistry.Config, wrap ...func(http.Handler) http.Handler) *Server {
 	t.Helper()
+	log := &pushLog{}
+	cfg.Wrap = log.wrap
 	registry, err := localregistry.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +41,7 @@ func StartWith(t testing.TB, cfg localregistry.Config, wrap ...func(http.Handler
 	for _, w := range wrap {
 		handler = w(handler)
 	}
-	s := &Server{Faults: Wrap(handler), Registry: registry}
+	s := &Server{Faults: Wrap(handler), Registry: registry, log: log}
 	s.front = serve(t, s.Faults)
 	t.Cleanup(func() {
 		if err := registry.Close(); err != nil {
