@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"soci-index-builder/internal/awstest"
 	"soci-index-builder/internal/registrytest"
 	"soci-index-builder/internal/testlayers"
 	"soci-index-builder/pkg/ecrclient"
@@ -39,7 +40,8 @@ func TestMain(m *testing.M) {
 //	usage COMMAND...                  must end with exit code 2, and one line
 //	capture NAME REGEXP               set $NAME to what the last output has in ( )
 //
-// $CLOSED is an address where nobody listens.
+// $CLOSED is an address where nobody listens. The commands of awsWorld are
+// there too.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -49,6 +51,7 @@ func TestScripts(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
+			aws := newAWSWorld(awstest.Start(t))
 			w := &world{t: t, server: registrytest.Start(t), layers: layers, pushed: map[string]registrytest.Pushed{}}
 			testscript.Run(t, testscript.Params{
 				Files:               []string{file},
@@ -56,11 +59,14 @@ func TestScripts(t *testing.T) {
 				Setup: func(e *testscript.Env) error {
 					e.Setenv("REGISTRY", w.server.Host())
 					e.Setenv("CLOSED", closedAddress(t))
-					e.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+					for name, value := range aws.server.Env() {
+						e.Setenv(name, value)
+					}
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture, "usage": usage,
+					"stack": aws.stack, "awsfail": aws.fail,
 				},
 			})
 		})

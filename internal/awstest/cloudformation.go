@@ -90,6 +90,13 @@ func NewCloudFormation(stacks ...*Stack) *CloudFormation {
 	return c
 }
 
+// Add deploys another stack.
+func (c *CloudFormation) Add(s *Stack) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stacks = append(c.stacks, s)
+}
+
 func (c *CloudFormation) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.h.ServeHTTP(w, r) }
 
 func (c *CloudFormation) describe(form url.Values) (string, error) {
