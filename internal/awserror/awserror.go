@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"soci-index-builder/internal/permission"
 )
 
 // What an explained error can be, to be told with errors.Is.
@@ -147,32 +149,6 @@ func inFront(err error) string {
 	return before
 }
 
-// prefixes of IAM actions, by the SDK's name of the service.
-var prefixes = map[string]string{
-	"CloudFormation":  "cloudformation",
-	"CloudWatch":      "cloudwatch",
-	"CloudWatch Logs": "logs",
-	"ECR":             "ecr",
-	"EventBridge":     "events",
-	"IAM":             "iam",
-	"Lambda":          "lambda",
-	"S3":              "s3",
-	"SQS":             "sqs",
-	"STS":             "sts",
-}
-
-// actions whose name is not that of the call.
-var actions = map[string]string{
-	"Lambda Invoke":                    "lambda:InvokeFunction",
-	"SQS SendMessageBatch":             "sqs:SendMessage",
-	"SQS DeleteMessageBatch":           "sqs:DeleteMessage",
-	"SQS ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
-	"ECR ListImageReferrers":           "ecr:BatchGetImage",
-	"S3 HeadObject":                    "s3:GetObject",
-	"S3 HeadBucket":                    "s3:ListBucket",
-	"S3 ListObjectsV2":                 "s3:ListBucket",
-}
-
 // Action gives the action of IAM that the failed call needs,
 // "ecr:DescribeImages"; empty if it cannot be known.
 func Action(err error) string {
@@ -180,11 +156,5 @@ func Action(err error) string {
 	if !ok {
 		return ""
 	}
-	if action, ok := actions[op.Service()+" "+op.Operation()]; ok {
-		return action
-	}
-	if prefix, ok := prefixes[op.Service()]; ok {
-		return prefix + ":" + op.Operation()
-	}
-	return ""
+	return permission.OfCall(op.Service(), op.Operation())
 }
