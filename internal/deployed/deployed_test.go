@@ -1,0 +1,156 @@
+package deployed_test
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+
+	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awstest"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/filters"
+	"soci-index-builder/pkg/soci"
+)
+
+// start gives an AWS with one stack.
+func start(t *testing.T, change func(*awstest.Stack)) (*awstest.Server, *awstest.Stack) {
+	t.Helper()
+	stack := awstest.NewStack("prod-soci")
+	if change != nil {
+		change(stack)
+	}
+	server := awstest.Start(t)
+	server.Handle("cloudformation", awstest.NewCloudFormation(awstest.NewStack("another"), stack))
+	return server, stack
+}
+
+func TestFind(t *testing.T) {
+	server, in := start(t, func(s *awstest.Stack) {
+		maps.Copy(s.Parameters, map[string]string{
+			deployed.ParamFilters:              "prod/*:*, !*:*-debug",
+			deployed.ParamIndexVersion:         "V2",
+			deployed.ParamTagSuffix:            "_lazy",
+			deployed.ParamTagUnindexed:         "false",
+			deployed.ParamMinLayerSizeMiB:      "0",
+			deployed.ParamIndexUntagged:        "true",
+			deployed.ParamIndexPullThrough:     "true",
+			deployed.ParamGeneratorMemorySize:  "3008",
+			deployed.ParamGeneratorConcurrency: "0",
+			deployed.ParamEventBus:             "default",
+		})
+		s.Tags["team"] = "<platform>"
+	})
+	for _, name := range []string{in.Name, in.ID()} {
+		s, err := deployed.Find(t.Context(), server.Config(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Name != in.Name || s.ID != in.ID() || s.Region != awstest.Region || s.Account != awstest.Account || s.Partition != "aws" || s.Status != "CREATE_COMPLETE" {
+			t.Errorf("the stack is %+v", s)
+		}
+		if !maps.Equal(s.Parameters, in.Parameters) || !maps.Equal(s.Outputs, in.Outputs) || !maps.Equal(s.Tags, in.Tags) {
+			t.Errorf("parameters, outputs and tags are %v, %v, %v", s.Parameters, s.Outputs, s.Tags)
+		}
+		if s.Filters.String() != "prod/*:*,!*:*-debug" {
+			t.Errorf("filters %s", s.Filters)
+		}
+		concurrency, reserved := s.ReservedConcurrency()
+		if s.IndexVersion() != soci.V2 || s.TagSuffix() != "_lazy" || s.TagUnindexed() || s.MinLayerSize() != 0 ||
+			!s.IndexUntagged() || s.IndexReplicated() || !s.IndexPullThrough() || s.MemorySize() != 3008 ||
+			concurrency != 0 || !reserved || s.LogRetentionDays() != 30 || s.LogLevel() != "INFO" ||
+			s.EventBus() != "default" || s.AlarmTopic() != "" || s.PermissionsBoundary() != "" {
+			t.Errorf("the parameters are read as %+v", s)
+		}
+	}
+}
+
+func TestFindDefaults(t *testing.T) {
+	server, _ := start(t, nil)
+	s, err := deployed.Find(t.Context(), server.Config(), "prod-soci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, reserved := s.ReservedConcurrency(); reserved || s.MinLayerSize() != 10<<20 || s.IndexUntagged() || !s.TagUnindexed() {
+		t.Errorf("the parameters are read as %+v", s)
+	}
+}
+
+func TestFindRefuses(t *testing.T) {
+	const name = "prod-soci"
+	status := func(status string) func(*awstest.Stack) {
+		return func(s *awstest.Stack) { s.Status = status }
+	}
+	parameter := func(key, value string) func(*awstest.Stack) {
+		return func(s *awstest.Stack) { s.Parameters[key] = value }
+	}
+	tests := []struct {
+		name, stack string
+		change      func(*awstest.Stack)
+		is          error
+		text        []string
+	}{
+		{"no such stack", "prod-soc", nil, deployed.ErrNotFound, []string{"stack prod-soc", awstest.Region, awstest.Account}},
+		{"malformed name", "prod soci", nil, deployed.ErrInvalidName, []string{`"prod soci"`}},
+		{"option for a name", "-x", nil, deployed.ErrInvalidName, nil},
+		{"no name", "", nil, deployed.ErrInvalidName, nil},
+		{"ARN of something else", "arn:aws:iam::123456789012:role/x", nil, deployed.ErrInvalidName, nil},
+		{"deleted, by its ARN", awstest.NewStack(name).ID(), status("DELETE_COMPLETE"), deployed.ErrNotFound, nil},
+		{"being made", name, status("CREATE_IN_PROGRESS"), deployed.ErrNotReady, []string{"CREATE_IN_PROGRESS"}},
+		{"rolled back", name, status("ROLLBACK_COMPLETE"), deployed.ErrNotReady, []string{"ROLLBACK_COMPLETE"}},
+		{"being deleted", name, status("DELETE_IN_PROGRESS"), deployed.ErrNotReady, nil},
+		{"change set not executed", name, status("REVIEW_IN_PROGRESS"), deployed.ErrNotReady, nil},
+		{"somebody else's", name, func(s *awstest.Stack) { s.Parameters = nil }, deployed.ErrNotOurs, []string{deployed.ParamFilters}},
+		{"somebody else's with the parameter", name, func(s *awstest.Stack) {
+			delete(s.Outputs, deployed.OutRuleName)
+			delete(s.Outputs, deployed.OutFailureQueueURL)
+		}, deployed.ErrNotOurs, []string{deployed.OutFailureQueueURL + ", " + deployed.OutRuleName}},
+		{"filters", name, parameter(deployed.ParamFilters, "a:b,C:d"), filters.ErrRepositoryPart, []string{deployed.ParamFilters, `"C:d"`}},
+		{"version", name, parameter(deployed.ParamIndexVersion, "V3"), deployed.ErrParameter, []string{deployed.ParamIndexVersion, `"V3"`}},
+		{"boolean", name, parameter(deployed.ParamIndexUntagged, "yes"), deployed.ErrParameter, []string{`"yes"`, "true or false"}},
+		{"number", name, parameter(deployed.ParamMinLayerSizeMiB, "10MiB"), deployed.ErrParameter, []string{`"10MiB"`}},
+		{"no suffix", name, parameter(deployed.ParamTagSuffix, ""), deployed.ErrParameter, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			server, _ := start(t, tt.change)
+			s, err := deployed.Find(t.Context(), server.Config(), tt.stack)
+			if !errors.Is(err, tt.is) {
+				t.Fatalf("Find = %v, %v, want %v", s, err, tt.is)
+			}
+			for _, text := range tt.text {
+				if !strings.Contains(err.Error(), text) {
+					t.Errorf("%q does not name %q", err, text)
+				}
+			}
+		})
+	}
+}
+
+// A stack answers events whatever became of its updates.
+func TestFindUpdated(t *testing.T) {
+	for _, status := range []string{"CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE",
+		"UPDATE_FAILED", "UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"} {
+		server, _ := start(t, func(s *awstest.Stack) { s.Status = status })
+		if s, err := deployed.Find(t.Context(), server.Config(), "prod-soci"); err != nil || s.Status != status {
+			t.Errorf("%s: %v, %v", status, s, err)
+		}
+	}
+}
+
+func TestFindFails(t *testing.T) {
+	server, _ := start(t, nil)
+	server.Fail("cloudformation", "DescribeStacks", 1, &awstest.Error{Status: 403, Code: "AccessDenied", Message: "User: me is not authorized"})
+	_, err := deployed.Find(t.Context(), server.Config(), "prod-soci")
+	if err = awserror.Explain(err); !errors.Is(err, awserror.ErrDenied) || errors.Is(err, deployed.ErrNotFound) || !strings.Contains(err.Error(), "prod-soci") {
+		t.Errorf("refused: %v", err)
+	}
+	// Without a right to ask, or an answer, the account is not named.
+	server.Fail("sts", "*", 1, &awstest.Error{Status: 403, Code: "AccessDenied"})
+	if _, err = deployed.Find(t.Context(), server.Config(), "unknown"); !errors.Is(err, deployed.ErrNotFound) || strings.Contains(err.Error(), "account") {
+		t.Errorf("account unknown: %v", err)
+	}
+	if n := server.Count("cloudformation", "DescribeStacks"); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+}
