@@ -200,8 +200,8 @@ func TestTransientFailuresAreReturned(t *testing.T) {
 	indexgen := startIndexgen(t, s, lambdaruntime.Options{Env: reporting(queue, bus)})
 	_, err := indexgen.Invoke(t.Context(), push(t, image.Manifest.Digest, "v1", ""))
 	var failure messages.InvokeResponse_Error
-	if !errors.As(err, &failure) || !strings.Contains(failure.Message, "needs ecr:PutImage") {
-		t.Fatalf("the error is %v, want one that names ecr:PutImage", err)
+	if !errors.As(err, &failure) || failure.Type != "access-denied" || !strings.Contains(failure.Message, "needs ecr:PutImage") {
+		t.Fatalf("the error is %v, want access-denied, naming ecr:PutImage", err)
 	}
 	if n, e := len(takeMessages(t, queue)), len(takeEvents(t, bus)); n != 0 || e != 0 {
 		t.Errorf("%d messages and %d events of a transient failure", n, e)

@@ -39,6 +39,7 @@ var rules = []rule{
 	{"detail-type", func(e *Event) string { return e.DetailType },
 		regexp.MustCompile(`^ECR (?:Image|Replication|Pull Through Cache|Referrer) Action$`),
 		`"ECR Image Action", "ECR Replication Action", "ECR Pull Through Cache Action" or "ECR Referrer Action"`, nil},
+	{"id", func(e *Event) string { return e.ID }, regexp.MustCompile(`^[!-~]{0,128}$`), "nothing, or up to 128 characters of ASCII without blanks", nil},
 	{"account", func(e *Event) string { return e.Account }, regexp.MustCompile(`^` + account + `$`), "12 digits", nil},
 	{"region", func(e *Event) string { return e.Region }, regexp.MustCompile(`^` + region + `$`), "the name of a region, such as eu-west-1", nil},
 

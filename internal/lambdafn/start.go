@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -72,9 +73,19 @@ func Handler[T any](handle func(ctx context.Context, event []byte) (T, error)) l
 
 type handler[T any] func(ctx context.Context, event []byte) (T, error)
 
+// typed is an error that names what went wrong. The name is in Lambda's record
+// of an invocation that it gave up.
+type typed interface {
+	error
+	ErrorType() string
+}
+
 // Invoke implements lambda.Handler.
 func (h handler[T]) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	result, err := h(ctx, event)
+	if t, ok := errors.AsType[typed](err); ok {
+		return nil, messages.InvokeResponse_Error{Message: err.Error(), Type: t.ErrorType()}
+	}
 	if err != nil {
 		return nil, err
 	}

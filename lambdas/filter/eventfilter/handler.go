@@ -68,6 +68,8 @@ type Result struct {
 	Repository string   `json:"repository,omitempty"`
 	Digest     string   `json:"digest,omitempty"`
 	Tag        string   `json:"tag,omitempty"`
+
+	event string // its id
 }
 
 // Handle decides on an event and, when it matches, invokes the generator
@@ -92,7 +94,7 @@ func (h *Handler) Handle(ctx context.Context, event []byte) (*Result, error) {
 }
 
 func (h *Handler) logger(r *Result) *slog.Logger {
-	return h.Logger.With("repository", r.Repository, "digest", r.Digest, "tag", r.Tag)
+	return h.Logger.With("repository", r.Repository, "digest", r.Digest, "tag", r.Tag, "eventId", r.event)
 }
 
 // decide fills r. Its error says why the event is neither passed on nor left
@@ -102,7 +104,7 @@ func (h *Handler) decide(ctx context.Context, event []byte, r *Result) error {
 	if err != nil {
 		return err
 	}
-	r.Repository, r.Digest, r.Tag = e.Detail.RepositoryName, e.Detail.ImageDigest, e.Detail.ImageTag
+	r.Repository, r.Digest, r.Tag, r.event = e.Detail.RepositoryName, e.Detail.ImageDigest, e.Detail.ImageTag, e.ID
 	logger := h.logger(r).With("detailType", e.DetailType)
 
 	// What the event alone tells comes before the filters, which cannot
