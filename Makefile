@@ -26,6 +26,18 @@ test: ## run the tests (needs Go alone)
 build: ## leave the functions in dist/<arch>/<name>/bootstrap and dist/<arch>/<name>.zip
 	$(GO) run ./internal/cmd/mkdist -o $(DIST)
 
+.PHONY: package
+package: export BUCKET := $(BUCKET)
+package: export PREFIX := $(PREFIX)
+package: export REGION := $(REGION)
+package: export PROFILE := $(PROFILE)
+package: export ARCH := $(ARCH)
+package: export STACK := $(STACK)
+package: export FILTERS := $(FILTERS)
+package: ## upload the functions to BUCKET and print the command that deploys the plain template (PREFIX= REGION= PROFILE= STACK= FILTERS= ARCH=)
+	@$(GO) run ./internal/cmd/mkpackage -o $(DIST) -bucket "$$BUCKET" -prefix "$$PREFIX" -region "$$REGION" -profile "$$PROFILE" \
+		-arch "$$ARCH" -stack "$$STACK" -filters "$$FILTERS"
+
 .PHONY: install
 install: ## install the command line
 	$(GO) install -trimpath ./cmd/soci-index-builder

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/dist"
+)
+
+// template is what must be known of the one that is deployed.
+type template struct {
+	size int    // bytes
+	arch string // of the functions, as Go names it
+}
+
+// goArch is Lambda's name of an architecture to Go's.
+var goArch = map[string]string{"arm64": "arm64", "x86_64": "amd64"}
+
+// readTemplate reads a template and checks that code from a bucket can be
+// deployed with it.
+func readTemplate(file string) (*template, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the template: %w", err)
+	}
+	var parsed struct {
+		Parameters map[string]json.RawMessage
+		Resources  map[string]struct {
+			Type       string
+			Properties json.RawMessage
+		}
+	}
+	if err := json.Unmarshal(content, &parsed); err != nil {
+		return nil, fmt.Errorf("reading the template %s: %w", file, err)
+	}
+	for _, name := range []string{deployed.ParamCodeBucket, deployed.ParamCodeKeyPrefix} {
+		if _, ok := parsed.Parameters[name]; !ok {
+			return nil, fmt.Errorf("the template %s has no parameter %s: is it the plain one that make generate writes?", file, name)
+		}
+	}
+	var found []string
+	for _, r := range parsed.Resources {
+		if r.Type != "AWS::Lambda::Function" {
+			continue
+		}
+		var function struct{ Architectures []string }
+		if err := json.Unmarshal(r.Properties, &function); err != nil {
+			return nil, fmt.Errorf("reading the template %s: %w", file, err)
+		}
+		if len(function.Architectures) != 1 || goArch[function.Architectures[0]] == "" {
+			return nil, fmt.Errorf("the template %s has a function for the architectures %q: must be one of arm64, x86_64", file, function.Architectures)
+		}
+		found = append(found, function.Architectures[0])
+	}
+	slices.Sort(found)
+	if n := len(found); n != len(dist.Functions) {
+		return nil, fmt.Errorf("the template %s has %d functions, and there is code for %d: %s", file, n, len(dist.Functions), strings.Join(dist.Functions, ", "))
+	}
+	if found = slices.Compact(found); len(found) != 1 {
+		return nil, fmt.Errorf("the template %s has functions for %s: must be one architecture", file, strings.Join(found, " and "))
+	}
+	return &template{len(content), goArch[found[0]]}, nil
+}

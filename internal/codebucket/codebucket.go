@@ -1,0 +1,169 @@
+// Package codebucket puts the functions' code where CloudFormation takes it
+// from: into an S3 bucket, under keys that no other code has.
+//
+// [Pack] tells what to put and under which prefix, [Open] finds the bucket,
+// [Bucket.Upload] puts it there.
+package codebucket
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
+)
+
+// What can be wrong with a bucket or its name. Every error says what to do.
+var (
+	ErrBucketName  = errors.New("is not the name of a bucket: allowed are 3 to 63 of a-z, 0-9, . and -, at both ends a letter or digit")
+	ErrPrefix      = errors.New("is not a prefix for keys: allowed are at most 200 of A-Z, a-z, 0-9, . _ - and /, not at its beginning, with a / at its end")
+	ErrNoBucket    = errors.New("does not exist")
+	ErrWrongRegion = errors.New("is in another region: Lambda takes code only from a bucket in its own region")
+	ErrDenied      = errors.New("access denied")
+	ErrCredentials = errors.New("AWS does not accept the credentials")
+)
+
+var (
+	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	keyPrefix  = regexp.MustCompile(`^(?:[A-Za-z0-9._-][A-Za-z0-9._/-]{0,198}/)?$`)
+)
+
+// CheckBucketName and CheckPrefix tell whether a name can be used, without
+// asking AWS. Their errors name the value and match ErrBucketName, ErrPrefix.
+func CheckBucketName(name string) error {
+	if !bucketName.MatchString(name) || strings.Contains(name, "..") {
+		return fmt.Errorf("%q %w", name, ErrBucketName)
+	}
+	return nil
+}
+
+// CheckPrefix: see CheckBucketName. The empty prefix is one.
+func CheckPrefix(prefix string) error {
+	if !keyPrefix.MatchString(prefix) || strings.Contains(prefix, "//") {
+		return fmt.Errorf("%q %w", prefix, ErrPrefix)
+	}
+	return nil
+}
+
+// Package is code to upload.
+type Package struct {
+	Prefix  string // of all keys; ends with a slash
+	Objects []Object
+}
+
+// Object is one file of a Package.
+type Object struct {
+	Key     string
+	Content []byte
+	sum     [sha256.Size]byte
+}
+
+// Pack reads the files, whose names become the ends of their keys. All keys
+// begin with prefix, then version and a hash of every name and content: the
+// same files always have the same keys, other files other ones.
+func Pack(prefix, version string, files []string) (*Package, error) {
+	p := &Package{}
+	all := sha256.New()
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("reading the code: %w", err)
+		}
+		o := Object{filepath.Base(file), content, sha256.Sum256(content)}
+		fmt.Fprintf(all, "%x  %s\n", o.sum, o.Key)
+		p.Objects = append(p.Objects, o)
+	}
+	p.Prefix = fmt.Sprintf("%s%s-%x/", prefix, version, all.Sum(nil)[:8])
+	for i := range p.Objects {
+		p.Objects[i].Key = p.Prefix + p.Objects[i].Key
+	}
+	return p, nil
+}
+
+// Bucket is one that exists.
+type Bucket struct {
+	Name   string
+	client *s3.Client
+}
+
+// Open finds the bucket. The error matches ErrNoBucket, ErrWrongRegion or
+// ErrCredentials where it is one of these.
+func Open(ctx context.Context, cfg aws.Config, name string) (*Bucket, error) {
+	b := &Bucket{name, s3.NewFromConfig(cfg)}
+	_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name})
+	var response *awshttp.ResponseError
+	if !errors.As(err, &response) {
+		if err != nil {
+			return nil, fmt.Errorf("looking for the bucket %s: %w", name, err)
+		}
+		return b, nil
+	}
+	// A HEAD's answer has no body that would say more than its status.
+	region := response.Response.Header.Get("X-Amz-Bucket-Region")
+	switch status := response.HTTPStatusCode(); {
+	case region != "" && region != cfg.Region:
+		return nil, fmt.Errorf("the bucket %s is in %s, not in %s, and %w", name, region, cfg.Region, ErrWrongRegion)
+	case status == http.StatusNotFound:
+		return nil, fmt.Errorf("the bucket %s %w: make it with  aws s3 mb s3://%s --region %s", name, ErrNoBucket, name, cfg.Region)
+	case status == http.StatusForbidden:
+		// Perhaps only s3:ListBucket is missing, without which one can upload.
+		return b, nil
+	}
+	return nil, b.explain(err, "looking for the bucket "+name, "s3:ListBucket")
+}
+
+// Upload puts the object into the bucket, unless the same content is there
+// under its key already; sent tells which. The error matches ErrDenied,
+// ErrNoBucket or ErrCredentials where it is one of these.
+func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
+	sum := base64.StdEncoding.EncodeToString(o.sum[:])
+	head, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.Name, Key: &o.Key, ChecksumMode: types.ChecksumModeEnabled})
+	if err == nil && aws.ToString(head.ChecksumSHA256) == sum && aws.ToInt64(head.ContentLength) == int64(len(o.Content)) {
+		return false, nil
+	}
+	var response *awshttp.ResponseError
+	if err != nil && !errors.As(err, &response) {
+		return false, fmt.Errorf("looking for s3://%s/%s: %w", b.Name, o.Key, err)
+	}
+	// Whatever the answer was, the upload tells better: to one who may not
+	// list the bucket a missing object is a forbidden one.
+	_, err = b.client.PutObject(ctx, &s3.PutObjectInput{
+		Bucket:         &b.Name,
+		Key:            &o.Key,
+		Body:           bytes.NewReader(o.Content),
+		ContentType:    aws.String("application/zip"),
+		ChecksumSHA256: &sum,
+	})
+	if err != nil {
+		return false, b.explain(err, fmt.Sprintf("uploading s3://%s/%s", b.Name, o.Key), "s3:PutObject")
+	}
+	return true, nil
+}
+
+// explain adds what is to be done about an answer of S3.
+func (b *Bucket) explain(err error, doing, action string) error {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode() {
+		case "AccessDenied", "Forbidden", "AllAccessDisabled":
+			return fmt.Errorf("%s: %w: %s is missing, or denied by a policy of the bucket or of the organization: %w", doing, ErrDenied, action, err)
+		case "NoSuchBucket":
+			return fmt.Errorf("%s: the bucket %w: %w", doing, ErrNoBucket, err)
+		case "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "TokenRefreshRequired":
+			return fmt.Errorf("%s: %w: %w", doing, ErrCredentials, err)
+		}
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
