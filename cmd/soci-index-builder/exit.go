@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"soci-index-builder/internal/reference"
 )
 
 const programName = "soci-index-builder"
@@ -17,10 +19,21 @@ const (
 	exitUsage   = 2 // the command line is wrong, nothing was done
 )
 
-const exitCodeHelp = `Exit codes:
-  0  all went well
-  1  something failed, or verify found a difference
-  2  the command line is wrong; nothing was done`
+// exitCodes is what they mean, for the help text and docs/cli.md.
+var exitCodes = []reference.ExitCode{
+	{Code: exitOK, Meaning: "all went well"},
+	{Code: exitFailure, Meaning: "something failed, or verify found a difference"},
+	{Code: exitUsage, Meaning: "the command line is wrong; nothing was done"},
+}
+
+var exitCodeHelp = func() string {
+	var b strings.Builder
+	b.WriteString("Exit codes:")
+	for _, c := range exitCodes {
+		fmt.Fprintf(&b, "\n  %d  %s", c.Code, c.Meaning)
+	}
+	return b.String()
+}()
 
 // errReported stands for failures that were told already, each on its line.
 var errReported = errors.New("failed")

@@ -7,10 +7,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	project "soci-index-builder/internal/version"
 )
 
-// version is set by the linker.
-var version = "dev"
+// version is set by the linker for a release.
+var version = project.Version + "-dev"
 
 func main() {
 	os.Exit(run(os.Args[1:]))

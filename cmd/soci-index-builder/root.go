@@ -30,12 +30,11 @@ Results go to the standard output; errors, one line each, progress and logs go
 to the standard error.
 
 ` + exitCodeHelp,
-		Version:           version,
-		SilenceErrors:     true, // report prints them
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
-		Args:              needsCommand,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version:       version,
+		SilenceErrors: true, // report prints them
+		SilenceUsage:  true,
+		Args:          needsCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	cmd.PersistentFlags().BoolP("verbose", "v", false, "log what the libraries do, to the standard error")
@@ -43,6 +42,8 @@ to the standard error.
 		return usageErrorf("%s: %w", cmd.CommandPath(), err)
 	})
 	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newDemoCommand())
+	cmd.AddCommand(newCompletionCommand(), newDocsCommand())
+	completeValues(cmd) // of all commands, so it comes last
 	return cmd
 }
 

@@ -48,6 +48,7 @@ digest, size, number of spans and of entries are printed.`,
 	f.Var(&c.maxMemory, "max-memory", "what the zTOC may take while it is built")
 	f.StringVar(&c.buildTool, "build-tool", soci.BuildToolIdentifier, "identifier of the build tool, which is part of the zTOC")
 	f.StringVarP(&c.output, "output", "o", stdio, "file to write, or - for the standard output")
+	_ = cmd.MarkFlagFilename("output")
 	return cmd
 }
 
