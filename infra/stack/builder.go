@@ -1,0 +1,57 @@
+package stack
+
+import (
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
+	"github.com/aws/jsii-runtime-go"
+)
+
+// builder holds the parts of one stack while New puts them together. Each
+// file of this package adds its own; a part is there for those that are added
+// after it, in the order of New.
+//
+// All parts are L1 constructs with the stack as scope: their ids are the
+// logical ids of the template, and nothing is in the template that is not
+// written here.
+type builder struct {
+	stack awscdk.Stack
+	props Props
+
+	// params has every parameter by the name that package deployed gives it.
+	params map[string]awscdk.CfnParameter
+
+	conditions conditions
+	queue      awssqs.CfnQueue // the failure queue; Ref is the URL
+
+	filter, generator, reponame function
+
+	// repositories is the custom resource, repositoryPolicy what it grants.
+	repositories     awscdk.CfnCustomResource
+	repositoryPolicy awsiam.CfnRolePolicy
+
+	rules []rule
+}
+
+// function is one of the Lambda functions with what belongs to it.
+type function struct {
+	resource awslambda.CfnFunction // Ref is the name
+	logGroup awslogs.CfnLogGroup   // Ref is the name
+	role     awsiam.CfnRole        // Ref is the name
+	timeout  float64               // in seconds
+}
+
+// name gives the stack's name with something behind it: the form of every
+// physical name that is not CloudFormation's to choose.
+func (s *builder) name(suffix string) *string {
+	return awscdk.Fn_Sub(jsii.String("${AWS::StackName}"+suffix), nil)
+}
+
+// dashboardName is what the dashboard is called, so that the output can link
+// to it.
+func (s *builder) dashboardName() *string { return awscdk.Aws_STACK_NAME() }
+
+// param gives the value of a parameter that is text.
+func (s *builder) param(name string) *string { return s.params[name].ValueAsString() }
