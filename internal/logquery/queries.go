@@ -86,8 +86,8 @@ var queries = []Query{
 	{
 		Name:     "small-images",
 		Question: "Which images have no layer large enough?",
-		Note: "For these there is nothing to gain: they are downloaded as fast as they could be read lazily. " +
-			"Layers below `SOCI_MIN_LAYER_SIZE_MIB` (10) are passed over.",
+		Note: "Layers below `MinLayerSizeMiB` (10) are downloaded whole, and an image without larger ones has no SOCI index. " +
+			"That is no failure: its suffixed tag is made all the same, unless `TagUnindexedImages` is false.",
 		Groups: []Group{Generator},
 		Image:  OptionalImage,
 		stages: []string{

@@ -1,0 +1,294 @@
+package logquery
+
+import (
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"soci-index-builder/internal/awstest/logsql"
+)
+
+// parsed gives the sample of a query as Logs Insights would read it.
+func parsed(t *testing.T, text string) *logsql.Query {
+	t.Helper()
+	p, err := logsql.Parse(text)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return p
+}
+
+func TestQueries(t *testing.T) {
+	name := regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
+	seen := map[string]bool{}
+	for _, q := range All() {
+		t.Run(q.Name, func(t *testing.T) {
+			if !name.MatchString(q.Name) || seen[q.Name] {
+				t.Errorf("the name is not one, or is there twice")
+			}
+			seen[q.Name] = true
+			if !strings.HasSuffix(q.Question, "?") || len(q.Groups) == 0 || len(q.Columns) == 0 {
+				t.Errorf("question %q, log groups %q, columns %v", q.Question, q.Groups, q.Columns)
+			}
+			if len(q.Sample()) > 10000 {
+				t.Errorf("%d characters, Logs Insights takes 10000", len(q.Sample()))
+			}
+			columns := parsed(t, q.Sample()).Columns()
+			var declared []string
+			for _, c := range q.Columns {
+				declared = append(declared, c.Name)
+				if isTime := c.Name == "@timestamp" || strings.HasSuffix(c.Name, "Time"); isTime != (c.Kind == Time) {
+					t.Errorf("column %s has kind %d", c.Name, c.Kind)
+				}
+			}
+			slices.Sort(columns)
+			slices.Sort(declared)
+			if !slices.Equal(columns, declared) {
+				t.Errorf("the query gives columns %q, declared are %q", columns, declared)
+			}
+			if found, err := Find(q.Name); err != nil || found.Question != q.Question {
+				t.Errorf("Find = %v, %v", found, err)
+			}
+		})
+	}
+	if _, err := Find("wy"); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "why, failures") {
+		t.Errorf("the error is %v, want ErrUnknown and the names", err)
+	}
+}
+
+// fromLambda are the fields of the line that Lambda writes at the end of each
+// invocation, and those that Logs Insights adds.
+// https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html#platform-report
+var fromLambda = []string{
+	"type", "record.requestId", "record.status", "record.errorType", "record.metrics.durationMs", "record.metrics.billedDurationMs",
+	"record.metrics.memorySizeMB", "record.metrics.maxMemoryUsedMB", "record.metrics.initDurationMs",
+	"@timestamp", "@message", "@log",
+}
+
+// A query reads nothing that no line has.
+func TestFieldsAreDocumented(t *testing.T) {
+	b, err := os.ReadFile("../../docs/logs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(b), "\n## Questions\n")
+	_, metrics, also := strings.Cut(rest, "\n## Metrics\n")
+	if !ok || !also {
+		t.Fatal("docs/logs.md has not the sections it had")
+	}
+	documented := map[string]bool{}
+	for _, m := range regexp.MustCompile("`([A-Za-z]+)`").FindAllStringSubmatch(before+metrics, -1) {
+		documented[m[1]] = true
+	}
+	for _, q := range All() {
+		for _, field := range parsed(t, q.Sample()).Fields() {
+			top, _, _ := strings.Cut(field, ".")
+			if !slices.Contains(fromLambda, field) && !documented[top] {
+				t.Errorf("query %s reads %s, which docs/logs.md does not have", q.Name, field)
+			}
+		}
+	}
+}
+
+// A query compares messages, outcomes and reasons with what the functions
+// write.
+func TestValuesAreDocumented(t *testing.T) {
+	b, err := os.ReadFile("../../docs/logs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside, _, _ := strings.Cut(string(b), "\n## Questions\n")
+	known := []string{"platform.report", "timeout", "failure", "error", "zstd", Example.Repository, Example.Tag}
+	for _, q := range All() {
+		for _, m := range regexp.MustCompile(`"([^"]*)"`).FindAllStringSubmatch(q.Sample(), -1) {
+			if !slices.Contains(known, m[1]) && !strings.Contains(outside, "`"+m[1]+"`") && !strings.Contains(outside, "| "+m[1]+" |") && !strings.Contains(outside, ", "+m[1]+" |") {
+				t.Errorf("query %s looks for %q, which docs/logs.md does not have", q.Name, m[1])
+			}
+		}
+	}
+}
+
+// Of one image only its lines are found, whatever else is in the logs.
+func TestImage(t *testing.T) {
+	const digest = "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd12345678"
+	var lines []logsql.Line
+	for _, message := range []string{
+		`{"level":"INFO","message":"image passed on","repository":"team/app","tag":"v1","digest":"` + digest + `","n":"1"}`,
+		`{"level":"INFO","message":"image passed on","repository":"team/app","tag":"v2","digest":"sha256:other","n":"2"}`,
+		`{"level":"INFO","message":"image passed on","repository":"team/app","tag":"","digest":"` + digest + `","n":"3"}`,
+		`{"level":"INFO","message":"image passed on","repository":"team/app2","tag":"v1","digest":"` + digest + `","n":"4"}`,
+		`{"level":"INFO","message":"trying again","repository":"team/app","tag":"v1","n":"5"}`,
+		`{"Function":"indexgen","Duration":1,"Repository":"team/app","Tag":"v1","Digest":"` + digest + `"}`,
+	} {
+		lines = append(lines, logsql.Line{Group: "g", Time: time.Now(), Message: message})
+	}
+	tests := []struct {
+		name, query, image string
+		rows               int
+	}{
+		{"tag", "why", "team/app:v1", 1},
+		{"digest", "why", "team/app@" + digest, 2},
+		{"digest and tag: the digest decides", "why", "team/app:v9@" + digest, 2},
+		{"other repository", "why", "team/other:v1", 0},
+		{"metrics", "slowest", "team/app:v1", 1},
+		{"metrics, digest", "slowest", "team/app@" + digest, 1},
+		{"metrics, other tag", "slowest", "team/app:v2", 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			q, err := Find(tt.query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			image, err := ParseImage(tt.image)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := q.Text(Params{Image: image})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rows := parsed(t, text).Run(lines, logsql.Options{}); len(rows) != tt.rows {
+				t.Errorf("%d rows, want %d: %v\n%s", len(rows), tt.rows, rows, text)
+			}
+		})
+	}
+}
+
+func TestTextRefuses(t *testing.T) {
+	image := Example
+	tests := []struct {
+		name, query string
+		image       Image
+		want        error
+	}{
+		{"needs an image", "why", Image{}, ErrNeedsImage},
+		{"takes none", "cost", image, ErrTakesNoImage},
+		{"quote in the repository", "why", Image{Repository: `a" or repository != "b`, Tag: "1"}, ErrInvalidImage},
+		{"line break in the tag", "why", Image{Repository: "a", Tag: "1\n| limit 1"}, ErrInvalidImage},
+		{"backslash in the tag", "why", Image{Repository: "a", Tag: `1\`}, ErrInvalidImage},
+		{"capital in the digest", "why", Image{Repository: "a", Digest: "sha256:" + strings.Repeat("A", 64)}, ErrInvalidImage},
+		{"repository alone", "failures", Image{Repository: "a"}, ErrInvalidImage},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			q, err := Find(tt.query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, err := q.Text(Params{Image: tt.image}); !errors.Is(err, tt.want) {
+				t.Errorf("Text = %q, %v, want %v", text, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestLimit(t *testing.T) {
+	tests := []struct {
+		query string
+		limit int
+		want  string
+	}{
+		{"slowest", 0, "| limit 20"},
+		{"slowest", 7, "| limit 7"},
+		{"failures", 7, "| limit 7"},
+		{"failures", 0, "| sort times desc"},
+	}
+	for _, tt := range tests {
+		q, err := Find(tt.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := q.Text(Params{Limit: tt.limit})
+		if err != nil || !strings.HasSuffix(text, tt.want) || strings.Count(text, "limit") > 1 {
+			t.Errorf("query %s with limit %d is\n%s\n%v, want %q at its end", tt.query, tt.limit, text, err, tt.want)
+		}
+	}
+}
+
+// Whatever a string has in it, it stays one string with that value.
+func TestQuote(t *testing.T) {
+	for _, value := range []string{"", "v1", `"`, `\`, `\"`, `a" or 1 = 1 or b = "`, `trailing\`, `\\`, `'`, "`", "a|b # c", "ünï"} {
+		text := "fields value | filter value = " + quote(value) + " | limit 5"
+		q, err := logsql.Parse(text)
+		if err != nil {
+			t.Errorf("%q becomes %s: %v", value, text, err)
+			continue
+		}
+		line := logsql.Line{Message: `{"value":` + jsonString(value) + `}`}
+		other := logsql.Line{Message: `{"value":"another"}`}
+		if rows := q.Run([]logsql.Line{other, line}, logsql.Options{}); len(rows) != 1 {
+			t.Errorf("%q becomes %s, which finds %v", value, text, rows)
+		}
+	}
+}
+
+func jsonString(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+func FuzzQuote(f *testing.F) {
+	f.Add(`a" or 1 = 1`)
+	f.Add(`\`)
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.ContainsAny(s, "\n") {
+			t.Skip("no name has one, and Logs Insights ends the string there")
+		}
+		q, err := logsql.Parse("filter a = " + quote(s))
+		if err != nil {
+			t.Fatalf("%q becomes %s: %v", s, quote(s), err)
+		}
+		if fields := q.Fields(); !slices.Equal(fields, []string{"a"}) {
+			t.Fatalf("%q becomes %s, which reads %q", s, quote(s), fields)
+		}
+	})
+}
+
+func TestParseImage(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0a", 32)
+	tests := []struct {
+		name, in string
+		want     Image // the zero value: ErrInvalidImage
+	}{
+		{"tag", "team/app:v1.2.3", Image{Repository: "team/app", Tag: "v1.2.3"}},
+		{"digest", "app@" + digest, Image{Repository: "app", Digest: digest}},
+		{"both", "app:1@" + digest, Image{Repository: "app", Tag: "1", Digest: digest}},
+		{"host", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1", Image{Repository: "team/app", Tag: "1"}},
+		{"host in China", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/app:1", Image{Repository: "app", Tag: "1"}},
+		{"host, dual-stack", "123456789012.dkr-ecr.eu-west-1.on.aws/app:1", Image{Repository: "app", Tag: "1"}},
+		{"host, FIPS", "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com/app:1", Image{Repository: "app", Tag: "1"}},
+		{"capital in the tag", "app:RC_1", Image{Repository: "app", Tag: "RC_1"}},
+		{"nothing", "", Image{}},
+		{"repository alone", "team/app", Image{}},
+		{"empty tag", "app:", Image{}},
+		{"empty digest", "app@", Image{}},
+		{"empty tag before a digest", "app:@" + digest, Image{}},
+		{"short digest", "app@sha256:0a", Image{}},
+		{"other algorithm", "app@sha512:" + strings.Repeat("0a", 64), Image{}},
+		{"capital in the repository", "App:1", Image{}},
+		{"other registry", "ghcr.io/a/b:1", Image{Repository: "ghcr.io/a/b", Tag: "1"}}, // as a pull-through prefix can be
+		{"port", "localhost:5000/app:1", Image{}},
+		{"quote", `app:1" or "a" = "a`, Image{}},
+		{"asterisk", "app:*", Image{}},
+		{"tag too long", "app:" + strings.Repeat("t", 129), Image{}},
+		{"longest tag", "app:" + strings.Repeat("t", 128), Image{Repository: "app", Tag: strings.Repeat("t", 128)}},
+		{"repository too long", strings.Repeat("r", 257) + ":1", Image{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := ParseImage(tt.in)
+			if got != tt.want || errors.Is(err, ErrInvalidImage) != (tt.want == Image{}) {
+				t.Fatalf("ParseImage(%q) = %+v, %v, want %+v", tt.in, got, err, tt.want)
+			}
+			if err == nil {
+				if again, err := ParseImage(got.String()); err != nil || again != got {
+					t.Errorf("%s is read as %+v, %v", got, again, err)
+				}
+			}
+		})
+	}
+}
