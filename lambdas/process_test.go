@@ -337,7 +337,6 @@ func TestColdStartFails(t *testing.T) {
 			[]string{`SOCI_INDEX_GENERATOR_LAMBDA_ARN is "generator"`}},
 		{"malformed numbers", "indexgen", map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "ten", "SOCI_SPAN_SIZE_MIB": "0", "ECR_REGISTRY_ENDPOINT": "x"},
 			[]string{`SOCI_MIN_LAYER_SIZE_MIB is "ten"`, `SOCI_SPAN_SIZE_MIB is "0"`, `ECR_REGISTRY_ENDPOINT is "x"`}},
-		{"malformed level", "reponame", map[string]string{"LOG_LEVEL": "loud"}, []string{`LOG_LEVEL is "loud"`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.function+": "+tt.name, func(t *testing.T) {
@@ -363,30 +362,45 @@ func TestColdStartFails(t *testing.T) {
 
 func TestCustomResource(t *testing.T) {
 	answers := make(chan []byte, 1)
-	cloudFormation := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	refuse := false
+	cloudFormation := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
 		}
+		if refuse {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, "<Error><SignatureProvided>secret</SignatureProvided></Error>")
+			return
+		}
 		answers <- b
 	}))
 	t.Cleanup(cloudFormation.Close)
-	f := lambdaruntime.Start(t, bootstrap(t, "reponame"), lambdaruntime.Options{
-		ARN: "arn:aws-us-gov:lambda:us-gov-west-1:210987654321:function:reponame"})
+	start := func(env map[string]string) *lambdaruntime.Function {
+		return lambdaruntime.Start(t, bootstrap(t, "reponame"), lambdaruntime.Options{Env: env,
+			ARN: "arn:aws-us-gov:lambda:us-gov-west-1:210987654321:function:reponame"})
+	}
+	event := func(request, filters string) []byte {
+		return fmt.Appendf(nil, `{"RequestType":%q,"RequestId":"r","ResponseURL":%q,"ResourceType":"Custom::X","LogicalResourceId":"l","StackId":"s","ResourceProperties":{`+
+			`"ServiceToken":"t","Filters":%s,"FilterEnvironment":{"A":"b"},"GeneratorRolePolicies":[{"Statement":[{"Resource":"<RepositoryArns>"}]}]}}`,
+			request, cloudFormation.URL+"/?X-Amz-Signature=secret", filters)
+	}
+	good, broken := start(nil), start(map[string]string{"LOG_LEVEL": "loud"})
 	tests := []struct {
+		f                        *lambdaruntime.Function
 		request, filters, status string
 		want                     []string // in the answer
 	}{
-		{"Create", `["prod/*:*","dev:v1"]`, "SUCCESS", []string{"arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/dev", "repository/prod/*"}},
-		{"Update", `"*:*"`, "SUCCESS", []string{`["arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/*"]`}},
-		{"Update", `"Bad:*"`, "FAILED", []string{"Bad:*", "allowed are"}},
-		{"Delete", `"Bad:*"`, "SUCCESS", nil},
+		{good, "Create", `["prod/*:*","dev:v1"]`, "SUCCESS", []string{"arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/dev", "repository/prod/*"}},
+		{good, "Update", `"*:*"`, "SUCCESS", []string{`["arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/*"]`}},
+		{good, "Update", `"Bad:*"`, "FAILED", []string{"Bad:*", "allowed are"}},
+		{good, "Delete", `"Bad:*"`, "SUCCESS", nil},
+		{broken, "Create", `"*:*"`, "FAILED", []string{`LOG_LEVEL is \"loud\"`, "allowed are"}},
+		{broken, "Delete", `"*:*"`, "SUCCESS", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.request+" "+tt.filters, func(t *testing.T) {
-			event := fmt.Sprintf(`{"RequestType":%q,"RequestId":"r","ResponseURL":%q,"ResourceType":"Custom::X","LogicalResourceId":"l","StackId":"s","ResourceProperties":{"ServiceToken":"t","Filters":%s}}`,
-				tt.request, cloudFormation.URL+"/?X-Amz-Signature=secret", tt.filters)
-			if _, err := f.Invoke(t.Context(), []byte(event)); err != nil {
+			if _, err := tt.f.Invoke(t.Context(), event(tt.request, tt.filters)); err != nil {
 				t.Fatal(err)
 			}
 			b := <-answers
@@ -400,12 +414,16 @@ func TestCustomResource(t *testing.T) {
 			}
 		})
 	}
-	for _, line := range f.Log(t) {
+	refuse = true
+	if _, err := good.Invoke(t.Context(), event("Update", `"*:*"`)); err == nil {
+		t.Error("a refused answer is no failure")
+	}
+	for _, line := range good.Log(t) {
 		if strings.Contains(fmt.Sprint(line), "secret") {
 			t.Errorf("the signed URL is logged: %v", line)
 		}
 	}
-	if strings.Contains(f.Stderr(t), "secret") {
-		t.Errorf("the signed URL is on standard error: %s", f.Stderr(t))
+	if strings.Contains(good.Stderr(t), "secret") {
+		t.Errorf("the signed URL is on standard error: %s", good.Stderr(t))
 	}
 }

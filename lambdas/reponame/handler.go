@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,31 +17,49 @@ import (
 	"soci-index-builder/internal/lambdafn"
 )
 
+// physicalID never changes: a new one would make CloudFormation delete what it
+// believes to be the old resource.
+const physicalID = "soci-index-builder-repository-arns"
+
+// The properties that are read. Others may be there to make CloudFormation
+// call again when they change.
 const (
-	// physicalID never changes: a new one would make CloudFormation delete
-	// what it believes to be the old resource.
-	physicalID = "soci-index-builder-repository-arns"
-
-	// maxResponse is what CloudFormation takes of a custom resource's
-	// response, in bytes. It waits for an hour for an answer when it gets a
-	// larger one.
-	maxResponse = 4096
-
-	// propertyFilters is the only property that is read. Others may be there
-	// to make CloudFormation call again when they change.
+	// propertyFilters is the list of filters.
 	propertyFilters = "Filters"
+
+	// propertyRolePolicies lists the inline policies of the generator's role,
+	// with the placeholder where the repositories' ARNs go.
+	propertyRolePolicies = "GeneratorRolePolicies"
+	placeholder          = "<RepositoryArns>"
+
+	// propertyFilterEnvironment is the environment of the filter function.
+	propertyFilterEnvironment = "FilterEnvironment"
 )
 
 var (
+	errProperty    = errors.New("the stack's template and the function do not fit together")
 	errNoFilters   = errors.New("property Filters is missing: allowed is a list of repository:tag, or a string of them separated by commas")
 	errFiltersType = errors.New("property Filters is of the wrong type: allowed is a list of strings, or one string")
-	errTooMany     = errors.New("too many repositories")
 	errRequestType = errors.New("unknown request type: allowed are Create, Update and Delete")
 	errFunctionARN = errors.New("the invocation does not name the function's ARN")
 )
 
+// wrongType tells that a property, which the template makes, is not what it
+// should be.
+func wrongType(property, want string, got any) error {
+	if got == nil {
+		return fmt.Errorf("property %s is missing, it must be %s: %w", property, want, errProperty)
+	}
+	return fmt.Errorf("property %s is a %T, it must be %s: %w", property, got, want, errProperty)
+}
+
 type handler struct {
 	logger *slog.Logger
+
+	// broken is what is wrong with the function's environment. It is the
+	// answer to everything but Delete: a function that does not start gives
+	// none, and CloudFormation waits for one.
+	broken error
 }
 
 // respond answers CloudFormation through the event's ResponseURL, a panic
@@ -75,23 +92,24 @@ func (h *handler) handle(ctx context.Context, event cfn.Event) (string, map[stri
 		}
 		return physicalID, nil, nil
 	}
-	arns, err := repositoryARNs(ctx, event)
-	data := map[string]any{"RepositoryArns": arns}
-	if err == nil {
-		if n := responseSize(event, data, ""); n > maxResponse {
-			err = fmt.Errorf("%w: the answer with %d repository ARNs has %d bytes, CloudFormation takes %d; use fewer filters, or wider ones such as prod/*:*",
-				errTooMany, len(arns), n, maxResponse)
-		}
-	}
+	arns, err := h.repositoryARNs(ctx, event)
 	if err != nil {
 		logger.ErrorContext(ctx, "filters refused", "class", lambdafn.Permanent, "error", err)
 		return physicalID, nil, fit(event, err)
 	}
 	logger.InfoContext(ctx, "repositories named", "repositoryArns", arns)
-	return physicalID, data, nil
+	return physicalID, answerData(arns), nil
 }
 
-func repositoryARNs(ctx context.Context, event cfn.Event) ([]string, error) {
+// answerData is what the template reads of the answer.
+func answerData(arns []string) map[string]any { return map[string]any{"RepositoryArns": arns} }
+
+// repositoryARNs gives the ARNs for the filters of the event, if everything
+// fits that these go into.
+func (h *handler) repositoryARNs(ctx context.Context, event cfn.Event) ([]string, error) {
+	if h.broken != nil {
+		return nil, h.broken
+	}
 	if event.RequestType != cfn.RequestCreate && event.RequestType != cfn.RequestUpdate {
 		return nil, fmt.Errorf("%w, not %.100q", errRequestType, event.RequestType)
 	}
@@ -111,7 +129,8 @@ func repositoryARNs(ctx context.Context, event cfn.Event) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %.200q: %w", errFunctionARN, lc.InvokedFunctionArn, err)
 	}
-	return parsed.RepositoryARNs(function.Partition, function.Region, function.AccountID), nil
+	arns := parsed.RepositoryARNs(function.Partition, function.Region, function.AccountID)
+	return arns, checkLimits(event, arns)
 }
 
 // filterList reads the property as CloudFormation sends it: a
@@ -134,20 +153,6 @@ func filterList(property any) (string, error) {
 		return strings.Join(all, ","), nil
 	}
 	return "", fmt.Errorf("%w, not %T", errFiltersType, property)
-}
-
-// responseSize is the length in bytes of the answer that cfn sends.
-func responseSize(event cfn.Event, data map[string]any, reason string) int {
-	r := cfn.NewResponse(&event)
-	r.Status = cfn.StatusSuccess // the longer of the two
-	r.PhysicalResourceID = physicalID
-	r.Data = data
-	r.Reason = reason
-	b, err := json.Marshal(r)
-	if err != nil {
-		panic(fmt.Sprintf("internal error: a response of strings cannot be encoded: %v", err))
-	}
-	return len(b)
 }
 
 // reason is an error whose text was made to fit into the response.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -61,13 +60,22 @@ func cloudFormation(t *testing.T, status int) (responseURL string, got func() an
 
 func newEvent(request cfn.RequestType, responseURL string, property any) cfn.Event {
 	e := cfn.Event{
-		RequestType:        request,
-		RequestID:          "request-1",
-		ResponseURL:        responseURL,
-		ResourceType:       "Custom::RepositoryArns",
-		LogicalResourceID:  "RepositoryArns",
-		StackID:            "arn:aws:cloudformation:eu-west-1:123456789012:stack/soci/guid",
-		ResourceProperties: map[string]any{"Version": "1"},
+		RequestType:       request,
+		RequestID:         "request-1",
+		ResponseURL:       responseURL,
+		ResourceType:      "Custom::RepositoryArns",
+		LogicalResourceID: "RepositoryArns",
+		StackID:           "arn:aws:cloudformation:eu-west-1:123456789012:stack/soci/guid",
+		ResourceProperties: map[string]any{
+			"Version": "1",
+			"GeneratorRolePolicies": []any{map[string]any{
+				"Version": "2012-10-17",
+				"Statement": []any{map[string]any{
+					"Effect": "Allow", "Action": []any{"ecr:BatchGetImage"}, "Resource": "<RepositoryArns>",
+				}},
+			}},
+			"FilterEnvironment": map[string]any{"LOG_LEVEL": "INFO"},
+		},
 	}
 	if request != cfn.RequestCreate {
 		e.PhysicalResourceID = physicalID
@@ -121,7 +129,7 @@ func TestRespond(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			responseURL, got := cloudFormation(t, http.StatusOK)
-			h := &handler{lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+			h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 			event := newEvent(tt.request, responseURL, tt.property)
 			if _, err := h.respond(invocation(t), event); err != nil {
 				t.Fatal(err)
@@ -158,7 +166,7 @@ func TestDeleteOfAnotherID(t *testing.T) {
 	responseURL, got := cloudFormation(t, http.StatusOK)
 	event := newEvent(cfn.RequestDelete, responseURL, nil)
 	event.PhysicalResourceID = "request-0" // of a create that never answered
-	h := &handler{lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+	h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 	if _, err := h.respond(invocation(t), event); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +176,7 @@ func TestDeleteOfAnotherID(t *testing.T) {
 }
 
 func TestNoFunctionARN(t *testing.T) {
-	h := &handler{lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+	h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 	for name, ctx := range map[string]context.Context{
 		"no invocation": t.Context(),
 		"no ARN":        lambdacontext.NewContext(t.Context(), &lambdacontext.LambdaContext{}),
@@ -179,44 +187,8 @@ func TestNoFunctionARN(t *testing.T) {
 	}
 }
 
-// CloudFormation hangs on an answer over its limit, so the largest that fits
-// and the smallest that does not are both tried; the stack's id fills them up.
-func TestResponseLimit(t *testing.T) {
-	h := &handler{lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
-	list := make([]any, 55)
-	for i := range list {
-		list[i] = fmt.Sprintf("team-%03d/*:*", i)
-	}
-	respond := func(padding int) answer {
-		t.Helper()
-		responseURL, got := cloudFormation(t, http.StatusOK)
-		event := newEvent(cfn.RequestCreate, responseURL, list)
-		event.StackID += strings.Repeat("x", padding)
-		if _, err := h.respond(invocation(t), event); err != nil {
-			t.Fatal(err)
-		}
-		return got()
-	}
-	room := maxResponse - respond(0).size
-	if room <= 0 {
-		t.Fatalf("the list is too long by %d bytes to begin with", -room)
-	}
-	if a := respond(room); a.Status != "SUCCESS" || a.size != maxResponse || len(a.Data.RepositoryArns) != len(list) {
-		t.Errorf("%s with %d bytes and %d ARNs, want SUCCESS with %d and %d", a.Status, a.size, len(a.Data.RepositoryArns), maxResponse, len(list))
-	}
-	a := respond(room + 1)
-	if a.Status != "FAILED" || a.size > maxResponse {
-		t.Errorf("%s with %d bytes, want FAILED", a.Status, a.size)
-	}
-	for _, want := range []string{errTooMany.Error(), "55 repository ARNs", "4097 bytes", "4096"} {
-		if !strings.Contains(a.Reason, want) {
-			t.Errorf("the reason does not have %q: %q", want, a.Reason)
-		}
-	}
-}
-
 func TestReasonIsCut(t *testing.T) {
-	h := &handler{lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+	h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 	for name, bad := range map[string]string{"ASCII": "Bad", "quotes": `"""`, "two bytes": "größe", "control characters": "\x01\x02"} {
 		t.Run(name, func(t *testing.T) {
 			responseURL, got := cloudFormation(t, http.StatusOK)
@@ -232,6 +204,22 @@ func TestReasonIsCut(t *testing.T) {
 				t.Errorf("the reason names no filter, or not that it was cut: %q", a.Reason)
 			}
 		})
+	}
+}
+
+// A function whose environment is wrong starts all the same: it would leave
+// CloudFormation waiting.
+func TestBrokenEnvironment(t *testing.T) {
+	broken := errors.New("LOG_LEVEL is loud")
+	for request, want := range map[cfn.RequestType]string{cfn.RequestCreate: "FAILED", cfn.RequestUpdate: "FAILED", cfn.RequestDelete: "SUCCESS"} {
+		responseURL, got := cloudFormation(t, http.StatusOK)
+		h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo), broken: broken}
+		if _, err := h.respond(invocation(t), newEvent(request, responseURL, "a:*")); err != nil {
+			t.Fatal(err)
+		}
+		if a := got(); a.Status != want || want == "FAILED" && a.Reason != broken.Error() {
+			t.Errorf("%s: %s with reason %q, want %s", request, a.Status, a.Reason, want)
+		}
 	}
 }
 
@@ -263,7 +251,7 @@ func TestAnswerNotTaken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			h := &handler{lambdafn.NewLogger(&out, slog.LevelInfo)}
+			h := &handler{logger: lambdafn.NewLogger(&out, slog.LevelInfo)}
 			result, err := h.respond(invocation(t), newEvent(cfn.RequestCreate, responseURL, "a:*"))
 			if err == nil {
 				t.Fatal("want an error, so that Lambda tries again")

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"os"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -15,10 +16,8 @@ func main() {
 	lambdafn.Start(func(context.Context) (lambda.Handler, error) {
 		env := lambdafn.NewEnv(os.Getenv)
 		level := env.LogLevel()
-		if err := env.Err(); err != nil {
-			return nil, err
-		}
-		h := &handler{logger: lambdafn.NewLogger(os.Stdout, level)}
+		http.DefaultClient.Transport = &quietTransport{http.DefaultTransport} // what package cfn answers through
+		h := &handler{logger: lambdafn.NewLogger(os.Stdout, level), broken: env.Err()}
 		return lambda.NewHandler(h.respond), nil
 	})
 }
