@@ -56,6 +56,7 @@ type Function struct {
 	server  *httptest.Server
 	dir     string
 	output  string // the folder of stdout and stderr
+	pid     int
 	kill    context.CancelFunc
 	exited  chan struct{} // closed when the process has ended
 	exit    error         // how, set before exited is closed
@@ -136,6 +137,7 @@ func Start(t testing.TB, bootstrap string, o Options) *Function {
 		f.server.Close()
 		t.Fatal(err)
 	}
+	f.pid = cmd.Process.Pid
 	go func() {
 		f.exit = cmd.Wait()
 		close(f.exited)
@@ -240,6 +242,9 @@ func (f *Function) Exited(ctx context.Context) (int, error) {
 	}
 	return 0, f.exit
 }
+
+// PID is the id of the function's process.
+func (f *Function) PID() int { return f.pid }
 
 // Dir is the function's folder, for files it should not have left.
 func (f *Function) Dir() string { return f.dir }
