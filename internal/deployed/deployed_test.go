@@ -36,8 +36,8 @@ func TestFind(t *testing.T) {
 			deployed.ParamIndexUntagged:        "true",
 			deployed.ParamIndexPullThrough:     "true",
 			deployed.ParamGeneratorMemorySize:  "3008",
-			deployed.ParamGeneratorConcurrency: "0",
-			deployed.ParamEventBus:             "default",
+			deployed.ParamGeneratorConcurrency: "5",
+			deployed.ParamEventBus:             "bus",
 		})
 		s.Tags["team"] = "<platform>"
 	})
@@ -55,11 +55,10 @@ func TestFind(t *testing.T) {
 		if s.Filters.String() != "prod/*:*,!*:*-debug" {
 			t.Errorf("filters %s", s.Filters)
 		}
-		concurrency, reserved := s.ReservedConcurrency()
 		if s.IndexVersion() != soci.V2 || s.TagSuffix() != "_lazy" || s.TagUnindexed() || s.MinLayerSize() != 0 ||
 			!s.IndexUntagged() || s.IndexReplicated() || !s.IndexPullThrough() || s.MemorySize() != 3008 ||
-			concurrency != 0 || !reserved || s.LogRetentionDays() != 30 || s.LogLevel() != "INFO" ||
-			s.EventBus() != "default" || s.AlarmTopic() != "" || s.PermissionsBoundary() != "" {
+			s.ReservedConcurrency() != 5 || s.LogRetentionDays() != 30 || s.LogLevel() != "INFO" ||
+			s.EventBus() != "bus" || s.AlarmTopic() != "" || s.PermissionsBoundary() != "" {
 			t.Errorf("the parameters are read as %+v", s)
 		}
 	}
@@ -71,7 +70,10 @@ func TestFindDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, reserved := s.ReservedConcurrency(); reserved || s.MinLayerSize() != 10<<20 || s.IndexUntagged() || !s.TagUnindexed() {
+	if r := s.Rules(); r.Filters.String() != "*:*" || r.TagSuffix != "-soci" || r.Untagged {
+		t.Errorf("the rules are %+v", r)
+	}
+	if s.ReservedConcurrency() != 0 || s.MinLayerSize() != 10<<20 || s.IndexUntagged() || !s.TagUnindexed() {
 		t.Errorf("the parameters are read as %+v", s)
 	}
 }

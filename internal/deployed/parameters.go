@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"soci-index-builder/internal/selection"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -44,11 +45,8 @@ func (s *Stack) IndexPullThrough() bool { return s.values.pullThroughHere }
 // MemorySize is ParamGeneratorMemorySize in MiB.
 func (s *Stack) MemorySize() int { return s.values.memory }
 
-// ReservedConcurrency is ParamGeneratorConcurrency; false when none is
-// reserved.
-func (s *Stack) ReservedConcurrency() (int, bool) {
-	return s.values.concurrency, s.values.concurrency >= 0
-}
+// ReservedConcurrency is ParamGeneratorConcurrency; 0 reserves nothing.
+func (s *Stack) ReservedConcurrency() int { return s.values.concurrency }
 
 // LogRetentionDays is ParamLogRetentionDays.
 func (s *Stack) LogRetentionDays() int { return s.values.retention }
@@ -87,10 +85,10 @@ func parseValues(parameters map[string]string) (values, error) {
 		}
 		return value == "true"
 	}
-	number := func(name string, absent int) int {
+	number := func(name string) int {
 		value := parameters[name]
 		if value == "" {
-			return absent
+			return 0
 		}
 		n, err := strconv.Atoi(value)
 		if err != nil {
@@ -109,9 +107,14 @@ func parseValues(parameters map[string]string) (values, error) {
 	v.untagged = boolean(ParamIndexUntagged)
 	v.replicated = boolean(ParamIndexReplicated)
 	v.pullThroughHere = boolean(ParamIndexPullThrough)
-	v.minLayerSize = int64(number(ParamMinLayerSizeMiB, 0)) << 20
-	v.memory = number(ParamGeneratorMemorySize, 0)
-	v.concurrency = number(ParamGeneratorConcurrency, -1)
-	v.retention = number(ParamLogRetentionDays, 0)
+	v.minLayerSize = int64(number(ParamMinLayerSizeMiB)) << 20
+	v.memory = number(ParamGeneratorMemorySize)
+	v.concurrency = number(ParamGeneratorConcurrency)
+	v.retention = number(ParamLogRetentionDays)
 	return v, errors.Join(errs...)
+}
+
+// Rules are those by which the stack's filter function decides.
+func (s *Stack) Rules() selection.Rules {
+	return selection.Rules{Filters: s.Filters, TagSuffix: s.TagSuffix(), Untagged: s.IndexUntagged()}
 }

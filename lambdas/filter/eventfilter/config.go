@@ -5,6 +5,7 @@ import (
 
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/selection"
 )
 
 // Config is the function's environment.
@@ -32,4 +33,8 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 		LogLevel:        env.LogLevel(),
 	}
 	return c, env.Err()
+}
+
+func (c Config) rules() selection.Rules {
+	return selection.Rules{Filters: c.Filters, TagSuffix: c.TagSuffix, Untagged: c.UntaggedImages}
 }

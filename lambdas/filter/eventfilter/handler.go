@@ -18,6 +18,7 @@ import (
 	"soci-index-builder/internal/failurequeue"
 	"soci-index-builder/internal/lambdafn"
 	"soci-index-builder/internal/metrics"
+	"soci-index-builder/internal/selection"
 )
 
 // Invoker invokes Lambda functions. AWS's client is one.
@@ -42,20 +43,20 @@ type Handler struct {
 }
 
 // Decision says what was done with an event.
-type Decision string
+type Decision = selection.Decision
 
 // The decisions.
 const (
 	// Matched: the event was handed to the generator.
-	Matched Decision = "matched"
+	Matched = selection.Matched
 	// NotMatched: no filter chooses the image, or one excludes it.
-	NotMatched Decision = "not-matched"
+	NotMatched = selection.NotMatched
 	// OwnArtifact: a SOCI index, or an image that was made with one.
-	OwnArtifact Decision = "own-artifact"
+	OwnArtifact = selection.OwnArtifact
 	// Referrer: an artifact that refers to an image, such as a signature.
-	Referrer Decision = "referrer"
+	Referrer = selection.Referrer
 	// Untagged: an image without a tag, which is not asked for.
-	Untagged Decision = "untagged"
+	Untagged = selection.Untagged
 	// Failed: the event failed for good, and the failure queue has it.
 	Failed Decision = "failed"
 )
@@ -107,35 +108,30 @@ func (h *Handler) decide(ctx context.Context, event []byte, r *Result) error {
 	r.Repository, r.Digest, r.Tag, r.event = e.Detail.RepositoryName, e.Detail.ImageDigest, e.Detail.ImageTag, e.ID
 	logger := h.logger(r).With("detailType", e.DetailType)
 
-	// What the event alone tells comes before the filters, which cannot
-	// choose what must not be indexed.
-	if why, own := e.Own(h.Config.TagSuffix); own {
-		r.Decision, r.Reason = OwnArtifact, why
-		logger.InfoContext(ctx, "own artifact left alone", "reason", why)
-		return nil
+	v := h.Config.rules().Decide(e)
+	r.Filter, r.Reason = v.Filter, v.Reason
+	if v.Decision != Matched {
+		r.Decision = v.Decision
 	}
-	if e.DetailType == ecrevent.ReferrerAction {
-		r.Decision = Referrer
+	switch v.Decision {
+	case OwnArtifact:
+		logger.InfoContext(ctx, "own artifact left alone", "reason", v.Reason)
+		return nil
+	case Referrer:
 		logger.InfoContext(ctx, "referrer left alone", "artifactType", e.Detail.ArtifactMediaType)
 		return nil
-	}
-	if r.Tag == "" && !h.Config.UntaggedImages {
-		r.Decision = Untagged
+	case Untagged:
 		logger.InfoContext(ctx, "untagged image left alone")
 		return nil
-	}
-	filter, ok := h.Config.Filters.Match(r.Repository, r.Tag)
-	r.Filter = filter
-	if !ok {
-		r.Decision = NotMatched
-		logger.InfoContext(ctx, "image not chosen", "filter", filter)
+	case NotMatched:
+		logger.InfoContext(ctx, "image not chosen", "filter", v.Filter)
 		return nil
 	}
 	if err := h.invoke(ctx, event); err != nil {
 		return fmt.Errorf("image %s@%s: %w", r.Repository, r.Digest, err)
 	}
 	r.Decision = Matched
-	logger.InfoContext(ctx, "image passed on", "filter", filter)
+	logger.InfoContext(ctx, "image passed on", "filter", v.Filter)
 	return nil
 }
 
