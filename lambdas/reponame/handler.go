@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -101,8 +103,12 @@ func (h *handler) handle(ctx context.Context, event cfn.Event) (string, map[stri
 	return physicalID, answerData(arns), nil
 }
 
-// answerData is what the template reads of the answer.
-func answerData(arns []string) map[string]any { return map[string]any{"RepositoryArns": arns} }
+// answerData is what the template reads of the answer. The digest is short,
+// and another for other ARNs: it names the policy that is made of them.
+func answerData(arns []string) map[string]any {
+	sum := sha256.Sum256([]byte(strings.Join(arns, "\n")))
+	return map[string]any{"RepositoryArns": arns, "RepositoryArnsDigest": hex.EncodeToString(sum[:8])}
+}
 
 // repositoryARNs gives the ARNs for the filters of the event, if everything
 // fits that these go into.
@@ -113,14 +119,6 @@ func (h *handler) repositoryARNs(ctx context.Context, event cfn.Event) ([]string
 	if event.RequestType != cfn.RequestCreate && event.RequestType != cfn.RequestUpdate {
 		return nil, fmt.Errorf("%w, not %.100q", errRequestType, event.RequestType)
 	}
-	list, err := filterList(event.ResourceProperties[propertyFilters])
-	if err != nil {
-		return nil, err
-	}
-	parsed, err := filters.Parse(list)
-	if err != nil {
-		return nil, fmt.Errorf("property %s: %w", propertyFilters, err)
-	}
 	lc, ok := lambdacontext.FromContext(ctx)
 	if !ok {
 		return nil, errFunctionARN
@@ -129,8 +127,31 @@ func (h *handler) repositoryARNs(ctx context.Context, event cfn.Event) ([]string
 	if err != nil {
 		return nil, fmt.Errorf("%w: %.200q: %w", errFunctionARN, lc.InvokedFunctionArn, err)
 	}
-	arns := parsed.RepositoryARNs(function.Partition, function.Region, function.AccountID)
-	return arns, checkLimits(event, arns)
+	arns, err := arnsOf(event.ResourceProperties, function)
+	if err != nil {
+		return nil, err
+	}
+	var before []string
+	if event.RequestType == cfn.RequestUpdate {
+		// Filters that were refused have no ARNs: they are what a rollback
+		// comes back from.
+		before, _ = arnsOf(event.OldResourceProperties, function)
+	}
+	return arns, checkLimits(event, arns, before)
+}
+
+// arnsOf gives the ARNs for the filters among the properties, for the
+// partition, region and account of the function.
+func arnsOf(properties map[string]any, function arn.ARN) ([]string, error) {
+	list, err := filterList(properties[propertyFilters])
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := filters.Parse(list)
+	if err != nil {
+		return nil, fmt.Errorf("property %s: %w", propertyFilters, err)
+	}
+	return parsed.RepositoryARNs(function.Partition, function.Region, function.AccountID), nil
 }
 
 // filterList reads the property as CloudFormation sends it: a

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,10 @@ import (
 type answer struct {
 	Status, Reason, RequestID, LogicalResourceID, StackID, PhysicalResourceID string
 
-	Data struct{ RepositoryArns []string }
+	Data struct {
+		RepositoryArns       []string
+		RepositoryArnsDigest string
+	}
 
 	size int
 }
@@ -159,6 +163,34 @@ func TestRespond(t *testing.T) {
 				t.Errorf("the error is %v, want %v", err, tt.is)
 			}
 		})
+	}
+}
+
+// The digest names a policy, so it is fit for a name, and another for other
+// ARNs alone.
+func TestDigest(t *testing.T) {
+	seen := map[string]string{}
+	digest := func(filters string) string {
+		h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+		_, data, err := h.handle(invocation(t), newEvent(cfn.RequestUpdate, "", filters))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, _ := data["RepositoryArnsDigest"].(string)
+		if !regexp.MustCompile(`^[0-9a-f]{16}$`).MatchString(d) {
+			t.Errorf("%s has digest %q", filters, d)
+		}
+		return d
+	}
+	for _, filters := range []string{"*:*", "a:*", "b:*", "a:*,b:*", "ab:*"} {
+		d := digest(filters)
+		if other, ok := seen[d]; ok {
+			t.Errorf("%s and %s have the same digest", filters, other)
+		}
+		seen[d] = filters
+	}
+	if digest("a:1,b:2,!a:3") != digest("b:*,a:*") {
+		t.Error("the same repositories have two digests")
 	}
 }
 

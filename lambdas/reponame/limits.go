@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/aws/aws-lambda-go/cfn"
@@ -37,18 +38,27 @@ var (
 const advice = "use fewer filters, or wider ones such as prod/*:*"
 
 // checkLimits measures everything that the filters go into, before
-// CloudFormation makes any of it. Its error joins what does not fit.
-func checkLimits(event cfn.Event, arns []string) error {
+// CloudFormation makes any of it. Its error joins what does not fit. The ARNs
+// of the filters before an update count as well, since the policy that was
+// made of them stays until the update is through.
+func checkLimits(event cfn.Event, arns, before []string) error {
 	var errs []error
 	if n := responseSize(event, answerData(arns), ""); n > maxResponse {
 		errs = append(errs, fmt.Errorf("%w: the answer with %d repository ARNs has %d bytes, CloudFormation takes %d; %s",
 			errTooMany, len(arns), n, maxResponse, advice))
 	}
-	if n, err := policiesSize(event.ResourceProperties[propertyRolePolicies], arns); err != nil {
+	if slices.Equal(arns, before) {
+		before = nil // the same policy
+	}
+	if n, err := policiesSize(event.ResourceProperties[propertyRolePolicies], arns, before); err != nil {
 		errs = append(errs, err)
 	} else if n > maxRolePolicies {
-		errs = append(errs, fmt.Errorf("%w: with %d repository ARNs the inline policies of the generator's role have %d characters, IAM takes %d; %s",
-			errTooMany, len(arns), n, maxRolePolicies, advice))
+		updated := ""
+		if before != nil {
+			updated = fmt.Sprintf(" beside the %d of the filters until now", len(before))
+		}
+		errs = append(errs, fmt.Errorf("%w: with %d repository ARNs%s the inline policies of the generator's role have %d characters, IAM takes %d; %s",
+			errTooMany, len(arns), updated, n, maxRolePolicies, advice))
 	}
 	if n, err := environmentSize(event.ResourceProperties[propertyFilterEnvironment]); err != nil {
 		errs = append(errs, err)
@@ -61,56 +71,62 @@ func checkLimits(event cfn.Event, arns []string) error {
 
 // policiesSize gives the size of a role's policies as IAM counts it: that of
 // the documents without white space, the ARNs in the place that is kept for
-// them.
-func policiesSize(property any, arns []string) (int, error) {
+// them. A document with such a place counts twice when there are ARNs before
+// these.
+func policiesSize(property any, arns, before []string) (int, error) {
 	documents, ok := property.([]any)
 	if !ok {
 		return 0, wrongType(propertyRolePolicies, "a list of policy documents", property)
 	}
-	list := make([]any, len(arns))
-	for i, arn := range arns {
-		list[i] = arn
-	}
-	size, places := 0, 0
+	size, found := 0, false
 	for i, document := range documents {
 		if _, ok := document.(map[string]any); !ok {
 			return 0, fmt.Errorf("%w; number %d of the list is a %T", wrongType(propertyRolePolicies, "a list of policy documents", property), i+1, document)
 		}
-		size += utf8.RuneCount(compact(fill(document, list, &places)))
+		filled, has := fill(document, arns)
+		size += utf8.RuneCount(compact(filled))
+		if found = found || has; has && before != nil {
+			filled, _ = fill(document, before)
+			size += utf8.RuneCount(compact(filled))
+		}
 	}
-	if places == 0 {
+	if !found {
 		return 0, fmt.Errorf("property %s has no %q where the repositories' ARNs go: %w", propertyRolePolicies, placeholder, errProperty)
 	}
 	return size, nil
 }
 
-// fill puts list into every place that is kept for it.
-func fill(v any, list []any, places *int) any {
+// fill puts the ARNs into every place that is kept for them, and tells whether
+// there is one. v stays as it is.
+func fill(v any, arns []string) (filled any, found bool) {
 	switch v := v.(type) {
 	case string:
 		if v == placeholder {
-			*places++
-			return list
+			return arns, true
 		}
 	case []any:
 		all := make([]any, 0, len(v))
 		for _, one := range v {
 			if one == any(placeholder) {
-				*places++
-				all = append(all, list...)
+				found = true
+				for _, arn := range arns {
+					all = append(all, arn)
+				}
 				continue
 			}
-			all = append(all, fill(one, list, places))
+			filled, has := fill(one, arns)
+			all, found = append(all, filled), found || has
 		}
-		return all
+		return all, found
 	case map[string]any:
 		all := make(map[string]any, len(v))
 		for name, one := range v {
-			all[name] = fill(one, list, places)
+			filled, has := fill(one, arns)
+			all[name], found = filled, found || has
 		}
-		return all
+		return all, found
 	}
-	return v
+	return v, false
 }
 
 func environmentSize(property any) (int, error) {

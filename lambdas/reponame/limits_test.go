@@ -156,13 +156,52 @@ func TestPropertiesOfTheTemplate(t *testing.T) {
 // The event is not changed by what is measured in it.
 func TestFillLeavesTheDocument(t *testing.T) {
 	document := object(t, `{"a":["<RepositoryArns>","x"],"b":"<RepositoryArns>","c":{"d":"e"}}`)
-	places := 0
-	filled := fill(document, []any{"1", "2"}, &places)
-	if got := string(compact(filled)); got != `{"a":["1","2","x"],"b":["1","2"],"c":{"d":"e"}}` || places != 2 {
-		t.Errorf("%s with %d places", got, places)
+	filled, found := fill(document, []string{"1", "2"})
+	if got := string(compact(filled)); got != `{"a":["1","2","x"],"b":["1","2"],"c":{"d":"e"}}` || !found {
+		t.Errorf("%s, found: %t", got, found)
 	}
 	if got := string(compact(document)); got != `{"a":["<RepositoryArns>","x"],"b":"<RepositoryArns>","c":{"d":"e"}}` {
 		t.Errorf("the document became %s", got)
+	}
+}
+
+// During an update the policy of the filters until now is still there.
+func TestPoliciesOfAnUpdate(t *testing.T) {
+	const (
+		arn   = `arn:aws-cn:ecr:cn-north-1:210987654321:repository/`
+		fixed = `{"Statement":[{"Resource":"%s"}]}`
+		list  = `{"Statement":[{"Resource":["%s"]}]}`
+	)
+	tests := []struct {
+		name    string
+		request cfn.RequestType
+		before  any // Filters until now
+		size    int // of the policies with ARNs
+	}{
+		{"create", cfn.RequestCreate, nil, len(fmt.Sprintf(list, arn+"new"))},
+		{"other filters", cfn.RequestUpdate, []any{"old/*:*"}, len(fmt.Sprintf(list, arn+"new")) + len(fmt.Sprintf(list, arn+"old/*"))},
+		{"the same repository", cfn.RequestUpdate, []any{"new:v1"}, len(fmt.Sprintf(list, arn+"new"))},
+		{"back from filters that were refused", cfn.RequestUpdate, []any{"Bad:*"}, len(fmt.Sprintf(list, arn+"new"))},
+		{"no filters until now", cfn.RequestUpdate, nil, len(fmt.Sprintf(list, arn+"new"))},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, excess := range []int{0, 1} {
+				event := newEvent(tt.request, "", "new:*")
+				event.OldResourceProperties = map[string]any{}
+				if tt.before != nil {
+					event.OldResourceProperties[propertyFilters] = tt.before
+				}
+				padding := maxRolePolicies - tt.size - len(fmt.Sprintf(fixed, "")) + excess
+				event.ResourceProperties[propertyRolePolicies] = []any{
+					object(t, fmt.Sprintf(fixed, strings.Repeat("x", padding))), object(t, fmt.Sprintf(list, placeholder))}
+				h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+				_, _, err := h.handle(invocation(t), event)
+				if (excess == 0) != (err == nil) || err != nil && !errors.Is(err, errTooMany) {
+					t.Errorf("%d over the limit: %v", excess, err)
+				}
+			}
+		})
 	}
 }
 
