@@ -23,16 +23,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
+
+	"soci-index-builder/internal/awserror"
 )
 
-// What can be wrong with a bucket or its name. Every error says what to do.
+// What can be wrong with a bucket or its name, beside what awserror knows.
+// Every error says what to do.
 var (
 	ErrBucketName  = errors.New("is not the name of a bucket: allowed are 3 to 63 of a-z, 0-9, . and -, at both ends a letter or digit")
 	ErrPrefix      = errors.New("is not a prefix for keys: allowed are at most 200 of A-Z, a-z, 0-9, . _ - and /, not at its beginning, with a / at its end")
 	ErrNoBucket    = errors.New("does not exist")
 	ErrWrongRegion = errors.New("is in another region: Lambda takes code only from a bucket in its own region")
-	ErrDenied      = errors.New("access denied")
-	ErrCredentials = errors.New("AWS does not accept the credentials")
 )
 
 var (
@@ -98,15 +99,15 @@ type Bucket struct {
 	client *s3.Client
 }
 
-// Open finds the bucket. The error matches ErrNoBucket, ErrWrongRegion or
-// ErrCredentials where it is one of these.
+// Open finds the bucket. The error matches ErrNoBucket, ErrWrongRegion or one
+// of awserror where it is one of these.
 func Open(ctx context.Context, cfg aws.Config, name string) (*Bucket, error) {
 	b := &Bucket{name, s3.NewFromConfig(cfg)}
 	_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name})
 	var response *awshttp.ResponseError
 	if !errors.As(err, &response) {
 		if err != nil {
-			return nil, fmt.Errorf("looking for the bucket %s: %w", name, err)
+			return nil, explain(fmt.Errorf("looking for the bucket %s: %w", name, err))
 		}
 		return b, nil
 	}
@@ -121,12 +122,12 @@ func Open(ctx context.Context, cfg aws.Config, name string) (*Bucket, error) {
 		// Perhaps only s3:ListBucket is missing, without which one can upload.
 		return b, nil
 	}
-	return nil, b.explain(err, "looking for the bucket "+name, "s3:ListBucket")
+	return nil, explain(fmt.Errorf("looking for the bucket %s: %w", name, err))
 }
 
 // Upload puts the object into the bucket, unless the same content is there
-// under its key already; sent tells which. The error matches ErrDenied,
-// ErrNoBucket or ErrCredentials where it is one of these.
+// under its key already; sent tells which. The error matches ErrNoBucket or one
+// of awserror where it is one of these.
 func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
 	sum := base64.StdEncoding.EncodeToString(o.sum[:])
 	head, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.Name, Key: &o.Key, ChecksumMode: types.ChecksumModeEnabled})
@@ -135,7 +136,7 @@ func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
 	}
 	var response *awshttp.ResponseError
 	if err != nil && !errors.As(err, &response) {
-		return false, fmt.Errorf("looking for s3://%s/%s: %w", b.Name, o.Key, err)
+		return false, explain(fmt.Errorf("looking for s3://%s/%s: %w", b.Name, o.Key, err))
 	}
 	// Whatever the answer was, the upload tells better: to one who may not
 	// list the bucket a missing object is a forbidden one.
@@ -147,23 +148,16 @@ func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
 		ChecksumSHA256: &sum,
 	})
 	if err != nil {
-		return false, b.explain(err, fmt.Sprintf("uploading s3://%s/%s", b.Name, o.Key), "s3:PutObject")
+		return false, explain(fmt.Errorf("uploading s3://%s/%s: %w", b.Name, o.Key, err))
 	}
 	return true, nil
 }
 
-// explain adds what is to be done about an answer of S3.
-func (b *Bucket) explain(err error, doing, action string) error {
+// explain says what is to be done about an answer of S3.
+func explain(err error) error {
 	var api smithy.APIError
-	if errors.As(err, &api) {
-		switch api.ErrorCode() {
-		case "AccessDenied", "Forbidden", "AllAccessDisabled":
-			return fmt.Errorf("%s: %w: %s is missing, or denied by a policy of the bucket or of the organization: %w", doing, ErrDenied, action, err)
-		case "NoSuchBucket":
-			return fmt.Errorf("%s: the bucket %w: %w", doing, ErrNoBucket, err)
-		case "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "TokenRefreshRequired":
-			return fmt.Errorf("%s: %w: %w", doing, ErrCredentials, err)
-		}
+	if errors.As(err, &api) && api.ErrorCode() == "NoSuchBucket" {
+		return fmt.Errorf("%w: the bucket %w", err, ErrNoBucket)
 	}
-	return fmt.Errorf("%s: %w", doing, err)
+	return awserror.Explain(err)
 }

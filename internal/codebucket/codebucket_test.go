@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/awstest"
 )
 
@@ -144,8 +145,8 @@ func TestUploadFails(t *testing.T) {
 		want error
 		text string
 	}{
-		{"denied", awstest.Error{Status: http.StatusForbidden, Code: "AccessDenied", Message: "explicit deny"}, ErrDenied, "s3:PutObject"},
-		{"expired", awstest.Error{Status: http.StatusBadRequest, Code: "ExpiredToken", Message: "expired"}, ErrCredentials, "does not accept the credentials"},
+		{"denied", awstest.Error{Status: http.StatusForbidden, Code: "AccessDenied", Message: "explicit deny"}, awserror.ErrDenied, "it needs the action s3:PutObject"},
+		{"expired", awstest.Error{Status: http.StatusBadRequest, Code: "ExpiredToken", Message: "expired"}, awserror.ErrCredentials, "have expired"},
 		{"bucket gone", awstest.Error{Status: http.StatusNotFound, Code: "NoSuchBucket", Message: "gone"}, ErrNoBucket, "does not exist"},
 	}
 	o := pack(t, map[string]string{"a.zip": "the content"}).Objects[0]

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/awstest"
 	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/dist"
@@ -169,7 +170,7 @@ func TestRunFails(t *testing.T) {
 		{name: "bucket elsewhere", args: []string{"-region", "us-west-2"}, is: codebucket.ErrWrongRegion, want: "is in eu-west-1, not in us-west-2"},
 		{name: "denied", setUp: func(s *awstest.S3) {
 			s.Fail("PutObject", 1, &awstest.Error{Status: 403, Code: "AccessDenied", Message: "no"})
-		}, is: codebucket.ErrDenied, want: "s3:PutObject"},
+		}, is: awserror.ErrDenied, want: "s3:PutObject"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
