@@ -1,0 +1,52 @@
+// Package pace spreads work over time, so that what stands behind it is not
+// asked for more than it gives. Start with [Pacer.Wait].
+package pace
+
+import (
+	"context"
+	"time"
+)
+
+// Pacer lets pieces of work begin one after the other, each as long after the
+// one before as that one costs. It does not save up for what comes later. It
+// is for one goroutine.
+type Pacer struct {
+	// Now and Sleep are time.Now and [Sleep] by default.
+	Now   func() time.Time
+	Sleep func(ctx context.Context, d time.Duration) error
+
+	next time.Time
+}
+
+// Wait returns when the next piece may begin; cost is how long the one after
+// it then has to wait. Its error is that of ctx.
+func (p *Pacer) Wait(ctx context.Context, cost time.Duration) error {
+	now, sleep := time.Now, Sleep
+	if p.Now != nil {
+		now = p.Now
+	}
+	if p.Sleep != nil {
+		sleep = p.Sleep
+	}
+	t := now()
+	if t.Before(p.next) {
+		if err := sleep(ctx, p.next.Sub(t)); err != nil {
+			return err
+		}
+		t = p.next
+	}
+	p.next = t.Add(cost)
+	return ctx.Err()
+}
+
+// Sleep waits for d, or for the end of ctx.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
