@@ -1,0 +1,375 @@
+package soci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Reader is what Examine reads of the repository that holds the image.
+type Reader interface {
+	Source
+
+	// Resolve is as in Tagger.
+	Resolve(ctx context.Context, tag string) (ocispec.Descriptor, error)
+
+	// Referrers lists the manifests of one artifact type whose subject is
+	// desc.
+	Referrers(ctx context.Context, desc ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error)
+}
+
+// Status is what IndexImage would find at an image before it read a layer.
+type Status struct {
+	Image ocispec.Descriptor
+
+	// LeftAlone and Reason are as in Result.
+	LeftAlone Outcome
+	Reason    string
+
+	Manifests []ManifestStatus // in the order of the image index
+	Enabled   []EnabledStatus  // for each tag that was asked for
+}
+
+// ManifestStatus is one manifest of the image.
+type ManifestStatus struct {
+	Manifest ocispec.Descriptor
+	Platform string // "linux/arm64", normalized; empty when passed over
+	Reason   string // for what is passed over: what it is
+
+	// Second: another manifest of the platform comes first, so a SOCI-enabled
+	// image has no SOCI index for this one.
+	Second bool
+
+	Layers  []LayerStatus
+	Indexes []FoundIndex // the SOCI indexes v1 that refer to it
+}
+
+// Indexable reports whether a layer of the manifest may get a zTOC.
+func (m *ManifestStatus) Indexable() bool {
+	return slices.ContainsFunc(m.Layers, func(l LayerStatus) bool { return l.Reason == "" })
+}
+
+// LayerStatus is a layer as its descriptor tells. Whether its content can be
+// indexed only reading it shows.
+type LayerStatus struct {
+	Layer  ocispec.Descriptor
+	Reason SkipReason // empty for a layer that would be read
+	Detail string
+}
+
+// FoundIndex is a SOCI index in the repository.
+type FoundIndex struct {
+	Index     ocispec.Descriptor
+	BuildTool string // build-tool identifier
+}
+
+// EnabledState says what the tag of the SOCI-enabled image names.
+type EnabledState string
+
+// The states of that tag.
+const (
+	// EnabledAbsent: there is no such tag.
+	EnabledAbsent EnabledState = "absent"
+	// EnabledMatches: the SOCI-enabled image of this image.
+	EnabledMatches EnabledState = "matches"
+	// EnabledUnindexed: the image index that stands for this image, which has
+	// no layer to index.
+	EnabledUnindexed EnabledState = "unindexed"
+	// EnabledStale: the SOCI-enabled image of another image, or of this one as
+	// it was, or the image index in the place of such a one.
+	EnabledStale EnabledState = "stale"
+	// EnabledBroken: the SOCI-enabled image of this image, but one of its SOCI
+	// indexes is not in the repository or cannot be read.
+	EnabledBroken EnabledState = "broken"
+	// EnabledForeign: no SOCI-enabled image at all.
+	EnabledForeign EnabledState = "not-soci-enabled"
+)
+
+// EnabledStatus is the SOCI-enabled image of one tag.
+type EnabledStatus struct {
+	Tag    string // of the image
+	State  EnabledState
+	Reason string // for EnabledBroken and EnabledForeign; also why there can be no suffixed tag
+
+	EnabledTag string             // with the suffix; empty when there can be none
+	Image      ocispec.Descriptor // what it names; no digest for EnabledAbsent
+
+	// Indexes are its SOCI indexes that can be read, by the digest of the
+	// image manifest, in the image, to which each belongs.
+	Indexes map[digest.Digest]FoundIndex
+}
+
+// Examine tells what there is of an image's SOCI indexes, of both versions and
+// of any maker, for an image that has these tags. It reads manifests and
+// configs, no layer, and pushes nothing. Of the Options it heeds MinLayerSize,
+// TagSuffix, Platforms and Limits. Its errors are those of IndexImage.
+func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []string, o Options) (*Status, error) {
+	o.IndexVersion, o.Tag = Both, ""
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckTagSuffix(o.TagSuffix); err != nil {
+		return nil, err
+	}
+	x := &examiner{r: r, o: o}
+	status := &Status{Image: image}
+	err = x.work(ctx, status, tags)
+	if other, ok := alone(err); ok {
+		return &Status{Image: image, LeftAlone: other.outcome, Reason: other.reason}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", image.Digest, err)
+	}
+	return status, nil
+}
+
+type examiner struct {
+	r Reader
+	o Options
+}
+
+func (x *examiner) work(ctx context.Context, status *Status, tags []string) error {
+	tree, err := walk(ctx, x.r, status.Image, x.o)
+	if err != nil {
+		return err
+	}
+	var seen []platforms.Matcher
+	for _, t := range tree.targets {
+		switch {
+		case t.manifest == nil:
+			status.Manifests = append(status.Manifests, ManifestStatus{Manifest: t.desc, Reason: t.reason})
+			continue
+		case !t.wanted:
+			seen = append(seen, platforms.OnlyStrict(t.platform))
+			continue
+		}
+		m := ManifestStatus{Manifest: t.desc, Platform: t.platformName()}
+		m.Second = slices.ContainsFunc(seen, func(p platforms.Matcher) bool { return p.Match(t.platform) })
+		seen = append(seen, platforms.OnlyStrict(t.platform))
+		for _, layer := range t.manifest.Layers {
+			l := LayerStatus{Layer: layer}
+			l.Reason, l.Detail = skipByDescriptor(layer, x.o)
+			if l.Reason == "" && strings.HasSuffix(layer.MediaType, "+zstd") {
+				l.Reason, l.Detail = SkipZstd, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
+			}
+			m.Layers = append(m.Layers, l)
+		}
+		if m.Indexes, err = x.referrers(ctx, t.desc); err != nil {
+			return err
+		}
+		status.Manifests = append(status.Manifests, m)
+	}
+	for _, tag := range tags {
+		e, err := x.enabled(ctx, tree, tag)
+		if err != nil {
+			return fmt.Errorf("the SOCI-enabled image of tag %q: %w", tag, err)
+		}
+		status.Enabled = append(status.Enabled, e)
+	}
+	return nil
+}
+
+// referrers gives the SOCI indexes v1 of an image manifest. One that is gone
+// by the time it is looked into is none.
+func (x *examiner) referrers(ctx context.Context, image ocispec.Descriptor) ([]FoundIndex, error) {
+	list, err := x.r.Referrers(ctx, image, ArtifactTypeV1)
+	if err != nil {
+		return nil, err
+	}
+	var found []FoundIndex
+	for _, desc := range list {
+		tool, told := desc.Annotations[AnnotationBuildToolIdentifier]
+		if !told {
+			m, _, err := x.index(ctx, desc)
+			if err != nil {
+				return nil, err
+			}
+			if m == nil {
+				continue
+			}
+			tool = m.Annotations[AnnotationBuildToolIdentifier]
+		}
+		found = append(found, FoundIndex{desc, tool})
+	}
+	return found, nil
+}
+
+// index reads a SOCI index; nil is one that is of no use, with the reason. The
+// error is one of the repository.
+func (x *examiner) index(ctx context.Context, desc ocispec.Descriptor) (*ocispec.Manifest, string, error) {
+	b, err := fetchVerified(ctx, x.r, desc, x.o.Limits)
+	if notThere(err) {
+		return nil, fmt.Sprintf("SOCI index %s is not in the repository", desc.Digest), nil
+	}
+	if err == nil {
+		var m *ocispec.Manifest
+		if m, err = ParseIndex(b); err == nil {
+			return m, "", nil
+		}
+	}
+	if unusable(err) {
+		return nil, fmt.Sprintf("SOCI index %s cannot be read: %v", desc.Digest, err), nil
+	}
+	return nil, "", err
+}
+
+// enabled judges what the suffixed tag names.
+func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (EnabledStatus, error) {
+	e := EnabledStatus{Tag: tag, State: EnabledAbsent}
+	var err error
+	if e.EnabledTag, err = enabledTag(tag, x.o.TagSuffix); err != nil {
+		e.Reason = err.Error()
+		return e, nil
+	}
+	e.Image, err = x.r.Resolve(ctx, e.EnabledTag)
+	if notThere(err) {
+		return e, nil
+	}
+	if err != nil {
+		return e, err
+	}
+	if !images.IsIndexType(e.Image.MediaType) {
+		e.State, e.Reason = EnabledForeign, fmt.Sprintf("media type %q", cut(e.Image.MediaType, 100))
+		return e, nil
+	}
+	index, err := fetchImageIndex(ctx, x.r, e.Image, x.o.Limits)
+	switch {
+	case notThere(err):
+		e.Image = ocispec.Descriptor{}
+		return e, nil // deleted a moment ago
+	case unusable(err):
+		e.State, e.Reason = EnabledForeign, err.Error()
+		return e, nil
+	case err != nil:
+		return e, err
+	}
+	if _, ok := index.Annotations[AnnotationUnindexed]; ok {
+		e.State = EnabledStale
+		if same, err := newUnindexedImage(tree); err != nil {
+			return e, err
+		} else if same.root.desc.Digest == e.Image.Digest {
+			e.State = EnabledUnindexed
+		}
+		return e, nil
+	}
+	var indexes []ocispec.Descriptor
+	for _, d := range index.Manifests {
+		if d.ArtifactType == ArtifactTypeV2 {
+			indexes = append(indexes, d)
+		}
+	}
+	if len(indexes) == 0 {
+		e.State, e.Reason = EnabledForeign, "an image index without a SOCI index"
+		return e, nil
+	}
+	matched, err := matchEnabled(tree, e.Image, index, indexes)
+	if err != nil {
+		return e, err
+	}
+	if matched == nil {
+		e.State = EnabledStale
+		return e, nil
+	}
+	e.State, e.Indexes = EnabledMatches, make(map[digest.Digest]FoundIndex)
+	for _, t := range tree.targets {
+		desc, ok := matched[t]
+		if !ok {
+			continue
+		}
+		m, reason, err := x.index(ctx, desc)
+		if err != nil {
+			return e, err
+		}
+		if m == nil {
+			e.State, e.Reason = EnabledBroken, reason
+			continue
+		}
+		e.Indexes[t.desc.Digest] = FoundIndex{desc, m.Annotations[AnnotationBuildToolIdentifier]}
+	}
+	return e, nil
+}
+
+// matchEnabled gives the SOCI index of each image manifest that the
+// SOCI-enabled image lists, nil when it is not of this image. It is, when
+// writing it anew with these SOCI indexes gives the same digest; one that
+// another tool made may differ in what is no image.
+func matchEnabled(tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index, indexes []ocispec.Descriptor) (map[*target]ocispec.Descriptor, error) {
+	e := &enabler{tree: tree, done: make(map[digest.Digest]bool), moved: make(map[string]string), out: enabledImage{
+		indexOf: make(map[*target]ocispec.Descriptor), manifestOf: make(map[*target]ocispec.Descriptor),
+	}}
+	matched := 0
+	for _, t := range tree.targets {
+		if t.manifest == nil {
+			continue
+		}
+		for _, index := range indexes {
+			plain := ocispec.Descriptor{MediaType: index.MediaType, ArtifactType: index.ArtifactType, Digest: index.Digest, Size: index.Size}
+			e.out.indexOf[t] = plain
+			if err := e.rewriteManifest(t); err != nil {
+				return nil, err
+			}
+			if e.out.manifestOf[t].Digest.String() == index.Annotations[AnnotationImageManifestDigest] {
+				matched++
+				break
+			}
+			delete(e.out.indexOf, t)
+		}
+		if _, ok := e.out.indexOf[t]; !ok {
+			if err := e.rewriteManifest(t); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if matched == 0 {
+		return nil, nil
+	}
+	root, err := e.rewriteRoot()
+	if err != nil {
+		return nil, err
+	}
+	if root.desc.Digest == desc.Digest || matched == len(indexes) && e.sameImages(enabled) {
+		return e.out.indexOf, nil
+	}
+	return nil, nil
+}
+
+// sameImages reports whether an image index lists the same image manifests, in
+// the same order, as the one that would be made.
+func (e *enabler) sameImages(enabled *ocispec.Index) bool {
+	var want, got []digest.Digest
+	for _, n := range e.tree.places() {
+		switch {
+		case n.index != nil:
+			return false // nested; only what is made alike can be compared
+		case n.target.manifest != nil:
+			want = append(want, e.out.manifestOf[n.target].Digest)
+		}
+	}
+	for _, d := range enabled.Manifests {
+		if d.ArtifactType != ArtifactTypeV2 && notAnImage(d) == "" {
+			got = append(got, d.Digest)
+		}
+	}
+	return slices.Equal(want, got)
+}
+
+func notThere(err error) bool {
+	notFound, ok := errors.AsType[interface {
+		error
+		NotFound() bool
+	}](err)
+	return ok && notFound.NotFound()
+}
+
+// unusable tells content that is at fault from a repository that is.
+func unusable(err error) bool {
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrLimit)
+}

@@ -1,0 +1,249 @@
+package soci_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
+)
+
+// examine looks at the image that a tag names.
+func examine(t *testing.T, s *registrytest.Server, tag string) *soci.Status {
+	t.Helper()
+	repo := openRepo(t, s)
+	image, err := repo.Resolve(t.Context(), tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := soci.Examine(t.Context(), repo, image, []string{tag}, soci.Options{MinLayerSize: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status
+}
+
+func index(t *testing.T, s *registrytest.Server, tag string, o soci.Options) *soci.Result {
+	t.Helper()
+	repo := openRepo(t, s)
+	image, err := repo.Resolve(t.Context(), tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func deleteManifest(t *testing.T, s *registrytest.Server, d digest.Digest) {
+	t.Helper()
+	(&world{t: t, s: s}).untag(d.String())
+}
+
+func TestExamineEnabled(t *testing.T) {
+	v1 := both("v1")
+	v1.IndexVersion = soci.V1
+	push := func(t *testing.T, s *registrytest.Server) { platformImages(t, s, "v1") }
+	tests := []struct {
+		name string
+		make func(t *testing.T, s *registrytest.Server)
+		want soci.EnabledState
+		v1   int // manifests with a SOCI index v1
+		v2   int // and with one of v2
+	}{
+		{"not indexed", push, soci.EnabledAbsent, 0, 0},
+		{"V1", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", v1) }, soci.EnabledAbsent, 2, 0},
+		{"Both", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", both("v1")) }, soci.EnabledMatches, 2, 2},
+		{"one manifest", func(t *testing.T, s *registrytest.Server) {
+			s.PushImage(t, repoName, "v1", registrytest.Image{Docker: true, Layers: layers(good(t, 0))})
+			index(t, s, "v1", both("v1"))
+		}, soci.EnabledMatches, 1, 1},
+		{"nested", func(t *testing.T, s *registrytest.Server) {
+			image, _ := platformImages(t, s, "")
+			s.PushIndex(t, repoName, "v1", true, image)
+			index(t, s, "v1", both("v1"))
+		}, soci.EnabledMatches, 2, 2},
+		{"the tag was moved", func(t *testing.T, s *registrytest.Server) {
+			push(t, s)
+			index(t, s, "v1", both("v1"))
+			s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 2))})
+		}, soci.EnabledStale, 0, 0},
+		{"the tag was moved to one of its manifests", func(t *testing.T, s *registrytest.Server) {
+			_, parts := platformImages(t, s, "v1")
+			index(t, s, "v1", both("v1"))
+			s.PushManifest(t, repoName, "v1", parts[1].MediaType, s.Manifest(t, repoName, parts[1].Digest.String()))
+		}, soci.EnabledStale, 1, 0},
+		{"a platform was added", func(t *testing.T, s *registrytest.Server) {
+			_, parts := platformImages(t, s, "v1")
+			index(t, s, "v1", both("v1"))
+			more := s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/riscv64", Layers: layers(good(t, 2))})
+			s.PushIndex(t, repoName, "v1", false, append(parts, more.Manifest)...)
+		}, soci.EnabledStale, 2, 0},
+		{"no layer to index", func(t *testing.T, s *registrytest.Server) {
+			s.PushImage(t, repoName, "v1", registrytest.Image{})
+			index(t, s, "v1", both("v1"))
+		}, soci.EnabledUnindexed, 0, 0},
+		{"no layer to index in what the tag named", func(t *testing.T, s *registrytest.Server) {
+			s.PushImage(t, repoName, "v1", registrytest.Image{})
+			index(t, s, "v1", both("v1"))
+			push(t, s)
+		}, soci.EnabledStale, 0, 0},
+		{"somebody's image", func(t *testing.T, s *registrytest.Server) {
+			push(t, s)
+			s.PushImage(t, repoName, "v1-soci", registrytest.Image{})
+		}, soci.EnabledForeign, 0, 0},
+		{"somebody's image index", func(t *testing.T, s *registrytest.Server) { push(t, s); platformImages(t, s, "v1-soci") }, soci.EnabledForeign, 0, 0},
+		{"a SOCI index was deleted", func(t *testing.T, s *registrytest.Server) {
+			push(t, s)
+			deleteManifest(t, s, index(t, s, "v1", both("v1")).Manifests[0].IndexV2.Digest)
+		}, soci.EnabledBroken, 2, 1},
+		{"without the attestation, as another tool makes it", func(t *testing.T, s *registrytest.Server) {
+			push(t, s)
+			index(t, s, "v1", both("v1"))
+			x := readIndex(t, s, "v1-soci")
+			x.Manifests[3].Annotations = nil
+			b, err := json.Marshal(x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.PushManifest(t, repoName, "v1-soci", x.MediaType, b)
+		}, soci.EnabledMatches, 2, 2},
+		{"without one of the images", func(t *testing.T, s *registrytest.Server) {
+			push(t, s)
+			index(t, s, "v1", both("v1"))
+			x := readIndex(t, s, "v1-soci")
+			x.Manifests = append(x.Manifests[:2:2], x.Manifests[3:]...)
+			b, err := json.Marshal(x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.PushManifest(t, repoName, "v1-soci", x.MediaType, b)
+		}, soci.EnabledStale, 2, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := registrytest.Start(t)
+			tt.make(t, s)
+			s.Clear()
+			status := examine(t, s, "v1")
+			e := status.Enabled[0]
+			if e.State != tt.want || e.EnabledTag != "v1-soci" || (e.Image.Digest == "") != (tt.want == soci.EnabledAbsent) {
+				t.Errorf("%+v, want %s", e, tt.want)
+			}
+			if explained := tt.want == soci.EnabledForeign || tt.want == soci.EnabledBroken; (e.Reason != "") != explained {
+				t.Errorf("reason %q", e.Reason)
+			}
+			n := 0
+			for _, m := range status.Manifests {
+				for _, found := range m.Indexes {
+					if found.BuildTool != soci.BuildToolIdentifier {
+						t.Errorf("built by %q", found.BuildTool)
+					}
+				}
+				n += min(len(m.Indexes), 1)
+			}
+			if n != tt.v1 || len(e.Indexes) != tt.v2 {
+				t.Errorf("%d with V1, %d with V2, want %d, %d", n, len(e.Indexes), tt.v1, tt.v2)
+			}
+			if n := s.Count(http.MethodPut, "") + s.Count(http.MethodPost, ""); n != 0 {
+				t.Errorf("%d requests that write", n)
+			}
+		})
+	}
+}
+
+func TestExamineLayers(t *testing.T) {
+	s := registrytest.Start(t)
+	platformImages(t, s, "v1")
+	repo := openRepo(t, s)
+	image, err := repo.Resolve(t.Context(), "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := int64(len(good(t, 0)))
+	status, err := soci.Examine(t.Context(), repo, image, nil, soci.Options{MinLayerSize: size + 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(status.Manifests) != 4 || len(status.Enabled) != 0 {
+		t.Fatalf("%+v", status)
+	}
+	amd, none, attestation := status.Manifests[0], status.Manifests[2], status.Manifests[3]
+	if amd.Platform != "linux/amd64" || amd.Layers[0].Reason != soci.SkipTooSmall || amd.Layers[0].Detail == "" {
+		t.Errorf("%+v", amd)
+	}
+	if indexable := int64(len(good(t, 1))) > size; amd.Indexable() != indexable {
+		t.Errorf("Indexable is %t: %+v", amd.Indexable(), amd.Layers)
+	}
+	if none.Layers[0].Reason != soci.SkipTooSmall || none.Indexable() {
+		t.Errorf("%+v", none)
+	}
+	if attestation.Reason != "attestation-manifest" || attestation.Platform != "" {
+		t.Errorf("%+v", attestation)
+	}
+	if none := examine(t, s, "v1").Manifests[2]; none.Layers[0].Reason != soci.SkipZstd || none.Indexable() {
+		t.Errorf("%+v", none)
+	}
+}
+
+func TestExamineOthers(t *testing.T) {
+	s := registrytest.Start(t)
+	image, _ := platformImages(t, s, "v1")
+	o := both("v1")
+	o.BuildToolIdentifier = "another tool"
+	index(t, s, "v1", o)
+	index(t, s, "v1", soci.Options{MinLayerSize: 1})
+	status := examine(t, s, "v1")
+	if tools := status.Manifests[0].Indexes; len(tools) != 2 || tools[0].BuildTool == tools[1].BuildTool {
+		t.Errorf("%+v", tools)
+	}
+	for _, found := range status.Enabled[0].Indexes {
+		if found.BuildTool != "another tool" {
+			t.Errorf("%+v", found)
+		}
+	}
+
+	s.PushImage(t, repoName, "out", registrytest.Image{Layers: layers(good(t, 0)),
+		Config: []byte(`{"os":"linux","architecture":"amd64","config":{"Labels":{"soci-index-builder.skip":"true"}}}`)})
+	if status := examine(t, s, "out"); status.LeftAlone != soci.OutcomeOptedOut || status.Reason == "" {
+		t.Errorf("%+v", status)
+	}
+	if status := examine(t, s, "v1-soci"); status.LeftAlone != soci.OutcomeOwnArtifact || status.Manifests != nil {
+		t.Errorf("%+v", status)
+	}
+	// A second manifest of a platform has no place in a SOCI-enabled image.
+	other := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 3))})
+	first := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 2))})
+	s.PushIndex(t, repoName, "twice", false, first.Manifest, other.Manifest)
+	if m := examine(t, s, "twice").Manifests; m[0].Second || !m[1].Second {
+		t.Errorf("%+v", m)
+	}
+
+	repo := openRepo(t, s)
+	long := strings.Repeat("t", 128)
+	status, err := soci.Examine(t.Context(), repo, image, []string{"v1", long}, soci.Options{})
+	if err != nil || status.Enabled[0].State != soci.EnabledMatches || status.Enabled[1].State != soci.EnabledAbsent ||
+		status.Enabled[1].EnabledTag != "" || status.Enabled[1].Reason == "" {
+		t.Errorf("%+v, %v", status, err)
+	}
+	if _, err := soci.Examine(t.Context(), repo, image, nil, soci.Options{TagSuffix: "/"}); !errors.Is(err, soci.ErrInvalidOption) {
+		t.Errorf("suffix: %v", err)
+	}
+	gone := ocispec.Descriptor{MediaType: image.MediaType, Digest: digest.FromString("gone"), Size: 4}
+	if _, err := soci.Examine(t.Context(), repo, gone, nil, soci.Options{}); !errors.Is(err, ecrclient.ErrNotFound) {
+		t.Errorf("gone: %v", err)
+	}
+	s.Add(registrytest.Rule{Path: "/manifests/v1-soci$", Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
+	if _, err := soci.Examine(t.Context(), repo, image, []string{"v1"}, soci.Options{}); !errors.Is(err, ecrclient.ErrDenied) {
+		t.Errorf("denied: %v", err)
+	}
+}
