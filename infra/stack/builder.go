@@ -37,10 +37,12 @@ type builder struct {
 
 // function is one of the Lambda functions with what belongs to it.
 type function struct {
+	name     string                // as it is built
 	resource awslambda.CfnFunction // Ref is the name
 	logGroup awslogs.CfnLogGroup   // Ref is the name
 	role     awsiam.CfnRole        // Ref is the name
 	timeout  float64               // in seconds
+	code     *string               // changes with the code
 }
 
 // name gives the stack's name with something behind it: the form of every

@@ -123,7 +123,7 @@ var groups = []group{
 		{
 			name: deployed.ParamLogRetentionDays, label: "Retention of logs, in days", kind: "Number",
 			description: "How many days the functions' logs are kept.",
-			byDefault:   30, values: texts(retentions),
+			byDefault:   "30", values: texts(retentions),
 			constraint: "a number of days that CloudWatch Logs knows: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653",
 		},
 		{

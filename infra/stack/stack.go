@@ -80,7 +80,6 @@ func New(scope constructs.Construct, id string, props Props) awscdk.Stack {
 	addParameters(s)
 	addQueue(s)
 	addReponame(s)
-	addRepositories(s)
 	addGenerator(s)
 	addFilter(s)
 	addRules(s)

@@ -1,0 +1,155 @@
+package stack
+
+import (
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awss3assets"
+	"github.com/aws/jsii-runtime-go"
+
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/permission"
+)
+
+// What the functions get, in MB and in seconds. The generator's memory is a
+// parameter.
+const (
+	filterMemory    = 256
+	filterTimeout   = 60 // two calls, each of which may take half of what is left
+	reponameMemory  = 128
+	reponameTimeout = 60
+
+	generatorTimeout = 15 * 60 // the longest that Lambda has
+)
+
+// Asynchronous invocations: what Lambda does with an event that fails, before
+// it goes to the failure queue.
+const (
+	retryAttempts = 2           // after the first
+	maxEventAge   = 6 * 60 * 60 // seconds; both are the most that Lambda takes
+)
+
+// addFunction adds the function itself to what belongs to it. What is the same
+// for all is here; props has what is not.
+func addFunction(s *builder, id string, f *function, env map[string]any, props *awslambda.CfnFunctionProps) {
+	props.Runtime = jsii.String("provided.al2023")
+	props.Handler = jsii.String("bootstrap")
+	props.Architectures = jsii.Strings(s.props.Architecture.lambda())
+	props.Code, f.code = s.code(f.name)
+	props.Role = f.role.AttrArn()
+	props.Timeout = jsii.Number(f.timeout)
+	props.LoggingConfig = s.logging(f.logGroup)
+	props.Environment = &awslambda.CfnFunction_EnvironmentProperty{Variables: env}
+	f.resource = awslambda.NewCfnFunction(s.stack, jsii.String(id), props)
+}
+
+// code says where CloudFormation finds the code of a function, and gives what
+// changes with it.
+func (s *builder) code(function string) (code *awslambda.CfnFunction_CodeProperty, changes *string) {
+	if s.props.CodeFolder == "" {
+		prefix := s.param(deployed.ParamCodeKeyPrefix)
+		return &awslambda.CfnFunction_CodeProperty{
+			S3Bucket: s.param(deployed.ParamCodeBucket),
+			S3Key:    awscdk.Fn_Join(jsii.String(""), &[]*string{prefix, jsii.String(function + ".zip")}),
+		}, prefix
+	}
+	asset := awss3assets.NewAsset(s.stack, jsii.String("Code-"+function), &awss3assets.AssetProps{Path: jsii.String(s.props.zip(function))})
+	return &awslambda.CfnFunction_CodeProperty{S3Bucket: asset.S3BucketName(), S3Key: asset.S3ObjectKey()}, asset.AssetHash()
+}
+
+// addGenerator adds the function that builds SOCI indexes.
+func addGenerator(s *builder) {
+	f := function{name: "indexgen", timeout: generatorTimeout}
+	f.logGroup = addLogGroup(s, "GeneratorLogGroup", "SociIndexGeneratorLambda")
+	rights := s.rights(f.name, f.logGroup, map[permission.Target]any{
+		permission.Everything:   "*",
+		permission.EventBus:     s.busARN(),
+		permission.FailureQueue: s.queue.AttrArn(),
+	})
+	f.role = addRole(s, "GeneratorRole", f.name, rights)
+	addRepositories(s, rights)
+	addRepositoryPolicy(s, f.role)
+	addFunction(s, "GeneratorFunction", &f,
+		map[string]any{
+			"SOCI_INDEX_VERSION":        s.param(deployed.ParamIndexVersion),
+			"SOCI_TAG_SUFFIX":           s.param(deployed.ParamTagSuffix),
+			"SOCI_TAG_UNINDEXED_IMAGES": s.param(deployed.ParamTagUnindexed),
+			"SOCI_MIN_LAYER_SIZE_MIB":   awscdk.Token_AsString(s.params[deployed.ParamMinLayerSizeMiB].Value(), nil),
+			"SOCI_FAILURE_QUEUE_URL":    s.queue.Ref(),
+			"SOCI_EVENT_BUS":            s.param(deployed.ParamEventBus),
+			"SOCI_STACK_NAME":           awscdk.Aws_STACK_NAME(),
+			"LOG_LEVEL":                 s.param(deployed.ParamLogLevel),
+		},
+		&awslambda.CfnFunctionProps{
+			Description: jsii.String("Builds and pushes the SOCI indexes of an image"),
+			MemorySize:  s.params[deployed.ParamGeneratorMemorySize].ValueAsNumber(),
+			ReservedConcurrentExecutions: awscdk.Token_AsNumber(
+				ifOnly(s.conditions.concurrency, s.params[deployed.ParamGeneratorConcurrency].Value())),
+		})
+	// New code may need new rights.
+	f.resource.AddResourceDependency(s.repositoryPolicy, nil)
+	addAsyncConfig(s, "GeneratorAsyncConfig", f)
+	s.generator = f
+
+	// The generator reads every image that is pushed. Without this, lifecycle
+	// rules by the time of the last pull would take each for one in use.
+	awsecr.NewCfnPullTimeUpdateExclusion(s.stack, jsii.String("GeneratorPullTimeExclusion"), &awsecr.CfnPullTimeUpdateExclusionProps{
+		PrincipalArn: f.role.AttrArn(),
+	})
+}
+
+// addFilter adds the function that decides which events reach the generator.
+func addFilter(s *builder) {
+	f := function{name: "filter", timeout: filterTimeout}
+	f.logGroup = addLogGroup(s, "FilterLogGroup", "ECRImageActionEventFilteringLambda")
+	f.role = addRole(s, "FilterRole", f.name, s.rights(f.name, f.logGroup, map[permission.Target]any{
+		permission.Generator:    s.generator.resource.AttrArn(),
+		permission.FailureQueue: s.queue.AttrArn(),
+	}))
+	addFunction(s, "FilterFunction", &f, s.filterEnvironment(s.generator.resource.AttrArn()), &awslambda.CfnFunctionProps{
+		Description: jsii.String("Decides by the filters which images are indexed"),
+		MemorySize:  jsii.Number(filterMemory),
+	})
+	// New filters may pass on images of repositories that the generator could
+	// not use before.
+	f.resource.AddResourceDependency(s.repositoryPolicy, nil)
+	addAsyncConfig(s, "FilterAsyncConfig", f)
+	s.filter = f
+}
+
+func (s *builder) filterEnvironment(generatorARN *string) map[string]any {
+	return map[string]any{
+		"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": awscdk.Fn_Join(jsii.String(","), s.params[deployed.ParamFilters].ValueAsList()),
+		"SOCI_INDEX_GENERATOR_LAMBDA_ARN":   generatorARN,
+		"SOCI_TAG_SUFFIX":                   s.param(deployed.ParamTagSuffix),
+		"SOCI_INDEX_UNTAGGED_IMAGES":        s.param(deployed.ParamIndexUntagged),
+		"SOCI_FAILURE_QUEUE_URL":            s.queue.Ref(),
+		"SOCI_STACK_NAME":                   awscdk.Aws_STACK_NAME(),
+		"LOG_LEVEL":                         s.param(deployed.ParamLogLevel),
+	}
+}
+
+// addReponame adds the function behind the custom resource.
+func addReponame(s *builder) {
+	f := function{name: "reponame", timeout: reponameTimeout}
+	f.logGroup = addLogGroup(s, "RepositoryNameLogGroup", "RepositoryNameParsingLambda")
+	f.role = addRole(s, "RepositoryNameRole", f.name, s.rights(f.name, f.logGroup, nil))
+	addFunction(s, "RepositoryNameFunction", &f, map[string]any{"LOG_LEVEL": s.param(deployed.ParamLogLevel)}, &awslambda.CfnFunctionProps{
+		Description: jsii.String("Turns the filters into the ARNs of repositories, for CloudFormation"),
+		MemorySize:  jsii.Number(reponameMemory),
+	})
+	s.reponame = f
+}
+
+// addAsyncConfig says what becomes of events that a function does not manage.
+func addAsyncConfig(s *builder, id string, f function) {
+	awslambda.NewCfnEventInvokeConfig(s.stack, jsii.String(id), &awslambda.CfnEventInvokeConfigProps{
+		FunctionName:             f.resource.Ref(),
+		Qualifier:                jsii.String("$LATEST"),
+		MaximumRetryAttempts:     jsii.Number(retryAttempts),
+		MaximumEventAgeInSeconds: jsii.Number(maxEventAge),
+		DestinationConfig: &awslambda.CfnEventInvokeConfig_DestinationConfigProperty{
+			OnFailure: &awslambda.CfnEventInvokeConfig_OnFailureProperty{Destination: s.queue.AttrArn()},
+		},
+	})
+}

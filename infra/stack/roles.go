@@ -1,0 +1,93 @@
+package stack
+
+import (
+	"maps"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
+	"github.com/aws/jsii-runtime-go"
+
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/permission"
+)
+
+// rights gives the policy of a function with what package permission lists for
+// it. targets has the ARN of everything that this policy is about, but of the
+// function's log group.
+func (s *builder) rights(function string, group awslogs.CfnLogGroup, targets map[permission.Target]any) map[string]any {
+	on := map[permission.Target]any{permission.LogGroup: group.AttrArn()} // ends with :*, for the log streams
+	maps.Copy(on, targets)
+	var statements []any
+	for _, t := range targetOrder {
+		arn, ok := on[t]
+		if !ok {
+			continue
+		}
+		statement := allow(function, t, arn)
+		if t == permission.EventBus {
+			statements = append(statements, ifOnly(s.conditions.eventBus, statement))
+		} else {
+			statements = append(statements, statement)
+		}
+	}
+	return policy(statements...)
+}
+
+// addRole adds the role of a function.
+func addRole(s *builder, id, function string, rights map[string]any) awsiam.CfnRole {
+	role := awsiam.NewCfnRole(s.stack, jsii.String(id), &awsiam.CfnRoleProps{
+		Description: jsii.String("Of the function " + function + " of SOCI Index Builder"),
+		AssumeRolePolicyDocument: policy(map[string]any{
+			"Effect": "Allow", "Principal": map[string]any{"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole",
+		}),
+		PermissionsBoundary: awscdk.Token_AsString(ifOnly(s.conditions.boundary, s.params[deployed.ParamPermissionsBoundary].Value()), nil),
+		Policies: []any{&awsiam.CfnRole_PolicyProperty{
+			PolicyName:     jsii.String("function"),
+			PolicyDocument: rights,
+		}},
+	})
+	awscdk.Validations_Of(role).Acknowledge(&awscdk.Acknowledgment{
+		Id:     jsii.String("CloudFormation-Validate::F3033"),
+		Reason: jsii.String("The permissions boundary is empty only where the condition leaves it out"),
+	})
+	return role
+}
+
+// targetOrder is the order of the statements.
+var targetOrder = []permission.Target{
+	permission.Everything, permission.Repositories, permission.Generator, permission.EventBus, permission.FailureQueue, permission.LogGroup,
+}
+
+// sids name the statements.
+var sids = map[permission.Target]string{
+	permission.Everything:   "RegistryToken",
+	permission.Repositories: "Repositories",
+	permission.Generator:    "Generator",
+	permission.EventBus:     "EventBus",
+	permission.FailureQueue: "FailureQueue",
+	permission.LogGroup:     "Log",
+}
+
+// allow gives the statement with all that a function may do on one target.
+func allow(function string, on permission.Target, arn any) map[string]any {
+	var actions []string
+	for _, need := range permission.Functions[function] {
+		if need.On == on {
+			actions = append(actions, need.Action)
+		}
+	}
+	if len(actions) == 0 {
+		panic("internal error: function " + function + " has no right on " + string(on))
+	}
+	return map[string]any{"Sid": sids[on], "Effect": "Allow", "Action": actions, "Resource": arn}
+}
+
+func policy(statements ...any) map[string]any {
+	return map[string]any{"Version": "2012-10-17", "Statement": statements}
+}
+
+// busARN is the event bus of the parameter.
+func (s *builder) busARN() *string {
+	return awscdk.Fn_Sub(jsii.String("arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${"+deployed.ParamEventBus+"}"), nil)
+}

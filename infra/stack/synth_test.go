@@ -1,0 +1,119 @@
+package stack
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	Close()
+	os.RemoveAll(synthesized.folder)
+	os.Exit(code)
+}
+
+// template is the stack as CloudFormation gets it.
+type template struct {
+	text []byte // as it is written
+
+	Description string
+	Metadata    map[string]any
+	Parameters  map[string]struct {
+		Type, Description, AllowedPattern, ConstraintDescription string
+		Default                                                  any
+		AllowedValues                                            []any
+		MinValue, MaxValue                                       *float64
+	}
+	Conditions map[string]any
+	Resources  map[string]resource
+	Outputs    map[string]struct {
+		Description string
+		Value       any
+	}
+	Rules map[string]any
+}
+
+type resource struct {
+	Type                                           string
+	Properties                                     map[string]any
+	Condition, DeletionPolicy, UpdateReplacePolicy string
+	DependsOn                                      []string
+}
+
+// synthesized is made once, since the process behind it takes seconds.
+var synthesized struct {
+	once          sync.Once
+	folder        string
+	plain, assets *template
+}
+
+// synth gives the plain template.
+func synth(t *testing.T) *template {
+	t.Helper()
+	synthesizeOnce(t)
+	return synthesized.plain
+}
+
+// synthAssets gives the template whose code the CDK command line uploads, of a
+// stack named "second" with functions for AMD64.
+func synthAssets(t *testing.T) *template {
+	t.Helper()
+	synthesizeOnce(t)
+	return synthesized.assets
+}
+
+func synthesizeOnce(t *testing.T) {
+	t.Helper()
+	needNode(t)
+	synthesized.once.Do(func() {
+		var err error
+		if synthesized.folder, err = os.MkdirTemp("", "infra-stack"); err != nil {
+			t.Fatal(err)
+		}
+		code := filepath.Join(synthesized.folder, "dist")
+		for _, function := range []string{"filter", "indexgen", "reponame"} {
+			path := Props{CodeFolder: code, Architecture: AMD64}.zip(function)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte("the code of "+function), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		folder := filepath.Join(synthesized.folder, "cdk.out")
+		app := NewApp(folder)
+		New(app, ID, Props{})
+		New(app, "Second", Props{StackName: "second", Architecture: AMD64, CodeFolder: code})
+		app.Synth(nil)
+		synthesized.plain = readTemplate(t, filepath.Join(folder, ID+".template.json"))
+		synthesized.assets = readTemplate(t, filepath.Join(folder, "Second.template.json"))
+	})
+	if synthesized.assets == nil {
+		t.Fatal("the stack could not be synthesized, see above")
+	}
+}
+
+// needNode skips a test where the constructs cannot run.
+func needNode(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("Node.js is not installed: the stack cannot be synthesized, and is not tested")
+	}
+}
+
+func readTemplate(t *testing.T, path string) *template {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &template{text: text}
+	if err := json.Unmarshal(text, tmpl); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return tmpl
+}

@@ -1,0 +1,18 @@
+package stack
+
+import (
+	"bytes"
+	"os"
+	"testing"
+)
+
+func TestTemplateIsCurrent(t *testing.T) {
+	const path = "../../templates/soci-index-builder.template.json"
+	committed, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fresh := synth(t).text; !bytes.Equal(bytes.TrimSpace(committed), bytes.TrimSpace(fresh)) {
+		t.Errorf("%s is not what the stack makes: run make generate", path)
+	}
+}
