@@ -47,9 +47,7 @@ type logsQuery struct {
 // NewLogs is for Server.Handle("logs", ...), with log groups that are empty.
 func NewLogs(groups ...string) *Logs {
 	l := &Logs{groups: map[string][]logsql.Line{}, queries: map[string]*logsQuery{}}
-	for _, g := range groups {
-		l.groups[g] = nil
-	}
+	l.Make(groups...)
 	l.h = JSON(map[string]func([]byte) (any, error){
 		"StartQuery": l.start, "GetQueryResults": l.results, "StopQuery": l.stop,
 	})
@@ -57,6 +55,15 @@ func NewLogs(groups ...string) *Logs {
 }
 
 func (l *Logs) ServeHTTP(w http.ResponseWriter, r *http.Request) { l.h.ServeHTTP(w, r) }
+
+// Make makes log groups.
+func (l *Logs) Make(groups ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, g := range groups {
+		l.groups[g] = append(l.groups[g], []logsql.Line{}...)
+	}
+}
 
 // Add writes a line to a log group, which it makes if it is not there.
 func (l *Logs) Add(group string, at time.Time, message string) {

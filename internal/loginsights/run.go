@@ -63,7 +63,7 @@ type Result struct {
 
 // The pauses between two looks at the results: they double.
 const (
-	firstPause = 250 * time.Millisecond
+	firstPause = 100 * time.Millisecond
 	maxPause   = 2 * time.Second
 )
 
@@ -97,7 +97,8 @@ func startError(q Query, err error) error {
 	)
 	switch {
 	case errors.As(err, &missing):
-		return fmt.Errorf("%w: %s; asked were %s", ErrNoLogGroup, strings.TrimSuffix(missing.ErrorMessage(), "."), strings.Join(q.Groups, ", "))
+		return fmt.Errorf("%w: %s; the stack made it, and its function logs nothing without it: make it again with aws logs create-log-group",
+			ErrNoLogGroup, strings.TrimSuffix(missing.ErrorMessage(), "."))
 	case errors.As(err, &malformed):
 		return fmt.Errorf("%w: %s", ErrRefused, malformed.ErrorMessage())
 	case errors.As(err, &invalid):
@@ -127,9 +128,9 @@ func wait(ctx context.Context, api API, q Query, id *string) (*Result, error) {
 			return collect(ctx, api, in, out)
 		case types.QueryStatusTimeout:
 			return nil, ErrTimeout
-		case types.QueryStatusFailed, types.QueryStatusCancelled:
-			return nil, fmt.Errorf("%w (status %s)", ErrFailed, out.Status)
-		case types.QueryStatusScheduled, types.QueryStatusRunning, types.QueryStatusUnknown:
+		case types.QueryStatusScheduled, types.QueryStatusRunning:
+		default:
+			return nil, fmt.Errorf("%w (its status is %s)", ErrFailed, out.Status)
 		}
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"soci-index-builder/internal/logquery"
 )
@@ -21,27 +21,34 @@ func WriteTable(w io.Writer, columns []logquery.Column, rows []Row) error {
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c logquery.Column) bool {
 		return !slices.ContainsFunc(rows, func(r Row) bool { return r[c.Name] != "" })
 	})
-	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := make([]string, len(columns))
-	for i, c := range columns {
-		line[i] = strings.TrimPrefix(c.Name, "@")
+	lines := make([][]string, 1, len(rows)+1)
+	for _, c := range columns {
+		lines[0] = append(lines[0], strings.TrimPrefix(c.Name, "@"))
 	}
-	writeLine(tab, line)
 	for _, row := range rows {
-		for i, c := range columns {
-			line[i] = show(c.Kind, row[c.Name])
+		var line []string
+		for _, c := range columns {
+			line = append(line, show(c.Kind, row[c.Name]))
 		}
-		writeLine(tab, line)
+		lines = append(lines, line)
 	}
-	return tab.Flush()
-}
-
-// writeLine leaves no blanks at the end of a line.
-func writeLine(w io.Writer, cells []string) {
-	for len(cells) > 0 && cells[len(cells)-1] == "" {
-		cells = cells[:len(cells)-1]
+	widths := make([]int, len(columns))
+	for _, line := range lines {
+		for i, cell := range line {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
 	}
-	fmt.Fprintln(w, strings.Join(cells, "\t"))
+	var b strings.Builder
+	for _, line := range lines {
+		b.Reset()
+		for i, cell := range line {
+			fmt.Fprintf(&b, "%-*s  ", widths[i], cell) // the width is one of runes
+		}
+		if _, err := fmt.Fprintln(w, strings.TrimRight(b.String(), " ")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func show(kind logquery.Kind, value string) string {

@@ -7,6 +7,7 @@
 package logquery
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -110,15 +111,17 @@ func (q Query) Text(p Params) (string, error) {
 		}
 		stages = append([]string{p.Image.stage(q.metrics)}, stages...)
 	}
-	limit := q.limit
-	if p.Limit > 0 {
-		limit = p.Limit
-	}
-	if limit > 0 {
+	if limit := cmp.Or(p.Limit, q.limit); limit > 0 {
 		stages = append(slices.Clip(stages), "limit "+strconv.Itoa(limit))
 	}
 	return strings.Join(stages, "\n| "), nil
 }
+
+// Rows is how many rows to ask for at most; limit is Params.Limit.
+func (q Query) Rows(limit int) int { return cmp.Or(limit, q.limit, defaultRows) }
+
+// defaultRows is enough to read.
+const defaultRows = 100
 
 // Sample gives the query as it is documented and saved: about the image
 // Example if it needs one.
