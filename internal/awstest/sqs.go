@@ -241,10 +241,12 @@ func (q *SQS) receive(r sqsRequest) (any, error) {
 		if r.WaitTimeSeconds == 0 && m.server != q.polls%2 {
 			continue
 		}
-		if m.visible.After(q.now()) && !q.twice[m.id] {
-			continue
+		if m.visible.After(q.now()) {
+			if !q.twice[m.id] {
+				continue
+			}
+			delete(q.twice, m.id)
 		}
-		delete(q.twice, m.id)
 		m.received++
 		if m.received == 1 {
 			m.first = q.now()

@@ -346,6 +346,9 @@ func TestReturnPartly(t *testing.T) {
 	a := newAccount(t)
 	ids := a.put(12)
 	l := a.receive(0)
+	if len(l.Messages()) != 12 {
+		t.Fatalf("%d messages; requests %v", len(l.Messages()), a.server.Requests())
+	}
 	a.sqs.FailEntries("ChangeMessageVisibilityBatch", 3, "InternalError")
 	if err := l.Return(t.Context()); err != nil {
 		t.Errorf("Return = %v", err)
