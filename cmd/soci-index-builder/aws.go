@@ -8,6 +8,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/awserror"
@@ -25,14 +28,18 @@ type awsFlags struct{ profile, region string }
 func (f *awsFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.profile, "profile", "", "profile of the AWS configuration; the default is AWS_PROFILE")
 	cmd.Flags().StringVar(&f.region, "region", "", "AWS region; the default is AWS_REGION, or that of the profile")
-	_ = cmd.RegisterFlagCompletionFunc("region", cobra.NoFileCompletions)
-	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.NoFileCompletions)
 }
 
 // load gives the configuration, with a region and with credentials that could
 // be had. Its errors say what to do.
 func (f *awsFlags) load(cmd *cobra.Command) (aws.Config, error) {
-	options := []func(*config.LoadOptions) error{config.WithAppID(programName)}
+	log := logger(cmd)
+	options := []func(*config.LoadOptions) error{
+		config.WithAppID(programName),
+		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+			log.Debug("AWS SDK", "message", fmt.Sprintf(format, v...))
+		})),
+	}
 	if f.profile != "" {
 		options = append(options, config.WithSharedConfigProfile(f.profile))
 	}
@@ -74,7 +81,12 @@ func (p *credentialsProvider) Retrieve(ctx context.Context) (aws.Credentials, er
 type credentialsError struct{ err error }
 
 func (e *credentialsError) Error() string {
-	return fmt.Sprintf("%v: %v: give --profile, or set AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (for example: aws sso login)", awserror.ErrCredentials, e.err)
+	why := e.err.Error()
+	// The instance's role is what the SDK tries last.
+	if last, ok := errors.AsType[*smithy.OperationError](e.err); ok && last.Service() == imds.ServiceID {
+		why = "there are none in the environment, in the profile or from the machine's role"
+	}
+	return fmt.Sprintf("%v: %s: give --profile, or set AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (for example: aws sso login)", awserror.ErrCredentials, why)
 }
 
 func (e *credentialsError) Unwrap() []error { return []error{awserror.ErrCredentials, e.err} }
@@ -93,7 +105,6 @@ type stackFlag struct{ name string }
 
 func (f *stackFlag) add(cmd *cobra.Command) {
 	cmd.Flags().Var(f, "stack", "name or ARN of the deployed stack")
-	_ = cmd.RegisterFlagCompletionFunc("stack", cobra.NoFileCompletions)
 }
 
 func (f *stackFlag) String() string { return f.name }

@@ -7,6 +7,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"soci-index-builder/internal/awstest"
+	"soci-index-builder/internal/registrytest"
 )
 
 // awsWorld is the AWS account of a script, whose environment names it. These
@@ -17,14 +18,18 @@ import (
 //	awsfail SERVICE OPERATION TIMES STATUS CODE MESSAGE
 //	                           have the next requests answered so; "*" is any
 //	                           operation
+//
+// ECR has what the script's registry has.
 type awsWorld struct {
 	server *awstest.Server
 	stacks *awstest.CloudFormation
+	ecr    *awstest.ECR
 }
 
-func newAWSWorld(server *awstest.Server) *awsWorld {
-	a := &awsWorld{server: server, stacks: awstest.NewCloudFormation()}
+func newAWSWorld(server *awstest.Server, registry *registrytest.Server) *awsWorld {
+	a := &awsWorld{server: server, stacks: awstest.NewCloudFormation(), ecr: awstest.NewECR(registry)}
 	server.Handle("cloudformation", a.stacks)
+	server.Handle("ecr", a.ecr)
 	return a
 }
 

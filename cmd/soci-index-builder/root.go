@@ -41,7 +41,7 @@ to the standard error.
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageErrorf("%s: %w", cmd.CommandPath(), err)
 	})
-	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newDemoCommand())
+	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newFiltersCommand(), newDemoCommand())
 	cmd.AddCommand(newCompletionCommand(), newDocsCommand())
 	completeValues(cmd) // of all commands, so it comes last
 	return cmd

@@ -51,8 +51,9 @@ func TestScripts(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			aws := newAWSWorld(awstest.Start(t))
-			w := &world{t: t, server: registrytest.Start(t), layers: layers, pushed: map[string]registrytest.Pushed{}}
+			registry := registrytest.Start(t)
+			aws := newAWSWorld(awstest.Start(t), registry)
+			w := &world{t: t, server: registry, layers: layers, pushed: map[string]registrytest.Pushed{}}
 			testscript.Run(t, testscript.Params{
 				Files:               []string{file},
 				RequireExplicitExec: true,

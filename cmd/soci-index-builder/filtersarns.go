@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/spf13/cobra"
+)
+
+func newFiltersARNsCommand() *cobra.Command {
+	var (
+		flags struct {
+			aws                awsFlags
+			stack              stackFlag
+			filters            filtersFlag
+			account, partition string
+		}
+		output outputFlag
+	)
+	cmd := &cobra.Command{
+		Use:   "arns (--filters LIST | --stack NAME)",
+		Short: "Show the repositories that the generator's role is given",
+		Long: `Show the ARNs of the repositories in which the generator may read and push when
+the stack has these filters. Duplicates, and patterns that a wider one covers,
+are left out; filters that exclude do not narrow them.
+
+Region, account and partition are those of the stack, or of the credentials. With
+--account and --region no AWS account is asked.
+
+With --output json there is one JSON object: filters, and repositoryArns, a list.`,
+		Example: `  soci-index-builder filters arns --filters 'prod/*:*,app:v*' --account 123456789012 --region eu-west-1
+  soci-index-builder filters arns --stack soci-index-builder`,
+		Args: takes(0, 0, "no argument"),
+	}
+	flags.filters.add(cmd)
+	flags.stack.add(cmd)
+	cmd.Flags().StringVar(&flags.account, "account", "", "AWS account, 12 digits; the default is that of the stack or of the credentials")
+	cmd.Flags().StringVar(&flags.partition, "partition", "", "AWS partition; the default is that of the region")
+	_ = cmd.RegisterFlagCompletionFunc("partition", cobra.FixedCompletions([]string{"aws", "aws-cn", "aws-us-gov"}, cobra.ShellCompDirectiveNoFileComp))
+	flags.aws.add(cmd)
+	output.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		given := cmd.Flags().Changed
+		if !given("filters") && !given("stack") {
+			return usageErrorf("%s: --filters or --stack is required", cmd.CommandPath())
+		}
+		if given("account") && !account.MatchString(flags.account) {
+			return usageErrorf("invalid argument %q for \"--account\" flag: must be 12 digits", flags.account)
+		}
+		if given("partition") && !partition.MatchString(flags.partition) {
+			return usageErrorf("invalid argument %q for \"--partition\" flag: must look like aws or aws-cn", flags.partition)
+		}
+		if given("region") && !region.MatchString(flags.aws.region) {
+			return usageErrorf("invalid argument %q for \"--region\" flag: must look like us-east-1", flags.aws.region)
+		}
+		list := flags.filters.Filters
+		where := arn.ARN{Partition: partitionOf(flags.aws.region), Region: flags.aws.region, AccountID: flags.account}
+		if given("stack") {
+			_, stack, err := flags.stack.find(cmd, &flags.aws)
+			if err != nil {
+				return err
+			}
+			if !given("filters") {
+				list = stack.Filters
+			}
+			where = arn.ARN{Partition: stack.Partition, Region: stack.Region, AccountID: stack.Account}
+		} else if !given("account") || !given("region") {
+			cfg, err := flags.aws.load(cmd)
+			if err != nil {
+				return err
+			}
+			where.Region, where.Partition = cfg.Region, partitionOf(cfg.Region)
+			if !given("account") {
+				who, err := sts.NewFromConfig(cfg).GetCallerIdentity(cmd.Context(), &sts.GetCallerIdentityInput{})
+				if err != nil {
+					return explain(fmt.Errorf("asking for the account: %w", err))
+				}
+				where.AccountID = aws.ToString(who.Account)
+			}
+		}
+		if given("account") {
+			where.AccountID = flags.account
+		}
+		if given("partition") {
+			where.Partition = flags.partition
+		}
+		arns := list.RepositoryARNs(where.Partition, where.Region, where.AccountID)
+		if output == outputJSON {
+			return writeJSONLine(cmd.OutOrStdout(), struct {
+				Filters        string   `json:"filters"`
+				RepositoryARNs []string `json:"repositoryArns"`
+			}{list.String(), arns})
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(arns, "\n"))
+		return err
+	}
+	return cmd
+}
+
+var (
+	account   = regexp.MustCompile(`^[0-9]{12}$`)
+	partition = regexp.MustCompile(`^aws(?:-[a-z]+){0,3}$`)
+)
+
+// partitions by the beginning of their regions' names. All other regions are
+// in aws.
+// https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
+var partitions = []struct{ prefix, partition string }{
+	{"cn-", "aws-cn"}, {"us-gov-", "aws-us-gov"}, {"us-iso-", "aws-iso"}, {"us-isob-", "aws-iso-b"},
+	{"eu-isoe-", "aws-iso-e"}, {"us-isof-", "aws-iso-f"}, {"eusc-", "aws-eusc"},
+}
+
+func partitionOf(region string) string {
+	for _, p := range partitions {
+		if strings.HasPrefix(region, p.prefix) {
+			return p.partition
+		}
+	}
+	return "aws"
+}

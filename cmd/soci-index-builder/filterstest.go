@@ -1,0 +1,168 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/preview"
+	"soci-index-builder/internal/selection"
+)
+
+func newFiltersTestCommand() *cobra.Command {
+	var (
+		flags  ruleFlags
+		output outputFlag
+	)
+	cmd := &cobra.Command{
+		Use:   "test (--filters LIST | --stack NAME) [IMAGE...]",
+		Short: "Tell which filter decides on images",
+		Long: `Tell for each image whether it would be indexed when it is pushed, and which
+filter decides. IMAGE is REPOSITORY:TAG, or REPOSITORY@DIGEST for an image that
+is pushed without a tag; the host of an ECR registry may stand in front. Without
+IMAGE all images of the account's ECR registry in the region are judged, each of
+their tags by itself.
+
+The decision is that of the filter function, which leaves SOCI indexes and
+SOCI-enabled images alone whatever the filters say, and images without a tag
+unless they are asked for. --stack takes filters, suffix and the rule about
+images without a tag from a deployed stack; --filters beside it tries other
+filters with the rest of the stack. Nothing is changed.
+
+Names and --filters alone need no AWS account. The list of all images needs
+ecr:DescribeRepositories and ecr:DescribeImages, --stack needs
+cloudformation:DescribeStacks.
+
+With --output json there is one JSON object:
+  filters, and images, a list of
+    repository, tag, digest, decision (matched, not-matched, own-artifact,
+    referrer, untagged), filter (that decided; absent when none matches), reason,
+  and counts, the number of images by decision`,
+		Example: `  soci-index-builder filters test --filters 'prod/*:*,!*:*-debug' prod/api:1.4 prod/api:1.4-debug
+  soci-index-builder filters test --stack soci-index-builder --region eu-west-1
+  soci-index-builder filters test --stack soci-index-builder --filters '*:*,!lambda/*:*' --output json | jq .counts`,
+		Args: cobra.ArbitraryArgs,
+	}
+	flags.add(cmd)
+	output.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		rules, cfg, _, err := flags.rules(cmd)
+		if err != nil {
+			return err
+		}
+		var images []preview.Image
+		for _, name := range args {
+			image, err := preview.Named(name, rules)
+			if err != nil {
+				return usageErrorf("%w", err)
+			}
+			images = append(images, image)
+		}
+		if len(args) == 0 {
+			if cfg == nil {
+				c, err := flags.aws.load(cmd)
+				if err != nil {
+					return err
+				}
+				cfg = &c
+			}
+			if images, err = preview.Listed(cmd.Context(), inventory.ECR(*cfg), rules); err != nil {
+				return explain(err)
+			}
+		}
+		if output == outputJSON {
+			return writeJSONLine(cmd.OutOrStdout(), newFiltersTestJSON(rules, images))
+		}
+		return writeFiltersTestText(cmd.OutOrStdout(), images)
+	}
+	return cmd
+}
+
+var decisions = []selection.Decision{
+	selection.Matched, selection.NotMatched, selection.OwnArtifact, selection.Referrer, selection.Untagged,
+}
+
+func countDecisions(images []preview.Image) map[selection.Decision]int {
+	n := map[selection.Decision]int{}
+	for _, image := range images {
+		n[image.Decision]++
+	}
+	return n
+}
+
+func writeFiltersTestText(w io.Writer, images []preview.Image) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if len(images) > 0 {
+		fmt.Fprintf(t, "IMAGE\tDECISION\tDECIDED BY\n")
+	}
+	for _, image := range images {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", image.Name(), image.Decision, decidedBy(image.Verdict))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	n := countDecisions(images)
+	var parts []string
+	for _, d := range decisions {
+		if n[d] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[d], d))
+		}
+	}
+	if len(parts) == 0 {
+		_, err := fmt.Fprintln(w, "no images")
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d images: %s\n", len(images), strings.Join(parts, ", "))
+	return err
+}
+
+// decidedBy tells people what made the decision.
+func decidedBy(v selection.Verdict) string {
+	switch v.Decision {
+	case selection.Matched, selection.NotMatched:
+		if v.Filter == "" {
+			return "no filter matches"
+		}
+		return "filter " + v.Filter
+	case selection.OwnArtifact:
+		return v.Reason
+	case selection.Referrer:
+		return "it refers to another image"
+	default:
+		return "it has no tag"
+	}
+}
+
+// The JSON output of filters test; its field names are promised in the help
+// text.
+type (
+	filtersTestJSON struct {
+		Filters string                     `json:"filters"`
+		Images  []filtersTestImageJSON     `json:"images"`
+		Counts  map[selection.Decision]int `json:"counts"`
+	}
+
+	filtersTestImageJSON struct {
+		Repository string             `json:"repository"`
+		Tag        string             `json:"tag,omitempty"`
+		Digest     string             `json:"digest,omitempty"`
+		Decision   selection.Decision `json:"decision"`
+		Filter     string             `json:"filter,omitempty"`
+		Reason     string             `json:"reason,omitempty"`
+	}
+)
+
+func newFiltersTestJSON(rules selection.Rules, images []preview.Image) filtersTestJSON {
+	out := filtersTestJSON{Filters: rules.Filters.String(), Images: []filtersTestImageJSON{}, Counts: countDecisions(images)}
+	for _, image := range images {
+		out.Images = append(out.Images, filtersTestImageJSON{
+			Repository: image.Repository, Tag: image.Tag, Digest: image.Digest.String(),
+			Decision: image.Decision, Filter: image.Filter, Reason: image.Reason,
+		})
+	}
+	return out
+}
