@@ -38,6 +38,11 @@ package: ## upload the functions to BUCKET and print the command that deploys th
 	@$(GO) run ./internal/cmd/mkpackage -o $(DIST) -bucket "$$BUCKET" -prefix "$$PREFIX" -region "$$REGION" -profile "$$PROFILE" \
 		-arch "$$ARCH" -stack "$$STACK" -filters "$$FILTERS"
 
+.PHONY: dist
+dist: export VERSION := $(VERSION)
+dist: ## leave the archives of a release with their checksums in dist/release (VERSION=1.2.3, else as git describes it)
+	$(GO) run ./internal/cmd/mkdist -release -version "$$VERSION" -o $(DIST)/release
+
 .PHONY: install
 install: ## install the command line
 	$(GO) install -trimpath ./cmd/soci-index-builder

@@ -1,6 +1,7 @@
 // Package dist builds what is deployed: for each Lambda function a static
-// executable named bootstrap, and a zip file of it. The same sources and the
-// same Go release give the same bytes, wherever and whenever they are built.
+// executable named bootstrap, and a zip file of it; and what is released: see
+// [Release]. The same sources and the same Go release give the same bytes,
+// wherever and whenever they are built.
 package dist
 
 import (
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -24,21 +26,30 @@ var Functions = []string{"filter", "indexgen", "reponame"}
 // one to ship.
 var Architectures = []string{"arm64", "amd64"}
 
+// modified is the time of every file in an archive: the earliest that a zip
+// file knows.
+var modified = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // Bootstrap builds the executable of one function for an operating system and
 // an architecture into path. Deployed ones are for linux. It calls the go
 // command, with the working directory inside this module. When it fails, a
 // file that was at path before is still there.
 func Bootstrap(ctx context.Context, function, goos, goarch, path string) error {
+	return compile(ctx, "soci-index-builder/lambdas/"+function, Platform{goos, goarch}, path, "", "-tags=lambda.norpc")
+}
+
+// compile builds the main package pkg for a platform into path. It gives the
+// linker and the go command these flags besides those that every build has.
+func compile(ctx context.Context, pkg string, p Platform, path, ldflags string, flags ...string) error {
 	return replace(path, func(partial string) error {
-		cmd := exec.CommandContext(ctx, "go", "build",
-			"-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-tags=lambda.norpc",
-			"-o", partial, "soci-index-builder/lambdas/"+function)
+		args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=" + strings.TrimSpace("-s -w -buildid= "+ldflags), "-o", partial}
+		cmd := exec.CommandContext(ctx, "go", append(append(args, flags...), pkg)...)
 		cmd.Env = append(os.Environ(),
-			"CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch,
+			"CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Arch,
 			// What would change the bytes from one machine to the next.
 			"GOFLAGS=", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off")
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("building %s for %s/%s: %w\n%s", function, goos, goarch, err, out)
+			return fmt.Errorf("building %s for %s: %w\n%s", path, p, err, out)
 		}
 		return nil
 	})
@@ -70,7 +81,7 @@ func writeZip(bootstrap, path string) (err error) {
 	header := &zip.FileHeader{
 		Name:     "bootstrap",
 		Method:   zip.Deflate,
-		Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC), // the earliest that a zip file knows
+		Modified: modified,
 	}
 	header.SetMode(0o755)
 	z := zip.NewWriter(out)

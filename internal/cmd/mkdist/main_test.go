@@ -16,6 +16,8 @@ func TestRunRefuses(t *testing.T) {
 	}{
 		{"unknown architecture", []string{"-arch", "arm64,riscv64"}, `"riscv64" is not one of arm64, amd64`},
 		{"no architecture", []string{"-arch", ""}, `"" is not one of`},
+		{"version of no release", []string{"-version", "1.2.3"}, "only with -release"},
+		{"version that is no name of a file", []string{"-release", "-version", "1/2"}, `invalid version "1/2"`},
 		{"argument", []string{"filter"}, `argument "filter"`},
 	}
 	for _, tt := range tests {
