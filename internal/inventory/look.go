@@ -1,0 +1,295 @@
+package inventory
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/selection"
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
+)
+
+// look is a repository whose images are looked at.
+type look struct {
+	o    *Options
+	repo *ecrclient.Repository
+	tags map[string]bool // all that it has
+}
+
+// open lists the images of a repository, and gives those that are to be looked
+// at. What an image index lists is no image of its own.
+func (s *survey) open(ctx context.Context, name string) (*look, []Image, error) {
+	all, err := s.src.Images(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	l := &look{o: &s.o, tags: map[string]bool{}}
+	if l.repo, err = s.src.Open(name); err != nil {
+		return nil, nil, err
+	}
+	for _, image := range all {
+		for _, tag := range image.Tags {
+			l.tags[tag] = true
+		}
+	}
+	only := s.o.Tags[name]
+	for _, tag := range only {
+		if !l.tags[tag] {
+			return nil, nil, fmt.Errorf("%s: %w: %q", l.repo.Name(), ErrNoTag, tag)
+		}
+	}
+	var listed map[digest.Digest]bool
+	if len(only) == 0 && (s.o.All || s.o.Rules.Untagged) && slices.ContainsFunc(all, func(i Image) bool { return len(i.Tags) == 0 }) {
+		if listed, err = l.children(ctx, all); err != nil {
+			return nil, nil, err
+		}
+	}
+	var chosen []Image
+	for _, image := range all {
+		if !s.o.Since.IsZero() && image.PushedAt.Before(s.o.Since) {
+			continue
+		}
+		if len(only) > 0 {
+			image.Tags = slices.DeleteFunc(slices.Clone(image.Tags), func(tag string) bool { return !slices.Contains(only, tag) })
+			if len(image.Tags) == 0 {
+				continue
+			}
+		}
+		if len(image.Tags) == 0 && (listed[image.Digest] || !s.o.All && !s.o.Rules.Untagged) {
+			continue
+		}
+		if s.o.All || l.mayBeChosen(image) {
+			chosen = append(chosen, image)
+		}
+	}
+	return l, chosen, nil
+}
+
+// mayBeChosen saves a look at what the rules do not choose.
+func (l *look) mayBeChosen(image Image) bool {
+	return slices.ContainsFunc(tagsOf(image), func(tag string) bool { return l.decide(image, tag).Decision == selection.Matched })
+}
+
+// tagsOf gives an image's tags, or "" for that of one without.
+func tagsOf(image Image) []string {
+	if len(image.Tags) == 0 {
+		return []string{""}
+	}
+	return image.Tags
+}
+
+// decide asks what the filter function would say to the push of the image.
+func (l *look) decide(image Image, tag string) selection.Verdict {
+	return l.o.Rules.Decide(&ecrevent.Event{DetailType: ecrevent.ImageAction, Detail: ecrevent.Detail{
+		RepositoryName: image.Repository, ImageDigest: image.Digest.String(), ImageTag: tag,
+		ManifestMediaType: image.MediaType, ArtifactMediaType: image.ArtifactType,
+	}})
+}
+
+// children gives what the image indexes of a repository list.
+func (l *look) children(ctx context.Context, all []Image) (map[digest.Digest]bool, error) {
+	lists := make([][]ocispec.Descriptor, len(all))
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(l.o.Concurrency)
+	for i, image := range all {
+		if !images.IsIndexType(image.MediaType) || image.Archived {
+			continue
+		}
+		group.Go(func() error {
+			m, _, err := l.classify(within, image)
+			if errors.Is(err, ecrclient.ErrNotFound) || errors.Is(err, ErrManifest) {
+				return nil // deleted meanwhile, or nobody's
+			}
+			if err == nil {
+				lists[i] = m.Manifests
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	listed := map[digest.Digest]bool{}
+	for _, d := range slices.Concat(lists...) {
+		listed[d.Digest] = true
+	}
+	return listed, nil
+}
+
+// classify reads the manifest of an image.
+func (l *look) classify(ctx context.Context, image Image) (*Manifest, *content, error) {
+	desc, err := l.repo.Resolve(ctx, image.Digest.String())
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := l.repo.FetchManifest(ctx, desc)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &content{l.repo, desc, b}
+	m, err := Classify(desc.MediaType, b)
+	if err != nil {
+		err = fmt.Errorf("%s@%s: %w", l.repo.Name(), image.Digest, err)
+	}
+	return m, c, err
+}
+
+// content is a repository of which one manifest was read already.
+type content struct {
+	*ecrclient.Repository
+	desc ocispec.Descriptor
+	b    []byte
+}
+
+func (c *content) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	if desc.Digest == c.desc.Digest {
+		return io.NopCloser(bytes.NewReader(c.b)), nil
+	}
+	return c.Repository.Fetch(ctx, desc)
+}
+
+// image gives the records of an image, one for each tag; none when it is gone,
+// or when it turns out to be something that was not asked for.
+func (l *look) image(ctx context.Context, image Image) ([]Record, error) {
+	records, err := l.records(ctx, image)
+	if errors.Is(err, ecrclient.ErrNotFound) {
+		return nil, nil
+	}
+	return slices.DeleteFunc(records, func(r Record) bool { return !l.o.All && !r.State.Chosen() }), err
+}
+
+// records is image for everything, whether asked for or not. The error is
+// ErrNotFound when the image is gone.
+func (l *look) records(ctx context.Context, image Image) ([]Record, error) {
+	var (
+		records []Record
+		matched []string
+	)
+	for _, tag := range tagsOf(image) {
+		r := Record{Image: image, Tag: tag}
+		r.BeforeStack = !image.PushedAt.IsZero() && image.PushedAt.Before(l.o.Deployed)
+		v := l.decide(image, tag)
+		r.Filter, r.Reason = v.Filter, explain(v)
+		switch v.Decision {
+		case selection.Matched:
+			if tag != "" {
+				matched = append(matched, tag)
+			}
+		case selection.Untagged:
+			r.State = StateUntagged
+		default:
+			r.State = StateExcluded
+		}
+		records = append(records, r)
+	}
+	chosen := slices.ContainsFunc(records, func(r Record) bool { return r.State == "" })
+	if !chosen && !l.o.All {
+		return nil, nil
+	}
+	if image.Archived {
+		for i := range records {
+			records[i].State, records[i].Reason = StateExcluded, "archived, so nobody can pull it"
+		}
+		return records, nil
+	}
+	manifest, read, err := l.classify(ctx, image)
+	if errors.Is(err, ErrManifest) {
+		manifest, err = &Manifest{Kind: KindArtifact, ArtifactType: image.MediaType}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range records {
+		r := &records[i]
+		r.Kind, r.Descriptor = manifest.Kind, read.desc
+		if manifest.Kind != KindImage && manifest.Kind != KindImageIndex {
+			r.State, r.Reason = StateNoImage, l.artifact(manifest, r.Tag)
+		}
+	}
+	if chosen && records[0].State != StateNoImage {
+		return records, l.examine(ctx, read, matched, records)
+	}
+	return records, nil
+}
+
+// artifact says what something is that is no image.
+func (l *look) artifact(m *Manifest, tag string) string {
+	text := kindTexts[m.Kind]
+	if m.Kind == KindArtifact && m.ArtifactType != "" {
+		text += fmt.Sprintf(" of type %.100q", m.ArtifactType)
+	}
+	if m.Kind == KindEnabledImage || m.Kind == KindUnindexed {
+		if original, ok := strings.CutSuffix(tag, l.o.Rules.TagSuffix); ok && l.o.Rules.TagSuffix != "" && !l.tags[original] {
+			text += fmt.Sprintf(", but there is no tag %s any more", original)
+		}
+	}
+	return text
+}
+
+var kindTexts = map[Kind]string{
+	KindSOCIIndexV1:     "SOCI index v1",
+	KindSOCIIndexV2:     "SOCI index v2",
+	KindEnabledImage:    "SOCI-enabled image",
+	KindEnabledManifest: "image manifest of a SOCI-enabled image",
+	KindUnindexed:       "stands for an image without a layer to index",
+	KindAttestation:     "attestation",
+	KindSignature:       "signature",
+	KindArtifact:        "artifact",
+}
+
+// examine fills in the states of the records that have none yet.
+func (l *look) examine(ctx context.Context, read *content, tags []string, records []Record) error {
+	o := soci.Options{MinLayerSize: max(l.o.MinLayerSize, 1), TagSuffix: l.o.Rules.TagSuffix}
+	if l.o.IndexVersion == soci.V1 {
+		tags = nil
+	}
+	status, err := soci.Examine(ctx, read, read.desc, tags, o)
+	fails := err != nil && (errors.Is(err, soci.ErrCorrupt) || errors.Is(err, soci.ErrLimit) || errors.Is(err, soci.ErrUnsupported))
+	if errors.Is(err, ecrclient.ErrNotFound) {
+		// Either all of it is gone, or a part that it names.
+		if _, gone := l.repo.Resolve(ctx, read.desc.Digest.String()); gone != nil {
+			return gone
+		}
+		fails = true
+	}
+	if err != nil && !fails {
+		return fmt.Errorf("%s: %w", l.repo.Name(), err)
+	}
+	for i := range records {
+		r := &records[i]
+		switch {
+		case r.State != "":
+			continue
+		case fails:
+			r.State, r.Reason = StateFails, err.Error()
+			continue
+		case status.LeftAlone == soci.OutcomeOptedOut:
+			r.State, r.Reason = StateOptedOut, status.Reason
+			continue
+		case status.LeftAlone != "":
+			r.State, r.Reason = StateNoImage, status.Reason
+			continue
+		}
+		var enabled *soci.EnabledStatus
+		if at := slices.IndexFunc(status.Enabled, func(e soci.EnabledStatus) bool { return e.Tag == r.Tag }); at >= 0 {
+			enabled = &status.Enabled[at]
+		}
+		if l.o.IndexVersion == soci.V2 && r.Tag == "" {
+			r.State, r.Reason = StateUntagged, "a SOCI-enabled image needs a tag"
+			continue
+		}
+		l.o.judge(r, status, enabled)
+	}
+	return nil
+}

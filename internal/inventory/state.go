@@ -1,0 +1,270 @@
+package inventory
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/selection"
+	"soci-index-builder/pkg/soci"
+)
+
+// State says whether an image under one of its tags has the SOCI indexes that
+// it should have, and if not, what keeps it.
+type State string
+
+// The states of an image that the rules choose.
+const (
+	// StateIndexed: every platform with a layer to index has its SOCI index,
+	// and the suffixed tag names the image's SOCI-enabled image, as far as the
+	// version asks for either.
+	StateIndexed State = "indexed"
+	// StateMissing: there is nothing yet.
+	StateMissing State = "missing"
+	// StateIncomplete: a part is there.
+	StateIncomplete State = "incomplete"
+	// StateStale: the suffixed tag names what was made of another image, which
+	// had the tag before.
+	StateStale State = "stale"
+	// StateOtherTool: there are SOCI indexes, by another build tool alone.
+	StateOtherTool State = "other-tool"
+	// StateFails: an index run cannot succeed, since the content is at fault
+	// or the tag has no room for the suffix.
+	StateFails State = "fails"
+	// StateNothing: the image has no layer to index.
+	StateNothing State = "nothing-to-index"
+	// StateOptedOut: the image's label asks to leave it alone.
+	StateOptedOut State = "opted-out"
+)
+
+// The states of what is not to be indexed.
+const (
+	// StateExcluded: no filter chooses the tag, a filter excludes it, or it
+	// ends like the tag of a SOCI-enabled image.
+	StateExcluded State = "excluded"
+	// StateUntagged: an image without a tag, which is not asked for.
+	StateUntagged State = "untagged"
+	// StateNoImage: a SOCI artifact, a signature or another artifact.
+	StateNoImage State = "no-image"
+)
+
+// States are all of them, in the order in which they are counted up.
+var States = []State{
+	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StateFails,
+	StateNothing, StateOptedOut, StateExcluded, StateUntagged, StateNoImage,
+}
+
+// ToIndex reports whether indexing the image would bring what is missing.
+func (s State) ToIndex() bool {
+	switch s {
+	case StateMissing, StateIncomplete, StateStale, StateOtherTool:
+		return true
+	}
+	return false
+}
+
+// Lacking reports whether the image should be indexed and is not.
+func (s State) Lacking() bool { return s.ToIndex() || s == StateFails }
+
+// Chosen reports whether the image is one that the rules choose.
+func (s State) Chosen() bool {
+	return s.Lacking() || s == StateIndexed || s == StateNothing || s == StateOptedOut
+}
+
+// Coverage tells how many of the platforms with a layer to index have one.
+type Coverage string
+
+// The coverages.
+const (
+	CoverNone Coverage = "none"
+	CoverPart Coverage = "part"
+	CoverFull Coverage = "full"
+)
+
+// Record is an image under one of its tags, or without any, and its state.
+type Record struct {
+	Image
+	Tag    string // the one this record is about; empty for none
+	Kind   Kind   // empty when it was not looked into
+	State  State
+	Reason string // for people; empty for StateIndexed
+	Filter string // that chose or excluded it; empty when none matches
+
+	// Descriptor is that of the manifest; zero when it was not looked into.
+	Descriptor ocispec.Descriptor
+
+	// What there is, whatever version was asked for, by any tool. Enabled is
+	// zero for an image without a tag.
+	V1         Coverage // empty when it was not looked into
+	Enabled    soci.EnabledStatus
+	BuildTools []string // identifiers of the SOCI indexes found, sorted
+
+	Manifests []soci.ManifestStatus
+
+	// BeforeStack: the image was pushed before the stack was there.
+	BeforeStack bool
+}
+
+// ToRead gives the layers that an index run could have to read, each once, and
+// their compressed bytes. Those whose zTOC it finds it does not read.
+func (r *Record) ToRead() (layers int, bytes int64) {
+	seen := map[digest.Digest]bool{}
+	for _, m := range r.Manifests {
+		for _, l := range m.Layers {
+			if l.Reason == "" && !seen[l.Layer.Digest] {
+				seen[l.Layer.Digest] = true
+				layers++
+				bytes += l.Layer.Size
+			}
+		}
+	}
+	return layers, bytes
+}
+
+// judge fills in what was found for one tag, which enabled is about; nil is an
+// image without a tag.
+func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledStatus) {
+	r.Manifests = status.Manifests
+	tools := map[string]bool{}
+	var (
+		own       = func(f soci.FoundIndex) bool { return o.AnyTool || f.BuildTool == o.BuildTool }
+		v1        = o.IndexVersion != soci.V2
+		v2        = o.IndexVersion != soci.V1 && enabled != nil
+		indexable int
+		skipped   = map[soci.SkipReason]int{}
+		covered   int
+		lacks     []string
+		any, mine bool // SOCI indexes by any tool, by this one
+		images    int
+	)
+	if enabled != nil {
+		r.Enabled = *enabled
+	}
+	if v2 && enabled.EnabledTag == "" {
+		v2 = false
+		if o.IndexVersion == soci.V2 {
+			r.State, r.Reason = StateFails, enabled.Reason
+			return
+		}
+	}
+	for _, m := range status.Manifests {
+		if m.Reason != "" {
+			continue
+		}
+		images++
+		for _, l := range m.Layers {
+			if l.Reason != "" {
+				skipped[l.Reason]++
+			}
+		}
+		for _, f := range m.Indexes {
+			tools[f.BuildTool], any, mine = true, true, mine || own(f)
+		}
+		ofEnabled, there := r.Enabled.Indexes[m.Manifest.Digest]
+		if there {
+			tools[ofEnabled.BuildTool], any, mine = true, true, mine || own(ofEnabled)
+		}
+		// A layer may be found to have a zTOC though its descriptor says
+		// otherwise.
+		if !m.Indexable() && len(m.Indexes) == 0 && !there {
+			continue
+		}
+		indexable++
+		if len(m.Indexes) > 0 {
+			covered++
+		}
+		if v1 && !slices.ContainsFunc(m.Indexes, own) {
+			lacks = append(lacks, fmt.Sprintf("%s has no SOCI index v1%s", m.Platform, byThis(len(m.Indexes) > 0)))
+		}
+		if v2 && r.Enabled.State == soci.EnabledMatches && !m.Second && (!there || !own(ofEnabled)) {
+			lacks = append(lacks, fmt.Sprintf("%s has no SOCI index v2 in %s%s", m.Platform, r.Enabled.EnabledTag, byThis(there)))
+		}
+	}
+	r.BuildTools = slices.Sorted(maps.Keys(tools))
+	r.V1 = CoverNone
+	if covered > 0 {
+		if r.V1 = CoverPart; covered == indexable {
+			r.V1 = CoverFull
+		}
+	}
+	stale := v2 && r.Enabled.State == soci.EnabledStale
+	switch {
+	case images == 0:
+		r.State, r.Reason = StateNoImage, "it leads to no image"
+		return
+	case stale:
+		r.State, r.Reason = StateStale, r.Enabled.EnabledTag+" was made of another image"
+		return
+	case indexable == 0:
+		r.State, r.Reason = StateNothing, "no layer to index"+counted(skipped)
+		return
+	case r.Enabled.State == soci.EnabledUnindexed && !any:
+		// Reading the layers showed it.
+		r.State, r.Reason = StateNothing, fmt.Sprintf("no layer to index, as %s says", r.Enabled.EnabledTag)
+		return
+	}
+	if v2 {
+		switch r.Enabled.State {
+		case soci.EnabledAbsent:
+			lacks = append(lacks, fmt.Sprintf("there is no tag %s", r.Enabled.EnabledTag))
+		case soci.EnabledUnindexed:
+			lacks = append(lacks, fmt.Sprintf("%s stands for an image without a layer to index", r.Enabled.EnabledTag))
+		case soci.EnabledForeign:
+			lacks = append(lacks, fmt.Sprintf("%s is not a SOCI-enabled image: %s", r.Enabled.EnabledTag, r.Enabled.Reason))
+		case soci.EnabledBroken:
+			lacks = append(lacks, r.Enabled.Reason)
+		}
+	}
+	r.Reason = strings.Join(lacks, "; ")
+	switch {
+	case len(lacks) == 0:
+		r.State = StateIndexed
+	case mine:
+		r.State = StateIncomplete
+	case any:
+		r.State = StateOtherTool
+		r.Reason = fmt.Sprintf("only by %q", strings.Join(r.BuildTools, `", "`))
+	default:
+		r.State = StateMissing
+		if r.BeforeStack {
+			r.Reason = "pushed before the stack was created, " + o.Deployed.UTC().Format(time.DateOnly)
+		} else if r.Enabled.State != soci.EnabledForeign {
+			r.Reason = "no SOCI index"
+		}
+	}
+}
+
+func byThis(another bool) string {
+	if another {
+		return " by this tool"
+	}
+	return ""
+}
+
+// counted tells why layers are skipped, sorted by reason.
+func counted(skipped map[soci.SkipReason]int) string {
+	var parts []string
+	for _, reason := range slices.Sorted(maps.Keys(skipped)) {
+		parts = append(parts, fmt.Sprintf("%d %s", skipped[reason], reason))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(parts, ", ")
+}
+
+// explain says why the rules do not choose an image.
+func explain(v selection.Verdict) string {
+	switch {
+	case v.Decision == selection.NotMatched && v.Filter == "":
+		return "no filter matches"
+	case v.Decision == selection.NotMatched:
+		return fmt.Sprintf("the filter %s excludes it", v.Filter)
+	}
+	return v.Reason
+}
