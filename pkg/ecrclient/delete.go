@@ -1,0 +1,39 @@
+package ecrclient
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// DeleteManifest deletes the manifest that desc names, and all tags of it. A
+// manifest that is not there is ErrNotFound. On a registry without the
+// referrers API the list of its subject's referrers is put right.
+func (r *Repository) DeleteManifest(ctx context.Context, desc ocispec.Descriptor) error {
+	op := operation{"delete manifest", desc.Digest.String()}
+	if err := checkDescriptor(desc); err != nil {
+		return r.fail(op, err)
+	}
+	return r.retry(ctx, op, func(ctx context.Context) error {
+		err := r.remote.Manifests().Delete(ctx, desc)
+		// As in Referrers: it may be the search for referrers that the
+		// registry knows nothing of. If it is the deletion, it says so again.
+		if e, ok := errors.AsType[*statusError](err); ok && unsupported(e.status, e.code) && r.remote.SetReferrersCapability(false) == nil {
+			err = r.remote.Manifests().Delete(ctx, desc)
+		}
+		return err
+	})
+}
+
+func unsupported(status int, code string) bool {
+	return status == http.StatusMethodNotAllowed || code == errcode.ErrorCodeUnsupported
+}
+
+// DeletionDisabled reports whether the registry deletes no manifests, as many
+// do unless they are told to.
+func (e *Error) DeletionDisabled() bool {
+	return e.Op == "delete manifest" && unsupported(e.Status, e.Code)
+}
