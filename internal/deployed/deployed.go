@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -40,6 +41,7 @@ type Stack struct {
 	Name, ID                   string // ID is the ARN
 	Region, Account, Partition string
 	Status                     string // CREATE_COMPLETE
+	CreatedAt                  time.Time
 	Parameters, Outputs, Tags  map[string]string
 
 	// Filters are those of ParamFilters.
@@ -105,7 +107,7 @@ var required = []string{
 
 func read(in types.Stack) (*Stack, error) {
 	s := &Stack{
-		Name: aws.ToString(in.StackName), ID: aws.ToString(in.StackId), Status: string(in.StackStatus),
+		Name: aws.ToString(in.StackName), ID: aws.ToString(in.StackId), Status: string(in.StackStatus), CreatedAt: aws.ToTime(in.CreationTime),
 		Parameters: map[string]string{}, Outputs: map[string]string{}, Tags: map[string]string{},
 	}
 	for _, p := range in.Parameters {
