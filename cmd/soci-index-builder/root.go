@@ -42,6 +42,8 @@ to the standard error.
 		return usageErrorf("%s: %w", cmd.CommandPath(), err)
 	})
 	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newFiltersCommand(), newDemoCommand())
+	cmd.AddCommand(newLogsCommand())
+	cmd.AddCommand(newRedriveCommand())
 	cmd.AddCommand(newCompletionCommand(), newDocsCommand())
 	completeValues(cmd) // of all commands, so it comes last
 	return cmd

@@ -40,8 +40,8 @@ func TestMain(m *testing.M) {
 //	usage COMMAND...                  must end with exit code 2, and one line
 //	capture NAME REGEXP               set $NAME to what the last output has in ( )
 //
-// $CLOSED is an address where nobody listens. The commands of awsWorld are
-// there too.
+// $CLOSED is an address where nobody listens. The commands of awsWorld and
+// logsWorld are there too.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -53,6 +53,8 @@ func TestScripts(t *testing.T) {
 			t.Parallel()
 			registry := registrytest.Start(t)
 			aws := newAWSWorld(awstest.Start(t), registry)
+			logs := newLogsWorld(aws.server)
+			queue := newQueueWorld(aws.server)
 			w := &world{t: t, server: registry, layers: layers, pushed: map[string]registrytest.Pushed{}}
 			testscript.Run(t, testscript.Params{
 				Files:               []string{file},
@@ -68,6 +70,8 @@ func TestScripts(t *testing.T) {
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture, "usage": usage,
 					"stack": aws.stack, "awsfail": aws.fail,
+					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "refuse": queue.refuse,
+					"loggroups": logs.groups, "loglines": logs.lines, "logqueries": logs.queries,
 				},
 			})
 		})

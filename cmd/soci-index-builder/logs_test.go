@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"soci-index-builder/internal/awstest"
+	"soci-index-builder/internal/deployed"
+)
+
+// An interrupt ends the query in AWS too.
+func TestLogsInterrupted(t *testing.T) {
+	server := awstest.Start(t)
+	world := newLogsWorld(server)
+	world.groups(nil, false, []string{"prod-soci"})
+	for range 1000 {
+		world.logs.Steps = append(world.logs.Steps, "Running")
+	}
+	server.Handle("cloudformation", awstest.NewCloudFormation(awstest.NewStack("prod-soci")))
+	cmd := exec.Command(programName, "logs", "--stack", "prod-soci")
+	cmd.Env = os.Environ()
+	for name, value := range server.Env() {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for server.Count("logs", "GetQueryResults") == 0 {
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended by itself: %v, %s", err, &stderr)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := <-ended; !errors.As(err, &exit) || exit.ExitCode() != exitFailure {
+		t.Errorf("%v, want exit code %d", err, exitFailure)
+	}
+	if got, want := stderr.String(), "soci-index-builder: interrupted\n"; got != want || stdout.Len() != 0 {
+		t.Errorf("stderr %q, want %q; stdout %q", got, want, &stdout)
+	}
+	if stopped := world.logs.Stopped(); len(stopped) != 1 {
+		t.Errorf("stopped were %v, want the query", stopped)
+	}
+}
+
+// logsWorld is CloudWatch Logs in the AWS account of a script. These commands
+// go with it:
+//
+//	loggroups STACK                 make the log groups of a stack
+//	loglines STACK FUNCTION AGO FILE
+//	                                write the lines of a file to the log group of
+//	                                filter, generator or reponame, all so long ago
+//	logqueries STATUS...            what queries go through; the last is the end
+type logsWorld struct{ logs *awstest.Logs }
+
+func newLogsWorld(server *awstest.Server) *logsWorld {
+	l := &logsWorld{logs: awstest.NewLogs()}
+	server.Handle("logs", l.logs)
+	return l
+}
+
+func (l *logsWorld) groups(_ *testscript.TestScript, _ bool, args []string) {
+	outputs := awstest.NewStack(args[0]).Outputs
+	l.logs.Make(outputs[deployed.OutFilterLogGroup], outputs[deployed.OutGeneratorLogGroup], outputs[deployed.OutRepositoryLogGroup])
+}
+
+func (l *logsWorld) lines(ts *testscript.TestScript, _ bool, args []string) {
+	group := awstest.NewStack(args[0]).Outputs[map[string]string{
+		"filter": deployed.OutFilterLogGroup, "generator": deployed.OutGeneratorLogGroup, "reponame": deployed.OutRepositoryLogGroup,
+	}[args[1]]]
+	ago, err := time.ParseDuration(args[2])
+	ts.Check(err)
+	for line := range strings.Lines(ts.ReadFile(args[3])) {
+		l.logs.Add(group, time.Now().Add(-ago), strings.TrimSpace(line))
+	}
+}
+
+func (l *logsWorld) queries(_ *testscript.TestScript, _ bool, args []string) {
+	last := len(args) - 1
+	l.logs.Steps, l.logs.End = args[:last], args[last]
+}
