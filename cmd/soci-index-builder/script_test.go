@@ -70,7 +70,7 @@ func TestScripts(t *testing.T) {
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture, "usage": usage,
 					"stack": aws.stack, "awsfail": aws.fail,
-					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "refuse": queue.refuse,
+					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await, "refuse": queue.refuse,
 					"loggroups": logs.groups, "loglines": logs.lines, "logqueries": logs.queries,
 				},
 			})

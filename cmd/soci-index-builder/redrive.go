@@ -1,0 +1,310 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/spf13/cobra"
+
+	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/pace"
+	"soci-index-builder/internal/redrive"
+)
+
+type redriveCommand struct {
+	aws     awsFlags
+	stack   stackFlag
+	output  outputFlag
+	retry   bool
+	discard bool
+	yes     bool
+	images  []string
+	reasons []string
+	ids     []string
+	limit   int
+	rate    float64
+}
+
+func newRedriveCommand() *cobra.Command {
+	c := &redriveCommand{}
+	cmd := &cobra.Command{
+		Use:   "redrive",
+		Short: "Show the events that failed for good, and retry or discard them",
+		Long: `Show what is in the failure queue of a stack: events that EventBridge could not
+hand to the filter, events that Lambda gave up, and events of which a function
+itself knew that no second attempt helps. For each: the image, when and where it
+failed, why, and the command that shows its log.
+
+Without --retry or --discard nothing is changed, and every message can be seen
+by others again as soon as the command ends. With one of them, but without
+--yes, it says what would be done.
+
+--retry invokes the function that failed (the filter, for what came from the
+rule), asynchronously and with the event unchanged, and deletes the message once
+Lambda has accepted the invocation. A message that cannot be retried stays in
+the queue, and so does what an interruption leaves over. Do away with the cause
+first: an event that fails again comes back to the queue.
+
+--discard deletes messages. One whose format is unknown is discarded only when
+--id names it.
+
+--image, --reason and --id choose messages; each may be given again, and a
+message must match one of each kind that is given.
+
+Listing counts as receiving: "received" goes up by one each time.
+
+The caller needs cloudformation:DescribeStacks; sqs:ReceiveMessage,
+sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on the queue; for --retry
+lambda:InvokeFunction on both functions and sqs:DeleteMessage, for --discard
+sqs:DeleteMessage.
+
+With --output json there is one JSON object for each message, on a line of its
+own:
+  id, origin (rule, lambda, function, event: put there by hand, unknown),
+  repository, tag, digest, eventId, failed (time), function (ARN), attempts,
+  condition, requestId, class, reason, error, received (times), event,
+  retriable, hindrance (why it is not), logs (the command for its log),
+  result (retried, discarded, failed; empty if nothing was done), failure, and
+  body and attributes of one whose format is unknown or whose event was cut`,
+		Example: `  soci-index-builder redrive --stack soci
+  soci-index-builder redrive --stack soci --reason access-denied --retry
+  soci-index-builder redrive --stack soci --reason access-denied --retry --yes
+  soci-index-builder redrive --stack soci --image team/app:1.4 --discard --yes
+  soci-index-builder redrive --stack soci --output json | jq -r 'select(.class == "permanent") | .repository' | sort | uniq -c`,
+		Args: takes(0, 0, "no arguments but flags"),
+		RunE: c.run,
+	}
+	c.aws.add(cmd)
+	c.stack.add(cmd)
+	c.output.add(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&c.retry, "retry", false, "invoke the functions again")
+	f.BoolVar(&c.discard, "discard", false, "delete the messages")
+	f.BoolVar(&c.yes, "yes", false, "do what --retry or --discard says; without it nothing is changed")
+	f.StringArrayVar(&c.images, "image", nil, "only messages about this REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST; may be given again")
+	f.StringArrayVar(&c.reasons, "reason", nil, "only messages with this reason, as the list shows it; may be given again")
+	f.StringArrayVar(&c.ids, "id", nil, "only the message with this id; may be given again")
+	f.IntVar(&c.limit, "limit", 1000, "read at most so many messages; 0 means all")
+	f.Float64Var(&c.rate, "rate", 2, "retries per second; more can exceed what ECR takes, 10 manifests per second")
+	return cmd
+}
+
+func (c *redriveCommand) run(cmd *cobra.Command, _ []string) error {
+	selection, err := c.selection(cmd)
+	if err != nil {
+		return err
+	}
+	cfg, stack, err := c.stack.find(cmd, &c.aws)
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	queue := &redrive.Queue{Client: sqs.NewFromConfig(cfg), URL: stack.Outputs[deployed.OutFailureQueueURL]}
+	lease, err := queue.Receive(ctx, c.limit)
+	if err != nil {
+		return explain(err)
+	}
+	w := &redriveWork{
+		redriveCommand: c, cmd: cmd, lease: lease, invoker: lambda.NewFromConfig(cfg),
+		functions: redrive.Functions{Filter: stack.Outputs[deployed.OutFilterFunctionARN], Generator: stack.Outputs[deployed.OutGeneratorFunctionARN]},
+		pacer:     &pace.Pacer{},
+	}
+	err = w.do(ctx, selection)
+	if returned := lease.Return(ctx); returned != nil {
+		printError(cmd.ErrOrStderr(), explain(returned))
+		return cmp.Or(err, errReported)
+	}
+	return err
+}
+
+func (c *redriveCommand) selection(cmd *cobra.Command) (redrive.Selection, error) {
+	s := redrive.Selection{Reasons: c.reasons, IDs: c.ids}
+	switch {
+	case c.retry && c.discard:
+		return s, usageErrorf("%s: --retry and --discard exclude each other", cmd.CommandPath())
+	case c.yes && !c.retry && !c.discard:
+		return s, usageErrorf("%s: --yes needs --retry or --discard", cmd.CommandPath())
+	case c.limit < 0:
+		return s, usageErrorf("invalid argument \"%d\" for \"--limit\" flag: must be 0 or more", c.limit)
+	case !(c.rate > 0 && c.rate <= 1000):
+		return s, usageErrorf("invalid argument \"%g\" for \"--rate\" flag: must be above 0, and 1000 at most", c.rate)
+	}
+	for _, text := range c.images {
+		image, err := redrive.ParseImage(text)
+		if err != nil {
+			return s, usageErrorf("--image: %w", err)
+		}
+		s.Images = append(s.Images, image)
+	}
+	return s, nil
+}
+
+// redriveWork is the work on the messages that were read.
+type redriveWork struct {
+	*redriveCommand
+	cmd       *cobra.Command
+	lease     *redrive.Lease
+	invoker   redrive.Invoker
+	functions redrive.Functions
+	pacer     *pace.Pacer
+
+	chosen, done, failed int
+}
+
+func (w *redriveWork) do(ctx context.Context, selection redrive.Selection) error {
+	var abort error
+	for _, m := range w.lease.Messages() {
+		if !selection.Matches(m) {
+			continue
+		}
+		w.chosen++
+		var err error
+		if w.yes {
+			if err = w.work(ctx, m, selection); err != nil && ctx.Err() != nil {
+				abort = err
+				break
+			}
+		}
+		if err := w.show(m, err); err != nil {
+			return err
+		}
+		if err == nil {
+			continue
+		}
+		w.failed++
+		err = explain(err)
+		printError(w.cmd.ErrOrStderr(), err)
+		// What is wrong with the caller is wrong with every message.
+		if errors.Is(err, awserror.ErrDenied) || errors.Is(err, awserror.ErrCredentials) {
+			abort = errReported
+			break
+		}
+	}
+	for _, id := range w.ids {
+		if !slices.ContainsFunc(w.lease.Messages(), func(m *redrive.Message) bool { return m.ID == id }) {
+			printError(w.cmd.ErrOrStderr(), fmt.Errorf("no message %s among the %d that were read", id, len(w.lease.Messages())))
+			w.failed++
+		}
+	}
+	if err := w.summary(ctx); err != nil {
+		return cmp.Or(abort, err)
+	}
+	if abort == nil && w.failed > 0 {
+		return errReported
+	}
+	return abort
+}
+
+// work retries or discards one message.
+func (w *redriveWork) work(ctx context.Context, m *redrive.Message, selection redrive.Selection) error {
+	if w.discard {
+		if m.Origin == redrive.Unknown && len(selection.IDs) == 0 {
+			return fmt.Errorf("message %s: %w", m.ID, redrive.ErrUnknownFormat)
+		}
+		if err := w.lease.Discard(ctx, m); err != nil {
+			return err
+		}
+		w.done++
+		return nil
+	}
+	if _, err := w.functions.Of(m); err != nil {
+		return fmt.Errorf("message %s cannot be retried: %w", m.ID, err)
+	}
+	if err := w.pacer.Wait(ctx, time.Duration(float64(time.Second)/w.rate)); err != nil {
+		return err
+	}
+	if err := w.lease.Retry(ctx, m, w.functions, w.invoker); err != nil {
+		return err
+	}
+	w.done++
+	return nil
+}
+
+// show tells of one message, after work on it if there was any.
+func (w *redriveWork) show(m *redrive.Message, failure error) error {
+	result := ""
+	switch {
+	case !w.yes:
+	case failure != nil:
+		result = "failed"
+	case w.retry:
+		result = "retried"
+	default:
+		result = "discarded"
+	}
+	out := w.cmd.OutOrStdout()
+	switch {
+	case w.output == outputJSON:
+		return writeJSONLine(out, w.json(m, result, failure))
+	case w.yes:
+		if failure != nil {
+			return nil // told on the standard error
+		}
+		_, err := fmt.Fprintf(out, "%s  %s  %s\n", result, m.ID, cmp.Or(m.Image(), "(no image)"))
+		return err
+	}
+	return w.text(out, m)
+}
+
+// summary says what was done, and what is left.
+func (w *redriveWork) summary(ctx context.Context) error {
+	if w.output == outputJSON {
+		return nil
+	}
+	read := len(w.lease.Messages())
+	p := &printer{w: w.cmd.OutOrStdout()}
+	switch {
+	case read == 0:
+		p.printf("the failure queue is empty\n")
+	case !w.yes:
+		where := "in"
+		if !w.lease.Complete() {
+			where = "read from"
+		}
+		p.printf("%s %s the failure queue", count(read, "message"), where)
+		if w.chosen < read {
+			p.printf(", %d chosen", w.chosen)
+		}
+		switch {
+		case w.retry && w.chosen > 0:
+			p.printf("; nothing was changed, --yes retries what was chosen\n")
+		case w.discard && w.chosen > 0:
+			p.printf("; nothing was changed, --yes discards what was chosen\n")
+		default:
+			p.printf("; nothing was changed\n")
+		}
+	case w.retry:
+		p.printf("%d retried, %d in the queue still\n", w.done, read-w.done)
+	default:
+		p.printf("%d discarded, %d in the queue still\n", w.done, read-w.done)
+	}
+	if ctx.Err() != nil {
+		return p.err
+	}
+	visible, held, err := w.lease.Elsewhere(ctx)
+	if err != nil {
+		return explain(err)
+	}
+	if visible > 0 {
+		p.printf("about %d more messages were not read; --limit 0 reads all\n", visible)
+	}
+	if held > 0 {
+		p.printf("about %d more messages are held by somebody else, and come back within minutes if they are not deleted\n", held)
+	}
+	return p.err
+}
+
+// count gives "1 message", "2 messages".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
