@@ -1,0 +1,81 @@
+package deployer
+
+import (
+	"fmt"
+	"strings"
+
+	"soci-index-builder/internal/permission"
+)
+
+// functions are in the order of the documentation, with the name that their
+// role has in the template.
+var functions = []struct{ name, role string }{
+	{"filter", "FilterRole"},
+	{"indexgen", "GeneratorRole"},
+	{"reponame", "RepositoryNameRole"},
+}
+
+// shown is how the documentation names a target.
+var shown = map[permission.Target]string{
+	permission.Everything:   "`*`",
+	permission.Repositories: "the repositories that the filters name",
+	permission.Generator:    "the generator function",
+	permission.EventBus:     "the event bus `EventBusName`; without the parameter the statement is not there",
+	permission.FailureQueue: "the failure queue",
+	permission.LogGroup:     "the log streams of the function's own log group",
+}
+
+// Tables are the generated parts of docs/permissions.md, by the name that
+// their markers have.
+func Tables() map[string]string {
+	return map[string]string{"roles": roles(), "types": types(), "commands": commandTable()}
+}
+
+func roles() string {
+	var b strings.Builder
+	b.WriteString("| role of | action | on | why |\n|---|---|---|---|\n")
+	for _, f := range functions {
+		for _, n := range permission.Functions[f.name] {
+			fmt.Fprintf(&b, "| %s (`%s`) | `%s` | %s | %s |\n", f.name, f.role, n.Action, shown[n.On], n.Why)
+		}
+	}
+	return b.String()
+}
+
+func types() string {
+	var b strings.Builder
+	b.WriteString("| type in the template | to create | in addition to update | in addition to delete |\n|---|---|---|---|\n")
+	for _, t := range Types {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", t.Name, actionList(t.Create), actionList(t.Update), actionList(t.Delete))
+	}
+	return b.String()
+}
+
+func commandTable() string {
+	var b strings.Builder
+	b.WriteString("| action | on | for |\n|---|---|---|\n")
+	for _, c := range commands {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", actionList([]Use{c.Use}), c.Scope, c.Why)
+	}
+	return b.String()
+}
+
+// actionList gives actions with the service said once for each run of them.
+func actionList(uses []Use) string {
+	var parts []string
+	last := ""
+	for _, u := range uses {
+		for _, a := range u.Actions {
+			if s := service(a); s == last {
+				a = strings.TrimPrefix(a, s+":")
+			} else {
+				last = s
+			}
+			parts = append(parts, "`"+a+"`")
+		}
+	}
+	if len(parts) == 0 {
+		return "–"
+	}
+	return strings.Join(parts, " ")
+}

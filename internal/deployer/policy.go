@@ -1,0 +1,116 @@
+package deployer
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"soci-index-builder/internal/permission"
+)
+
+// The sizes of IAM's managed policies and their documents' version.
+const (
+	MaxPolicySize = 6144 // characters without white space
+	version       = "2012-10-17"
+)
+
+// Document is a policy of IAM.
+type Document struct {
+	Version   string
+	Statement []Statement
+}
+
+// Statement is one of a policy, all of which allow.
+type Statement struct {
+	Sid       string
+	Effect    string
+	Action    []string
+	Resource  []string
+	Condition map[string]map[string]string `json:",omitempty"`
+}
+
+// Policy is the least that one needs who creates, updates and deletes the
+// stack. It has placeholders in its ARNs.
+func Policy() Document {
+	actions := map[Scope][]string{}
+	for _, c := range commands {
+		actions[c.Scope] = append(actions[c.Scope], c.Actions...)
+	}
+	for _, t := range Types {
+		for _, u := range slices.Concat(t.Create, t.Update, t.Delete) {
+			actions[u.Scope] = append(actions[u.Scope], u.Actions...)
+		}
+	}
+	d := Document{Version: version}
+	for _, s := range sids {
+		if len(actions[s.scope]) == 0 {
+			continue
+		}
+		d.Statement = append(d.Statement, Statement{s.sid, "Allow", sorted(actions[s.scope]), Resources[s.scope], conditions[s.scope]})
+	}
+	return d
+}
+
+// targets gives the ARNs, with placeholders, of what the functions' roles
+// have rights on, as wide as the filters and the parameters can make them.
+var targets = map[permission.Target]string{
+	permission.Everything:   "*",
+	permission.Repositories: "arn:${Partition}:ecr:${Region}:${Account}:repository/*",
+	permission.Generator:    "arn:${Partition}:lambda:${Region}:${Account}:function:${Stack}-*",
+	permission.EventBus:     "arn:${Partition}:events:${Region}:${Account}:event-bus/*",
+	permission.FailureQueue: "arn:${Partition}:sqs:${Region}:${Account}:${Stack}-*",
+	permission.LogGroup:     "arn:${Partition}:logs:${Region}:${Account}:log-group:/aws/lambda/${Stack}-*",
+}
+
+// Boundary is the permissions boundary that leaves the functions' roles what
+// they need and nothing else.
+func Boundary() Document {
+	actions := map[permission.Target][]string{}
+	for _, needs := range permission.Functions {
+		for _, n := range needs {
+			actions[n.On] = append(actions[n.On], n.Action)
+		}
+	}
+	d := Document{Version: version}
+	for _, s := range []struct {
+		target permission.Target
+		sid    string
+	}{
+		{permission.Everything, "RegistryToken"},
+		{permission.Repositories, "Repositories"},
+		{permission.Generator, "Generator"},
+		{permission.EventBus, "EventBus"},
+		{permission.FailureQueue, "FailureQueue"},
+		{permission.LogGroup, "Log"},
+	} {
+		if len(actions[s.target]) == 0 {
+			continue
+		}
+		d.Statement = append(d.Statement, Statement{s.sid, "Allow", sorted(actions[s.target]), []string{targets[s.target]}, nil})
+	}
+	return d
+}
+
+func sorted(actions []string) []string {
+	slices.Sort(actions)
+	return slices.Compact(actions)
+}
+
+// JSON gives the document as it stands in a file.
+func (d Document) JSON() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(d); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// service gives the service of an action, "iam" for "iam:GetRole".
+func service(action string) string {
+	s, _, _ := strings.Cut(action, ":")
+	return s
+}
