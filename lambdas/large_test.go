@@ -108,15 +108,22 @@ func TestLargeImage(t *testing.T) {
 	for _, l := range m.Layers {
 		reads += l.Size
 	}
-	if result.Outcome != "indexed" || result.BytesRead != reads || len(result.Manifests) != 1 || len(result.Manifests[0].LayersIndexed) != *largeLayers {
+	// A layer that had to make way for an older one is read again.
+	if result.Outcome != "indexed" || result.BytesRead < reads || len(result.Manifests) != 1 || len(result.Manifests[0].LayersIndexed) != *largeLayers {
 		t.Fatalf("the generator answers %.2000s", answer)
 	}
 	peak, cpu := usage(t, f.PID())
 	if limit := int64(*largeMemory) << 20; peak > limit {
 		t.Errorf("the peak of memory is %d bytes, more than the function's %d", peak, limit)
 	}
-	t.Logf("%.1f GB compressed, %.1f GB uncompressed, %d layers, %d entries; %.0f s, %.0f s of CPU, peak %d MiB of %d",
-		float64(reads)/1e9, float64(times*uncompressed)/1e9, *largeLayers, times*entries, result.Seconds, cpu, peak>>20, *largeMemory)
+	var pushed float64
+	for _, line := range f.Log(t) {
+		if line["message"] == "image finished" {
+			pushed, _ = line["bytesPushed"].(float64)
+		}
+	}
+	t.Logf("%.1f GB compressed, %.1f GB uncompressed, %d layers, %d entries; %.0f s, %.0f s of CPU, peak %d MiB of %d, %.1f GB read, %.0f MB pushed",
+		float64(reads)/1e9, float64(times*uncompressed)/1e9, *largeLayers, times*entries, result.Seconds, cpu, peak>>20, *largeMemory, float64(result.BytesRead)/1e9, pushed/1e6)
 }
 
 // member packs up to 256 MiB of real files, without the end of an archive,
