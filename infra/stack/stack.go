@@ -6,19 +6,30 @@
 package stack
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"soci-index-builder/internal/dist"
 	"soci-index-builder/internal/version"
 )
 
-// ID is the id of the stack in the app, and so the name of the template's
-// file in the cloud assembly. What the stack is called in an account is
+// ID is the id of the stack in the app: how the CDK command line and the files
+// of the cloud assembly name it. What it is called in an account is
 // Props.StackName.
 const ID = "SociIndexBuilder"
+
+// DefaultName is what the stack is called in an account, unless it is told
+// otherwise.
+const DefaultName = "soci-index-builder"
 
 // Architecture of the functions, as Go names it.
 type Architecture string
@@ -39,7 +50,8 @@ func (a Architecture) lambda() string {
 
 // Props of a stack. The zero value is the plain template.
 type Props struct {
-	// StackName is what the stack is called in the account. The default is ID.
+	// StackName is what the stack is called in the account. The default is
+	// DefaultName. The plain template does not have it.
 	StackName string
 
 	// Architecture of the functions and of their code. The default is ARM64.
@@ -51,29 +63,62 @@ type Props struct {
 	CodeFolder string
 }
 
-// code of a function is a file of this folder.
-func (p Props) zip(function string) string {
-	arch := p.Architecture
-	if arch == "" {
-		arch = ARM64
+// What can be wrong with Props. Every error of Check matches one of them.
+var (
+	ErrStackName    = errors.New("is not the name of a stack: allowed are 1 to 128 of A-Z, a-z, 0-9 and -, a letter at the beginning")
+	ErrArchitecture = errors.New("is not an architecture of Lambda's: allowed are arm64 and amd64")
+	ErrNotBuilt     = errors.New("is not built: run make build")
+)
+
+var stackName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,127}$`)
+
+// Check tells whether New can make a stack with these properties.
+func (p Props) Check() error {
+	p = p.complete()
+	if !stackName.MatchString(p.StackName) {
+		return fmt.Errorf("stack %q %w", p.StackName, ErrStackName)
 	}
-	return filepath.Join(p.CodeFolder, string(arch), function+".zip")
+	if p.Architecture != ARM64 && p.Architecture != AMD64 {
+		return fmt.Errorf("%q %w", p.Architecture, ErrArchitecture)
+	}
+	if p.CodeFolder == "" {
+		return nil
+	}
+	for _, function := range dist.Functions {
+		if _, err := os.Stat(p.zip(function)); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the function %s (%s) %w", function, p.zip(function), ErrNotBuilt)
+		} else if err != nil {
+			return fmt.Errorf("looking for the function %s: %w", function, err)
+		}
+	}
+	return nil
 }
 
-// New adds the stack to an app.
+// complete fills in the defaults.
+func (p Props) complete() Props {
+	p.StackName = cmp.Or(p.StackName, DefaultName)
+	p.Architecture = cmp.Or(p.Architecture, ARM64)
+	return p
+}
+
+// zip is the file with the code of a function.
+func (p Props) zip(function string) string {
+	return filepath.Join(p.CodeFolder, string(p.Architecture), function+".zip")
+}
+
+// New adds the stack to an app. props must pass Check.
 func New(scope constructs.Construct, id string, props Props) awscdk.Stack {
+	props = props.complete()
 	stackProps := &awscdk.StackProps{
 		Description: jsii.String("SOCI Index Builder " + version.Version +
 			": builds the SOCI index of every container image that is pushed to Amazon ECR and chosen by a filter"),
+		StackName:          jsii.String(props.StackName),
 		AnalyticsReporting: jsii.Bool(false),
 		// Nothing here needs the bootstrap stack but the upload of the code,
 		// for which the CDK command line looks at its version itself.
 		Synthesizer: awscdk.NewDefaultStackSynthesizer(&awscdk.DefaultStackSynthesizerProps{
 			GenerateBootstrapVersionRule: jsii.Bool(false),
 		}),
-	}
-	if props.StackName != "" {
-		stackProps.StackName = jsii.String(props.StackName)
 	}
 	s := &builder{stack: awscdk.NewStack(scope, jsii.String(id), stackProps), props: props}
 
