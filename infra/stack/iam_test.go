@@ -1,0 +1,223 @@
+package stack
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"soci-index-builder/internal/permission"
+)
+
+// right is one action that a policy of the template allows or denies.
+type right struct {
+	who      string // logical id of the role, or the principal
+	effect   string
+	action   string
+	resource string
+	when     string // condition of the statement, within IAM and of the template
+}
+
+// statements takes the statements of a policy apart.
+func statements(t *testing.T, who string, document any) []right {
+	t.Helper()
+	doc, _ := document.(map[string]any)
+	if doc["Version"] != "2012-10-17" || len(doc) != 2 {
+		t.Errorf("%s: the policy has %s", who, textOf(document))
+	}
+	list, ok := doc["Statement"].([]any)
+	if !ok {
+		t.Fatalf("%s: the policy has no list of statements: %s", who, textOf(document))
+	}
+	var rights []right
+	for _, one := range list {
+		statement, _ := one.(map[string]any)
+		when := ""
+		if branches, ok := statement["Fn::If"].([]any); ok {
+			if len(branches) != 3 || textOf(branches[2]) != "nothing" {
+				t.Fatalf("%s: %s is not a statement that may be left out", who, textOf(one))
+			}
+			when = textOf(branches[0])
+			statement = branches[1].(map[string]any)
+		}
+		subject := who
+		var actions, resources []string
+		for name, value := range statement {
+			switch name {
+			case "Sid", "Effect":
+			case "Principal":
+				subject = textOf(value)
+			case "Action":
+				actions = listOf(value)
+			case "Resource":
+				resources = listOf(value)
+			case "Condition":
+				when = strings.Trim(when+" "+textOf(value), " ")
+			default:
+				t.Errorf("%s: a statement has %s: %s", who, name, textOf(value))
+			}
+		}
+		if len(actions) == 0 {
+			t.Errorf("%s: a statement without actions: %s", who, textOf(statement))
+		}
+		if resources == nil {
+			resources = []string{""}
+		}
+		for _, action := range actions {
+			for _, resource := range resources {
+				rights = append(rights, right{subject, textOf(statement["Effect"]), action, resource, when})
+			}
+		}
+	}
+	return rights
+}
+
+// listOf is one text or a list of them.
+func listOf(v any) []string {
+	if list, ok := v.([]any); ok {
+		return each(list)
+	}
+	return []string{textOf(v)}
+}
+
+// The rights of each role. Nothing may be in the template that is not here.
+var rolesRights = []struct {
+	role, action, resource, when, why string
+}{
+	{"FilterRole", "lambda:InvokeFunction", "${GeneratorFunction.Arn}", "", "it passes on events to the generator, and to nothing else"},
+	{"FilterRole", "sqs:SendMessage", "${FailureQueue.Arn}", "", "events that failed for good"},
+	{"FilterRole", "logs:CreateLogStream", "${FilterLogGroup.Arn}", "", "its log; the ARN of a log group ends with :*, which is its streams"},
+	{"FilterRole", "logs:PutLogEvents", "${FilterLogGroup.Arn}", "", "its log"},
+
+	{"GeneratorRole", "ecr:GetAuthorizationToken", "*", "", "the action knows no resource"},
+	{"GeneratorRole", "ecr:BatchGetImage", "${Repositories.RepositoryArns}", "", "reads manifests and referrers"},
+	{"GeneratorRole", "ecr:GetDownloadUrlForLayer", "${Repositories.RepositoryArns}", "", "reads layers"},
+	{"GeneratorRole", "ecr:BatchCheckLayerAvailability", "${Repositories.RepositoryArns}", "", "looks whether a blob is there"},
+	{"GeneratorRole", "ecr:InitiateLayerUpload", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
+	{"GeneratorRole", "ecr:UploadLayerPart", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
+	{"GeneratorRole", "ecr:CompleteLayerUpload", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
+	{"GeneratorRole", "ecr:PutImage", "${Repositories.RepositoryArns}", "", "pushes SOCI indexes and SOCI-enabled images"},
+	{"GeneratorRole", "ecr:DescribeImages", "${Repositories.RepositoryArns}", "", "finds earlier zTOCs"},
+	{"GeneratorRole", "events:PutEvents", "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBusName}", "HasEventBus", "announces SOCI indexes"},
+	{"GeneratorRole", "sqs:SendMessage", "${FailureQueue.Arn}", "", "events that failed for good"},
+	{"GeneratorRole", "logs:CreateLogStream", "${GeneratorLogGroup.Arn}", "", "its log"},
+	{"GeneratorRole", "logs:PutLogEvents", "${GeneratorLogGroup.Arn}", "", "its log"},
+
+	{"RepositoryNameRole", "logs:CreateLogStream", "${RepositoryNameLogGroup.Arn}", "", "its log"},
+	{"RepositoryNameRole", "logs:PutLogEvents", "${RepositoryNameLogGroup.Arn}", "", "its log"},
+}
+
+// functionOf is whose role it is, as package permission names it.
+var functionOf = map[string]string{"FilterRole": "filter", "GeneratorRole": "indexgen", "RepositoryNameRole": "reponame"}
+
+// What each role may do is what the list says, action by action, resource by
+// resource.
+func TestRolesRights(t *testing.T) {
+	tmpl := synth(t)
+	var got []right
+	for id, r := range tmpl.Resources {
+		switch r.Type {
+		case "AWS::IAM::Role":
+			if functionOf[id] == "" {
+				t.Errorf("the role %s is not known", id)
+			}
+			if _, ok := r.Properties["ManagedPolicyArns"]; ok {
+				t.Errorf("%s: a policy that others manage", id)
+			}
+			for _, p := range r.Properties["Policies"].([]any) {
+				got = append(got, statements(t, id, p.(map[string]any)["PolicyDocument"])...)
+			}
+			trust := statements(t, id, r.Properties["AssumeRolePolicyDocument"])
+			if want := (right{"{Service: lambda.amazonaws.com}", "Allow", "sts:AssumeRole", "", ""}); len(trust) != 1 || trust[0] != want {
+				t.Errorf("%s is assumed by %+v, want %+v", id, trust, want)
+			}
+		case "AWS::IAM::RolePolicy":
+			role := strings.Trim(textOf(r.Properties["RoleName"]), "${}")
+			got = append(got, statements(t, role, r.Properties["PolicyDocument"])...)
+		default:
+			if strings.HasPrefix(r.Type, "AWS::IAM::") {
+				t.Errorf("%s: a %s is not looked into", id, r.Type)
+			}
+		}
+	}
+	var want []right
+	for _, row := range rolesRights {
+		want = append(want, right{row.role, "Allow", row.action, row.resource, row.when})
+		if row.why == "" {
+			t.Errorf("%s: nobody knows why it has %s", row.role, row.action)
+		}
+		if row.resource == "*" && row.action != "ecr:GetAuthorizationToken" {
+			t.Errorf("%s has %s on everything", row.role, row.action)
+		}
+	}
+	compareRights(t, got, want)
+}
+
+func compareRights(t *testing.T, got, want []right) {
+	t.Helper()
+	for _, r := range got {
+		if !slices.Contains(want, r) {
+			t.Errorf("not on the list: %+v", r)
+		}
+	}
+	for _, r := range want {
+		if !slices.Contains(got, r) {
+			t.Errorf("not in the template: %+v", r)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("the template has %d rights, the list %d", len(got), len(want))
+	}
+}
+
+// The list has just what the functions use: package lambdas holds
+// permission.Functions against all that their code asks for.
+func TestRolesRightsAreUsed(t *testing.T) {
+	for role, function := range functionOf {
+		var listed, used []string
+		for _, row := range rolesRights {
+			if row.role == role {
+				listed = append(listed, row.action)
+			}
+		}
+		for _, need := range permission.Functions[function] {
+			used = append(used, need.Action)
+		}
+		slices.Sort(listed)
+		slices.Sort(used)
+		if !slices.Equal(listed, used) {
+			t.Errorf("%s has %q, the function %s uses %q", role, listed, function, used)
+		}
+	}
+	if len(functionOf) != len(permission.Functions) {
+		t.Errorf("%d roles for %d functions", len(functionOf), len(permission.Functions))
+	}
+}
+
+// What others may do to the stack's resources.
+func TestResourcePolicies(t *testing.T) {
+	tmpl := synth(t)
+	var got []right
+	for id, r := range tmpl.Resources {
+		switch r.Type {
+		case "AWS::SQS::QueuePolicy":
+			if queues := textOf(r.Properties["Queues"]); queues != "[${FailureQueue}]" {
+				t.Errorf("%s is of %s", id, queues)
+			}
+			got = append(got, statements(t, id, r.Properties["PolicyDocument"])...)
+		case "AWS::Lambda::Permission":
+			if len(r.Properties) != 4 {
+				t.Errorf("%s: %s", id, textOf(r.Properties))
+			}
+			got = append(got, right{r.at("Principal"), "Allow", r.at("Action"), r.at("FunctionName"), strings.Trim(r.Condition+" "+r.at("SourceArn"), " ")})
+		}
+	}
+	rules := "[${PushRule.Arn}, if(IndexesReplicated, ${ReplicationRule.Arn}, nothing), if(IndexesPullThroughCache, ${PullThroughCacheRule.Arn}, nothing)]"
+	compareRights(t, got, []right{
+		{"*", "Deny", "sqs:*", "${FailureQueue.Arn}", "{Bool: {aws:SecureTransport: false}}"},
+		{"{Service: events.amazonaws.com}", "Allow", "sqs:SendMessage", "${FailureQueue.Arn}", fmt.Sprintf("{ArnEquals: {aws:SourceArn: %s}}", rules)},
+		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "${PushRule.Arn}"},
+		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "IndexesReplicated ${ReplicationRule.Arn}"},
+		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "IndexesPullThroughCache ${PullThroughCacheRule.Arn}"},
+	})
+}
