@@ -69,9 +69,10 @@ var groups = []group{
 			byDefault:   "false", values: trueFalse, constraint: onlyBoolean,
 		},
 		{
-			name: deployed.ParamMinLayerSizeMiB, label: "Least size of a layer, in MiB", kind: "Number",
+			// No Number: CloudFormation takes 1.5 for one, the generator does not.
+			name: deployed.ParamMinLayerSizeMiB, label: "Least size of a layer, in MiB",
 			description: "Layers of fewer MiB (compressed) are not indexed. 0 indexes every layer.",
-			byDefault:   10, low: jsii.Number(0), high: jsii.Number(52000),
+			byDefault:   "10", pattern: `^(?:0|[1-9][0-9]{0,3}|[1-4][0-9]{4}|5[01][0-9]{3}|52000)$`,
 			constraint: "a whole number from 0 to 52000",
 		},
 	}},
