@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"soci-index-builder/internal/localregistry"
@@ -59,11 +60,17 @@ func (s *Server) Host() string { return strings.TrimPrefix(s.front.URL, "http://
 
 // serve runs f until the test ends; requests that it holds are let go.
 func serve(t testing.TB, f *Faults) *httptest.Server {
-	server := httptest.NewServer(f)
+	var running sync.WaitGroup
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		running.Add(1)
+		defer running.Done()
+		f.ServeHTTP(w, r)
+	}))
 	t.Cleanup(func() {
 		f.release()
 		server.CloseClientConnections()
 		server.Close()
+		running.Wait() // a request whose client has left
 	})
 	return server
 }
