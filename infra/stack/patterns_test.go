@@ -27,11 +27,17 @@ func parameters() map[string]parameter {
 	return all
 }
 
+var wholePatterns = map[string]*regexp.Regexp{}
+
 // accepts tells whether CloudFormation takes the value: the pattern must match
 // the whole of it, or of each value of a list.
 func accepts(t *testing.T, p parameter, value string) bool {
 	t.Helper()
-	whole := regexp.MustCompile(`\A(?:` + p.pattern + `)\z`)
+	compiled, ok := wholePatterns[p.pattern]
+	if !ok {
+		compiled = regexp.MustCompile(`\A(?:` + p.pattern + `)\z`)
+		wholePatterns[p.pattern] = compiled
+	}
 	switch {
 	case p.values != nil:
 		return slices.Contains(p.values, value)
@@ -40,10 +46,10 @@ func accepts(t *testing.T, p parameter, value string) bool {
 		return false
 	case p.kind == "CommaDelimitedList":
 		return !slices.ContainsFunc(strings.Split(value, ","), func(one string) bool {
-			return !whole.MatchString(strings.TrimSpace(one))
+			return !compiled.MatchString(strings.TrimSpace(one))
 		})
 	}
-	return whole.MatchString(value)
+	return compiled.MatchString(value)
 }
 
 func TestParameterValues(t *testing.T) {
@@ -153,7 +159,7 @@ func TestPatternsAgreeWithFunctions(t *testing.T) {
 		deployed.ParamFilters: {func() string {
 			list := []string{}
 			for range 1 + random.IntN(3) {
-				list = append(list, word("!", 1)+word("ab9*/._-A", 4)+word(":", 1)+word("aZ_*.-:", 3))
+				list = append(list, word("!", 1)+word("ab9*", 2)+word("a*/._-A", 2)+word("ab9*", 1)+":"+word("aZ_*", 1)+word("aZ_*.-:", 2))
 			}
 			return strings.Join(list, ",")
 		}, filterTakes, func(list string) bool {
