@@ -17,6 +17,15 @@ import (
 type Stack struct {
 	Name, Status              string
 	Parameters, Outputs, Tags map[string]string
+
+	Template  string // as it was deployed
+	Resources []StackResource
+}
+
+// StackResource is a resource of a stack.
+type StackResource struct {
+	LogicalID, PhysicalID, Type string
+	Status                      string // the default is CREATE_COMPLETE
 }
 
 // ID is the stack's ARN.
@@ -73,9 +82,9 @@ func NewStack(name string) *Stack {
 }
 
 // CloudFormation has stacks. It answers DescribeStacks, of all of them in
-// pages.
+// pages, ListStackResources in pages, and GetTemplate.
 type CloudFormation struct {
-	PageSize int // stacks in a page; 0 is 100
+	PageSize int // stacks or resources in a page; 0 is 100
 
 	mu     sync.Mutex
 	stacks []*Stack
@@ -86,7 +95,9 @@ type CloudFormation struct {
 // changes in a stack between two requests shows in the second one.
 func NewCloudFormation(stacks ...*Stack) *CloudFormation {
 	c := &CloudFormation{stacks: stacks}
-	c.h = Query(map[string]func(url.Values) (string, error){"DescribeStacks": c.describe})
+	c.h = Query(map[string]func(url.Values) (string, error){
+		"DescribeStacks": c.describe, "GetTemplate": c.template, "ListStackResources": c.resources,
+	})
 	return c
 }
 
@@ -102,30 +113,75 @@ func (c *CloudFormation) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.h
 func (c *CloudFormation) describe(form url.Values) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if name := form.Get("StackName"); name != "" {
-		for _, s := range c.stacks {
-			if s.Name == name && s.Status != "DELETE_COMPLETE" || s.ID() == name {
-				return "<Stacks>" + s.xml() + "</Stacks>", nil
-			}
+	if form.Get("StackName") != "" {
+		s, err := c.find(form)
+		if err != nil {
+			return "", err
 		}
-		return "", &Error{Status: http.StatusBadRequest, Code: "ValidationError", Message: "Stack with id " + name + " does not exist"}
+		return "<Stacks>" + s.xml() + "</Stacks>", nil
 	}
-	size := c.PageSize
+	return pageXML("Stacks", c.stacks, c.PageSize, form.Get("NextToken"), (*Stack).xml), nil
+}
+
+// find gives the stack of a request by name, or by id also when it was
+// deleted.
+func (c *CloudFormation) find(form url.Values) (*Stack, error) {
+	name := form.Get("StackName")
+	for _, s := range c.stacks {
+		if s.Name == name && s.Status != "DELETE_COMPLETE" || s.ID() == name {
+			return s, nil
+		}
+	}
+	return nil, &Error{Status: http.StatusBadRequest, Code: "ValidationError", Message: "Stack with id " + name + " does not exist"}
+}
+
+func (c *CloudFormation) template(form url.Values) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, err := c.find(form)
+	if err != nil {
+		return "", err
+	}
+	return "<TemplateBody>" + escape(s.Template) + "</TemplateBody>", nil
+}
+
+func (c *CloudFormation) resources(form url.Values) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, err := c.find(form)
+	if err != nil {
+		return "", err
+	}
+	return pageXML("StackResourceSummaries", s.Resources, c.PageSize, form.Get("NextToken"), StackResource.xml), nil
+}
+
+func (r StackResource) xml() string {
+	status := r.Status
+	if status == "" {
+		status = "CREATE_COMPLETE"
+	}
+	return fmt.Sprintf("<member><LogicalResourceId>%s</LogicalResourceId><PhysicalResourceId>%s</PhysicalResourceId><ResourceType>%s</ResourceType>"+
+		"<ResourceStatus>%s</ResourceStatus><LastUpdatedTimestamp>2026-01-02T03:04:05Z</LastUpdatedTimestamp></member>",
+		escape(r.LogicalID), escape(r.PhysicalID), escape(r.Type), escape(status))
+}
+
+// pageXML writes one page of a list.
+func pageXML[T any](name string, list []T, size int, token string, write func(T) string) string {
 	if size == 0 {
 		size = 100
 	}
-	first, _ := strconv.Atoi(form.Get("NextToken"))
-	last := min(first+size, len(c.stacks))
+	first, _ := strconv.Atoi(token)
+	last := min(first+size, len(list))
 	var b strings.Builder
-	b.WriteString("<Stacks>")
-	for _, s := range c.stacks[first:last] {
-		b.WriteString(s.xml())
+	b.WriteString("<" + name + ">")
+	for _, one := range list[first:last] {
+		b.WriteString(write(one))
 	}
-	b.WriteString("</Stacks>")
-	if last < len(c.stacks) {
+	b.WriteString("</" + name + ">")
+	if last < len(list) {
 		fmt.Fprintf(&b, "<NextToken>%d</NextToken>", last)
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 func (s *Stack) xml() string {

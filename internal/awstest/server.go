@@ -196,7 +196,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // operationOf reads the operation from the header of the JSON protocols, the
-// form of the query protocol, or method and path.
+// form of the query protocol, the path of the CBOR protocol, or method and
+// path.
 func operationOf(r *http.Request, body []byte) string {
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
 		return target[strings.LastIndexByte(target, '.')+1:]
@@ -205,6 +206,9 @@ func operationOf(r *http.Request, body []byte) string {
 		if form, err := url.ParseQuery(string(body)); err == nil {
 			return form.Get("Action")
 		}
+	}
+	if _, operation, ok := strings.Cut(r.URL.Path, "/operation/"); ok && isCBOR(r) {
+		return operation
 	}
 	return r.Method + " " + r.URL.Path
 }
@@ -216,6 +220,10 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *Error) {
 		w.WriteHeader(e.Status)
 		fmt.Fprintf(w, `<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>1</RequestId></ErrorResponse>`,
 			escape(e.Code), escape(e.Message))
+		return
+	}
+	if isCBOR(r) {
+		writeCBOR(w, e.Status, map[string]any{"__type": e.Code, "message": e.Message})
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
