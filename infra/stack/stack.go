@@ -129,6 +129,9 @@ func New(scope constructs.Construct, id string, props Props) awscdk.Stack {
 	addFilter(s)
 	addRules(s)
 	addQueuePolicy(s)
+	addAlarms(s)
+	addDashboard(s)
+	addQueries(s)
 	addOutputs(s)
 	return s.stack
 }
