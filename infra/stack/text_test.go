@@ -46,7 +46,9 @@ func textOf(v any) string {
 func each(list []any) []string {
 	texts := make([]string, len(list))
 	for i, one := range list {
-		texts[i] = textOf(one)
+		if texts[i] = textOf(one); texts[i] == "" {
+			texts[i] = `""`
+		}
 	}
 	return texts
 }
@@ -139,7 +141,7 @@ func TestTextOf(t *testing.T) {
 		`{"Fn::Join":["/",["a",{"Ref":"B"}]]}`:                       "a/${B}",
 		`{"Fn::Join":[",",{"Ref":"List"}]}`:                          "join(,, ${List})",
 		`{"Fn::If":["C",1,{"Ref":"AWS::NoValue"}]}`:                  "if(C, 1, nothing)",
-		`{"Fn::Not":[{"Fn::Equals":[{"Ref":"P"},""]}]}`:              "not([equals([${P}, ])])",
+		`{"Fn::Not":[{"Fn::Equals":[{"Ref":"P"},""]}]}`:              `not([equals([${P}, ""])])`,
 		`{"b":true,"a":[1.5,null,"x"],"Ref":"not an intrinsic one"}`: "{Ref: not an intrinsic one, a: [1.5, null, x], b: true}",
 	} {
 		var v any

@@ -1,0 +1,238 @@
+package stack
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"soci-index-builder/internal/dist"
+)
+
+// property is one thing that must hold of the template; resource may name
+// several, apart by blanks. An empty want is the property's absence.
+type property struct{ resource, path, want, why string }
+
+const (
+	functions = "FilterFunction GeneratorFunction RepositoryNameFunction"
+	roles     = "FilterRole GeneratorRole RepositoryNameRole"
+	logGroups = "FilterLogGroup GeneratorLogGroup RepositoryNameLogGroup"
+	rules     = "PushRule ReplicationRule PullThroughCacheRule"
+	async     = "FilterAsyncConfig GeneratorAsyncConfig"
+	tagged    = "if(IndexesUntagged, nothing, [{anything-but: [\"\"]}])"
+)
+
+var properties = []property{
+	// The functions.
+	{functions, "Runtime", "provided.al2023", "Go without a runtime of Lambda's"},
+	{functions, "Handler", "bootstrap", "as make build names the program"},
+	{functions, "Architectures", "[arm64]", "a fifth cheaper"},
+	{functions, "EphemeralStorage", "", "nothing is written to disk"},
+	{functions, "LoggingConfig.LogFormat", "JSON", "the lines are JSON"},
+	{functions, "LoggingConfig.ApplicationLogLevel", "if(LogsDebug, DEBUG, INFO)", "above INFO Lambda drops the metrics"},
+	{functions, "LoggingConfig.SystemLogLevel", "INFO", "the REPORT lines stay"},
+	{functions, "Environment.Variables.LOG_LEVEL", "${LogLevel}", "governs the log alone"},
+	{functions, "VpcConfig", "", "nothing private is spoken to"},
+	{functions, "FunctionName", "", "two stacks live side by side"},
+	{"FilterFunction", "Timeout", "60", "two calls, tried again"},
+	{"FilterFunction", "MemorySize", "256", "it decides, and is paid for each push"},
+	{"FilterFunction", "Role", "${FilterRole.Arn}", "one role per function"},
+	{"FilterFunction", "LoggingConfig.LogGroup", "${FilterLogGroup}", "the stack's log group"},
+	{"FilterFunction", "@DependsOn", "GeneratorRepositoryPolicy", "no event is passed on before the generator's rights, also when filters change"},
+	{"FilterFunction", "Environment.Variables.SOCI_REPOSITORY_IMAGE_TAG_FILTERS", "join(,, ${SociRepositoryImageTagFilters})", "the filters"},
+	{"FilterFunction", "Environment.Variables.SOCI_INDEX_GENERATOR_LAMBDA_ARN", "${GeneratorFunction.Arn}", "whom it calls"},
+	{"FilterFunction", "Environment.Variables.SOCI_TAG_SUFFIX", "${SociTagSuffix}", "it knows our own tags"},
+	{"FilterFunction", "Environment.Variables.SOCI_INDEX_UNTAGGED_IMAGES", "${IndexUntaggedImages}", "the parameter"},
+	{"FilterFunction", "Environment.Variables.SOCI_FAILURE_QUEUE_URL", "${FailureQueue}", "its permanent failures"},
+	{"FilterFunction", "Environment.Variables.SOCI_STACK_NAME", "${AWS::StackName}", "dimension of the metrics"},
+	{"GeneratorFunction", "Timeout", "900", "the longest that Lambda has"},
+	{"GeneratorFunction", "MemorySize", "${GeneratorMemorySize}", "a parameter with a measured default"},
+	{"GeneratorFunction", "ReservedConcurrentExecutions", "if(HasReservedConcurrency, ${GeneratorReservedConcurrency}, nothing)", "optional"},
+	{"GeneratorFunction", "Role", "${GeneratorRole.Arn}", "one role per function"},
+	{"GeneratorFunction", "LoggingConfig.LogGroup", "${GeneratorLogGroup}", "the stack's log group"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_INDEX_VERSION", "${SociIndexVersion}", "the parameter"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_TAG_SUFFIX", "${SociTagSuffix}", "the parameter"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_TAG_UNINDEXED_IMAGES", "${TagUnindexedImages}", "the parameter"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_MIN_LAYER_SIZE_MIB", "${MinLayerSizeMiB}", "the parameter"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_EVENT_BUS", "${EventBusName}", "announcements"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_FAILURE_QUEUE_URL", "${FailureQueue}", "its permanent failures"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_STACK_NAME", "${AWS::StackName}", "dimension of the metrics"},
+	{"RepositoryNameFunction", "Role", "${RepositoryNameRole.Arn}", "one role per function"},
+	{"RepositoryNameFunction", "LoggingConfig.LogGroup", "${RepositoryNameLogGroup}", "the stack's log group"},
+	{"RepositoryNameFunction", "Timeout", "60", "well before CloudFormation gives up"},
+
+	// The code of the plain template.
+	{functions, "Code.S3Bucket", "${CodeS3Bucket}", "the bucket of the parameter"},
+	{"FilterFunction", "Code.S3Key", "${CodeS3KeyPrefix}filter.zip", "a key that changes with the code"},
+	{"GeneratorFunction", "Code.S3Key", "${CodeS3KeyPrefix}indexgen.zip", "the same"},
+	{"RepositoryNameFunction", "Code.S3Key", "${CodeS3KeyPrefix}reponame.zip", "the same"},
+
+	// Events that fail.
+	{async, "MaximumRetryAttempts", "2", "explicitly, as many as Lambda makes"},
+	{async, "MaximumEventAgeInSeconds", "21600", "explicitly, as long as Lambda can"},
+	{async, "DestinationConfig.OnFailure.Destination", "${FailureQueue.Arn}", "nothing is lost"},
+	{async, "Qualifier", "$LATEST", "the function without a version"},
+	{"FilterAsyncConfig", "FunctionName", "${FilterFunction}", "of the filter"},
+	{"GeneratorAsyncConfig", "FunctionName", "${GeneratorFunction}", "of the generator"},
+	{"FailureQueue", "SqsManagedSseEnabled", "true", "EventBridge cannot write under the AWS-managed KMS key"},
+	{"FailureQueue", "KmsMasterKeyId", "", "the same"},
+	{"FailureQueue", "MessageRetentionPeriod", "1209600", "14 days, the longest"},
+	{"FailureQueue", "FifoQueue", "", "Lambda's destinations take standard queues alone"},
+	{"FailureQueue", "QueueName", "", "two stacks live side by side"},
+
+	// The rules.
+	{rules, "State", "ENABLED", "no switch to forget"},
+	{rules, "EventPattern.source", "[aws.ecr]", "ECR's own events"},
+	{rules, "EventPattern.account", "[${AWS::AccountId}]", "other accounts can send to the bus"},
+	{rules, "EventPattern.region", "[${AWS::Region}]", "other regions can send to the bus"},
+	{rules, "EventPattern.detail.image-tag", tagged, "images without a tag only when asked for; then also without the field"},
+	{rules, "Targets.0.Arn", "${FilterFunction.Arn}", "the filter decides"},
+	{rules, "Targets.1", "", "one target"},
+	{rules, "Targets.0.RetryPolicy.MaximumRetryAttempts", "185", "explicitly"},
+	{rules, "Targets.0.RetryPolicy.MaximumEventAgeInSeconds", "21600", "explicitly"},
+	{rules, "Targets.0.DeadLetterConfig.Arn", "${FailureQueue.Arn}", "EventBridge drops events otherwise"},
+	{rules, "EventBusName", "", "ECR sends to the default bus"},
+	{rules, "Name", "", "two stacks live side by side"},
+	{rules, "@DependsOn", "GeneratorRepositoryPolicy", "no event arrives before the rights"},
+	{"PushRule", "EventPattern.detail-type", "[ECR Image Action]", "pushes"},
+	{"PushRule", "EventPattern.detail.action-type", "[PUSH]", "no deletions"},
+	{"PushRule", "EventPattern.detail.result", "[SUCCESS]", "successful ones"},
+	{"PushRule", "@Condition", "", "always there"},
+	{"ReplicationRule", "EventPattern.detail-type", "[ECR Replication Action]", "replication"},
+	{"ReplicationRule", "EventPattern.detail.action-type", "[REPLICATE]", "replication"},
+	{"ReplicationRule", "EventPattern.detail.result", "[SUCCESS]", "successful ones"},
+	{"ReplicationRule ReplicationRulePermission", "@Condition", "IndexesReplicated", "by parameter"},
+	{"PullThroughCacheRule", "EventPattern.detail-type", "[ECR Pull Through Cache Action]", "pull-through cache"},
+	{"PullThroughCacheRule", "EventPattern.detail.sync-status", "[SUCCESS]", "successful ones"},
+	{"PullThroughCacheRule PullThroughCacheRulePermission", "@Condition", "IndexesPullThroughCache", "by parameter"},
+
+	// The custom resource.
+	{"Repositories", "ServiceToken", "${RepositoryNameFunction.Arn}", "the repository-name parser"},
+	{"Repositories", "ServiceTimeout", "300", "an hour is CloudFormation's own"},
+	{"Repositories", "Filters", "${SociRepositoryImageTagFilters}", "runs again when they change"},
+	{"Repositories", "Code", "${CodeS3KeyPrefix}", "runs again when its code changes"},
+	{"Repositories", "GeneratorRolePolicies.1.Statement.0.Resource", "<RepositoryArns>", "where the ARNs go, to be measured"},
+	{"GeneratorRepositoryPolicy", "RoleName", "${GeneratorRole}", "the generator gets exactly these repositories"},
+	{"GeneratorRepositoryPolicy", "PolicyName", "repositories-${Repositories.RepositoryArnsDigest}", "another name makes CloudFormation add the new policy before it removes the old one"},
+	{"GeneratorRepositoryPolicy", "PolicyDocument.Statement.0.Resource", "${Repositories.RepositoryArns}", "the custom resource's answer"},
+
+	// Logs.
+	{logGroups, "RetentionInDays", "${LogRetentionDays}", "a parameter"},
+	{logGroups, "@DeletionPolicy", "Delete", "deleted with the stack"},
+	{logGroups, "@UpdateReplacePolicy", "Delete", "the same"},
+
+	// Roles and the rest.
+	{roles, "PermissionsBoundary", "if(HasPermissionsBoundary, ${IamPermissionsBoundaryArn}, nothing)", "a parameter"},
+	{roles, "RoleName", "", "two stacks live side by side"},
+	{roles, "ManagedPolicyArns", "", "AWSLambdaBasicExecutionRole may create log groups"},
+	{"GeneratorPullTimeExclusion", "PrincipalArn", "${GeneratorRole.Arn}", "its pulls do not keep old images alive"},
+}
+
+// The table of all that the stack promises.
+func TestProperties(t *testing.T) {
+	tmpl := synth(t)
+	for _, p := range properties {
+		for id := range strings.FieldsSeq(p.resource) {
+			r, ok := tmpl.Resources[id]
+			if !ok {
+				t.Errorf("%s is not in the template", id)
+				continue
+			}
+			if got := r.at(p.path); got != p.want {
+				t.Errorf("%s: %s is %q, want %q: %s", id, p.path, got, p.want, p.why)
+			}
+		}
+	}
+}
+
+// Every resource of these types is in the table, under these names.
+func TestResourcesAreKnown(t *testing.T) {
+	tmpl := synth(t)
+	for kind, want := range map[string]string{
+		"AWS::Lambda::Function":             functions,
+		"AWS::IAM::Role":                    roles,
+		"AWS::IAM::RolePolicy":              "GeneratorRepositoryPolicy",
+		"AWS::Logs::LogGroup":               logGroups,
+		"AWS::Events::Rule":                 "PullThroughCacheRule PushRule ReplicationRule",
+		"AWS::Lambda::Permission":           "PullThroughCacheRulePermission PushRulePermission ReplicationRulePermission",
+		"AWS::Lambda::EventInvokeConfig":    async,
+		"AWS::SQS::Queue":                   "FailureQueue",
+		"AWS::SQS::QueuePolicy":             "FailureQueuePolicy",
+		"Custom::SociRepositoryArns":        "Repositories",
+		"AWS::ECR::PullTimeUpdateExclusion": "GeneratorPullTimeExclusion",
+	} {
+		if got := strings.Join(tmpl.ids(kind), " "); got != want {
+			t.Errorf("%s: %s, want %s", kind, got, want)
+		}
+	}
+	if len(dist.Functions) != len(strings.Fields(functions)) {
+		t.Errorf("%q are built", dist.Functions)
+	}
+	if tmpl.Rules != nil {
+		t.Errorf("rules %v: the bootstrap stack is no prerequisite of the plain template", tmpl.Rules)
+	}
+}
+
+// What a second architecture and uploaded code change, and nothing else.
+func TestPropertiesOfAssets(t *testing.T) {
+	plain, assets := synth(t), synthAssets(t)
+	for id, r := range assets.Resources {
+		switch r.Type {
+		case "AWS::Lambda::Function":
+			if got := r.at("Architectures"); got != "[x86_64]" {
+				t.Errorf("%s is for %s", id, got)
+			}
+			if key := r.at("Code.S3Key"); !strings.HasSuffix(key, ".zip") || strings.Contains(key, "$") {
+				t.Errorf("the code of %s is %q", id, key)
+			}
+		case "Custom::SociRepositoryArns":
+			if code := r.at("Code"); len(code) < 32 || code == plain.Resources[id].at("Code") {
+				t.Errorf("%s does not see that its code changed: %q", id, code)
+			}
+		}
+		if got, want := withoutCode(r), withoutCode(plain.Resources[id]); got != want {
+			t.Errorf("%s is %s, in the plain template %s", id, got, want)
+		}
+	}
+	if len(plain.Resources) != len(assets.Resources) {
+		t.Errorf("%d and %d resources", len(plain.Resources), len(assets.Resources))
+	}
+}
+
+func withoutCode(r resource) string {
+	properties := maps.Clone(r.Properties)
+	delete(properties, "Code")
+	delete(properties, "Architectures")
+	return textOf(properties)
+}
+
+// What the environment of a function has is what the custom resource measured.
+func TestMeasuredIsWhatIsMade(t *testing.T) {
+	tmpl := synth(t)
+	measured := tmpl.Resources["Repositories"]
+	made := tmpl.Resources["FilterFunction"].Properties["Environment"].(map[string]any)["Variables"].(map[string]any)
+	for name, value := range made {
+		got := measured.at("FilterEnvironment." + name)
+		if name == "SOCI_INDEX_GENERATOR_LAMBDA_ARN" {
+			if want := "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:" + strings.Repeat("x", 64); got != want {
+				t.Errorf("the generator's ARN is measured as %q, want %q, the longest", got, want)
+			}
+			continue
+		}
+		if got != textOf(value) {
+			t.Errorf("%s is %s, measured is %s", name, textOf(value), got)
+		}
+	}
+	if n := len(measured.Properties["FilterEnvironment"].(map[string]any)); n != len(made) {
+		t.Errorf("%d variables are measured, there are %d", n, len(made))
+	}
+	policies := measured.Properties["GeneratorRolePolicies"].([]any)
+	var documents []string
+	for _, p := range tmpl.Resources["GeneratorRole"].Properties["Policies"].([]any) {
+		documents = append(documents, textOf(p.(map[string]any)["PolicyDocument"]))
+	}
+	documents = append(documents, strings.Replace(textOf(tmpl.Resources["GeneratorRepositoryPolicy"].Properties["PolicyDocument"]),
+		"${Repositories.RepositoryArns}", "<RepositoryArns>", 1))
+	if got, want := strings.Join(each(policies), "\n"), strings.Join(documents, "\n"); got != want {
+		t.Errorf("measured is\n%s\nmade is\n%s", got, want)
+	}
+}
