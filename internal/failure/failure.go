@@ -73,9 +73,6 @@ func (e *Error) Error() string { return e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// ErrorType is the reason, as Lambda reports it of a failed invocation.
-func (e *Error) ErrorType() string { return string(e.Reason) }
-
 // sentinels are judged in this order: what no second attempt changes comes
 // first, whatever else stands in the chain.
 var sentinels = []struct {
@@ -100,20 +97,6 @@ var sentinels = []struct {
 	{ecrclient.ErrThrottled, lambdafn.Transient, Throttled},
 	{ecrclient.ErrUnavailable, lambdafn.Transient, Unavailable},
 	{ecrclient.ErrNotFound, lambdafn.Transient, NotFound},
-}
-
-// ClassOf gives the class of a reason; it is empty if the reason is none of
-// this package's.
-func ClassOf(r Reason) lambdafn.Class {
-	if r == Unexpected {
-		return lambdafn.Transient
-	}
-	for _, s := range sentinels {
-		if s.reason == r {
-			return s.class
-		}
-	}
-	return ""
 }
 
 // Of classifies err, which must not be nil. What has been classified before
