@@ -1,0 +1,149 @@
+// Package cleanup removes SOCI artifacts from the repositories of a registry:
+// SOCI indexes, SOCI-enabled images with what was made for them, and the image
+// indexes that stand for images without a layer to index. Nothing else is ever
+// deleted: what a manifest is its content decides, never its tag or a name.
+//
+// Begin with [ECR] or [Registry], which give a [Repository]; [Look] tells what
+// would go, and [Plan.Delete] deletes it.
+package cleanup
+
+import (
+	"context"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"soci-index-builder/internal/inventory"
+	"soci-index-builder/pkg/soci"
+)
+
+// Repository is what can be cleaned up.
+type Repository interface {
+	// Name is the repository's, for people.
+	Name() string
+
+	// List gives all that the repository is known to hold, each digest once.
+	List(ctx context.Context) ([]inventory.Image, error)
+
+	// Manifests gives the content of manifests, verified; those that are not
+	// there, or cannot be read, are left out.
+	Manifests(ctx context.Context, images []inventory.Image) (map[digest.Digest][]byte, error)
+
+	// Delete deletes the images as long as they have these tags and no other.
+	// It gives the error of each that could not be deleted, which is ErrListed
+	// or ErrChanged where that is the reason. The error is one that nothing
+	// could be deleted for.
+	Delete(ctx context.Context, images []inventory.Image) (map[digest.Digest]error, error)
+}
+
+// OwnTools is how the build-tool identifiers of this project begin.
+const OwnTools = "soci-index-builder/"
+
+// Unfinished is how long a SOCI artifact that nothing leads to may belong to a
+// build under way, and how long after the push of an image the suffixed tag may
+// still be that of the image before.
+const Unfinished = time.Hour
+
+// pullTimeLag is by how much ECR's time of the last pull may be behind.
+const pullTimeLag = 24 * time.Hour
+
+// Options choose what goes. The zero value is every SOCI artifact of this
+// project.
+type Options struct {
+	// AllTools takes the artifacts of other build tools as well.
+	AllTools bool
+
+	// OlderThan leaves what was pushed more recently, or nobody knows when.
+	// The default is to leave nothing.
+	OlderThan time.Duration
+
+	// UnusedFor leaves what was pulled more recently. The default is to leave
+	// nothing.
+	UnusedFor time.Duration
+
+	// Orphaned takes only what has lost its original: a SOCI index v1 whose
+	// subject is not there, a SOCI index v2 that no image index lists, a
+	// SOCI-enabled image without a tag or whose original tag is gone or names
+	// another image.
+	Orphaned bool
+
+	// TagSuffix is what tags of SOCI-enabled images have after that of their
+	// original. The default is soci.DefaultTagSuffix.
+	TagSuffix string
+
+	// AnyTag takes also what has a tag without the suffix.
+	AnyTag bool
+
+	// Now is the clock. The default is time.Now.
+	Now func() time.Time
+
+	// Pause waits between two attempts. The default waits for that long, or
+	// until the end of ctx.
+	Pause func(ctx context.Context, d time.Duration) error
+}
+
+func (o Options) withDefaults() Options {
+	if o.TagSuffix == "" {
+		o.TagSuffix = soci.DefaultTagSuffix
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Pause == nil {
+		o.Pause = pause
+	}
+	return o
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Item is a SOCI artifact.
+type Item struct {
+	Repository string
+	Digest     digest.Digest
+	Tags       []string // sorted
+	Kind       inventory.Kind
+	Tools      []string      // build-tool identifiers, sorted; none for what has none
+	PartOf     digest.Digest // the SOCI-enabled image with which it goes, empty for others
+	PushedAt   time.Time     // zero when the registry does not tell
+
+	// Size is what the artifact adds to the repository, in bytes: its manifest
+	// and its zTOCs, and no layer of an image.
+	Size int64
+
+	image inventory.Image
+	blobs map[digest.Digest]int64 // that belong to SOCI artifacts alone
+}
+
+// Reason says why a SOCI artifact stays.
+type Reason string
+
+// The reasons.
+const (
+	KeptOtherTool  Reason = "of another build tool"
+	KeptRecent     Reason = "pushed recently"
+	KeptPulled     Reason = "pulled recently"
+	KeptInUse      Reason = "not orphaned"
+	KeptTagged     Reason = "has another tag"
+	KeptListed     Reason = "listed by an image index that stays"
+	KeptNamed      Reason = "named by an image manifest that stays"
+	KeptUnproven   Reason = "not certain to be a SOCI artifact"
+	KeptUnfinished Reason = "may belong to a build under way"
+	KeptArchived   Reason = "archived"
+)
+
+// Kept is a SOCI artifact that stays.
+type Kept struct {
+	Item
+	Reason Reason
+	Detail string // the tool, the tag, the image index; may be empty
+}

@@ -1,0 +1,379 @@
+package cleanup
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"soci-index-builder/internal/inventory"
+	"soci-index-builder/pkg/soci"
+)
+
+// Plan is what would go from one repository, and what would stay.
+type Plan struct {
+	Items []Item // in the order of the repository's list, parts behind their image
+	Kept  []Kept // SOCI artifacts alone
+
+	repo    Repository
+	options Options
+	reader  *reader
+}
+
+// Look lists a repository and tells what would go. It deletes nothing.
+func Look(ctx context.Context, repo Repository, o Options) (*Plan, error) {
+	p := &Plan{repo: repo, options: o.withDefaults(), reader: &reader{repo: repo, known: map[digest.Digest]*content{}}}
+	s, err := p.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.Items, p.Kept = s.items(), s.kept
+	return p, nil
+}
+
+// Size is what items add to their repositories, in bytes. A zTOC that several
+// SOCI indexes of a repository name counts once.
+func Size(items []Item) int64 {
+	type blob struct {
+		repository string
+		digest     digest.Digest
+	}
+	seen := map[blob]bool{}
+	var size int64
+	for _, i := range items {
+		size += i.Size
+		for d, n := range i.blobs {
+			if b := (blob{i.Repository, d}); seen[b] {
+				size -= n
+			} else {
+				seen[b] = true
+			}
+		}
+	}
+	return size
+}
+
+// selection is a plan in the making, for the repository as it is now.
+type selection struct {
+	*graph
+	options Options
+	going   map[*node]bool
+	partOf  map[*node]*node // the SOCI-enabled image
+	parts   map[*node][]*node
+	stays   map[*node]bool            // for good
+	namedBy map[digest.Digest][]*node // image manifests, by the SOCI index that they name
+	kept    []Kept
+}
+
+// look lists the repository anew.
+func (p *Plan) look(ctx context.Context) (*selection, error) {
+	g, err := p.reader.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &selection{
+		graph: g, options: p.options, going: map[*node]bool{}, stays: map[*node]bool{},
+		partOf: map[*node]*node{}, parts: map[*node][]*node{}, namedBy: map[digest.Digest][]*node{},
+	}
+	if err := s.readOriginals(ctx); err != nil {
+		return nil, err
+	}
+	for _, n := range g.order {
+		if n.is(inventory.KindEnabledManifest) {
+			s.namedBy[n.indexDigest()] = append(s.namedBy[n.indexDigest()], n)
+		}
+	}
+	for _, n := range g.order {
+		if !s.root(n) {
+			continue
+		}
+		if reason, detail := s.keep(n); reason != "" {
+			s.keepNode(n, reason, detail)
+			continue
+		}
+		s.going[n] = true
+	}
+	s.settle()
+	return s, nil
+}
+
+// readOriginals reads what SOCI-enabled images consist of, and their
+// originals.
+func (s *selection) readOriginals(ctx context.Context) error {
+	var roots []*node
+	for _, n := range s.order {
+		if !n.is(inventory.KindEnabledImage, inventory.KindUnindexed) {
+			continue
+		}
+		roots = append(roots, n)
+		for _, tag := range n.Tags {
+			if original := s.original(tag); original != nil {
+				roots = append(roots, original)
+			}
+		}
+	}
+	return s.readImages(ctx, roots)
+}
+
+// root tells whether n is a SOCI artifact that is to be judged by itself: one
+// that belongs to no SOCI-enabled image, or such an image.
+func (s *selection) root(n *node) bool {
+	if n.Archived && (n.ArtifactType == soci.ArtifactTypeV1 || n.ArtifactType == soci.ArtifactTypeV2) {
+		return true
+	}
+	switch {
+	case n.is(inventory.KindSOCIIndexV1, inventory.KindEnabledImage, inventory.KindUnindexed):
+		return true
+	case n.is(inventory.KindSOCIIndexV2):
+		return len(n.listedBy) == 0
+	case n.is(inventory.KindEnabledManifest):
+		return len(n.listedBy) == 0 && len(n.Tags) == 0
+	}
+	return false
+}
+
+// keep says why a root stays, as far as it can be told of the root alone.
+func (s *selection) keep(n *node) (Reason, string) {
+	if n.Archived || n.content == nil {
+		return KeptArchived, ""
+	}
+	if n.Kind == inventory.KindEnabledImage {
+		if _, proven := s.sociIndexes(n); !proven {
+			return KeptUnproven, "its SOCI indexes are not there, or are none"
+		}
+	}
+	if n.Kind == inventory.KindEnabledManifest && !s.nodes[n.indexDigest()].is(inventory.KindSOCIIndexV2) {
+		return KeptUnproven, "the SOCI index that it names is not there, or is none"
+	}
+	if !s.options.AllTools {
+		for _, tool := range s.tools(n) {
+			if !strings.HasPrefix(tool, OwnTools) {
+				if tool == "" {
+					tool = "unknown"
+				}
+				return KeptOtherTool, tool
+			}
+		}
+	}
+	if !s.options.AnyTag {
+		for _, tag := range n.Tags {
+			if s.originalTag(tag) == "" {
+				return KeptTagged, tag
+			}
+		}
+	}
+	now := s.options.Now()
+	age := now.Sub(n.PushedAt)
+	if s.options.OlderThan > 0 && (n.PushedAt.IsZero() || age < s.options.OlderThan) {
+		return KeptRecent, ""
+	}
+	if s.options.UnusedFor > 0 && now.Sub(n.PulledAt) < s.options.UnusedFor+pullTimeLag {
+		return KeptPulled, ""
+	}
+	if n.is(inventory.KindSOCIIndexV2, inventory.KindEnabledManifest) && age < Unfinished {
+		return KeptUnfinished, ""
+	}
+	if s.options.Orphaned && !s.orphaned(n) {
+		return KeptInUse, ""
+	}
+	return "", ""
+}
+
+// orphaned tells whether a root has lost its original.
+func (s *selection) orphaned(n *node) bool {
+	switch n.Kind {
+	case inventory.KindSOCIIndexV1:
+		return n.image.Subject != nil && s.nodes[n.image.Subject.Digest] == nil
+	case inventory.KindEnabledImage, inventory.KindUnindexed:
+		return !slices.ContainsFunc(n.Tags, func(tag string) bool { return s.serves(n, tag) })
+	}
+	return true // nothing leads to it
+}
+
+// serves tells whether a SOCI-enabled image is, under one of its tags, that of
+// an original, or will be replaced there by a build under way.
+func (s *selection) serves(n *node, tag string) bool {
+	if s.originalTag(tag) == "" {
+		return true // of an original that cannot be known
+	}
+	original := s.original(tag)
+	switch {
+	case original == nil:
+		return false
+	case original.content == nil:
+		return true // archived, or not to be read
+	case s.options.Now().Sub(original.PushedAt) < Unfinished:
+		return true
+	}
+	return slices.Equal(s.fingerprints(n), s.fingerprints(original))
+}
+
+// originalTag is the tag to which the suffix was added, "" if there is none.
+func (s *selection) originalTag(tag string) string {
+	original, ok := strings.CutSuffix(tag, s.options.TagSuffix)
+	if !ok {
+		return ""
+	}
+	return original
+}
+
+// original is the image for which a suffixed tag was made, nil if it is gone.
+func (s *selection) original(tag string) *node {
+	return s.tags[s.originalTag(tag)] // no image has the tag ""
+}
+
+// settle adds to what goes what was made for it, and takes out of it what
+// something that stays leads to, until neither changes anything.
+func (s *selection) settle() {
+	for changed := true; changed; {
+		changed = false
+		for _, n := range s.order {
+			if n.is(inventory.KindEnabledImage) && s.going[n] && s.partOf[n] == nil {
+				changed = s.addParts(n) || changed
+			}
+		}
+		for _, n := range s.order {
+			if !s.going[n] {
+				continue
+			}
+			if reason, detail := s.needed(n); reason != "" {
+				delete(s.going, n)
+				s.keepNode(n, reason, detail)
+				changed = true
+			}
+		}
+	}
+}
+
+// addParts has everything go that was made for a SOCI-enabled image and for
+// nothing else. What it lists beside that, such as attestations, are the
+// original's.
+func (s *selection) addParts(root *node) (changed bool) {
+	named := map[digest.Digest]bool{}
+	indexes, _ := s.sociIndexes(root)
+	for _, n := range indexes {
+		named[n.Digest] = true
+	}
+	s.walk(root, func(n *node) {
+		if n == root || s.going[n] || s.stays[n] || len(n.Tags) > 0 || n.Archived || !s.madeFor(root, n, named) {
+			return
+		}
+		s.going[n], s.partOf[n] = true, root
+		s.parts[root] = append(s.parts[root], n)
+		changed = true
+	})
+	return changed
+}
+
+// madeFor tells whether a manifest below a SOCI-enabled image was made for it,
+// as its content proves.
+func (s *selection) madeFor(root, n *node, named map[digest.Digest]bool) bool {
+	switch {
+	case n.is(inventory.KindSOCIIndexV2):
+		return named[n.Digest]
+	case n.is(inventory.KindEnabledManifest):
+		return named[n.indexDigest()]
+	case n.is(inventory.KindImageIndex):
+		// A nested image index that lists a manifest with a SOCI index.
+		return slices.ContainsFunc(s.below(n), func(c *node) bool {
+			return c.is(inventory.KindEnabledManifest) && named[c.indexDigest()]
+		})
+	case n.is(inventory.KindImage):
+		// Rewritten without a SOCI index; only the original tells it from an
+		// image that somebody built like that.
+		return s.isCopy(root, n)
+	}
+	return false
+}
+
+func (s *selection) below(n *node) []*node {
+	var all []*node
+	s.walk(n, func(c *node) { all = append(all, c) })
+	return all
+}
+
+// isCopy tells whether n is an image manifest of the original as it is rewritten
+// for a SOCI-enabled image. One that rewriting does not change is the original
+// itself, and no copy.
+func (s *selection) isCopy(root, n *node) bool {
+	for _, tag := range root.Tags {
+		original := s.original(tag)
+		if original == nil {
+			continue
+		}
+		for _, c := range s.below(original) {
+			if c != n && c.is(inventory.KindImage) && !s.going[c] && c.rewritten() == n.Digest {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// needed says why something that was to go has to stay with what stays.
+func (s *selection) needed(n *node) (Reason, string) {
+	for _, parent := range n.listedBy {
+		if !s.going[parent] {
+			return KeptListed, parent.Digest.String()
+		}
+	}
+	if n.is(inventory.KindSOCIIndexV2) {
+		for _, other := range s.namedBy[n.Digest] {
+			if !s.going[other] {
+				return KeptNamed, other.Digest.String()
+			}
+		}
+	}
+	return "", ""
+}
+
+// keepNode decides that n stays.
+func (s *selection) keepNode(n *node, reason Reason, detail string) {
+	s.stays[n] = true
+	if item := s.item(n); item.Kind.SOCI() {
+		s.kept = append(s.kept, Kept{item, reason, detail})
+	}
+}
+
+// items gives what goes, the parts of a SOCI-enabled image behind it.
+func (s *selection) items() []Item {
+	var out []Item
+	for _, n := range s.order {
+		if !s.going[n] || s.partOf[n] != nil {
+			continue
+		}
+		out = append(out, s.item(n))
+		for _, part := range s.parts[n] {
+			if s.going[part] {
+				out = append(out, s.item(part))
+			}
+		}
+	}
+	return out
+}
+
+func (s *selection) item(n *node) Item {
+	i := Item{Repository: n.Repository, Digest: n.Digest, Tags: n.Tags, PushedAt: n.PushedAt, image: n.Image}
+	if root := s.partOf[n]; root != nil {
+		i.PartOf = root.Digest
+	}
+	if n.content == nil { // archived
+		i.Kind = inventory.KindSOCIIndexV1
+		if n.ArtifactType == soci.ArtifactTypeV2 {
+			i.Kind = inventory.KindSOCIIndexV2
+		}
+		return i
+	}
+	i.Kind, i.Tools, i.Size = n.Kind, s.tools(n), n.size
+	if n.is(inventory.KindSOCIIndexV1, inventory.KindSOCIIndexV2) {
+		i.blobs = map[digest.Digest]int64{}
+		for _, ztoc := range n.image.Layers {
+			if _, ok := i.blobs[ztoc.Digest]; !ok {
+				i.blobs[ztoc.Digest] = ztoc.Size
+				i.Size += ztoc.Size
+			}
+		}
+	}
+	return i
+}
