@@ -32,6 +32,9 @@ type builder struct {
 	repositories     awscdk.CfnCustomResource
 	repositoryPolicy awsiam.CfnRolePolicy
 
+	// first are what events need on their way: no rule comes before them.
+	first []awscdk.CfnResource
+
 	rules []rule
 }
 

@@ -93,9 +93,9 @@ func addGenerator(s *builder) {
 
 	// The generator reads every image that is pushed. Without this, lifecycle
 	// rules by the time of the last pull would take each for one in use.
-	awsecr.NewCfnPullTimeUpdateExclusion(s.stack, jsii.String("GeneratorPullTimeExclusion"), &awsecr.CfnPullTimeUpdateExclusionProps{
+	s.first = append(s.first, awsecr.NewCfnPullTimeUpdateExclusion(s.stack, jsii.String("GeneratorPullTimeExclusion"), &awsecr.CfnPullTimeUpdateExclusionProps{
 		PrincipalArn: f.role.AttrArn(),
-	})
+	}))
 }
 
 // addFilter adds the function that decides which events reach the generator.
@@ -143,7 +143,7 @@ func addReponame(s *builder) {
 
 // addAsyncConfig says what becomes of events that a function does not manage.
 func addAsyncConfig(s *builder, id string, f function) {
-	awslambda.NewCfnEventInvokeConfig(s.stack, jsii.String(id), &awslambda.CfnEventInvokeConfigProps{
+	s.first = append(s.first, awslambda.NewCfnEventInvokeConfig(s.stack, jsii.String(id), &awslambda.CfnEventInvokeConfigProps{
 		FunctionName:             f.resource.Ref(),
 		Qualifier:                jsii.String("$LATEST"),
 		MaximumRetryAttempts:     jsii.Number(retryAttempts),
@@ -151,5 +151,5 @@ func addAsyncConfig(s *builder, id string, f function) {
 		DestinationConfig: &awslambda.CfnEventInvokeConfig_DestinationConfigProperty{
 			OnFailure: &awslambda.CfnEventInvokeConfig_OnFailureProperty{Destination: s.queue.AttrArn()},
 		},
-	})
+	}))
 }

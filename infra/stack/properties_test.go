@@ -92,7 +92,7 @@ var properties = []property{
 	{rules, "Targets.0.DeadLetterConfig.Arn", "${FailureQueue.Arn}", "EventBridge drops events otherwise"},
 	{rules, "EventBusName", "", "ECR sends to the default bus"},
 	{rules, "Name", "", "two stacks live side by side"},
-	{rules, "@DependsOn", "GeneratorRepositoryPolicy", "no event arrives before the rights"},
+	{rules, "@DependsOn", "FilterAsyncConfig, GeneratorAsyncConfig, GeneratorPullTimeExclusion, GeneratorRepositoryPolicy", "no event arrives before the rights"},
 	{"PushRule", "EventPattern.detail-type", "[ECR Image Action]", "pushes"},
 	{"PushRule", "EventPattern.detail.action-type", "[PUSH]", "no deletions"},
 	{"PushRule", "EventPattern.detail.result", "[SUCCESS]", "successful ones"},

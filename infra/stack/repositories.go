@@ -67,4 +67,5 @@ func addRepositoryPolicy(s *builder, generator awsiam.CfnRole) {
 		PolicyDocument: policy(allow("indexgen", permission.Repositories,
 			awscdk.Token_AsList(s.repositories.GetAtt(jsii.String(repositoryARNs), awscdk.ResolutionTypeHint_STRING_LIST), nil))),
 	})
+	s.first = append(s.first, s.repositoryPolicy)
 }

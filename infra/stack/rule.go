@@ -70,7 +70,9 @@ func addRule(s *builder, id, description string, condition awscdk.CfnCondition, 
 			DeadLetterConfig: &awsevents.CfnRule_DeadLetterConfigProperty{Arn: s.queue.AttrArn()},
 		}},
 	})
-	r.resource.AddResourceDependency(s.repositoryPolicy, nil)
+	for _, first := range s.first {
+		r.resource.AddResourceDependency(first, nil)
+	}
 	permission := awslambda.NewCfnPermission(s.stack, jsii.String(id+"RulePermission"), &awslambda.CfnPermissionProps{
 		Action:       jsii.String("lambda:InvokeFunction"),
 		FunctionName: s.filter.resource.Ref(),

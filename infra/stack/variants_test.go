@@ -1,0 +1,158 @@
+package stack
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"soci-index-builder/internal/deployed"
+)
+
+// The two ways of deploying differ in where the code is, and in what was asked
+// for: the architecture.
+func TestVariants(t *testing.T) {
+	plain, assets := synth(t), synthAssets(t)
+	code := []string{deployed.ParamCodeBucket, deployed.ParamCodeKeyPrefix}
+	for _, name := range code {
+		if _, ok := plain.Parameters[name]; !ok {
+			t.Errorf("the plain template has no parameter %s", name)
+		}
+	}
+	rest := maps.Clone(plain.Parameters)
+	for _, name := range code {
+		delete(rest, name)
+	}
+	if got, want := slices.Sorted(maps.Keys(assets.Parameters)), slices.Sorted(maps.Keys(rest)); !slices.Equal(got, want) {
+		t.Errorf("the stack with assets has the parameters\n%q, want\n%q", got, want)
+	}
+	if got, want := slices.Sorted(maps.Keys(assets.Resources)), slices.Sorted(maps.Keys(plain.Resources)); !slices.Equal(got, want) {
+		t.Errorf("the stack with assets has the resources\n%q, want\n%q", got, want)
+	}
+
+	files := map[string]string{"FilterFunction": "filter", "GeneratorFunction": "indexgen", "RepositoryNameFunction": "reponame"}
+	keys := map[string]bool{}
+	for id, file := range files {
+		p, a := plain.Resources[id], assets.Resources[id]
+		for path, want := range map[string]string{
+			"Code":          "{S3Bucket: ${CodeS3Bucket}, S3Key: ${CodeS3KeyPrefix}" + file + ".zip}",
+			"Architectures": "[arm64]",
+		} {
+			if got := p.at(path); got != want {
+				t.Errorf("plain template: %s of %s is %s, want %s", path, id, got, want)
+			}
+		}
+		if got := a.at("Architectures"); got != "[x86_64]" {
+			t.Errorf("the architecture of %s is %s, want that of AMD64", id, got)
+		}
+		if got := a.at("Code.S3Bucket"); !strings.HasPrefix(got, "cdk-") {
+			t.Errorf("the code of %s is in %s, want CDK's bucket", id, got)
+		}
+		keys[a.at("Code.S3Key")] = true
+	}
+	if len(keys) != len(files) {
+		t.Errorf("the functions have the code %q", slices.Sorted(maps.Keys(keys)))
+	}
+
+	// The custom resource is asked again when its code is another one.
+	if got := plain.Resources["Repositories"].at("Code"); got != "${CodeS3KeyPrefix}" {
+		t.Errorf("plain template: the custom resource changes with %s", got)
+	}
+	if got, key := assets.Resources["Repositories"].at("Code"), assets.Resources["RepositoryNameFunction"].at("Code.S3Key"); got == "" || got+".zip" != key {
+		t.Errorf("the custom resource changes with %s, its code has the key %s", got, key)
+	}
+
+	// Nothing else differs.
+	for id := range plain.Resources {
+		p, a := without(t, plain.Resources[id]), without(t, assets.Resources[id])
+		if !bytes.Equal(p, a) {
+			t.Errorf("%s is\n%s\nin the plain template, and with assets\n%s", id, p, a)
+		}
+	}
+}
+
+// without gives a resource but for what TestVariants looks at.
+func without(t *testing.T, r resource) []byte {
+	t.Helper()
+	r.Properties = maps.Clone(r.Properties)
+	delete(r.Properties, "Code")
+	delete(r.Properties, "Architectures")
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// The plain template has nothing of CDK's own in it.
+func TestPlainTemplate(t *testing.T) {
+	tmpl := synth(t)
+	for _, text := range []string{"aws:cdk", "AWS::CDK", "Bootstrap", "cdk-", "Transform"} {
+		if bytes.Contains(tmpl.text, []byte(text)) {
+			t.Errorf("the template has %q in it", text)
+		}
+	}
+	if got := slices.Sorted(maps.Keys(tmpl.Metadata)); !slices.Equal(got, []string{"AWS::CloudFormation::Interface"}) {
+		t.Errorf("the template has the metadata %q", got)
+	}
+	if len(tmpl.Rules) > 0 {
+		t.Errorf("the template has the rules %v", tmpl.Rules)
+	}
+	const most = 1_000_000 // bytes, CloudFormation's limit for a template in S3
+	if len(tmpl.text) > most {
+		t.Errorf("the template has %d bytes, CloudFormation takes %d", len(tmpl.text), most)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	built := t.TempDir()
+	for _, f := range []string{"filter", "indexgen", "reponame"} {
+		path := Props{CodeFolder: built}.complete().zip(f)
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		props Props
+		want  error
+		text  string
+	}{
+		{"plain", Props{}, nil, ""},
+		{"all", Props{StackName: "A-1", Architecture: ARM64, CodeFolder: built}, nil, ""},
+		{"other architecture is not built", Props{Architecture: AMD64, CodeFolder: built}, ErrNotBuilt, "amd64/filter.zip"},
+		{"architecture", Props{Architecture: "x86_64"}, ErrArchitecture, `"x86_64"`},
+		{"name with _", Props{StackName: "a_b"}, ErrStackName, `"a_b"`},
+		{"name with a digit first", Props{StackName: "1a"}, ErrStackName, `"1a"`},
+		{"longest name", Props{StackName: strings.Repeat("a", 128)}, nil, ""},
+		{"name too long", Props{StackName: strings.Repeat("a", 129)}, ErrStackName, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := tt.props.Check()
+			if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+				t.Fatalf("error %v, want %v", err, tt.want)
+			}
+			if err != nil && !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("error %v does not name %s", err, tt.text)
+			}
+		})
+	}
+}
+
+func TestAudible(t *testing.T) {
+	for line, want := range map[string]string{
+		"!!  Node 20 is end-of-life  !!\n":                                             "",
+		"ERROR something\n":                                                            "ERROR something\n",
+		"Runtime process exited abnormally: waitid: no child processes":                "",
+		"Runtime process exited abnormally: waitid: no child processesinfra: failed\n": "infra: failed\n",
+		"Runtime process exited abnormally: signal: killed":                            "Runtime process exited abnormally: signal: killed",
+	} {
+		if got := audible(line); got != want {
+			t.Errorf("%q is shown as %q, want %q", line, got, want)
+		}
+	}
+}
