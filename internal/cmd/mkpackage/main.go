@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer, build buil
 	flags.StringVar(&o.stack, "stack", "", "`name` of the stack in the command (default "+defaultStack+")")
 	flags.StringVar(&o.filters, "filters", "", "`filters` in the command (default *:*)")
 	flags.StringVar(&o.folder, "o", "dist", "build into `folder`")
-	flags.StringVar(&o.template, "template", "templates/soci-index-builder.template.json", "`file` of the template in the command")
+	flags.StringVar(&o.template, "template", "", "`file` of the template in the command (default "+defaultTemplate+")")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -99,6 +99,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer, build buil
 const (
 	defaultPrefix = "soci-index-builder/"
 	defaultStack  = "soci-index-builder"
+
+	defaultTemplate = "templates/soci-index-builder.template.json"
 )
 
 // complete fills in the defaults and checks everything that can be checked
@@ -122,6 +124,7 @@ func (o *options) complete() (*template, error) {
 	if _, err := filters.Parse(o.filters); err != nil {
 		return nil, fmt.Errorf("filters: %w", err)
 	}
+	setDefault(&o.template, defaultTemplate)
 	t, err := readTemplate(o.template)
 	if err != nil {
 		return nil, err
