@@ -81,10 +81,10 @@ func addAlarms(s *builder) {
 
 		lasting(lambda("FilterThrottlesAlarm", s.filter, "Throttles",
 			"Lambda has not let the filter run for a quarter of an hour: the account's concurrency is used up. "+
-				"Events wait for up to six hours, then they go to the failure queue. Ask for more concurrency, or reserve less for other functions."), 3),
+				"Events wait for up to six hours, then they go to the failure queue. Ask for more concurrency, or reserve less for other functions. See the dashboard ${AWS::StackName}."), 3),
 		lasting(lambda("GeneratorThrottlesAlarm", s.generator, "Throttles",
 			"Lambda has not let the generator run as often as images came for a quarter of an hour: raise the parameter "+deployed.ParamGeneratorConcurrency+
-				", or the account's concurrency. Events wait for up to six hours, then they go to the failure queue."), 3),
+				", or the account's concurrency. Events wait for up to six hours, then they go to the failure queue. See the dashboard ${AWS::StackName}."), 3),
 
 		duration,
 
