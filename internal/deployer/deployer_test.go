@@ -1,0 +1,315 @@
+package deployer
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"soci-index-builder/internal/permission"
+)
+
+const docs = "../../docs"
+
+// resource is one of the template.
+type resource struct {
+	Type       string
+	Properties map[string]any
+}
+
+func template(t *testing.T) map[string]resource {
+	t.Helper()
+	content, err := os.ReadFile("../../templates/soci-index-builder.template.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parsed struct{ Resources map[string]resource }
+	if err := json.Unmarshal(content, &parsed); err != nil {
+		t.Fatal(err)
+	}
+	if len(parsed.Resources) == 0 {
+		t.Fatal("the template has no resources")
+	}
+	return parsed.Resources
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(docs, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func TestTypesAreThoseOfTheTemplate(t *testing.T) {
+	inTemplate := map[string]bool{}
+	for _, r := range template(t) {
+		inTemplate[r.Type] = true
+	}
+	var known []string
+	for _, typ := range Types {
+		known = append(known, typ.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(inTemplate)) {
+		if !slices.Contains(known, name) {
+			t.Errorf("the template has a %s, and the policy has nothing for it", name)
+		}
+	}
+	for _, name := range known {
+		if !inTemplate[name] {
+			t.Errorf("the policy has rights for %s, and the template has none", name)
+		}
+	}
+	if !slices.IsSorted(known) {
+		t.Errorf("the types are not in order: %q", known)
+	}
+}
+
+// beyond are the actions of another service than the type's own.
+var beyond = map[string][]string{
+	"AWS::Lambda::Function":      {"iam:PassRole", "s3:GetObject"},
+	"Custom::SociRepositoryArns": {"lambda:InvokeFunction"},
+}
+
+var actionName = regexp.MustCompile(`^[a-z0-9]+:[A-Z][A-Za-z]+$`)
+
+func TestActionsAreOfTheTypesService(t *testing.T) {
+	for _, typ := range Types {
+		own := strings.ToLower(strings.Split(typ.Name, "::")[1])
+		if len(typ.Create) == 0 {
+			t.Errorf("%s needs nothing to be created", typ.Name)
+		}
+		for _, u := range slices.Concat(typ.Create, typ.Update, typ.Delete) {
+			for _, a := range u.Actions {
+				if !actionName.MatchString(a) {
+					t.Errorf("%s: %q is not an action", typ.Name, a)
+				}
+				if service(a) != own && !slices.Contains(beyond[typ.Name], a) {
+					t.Errorf("%s needs %s, of another service", typ.Name, a)
+				}
+			}
+		}
+	}
+}
+
+// unset are the properties for which the types would need more rights than
+// they have here.
+var unset = map[string][]string{
+	"AWS::Events::Rule":     {"EventBusName", "RoleArn"},
+	"AWS::IAM::Role":        {"ManagedPolicyArns", "Path", "RoleName"},
+	"AWS::Lambda::Function": {"CodeSigningConfigArn", "FileSystemConfigs", "KmsKeyArn", "Layers", "RecursiveLoop", "RuntimeManagementConfig", "VpcConfig", "FunctionName"},
+	"AWS::Logs::LogGroup":   {"DataProtectionPolicy", "FieldIndexPolicies", "KmsKeyId", "ResourcePolicyDocument", "DeletionProtectionEnabled", "LogGroupClass"},
+	"AWS::SQS::Queue":       {"KmsMasterKeyId", "QueueName"},
+}
+
+func TestTemplateSetsNothingThatNeedsMore(t *testing.T) {
+	for id, r := range template(t) {
+		for _, property := range unset[r.Type] {
+			if _, ok := r.Properties[property]; ok {
+				t.Errorf("%s, a %s, has %s: does its deployment need more rights?", id, r.Type, property)
+			}
+		}
+	}
+}
+
+// withoutResource are the actions on * of which IAM's reference says that they
+// know no resource.
+var withoutResource = []string{
+	"ecr:DeregisterPullTimeUpdateExclusion", "ecr:ListPullTimeUpdateExclusions", "ecr:RegisterPullTimeUpdateExclusion",
+	"logs:DeleteQueryDefinition", "logs:DescribeIndexPolicies", "logs:DescribeLogGroups", "logs:DescribeQueryDefinitions",
+	"logs:DescribeResourcePolicies", "logs:PutQueryDefinition",
+}
+
+func TestPolicy(t *testing.T) {
+	p := Policy()
+	var used []string
+	for _, s := range p.Statement {
+		used = append(used, s.Sid)
+		for _, arn := range s.Resource {
+			for _, a := range s.Action {
+				if arn == "*" && !slices.Contains(withoutResource, a) {
+					t.Errorf("%s allows %s on everything", s.Sid, a)
+				}
+			}
+			if arn == "*" {
+				continue
+			}
+			if got := strings.Split(arn, ":")[2]; slices.ContainsFunc(s.Action, func(a string) bool { return service(a) != got }) {
+				t.Errorf("%s allows %q on %s", s.Sid, s.Action, arn)
+			}
+			if !strings.Contains(arn, "${Stack}") && !strings.Contains(arn, "${CodeBucket}") && s.Sid != "AlarmsToRead" {
+				t.Errorf("%s allows %q on %s, which is not the stack's alone", s.Sid, s.Action, arn)
+			}
+		}
+		for _, a := range s.Action {
+			if slices.Contains([]string{"iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:PutRolePermissionsBoundary"}, a) &&
+				s.Condition["StringEquals"]["iam:PermissionsBoundary"] == "" {
+				t.Errorf("%s allows %s without the boundary", s.Sid, a)
+			}
+			if a == "iam:PassRole" && s.Condition["StringEquals"]["iam:PassedToService"] != "lambda.amazonaws.com" {
+				t.Errorf("%s allows to pass roles to %v", s.Sid, s.Condition)
+			}
+			if strings.Contains(a, "*") || a == "iam:DeleteRolePermissionsBoundary" || strings.HasSuffix(a, "AttachRolePolicy") {
+				t.Errorf("%s allows %s", s.Sid, a)
+			}
+		}
+	}
+	if len(used) != len(sids) {
+		t.Errorf("the policy has the statements %q, and there are %d scopes", used, len(sids))
+	}
+	for _, d := range []Document{p, Boundary()} {
+		content, err := d.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(regexp.MustCompile(`\s`).ReplaceAll(content, nil)); n > MaxPolicySize*9/10 {
+			t.Errorf("a policy has %d characters before its placeholders are filled in, of %d", n, MaxPolicySize)
+		}
+	}
+}
+
+func TestFilesAreCurrent(t *testing.T) {
+	for name, d := range map[string]Document{"deployer-policy.json": Policy(), "boundary-policy.json": Boundary()} {
+		want, err := d.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(read(t, name), want) {
+			t.Errorf("docs/%s is out of date: make generate", name)
+		}
+	}
+	page := string(read(t, "permissions.md"))
+	for name, table := range Tables() {
+		if !strings.Contains(page, "from internal/deployer -->\n\n"+table+"\n<!-- end of "+name+" -->\n") {
+			t.Errorf("the table %s of docs/permissions.md is out of date: make generate", name)
+		}
+	}
+}
+
+// grant is one action that a role of the template has.
+type grant struct{ role, action, on string }
+
+// grants reads the roles of the template.
+func grants(t *testing.T) []grant {
+	t.Helper()
+	var all []grant
+	add := func(role string, document any) {
+		for _, s := range document.(map[string]any)["Statement"].([]any) {
+			statement := s.(map[string]any)
+			if condition, ok := statement["Fn::If"]; ok {
+				statement = condition.([]any)[1].(map[string]any)
+			}
+			for _, a := range statement["Action"].([]any) {
+				all = append(all, grant{role, a.(string), statement["Sid"].(string)})
+			}
+		}
+	}
+	for id, r := range template(t) {
+		switch r.Type {
+		case "AWS::IAM::Role":
+			for _, p := range r.Properties["Policies"].([]any) {
+				add(id, p.(map[string]any)["PolicyDocument"])
+			}
+		case "AWS::IAM::RolePolicy":
+			add(r.Properties["RoleName"].(map[string]any)["Ref"].(string), r.Properties["PolicyDocument"])
+		}
+	}
+	return all
+}
+
+// statementOf gives what the template's statements of a target are called.
+var statementOf = map[permission.Target]string{
+	permission.Everything:   "RegistryToken",
+	permission.Repositories: "Repositories",
+	permission.Generator:    "Generator",
+	permission.EventBus:     "EventBus",
+	permission.FailureQueue: "FailureQueue",
+	permission.LogGroup:     "Log",
+}
+
+var roleRow = regexp.MustCompile("(?m)^\\| [a-z]+ \\(`([A-Za-z]+)`\\) \\| `([a-z]+:[A-Za-z]+)` \\| (.+?) \\|")
+
+func TestRolesAreThoseOfTheTemplate(t *testing.T) {
+	byText := map[string]string{}
+	for target, text := range shown {
+		byText[text] = statementOf[target]
+	}
+	var documented []grant
+	for _, m := range roleRow.FindAllStringSubmatch(string(read(t, "permissions.md")), -1) {
+		documented = append(documented, grant{m[1], m[2], byText[m[3]]})
+	}
+	granted := grants(t)
+	if len(granted) == 0 || len(documented) == 0 {
+		t.Fatalf("%d rights in the template, %d in docs/permissions.md", len(granted), len(documented))
+	}
+	for _, g := range granted {
+		if !slices.Contains(documented, g) {
+			t.Errorf("%s may %s (%s), and docs/permissions.md does not say so", g.role, g.action, g.on)
+		}
+	}
+	for _, g := range documented {
+		if !slices.Contains(granted, g) {
+			t.Errorf("docs/permissions.md says that %s may %s (%s), and the template does not grant it", g.role, g.action, g.on)
+		}
+	}
+}
+
+func TestBoundaryLeavesWhatTheRolesHave(t *testing.T) {
+	within := map[string]bool{}
+	for _, s := range Boundary().Statement {
+		for _, a := range s.Action {
+			within[s.Sid+" "+a] = true
+		}
+	}
+	had := map[string]bool{}
+	for _, g := range grants(t) {
+		had[g.on+" "+g.action] = true
+	}
+	if !maps.Equal(within, had) {
+		t.Errorf("the boundary allows %q, the roles have %q", slices.Sorted(maps.Keys(within)), slices.Sorted(maps.Keys(had)))
+	}
+}
+
+var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
+
+// The commands that fill in the placeholders work as they stand.
+func TestPlaceholdersAreFilledIn(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.CopyFS(filepath.Join(folder, "docs"), os.DirFS(docs)); err != nil {
+		t.Fatal(err)
+	}
+	block := shellBlock.FindSubmatch(read(t, "permissions.md"))
+	if block == nil {
+		t.Fatal("docs/permissions.md has no commands")
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-eu", "-c", string(block[1]))
+	cmd.Dir = folder
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, name := range []string{"deployer-policy.json", "boundary-policy.json"} {
+		content, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d Document
+		if err := json.Unmarshal(content, &d); err != nil || bytes.Contains(content, []byte("$")) {
+			t.Errorf("%s: %v: %s", name, err, content)
+		}
+		if n := len(regexp.MustCompile(`\s`).ReplaceAll(content, nil)); n > MaxPolicySize {
+			t.Errorf("%s has %d characters, more than %d", name, n, MaxPolicySize)
+		}
+		for _, want := range []string{"arn:aws:sqs:eu-west-1:123456789012:soci-index-builder-*"} {
+			if !bytes.Contains(content, []byte(want)) {
+				t.Errorf("%s does not have %s", name, want)
+			}
+		}
+	}
+}
