@@ -19,7 +19,7 @@ demo: ## index an image of real files on an embedded registry, verify it, read o
 	$(GO) run ./cmd/soci-index-builder demo $(DEMO_FLAGS)
 
 .PHONY: test
-test: ## run the tests (needs Go alone)
+test: ## run the tests (needs Go alone; those of the stack are skipped without Node.js)
 	$(GO) test ./...
 
 .PHONY: build
@@ -34,14 +34,38 @@ package: export PROFILE := $(PROFILE)
 package: export ARCH := $(ARCH)
 package: export STACK := $(STACK)
 package: export FILTERS := $(FILTERS)
+package: export TEMPLATE := $(TEMPLATE)
 package: ## upload the functions to BUCKET and print the command that deploys the plain template (PREFIX= REGION= PROFILE= STACK= FILTERS= ARCH=)
 	@$(GO) run ./internal/cmd/mkpackage -o $(DIST) -bucket "$$BUCKET" -prefix "$$PREFIX" -region "$$REGION" -profile "$$PROFILE" \
-		-arch "$$ARCH" -stack "$$STACK" -filters "$$FILTERS"
+		-arch "$$ARCH" -stack "$$STACK" -filters "$$FILTERS" -template "$$TEMPLATE"
 
 .PHONY: dist
 dist: export VERSION := $(VERSION)
 dist: ## leave the archives of a release with their checksums in dist/release (VERSION=1.2.3, else as git describes it)
 	$(GO) run ./internal/cmd/mkdist -release -version "$$VERSION" -o $(DIST)/release
+
+.PHONY: synth
+synth diff deploy destroy: export ARCH := $(ARCH)
+synth diff deploy destroy: export STACK := $(STACK)
+synth: ## write the stack with the functions' code as a CDK cloud assembly to dist/cdk.out; needs Node.js (STACK= ARCH=)
+	@$(GO) run ./internal/cmd/cdk synth -o $(DIST) -stack "$$STACK" -arch "$$ARCH"
+
+.PHONY: diff
+diff deploy destroy: export REGION := $(REGION)
+diff deploy destroy: export PROFILE := $(PROFILE)
+diff: ## show what make deploy would change (STACK= REGION= PROFILE= ARCH=)
+	@$(GO) run ./internal/cmd/cdk diff -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" -- $(CDK_FLAGS)
+
+.PHONY: deploy
+deploy: export FILTERS := $(FILTERS)
+deploy: export PARAMETERS := $(PARAMETERS)
+deploy: ## deploy the stack with CDK (FILTERS='prod/*:*,!*:*-debug' PARAMETERS='LogLevel=DEBUG ...' STACK= REGION= PROFILE= ARCH= CDK_FLAGS=)
+	@$(GO) run ./internal/cmd/cdk deploy -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" \
+		-filters "$$FILTERS" -parameters "$$PARAMETERS" -- $(CDK_FLAGS)
+
+.PHONY: destroy
+destroy: ## delete the stack (STACK= REGION= PROFILE=)
+	@$(GO) run ./internal/cmd/cdk destroy -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" -- $(CDK_FLAGS)
 
 .PHONY: install
 install: ## install the command line
