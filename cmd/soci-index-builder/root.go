@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,8 @@ to the standard error.
 	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newFiltersCommand(), newDemoCommand())
 	cmd.AddCommand(newLogsCommand())
 	cmd.AddCommand(newRedriveCommand())
+	cmd.AddCommand(newStatusCommand())
+	cmd.AddCommand(newCleanupCommand())
 	cmd.AddCommand(newCompletionCommand(), newDocsCommand())
 	completeValues(cmd) // of all commands, so it comes last
 	return cmd
@@ -91,9 +94,10 @@ func (f *registryFlags) add(cmd *cobra.Command) {
 
 // open gives the repository of ref, and the tag or digest in it.
 func (f *registryFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, error) {
-	opts := []ecrclient.Option{ecrclient.WithLogger(logger(cmd)), ecrclient.WithUserAgent(programName + "/" + version)}
-	if cmd.Flags().Changed("plain-http") {
-		opts = append(opts, ecrclient.WithPlainHTTP(f.plainHTTP))
+	opts := f.options(cmd)
+	host, _, _ := strings.Cut(ref, "/")
+	if _, ofECR := ecrclient.ParseECRHost(host); ofECR {
+		opts = append(opts, ecrEndpoint()...)
 	}
 	repo, err := ecrclient.New(ref, opts...)
 	if err != nil {
@@ -103,6 +107,24 @@ func (f *registryFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Reposit
 		return repo, "latest", nil
 	}
 	return repo, repo.Reference(), nil
+}
+
+// options are those of every repository.
+func (f *registryFlags) options(cmd *cobra.Command) []ecrclient.Option {
+	opts := []ecrclient.Option{ecrclient.WithLogger(logger(cmd)), ecrclient.WithUserAgent(programName + "/" + version)}
+	if cmd.Flags().Changed("plain-http") {
+		opts = append(opts, ecrclient.WithPlainHTTP(f.plainHTTP))
+	}
+	return opts
+}
+
+// ecrEndpoint is for repositories of ECR: ECR_REGISTRY_ENDPOINT names a
+// registry that takes the place of ECR, as it does for the functions.
+func ecrEndpoint() []ecrclient.Option {
+	if endpoint := os.Getenv("ECR_REGISTRY_ENDPOINT"); endpoint != "" {
+		return []ecrclient.Option{ecrclient.WithEndpoint(endpoint)}
+	}
+	return nil
 }
 
 // outputFlag is --output.

@@ -40,8 +40,8 @@ func TestMain(m *testing.M) {
 //	usage COMMAND...                  must end with exit code 2, and one line
 //	capture NAME REGEXP               set $NAME to what the last output has in ( )
 //
-// $CLOSED is an address where nobody listens. The commands of awsWorld and
-// logsWorld are there too.
+// $CLOSED is an address where nobody listens. The commands of awsWorld,
+// logsWorld and statusWorld are there too.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 			aws := newAWSWorld(awstest.Start(t), registry)
 			logs := newLogsWorld(aws.server)
 			queue := newQueueWorld(aws.server)
+			status := &statusWorld{t: t, ecr: aws.ecr, registry: registry}
 			w := &world{t: t, server: registry, layers: layers, pushed: map[string]registrytest.Pushed{}}
 			testscript.Run(t, testscript.Params{
 				Files:               []string{file},
@@ -70,6 +71,7 @@ func TestScripts(t *testing.T) {
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture, "usage": usage,
 					"stack": aws.stack, "awsfail": aws.fail,
+					"pushedat": status.pushedAt, "oldimages": status.oldImages, "deny": status.deny,
 					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await, "refuse": queue.refuse,
 					"loggroups": logs.groups, "loglines": logs.lines, "logqueries": logs.queries,
 				},

@@ -24,12 +24,15 @@ import (
 type look struct {
 	o    *Options
 	repo *ecrclient.Repository
-	tags map[string]bool // all that it has
+	tags map[string]bool // all that it has; nil when not all are known
 }
 
 // open lists the images of a repository, and gives those that are to be looked
 // at. What an image index lists is no image of its own.
 func (s *survey) open(ctx context.Context, name string) (*look, []Image, error) {
+	if !s.o.All && !s.o.Rules.Filters.MatchesRepository(name) {
+		return nil, nil, nil
+	}
 	all, err := s.src.Images(ctx, name)
 	if err != nil {
 		return nil, nil, err
@@ -48,6 +51,9 @@ func (s *survey) open(ctx context.Context, name string) (*look, []Image, error) 
 		if !l.tags[tag] {
 			return nil, nil, fmt.Errorf("%s: %w: %q", l.repo.Name(), ErrNoTag, tag)
 		}
+	}
+	if len(only) > 0 {
+		l.tags = nil // a source may list no others
 	}
 	var listed map[digest.Digest]bool
 	if len(only) == 0 && (s.o.All || s.o.Rules.Untagged) && slices.ContainsFunc(all, func(i Image) bool { return len(i.Tags) == 0 }) {
@@ -230,7 +236,7 @@ func (l *look) artifact(m *Manifest, tag string) string {
 		text += fmt.Sprintf(" of type %.100q", m.ArtifactType)
 	}
 	if m.Kind == KindEnabledImage || m.Kind == KindUnindexed {
-		if original, ok := strings.CutSuffix(tag, l.o.Rules.TagSuffix); ok && l.o.Rules.TagSuffix != "" && !l.tags[original] {
+		if original, ok := strings.CutSuffix(tag, l.o.Rules.TagSuffix); ok && l.o.Rules.TagSuffix != "" && l.tags != nil && !l.tags[original] {
 			text += fmt.Sprintf(", but there is no tag %s any more", original)
 		}
 	}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"soci-index-builder/internal/inventory"
+	"soci-index-builder/pkg/soci"
+)
+
+// statusJSONWriter writes each record on a line, and the summary elsewhere.
+type statusJSONWriter struct{ w, summary io.Writer }
+
+func (s *statusJSONWriter) record(_ string, source inventory.Source, r *inventory.Record) error {
+	repo, err := source.Open(r.Repository)
+	if err != nil {
+		return err
+	}
+	return writeJSONLine(s.w, newStatusJSON(repo.Name(), r))
+}
+
+func (s *statusJSONWriter) end(counts map[inventory.State]int) error {
+	_, err := fmt.Fprintln(s.summary, statusSummary(counts))
+	return err
+}
+
+// The JSON output of status; its field names are promised in the help text.
+type (
+	statusJSON struct {
+		Reference   string             `json:"reference"`
+		Repository  string             `json:"repository"`
+		Tag         string             `json:"tag,omitempty"`
+		Digest      digest.Digest      `json:"digest"`
+		PushedAt    *time.Time         `json:"pushedAt,omitempty"`
+		Size        int64              `json:"size,omitempty"`
+		Kind        inventory.Kind     `json:"kind,omitempty"`
+		State       inventory.State    `json:"state"`
+		Lacking     bool               `json:"lacking"`
+		Reason      string             `json:"reason,omitempty"`
+		Filter      string             `json:"filter,omitempty"`
+		BeforeStack bool               `json:"beforeStack,omitempty"`
+		BuildTools  []string           `json:"buildTools,omitempty"`
+		V1          inventory.Coverage `json:"v1,omitempty"`
+		V2          *statusV2JSON      `json:"v2,omitempty"`
+		ToRead      *statusToReadJSON  `json:"toRead,omitempty"`
+		Platforms   []statusPlatform   `json:"platforms,omitempty"`
+	}
+
+	statusV2JSON struct {
+		State  soci.EnabledState `json:"state"`
+		Tag    string            `json:"tag,omitempty"`
+		Digest digest.Digest     `json:"digest,omitempty"`
+		Reason string            `json:"reason,omitempty"`
+	}
+
+	statusToReadJSON struct {
+		Layers int   `json:"layers"`
+		Bytes  int64 `json:"bytes"`
+	}
+
+	statusPlatform struct {
+		Platform string                  `json:"platform"`
+		Digest   digest.Digest           `json:"digest"`
+		Layers   int                     `json:"layers"`
+		Skipped  map[soci.SkipReason]int `json:"skipped,omitempty"`
+		V1       []statusIndexJSON       `json:"v1,omitempty"`
+		V2       []statusIndexJSON       `json:"v2,omitempty"`
+	}
+
+	statusIndexJSON struct {
+		Digest    digest.Digest `json:"digest"`
+		BuildTool string        `json:"buildTool"`
+	}
+)
+
+func newStatusJSON(name string, r *inventory.Record) statusJSON {
+	out := statusJSON{
+		Reference: name + "@" + r.Digest.String(), Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, Size: r.Size,
+		Kind: r.Kind, State: r.State, Lacking: r.State.Lacking(), Reason: r.Reason, Filter: r.Filter, BeforeStack: r.BeforeStack,
+		BuildTools: r.BuildTools, V1: r.V1,
+	}
+	if r.Tag != "" {
+		out.Reference = name + ":" + r.Tag
+	}
+	if !r.PushedAt.IsZero() {
+		at := r.PushedAt.UTC()
+		out.PushedAt = &at
+	}
+	if e := r.Enabled; e.State != "" {
+		out.V2 = &statusV2JSON{State: e.State, Tag: e.EnabledTag, Digest: e.Image.Digest, Reason: e.Reason}
+	}
+	for _, m := range r.Manifests {
+		if m.Reason != "" {
+			continue
+		}
+		p := statusPlatform{Platform: m.Platform, Digest: m.Manifest.Digest}
+		for _, l := range m.Layers {
+			if l.Reason == "" {
+				p.Layers++
+				continue
+			}
+			if p.Skipped == nil {
+				p.Skipped = map[soci.SkipReason]int{}
+			}
+			p.Skipped[l.Reason]++
+		}
+		for _, f := range m.Indexes {
+			p.V1 = append(p.V1, statusIndexJSON{f.Index.Digest, f.BuildTool})
+		}
+		if f, ok := r.Enabled.Indexes[m.Manifest.Digest]; ok {
+			p.V2 = append(p.V2, statusIndexJSON{f.Index.Digest, f.BuildTool})
+		}
+		out.Platforms = append(out.Platforms, p)
+	}
+	if out.Platforms != nil {
+		layers, bytes := r.ToRead()
+		out.ToRead = &statusToReadJSON{layers, bytes}
+	}
+	return out
+}
