@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,13 +32,13 @@ var (
 	largeGB     = flag.Float64("large-gb", 0, "TestLargeImage: compressed size of the image, in GB; 0 leaves the test out")
 	largeLayers = flag.Int("large-layers", 8, "TestLargeImage: layers of the image")
 	largeMemory = flag.Int("large-memory", 1769, "TestLargeImage: memory of the function, in MB")
-	largeFolder = flag.String("large-folder", runtime.GOROOT(), "TestLargeImage: the files of the layers are from here")
+	largeFolder = flag.String("large-folder", "/usr/lib", "TestLargeImage: the files of the layers are from here")
 )
 
 // An image as large as wanted, which nobody stores: each layer is a first
 // gzip member of its own, then the same member of real files again and again.
 //
-//	go test ./lambdas -run TestLargeImage -large-gb 14 -large-folder /usr/lib -v -timeout 1h
+//	go test ./lambdas -run TestLargeImage -large-gb 14 -v -timeout 1h
 func TestLargeImage(t *testing.T) {
 	if *largeGB == 0 {
 		t.Skip("measures for minutes; ask for it with -large-gb")
