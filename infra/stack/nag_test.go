@@ -1,0 +1,101 @@
+package stack
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/cdklabs/cdk-nag-go/cdknag/v2"
+)
+
+// addNag has cdk-nag look at a stack, with a report in the cloud assembly.
+func addNag(stack awscdk.Stack) {
+	awscdk.Aspects_Of(stack).Add(cdknag.NewAwsSolutionsChecks(&cdknag.NagPackProps{
+		ReportFormats: &[]cdknag.NagReportFormat{cdknag.NagReportFormat_JSON},
+	}), nil)
+}
+
+// nagAccepted are the findings that stand, each with the reason in one
+// sentence. The template has no word of them: cdk-nag's own suppressions would
+// be written into it.
+var nagAccepted = []struct {
+	resource string // logical id
+	finding  string // the rule and what it applies to, as cdk-nag writes it
+	why      string
+}{
+	{"FailureQueue", "AwsSolutions-SQS3",
+		"It is the dead-letter queue of the rules and the last stop of every other failure, so nothing can come after it."},
+	{"GeneratorRole", "AwsSolutions-IAM5[Resource::*]",
+		"This is ecr:GetAuthorizationToken alone, which knows no resource."},
+}
+
+// Rules for AWS solutions. A finding is accepted by name or mended, and what
+// is accepted must be found.
+func TestNag(t *testing.T) {
+	synthAssets(t)
+	var report struct {
+		Lines []struct{ RuleID, ResourceID, Compliance string }
+	}
+	readJSON(t, "AwsSolutions-second-NagReport.json", &report)
+	compliant := 0
+	for _, line := range report.Lines {
+		switch line.Compliance {
+		case "Compliant":
+			compliant++
+		case "Non-Compliant": // among the annotations, with what it applies to
+		default:
+			t.Errorf("%s: %s is %s", line.ResourceID, line.RuleID, line.Compliance)
+		}
+	}
+	if compliant < 5 {
+		t.Errorf("cdk-nag looked at little: %+v", report)
+	}
+
+	var annotations map[string][]struct {
+		Type string
+		Data any
+	}
+	readJSON(t, "Second.metadata.json", &annotations)
+	found := make([]bool, len(nagAccepted))
+	for path, all := range annotations {
+		id := path[strings.LastIndexByte(path, '/')+1:]
+		for _, annotation := range all {
+			text, _ := annotation.Data.(string)
+			if annotation.Type != "aws:cdk:error" && annotation.Type != "aws:cdk:warning" {
+				continue
+			}
+			accepted := false
+			for i, a := range nagAccepted {
+				if a.resource == id && strings.HasPrefix(text, a.finding+": ") {
+					accepted, found[i] = true, true
+				}
+			}
+			if !accepted {
+				t.Errorf("%s: %s", id, text)
+			}
+		}
+	}
+	for i, a := range nagAccepted {
+		if !found[i] {
+			t.Errorf("%s: %s is accepted, but not found", a.resource, a.finding)
+		}
+		if !strings.HasSuffix(a.why, ".") || strings.Contains(a.why, ". ") {
+			t.Errorf("%s: %s is not accepted for a reason of one sentence: %q", a.resource, a.finding, a.why)
+		}
+	}
+}
+
+// readJSON reads a file of the cloud assembly.
+func readJSON(t *testing.T, name string, to any) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(synthesized.folder, "cdk.out", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, to); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+}
