@@ -26,6 +26,7 @@ func documentedMetrics(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	_, section, _ := strings.Cut(string(b), "\n## Metrics\n")
+	section, _, _ = strings.Cut(section, "\n## ")
 	all := map[string][]string{}
 	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Za-z]+)` \\|(.*)$").FindAllStringSubmatch(section, -1) {
 		by := []string{""}
@@ -264,6 +265,19 @@ func TestAlarms(t *testing.T) {
 	slices.Sort(ids)
 	if got := tmpl.ids("AWS::CloudWatch::Alarm"); !slices.Equal(got, ids) {
 		t.Errorf("there are the alarms %q, want %q", got, ids)
+	}
+}
+
+func TestAlarmsAreDocumented(t *testing.T) {
+	b, err := os.ReadFile("../../docs/logs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(b), "\n## Alarms and dashboard\n")
+	documented := regexp.MustCompile(`[A-Za-z]+Alarm\b`).FindAllString(section, -1)
+	slices.Sort(documented)
+	if got := synth(t).ids("AWS::CloudWatch::Alarm"); !slices.Equal(got, documented) {
+		t.Errorf("docs/logs.md has the alarms %q, the stack %q", documented, got)
 	}
 }
 
