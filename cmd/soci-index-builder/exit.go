@@ -22,7 +22,7 @@ const (
 // exitCodes is what they mean, for the help text and docs/cli.md.
 var exitCodes = []reference.ExitCode{
 	{Code: exitOK, Meaning: "all went well"},
-	{Code: exitFailure, Meaning: "something failed, or verify found a difference"},
+	{Code: exitFailure, Meaning: "something failed, verify found a difference, or status --check an image that should be indexed and is not"},
 	{Code: exitUsage, Meaning: "the command line is wrong; nothing was done"},
 }
 
