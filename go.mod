@@ -2,6 +2,9 @@ module soci-index-builder
 
 go 1.26.6
 
+// The CDK command line has Go templates in it that do not compile.
+ignore ./infra/node_modules
+
 require (
 	github.com/aws/aws-lambda-go v1.55.1
 	github.com/aws/aws-sdk-go-v2 v1.47.6
@@ -136,3 +139,6 @@ require (
 )
 
 tool honnef.co/go/tools/cmd/staticcheck
+
+// The CDK command line brings templates of Go programs.
+ignore ./infra/node_modules
