@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"maps"
 	"strings"
 	"testing"
 
@@ -25,7 +24,6 @@ var properties = []property{
 	// The functions.
 	{functions, "Runtime", "provided.al2023", "Go without a runtime of Lambda's"},
 	{functions, "Handler", "bootstrap", "as make build names the program"},
-	{functions, "Architectures", "[arm64]", "a fifth cheaper"},
 	{functions, "EphemeralStorage", "", "nothing is written to disk"},
 	{functions, "LoggingConfig.LogFormat", "JSON", "the lines are JSON"},
 	{functions, "LoggingConfig.ApplicationLogLevel", "if(LogsDebug, DEBUG, INFO)", "above INFO Lambda drops the metrics"},
@@ -59,12 +57,6 @@ var properties = []property{
 	{"RepositoryNameFunction", "Role", "${RepositoryNameRole.Arn}", "one role per function"},
 	{"RepositoryNameFunction", "LoggingConfig.LogGroup", "${RepositoryNameLogGroup}", "the stack's log group"},
 	{"RepositoryNameFunction", "Timeout", "60", "well before CloudFormation gives up"},
-
-	// The code of the plain template.
-	{functions, "Code.S3Bucket", "${CodeS3Bucket}", "the bucket of the parameter"},
-	{"FilterFunction", "Code.S3Key", "${CodeS3KeyPrefix}filter.zip", "a key that changes with the code"},
-	{"GeneratorFunction", "Code.S3Key", "${CodeS3KeyPrefix}indexgen.zip", "the same"},
-	{"RepositoryNameFunction", "Code.S3Key", "${CodeS3KeyPrefix}reponame.zip", "the same"},
 
 	// Events that fail.
 	{async, "MaximumRetryAttempts", "2", "explicitly, as many as Lambda makes"},
@@ -109,7 +101,6 @@ var properties = []property{
 	{"Repositories", "ServiceToken", "${RepositoryNameFunction.Arn}", "the repository-name parser"},
 	{"Repositories", "ServiceTimeout", "300", "an hour is CloudFormation's own"},
 	{"Repositories", "Filters", "${SociRepositoryImageTagFilters}", "runs again when they change"},
-	{"Repositories", "Code", "${CodeS3KeyPrefix}", "runs again when its code changes"},
 	{"Repositories", "GeneratorRolePolicies.1.Statement.0.Resource", "<RepositoryArns>", "where the ARNs go, to be measured"},
 	{"GeneratorRepositoryPolicy", "RoleName", "${GeneratorRole}", "the generator gets exactly these repositories"},
 	{"GeneratorRepositoryPolicy", "PolicyName", "repositories-${Repositories.RepositoryArnsDigest}", "another name makes CloudFormation add the new policy before it removes the old one"},
@@ -127,7 +118,8 @@ var properties = []property{
 	{"GeneratorPullTimeExclusion", "PrincipalArn", "${GeneratorRole.Arn}", "its pulls do not keep old images alive"},
 }
 
-// The table of all that the stack promises.
+// The table of what the stack promises, beside what the other tests look at:
+// rights, names, order, and where the code is.
 func TestProperties(t *testing.T) {
 	tmpl := synth(t)
 	for _, p := range properties {
@@ -170,39 +162,6 @@ func TestResourcesAreKnown(t *testing.T) {
 	if tmpl.Rules != nil {
 		t.Errorf("rules %v: the bootstrap stack is no prerequisite of the plain template", tmpl.Rules)
 	}
-}
-
-// What a second architecture and uploaded code change, and nothing else.
-func TestPropertiesOfAssets(t *testing.T) {
-	plain, assets := synth(t), synthAssets(t)
-	for id, r := range assets.Resources {
-		switch r.Type {
-		case "AWS::Lambda::Function":
-			if got := r.at("Architectures"); got != "[x86_64]" {
-				t.Errorf("%s is for %s", id, got)
-			}
-			if key := r.at("Code.S3Key"); !strings.HasSuffix(key, ".zip") || strings.Contains(key, "$") {
-				t.Errorf("the code of %s is %q", id, key)
-			}
-		case "Custom::SociRepositoryArns":
-			if code := r.at("Code"); len(code) < 32 || code == plain.Resources[id].at("Code") {
-				t.Errorf("%s does not see that its code changed: %q", id, code)
-			}
-		}
-		if got, want := withoutCode(r), withoutCode(plain.Resources[id]); got != want {
-			t.Errorf("%s is %s, in the plain template %s", id, got, want)
-		}
-	}
-	if len(plain.Resources) != len(assets.Resources) {
-		t.Errorf("%d and %d resources", len(plain.Resources), len(assets.Resources))
-	}
-}
-
-func withoutCode(r resource) string {
-	properties := maps.Clone(r.Properties)
-	delete(properties, "Code")
-	delete(properties, "Architectures")
-	return textOf(properties)
 }
 
 // What the environment of a function has is what the custom resource measured.
