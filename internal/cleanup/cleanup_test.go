@@ -192,6 +192,13 @@ func encode(t *testing.T, v any) []byte {
 	return b
 }
 
+func decode(t *testing.T, b []byte, v any) {
+	t.Helper()
+	if err := json.Unmarshal(b, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // kinds counts the items of a plan.
 func kinds(plan *cleanup.Plan) string {
 	n := map[inventory.Kind]int{}
@@ -204,14 +211,6 @@ func kinds(plan *cleanup.Plan) string {
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, ", ")
-}
-
-func kept(plan *cleanup.Plan) map[digest.Digest]cleanup.Kept {
-	out := map[digest.Digest]cleanup.Kept{}
-	for _, k := range plan.Kept {
-		out[k.Digest] = k
-	}
-	return out
 }
 
 func imageIndex(manifests []ocispec.Descriptor, annotations map[string]string) ocispec.Index {

@@ -57,8 +57,9 @@ type graph struct {
 	tags   map[string]*node
 }
 
-// load lists the repository and reads all image indexes, whatever is no image,
-// and the untagged images that no image index lists.
+// load lists the repository and reads what could be a SOCI artifact, or need
+// one: all image indexes, whatever is no image, and the images that nothing
+// leads to; the others, which may be thousands, only if there is reason to.
 func (r *reader) load(ctx context.Context) (*graph, error) {
 	listed, err := r.repo.List(ctx)
 	if err != nil {
@@ -90,7 +91,15 @@ func (r *reader) load(ctx context.Context) (*graph, error) {
 			}
 		}
 	}
-	return g, g.read(ctx, func(n *node) bool { return len(n.Tags) == 0 && len(n.listedBy) == 0 })
+	err = g.read(ctx, func(n *node) bool { return len(n.Tags) == 0 && len(n.listedBy) == 0 })
+	if err != nil {
+		return nil, err
+	}
+	// A SOCI index that no image index lists may still be named by any image.
+	if slices.ContainsFunc(g.order, func(n *node) bool { return n.is(inventory.KindSOCIIndexV2) && len(n.listedBy) == 0 }) {
+		err = g.read(ctx, func(*node) bool { return true })
+	}
+	return g, err
 }
 
 // read fills in the content of those that want it.
