@@ -139,6 +139,3 @@ require (
 )
 
 tool honnef.co/go/tools/cmd/staticcheck
-
-// The CDK command line brings templates of Go programs.
-ignore ./infra/node_modules
