@@ -111,7 +111,7 @@ func addAlarms(s *builder) {
 func addAlarm(s *builder, a alarm) {
 	actions := &[]any{awscdk.Token_AsString(ifOnly(s.conditions.alarmTopic, s.param(deployed.ParamAlarmTopic)), nil)}
 	props := &awscloudwatch.CfnAlarmProps{
-		AlarmDescription:   awscdk.Fn_Sub(jsii.String(a.description), nil),
+		AlarmDescription:   s.sub(a.description),
 		Namespace:          jsii.String(a.namespace),
 		MetricName:         jsii.String(a.metric),
 		Dimensions:         []any{&awscloudwatch.CfnAlarm_DimensionProperty{Name: jsii.String(a.dimension), Value: a.of}},

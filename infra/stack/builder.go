@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"strings"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
@@ -51,7 +53,15 @@ type function struct {
 // name gives the stack's name with something behind it: the form of every
 // physical name that is not CloudFormation's to choose.
 func (s *builder) name(suffix string) *string {
-	return awscdk.Fn_Sub(jsii.String("${AWS::StackName}"+suffix), nil)
+	return s.sub("${AWS::StackName}" + suffix)
+}
+
+// sub puts the stack's name and the like into a text.
+func (s *builder) sub(text string) *string {
+	if !strings.Contains(text, "${") {
+		return jsii.String(text)
+	}
+	return awscdk.Fn_Sub(jsii.String(text), nil)
 }
 
 // dashboardName is what the dashboard is called, so that the output can link

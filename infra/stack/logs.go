@@ -14,7 +14,7 @@ import (
 // function is deleted before its log group, and its role cannot make another.
 func addLogGroup(s *builder, id, name string) awslogs.CfnLogGroup {
 	g := awslogs.NewCfnLogGroup(s.stack, jsii.String(id), &awslogs.CfnLogGroupProps{
-		LogGroupName:    awscdk.Fn_Sub(jsii.String("/aws/lambda/${AWS::StackName}-"+name), nil),
+		LogGroupName:    s.sub("/aws/lambda/${AWS::StackName}-" + name),
 		RetentionInDays: s.params[deployed.ParamLogRetentionDays].ValueAsNumber(),
 	})
 	g.ApplyRemovalPolicy(awscdk.RemovalPolicy_DESTROY, nil)

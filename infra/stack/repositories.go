@@ -39,8 +39,8 @@ func addRepositories(s *builder, rights map[string]any) {
 		rights, policy(allow("indexgen", permission.Repositories, repositoryPlaceholder)),
 	})
 	// The generator comes after this resource. No name of a function is longer.
-	r.AddPropertyOverride(jsii.String("FilterEnvironment"), s.filterEnvironment(awscdk.Fn_Sub(jsii.String(
-		"arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"+strings.Repeat("x", 64)), nil)))
+	r.AddPropertyOverride(jsii.String("FilterEnvironment"), s.filterEnvironment(s.sub(
+		"arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"+strings.Repeat("x", 64))))
 	// CloudFormation asks again only when a property changes. New code may
 	// answer otherwise.
 	r.AddPropertyOverride(jsii.String("Code"), s.reponame.code)

@@ -89,5 +89,5 @@ func policy(statements ...any) map[string]any {
 
 // busARN is the event bus of the parameter.
 func (s *builder) busARN() *string {
-	return awscdk.Fn_Sub(jsii.String("arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${"+deployed.ParamEventBus+"}"), nil)
+	return s.sub("arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${" + deployed.ParamEventBus + "}")
 }
