@@ -1,0 +1,135 @@
+package cleanup_test
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"soci-index-builder/internal/cleanup"
+	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/localregistry"
+	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
+)
+
+// plain is the repository of an account's registry by the distribution API
+// alone.
+func (a *account) plain(name string) cleanup.Repository {
+	a.t.Helper()
+	source := inventory.Registry(a.registry.Host(), []string{name}, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+	repo, err := cleanup.Registry(source, name)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return repo
+}
+
+// stored gives the manifests of a repository that are there, found or not.
+func (a *account) stored(name string) map[digest.Digest]bool {
+	out := map[digest.Digest]bool{}
+	for _, s := range a.registry.Stored() {
+		if s.Repository == name && a.registry.Manifest(a.t, name, s.Digest.String()) != nil {
+			out[s.Digest] = true
+		}
+	}
+	return out
+}
+
+// A registry that is not ECR loses its SOCI artifacts and nothing else, though
+// parts cannot be found any more once their image index is gone.
+func TestRegistry(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		noReferrers bool
+	}{{"with referrers", false}, {"without referrers", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newAccount(t)
+			a.registry = registrytest.StartWith(t, localregistry.Config{NoReferrers: tt.noReferrers})
+			a.lookAlikes(repository)
+			a.image("team/app:one", "one", registrytest.Image{})
+			amd := a.image("team/app:", "amd", registrytest.Image{Docker: true})
+			arm := a.image("team/app:", "arm", registrytest.Image{Docker: true, Platform: "linux/arm64", Layers: unindexable("arm")})
+			a.registry.PushIndex(t, repository, "multi", true, amd.Manifest, arm.Manifest)
+			a.image("team/app:small", "small", registrytest.Image{Layers: unindexable("small")})
+			originals := a.stored(repository)
+			for _, tag := range []string{"one", "multi", "small"} {
+				a.index("team/app:"+tag, ours, soci.Both)
+			}
+			if results := clean(t, a.plain(repository), options()); len(results) != 10 {
+				t.Errorf("%d went, want 2 SOCI indexes v1, 2 SOCI-enabled images of 2 and 3 parts, and an unindexed image", len(results))
+			}
+			left := a.stored(repository)
+			if tt.noReferrers { // the lists of referrers stay, and list nothing of ours
+				for d := range left {
+					if !originals[d] && a.empty(d) {
+						delete(left, d)
+					}
+				}
+			}
+			if !maps.Equal(left, originals) {
+				t.Errorf("left are %d manifests, want %d\n%v\n%v", len(left), len(originals), slices.Sorted(maps.Keys(left)), slices.Sorted(maps.Keys(originals)))
+			}
+			if again := look(t, a.plain(repository), options()); len(again.Items) > 0 {
+				t.Errorf("a second run would have %s go", kinds(again))
+			}
+		})
+	}
+}
+
+func (a *account) empty(d digest.Digest) bool {
+	return len(imageIndexOf(a.t, a.registry.Manifest(a.t, repository, d.String())).Manifests) == 0
+}
+
+func TestRegistryRefuses(t *testing.T) {
+	tests := []struct {
+		name   string
+		status int
+		code   string
+		want   error // nil: each of them is told of
+	}{
+		{"405", http.StatusMethodNotAllowed, "", cleanup.ErrDisabled},
+		{"unsupported", http.StatusBadRequest, "UNSUPPORTED", cleanup.ErrDisabled},
+		{"denied", http.StatusForbidden, "DENIED", ecrclient.ErrDenied},
+		{"unavailable", http.StatusServiceUnavailable, "UNAVAILABLE", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a := indexed(t)
+			plan := look(t, a.plain(repository), options())
+			a.registry.Add(registrytest.Rule{Method: http.MethodDelete, Fault: registrytest.Status(tt.status, tt.code, "no")})
+			failed := 0
+			err := plan.Delete(t.Context(), func(r cleanup.Result) {
+				if failed++; r.Outcome != cleanup.Failed {
+					t.Errorf("%s is %s: %s", r.Kind, r.Outcome, r.Reason)
+				}
+			})
+			if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) || (failed == len(plan.Items)) != (tt.want == nil) {
+				t.Errorf("the error is %v, %d of %d failed; want %v", err, failed, len(plan.Items), tt.want)
+			}
+		})
+	}
+}
+
+func TestRegistryChangesMeanwhile(t *testing.T) {
+	a := indexed(t)
+	m := &meddler{Repository: a.plain(repository)}
+	plan := look(t, m, options())
+	item := of(t, plan, inventory.KindEnabledImage)
+	var another registrytest.Pushed
+	m.before = func([]inventory.Image) {
+		m.before = nil
+		another = a.image("team/app:1-soci", "another", registrytest.Image{})
+	}
+	got := carryOut(t, plan)[item.Digest]
+	if tagged := a.registry.Manifest(t, repository, "1-soci"); digest.FromBytes(tagged) != another.Manifest.Digest {
+		t.Errorf("the tag that was moved is gone; the item is %s: %s", got.Outcome, got.Reason)
+	}
+	if got.Outcome != cleanup.Deleted || a.stored(repository)[item.Digest] {
+		t.Errorf("the item is %s: %s; it has no tag any more", got.Outcome, got.Reason)
+	}
+}
