@@ -12,7 +12,8 @@ import (
 )
 
 // queueWorld is what the stack "soci" of a script has behind it: its failure
-// queue and its two functions. Time stands still. These commands go with it:
+// queue, its metrics and its two functions, which do nothing unless
+// functionsWorld makes them. Time stands still. These commands go with it:
 //
 //	message FILE [NAME=VALUE...]  put FILE's content into the queue, with
 //	                              message attributes; ids end in ...001, ...002
@@ -34,6 +35,9 @@ func newQueueWorld(server *awstest.Server) *queueWorld {
 	q.lambda.Function("soci-Generator", nil)
 	server.Handle("sqs", q.sqs)
 	server.Handle("lambda", q.lambda)
+	server.Handle("monitoring", awstest.CBOR(map[string]func(map[string]any) (map[string]any, error){
+		"GetMetricData": func(map[string]any) (map[string]any, error) { return map[string]any{"MetricDataResults": []any{}}, nil },
+	}))
 	return q
 }
 

@@ -44,7 +44,7 @@ to the standard error.
 	})
 	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newFiltersCommand(), newDemoCommand())
 	cmd.AddCommand(newLogsCommand())
-	cmd.AddCommand(newRedriveCommand())
+	cmd.AddCommand(newBackfillCommand(), newRedriveCommand())
 	cmd.AddCommand(newStatusCommand())
 	cmd.AddCommand(newCleanupCommand())
 	cmd.AddCommand(newCompletionCommand(), newDocsCommand())

@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 			aws := newAWSWorld(awstest.Start(t), registry)
 			logs := newLogsWorld(aws.server)
 			queue := newQueueWorld(aws.server)
+			functions := &functionsWorld{t: t, server: aws.server, registry: registry, ecr: aws.ecr, queue: queue}
 			status := &statusWorld{t: t, ecr: aws.ecr, registry: registry}
 			w := &world{t: t, server: registry, layers: layers, pushed: map[string]registrytest.Pushed{}}
 			testscript.Run(t, testscript.Params{
@@ -73,6 +74,7 @@ func TestScripts(t *testing.T) {
 					"stack": aws.stack, "awsfail": aws.fail,
 					"pushedat": status.pushedAt, "oldimages": status.oldImages, "deny": status.deny,
 					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await, "refuse": queue.refuse,
+					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose, "images": functions.images,
 					"loggroups": logs.groups, "loglines": logs.lines, "logqueries": logs.queries,
 				},
 			})

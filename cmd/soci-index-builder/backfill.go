@@ -1,0 +1,291 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/spf13/cobra"
+
+	"soci-index-builder/internal/backfill"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/selection"
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
+)
+
+type backfillCommand struct {
+	look         statusCommand // which images are looked at, and what they should have
+	output       outputFlag
+	local        bool
+	dryRun       bool
+	limit        int
+	rate         float64
+	wait         ageFlag
+	parallel     int
+	concurrency  int
+	maxMemory    sizeFlag
+	spanSize     sizeFlag
+	tagUnindexed bool
+}
+
+func newBackfillCommand() *cobra.Command {
+	c := &backfillCommand{
+		look:      statusCommand{version: versionFlag(soci.Both), minLayerSize: sizeFlag{bytes: soci.DefaultMinLayerSize}, concurrency: 8},
+		maxMemory: sizeFlag{bytes: 1 << 30, least: 1},
+		spanSize:  sizeFlag{bytes: soci.DefaultSpanSize, least: 1},
+	}
+	cmd := &cobra.Command{
+		Use:   "backfill (--stack NAME | --local) [REPOSITORY[:TAG]...]",
+		Short: "Index the images that were pushed before the stack was there",
+		Long: `Index every image that should have SOCI indexes and has none, or not all: what
+"status" calls missing, incomplete, stale and other-tool.
+
+With --stack each image is handed to the filter function of the deployed stack,
+as an event of the same form as ECR's whose id begins with "backfill-"; the
+stack's filters choose. The functions work on them on their own, so the command
+ends before they do; --wait 1h waits for the SOCI indexes, an hour at most. The
+pace leaves room for pushes: half of the 10 manifests per second that ECR takes,
+half of the concurrency that is reserved for the generator, and less while the
+generator is throttled or gets its events late. --rate sets images per second
+instead.
+
+With --local the SOCI indexes are built here. The images are those that --filters
+or the rules of --stack choose, or the repositories that are named. HOST/NAME is a
+repository of any registry, ECR or other. --parallel images are worked on at
+once, within --max-memory together.
+
+What was pushed last comes first. Images that are indexed are passed over, so an
+interrupted backfill goes on where it stopped when it is run again; with --stack,
+give the functions time to finish first. --dry-run only says what there is to do,
+how many bytes are to be read and about what that costs on Lambda; the figures
+are those of docs/performance.md.
+
+Failures are told at the end, and the exit code is then 1. Those of the functions
+come to the stack's failure queue: see "redrive".
+
+The caller needs the rights of "status". With --stack also
+cloudformation:DescribeStacks, and lambda:InvokeFunction on the filter function;
+cloudwatch:GetMetricData lets the pace follow the generator. With --local also
+those to push: ecr:InitiateLayerUpload, ecr:UploadLayerPart,
+ecr:CompleteLayerUpload, ecr:BatchCheckLayerAvailability, ecr:PutImage.
+
+With --output json there is one JSON object for each image, on a line of its own:
+  repository, tag, digest, pushedAt, state (as in "status"), manifests, layers
+    and bytes to read, result (planned, handed-over, built, failed), eventId,
+  outcome, bytesRead, bytesPushed, seconds (of what was built here), error
+and at last one with
+  summary: images, omitted (for --limit), layers, bytes, failed, notIndexed (after
+    --wait), and the estimate: seconds, gbSeconds, dollarsArm64, dollarsX86`,
+		Example: `  soci-index-builder backfill --stack soci-index-builder --dry-run
+  soci-index-builder backfill --stack soci-index-builder --since 30d --wait 2h
+  soci-index-builder backfill --stack soci-index-builder team/app team/web:2.1
+  soci-index-builder backfill --local --stack soci-index-builder --parallel 4 --max-memory 4GiB
+  soci-index-builder backfill --local --filters 'prod/*:*,!*:*-debug' --region eu-west-1
+  soci-index-builder backfill --local registry.example.com/team/app`,
+		Args: cobra.ArbitraryArgs,
+		RunE: c.run,
+	}
+	f := cmd.Flags()
+	f.BoolVar(&c.local, "local", false, "build the SOCI indexes here")
+	f.BoolVar(&c.dryRun, "dry-run", false, "say what there is to do and what it costs, and do nothing")
+	c.look.rules.add(cmd)
+	c.look.registry.add(cmd)
+	c.output.add(cmd)
+	f.Var(&c.look.since, "since", "only images that were pushed within that time, such as 24h or 7d; on ECR alone")
+	f.IntVar(&c.limit, "limit", 0, "so many images at most, those that were pushed last; 0 means all")
+	f.BoolVar(&c.look.anyTool, "any-tool", false, "SOCI indexes of other build tools count as well")
+	f.Float64Var(&c.rate, "rate", 0, "images per second; 0 means what ECR and the generator take")
+	f.Var(&c.wait, "wait", "with --stack: how long to wait for the SOCI indexes, such as 30m")
+	f.IntVar(&c.parallel, "parallel", 2, "with --local: images worked on at once")
+	f.IntVar(&c.concurrency, "concurrency", 0, "with --local: layers of an image worked on at once; 0 means the number of processors")
+	f.Var(&c.maxMemory, "max-memory", "with --local: what all builds together may hold in memory")
+	f.Var(&c.look.version, "index-version", "with --local: SOCI indexes to build, V1, V2 or Both; with --stack the default is the stack's")
+	f.Var(&c.look.minLayerSize, "min-layer-size", "with --local: pass over layers with fewer compressed bytes; with --stack the default is the stack's")
+	f.Var(&c.spanSize, "span-size", "with --local: least distance of two checkpoints, in uncompressed bytes")
+	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true, "with --local: make the suffixed tag also when no layer turns out to be indexable; with --stack the default is the stack's")
+	return cmd
+}
+
+// ofLocal are the flags that say how to build here, and which images; a stack
+// that builds has its own settings.
+var ofLocal = []string{"filters", "tag-suffix", "untagged", "parallel", "concurrency", "max-memory", "index-version", "min-layer-size", "span-size", "tag-unindexed"}
+
+func (c *backfillCommand) check(cmd *cobra.Command, targets []inventory.Target) error {
+	given := cmd.Flags().Changed
+	if !c.local && !given("stack") {
+		return usageErrorf("%s: --stack is required, the name of the deployed stack; or --local, to build here", cmd.CommandPath())
+	}
+	if !c.local {
+		for _, name := range ofLocal {
+			if given(name) {
+				return usageErrorf("%s: --%s is for --local; a stack goes by its own settings", cmd.CommandPath(), name)
+			}
+		}
+	}
+	if c.local && given("wait") {
+		return usageErrorf("%s: --wait is for --stack without --local", cmd.CommandPath())
+	}
+	if c.dryRun && given("wait") {
+		return usageErrorf("%s: --wait and --dry-run exclude each other", cmd.CommandPath())
+	}
+	if c.local && !given("stack") && !given("filters") && len(targets) == 0 {
+		return usageErrorf("%s: --local needs --filters, --stack or a REPOSITORY, to say which images are meant", cmd.CommandPath())
+	}
+	for _, f := range []struct {
+		name  string
+		value int
+		least int
+	}{{"limit", c.limit, 0}, {"parallel", c.parallel, 1}, {"concurrency", c.concurrency, 0}} {
+		if f.value < f.least {
+			return usageErrorf("invalid argument \"%d\" for \"--%s\" flag: must be %d or more", f.value, f.name, f.least)
+		}
+	}
+	if !(c.rate >= 0 && c.rate <= 1000) {
+		return usageErrorf("invalid argument \"%g\" for \"--rate\" flag: must be 0 to 1000", c.rate)
+	}
+	if err := soci.CheckTagSuffix(c.look.rules.suffix); err != nil {
+		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+	}
+	return nil
+}
+
+func (c *backfillCommand) run(cmd *cobra.Command, args []string) error {
+	place, targets, err := c.place(cmd, args)
+	if err != nil {
+		return err
+	}
+	if err := c.check(cmd, targets); err != nil {
+		return err
+	}
+	w := &backfillWork{backfillCommand: c, cmd: cmd, place: place}
+	if w.options, w.stack, err = c.options(cmd); err != nil {
+		return err
+	}
+	if !c.local {
+		if err := ofStack(place, w.stack); err != nil {
+			return err
+		}
+	}
+	if w.source, err = c.look.source(cmd, place); err != nil {
+		return err
+	}
+	return w.do(cmd.Context())
+}
+
+// place gives what the arguments name, in one registry.
+func (c *backfillCommand) place(cmd *cobra.Command, args []string) (inventory.Place, []inventory.Target, error) {
+	var targets []inventory.Target
+	for _, arg := range args {
+		t, err := inventory.ParseTarget(arg)
+		if err != nil {
+			return inventory.Place{}, nil, usageErrorf("%w", err)
+		}
+		if t.Host != "" && !isECR(t.Host) && c.look.since > 0 {
+			return inventory.Place{}, nil, usageErrorf("%s: --since is for ECR; %s does not tell when an image was pushed", arg, t.Host)
+		}
+		targets = append(targets, t)
+	}
+	places := inventory.Places(targets)
+	switch len(places) {
+	case 0:
+		return inventory.Place{}, nil, nil
+	case 1:
+		return places[0], targets, nil
+	}
+	return inventory.Place{}, nil, usageErrorf("%s: the repositories must be of one registry", cmd.CommandPath())
+}
+
+func isECR(host string) bool {
+	_, ok := ecrclient.ParseECRHost(host)
+	return ok
+}
+
+// ofStack checks that the place is in the registry of the stack.
+func ofStack(p inventory.Place, stack *deployed.Stack) error {
+	if p.Host == "" {
+		return nil
+	}
+	if host, ok := ecrclient.ParseECRHost(p.Host); !ok || host.Account != stack.Account || host.Region != stack.Region {
+		return usageErrorf("%s is not the ECR registry of account %s in %s, where stack %s works; --local builds here", p.Host, stack.Account, stack.Region, stack.Name)
+	}
+	return nil
+}
+
+// options gives what the survey goes by, from the stack and the flags; the
+// stack is nil when none is named.
+func (c *backfillCommand) options(cmd *cobra.Command) (inventory.Options, *deployed.Stack, error) {
+	given := cmd.Flags().Changed
+	o := inventory.Options{
+		IndexVersion: soci.IndexVersion(c.look.version), MinLayerSize: c.look.minLayerSize.bytes,
+		AnyTool: c.look.anyTool, Concurrency: c.look.concurrency,
+	}
+	if c.look.since > 0 {
+		o.Since = time.Now().Add(-time.Duration(c.look.since))
+	}
+	if !given("stack") && !given("filters") {
+		every, err := filters.Parse("*:*")
+		o.Rules = selection.Rules{Filters: every, TagSuffix: c.look.rules.suffix, Untagged: c.look.rules.untagged}
+		o.MinLayerSize = max(o.MinLayerSize, 1)
+		return o, nil, err
+	}
+	var (
+		stack  *deployed.Stack
+		config *aws.Config
+		err    error
+	)
+	if o.Rules, config, stack, err = c.look.rules.rules(cmd); err != nil {
+		return o, nil, err
+	}
+	c.look.config = config
+	if stack != nil {
+		o.Deployed = stack.CreatedAt
+		if !given("index-version") {
+			o.IndexVersion = stack.IndexVersion()
+		}
+		if !given("min-layer-size") {
+			o.MinLayerSize = stack.MinLayerSize()
+		}
+		if !given("tag-unindexed") {
+			c.tagUnindexed = stack.TagUnindexed()
+		}
+	}
+	o.MinLayerSize = max(o.MinLayerSize, 1) // 0 is every layer
+	return o, stack, nil
+}
+
+// rateOf says how fast images may follow each other; nil is as fast as can be.
+func (w *backfillWork) rateOf() *backfill.Rate {
+	r := &backfill.Rate{PerSecond: w.rate, Version: w.options.IndexVersion}
+	if !w.local {
+		r.Memory, r.Concurrency = w.stack.MemorySize(), w.stack.ReservedConcurrency()
+	}
+	if w.rate == 0 && !w.ofECR() {
+		return nil
+	}
+	return r
+}
+
+// ofECR reports whether the images are in ECR.
+func (w *backfillWork) ofECR() bool { return w.place.Host == "" || isECR(w.place.Host) }
+
+// memory is the generator's, in MB, for the estimate.
+func (w *backfillWork) memory() int {
+	if w.stack != nil && w.stack.MemorySize() > 0 {
+		return w.stack.MemorySize()
+	}
+	return backfill.MemoryPerCPU
+}
+
+// about gives a duration to people.
+func about(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", max(1, int(d.Round(time.Second)/time.Second)))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Round(time.Minute)/time.Minute))
+	}
+	return fmt.Sprintf("%.1f h", d.Hours())
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+)
+
+// backfillProgress shows how many images are done: as a bar on a terminal,
+// elsewhere as a line for each image.
+type backfillProgress struct {
+	w    io.Writer
+	bars *mpb.Progress // nil when there is no terminal, or no bar any more
+	bar  *mpb.Bar
+}
+
+func newBackfillProgress(w io.Writer, images int) *backfillProgress {
+	p := &backfillProgress{w: w}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
+		p.bar = p.bars.AddBar(int64(images),
+			mpb.AppendDecorators(decor.CountersNoUnit("%d of %d images"), decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")),
+		)
+	}
+	return p
+}
+
+// image tells that one more image is done, and how.
+func (p *backfillProgress) image(line string) {
+	if p.bars != nil {
+		p.bar.Increment()
+		return
+	}
+	fmt.Fprintln(p.w, line)
+}
+
+// set tells how many images are done.
+func (p *backfillProgress) set(done int) {
+	if p.bars != nil {
+		p.bar.SetCurrent(int64(done))
+	}
+}
+
+// print tells something without disturbing the bar.
+func (p *backfillProgress) print(line string) {
+	var w io.Writer = p.w
+	if p.bars != nil {
+		w = p.bars
+	}
+	fmt.Fprintln(w, line)
+}
+
+// end takes a bar that is not full off the screen. It may be called again.
+func (p *backfillProgress) end() {
+	if p.bars == nil {
+		return
+	}
+	if !p.bar.Completed() {
+		p.bar.Abort(true)
+	}
+	p.bars.Wait()
+	p.bars = nil
+}

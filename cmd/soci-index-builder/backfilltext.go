@@ -1,0 +1,210 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"soci-index-builder/internal/backfill"
+	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/inventory"
+)
+
+// writePlan says what there is to do.
+func (w *backfillWork) writePlan() error {
+	out := w.cmd.OutOrStdout()
+	p := &printer{w: out}
+	if len(w.plan.Items) > 0 && w.dryRun {
+		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "REPOSITORY\tIMAGES\tLAYERS\tBYTES\tNEWEST\tOLDEST")
+		for _, r := range byRepository(w.plan.Items) {
+			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\n", r.name, r.images, r.layers, bytesize.Format(r.bytes), date(r.newest), date(r.oldest))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	p.printf("%s\n", statusSummary(w.plan.States))
+	if n := w.plan.States[inventory.StateFails]; n > 0 {
+		p.printf("%s cannot be indexed: status --missing says why\n", count(n, "image"))
+	}
+	if len(w.plan.Items) == 0 {
+		p.printf("nothing to do\n")
+		return p.err
+	}
+	layers, size := w.plan.Total()
+	p.printf("to do: %s", count(len(w.plan.Items), "image"))
+	if w.plan.Omitted > 0 {
+		p.printf(" (%d more are left out by --limit)", w.plan.Omitted)
+	}
+	p.printf(", %s of %s to read at most\n", count(layers, "layer"), bytesize.Format(size))
+	if !w.local || w.dryRun && w.ofECR() {
+		c := w.plan.Cost(w.memory())
+		p.printf("on Lambda with %d MB: about %s of the generator, %.0f GB-seconds, $%s (arm64) or $%s (x86-64)\n",
+			w.memory(), about(time.Duration(c.Seconds*float64(time.Second))), c.GBSeconds, dollars(c.DollarsARM), dollars(c.DollarsX86))
+	}
+	if r := w.rateOf(); r != nil && !w.local {
+		p.printf("handed over within about %s\n", about(r.Total(w.plan.Items)))
+	}
+	return p.err
+}
+
+// dollars gives small sums with the digits that tell something.
+func dollars(f float64) string {
+	if f < 1 {
+		return fmt.Sprintf("%.4f", f)
+	}
+	return fmt.Sprintf("%.2f", f)
+}
+
+func date(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.DateOnly)
+}
+
+// repositoryPlan is what there is to do in one repository.
+type repositoryPlan struct {
+	name           string
+	images, layers int
+	bytes          int64
+	newest, oldest time.Time
+}
+
+// byRepository sums up the items, in the order in which the repositories come
+// first.
+func byRepository(items []backfill.Item) []*repositoryPlan {
+	var all []*repositoryPlan
+	at := map[string]*repositoryPlan{}
+	for _, i := range items {
+		r := at[i.Repository]
+		if r == nil {
+			r = &repositoryPlan{name: i.Repository, newest: i.PushedAt, oldest: i.PushedAt}
+			at[i.Repository] = r
+			all = append(all, r)
+		}
+		r.images++
+		r.layers += i.Layers
+		r.bytes += i.Bytes
+		if i.PushedAt.After(r.newest) {
+			r.newest = i.PushedAt
+		}
+		if i.PushedAt.Before(r.oldest) {
+			r.oldest = i.PushedAt
+		}
+	}
+	return all
+}
+
+// line tells of one image, where there is no bar.
+func (w *backfillWork) line(r *backfill.Result) string {
+	switch {
+	case r.Err != nil:
+		return "failed: " + r.Name()
+	case r.Index != nil:
+		return fmt.Sprintf("%s: %s, %s read, %s pushed, %.1f s", r.Name(), r.Index.Outcome(),
+			bytesize.Format(r.Index.BytesRead), bytesize.Format(r.Index.BytesPushed), r.Seconds)
+	}
+	return fmt.Sprintf("%s: handed over as %s", r.Name(), r.EventID)
+}
+
+// writeEnd says what was done.
+func (w *backfillWork) writeEnd() error {
+	if w.output == outputJSON {
+		return w.writeEndJSON()
+	}
+	p := &printer{w: w.cmd.OutOrStdout()}
+	switch {
+	case len(w.plan.Items) == 0:
+	case w.dryRun:
+		p.printf("dry run: nothing was done\n")
+	case w.local:
+		p.printf("%d done, %d failed, of %s\n", len(w.done), len(w.failures), count(len(w.plan.Items), "image"))
+	default:
+		p.printf("%d handed to %s, %d failed, of %s\n", len(w.done), w.stack.Outputs[deployed.OutFilterFunctionName], len(w.failures), count(len(w.plan.Items), "image"))
+		if w.wait > 0 {
+			p.printf("%d indexed, %d not yet\n", len(w.done)-len(w.notIndexed), len(w.notIndexed))
+		}
+		if w.wait == 0 || len(w.notIndexed) > 0 {
+			p.printf("what is left:  %s status --stack %s --missing\n", programName, w.look.rules.stack.name)
+			p.printf("what failed:   %s redrive --stack %s\n", programName, w.look.rules.stack.name)
+		}
+	}
+	return p.err
+}
+
+// backfillJSON is the JSON output; its field names are promised in the help
+// text.
+type backfillJSON struct {
+	Repository  string          `json:"repository"`
+	Tag         string          `json:"tag,omitempty"`
+	Digest      digest.Digest   `json:"digest"`
+	PushedAt    *time.Time      `json:"pushedAt,omitempty"`
+	State       inventory.State `json:"state"`
+	Manifests   int             `json:"manifests"`
+	Layers      int             `json:"layers"`
+	Bytes       int64           `json:"bytes"`
+	Result      string          `json:"result"`
+	EventID     string          `json:"eventId,omitempty"`
+	Outcome     string          `json:"outcome,omitempty"`
+	BytesRead   int64           `json:"bytesRead,omitempty"`
+	BytesPushed int64           `json:"bytesPushed,omitempty"`
+	Seconds     float64         `json:"seconds,omitempty"`
+	Error       string          `json:"error,omitempty"`
+}
+
+func newBackfillJSON(r *backfill.Result, result string) backfillJSON {
+	out := backfillJSON{
+		Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, State: r.State, Manifests: r.Manifests,
+		Layers: r.Layers, Bytes: r.Bytes, Result: result, EventID: r.EventID, Seconds: r.Seconds,
+	}
+	if !r.PushedAt.IsZero() {
+		at := r.PushedAt.UTC()
+		out.PushedAt = &at
+	}
+	if r.Index != nil {
+		out.Outcome, out.BytesRead, out.BytesPushed = string(r.Index.Outcome()), r.Index.BytesRead, r.Index.BytesPushed
+	}
+	if r.Err != nil {
+		out.Error = r.Err.Error()
+	}
+	return out
+}
+
+// backfillSummaryJSON is the last object of the JSON output.
+type backfillSummaryJSON struct {
+	Images       int     `json:"images"`
+	Omitted      int     `json:"omitted"`
+	Layers       int     `json:"layers"`
+	Bytes        int64   `json:"bytes"`
+	Failed       int     `json:"failed"`
+	NotIndexed   int     `json:"notIndexed"`
+	Seconds      float64 `json:"seconds"`
+	GBSeconds    float64 `json:"gbSeconds"`
+	DollarsARM64 float64 `json:"dollarsArm64"`
+	DollarsX86   float64 `json:"dollarsX86"`
+}
+
+func (w *backfillWork) writeEndJSON() error {
+	out := w.cmd.OutOrStdout()
+	if w.dryRun {
+		for n := range w.plan.Items {
+			if err := writeJSONLine(out, newBackfillJSON(&backfill.Result{Item: &w.plan.Items[n]}, "planned")); err != nil {
+				return err
+			}
+		}
+	}
+	layers, size := w.plan.Total()
+	c := w.plan.Cost(w.memory())
+	return writeJSONLine(out, struct {
+		Summary backfillSummaryJSON `json:"summary"`
+	}{backfillSummaryJSON{
+		Images: len(w.plan.Items), Omitted: w.plan.Omitted, Layers: layers, Bytes: size,
+		Failed: len(w.failures), NotIndexed: len(w.notIndexed),
+		Seconds: c.Seconds, GBSeconds: c.GBSeconds, DollarsARM64: c.DollarsARM, DollarsX86: c.DollarsX86,
+	}})
+}

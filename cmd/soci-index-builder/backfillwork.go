@@ -1,0 +1,191 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/spf13/cobra"
+
+	"soci-index-builder/internal/backfill"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/inventory"
+	"soci-index-builder/pkg/soci"
+)
+
+// backfillWork is one backfill.
+type backfillWork struct {
+	*backfillCommand
+	cmd     *cobra.Command
+	stack   *deployed.Stack // nil if none is named
+	place   inventory.Place
+	source  inventory.Source
+	options inventory.Options
+	plan    *backfill.Plan
+
+	progress   *backfillProgress
+	failures   []error
+	done       []backfill.Item // handed over or built
+	notIndexed []backfill.Item // after --wait
+}
+
+func (w *backfillWork) do(ctx context.Context) error {
+	if err := w.survey(ctx); err != nil {
+		return explain(err)
+	}
+	if w.output == outputText {
+		if err := w.writePlan(); err != nil {
+			return err
+		}
+	}
+	if w.dryRun || len(w.plan.Items) == 0 {
+		return w.end(nil)
+	}
+	w.progress = newBackfillProgress(w.cmd.ErrOrStderr(), len(w.plan.Items))
+	var err error
+	if w.local {
+		err = w.build(ctx)
+	} else {
+		err = w.handOver(ctx)
+	}
+	if err == nil || errors.Is(err, backfill.ErrFailed) {
+		if waited := w.await(ctx); waited != nil {
+			err = waited
+		}
+	}
+	w.progress.end()
+	return w.end(err)
+}
+
+// survey makes the plan.
+func (w *backfillWork) survey(ctx context.Context) error {
+	looking := newSurveyProgress(w.cmd.ErrOrStderr())
+	defer looking.end()
+	o := w.options
+	o.Tags, o.Progress = w.place.Tags, looking.show
+	var err error
+	w.plan, err = backfill.NewPlan(ctx, inventory.Survey(ctx, w.source, o), o.IndexVersion, w.limit)
+	return err
+}
+
+func (w *backfillWork) handOver(ctx context.Context) error {
+	cfg := *w.look.config
+	h := &backfill.Handover{
+		Invoker:   lambda.NewFromConfig(cfg),
+		FilterARN: w.stack.Outputs[deployed.OutFilterFunctionARN],
+		Account:   w.stack.Account, Region: w.stack.Region,
+		Rate: *w.rateOf(),
+	}
+	if w.rate == 0 {
+		h.Watcher = &backfill.Watcher{
+			Metrics:  cloudwatch.NewFromConfig(cfg),
+			Function: w.stack.Outputs[deployed.OutGeneratorFunctionName],
+			Tell:     w.tellPace,
+		}
+	}
+	return h.Run(ctx, w.plan.Items, w.result)
+}
+
+func (w *backfillWork) tellPace(factor int, err error) {
+	switch {
+	case err != nil:
+		w.progress.print(fmt.Sprintf("the pace does not follow the generator: %v", explain(err)))
+	case factor == 1:
+		w.progress.print("the generator keeps up again: back to the full pace")
+	default:
+		w.progress.print(fmt.Sprintf("the generator is throttled or behind: the pace is 1/%d of the full one", factor))
+	}
+}
+
+func (w *backfillWork) build(ctx context.Context) error {
+	l := &backfill.Local{Source: w.source, Parallel: w.parallel, Rate: w.rateOf(), Options: soci.Options{
+		IndexVersion: w.options.IndexVersion,
+		TagSuffix:    w.options.Rules.TagSuffix,
+		TagUnindexed: w.tagUnindexed,
+		MinLayerSize: w.options.MinLayerSize,
+		SpanSize:     w.spanSize.bytes,
+		Concurrency:  w.concurrency,
+		Limits:       soci.Limits{MaxMemory: w.maxMemory.bytes},
+	}}
+	return l.Run(ctx, w.plan.Items, w.result)
+}
+
+// result tells of one image.
+func (w *backfillWork) result(r backfill.Result) {
+	if r.Err != nil {
+		r.Err = explain(r.Err)
+		w.failures = append(w.failures, r.Err)
+	} else {
+		w.done = append(w.done, *r.Item)
+	}
+	if w.output == outputJSON {
+		// An output that cannot be written fails at the summary too.
+		_ = writeJSONLine(w.cmd.OutOrStdout(), newBackfillJSON(&r, w.outcome(&r)))
+	}
+	w.progress.image(w.line(&r))
+}
+
+func (w *backfillWork) outcome(r *backfill.Result) string {
+	switch {
+	case r.Err != nil:
+		return "failed"
+	case w.local:
+		return "built"
+	}
+	return "handed-over"
+}
+
+// await waits for the SOCI indexes of what was handed over, if that is asked
+// for.
+func (w *backfillWork) await(ctx context.Context) error {
+	if w.local || w.wait == 0 || len(w.done) == 0 {
+		return nil
+	}
+	w.progress.end()
+	w.progress = newBackfillProgress(w.cmd.ErrOrStderr(), len(w.done))
+	w.progress.print(fmt.Sprintf("waiting for %s to be indexed, %s at most", count(len(w.done), "image"), about(time.Duration(w.wait))))
+	a := &backfill.Await{
+		Source: func(repositories []string) inventory.Source {
+			return inventory.ECR(*w.look.config, inventory.WithAccount(w.stack.Account), inventory.WithRepositories(repositories...),
+				inventory.WithClientOptions(append(w.look.registry.options(w.cmd), ecrEndpoint()...)...))
+		},
+		Options:  w.options,
+		For:      time.Duration(w.wait),
+		Every:    min(30*time.Second, time.Duration(w.wait)/20),
+		Progress: w.progress.set,
+	}
+	var err error
+	if w.notIndexed, err = a.Run(ctx, w.done); err != nil {
+		return err
+	}
+	return nil
+}
+
+// end tells what became of everything, and gives the error for err and for
+// what failed.
+func (w *backfillWork) end(err error) error {
+	stderr := w.cmd.ErrOrStderr()
+	for _, failure := range w.plan.Errors {
+		printError(stderr, explain(failure))
+	}
+	for _, failure := range w.failures {
+		printError(stderr, failure)
+	}
+	for n := range w.notIndexed {
+		printError(stderr, fmt.Errorf("%s: not indexed after %s", w.notIndexed[n].Name(), about(time.Duration(w.wait))))
+	}
+	written := w.writeEnd()
+	told := func(failure error) bool { return errors.Is(failure, err) }
+	if err != nil && !errors.Is(err, backfill.ErrFailed) && !slices.ContainsFunc(w.failures, told) {
+		return explain(err)
+	}
+	if len(w.plan.Errors)+len(w.failures)+len(w.notIndexed) > 0 {
+		return cmp.Or(written, errReported)
+	}
+	return written
+}
