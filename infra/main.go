@@ -21,7 +21,7 @@ import (
 
 //go:generate go run . -template ../templates/soci-index-builder.template.json
 
-var errNoNode = errors.New("Node.js is not installed, and AWS CDK needs it: install a release from https://nodejs.org")
+var errNoNode = errors.New("AWS CDK needs Node.js, which is not installed: install a release from https://nodejs.org")
 
 func main() {
 	err := run(os.Args[1:])
@@ -52,13 +52,9 @@ func run(args []string) (err error) {
 	if _, err := exec.LookPath("node"); err != nil {
 		return errNoNode
 	}
-	// Construct libraries panic where others return an error.
 	defer func() {
 		if v := recover(); v != nil {
-			if bug, ok := v.(runtime.Error); ok {
-				panic(bug)
-			}
-			err = fmt.Errorf("synthesizing the stack: %v", v)
+			err = failure(v)
 		}
 	}()
 	if *template != "" {
@@ -76,6 +72,15 @@ func run(args []string) (err error) {
 	stack.New(app, stack.ID, props)
 	app.Synth(nil)
 	return nil
+}
+
+// failure makes an error of a panic: construct libraries panic where others
+// return an error. Our own bugs stay what they are.
+func failure(v any) error {
+	if bug, ok := v.(runtime.Error); ok {
+		panic(bug)
+	}
+	return fmt.Errorf("synthesizing the stack: %v", v)
 }
 
 // writeTemplate writes the plain template.
