@@ -2,6 +2,7 @@ package stack
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,9 +10,23 @@ import (
 	"testing"
 )
 
+// TestMain also sees to it that the screen stays empty: neither jsii nor CDK
+// has anything to say when all is well.
 func TestMain(m *testing.M) {
+	screen := os.Stderr
+	said, err := os.CreateTemp("", "infra-stack-stderr")
+	if err != nil {
+		panic(err)
+	}
+	os.Stderr = said
 	code := m.Run()
 	Close()
+	os.Stderr = screen
+	if text, err := os.ReadFile(said.Name()); len(text) > 0 || err != nil {
+		fmt.Fprintf(screen, "--- FAIL: on the screen is %q, %v\n", text, err)
+		code = max(code, 1)
+	}
+	os.Remove(said.Name())
 	os.RemoveAll(synthesized.folder)
 	os.Exit(code)
 }
