@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/spf13/cobra"
+
+	"soci-index-builder/internal/cleanup"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/inventory"
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
+)
+
+type cleanupCommand struct {
+	registry  registryFlags
+	aws       awsFlags
+	stack     stackFlag
+	output    outputFlag
+	allTools  bool
+	olderThan ageFlag
+	unusedFor ageFlag
+	orphaned  bool
+	anyTag    bool
+	tagSuffix string
+	dryRun    bool
+	yes       bool
+
+	listed bool // the repositories were not named
+}
+
+func newCleanupCommand() *cobra.Command {
+	c := &cleanupCommand{}
+	cmd := &cobra.Command{
+		Use:   "cleanup [REPO...]",
+		Short: "Delete SOCI indexes and SOCI-enabled images",
+		Long: `Delete SOCI artifacts: SOCI indexes of both versions, SOCI-enabled images with
+what was made for them, and the image indexes that stand under the suffixed tag
+for images without a layer to index. Images are never deleted, nor signatures,
+attestations or other artifacts: what a manifest is its content decides, not its
+tag. Without --yes nothing is deleted, and what would be is shown.
+
+REPO is a repository of the account's ECR registry, or HOST/NAME for one
+elsewhere. Without REPO all repositories of the account and region are looked
+at, or with --stack those that the stack's filters choose.
+
+Only the artifacts of this tool go, by the build-tool identifier; with
+--all-tools those of every tool. Further limits, of which all that are given
+must hold:
+  --older-than  pushed longer ago
+  --unused-for  not pulled since, nor pushed; ECR may be a day late to tell
+  --orphaned    the original is gone: the subject of a SOCI index v1, the tag
+                that a SOCI-enabled image was made for, or that tag names
+                another image by now (for an hour or more)
+
+A SOCI-enabled image that also has a tag without the suffix stays, unless
+--any-tag is given. Whatever an image index lists that is not deleted stays, and
+so does an image manifest that cannot be told from one that was built as it is.
+
+An ECS service keeps the digest that its tag named when it was deployed: a
+SOCI-enabled image without a tag may still be pulled. --unused-for keeps those
+that are.
+
+The repository is listed again before each batch of 100, and what has got
+another tag by then, or is needed, stays. Deleting is safe to repeat. It needs
+ecr:DescribeRepositories, ecr:DescribeImages, ecr:BatchGetImage, and with --yes
+ecr:BatchDeleteImage. A registry that is not ECR tells no times, and shows only
+what a tag or a referrer leads to.
+
+With --output json there is one JSON object:
+  dryRun, items, a list of
+    repository, digest, tags, kind (soci-index-v1, soci-index-v2,
+    soci-enabled-image, soci-enabled-manifest, unindexed-image; also image and
+    image-index for parts of a SOCI-enabled image that were rewritten without a
+    SOCI index), tools, partOf, pushedAt, size (of manifest and zTOCs, in bytes),
+    outcome (would-delete, deleted, gone, kept, failed), reason
+  kept, a list of SOCI artifacts that are not to go, likewise, with reason,
+  and totals: repositories, items (to go), size, deleted, gone, kept, failed`,
+		Example: `  soci-index-builder cleanup --orphaned                       # what has lost its image, in the whole account
+  soci-index-builder cleanup --stack soci --older-than 90d --unused-for 30d --yes
+  soci-index-builder cleanup --all-tools team/app prod/api --output json | jq .totals
+  soci-index-builder cleanup registry.example.com/team/app --yes`,
+		Args: cobra.ArbitraryArgs,
+		RunE: c.run,
+	}
+	f := cmd.Flags()
+	f.BoolVar(&c.allTools, "all-tools", false, "delete the artifacts of other build tools too")
+	f.Var(&c.olderThan, "older-than", "leave what was pushed more recently, such as 12h or 30d")
+	f.Var(&c.unusedFor, "unused-for", "leave what was pulled or pushed more recently, such as 30d")
+	f.BoolVar(&c.orphaned, "orphaned", false, "delete only what has lost its original")
+	f.BoolVar(&c.anyTag, "any-tag", false, "delete also what has a tag without the suffix")
+	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "what the tags of SOCI-enabled images end with; with --stack the default is the stack's")
+	f.BoolVar(&c.dryRun, "dry-run", false, "delete nothing, which is the default")
+	f.BoolVarP(&c.yes, "yes", "y", false, "delete")
+	c.stack.add(cmd)
+	c.aws.add(cmd)
+	c.registry.add(cmd)
+	c.output.add(cmd)
+	return cmd
+}
+
+func (c *cleanupCommand) run(cmd *cobra.Command, args []string) error {
+	if c.yes && c.dryRun {
+		return usageErrorf("%s: --yes and --dry-run exclude each other", cmd.CommandPath())
+	}
+	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
+		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+	}
+	repos, err := c.repositories(cmd, args)
+	if err != nil {
+		return err
+	}
+	report := &cleanupReport{now: time.Now(), dryRun: !c.yes}
+	options := cleanup.Options{
+		AllTools: c.allTools, OlderThan: time.Duration(c.olderThan), UnusedFor: time.Duration(c.unusedFor),
+		Orphaned: c.orphaned, TagSuffix: c.tagSuffix, AnyTag: c.anyTag,
+		Now: func() time.Time { return report.now },
+	}
+	failure := c.clean(cmd.Context(), repos, options, report, cmd.ErrOrStderr())
+	if c.output == outputJSON {
+		err = report.writeJSON(cmd.OutOrStdout())
+	} else {
+		err = report.writeText(cmd.OutOrStdout())
+	}
+	switch {
+	case failure != nil:
+		return explain(failure)
+	case err != nil:
+		return err
+	case report.failed > 0 && c.output == outputJSON:
+		return errReported
+	case report.failed > 0:
+		return report.failure()
+	}
+	return nil
+}
+
+// repositories gives those that were named, or all there are.
+func (c *cleanupCommand) repositories(cmd *cobra.Command, args []string) ([]cleanup.Repository, error) {
+	targets, err := c.targets(args)
+	if err != nil {
+		return nil, err
+	}
+	c.listed = len(targets) == 0
+	var cfg aws.Config
+	chosen := func(string) bool { return true }
+	switch {
+	case c.stack.name != "":
+		var stack *deployed.Stack
+		if cfg, stack, err = c.stack.find(cmd, &c.aws); err != nil {
+			return nil, err
+		}
+		chosen = stack.Filters.MatchesRepository
+		if !cmd.Flags().Changed("tag-suffix") {
+			c.tagSuffix = stack.TagSuffix()
+		}
+	case c.listed || slices.ContainsFunc(targets, ofECR):
+		if c.aws.region == "" && !slices.ContainsFunc(targets, func(t inventory.Target) bool { return t.Host == "" }) {
+			c.aws.region = regionOf(targets)
+		}
+		if cfg, err = c.aws.load(cmd); err != nil {
+			return nil, err
+		}
+	}
+	if c.listed {
+		for name, err := range inventory.ECR(cfg).Repositories(cmd.Context()) {
+			if err != nil {
+				return nil, explain(err)
+			}
+			if chosen(name) {
+				targets = append(targets, inventory.Target{Repository: name})
+			}
+		}
+	}
+	return c.open(cmd, cfg, targets)
+}
+
+// targets reads the arguments, each repository once.
+func (c *cleanupCommand) targets(args []string) ([]inventory.Target, error) {
+	var targets []inventory.Target
+	for _, arg := range args {
+		t, err := inventory.ParseTarget(arg)
+		switch {
+		case err != nil:
+			return nil, usageErrorf("%w", err)
+		case t.Tag != "":
+			return nil, usageErrorf("%s names a tag: cleanup takes whole repositories", arg)
+		case !ofECR(t) && (c.olderThan > 0 || c.unusedFor > 0):
+			return nil, usageErrorf("%s: --older-than and --unused-for are for ECR; %s does not tell when an image was pushed or pulled", arg, t.Host)
+		}
+		if !slices.Contains(targets, t) {
+			targets = append(targets, t)
+		}
+	}
+	return targets, nil
+}
+
+func ofECR(t inventory.Target) bool {
+	_, ok := ecrclient.ParseECRHost(t.Host)
+	return ok || t.Host == ""
+}
+
+// regionOf gives the region of the first registry of ECR, "" if there is none.
+func regionOf(targets []inventory.Target) string {
+	for _, t := range targets {
+		if host, ok := ecrclient.ParseECRHost(t.Host); ok {
+			return host.Region
+		}
+	}
+	return ""
+}
+
+// open gives access to repositories.
+func (c *cleanupCommand) open(cmd *cobra.Command, cfg aws.Config, targets []inventory.Target) ([]cleanup.Repository, error) {
+	sources := map[string]*inventory.ECRSource{}
+	repos := make([]cleanup.Repository, len(targets))
+	for i, t := range targets {
+		if !ofECR(t) {
+			var err error
+			source := inventory.Registry(t.Host, []string{t.Repository}, c.registry.options(cmd)...)
+			if repos[i], err = cleanup.Registry(source, t.Repository); err != nil {
+				return nil, usageErrorf("%w", err)
+			}
+			continue
+		}
+		host, _ := ecrclient.ParseECRHost(t.Host) // zero for the account's own
+		source := sources[t.Host]
+		if source == nil {
+			of, options := cfg.Copy(), []inventory.ECROption{inventory.WithArchived()}
+			if t.Host != "" {
+				of.Region, options = host.Region, append(options, inventory.WithAccount(host.Account))
+			}
+			source = inventory.ECR(of, options...)
+			sources[t.Host] = source
+		}
+		repos[i] = cleanup.ECR(source, host.Account, t.Repository)
+	}
+	return repos, nil
+}
+
+// clean looks at one repository after the other, and ends with the first that
+// cannot be looked at or deleted from; what was found and done until then is
+// reported.
+func (c *cleanupCommand) clean(ctx context.Context, repos []cleanup.Repository, o cleanup.Options, report *cleanupReport, progress io.Writer) error {
+	for _, repo := range repos {
+		plan, err := cleanup.Look(ctx, repo, o)
+		if errors.Is(err, inventory.ErrNoRepository) && c.listed {
+			continue // deleted since all were listed
+		}
+		if err != nil {
+			return err
+		}
+		report.add(plan)
+		if !c.yes || len(plan.Items) == 0 {
+			continue
+		}
+		deleted := report.deleted
+		err = plan.Delete(ctx, report.done)
+		fmt.Fprintf(progress, "%s: %d of %d deleted\n", repo.Name(), report.deleted-deleted, len(plan.Items))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
