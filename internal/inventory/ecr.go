@@ -145,6 +145,7 @@ func (s *ECRSource) Images(ctx context.Context, repository string) ([]Image, err
 		in.Filter = &types.DescribeImagesFilter{ImageStatus: types.ImageStatusFilterAny}
 	}
 	var all []Image
+	at := map[digest.Digest]int{}
 	for pages := ecr.NewDescribeImagesPaginator(s.api, in); pages.HasMorePages(); {
 		out, err := pages.NextPage(ctx)
 		if err != nil {
@@ -152,12 +153,18 @@ func (s *ECRSource) Images(ctx context.Context, repository string) ([]Image, err
 		}
 		for _, d := range out.ImageDetails {
 			s.learn(d.RegistryId)
-			all = append(all, described(repository, d))
+			image := described(repository, d)
+			// One that is pushed between two pages may be on both.
+			if i, twice := at[image.Digest]; twice {
+				all[i] = image
+				continue
+			}
+			at[image.Digest] = len(all)
+			all = append(all, image)
 		}
 	}
 	sortImages(all)
-	// An image that is pushed between two pages may be on both.
-	return slices.CompactFunc(all, func(a, b Image) bool { return a.Digest == b.Digest }), nil
+	return all, nil
 }
 
 func described(repository string, d types.ImageDetail) Image {
