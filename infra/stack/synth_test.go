@@ -66,10 +66,19 @@ var synthesized struct {
 	plain, assets *template
 }
 
-// synth gives the plain template.
+// committedTemplate is the plain template as it is committed, which
+// TestTemplateIsCurrent compares with a fresh one.
+const committedTemplate = "../../templates/soci-index-builder.template.json"
+
+// synth gives the plain template; where Node.js is not installed, the one that
+// is committed.
 func synth(t *testing.T) *template {
 	t.Helper()
-	synthesizeOnce(t)
+	if !hasNode() {
+		synthesized.once.Do(func() { synthesized.plain = readTemplate(t, committedTemplate) })
+	} else {
+		synthesizeOnce(t)
+	}
 	return synthesized.plain
 }
 
@@ -116,9 +125,14 @@ func synthesizeOnce(t *testing.T) {
 // needNode skips a test where the constructs cannot run.
 func needNode(t *testing.T) {
 	t.Helper()
-	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("Node.js is not installed: the stack cannot be synthesized, and is not tested")
+	if !hasNode() {
+		t.Skip("Node.js is not installed: the stack cannot be synthesized; the template that is committed is tested in its place")
 	}
+}
+
+func hasNode() bool {
+	_, err := exec.LookPath("node")
+	return err == nil
 }
 
 func readTemplate(t *testing.T, path string) *template {

@@ -1,0 +1,25 @@
+package stack
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// cfn-lint knows CloudFormation's schemas of every region. One region of each
+// partition stands for the others.
+func TestLint(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	version, err := exec.CommandContext(t.Context(), "cfn-lint", "--version").Output()
+	// npm has another program of that name.
+	if err != nil || !strings.HasPrefix(string(version), "cfn-lint ") {
+		t.Skip("cfn-lint is not installed (pip install cfn-lint): the template is not linted")
+	}
+	out, err := exec.CommandContext(t.Context(), "cfn-lint",
+		"--regions", "us-east-1", "cn-north-1", "us-gov-west-1", "eusc-de-east-1", "--", committedTemplate).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
