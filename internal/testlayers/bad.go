@@ -16,6 +16,7 @@ const (
 	Truncated   Verdict = "ErrTruncated"
 	Corrupt     Verdict = "ErrCorrupt"
 	Unsupported Verdict = "ErrUnsupported"
+	Limit       Verdict = "ErrLimit"
 )
 
 // Bad is one layer that has no zTOC.
@@ -405,7 +406,7 @@ func malformedTars() []Bad {
 	add("long-name-cut", "a GNU long name cut short", Truncated, with(func(t *tarBuilder) {
 		t.raw(rawHeader{typeflag: 'L', size: octal12(5000)}, Text(227, 1000))
 	}))
-	add("pax-too-big", "an extended header of more than a MiB", Corrupt, append(with(func(t *tarBuilder) {
+	add("pax-too-big", "an extended header of more than a MiB", Limit, append(with(func(t *tarBuilder) {
 		records := paxRecords("comment", string(make([]byte, 1<<20+1)))
 		t.raw(rawHeader{typeflag: 'x', size: octal12(len(records))}, records)
 		t.raw(rawHeader{}, nil)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry/remote"
 )
 
 // The artifact types of SOCI indexes.
@@ -56,19 +55,7 @@ func (r *Repository) Catalog(o CatalogOptions) *Catalog {
 	if o.Timeout <= 0 {
 		o.Timeout = 20 * time.Second
 	}
-	// What oras-go takes from an answer to a search for all that a registry can
-	// do must not decide how a SOCI index is pushed.
-	own := *r
-	own.remote = &remote.Repository{
-		Client:               r.remote.Client,
-		Reference:            r.remote.Reference,
-		PlainHTTP:            r.remote.PlainHTTP,
-		ManifestMediaTypes:   r.remote.ManifestMediaTypes,
-		MaxMetadataBytes:     r.remote.MaxMetadataBytes,
-		ReferrerListMaxPages: r.remote.ReferrerListMaxPages,
-		TagListPageSize:      listPageSize,
-	}
-	return &Catalog{r: &own, o: o}
+	return &Catalog{r: r, o: o}
 }
 
 // SOCIIndexes calls found with each SOCI index once, until it returns false:
@@ -215,7 +202,7 @@ func (s *search) recentTags(ctx context.Context) {
 	op := operation{name: opListTags}
 	err := s.r.retry(within, op, func(ctx context.Context) error {
 		tags, listed = nil, 0
-		return s.r.remote.Tags(ctx, "", func(page []string) error {
+		return s.r.lister.Tags(ctx, "", func(page []string) error {
 			for _, tag := range page {
 				if strings.HasSuffix(tag, s.o.TagSuffix) && tag != s.o.Tag+s.o.TagSuffix {
 					tags = append(tags, tag)
@@ -246,6 +233,6 @@ func (s *search) bounded(ctx, within context.Context, err error, listed int, eno
 		return err != nil
 	}
 	s.r.log.InfoContext(ctx, "not all images looked at for earlier zTOCs",
-		"repository", s.r.name, "listed", listed, "maxPages", s.o.MaxPages, "timeout", s.o.ListTimeout.String(), "late", late)
+		"repository", s.r.remote.Reference.Repository, "listed", listed, "maxPages", s.o.MaxPages, "timeout", s.o.ListTimeout.String(), "late", late)
 	return false
 }

@@ -15,7 +15,7 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 	var tags []string
 	err := r.retry(ctx, operation{name: opListTags}, func(ctx context.Context) error {
 		tags = nil
-		return r.remote.Tags(ctx, "", func(page []string) error {
+		return r.lister.Tags(ctx, "", func(page []string) error {
 			if tags = append(tags, page...); len(tags) > maxListedTags {
 				return fmt.Errorf("more than %d tags", maxListedTags)
 			}

@@ -101,7 +101,7 @@ func (b *pieceReader) read(p []byte) (int, error) {
 		case errors.Is(err, ErrNoRange):
 			b.shutPieces()
 			b.r.log.InfoContext(b.ctx, "the registry no longer serves ranges, going on with one stream",
-				"op", b.op.name, "repository", b.r.name, referenceAttr(b.op.reference), "offset", b.pos, "size", b.desc.Size)
+				"op", b.op.name, "repository", b.r.remote.Reference.Repository, referenceAttr(b.op.reference), "offset", b.pos, "size", b.desc.Size)
 			b.stream = b.r.newBlobReader(b.ctx, b.stop, b.op, b.desc, byteRange{start: b.pos, end: b.desc.Size})
 			b.behind = math.Inf(-1)
 		case err != io.EOF:

@@ -65,7 +65,7 @@ func (r *Repository) pushManifest(ctx context.Context, op operation, desc ocispe
 		if e, ok := errors.AsType[*remote.ReferrersError](err); ok && e.IsReferrersIndexDelete() {
 			// The new list of referrers stands; only its predecessor, which
 			// nothing names any more, could not be removed.
-			r.log.InfoContext(ctx, "old referrers list left behind", "op", op.name, "repository", r.name,
+			r.log.InfoContext(ctx, "old referrers list left behind", "op", op.name, "repository", r.remote.Reference.Repository,
 				"digest", desc.Digest.String(), "error", redact(err).Error())
 			return nil
 		}

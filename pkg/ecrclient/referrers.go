@@ -30,7 +30,7 @@ func (r *Repository) Referrers(ctx context.Context, desc ocispec.Descriptor, art
 		// Once it knows, it goes by the referrers tag schema.
 		e, ok := errors.AsType[*statusError](err)
 		if ok && (e.status == http.StatusMethodNotAllowed || e.code == errcode.ErrorCodeUnsupported) &&
-			r.remote.SetReferrersCapability(false) == nil {
+			r.lister.SetReferrersCapability(false) == nil {
 			found, err = r.listReferrers(ctx, desc, artifactType)
 		}
 		return err
@@ -45,7 +45,7 @@ func (r *Repository) listReferrers(ctx context.Context, desc ocispec.Descriptor,
 	var found []ocispec.Descriptor
 	count := 0
 	seen := make(map[digest.Digest]bool)
-	err := r.remote.Referrers(ctx, desc, artifactType, func(page []ocispec.Descriptor) error {
+	err := r.lister.Referrers(ctx, desc, artifactType, func(page []ocispec.Descriptor) error {
 		if count += len(page); count > maxReferrers {
 			return fmt.Errorf("more than %d referrers", maxReferrers)
 		}

@@ -111,6 +111,27 @@ func TestReferrersPages(t *testing.T) {
 	})
 }
 
+// A search that is answered with 404 says nothing about how to push.
+func TestReferrersNotFoundThenPush(t *testing.T) {
+	s := registrytest.Start(t)
+	img := s.PushImage(t, repository, "v1", registrytest.Image{})
+	config := s.PushBlob(t, repository, []byte("{}"))
+	r := open(t, s)
+	s.Add(registrytest.Rule{Path: "/referrers/", Times: 1, Fault: registrytest.Status(404, "", "")})
+	if got, err := r.Referrers(t.Context(), img.Manifest, ""); err != nil || len(got) != 0 {
+		t.Fatalf("%d referrers, %v", len(got), err)
+	}
+	m := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
+		ocispec.MediaTypeImageManifest, config.Digest, img.Manifest.MediaType, img.Manifest.Digest, img.Manifest.Size)
+	if err := r.Push(t.Context(), describe(ocispec.MediaTypeImageManifest, m), bytes.NewReader(m)); err != nil {
+		t.Fatal(err)
+	}
+	tags, err := r.Tags(t.Context())
+	if err != nil || len(tags) != 1 {
+		t.Errorf("tags %v, %v; a list of referrers was pushed beside v1", tags, err)
+	}
+}
+
 // Without the right to delete, the list before the last one stays behind; the
 // push is no less a success.
 func TestReferrersListLeftBehind(t *testing.T) {

@@ -32,13 +32,15 @@ type Repository struct {
 	name      string // as the caller knows it
 	reference string
 
-	remote *remote.Repository // sends through client
-	client *client
-	policy RetryPolicy
-	pieces *pieces
-	log    *slog.Logger
-	now    func() time.Time
-	sleep  func(context.Context, time.Duration) error
+	// Both send through client. oras-go takes from one answer what a registry
+	// can do; what lister learns must not decide how a manifest is pushed.
+	remote, lister *remote.Repository
+	client         *client
+	policy         RetryPolicy
+	pieces         *pieces
+	log            *slog.Logger
+	now            func() time.Time
+	sleep          func(context.Context, time.Duration) error
 }
 
 // New gives the repository that ref names, "host[:port]/name[:tag|@digest]".
@@ -87,13 +89,16 @@ func New(ref string, opts ...Option) (*Repository, error) {
 		log:  o.logger,
 		now:  o.now,
 	}
-	r.remote = &remote.Repository{
-		Client:               r.client,
-		Reference:            parsed,
-		PlainHTTP:            plain,
-		ManifestMediaTypes:   manifestMediaTypes,
-		MaxMetadataBytes:     MaxManifestSize,
-		ReferrerListMaxPages: maxReferrers, // a page may be empty, but not all of them
+	for _, one := range []**remote.Repository{&r.remote, &r.lister} {
+		*one = &remote.Repository{
+			Client:               r.client,
+			Reference:            parsed,
+			PlainHTTP:            plain,
+			ManifestMediaTypes:   manifestMediaTypes,
+			MaxMetadataBytes:     MaxManifestSize,
+			TagListPageSize:      listPageSize,
+			ReferrerListMaxPages: maxReferrers, // a page may be empty, but not all of them
+		}
 	}
 	return r, nil
 }

@@ -110,7 +110,7 @@ func (r *Repository) pause(ctx context.Context, op operation, n int, err error, 
 	if deadline, ok := ctx.Deadline(); ok && r.now().Add(wait).After(deadline) {
 		return fmt.Errorf("no time is left for another attempt: %w", err)
 	}
-	attrs = append(attrs, "op", op.name, "repository", r.name, referenceAttr(op.reference),
+	attrs = append(attrs, "op", op.name, "repository", r.remote.Reference.Repository, referenceAttr(op.reference),
 		"attempt", n, "wait", wait.String(), "error", redact(err).Error())
 	if e, ok := errors.AsType[*statusError](err); ok {
 		attrs = append(attrs, "status", e.status)

@@ -128,6 +128,9 @@ func TestBadImages(t *testing.T) {
 		{"too large when it is unpacked", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, good(t, 0)))
 		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxUncompressedSize: 100_000}}, soci.ErrLimit, "MaxUncompressedSize, 100000"},
+		{"expands too far", func(s *store) ocispec.Descriptor {
+			return s.image("amd64", s.add(gz, testlayers.GoGzip(make([]byte, 1<<20), 9, 1<<20)))
+		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxRatio: 900}}, soci.ErrLimit, "MaxRatio, 900"},
 		{"too much memory", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, good(t, 0)))
 		}, soci.Options{MinLayerSize: 1, SpanSize: 1, Limits: soci.Limits{MaxMemory: 70_000}}, soci.ErrLimit, "MaxMemory, 70000"},
@@ -172,7 +175,7 @@ func TestBadImages(t *testing.T) {
 
 // Every malformed layer fails the image as a whole, with its class.
 func TestMalformedLayersFailTheImage(t *testing.T) {
-	classes := map[testlayers.Verdict]error{testlayers.Truncated: soci.ErrTruncated, testlayers.Corrupt: soci.ErrCorrupt}
+	classes := map[testlayers.Verdict]error{testlayers.Truncated: soci.ErrTruncated, testlayers.Corrupt: soci.ErrCorrupt, testlayers.Limit: soci.ErrLimit}
 	for _, bad := range testlayers.MalformedLayers() {
 		s := newStore()
 		l := s.add(bad.MediaType, bad.Blob)
@@ -250,5 +253,16 @@ func TestParseIndex(t *testing.T) {
 		if _, err := soci.ParseIndex(tt.b); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
+	}
+}
+
+// Zeros expand as far as deflate goes, and are sound.
+func TestZerosWithinTheDefaultRatio(t *testing.T) {
+	blob := testlayers.GoGzip(make([]byte, 64<<20), 9, 64<<20)
+	if ratio := 64 << 20 / len(blob); ratio < 1000 {
+		t.Fatalf("it expands to only %d times its size", ratio)
+	}
+	if _, err := soci.BuildZtoc(bytes.NewReader(blob), soci.ZtocOptions{}); err != nil {
+		t.Error(err)
 	}
 }

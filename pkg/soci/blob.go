@@ -64,6 +64,7 @@ type blobReader struct {
 	// Of the decoder.
 	current *chunk
 	rest    []byte // of current
+	taken   int64  // by the decoder; it may hold some of it in its buffer yet
 }
 
 // newBlobReader begins to read r. close must be called.
@@ -229,6 +230,7 @@ func (b *blobReader) Read(p []byte) (int, error) {
 	}
 	n := copy(p, b.rest)
 	b.rest = b.rest[n:]
+	b.taken += int64(n)
 	return n, nil
 }
 

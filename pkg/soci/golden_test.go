@@ -207,6 +207,7 @@ var verdicts = map[testlayers.Verdict]error{
 	testlayers.Truncated:   soci.ErrTruncated,
 	testlayers.Corrupt:     soci.ErrCorrupt,
 	testlayers.Unsupported: soci.ErrUnsupported,
+	testlayers.Limit:       soci.ErrLimit,
 }
 
 // TestVerdicts has each unsound or unsupported layer answered with its own

@@ -9,9 +9,14 @@ type Limits struct {
 	MaxManifests    int   // of one image, nested ones included; the default is 256
 	MaxEntries      int   // tar members of one layer; the default is 4,000,000
 
-	// MaxUncompressedSize is how many bytes a layer may expand to. Deflate
-	// itself expands to at most 1,032 times the size. The default is 1 TiB.
+	// MaxUncompressedSize is how many bytes a layer may expand to. The default
+	// is 1 TiB.
 	MaxUncompressedSize int64
+
+	// MaxRatio is how many bytes a layer may expand to for each byte of its
+	// blob. The default is 1,032, the most that deflate can reach: a layer of
+	// zeros is a sound layer, and what it costs other limits bound.
+	MaxRatio int64
 
 	// MaxMemory is how many bytes a build may hold at once, beside what the
 	// program holds anyway: the buffers of the layers being read, twice 32 KiB
@@ -20,6 +25,10 @@ type Limits struct {
 	// exceeds it alone is an ErrLimit. The default is 1 GiB.
 	MaxMemory int64
 }
+
+// MaxHeaderExtension is how many bytes the PAX records of a tar entry, or its
+// name in GNU's long form, may have: 1 MiB, where archive/tar ends.
+const MaxHeaderExtension = 1 << 20
 
 // maxZtocSize is what a flatbuffer, whose offsets are 31 bits, can hold.
 const maxZtocSize = 2<<30 - 64<<10
@@ -35,6 +44,7 @@ func (l Limits) withDefaults() (Limits, error) {
 		{"MaxManifests", l.MaxManifests < 0, int64(l.MaxManifests)},
 		{"MaxEntries", l.MaxEntries < 0, int64(l.MaxEntries)},
 		{"MaxUncompressedSize", l.MaxUncompressedSize < 0, l.MaxUncompressedSize},
+		{"MaxRatio", l.MaxRatio < 0, l.MaxRatio},
 		{"MaxMemory", l.MaxMemory < 0, l.MaxMemory},
 	}
 	for _, f := range fields {
@@ -47,6 +57,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	orDefault(&l.MaxManifests, 256)
 	orDefault(&l.MaxEntries, 4_000_000)
 	orDefault(&l.MaxUncompressedSize, 1<<40)
+	orDefault(&l.MaxRatio, 1032)
 	orDefault(&l.MaxMemory, 1<<30)
 	return l, nil
 }

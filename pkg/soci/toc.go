@@ -16,7 +16,8 @@ type archiveReader struct {
 	chunk  []byte
 	pos    int64 // uncompressed
 	given  int64 // by chunks
-	max    int64 // of given
+	blob   *blobReader
+	limits Limits
 	err    error // sticky
 }
 
@@ -27,9 +28,14 @@ func (a *archiveReader) fill() error {
 			return a.err
 		}
 		a.chunk, a.err = a.chunks.Next()
-		if a.given += int64(len(a.chunk)); a.given > a.max {
+		a.given += int64(len(a.chunk))
+		switch {
+		case a.given > a.limits.MaxUncompressedSize:
 			a.chunk = nil
-			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxUncompressedSize, %d bytes", ErrLimit, a.max)
+			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxUncompressedSize, %d bytes", ErrLimit, a.limits.MaxUncompressedSize)
+		case a.given/a.limits.MaxRatio > a.blob.taken:
+			a.chunk = nil
+			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxRatio, %d, times its size", ErrLimit, a.limits.MaxRatio)
 		}
 	}
 	return nil
@@ -251,6 +257,8 @@ func (t *tocScanner) classify(err error) error {
 	switch {
 	case errors.As(err, &blob), errors.As(err, &stream), errors.Is(err, ErrLimit):
 		return err
+	case errors.Is(err, tar.ErrFieldTooLong):
+		return fmt.Errorf("%w: tar archive %s, at byte %d: more than MaxHeaderExtension, %d bytes, of PAX records or a long name", ErrLimit, where, t.archive.pos, MaxHeaderExtension)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w tar archive: it ends %s, at byte %d", ErrTruncated, where, t.archive.pos)
 	default:

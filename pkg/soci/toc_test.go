@@ -64,8 +64,12 @@ func reference(archive []byte) (entries []Entry, size int64, err error) {
 func checkTOC(t *testing.T, archive []byte, piece int) (plain bool) {
 	t.Helper()
 	want, wantSize, wantErr := reference(archive)
-	s := &tocScanner{archive: &archiveReader{chunks: &pieces{archive, piece}, max: 1 << 40}, maxEntries: 1 << 20, memory: newMemory(1<<30).enter(0, nil)}
-	err := s.scan()
+	defaults, err := Limits{}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &tocScanner{archive: &archiveReader{chunks: &pieces{archive, piece}, blob: &blobReader{taken: 1 << 40}, limits: defaults}, maxEntries: 1 << 20, memory: newMemory(1<<30).enter(0, nil)}
+	err = s.scan()
 	if (err == nil) != (wantErr == nil) || errors.Is(err, ErrUnsupported) != errors.Is(wantErr, ErrUnsupported) {
 		t.Fatalf("%v, by archive/tar alone %v", err, wantErr)
 	}

@@ -114,7 +114,7 @@ func newResult(d ecrevent.Detail, r *soci.Result) *Result {
 					Digest: l.Layer.Digest.String(), Size: l.Layer.Size, ZtocDigest: l.Ztoc.Digest.String(), Reused: l.Reused, Seconds: l.Seconds})
 			} else {
 				manifest.LayersSkipped = append(manifest.LayersSkipped, SkippedLayer{
-					Digest: l.Layer.Digest.String(), Size: l.Layer.Size, Reason: l.Reason, Detail: cut(l.Detail)})
+					Digest: l.Layer.Digest.String(), Size: l.Layer.Size, Reason: l.Reason, Detail: cut(l.Detail, 200)})
 			}
 		}
 		result.Manifests = append(result.Manifests, manifest)
@@ -123,8 +123,7 @@ func newResult(d ecrevent.Detail, r *soci.Result) *Result {
 }
 
 // cut bounds a text that holds names from inside an image.
-func cut(s string) string {
-	const most = 200
+func cut(s string, most int) string {
 	if runes := []rune(s); len(runes) > most {
 		return string(runes[:most]) + "..."
 	}
@@ -155,7 +154,7 @@ func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result, announc
 			}
 			skipped[l.Reason]++
 			logger.Log(ctx, skipLevel(l.Reason), "layer skipped",
-				"layer", l.Layer.Digest.String(), "size", l.Layer.Size, "reason", l.Reason, "detail", cut(l.Detail), "hint", hints[l.Reason])
+				"layer", l.Layer.Digest.String(), "size", l.Layer.Size, "reason", l.Reason, "detail", cut(l.Detail, 200), "hint", hints[l.Reason])
 		}
 		reasons := make([]any, 0, len(skipped))
 		for _, reason := range slices.Sorted(maps.Keys(skipped)) {
@@ -167,7 +166,7 @@ func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result, announc
 			"bytes", bytes, "seconds", seconds)
 	}
 	if r.SearchError != nil {
-		logger.WarnContext(ctx, "reusable zTOCs not all found", "error", r.SearchError)
+		logger.WarnContext(ctx, "reusable zTOCs not all found", "error", cut(r.SearchError.Error(), 2000))
 	}
 	logger.InfoContext(ctx, "image finished", "outcome", r.Outcome(), "reason", r.Reason, "manifests", len(r.Manifests),
 		"sociTag", r.Enabled.Tag, "sociDigest", r.Enabled.Image.Digest.String(), "sociOutcome", r.Enabled.Outcome, "sociReason", r.Enabled.Reason,
