@@ -58,6 +58,7 @@ func TestScripts(t *testing.T) {
 			functions := &functionsWorld{t: t, server: aws.server, registry: registry, ecr: aws.ecr, queue: queue}
 			status := &statusWorld{t: t, ecr: aws.ecr, registry: registry}
 			w := &world{t: t, server: registry, layers: layers, pushed: map[string]registrytest.Pushed{}}
+			remove := &cleanupWorld{world: w, ecr: aws.ecr}
 			testscript.Run(t, testscript.Params{
 				Files:               []string{file},
 				RequireExplicitExec: true,
@@ -72,6 +73,7 @@ func TestScripts(t *testing.T) {
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture, "usage": usage,
 					"stack": aws.stack, "awsfail": aws.fail,
+					"indexas": remove.indexAs, "tag": remove.tag, "undeletable": remove.undeletable,
 					"pushedat": status.pushedAt, "oldimages": status.oldImages, "deny": status.deny,
 					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await, "refuse": queue.refuse,
 					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose, "images": functions.images,

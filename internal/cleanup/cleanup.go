@@ -108,7 +108,7 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // Item is a SOCI artifact.
 type Item struct {
-	Repository string
+	Repository string // its Name
 	Digest     digest.Digest
 	Tags       []string // sorted
 	Kind       inventory.Kind

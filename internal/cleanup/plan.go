@@ -354,7 +354,7 @@ func (s *selection) items() []Item {
 }
 
 func (s *selection) item(n *node) Item {
-	i := Item{Repository: n.Repository, Digest: n.Digest, Tags: n.Tags, PushedAt: n.PushedAt, image: n.Image}
+	i := Item{Repository: s.reader.repo.Name(), Digest: n.Digest, Tags: n.Tags, PushedAt: n.PushedAt, image: n.Image}
 	if root := s.partOf[n]; root != nil {
 		i.PartOf = root.Digest
 	}
