@@ -88,6 +88,34 @@ func TestNag(t *testing.T) {
 	}
 }
 
+// CloudFormation's own rules were held against both templates, and what was
+// acknowledged of them is known.
+func TestDefaultRules(t *testing.T) {
+	synthAssets(t)
+	var report struct {
+		PluginReports []struct {
+			PluginName, Conclusion string
+
+			Violations, SuppressedViolations []struct {
+				RuleName, Description, Reason string
+			}
+		}
+	}
+	readJSON(t, "validation-report.json", &report)
+	if len(report.PluginReports) != 1 || report.PluginReports[0].PluginName != "CloudFormation Validate" || report.PluginReports[0].Conclusion != "success" {
+		t.Fatalf("the rules were not looked at: %+v", report)
+	}
+	for _, v := range report.PluginReports[0].Violations {
+		t.Errorf("%s: %s", v.RuleName, v.Description)
+	}
+	for _, v := range report.PluginReports[0].SuppressedViolations {
+		// The boundary is empty only where the condition leaves it out.
+		if v.RuleName != "F3033" || !strings.HasPrefix(v.Description, "PermissionsBoundary: ") || v.Reason == "" {
+			t.Errorf("acknowledged is %+v", v)
+		}
+	}
+}
+
 // readJSON reads a file of the cloud assembly.
 func readJSON(t *testing.T, name string, to any) {
 	t.Helper()

@@ -90,6 +90,23 @@ func TestTwoStacksShareNoName(t *testing.T) {
 	}
 }
 
+// The longest name that a stack can have leaves room for the names made of it.
+func TestNamesOfTheLongestStack(t *testing.T) {
+	const longest = 128
+	most := map[string]int{
+		"AWS::CloudWatch::Alarm":     255,
+		"AWS::CloudWatch::Dashboard": 255,
+		"AWS::Logs::LogGroup":        512,
+		"AWS::Logs::QueryDefinition": 255,
+	}
+	for name := range physicalNames(t, synth(t), strings.Repeat("n", longest)) {
+		kind, name, _ := strings.Cut(name, " ")
+		if limit, ok := most[kind]; !ok || len(name) > limit {
+			t.Errorf("the %s %q has %d characters, at most %d are allowed", kind, name, len(name), limit)
+		}
+	}
+}
+
 // The log groups are those that the documentation and the command line name.
 func TestLogGroupNames(t *testing.T) {
 	tmpl := synth(t)
