@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"regexp"
 	"strconv"
 	"sync"
@@ -13,7 +14,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -21,6 +24,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"soci-index-builder/internal/awstest"
+	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/failurequeue"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/registrytest"
@@ -29,18 +33,21 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// functionsWorld makes the functions of the stack "soci" real ones. These
+// functionsWorld makes the functions of the stack "soci-index-builder" real ones. These
 // commands go with it:
 //
 //	functions FILTERS        have events go through the filter function with
 //	                         these filters, and through the generator, which
 //	                         indexes every layer
 //	logged REGEXP            a line of their logs matches
+//	pushed NAME:TAG          the event of a push of the image comes
 //	lose NAME:TAG            a layer of the image is gone from the registry
+//	readonly NAME            nothing can be pushed to a repository
+//	cure                     the registry is sound again
 //	images NAME N MIB DATE   push N images, tagged 1 to N, a day apart up to
-//	                         DATE, each with two layers of its own of so many
-//	                         MiB, of which only the descriptors are there, and
-//	                         one of all
+//	                         DATE, each with a layer of MiB that all have, one
+//	                         of half of that, and a small one; the descriptors
+//	                         say so, and the layers are not read
 type functionsWorld struct {
 	t        *testing.T
 	server   *awstest.Server
@@ -64,13 +71,13 @@ func (w *functionsWorld) functions(ts *testscript.TestScript, _ bool, args []str
 	failures := &failurequeue.Queue{Sender: sqs.NewFromConfig(w.server.Config()), URL: w.queue.sqs.URL, Now: time.Now}
 	logger := slog.New(slog.NewJSONHandler(w, nil))
 	filter := &eventfilter.Handler{
-		Config:  eventfilter.Config{Filters: f, GeneratorARN: awstest.FunctionARN("soci-Generator"), TagSuffix: soci.DefaultTagSuffix},
+		Config:  eventfilter.Config{Filters: f, GeneratorARN: awstest.FunctionARN("soci-index-builder-Generator"), TagSuffix: soci.DefaultTagSuffix},
 		Invoker: lambda.NewFromConfig(w.server.Config()), Logger: logger.With("function", "filter"), Queue: failures,
 	}
 	config := generator.Config{IndexVersion: soci.Both, TagSuffix: soci.DefaultTagSuffix, TagUnindexed: true, SpanSizeMiB: 4, Endpoint: w.registry.URL()}
 	gen := &generator.Handler{Open: config.Opener(slog.New(slog.DiscardHandler)), Options: config.Options(), Logger: logger.With("function", "generator"), Queue: failures}
-	w.run("soci-Filter", func(ctx context.Context, event []byte) error { _, err := filter.Handle(ctx, event); return err })
-	w.run("soci-Generator", func(ctx context.Context, event []byte) error { _, err := gen.Handle(ctx, event); return err })
+	w.run("soci-index-builder-Filter", func(ctx context.Context, event []byte) error { _, err := filter.Handle(ctx, event); return err })
+	w.run("soci-index-builder-Generator", func(ctx context.Context, event []byte) error { _, err := gen.Handle(ctx, event); return err })
 }
 
 // run has a function work as it is invoked, which Lambda would do later, and
@@ -106,6 +113,27 @@ func (w *functionsWorld) logged(ts *testscript.TestScript, _ bool, args []string
 	}
 }
 
+func (w *functionsWorld) pushed(ts *testscript.TestScript, _ bool, args []string) {
+	m := nameTag.FindStringSubmatch(args[0])
+	event, err := json.Marshal(ecrevent.Event{
+		Version: "0", ID: "13cde686-328b-6117-af20-0e5566167482", DetailType: ecrevent.ImageAction, Source: "aws.ecr",
+		Account: awstest.Account, Time: "2026-01-02T03:04:05Z", Region: awstest.Region, Resources: []string{},
+		Detail: ecrevent.Detail{RepositoryName: m[1], ImageTag: m[2], ImageDigest: digest.FromBytes(w.registry.Manifest(w.t, m[1], m[2])).String(),
+			Result: "SUCCESS", ActionType: "PUSH"},
+	})
+	ts.Check(err)
+	_, err = lambda.NewFromConfig(w.server.Config()).Invoke(w.t.Context(), &lambda.InvokeInput{
+		FunctionName: aws.String("soci-index-builder-Filter"), InvocationType: types.InvocationTypeEvent, Payload: event})
+	ts.Check(err)
+}
+
+func (w *functionsWorld) readOnly(_ *testscript.TestScript, _ bool, args []string) {
+	w.registry.Add(registrytest.Rule{Method: http.MethodPut, Path: "^/v2/" + regexp.QuoteMeta(args[0]) + "/manifests/",
+		Fault: registrytest.Status(http.StatusForbidden, "DENIED", "User is not authorized to perform ecr:PutImage")})
+}
+
+func (w *functionsWorld) cure(*testscript.TestScript, bool, []string) { w.registry.Clear() }
+
 func (w *functionsWorld) lose(ts *testscript.TestScript, _ bool, args []string) {
 	m := nameTag.FindStringSubmatch(args[0])
 	var manifest ocispec.Manifest
@@ -125,7 +153,9 @@ func (w *functionsWorld) images(ts *testscript.TestScript, _ bool, args []string
 	config := w.registry.PushBlob(w.t, name, []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`))
 	config.MediaType = ocispec.MediaTypeImageConfig
 	layer := func(of string, share int64) ocispec.Descriptor {
-		return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: digest.FromString(name + of), Size: size << 20 / share}
+		desc := w.registry.PushBlob(w.t, name, []byte(name+of))
+		desc.MediaType, desc.Size = ocispec.MediaTypeImageLayerGzip, size<<20/share
+		return desc
 	}
 	for i := 1; i <= n; i++ {
 		b, err := json.Marshal(ocispec.Manifest{

@@ -11,7 +11,7 @@ import (
 	"soci-index-builder/internal/awstest"
 )
 
-// queueWorld is what the stack "soci" of a script has behind it: its failure
+// queueWorld is what the stack "soci-index-builder" of a script has behind it: its failure
 // queue, its metrics and its two functions, which do nothing unless
 // functionsWorld makes them. Time stands still. These commands go with it:
 //
@@ -30,9 +30,9 @@ type queueWorld struct {
 func newQueueWorld(server *awstest.Server) *queueWorld {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	q := &queueWorld{sqs: awstest.NewSQS(func() time.Time { return at }), lambda: awstest.NewLambda()}
-	q.sqs.URL = "https://sqs." + awstest.Region + ".amazonaws.com/" + awstest.Account + "/soci-FailureQueue"
-	q.lambda.Function("soci-Filter", nil)
-	q.lambda.Function("soci-Generator", nil)
+	q.sqs.URL = "https://sqs." + awstest.Region + ".amazonaws.com/" + awstest.Account + "/soci-index-builder-FailureQueue"
+	q.lambda.Function("soci-index-builder-Filter", nil)
+	q.lambda.Function("soci-index-builder-Generator", nil)
 	server.Handle("sqs", q.sqs)
 	server.Handle("lambda", q.lambda)
 	server.Handle("monitoring", awstest.CBOR(map[string]func(map[string]any) (map[string]any, error){
@@ -78,7 +78,7 @@ func (q *queueWorld) invoked(ts *testscript.TestScript, _ bool, args []string) {
 func (q *queueWorld) payloads(function string) []string {
 	var all []string
 	for _, i := range q.lambda.Invocations() {
-		if i.Function == "soci-"+function && i.Type == "Event" {
+		if i.Function == "soci-index-builder-"+function && i.Type == "Event" {
 			all = append(all, string(i.Payload))
 		}
 	}
@@ -101,7 +101,7 @@ func (q *queueWorld) refuse(ts *testscript.TestScript, _ bool, args []string) {
 	status, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	refused := false
-	q.lambda.Function("soci-"+args[0], func([]byte) error {
+	q.lambda.Function("soci-index-builder-"+args[0], func([]byte) error {
 		if refused {
 			return nil
 		}

@@ -31,7 +31,7 @@ func (w *redriveWork) text(out io.Writer, m *redrive.Message) error {
 		}
 		p.printf("\n  reason    %s\n", oneLine(strings.TrimPrefix(string(m.Class)+" "+cmp.Or(m.Reason, "not told"), " "), 100))
 		if m.Error != "" {
-			p.printf("  error     %s\n", oneLine(m.Error, 400))
+			p.printf("  error     %s\n", oneLine(m.Error, 1000))
 		}
 	}
 	if m.Cut != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"os"
@@ -29,6 +30,8 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){programName: main})
 }
+
+var updateScripts = flag.Bool("update", false, "write into the scripts what cmp finds different")
 
 // Each script is a session at a terminal. It has a registry of its own, at
 // $REGISTRY, and these commands beside those of testscript:
@@ -62,6 +65,7 @@ func TestScripts(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Files:               []string{file},
 				RequireExplicitExec: true,
+				UpdateScripts:       *updateScripts,
 				Setup: func(e *testscript.Env) error {
 					e.Setenv("REGISTRY", w.server.Host())
 					e.Setenv("CLOSED", closedAddress(t))
@@ -77,6 +81,7 @@ func TestScripts(t *testing.T) {
 					"pushedat": status.pushedAt, "oldimages": status.oldImages, "deny": status.deny,
 					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await, "refuse": queue.refuse,
 					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose, "images": functions.images,
+					"pushed": functions.pushed, "readonly": functions.readOnly, "cure": functions.cure,
 					"loggroups": logs.groups, "loglines": logs.lines, "logqueries": logs.queries,
 				},
 			})
