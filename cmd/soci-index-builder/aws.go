@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awshttp"
 	"soci-index-builder/internal/deployed"
 )
 
@@ -59,6 +60,7 @@ func (f *awsFlags) load(cmd *cobra.Command) (aws.Config, error) {
 	if !region.MatchString(cfg.Region) {
 		return cfg, usageErrorf("AWS region %q: must look like us-east-1", cfg.Region)
 	}
+	cfg.HTTPClient = awshttp.New(cfg.HTTPClient)
 	cfg.Credentials = &credentialsProvider{cfg.Credentials}
 	if _, err := cfg.Credentials.Retrieve(cmd.Context()); err != nil {
 		return cfg, explain(err)

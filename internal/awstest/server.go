@@ -23,6 +23,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"soci-index-builder/internal/awshttp"
 )
 
 // Where everything is.
@@ -76,6 +78,7 @@ func (s *Server) Config() aws.Config {
 		Region:       Region,
 		BaseEndpoint: aws.String(s.URL()),
 		Credentials:  credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
+		HTTPClient:   awshttp.New(nil),
 		Retryer: func() aws.Retryer {
 			return aws.NopRetryer{}
 		},

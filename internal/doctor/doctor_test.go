@@ -1,0 +1,249 @@
+package doctor_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awstest"
+	"soci-index-builder/internal/awstest/stacktest"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/doctor"
+)
+
+const stackName = "prod-soci"
+
+var now = time.Date(2026, 3, 20, 12, 0, 0, 0, time.UTC)
+
+// deploy gives an account in which all is well: a stack of the project's own
+// template, repositories, and images that were indexed.
+func deploy(t *testing.T) (*awstest.Server, *stacktest.Deployment) {
+	t.Helper()
+	server := awstest.Start(t)
+	ecr := awstest.NewECR(nil)
+	ecr.Repository("prod/api", awstest.Repository{})
+	ecr.Repository("prod/web", awstest.Repository{
+		Mutability: "IMMUTABLE_WITH_EXCLUSION", Exclusions: []string{"*-soci"}, KMSKey: "arn:aws:kms:eu-west-1:123456789012:key/1",
+		Policy:          `{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": {"AWS": "arn:aws:iam::111111111111:root"}, "Action": "ecr:*"}]}`,
+		LifecyclePolicy: `{"rules": [{"rulePriority": 1, "selection": {"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 1}, "action": {"type": "expire"}}]}`,
+	})
+	ecr.Repository("dev/api", awstest.Repository{Mutability: "IMMUTABLE"}) // of no filter
+	d := stacktest.Deploy(t, server, stackName, map[string]string{
+		deployed.ParamFilters:    "prod/*:*,!*:*-debug",
+		deployed.ParamAlarmTopic: "arn:aws:sns:eu-west-1:123456789012:alarms",
+	}, ecr)
+	ecr.ExcludePullTime("arn:aws:iam::123456789012:role/other", d.Resources["GeneratorPullTimeExclusion"].At("PrincipalArn").(string))
+	d.Metrics["ImagesMatched"] = []stacktest.Point{{At: now.Add(-50 * time.Hour), Value: 3}, {At: now.Add(-2 * time.Hour), Value: 2}}
+	d.Metrics["ImagesIndexed"] = []stacktest.Point{{At: now.Add(-50 * time.Hour), Value: 3}, {At: now.Add(-2 * time.Hour), Value: 1}, {At: now.Add(-time.Hour), Value: 0}}
+	d.Metrics["ImagesFailed"] = []stacktest.Point{{At: now.Add(-2 * time.Hour), Value: 1}}
+	return server, d
+}
+
+func examine(t *testing.T, server *awstest.Server) *doctor.Report {
+	t.Helper()
+	stack, err := deployed.Find(t.Context(), server.Config(), stackName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := doctor.Examine(t.Context(), server.Config(), stack, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestHealthy(t *testing.T) {
+	server, _ := deploy(t)
+	r := examine(t, server)
+	seen := map[doctor.Check]bool{}
+	for _, f := range r.Findings {
+		if f.Severity != doctor.OK || f.Cure != "" || f.Found == "" || seen[f.Check] {
+			t.Errorf("finding %+v", f)
+		}
+		seen[f.Check] = true
+	}
+	want := []doctor.Check{
+		doctor.CheckResources, doctor.CheckStackStatus, doctor.CheckStackVersion, doctor.CheckRule, doctor.CheckTarget, doctor.CheckPermission,
+		doctor.CheckFunction, doctor.CheckConfiguration, doctor.CheckEnvironment, doctor.CheckLogging, doctor.CheckConcurrency, doctor.CheckAsync,
+		doctor.CheckRole, doctor.CheckLogGroup, doctor.CheckQueue, doctor.CheckMessages, doctor.CheckAlarm, doctor.CheckAlarmActions, doctor.CheckActivity,
+		doctor.CheckFilters, doctor.CheckPolicy, doctor.CheckEncryption, doctor.CheckMutability, doctor.CheckLifecycle, doctor.CheckPullTime, doctor.CheckBlobMounting,
+	}
+	for _, c := range want {
+		if !seen[c] {
+			t.Errorf("nothing is said of %s", c)
+		}
+	}
+	if len(seen) != len(want) || r.Count(doctor.OK) != len(want) || r.Count(doctor.Problem) != 0 {
+		t.Errorf("%d checks, want %d", len(seen), len(want))
+	}
+}
+
+// Nothing that was asked for changes anything.
+func TestReadsOnly(t *testing.T) {
+	server, d := deploy(t)
+	d.Waiting = 1
+	examine(t, server)
+	reads := []string{"Describe", "Get", "List", "GET "}
+	for _, r := range server.Requests() {
+		if !slices.ContainsFunc(reads, func(prefix string) bool { return strings.HasPrefix(r.Operation, prefix) }) {
+			t.Errorf("%s %s", r.Service, r.Operation)
+		}
+	}
+}
+
+// Lists come in pages of one.
+func TestPages(t *testing.T) {
+	server, d := deploy(t)
+	cloudformation := awstest.NewCloudFormation(d.Stack)
+	cloudformation.PageSize = 1
+	server.Handle("cloudformation", cloudformation)
+	if r := examine(t, server); r.Count(doctor.OK) != len(r.Findings) {
+		t.Errorf("%+v", r.Findings)
+	}
+	if n := server.Count("cloudformation", "ListStackResources"); n != len(d.Resources) {
+		t.Errorf("%d pages of resources, want %d", n, len(d.Resources))
+	}
+}
+
+// Every other set of parameters is as healthy.
+func TestHealthyParameters(t *testing.T) {
+	for name, parameters := range map[string]map[string]string{
+		"everything": {
+			deployed.ParamFilters: "*:*", deployed.ParamIndexVersion: "V2", deployed.ParamTagSuffix: ".lazy", deployed.ParamTagUnindexed: "false",
+			deployed.ParamMinLayerSizeMiB: "0", deployed.ParamIndexUntagged: "true", deployed.ParamIndexReplicated: "true", deployed.ParamIndexPullThrough: "true",
+			deployed.ParamGeneratorMemorySize: "3008", deployed.ParamGeneratorConcurrency: "5", deployed.ParamLogRetentionDays: "7", deployed.ParamLogLevel: "DEBUG",
+			deployed.ParamPermissionsBoundary: "arn:aws:iam::123456789012:policy/boundary", deployed.ParamAlarmTopic: "arn:aws:sns:eu-west-1:123456789012:alarms",
+			deployed.ParamEventBus: "bus",
+		},
+		"nothing": {deployed.ParamEventBus: "", deployed.ParamIndexVersion: "V1", deployed.ParamLogLevel: "ERROR"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := awstest.Start(t)
+			ecr := awstest.NewECR(nil)
+			ecr.Repository("app", awstest.Repository{})
+			d := stacktest.Deploy(t, server, stackName, parameters, ecr)
+			ecr.ExcludePullTime(d.Resources["GeneratorPullTimeExclusion"].At("PrincipalArn").(string))
+			d.Metrics["ImagesIndexed"] = []stacktest.Point{{At: now.Add(-time.Hour), Value: 1}}
+			for _, f := range examine(t, server).Findings {
+				silent := f.Check == doctor.CheckAlarmActions && parameters[deployed.ParamAlarmTopic] == ""
+				if (f.Severity != doctor.OK) != silent {
+					t.Errorf("%+v", f)
+				}
+			}
+		})
+	}
+}
+
+// A right that is missing is told by name, and stops nothing else.
+func TestDenied(t *testing.T) {
+	tests := []struct {
+		service, operation, action string
+		lost                       int // checks that say nothing then
+	}{
+		{"cloudformation", "GetTemplate", "cloudformation:GetTemplate", 15},
+		{"cloudformation", "ListStackResources", "cloudformation:ListStackResources", 15},
+		{"events", "DescribeRule", "events:DescribeRule", 2},
+		{"events", "ListTargetsByRule", "events:ListTargetsByRule", 2},
+		{"lambda", "*", "lambda:GetPolicy", 7},
+		{"iam", "GetRole", "iam:GetRole", 1},
+		{"iam", "ListRolePolicies", "iam:ListRolePolicies", 1},
+		{"iam", "GetRolePolicy", "iam:GetRolePolicy", 1},
+		{"logs", "DescribeLogGroups", "logs:DescribeLogGroups", 1},
+		{"sqs", "GetQueueAttributes", "sqs:GetQueueAttributes", 2},
+		{"monitoring", "DescribeAlarms", "cloudwatch:DescribeAlarms", 2},
+		{"monitoring", "GetMetricData", "cloudwatch:GetMetricData", 1},
+		{"ecr", "DescribeRepositories", "ecr:DescribeRepositories", 5},
+		{"ecr", "GetRepositoryPolicy", "ecr:GetRepositoryPolicy", 1},
+		{"ecr", "GetLifecyclePolicy", "ecr:GetLifecyclePolicy", 1},
+		{"ecr", "ListPullTimeUpdateExclusions", "ecr:ListPullTimeUpdateExclusions", 1},
+		{"ecr", "GetAccountSetting", "ecr:GetAccountSetting", 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.action, func(t *testing.T) {
+			server, _ := deploy(t)
+			well := examine(t, server)
+			server.Fail(tt.service, tt.operation, 1000, &awstest.Error{Status: 403, Code: "AccessDeniedException", Message: "User: me is not authorized."})
+			r := examine(t, server)
+			named := false
+			for _, f := range r.Findings {
+				if f.Severity == doctor.OK {
+					continue
+				}
+				if f.Severity != doctor.Warning || !strings.HasPrefix(f.Found, "could not be checked: ") || !strings.HasPrefix(f.Cure, "allow ") {
+					t.Errorf("%+v", f)
+				}
+				named = named || strings.Contains(f.Cure, tt.action)
+			}
+			if !named {
+				t.Errorf("%s is not named: %+v", tt.action, r.Findings)
+			}
+			if lost := well.Count(doctor.OK) - r.Count(doctor.OK); lost != tt.lost {
+				t.Errorf("%d checks less are well, want %d: %+v", lost, tt.lost, r.Findings)
+			}
+		})
+	}
+}
+
+func TestExamineFails(t *testing.T) {
+	server, _ := deploy(t)
+	stack, err := deployed.Find(t.Context(), server.Config(), stackName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Fail("lambda", "*", 1000, &awstest.Error{Status: 403, Code: "ExpiredTokenException", Message: "expired"})
+	if r, err := doctor.Examine(t.Context(), server.Config(), stack, now); !errors.Is(awserror.Explain(err), awserror.ErrCredentials) {
+		t.Errorf("expired: %v, %v", r, err)
+	}
+}
+
+func findings(r *doctor.Report) map[doctor.Check][]doctor.Finding {
+	all := map[doctor.Check][]doctor.Finding{}
+	for _, f := range r.Findings {
+		if f.Severity != doctor.OK {
+			all[f.Check] = append(all[f.Check], f)
+		}
+	}
+	return all
+}
+
+// Each row breaks one thing, which is then found, with its cure, and nothing
+// else is.
+func TestFindings(t *testing.T) {
+	for _, tt := range broken {
+		t.Run(tt.name, func(t *testing.T) {
+			server, d := deploy(t)
+			tt.breakIt(d)
+			all := findings(examine(t, server))
+			if len(all) != 1 || len(all[tt.check]) != 1 {
+				t.Fatalf("found %+v, want %s alone", all, tt.check)
+			}
+			f := all[tt.check][0]
+			if f.Severity != tt.severity || f.Subject != tt.subject(d) {
+				t.Errorf("%+v, want a %s of %s", f, tt.severity, tt.subject(d))
+			}
+			if !strings.Contains(f.Found, tt.found) || !strings.Contains(f.Cure, tt.cure) || f.Cure == "" || strings.ContainsAny(f.Found+f.Cure, "\n\x00") {
+				t.Errorf("found %q, cure %q, want %q and %q in them", f.Found, f.Cure, tt.found, tt.cure)
+			}
+			if strings.HasPrefix(f.Cure, "aws ") && !strings.Contains(f.Cure, " --region eu-west-1") {
+				t.Errorf("the cure names no region: %s", f.Cure)
+			}
+		})
+	}
+}
+
+// There is a row for every check that can find something.
+func TestRowsCoverChecks(t *testing.T) {
+	covered := map[doctor.Check]bool{doctor.CheckEncryption: true, doctor.CheckBlobMounting: true} // which only inform
+	for _, tt := range broken {
+		covered[tt.check] = true
+	}
+	server, _ := deploy(t)
+	for _, f := range examine(t, server).Findings {
+		if !covered[f.Check] {
+			t.Errorf("no row breaks %s", f.Check)
+		}
+	}
+}
