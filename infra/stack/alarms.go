@@ -76,7 +76,7 @@ func addAlarms(s *builder) {
 			"The generator fails again and again. Lambda tries the events again for up to six hours, then they go to the failure queue. "+
 				"See why: soci-index-builder logs --stack ${AWS::StackName} failures, and crashes. See docs/troubleshooting.md."), 2),
 		lambda("RepositoryNameErrorsAlarm", s.reponame, "Errors",
-			"The custom resource failed, and with it a deployment of the stack: a filter was refused, perhaps. "+
+			"The function behind the custom resource ended without its answer reaching CloudFormation, which waits for it and then fails the deployment. "+
 				"See why: soci-index-builder logs --stack ${AWS::StackName} repositories, and the stack's events. See docs/troubleshooting.md."),
 
 		lasting(lambda("FilterThrottlesAlarm", s.filter, "Throttles",
