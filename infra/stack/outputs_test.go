@@ -1,0 +1,89 @@
+package stack
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/version"
+)
+
+func TestOutputs(t *testing.T) {
+	want := map[string]string{
+		deployed.OutFilterFunctionName:     "${FilterFunction}",
+		deployed.OutFilterFunctionARN:      "${FilterFunction.Arn}",
+		deployed.OutGeneratorFunctionName:  "${GeneratorFunction}",
+		deployed.OutGeneratorFunctionARN:   "${GeneratorFunction.Arn}",
+		deployed.OutGeneratorRoleName:      "${GeneratorRole}",
+		deployed.OutRepositoryFunctionName: "${RepositoryNameFunction}",
+		deployed.OutFilterLogGroup:         "${FilterLogGroup}",
+		deployed.OutGeneratorLogGroup:      "${GeneratorLogGroup}",
+		deployed.OutRepositoryLogGroup:     "${RepositoryNameLogGroup}",
+		deployed.OutTailFilterLogs:         "aws logs tail ${FilterLogGroup} --follow --since 1h --region ${AWS::Region}",
+		deployed.OutTailGeneratorLogs:      "aws logs tail ${GeneratorLogGroup} --follow --since 1h --region ${AWS::Region}",
+		deployed.OutFailureQueueURL:        "${FailureQueue}",
+		deployed.OutFailureQueueARN:        "${FailureQueue.Arn}",
+		deployed.OutRuleName:               "${PushRule}",
+		deployed.OutDashboardURL: "https://${AWS::Region}.if(InChina, console.amazonaws.cn, if(InGovCloud, console.amazonaws-us-gov.com, " +
+			"if(InEuropeanSovereignCloud, console.amazonaws-eusc.eu, console.aws.amazon.com)))" +
+			"/cloudwatch/home?region=${AWS::Region}#dashboards/dashboard/${AWS::StackName}",
+		deployed.OutVersion: version.Version,
+	}
+	tmpl := synth(t)
+	for name, value := range want {
+		output := tmpl.Outputs[name]
+		if got := textOf(output.Value); got != value {
+			t.Errorf("%s is %s, want %s", name, got, value)
+		}
+		if output.Description == "" {
+			t.Errorf("%s has no description", name)
+		}
+	}
+	if got, names := slices.Sorted(maps.Keys(tmpl.Outputs)), slices.Sorted(maps.Keys(want)); !slices.Equal(got, names) {
+		t.Errorf("the outputs are\n%q, want\n%q", got, names)
+	}
+	if dashboard := tmpl.Resources[tmpl.ids("AWS::CloudWatch::Dashboard")[0]].at("DashboardName"); dashboard != "${AWS::StackName}" {
+		t.Errorf("the dashboard is called %s, the link is to ${AWS::StackName}", dashboard)
+	}
+}
+
+// The names that the command line knows are those of the template.
+func TestDeployedNames(t *testing.T) {
+	tmpl := synth(t)
+	outputs, parameters := slices.Sorted(maps.Keys(tmpl.Outputs)), slices.Sorted(maps.Keys(tmpl.Parameters))
+	if got := constants(t, "Out"); !slices.Equal(got, outputs) {
+		t.Errorf("package deployed knows the outputs\n%q, the template has\n%q", got, outputs)
+	}
+	if got := constants(t, "Param"); !slices.Equal(got, parameters) {
+		t.Errorf("package deployed knows the parameters\n%q, the template has\n%q", got, parameters)
+	}
+}
+
+// constants gives the values of package deployed's constants whose names begin
+// with prefix, sorted.
+func constants(t *testing.T, prefix string) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "../../internal/deployed/names.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(spec.Names[0].Name, prefix) {
+			value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values = append(values, value)
+		}
+		return true
+	})
+	slices.Sort(values)
+	return values
+}
