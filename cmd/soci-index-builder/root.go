@@ -46,7 +46,7 @@ to the standard error.
 	cmd.AddCommand(newLogsCommand())
 	cmd.AddCommand(newBackfillCommand(), newRedriveCommand())
 	cmd.AddCommand(newStatusCommand())
-	cmd.AddCommand(newCleanupCommand())
+	cmd.AddCommand(newCleanupCommand(), newDoctorCommand())
 	cmd.AddCommand(newCompletionCommand(), newDocsCommand())
 	completeValues(cmd) // of all commands, so it comes last
 	return cmd

@@ -44,7 +44,7 @@ var updateScripts = flag.Bool("update", false, "write into the scripts what cmp 
 //	capture NAME REGEXP               set $NAME to what the last output has in ( )
 //
 // $CLOSED is an address where nobody listens. The commands of awsWorld,
-// logsWorld and statusWorld are there too.
+// logsWorld, statusWorld and deployWorld are there too.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -59,6 +59,7 @@ func TestScripts(t *testing.T) {
 			logs := newLogsWorld(aws.server)
 			queue := newQueueWorld(aws.server)
 			functions := &functionsWorld{t: t, server: aws.server, registry: registry, ecr: aws.ecr, queue: queue}
+			deploy := &deployWorld{t: t, aws: aws}
 			status := &statusWorld{t: t, ecr: aws.ecr, registry: registry}
 			w := &world{t: t, server: registry, layers: layers, pushed: map[string]registrytest.Pushed{}}
 			remove := &cleanupWorld{world: w, ecr: aws.ecr}
@@ -82,6 +83,7 @@ func TestScripts(t *testing.T) {
 					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await, "refuse": queue.refuse,
 					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose, "images": functions.images,
 					"pushed": functions.pushed, "readonly": functions.readOnly, "cure": functions.cure,
+					"deploy": deploy.deploy, "drift": deploy.drift, "waiting": deploy.waiting, "metric": deploy.metric,
 					"loggroups": logs.groups, "loglines": logs.lines, "logqueries": logs.queries,
 				},
 			})

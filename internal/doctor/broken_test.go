@@ -187,7 +187,7 @@ var broken = []row{
 	// Log groups, queue, alarms.
 	{"log group deleted", remove("FilterLogGroup"),
 		doctor.CheckLogGroup, doctor.Problem, physical("FilterLogGroup"), "was deleted by hand", "aws logs create-log-group --log-group-name /aws/lambda/prod-soci-ECRImageActionEventFilteringLambda --region eu-west-1 && aws logs put-retention-policy"},
-	{"retention", set("GeneratorLogGroup", nil, "RetentionInDays"), doctor.CheckLogGroup, doctor.Warning, physical("GeneratorLogGroup"), "for all days, the stack's number is 30", "--retention-in-days 30"},
+	{"retention", set("GeneratorLogGroup", nil, "RetentionInDays"), doctor.CheckLogGroup, doctor.Warning, physical("GeneratorLogGroup"), "keeps its lines for ever, the stack's retention is 30 days", "--retention-in-days 30"},
 	{"queue deleted", remove("FailureQueue"), doctor.CheckQueue, doctor.Problem, queue, "was deleted by hand", "docs/deploy.md"},
 	{"queue takes no dead letters", remove("FailureQueuePolicy"), doctor.CheckQueue, doctor.Problem, queue, "does not take the dead letters of rule prod-soci-PushRule-1A2B3C4D5E6F", "DeadLettersOfTheRules"},
 	{"queue under a KMS key", set("FailureQueue", "alias/aws/sqs", "KmsMasterKeyId"), doctor.CheckQueue, doctor.Problem, queue, "KMS key alias/aws/sqs", "SqsManagedSseEnabled=true"},

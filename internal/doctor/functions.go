@@ -38,7 +38,7 @@ func (x *examination) functions(ctx context.Context) ([]Finding, error) {
 	}
 	if len(errs) == 0 {
 		state = wellOr(state, CheckFunction, "%d functions are active", len(all))
-		configuration = wellOr(configuration, CheckConfiguration, "code, role, memory and timeout are the stack's")
+		configuration = wellOr(configuration, CheckConfiguration, "runtime, handler, role, memory and timeout are the stack's")
 		environment = wellOr(environment, CheckEnvironment, "the variables are those of the stack's parameters")
 		logging = wellOr(logging, CheckLogging, "JSON to the stack's log groups, metrics included")
 	}
@@ -179,7 +179,7 @@ func (x *examination) concurrency(ctx context.Context) ([]Finding, error) {
 		}
 	}
 	if len(errs) == 0 {
-		found = wellOr(found, CheckConcurrency, "is the stack's")
+		found = wellOr(found, CheckConcurrency, "the reserved concurrency is the stack's")
 	}
 	return found, errors.Join(errs...)
 }

@@ -32,7 +32,7 @@ func (x *examination) logGroups(ctx context.Context) ([]Finding, error) {
 				"aws logs create-log-group --log-group-name " + r.physical + x.region() + " && " + retention})
 		case wanted && int(aws.ToInt32(live.RetentionInDays)) != days:
 			found = append(found, Finding{CheckLogGroup, Warning, r.physical,
-				fmt.Sprintf("keeps its lines for %s days, the stack's number is %d", forever(live.RetentionInDays), days), retention})
+				fmt.Sprintf("keeps its lines %s, the stack's retention is %s", forever(live.RetentionInDays), count(days, "day", "days")), retention})
 		}
 	}
 	if len(errs) == 0 {
@@ -43,9 +43,9 @@ func (x *examination) logGroups(ctx context.Context) ([]Finding, error) {
 
 func forever(days *int32) string {
 	if days == nil {
-		return "all"
+		return "for ever"
 	}
-	return fmt.Sprint(*days)
+	return "for " + count(int(*days), "day", "days")
 }
 
 // logGroup gives the log group of this very name, nil if there is none.

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/doctor"
+)
+
+// errProblem: doctor found what keeps images from being indexed.
+var errProblem = errors.New("problem")
+
+func newDoctorCommand() *cobra.Command {
+	var (
+		aws    awsFlags
+		stack  stackFlag
+		output outputFlag
+	)
+	cmd := &cobra.Command{
+		Use:   "doctor --stack NAME",
+		Short: "Look for whatever keeps a deployed stack from indexing images",
+		Long: `Look at a deployed stack and at the registry it works on, and tell what is well,
+what is not, and the cure of that. Nothing is changed.
+
+Rules, functions, roles, log groups, queue and alarms are compared with what the
+stack's own template makes of its parameters, so that changes by hand are found.
+Of the repositories that the filters choose from, the policies, the mutability
+of tags and the lifecycle rules are looked at. The failure queue, the alarms and
+the metrics of the last 14 days tell whether images are indexed.
+
+  ok       all is as it should be
+  warning  images are indexed, but something is not as the stack has it, can cost
+           images later, or could not be looked at
+  problem  images are not indexed, or are lost; the exit code is 1
+
+Whoever runs it needs cloudformation:DescribeStacks, and for everything to be
+looked at cloudformation:GetTemplate, cloudformation:ListStackResources,
+cloudwatch:DescribeAlarms, cloudwatch:GetMetricData, ecr:DescribeRepositories,
+ecr:GetAccountSetting, ecr:GetLifecyclePolicy, ecr:GetRepositoryPolicy,
+ecr:ListPullTimeUpdateExclusions, events:DescribeRule, events:ListTargetsByRule,
+iam:GetRole, iam:GetRolePolicy, iam:ListRolePolicies,
+lambda:GetFunctionConcurrency, lambda:GetFunctionConfiguration,
+lambda:GetFunctionEventInvokeConfig, lambda:GetPolicy, logs:DescribeLogGroups and
+sqs:GetQueueAttributes. A right that is missing is a warning that names it.
+
+With --output json there is one JSON object:
+  stack, region, account, version (of the stack), counts (ok, warning, problem),
+  and findings, a list of check, severity, subject, found, cure`,
+		Example: `  soci-index-builder doctor --stack soci-index-builder --region eu-west-1
+  soci-index-builder doctor --stack soci-index-builder --output json | jq '.findings[] | select(.severity != "ok")'`,
+		Args: takes(0, 0, "no argument"),
+	}
+	stack.add(cmd)
+	aws.add(cmd)
+	output.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, found, err := stack.find(cmd, &aws)
+		if err != nil {
+			return err
+		}
+		report, err := doctor.Examine(cmd.Context(), cfg, found, time.Now())
+		if err != nil {
+			return explain(err)
+		}
+		if output == outputJSON {
+			err = writeJSONLine(cmd.OutOrStdout(), newDoctorJSON(report))
+		} else {
+			err = writeDoctorText(cmd.OutOrStdout(), report)
+		}
+		if err != nil {
+			return err
+		}
+		if n := report.Count(doctor.Problem); n > 0 {
+			return fmt.Errorf("stack %s: %w: %d found", found.Name, errProblem, n)
+		}
+		return nil
+	}
+	return cmd
+}
+
+func writeDoctorText(w io.Writer, r *doctor.Report) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "stack %s in region %s of account %s\n\n", r.Stack.Name, r.Stack.Region, r.Stack.Account)
+	for _, f := range r.Findings {
+		found := f.Found
+		switch {
+		case f.Subject != "" && f.Check == doctor.CheckFilters:
+			found = "filter " + f.Subject + ": " + found
+		case f.Subject != "":
+			found = f.Subject + ": " + found
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", severityText(f.Severity), f.Check, found)
+		if f.Cure != "" {
+			fmt.Fprintf(t, "\t\t-> %s\n", f.Cure)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%d ok, %d warning, %d problem\n", r.Count(doctor.OK), r.Count(doctor.Warning), r.Count(doctor.Problem))
+	return err
+}
+
+// severityText lets a problem stand out.
+func severityText(s doctor.Severity) string {
+	if s == doctor.Problem {
+		return strings.ToUpper(string(s))
+	}
+	return string(s)
+}
+
+// The JSON output of doctor; its field names are promised in the help text.
+type (
+	doctorJSON struct {
+		Stack    string                  `json:"stack"`
+		Region   string                  `json:"region"`
+		Account  string                  `json:"account"`
+		Version  string                  `json:"version"`
+		Counts   map[doctor.Severity]int `json:"counts"`
+		Findings []findingJSON           `json:"findings"`
+	}
+
+	findingJSON struct {
+		Check    doctor.Check    `json:"check"`
+		Severity doctor.Severity `json:"severity"`
+		Subject  string          `json:"subject,omitempty"`
+		Found    string          `json:"found"`
+		Cure     string          `json:"cure,omitempty"`
+	}
+)
+
+func newDoctorJSON(r *doctor.Report) doctorJSON {
+	out := doctorJSON{
+		Stack: r.Stack.Name, Region: r.Stack.Region, Account: r.Stack.Account, Version: r.Stack.Outputs[deployed.OutVersion],
+		Counts: map[doctor.Severity]int{}, Findings: []findingJSON{},
+	}
+	for _, s := range []doctor.Severity{doctor.OK, doctor.Warning, doctor.Problem} {
+		out.Counts[s] = r.Count(s)
+	}
+	for _, f := range r.Findings {
+		out.Findings = append(out.Findings, findingJSON(f))
+	}
+	return out
+}
