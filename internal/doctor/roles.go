@@ -118,7 +118,7 @@ func (x *examination) inlinePolicies(ctx context.Context, role string) ([]iampol
 			if err != nil {
 				return nil, fmt.Errorf("reading policy %s of role %s: %w", name, role, err)
 			}
-			text, err := url.QueryUnescape(aws.ToString(policy.PolicyDocument))
+			text, err := url.PathUnescape(aws.ToString(policy.PolicyDocument))
 			if err == nil {
 				var p iampolicy.Policy
 				p, err = iampolicy.Parse([]byte(text))

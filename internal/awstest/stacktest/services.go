@@ -220,7 +220,7 @@ func (d *Deployment) getRolePolicy(form url.Values) (string, error) {
 	}
 	// IAM writes documents as the part of a URL.
 	return "<RoleName>" + form.Get("RoleName") + "</RoleName><PolicyName>" + form.Get("PolicyName") + "</PolicyName><PolicyDocument>" +
-		url.QueryEscape(string(b)) + "</PolicyDocument>", nil
+		strings.ReplaceAll(url.QueryEscape(string(b)), "+", "%20") + "</PolicyDocument>", nil
 }
 
 func (d *Deployment) describeLogGroups(body []byte) (any, error) {
