@@ -135,7 +135,9 @@ func (t *tool) cdk(ctx context.Context, o *options, assembly string, parameters 
 	// deployment is CDK's to leave.
 	cmd := exec.Command("node", slices.Concat(args, o.rest)...)
 	cmd.Dir = t.infra
-	cmd.Env = append(os.Environ(), "CDK_DISABLE_CLI_TELEMETRY=true")
+	cmd.Env = append(os.Environ(), "CDK_DISABLE_CLI_TELEMETRY=true",
+		// What future versions will need is nothing to the one that is pinned.
+		"AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED=true")
 	return t.attach(cmd).Run()
 }
 
