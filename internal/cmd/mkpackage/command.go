@@ -19,7 +19,7 @@ func (o *options) command(t *template, prefix string) string {
 		"aws cloudformation deploy",
 		"--template-file " + quote(o.template),
 		"--stack-name " + quote(o.stack),
-		"--capabilities CAPABILITY_IAM",
+		"--capabilities CAPABILITY_NAMED_IAM",
 	}
 	if t.size > maxBody {
 		lines = append(lines, "--s3-bucket "+quote(o.bucket)+" --s3-prefix "+quote(strings.TrimSuffix(prefix, "/")))

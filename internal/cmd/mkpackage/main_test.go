@@ -93,7 +93,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	want := []string{"cloudformation", "deploy", "--template-file", args[len(args)-1], "--stack-name", "index-prod",
-		"--capabilities", "CAPABILITY_IAM", "--region", awstest.Region, "--parameter-overrides",
+		"--capabilities", "CAPABILITY_NAMED_IAM", "--region", awstest.Region, "--parameter-overrides",
 		"CodeS3Bucket=" + bucket, "CodeS3KeyPrefix=" + prefix, "SociRepositoryImageTagFilters=" + list}
 	if got := words(t, out.String()); !slices.Equal(got, want) {
 		t.Errorf("the command's words are\n%q, want\n%q", got, want)
@@ -135,7 +135,7 @@ func words(t *testing.T, line string) []string {
 func TestCommand(t *testing.T) {
 	o := options{bucket: bucket, profile: "it's mine", stack: "s", filters: "*:*", template: "a b.json"}
 	got := words(t, o.command(&template{size: maxBody}, "p/1-2/"))
-	want := []string{"cloudformation", "deploy", "--template-file", "a b.json", "--stack-name", "s", "--capabilities", "CAPABILITY_IAM",
+	want := []string{"cloudformation", "deploy", "--template-file", "a b.json", "--stack-name", "s", "--capabilities", "CAPABILITY_NAMED_IAM",
 		"--profile", "it's mine", "--parameter-overrides", "CodeS3Bucket=" + bucket, "CodeS3KeyPrefix=p/1-2/", "SociRepositoryImageTagFilters=*:*"}
 	if !slices.Equal(got, want) {
 		t.Errorf("the command's words are\n%q, want\n%q", got, want)
