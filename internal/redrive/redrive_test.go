@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -382,11 +383,10 @@ func TestNothingIsLost(t *testing.T) {
 				a.queue.Client = sqs.NewFromConfig(a.server.Config()) // one attempt
 				a.invoke = lambda.NewFromConfig(a.server.Config())
 				ids := a.put(4)
-				n := 0
+				var n atomic.Int64
 				faulty := func(next http.Handler) http.Handler {
 					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-						n++
-						if n-1 != k {
+						if n.Add(1)-1 != int64(k) {
 							next.ServeHTTP(w, r)
 							return
 						}
