@@ -64,6 +64,10 @@ func TestHealthy(t *testing.T) {
 			t.Errorf("finding %+v", f)
 		}
 		seen[f.Check] = true
+		const activity = "last image indexed within the hour of 2026-03-20 10:00 UTC; in 14 days 5 passed on, 4 indexed, 0 skipped, 1 failed attempts"
+		if f.Check == doctor.CheckActivity && f.Found != activity {
+			t.Errorf("%s, want %s", f.Found, activity)
+		}
 	}
 	want := []doctor.Check{
 		doctor.CheckResources, doctor.CheckStackStatus, doctor.CheckStackVersion, doctor.CheckRule, doctor.CheckTarget, doctor.CheckPermission,
@@ -244,6 +248,33 @@ func TestRowsCoverChecks(t *testing.T) {
 	for _, f := range examine(t, server).Findings {
 		if !covered[f.Check] {
 			t.Errorf("no row breaks %s", f.Check)
+		}
+	}
+}
+
+// A stack of another version may have what this one cannot work out, or cannot
+// read at all.
+func TestAnotherTemplate(t *testing.T) {
+	server, d := deploy(t)
+	const variable = `"SOCI_STACK_NAME": {
+      "Ref": "AWS::StackName"
+     }`
+	well := d.Stack.Template
+	d.Stack.Template = strings.Replace(well, variable, `"SOCI_STACK_NAME": {"Fn::GetAtt": ["FailureQueue", "Age"]}`, 1)
+	if d.Stack.Template == well {
+		t.Fatal("the template has no such variable")
+	}
+	if all := findings(examine(t, server)); len(all) != 0 {
+		t.Errorf("%+v", all)
+	}
+	for name, template := range map[string]string{
+		"YAML":                  "Resources: {}",
+		"an intrinsic function": strings.Replace(well, variable, `"SOCI_STACK_NAME": {"Fn::Base64": "x"}`, 1),
+	} {
+		d.Stack.Template = template
+		all := findings(examine(t, server))
+		if len(all) != 1 || len(all[doctor.CheckResources]) != 1 || all[doctor.CheckResources][0].Severity != doctor.Warning {
+			t.Errorf("%s: %+v", name, all)
 		}
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"soci-index-builder/internal/cfntemplate"
 )
 
 // functions looks whether each function can run, and runs as the stack's
@@ -102,10 +104,10 @@ func functionEnvironment(r resource, out *lambda.GetFunctionConfigurationOutput)
 	want, _ := r.want.at("Environment", "Variables").(map[string]any)
 	var found []Finding
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		v := scalar(want[name])
-		if _, known := want[name].(string); !known && v == "" {
-			continue // it could not be worked out
+		if want[name] == any(cfntemplate.Unknown) {
+			continue
 		}
+		v := scalar(want[name])
 		switch is, ok := live[name]; {
 		case !ok:
 			found = append(found, Finding{CheckEnvironment, Problem, r.physical, fmt.Sprintf("variable %s is not set, the stack's is %q", name, v), byHand})

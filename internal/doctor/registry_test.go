@@ -101,3 +101,22 @@ func TestBrokenPolicies(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// Some findings only inform.
+func TestInforms(t *testing.T) {
+	server, d := deploy(t)
+	d.ECR.Setting("BLOB_MOUNTING", "ENABLED")
+	for _, tt := range []struct {
+		check doctor.Check
+		found string
+	}{
+		{doctor.CheckBlobMounting, "on; the builder does not depend on it"},
+		{doctor.CheckEncryption, "1 repository is encrypted under a KMS key, for which the generator needs no right"},
+	} {
+		for _, f := range examine(t, server).Findings {
+			if f.Check == tt.check && (f.Severity != doctor.OK || f.Found != tt.found) {
+				t.Errorf("%+v, want %q", f, tt.found)
+			}
+		}
+	}
+}

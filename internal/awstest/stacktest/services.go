@@ -88,13 +88,13 @@ func (d *Deployment) listTargets(body []byte) (any, error) {
 
 func (d *Deployment) lambda() http.Handler {
 	mux := http.NewServeMux()
-	handle := func(pattern string, f func(id string, r *Resource) (any, error)) {
+	handle := func(pattern string, f func(id string, r *Resource, query url.Values) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
 			name := req.PathValue("name")
 			id, r := d.find("AWS::Lambda::Function", name)
 			out, err := any(nil), notFound("Function not found: %s", name)
 			if r != nil {
-				out, err = f(id, r)
+				out, err = f(id, r, req.URL.Query())
 			}
 			if e, ok := err.(*awstest.Error); ok {
 				awstest.WriteError(w, req, e)
@@ -104,7 +104,7 @@ func (d *Deployment) lambda() http.Handler {
 			_ = json.NewEncoder(w).Encode(out)
 		})
 	}
-	handle("GET /2015-03-31/functions/{name}/configuration", func(id string, r *Resource) (any, error) {
+	handle("GET /2015-03-31/functions/{name}/configuration", func(id string, r *Resource, _ url.Values) (any, error) {
 		out := map[string]any{"FunctionName": r.Physical, "State": "Active", "LastUpdateStatus": "Successful"}
 		for _, name := range []string{"Runtime", "Handler", "Role", "Timeout", "Environment", "LoggingConfig"} {
 			out[name] = r.At(name)
@@ -113,22 +113,22 @@ func (d *Deployment) lambda() http.Handler {
 		maps.Copy(out, d.Functions[id])
 		return out, nil
 	})
-	handle("GET /2019-09-30/functions/{name}/concurrency", func(_ string, r *Resource) (any, error) {
+	handle("GET /2019-09-30/functions/{name}/concurrency", func(_ string, r *Resource, _ url.Values) (any, error) {
 		if n, err := strconv.Atoi(scalar(r.At("ReservedConcurrentExecutions"))); err == nil {
 			return map[string]any{"ReservedConcurrentExecutions": n}, nil
 		}
 		return map[string]any{}, nil
 	})
-	handle("GET /2019-09-25/functions/{name}/event-invoke-config", func(_ string, r *Resource) (any, error) {
+	handle("GET /2019-09-25/functions/{name}/event-invoke-config", func(_ string, r *Resource, query url.Values) (any, error) {
 		for _, c := range d.Resources {
-			if c.Type == "AWS::Lambda::EventInvokeConfig" && c.At("FunctionName") == r.Physical && !c.Deleted {
+			if c.Type == "AWS::Lambda::EventInvokeConfig" && c.At("FunctionName") == r.Physical && c.At("Qualifier") == query.Get("Qualifier") && !c.Deleted {
 				return map[string]any{"DestinationConfig": c.At("DestinationConfig"),
 					"MaximumRetryAttempts": c.At("MaximumRetryAttempts"), "MaximumEventAgeInSeconds": c.At("MaximumEventAgeInSeconds")}, nil
 			}
 		}
 		return nil, notFound("The function %s doesn't have an EventInvokeConfig", r.Physical)
 	})
-	handle("GET /2015-03-31/functions/{name}/policy", func(_ string, r *Resource) (any, error) {
+	handle("GET /2015-03-31/functions/{name}/policy", func(_ string, r *Resource, _ url.Values) (any, error) {
 		var statements []any
 		for _, id := range slices.Sorted(maps.Keys(d.Resources)) {
 			p := d.Resources[id]
