@@ -137,7 +137,7 @@ func TestQueriesAnswer(t *testing.T) {
 		{"superseded", "", 1, []string{"tag=moved sociTag=moved-soci"}},
 		{"permissions", "", 1, []string{"times=1 permission=ecr:PutImage repository=team/app"}},
 		{"queued", "", 2, []string{"message=event queued tag=bad"}},
-		{"retries", "", 1, []string{"times=1 attempts=1 op=fetch blob status=429 repository=123456789012.dkr.ecr.us-west-2.amazonaws.com/team/app example=429 Too Many Requests"}},
+		{"retries", "", 1, []string{"times=1 attempts=1 op=fetch blob status=429 repository=team/app example=429 Too Many Requests"}},
 		{"slowest", "", 6, []string{"Repository=team/app Tag=good"}},
 		{"crashes", "", 1, []string{"status=timeout seconds=900 usedMB=1000 memoryMB=1024 requestId=r-2 @log=1:indexgen"}},
 		{"limits", "", 1, []string{"seconds=900 usedMB=1000 memoryMB=1024 requestId=r-2"}},

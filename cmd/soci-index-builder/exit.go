@@ -70,5 +70,9 @@ func report(ctx context.Context, stderr io.Writer, err error) int {
 // printError tells err on one line, whatever its text holds.
 func printError(stderr io.Writer, err error) {
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
-	fmt.Fprintf(stderr, "%s: %s\n", programName, strings.Join(lines, "; "))
+	text := strings.Join(lines, "; ")
+	if !strings.HasPrefix(text, programName) { // the path of a command begins with it
+		text = programName + ": " + text
+	}
+	fmt.Fprintln(stderr, text)
 }

@@ -234,7 +234,7 @@ func usage(ts *testscript.TestScript, _ bool, args []string) {
 	if out := ts.ReadFile("stdout"); out != "" {
 		ts.Fatalf("the standard output has %q", out)
 	}
-	if text := ts.ReadFile("stderr"); strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, programName+": ") {
+	if text := ts.ReadFile("stderr"); strings.Count(text, "\n") != 1 || !regexp.MustCompile(`^`+programName+`( [a-z]+)*:? `).MatchString(text) {
 		ts.Fatalf("not one line: %q", text)
 	}
 }
