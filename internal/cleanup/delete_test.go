@@ -145,6 +145,10 @@ func TestChangesMeanwhile(t *testing.T) {
 		{"the suffixed tag moves on at the last moment", inventory.KindEnabledImage, func(a *account, _ cleanup.Item) {
 			a.image("team/app:1-soci", "another", registrytest.Image{})
 		}, true, cleanup.Deleted, ""},
+		{"another tag on a part when its image has gone", inventory.KindEnabledManifest, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, true, cleanup.Stayed, "something has come to need it"},
+		{"an image index that lists a part when its image has gone", inventory.KindSOCIIndexV2, func(a *account, i cleanup.Item) {
+			a.registry.PushIndex(a.t, repository, "mine", false, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: i.Digest, Size: int64(len(a.registry.Manifest(a.t, repository, i.Digest.String())))})
+		}, true, cleanup.Stayed, "something has come to need it"},
 		{"another tag at the last moment", inventory.KindEnabledImage, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, true, cleanup.Stayed, "has another tag: prod"},
 	}
 	for _, tt := range tests {

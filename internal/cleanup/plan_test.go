@@ -234,6 +234,45 @@ func TestOriginalWithinSOCIEnabledImage(t *testing.T) {
 	}
 }
 
+// What a SOCI-enabled image lists is not all made for it: the manifest must name
+// one of its SOCI indexes, or be a copy of what the original has. A copy that
+// something else lists stays, and is no SOCI artifact to tell of.
+func TestForeignParts(t *testing.T) {
+	a := newAccount(t)
+	amd := a.image("team/app:", "amd", registrytest.Image{Docker: true})
+	arm := a.image("team/app:", "arm", registrytest.Image{Docker: true, Platform: "linux/arm64", Layers: unindexable("arm")})
+	a.registry.PushIndex(t, repository, "1", true, amd.Manifest, arm.Manifest)
+	a.index("team/app:1", ours, soci.V2)
+	enabled := imageIndexOf(t, a.registry.Manifest(t, repository, "1-soci"))
+	foreign := a.image("team/app:", "foreign", registrytest.Image{Annotations: map[string]string{soci.AnnotationIndexDigest: amd.Manifest.Digest.String()}})
+	built := a.image("team/app:", "built", registrytest.Image{Platform: "linux/s390x"})
+	stays := map[digest.Digest]string{
+		foreign.Manifest.Digest:     "names another SOCI index",
+		built.Manifest.Digest:       "is no copy",
+		enabled.Manifests[1].Digest: "is a copy, but listed by another image index",
+	}
+	a.registry.PushIndex(t, repository, "mine", false, enabled.Manifests[1])
+	enabled.Manifests = append(enabled.Manifests, foreign.Manifest, built.Manifest)
+	a.registry.PushManifest(t, repository, "1-soci", ocispec.MediaTypeImageIndex, encode(t, enabled))
+	a.settle()
+	plan := look(t, a.repo(repository), options())
+	for _, k := range plan.Kept {
+		if !k.Kind.SOCI() || k.Digest == enabled.Manifests[1].Digest {
+			t.Errorf("%s %s is told of as kept", k.Kind, k.Digest)
+		}
+	}
+	carryOut(t, plan)
+	left := a.content(repository)
+	for d, why := range stays {
+		if _, ok := left[d]; !ok {
+			t.Errorf("the manifest that %s is gone", why)
+		}
+	}
+	if a.registry.Manifest(t, repository, "1-soci") != nil {
+		t.Error("the SOCI-enabled image is there")
+	}
+}
+
 // The image index that stands for an image without a layer to index lists the
 // original's manifests.
 func TestUnindexedImage(t *testing.T) {
