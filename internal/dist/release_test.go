@@ -149,6 +149,11 @@ func checkCommandLine(t *testing.T, p Platform, files map[string][]byte) {
 			t.Errorf("there is no %s", name)
 		}
 	}
+	for name := range files {
+		if filepath.Ext(name) == ".go" {
+			t.Errorf("there is %s", name)
+		}
+	}
 	if page := files["man/man1/soci-index-builder.1"]; !bytes.HasPrefix(page, []byte(".nh\n.TH \"SOCI-INDEX-BUILDER\" \"1\" \"\" \"soci-index-builder 1.2.3-rc.1\"")) {
 		t.Errorf("the manual page begins with %q", page[:min(len(page), 100)])
 	}
