@@ -324,14 +324,13 @@ func TestManyTags(t *testing.T) {
 func TestRequestFails(t *testing.T) {
 	a := indexed(t)
 	denied := &awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "User is not authorized to perform: ecr:BatchDeleteImage"}
-	plan := look(t, a.repo(repository), options())
 	m := &meddler{Repository: a.repo(repository)}
 	m.before = func([]inventory.Image) {
 		if len(m.batches) == 1 {
 			a.aws.Fail("ecr", "BatchDeleteImage", 100, denied)
 		}
 	}
-	plan = look(t, m, options())
+	plan := look(t, m, options())
 	deleted := 0
 	err := plan.Delete(t.Context(), func(r cleanup.Result) {
 		if r.Outcome != cleanup.Deleted {
