@@ -135,6 +135,7 @@ const (
 	KeptInUse      Reason = "not orphaned"
 	KeptTagged     Reason = "has another tag"
 	KeptListed     Reason = "listed by an image index that stays"
+	KeptHidden     Reason = "may be listed by an image index that cannot be read"
 	KeptNamed      Reason = "named by an image manifest that stays"
 	KeptUnproven   Reason = "not certain to be a SOCI artifact"
 	KeptUnfinished Reason = "may belong to a build under way"

@@ -150,7 +150,7 @@ func (d *deletion) settle(now *selection) {
 // a part of a build under way, or not be known for what it is.
 func (d *deletion) partOfGone(item Item, now *selection) bool {
 	n := now.nodes[item.Digest]
-	if item.PartOf == "" || now.nodes[item.PartOf] != nil || len(n.Tags) > 0 {
+	if item.PartOf == "" || now.nodes[item.PartOf] != nil || len(n.Tags) > 0 || now.mayList(n) != nil {
 		return false
 	}
 	open := func(other *node) bool { return d.open[other.Digest] != nil }

@@ -149,6 +149,9 @@ func TestChangesMeanwhile(t *testing.T) {
 		{"an image index that lists a part when its image has gone", inventory.KindSOCIIndexV2, func(a *account, i cleanup.Item) {
 			a.registry.PushIndex(a.t, repository, "mine", false, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: i.Digest, Size: int64(len(a.registry.Manifest(a.t, repository, i.Digest.String())))})
 		}, true, cleanup.Stayed, "something has come to need it"},
+		{"an image index that cannot be read, when the image of a part has gone", inventory.KindEnabledManifest, func(a *account, _ cleanup.Item) {
+			a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, Archived: true, PushedAt: now})
+		}, true, cleanup.Stayed, "may be listed by an image index that cannot be read"},
 		{"another tag at the last moment", inventory.KindEnabledImage, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, true, cleanup.Stayed, "has another tag: prod"},
 	}
 	for _, tt := range tests {

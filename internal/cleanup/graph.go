@@ -54,6 +54,7 @@ type graph struct {
 	reader *reader
 	nodes  map[digest.Digest]*node
 	order  []*node // as they were listed
+	hidden []*node // image indexes whose content is not known
 	tags   map[string]*node
 }
 
@@ -83,6 +84,9 @@ func (r *reader) load(ctx context.Context) (*graph, error) {
 	}
 	for _, n := range g.order {
 		if n.content == nil {
+			if n.isIndex() {
+				g.hidden = append(g.hidden, n)
+			}
 			continue
 		}
 		for _, child := range n.Manifests {
@@ -110,9 +114,18 @@ func (g *graph) read(ctx context.Context, want func(*node) bool) error {
 			missing = append(missing, n.Image)
 		}
 	}
-	if len(missing) == 0 {
-		return nil
+	for some := range slices.Chunk(missing, readAtOnce) {
+		if err := g.readSome(ctx, some); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// readAtOnce bounds the manifests that are held as they came.
+const readAtOnce = 1000
+
+func (g *graph) readSome(ctx context.Context, missing []inventory.Image) error {
 	found, err := g.reader.repo.Manifests(ctx, missing)
 	if err != nil {
 		return err

@@ -110,6 +110,8 @@ func (s *selection) readOriginals(ctx context.Context) error {
 		for _, tag := range n.Tags {
 			if original := s.original(tag); original != nil {
 				roots = append(roots, original)
+			} else if s.options.Orphaned {
+				roots = append(roots, s.shorter(tag)...)
 			}
 		}
 	}
@@ -198,15 +200,32 @@ func (s *selection) serves(n *node, tag string) bool {
 		return true // of an original that cannot be known
 	}
 	original := s.original(tag)
-	switch {
-	case original == nil:
-		return false
-	case original.content == nil:
-		return true // archived, or not to be read
-	case s.options.Now().Sub(original.PushedAt) < Unfinished:
-		return true
+	if original == nil {
+		// Another suffix can end like this one.
+		return slices.ContainsFunc(s.shorter(tag), func(original *node) bool { return s.madeOf(n, original) })
 	}
-	return slices.Equal(s.fingerprints(n), s.fingerprints(original))
+	return s.options.Now().Sub(original.PushedAt) < Unfinished || s.madeOf(n, original)
+}
+
+// madeOf tells whether a SOCI-enabled image is, or may be, made of an original.
+// Other tools leave out platforms.
+func (s *selection) madeOf(n, original *node) bool {
+	if slices.ContainsFunc(s.below(original), func(c *node) bool { return c.content == nil }) {
+		return true // archived, or not to be read
+	}
+	of := s.fingerprints(original)
+	return !slices.ContainsFunc(s.fingerprints(n), func(made string) bool { return !slices.Contains(of, made) })
+}
+
+// shorter gives what tags name that are the beginning of this one.
+func (s *selection) shorter(tag string) []*node {
+	var found []*node
+	for end := len(tag) - 1; end > 0; end-- {
+		if n := s.tags[tag[:end]]; n != nil {
+			found = append(found, n)
+		}
+	}
+	return found
 }
 
 // originalTag is the tag to which the suffix was added, "" if there is none.
@@ -325,7 +344,24 @@ func (s *selection) needed(n *node) (Reason, string) {
 			}
 		}
 	}
+	if hidden := s.mayList(n); hidden != nil {
+		return KeptHidden, hidden.Digest.String()
+	}
 	return "", ""
+}
+
+// mayList gives an image index that cannot be read, as an archived one cannot,
+// and that may list n. It lists only what was there before it.
+func (s *selection) mayList(n *node) *node {
+	if n.is(inventory.KindSOCIIndexV1, inventory.KindEnabledImage, inventory.KindUnindexed) {
+		return nil // led to by a tag or a subject, not by a list
+	}
+	for _, hidden := range s.hidden {
+		if hidden.PushedAt.IsZero() || !n.PushedAt.After(hidden.PushedAt) {
+			return hidden
+		}
+	}
+	return nil
 }
 
 // keepNode decides that n stays.

@@ -97,6 +97,27 @@ func TestSelection(t *testing.T) {
 				a.image("team/app:1", "moved", registrytest.Image{}) // the same layers, so the same SOCI index v2
 				a.index("team/app:1", ours, soci.Both)
 			}},
+		{name: "orphaned, the suffix ends like that of another stack", reason: cleanup.KeptInUse, o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
+			retag(a, "1-soci", "1-v2-soci")
+			deleteImage(a, "1-soci")
+		}},
+		{name: "orphaned, a shorter tag names another image", want: "1 soci-enabled-image, 1 soci-enabled-manifest, 1 soci-index-v2", reason: cleanup.KeptInUse,
+			o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
+				retag(a, "1-soci", "1.0-soci")
+				deleteImage(a, "1-soci")
+				retag(a, "1", "other")
+				a.image("team/app:1", "moved", registrytest.Image{})
+				pushed(a, "1", 2*time.Hour)
+			}},
+		{name: "an archived image index may list parts", want: "1 soci-enabled-image, 1 soci-index-v1", reason: cleanup.KeptHidden, given: func(a *account) {
+			a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, Archived: true, PushedAt: now.Add(-99 * day)})
+		}},
+		{name: "an image index that cannot be read may list parts", want: "1 soci-enabled-image, 1 soci-index-v1", given: func(a *account) {
+			a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, PushedAt: now.Add(-99 * day)})
+		}},
+		{name: "an archived image index from before the parts", want: all, given: func(a *account) {
+			a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, Archived: true, PushedAt: now.Add(-101 * day)})
+		}},
 		{name: "under another tag too", want: "1 soci-index-v1", reason: cleanup.KeptTagged, given: func(a *account) { retag(a, "1-soci", "prod") }},
 		{name: "any tag", want: all, o: func(o *cleanup.Options) { o.AnyTag = true }, given: func(a *account) { retag(a, "1-soci", "prod") }},
 		{name: "another suffix", want: "1 soci-index-v1", reason: cleanup.KeptTagged, o: func(o *cleanup.Options) { o.TagSuffix = "_lazy" }},
@@ -229,6 +250,56 @@ func TestOriginalWithinSOCIEnabledImage(t *testing.T) {
 				if _, ok := left[d]; !ok {
 					t.Errorf("the original's manifest %s is gone", d)
 				}
+			}
+		})
+	}
+}
+
+// A SOCI-enabled image has its original also when it leaves out a platform, or
+// when a part of the original cannot be read.
+func TestInPartOfOriginal(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		lost []inventory.Kind
+		do   func(a *account, amd ocispec.Descriptor)
+	}{
+		{"a platform was left out", []inventory.Kind{inventory.KindEnabledImage, inventory.KindEnabledManifest}, func(a *account, _ ocispec.Descriptor) {
+			index := imageIndexOf(a.t, a.registry.Manifest(a.t, repository, "1-soci"))
+			of := index.Manifests[0].Digest.String()
+			index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
+				return d.Digest.String() != of && d.Annotations["com.amazon.soci.image-manifest-digest"] != of
+			})
+			a.registry.PushManifest(a.t, repository, "1-soci", ocispec.MediaTypeImageIndex, encode(a.t, index))
+		}},
+		{"a part of the original is archived", nil, func(a *account, amd ocispec.Descriptor) {
+			archived := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("archived"), Size: 8}
+			original := string(encode(a.t, imageIndex([]ocispec.Descriptor{amd, archived}, nil)))
+			a.ecr.Images(repository, awstest.Image{Digest: archived.Digest, Archived: true},
+				awstest.Image{Tags: []string{"2"}, MediaType: ocispec.MediaTypeImageIndex, Manifest: original, PushedAt: now.Add(-99 * 24 * time.Hour)})
+			a.registry.PushManifest(a.t, repository, "2-soci", ocispec.MediaTypeImageIndex, a.registry.Manifest(a.t, repository, "1-soci"))
+			a.image("team/app:1", "moved", registrytest.Image{})
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newAccount(t)
+			amd := a.image("team/app:", "amd", registrytest.Image{})
+			arm := a.image("team/app:", "arm", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: a.gzip}, unindexable("arm")[0]}})
+			a.registry.PushIndex(t, repository, "1", false, amd.Manifest, arm.Manifest)
+			a.index("team/app:1", upstream, soci.V2)
+			tt.do(a, amd.Manifest)
+			a.settle()
+			o := options()
+			o.Orphaned, o.AllTools = true, true
+			var lost []inventory.Kind
+			for _, i := range look(t, a.repo(repository), o).Items {
+				lost = append(lost, i.Kind)
+				if len(i.Tags) > 0 {
+					t.Errorf("%s with the tags %v would go", i.Kind, i.Tags)
+				}
+			}
+			slices.Sort(lost)
+			if !slices.Equal(lost, slices.Sorted(slices.Values(tt.lost))) {
+				t.Errorf("would go: %v, want %v", lost, tt.lost)
 			}
 		})
 	}

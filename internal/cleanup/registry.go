@@ -48,8 +48,9 @@ func Registry(source *inventory.RegistrySource, name string) (Repository, error)
 func (r *registryRepository) Name() string { return r.repo.Name() }
 
 // referrersTag is the tag under which a registry without the referrers API
-// keeps the list of an image's referrers. The list is no image.
-var referrersTag = regexp.MustCompile(`^[a-z0-9]+-[0-9a-f]{64}$`)
+// keeps the list of an image's referrers. The list is no image. With any other
+// word in front it is a tag like others, of a commit or of a build.
+var referrersTag = regexp.MustCompile(`^sha(256|384|512)-[0-9a-f]{64}$`)
 
 func (r *registryRepository) List(ctx context.Context) ([]inventory.Image, error) {
 	tagged, err := r.source.Images(ctx, r.name)

@@ -85,6 +85,21 @@ func (a *account) empty(d digest.Digest) bool {
 	return len(imageIndexOf(a.t, a.registry.Manifest(a.t, repository, d.String())).Manifests) == 0
 }
 
+// A tag that is formed like the list of an image's referrers, but is none, is
+// that of an original.
+func TestRegistryTagWithDigest(t *testing.T) {
+	a := newAccount(t)
+	tag := "build-" + digest.FromString("sources").Encoded()
+	one := a.image("team/app:", "one", registrytest.Image{})
+	a.registry.PushIndex(t, repository, tag, false, one.Manifest)
+	a.index("team/app:"+tag, ours, soci.Both)
+	o := options()
+	o.Orphaned = true
+	if plan := look(t, a.plain(repository), o); len(plan.Items) > 0 || len(plan.Kept) == 0 {
+		t.Errorf("would go: %s; %d are kept", kinds(plan), len(plan.Kept))
+	}
+}
+
 func TestRegistryRefuses(t *testing.T) {
 	tests := []struct {
 		name   string
