@@ -1,25 +1,16 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"regexp"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
-	"github.com/aws/smithy-go"
-	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/awshttp"
 	"soci-index-builder/internal/deployed"
 )
-
-// region is how every region is called.
-var region = regexp.MustCompile(`^[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}$`)
 
 // awsFlags are those of every command that speaks to an AWS account. What is
 // not given is the SDK's to find: the environment (AWS_PROFILE, AWS_REGION,
@@ -35,68 +26,23 @@ func (f *awsFlags) add(cmd *cobra.Command) {
 // be had. Its errors say what to do.
 func (f *awsFlags) load(cmd *cobra.Command) (aws.Config, error) {
 	log := logger(cmd)
-	options := []func(*config.LoadOptions) error{
-		config.WithAppID(programName),
-		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
-			log.Debug("AWS SDK", "message", fmt.Sprintf(format, v...))
-		})),
+	cfg, err := awsconfig.Load(cmd.Context(), awsconfig.Options{
+		Profile: f.profile, ProfileFlag: "--profile",
+		Region: f.region, RegionFlag: "--region",
+		AppID: programName,
+		Debug: func(format string, v ...any) { log.Debug("AWS SDK", "message", fmt.Sprintf(format, v...)) },
+		Code:  awsconfig.Prompt(cmd.InOrStdin(), cmd.ErrOrStderr()),
+	})
+	if errors.Is(err, awsconfig.ErrSetting) {
+		return cfg, usageErrorf("%w", err)
 	}
-	if f.profile != "" {
-		options = append(options, config.WithSharedConfigProfile(f.profile))
-	}
-	if f.region != "" {
-		options = append(options, config.WithRegion(f.region))
-	}
-	cfg, err := config.LoadDefaultConfig(cmd.Context(), options...)
-	if err != nil {
-		if unknown, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
-			return cfg, usageErrorf("no AWS profile %q: give another --profile (or AWS_PROFILE), or make it with: aws configure --profile %s", unknown.Profile, unknown.Profile)
-		}
-		return cfg, usageErrorf("reading the AWS configuration: %w", err)
-	}
-	if cfg.Region == "" {
-		return cfg, usageErrorf("no AWS region is set: give --region, or set AWS_REGION, or set a region in the profile")
-	}
-	if !region.MatchString(cfg.Region) {
-		return cfg, usageErrorf("AWS region %q: must look like us-east-1", cfg.Region)
-	}
-	cfg.HTTPClient = awshttp.New(cfg.HTTPClient)
-	cfg.Credentials = &credentialsProvider{cfg.Credentials}
-	if _, err := cfg.Credentials.Retrieve(cmd.Context()); err != nil {
-		return cfg, explain(err)
-	}
-	return cfg, nil
+	return cfg, explain(err)
 }
-
-// credentialsProvider marks the errors of another provider, which have no
-// type in common.
-type credentialsProvider struct{ from aws.CredentialsProvider }
-
-func (p *credentialsProvider) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	c, err := p.from.Retrieve(ctx)
-	if err != nil && ctx.Err() == nil {
-		err = &credentialsError{err}
-	}
-	return c, err
-}
-
-type credentialsError struct{ err error }
-
-func (e *credentialsError) Error() string {
-	why := e.err.Error()
-	// The instance's role is what the SDK tries last.
-	if last, ok := errors.AsType[*smithy.OperationError](e.err); ok && last.Service() == imds.ServiceID {
-		why = "there are none in the environment, in the profile or from the machine's role"
-	}
-	return fmt.Sprintf("%v: %s: give --profile, or set AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (for example: aws sso login)", awserror.ErrCredentials, why)
-}
-
-func (e *credentialsError) Unwrap() []error { return []error{awserror.ErrCredentials, e.err} }
 
 // explain makes one line of an error of AWS: which right is missing, which
 // credentials have expired, and what to do. Other errors stay as they are.
 func explain(err error) error {
-	if credentials, ok := errors.AsType[*credentialsError](err); ok {
+	if credentials, ok := errors.AsType[*awsconfig.CredentialsError](err); ok {
 		return credentials
 	}
 	return awserror.Explain(err)

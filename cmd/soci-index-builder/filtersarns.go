@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
+
+	"soci-index-builder/internal/awsconfig"
 )
 
 func newFiltersARNsCommand() *cobra.Command {
@@ -54,7 +56,7 @@ With --output json there is one JSON object: filters, and repositoryArns, a list
 		if given("partition") && !partition.MatchString(flags.partition) {
 			return usageErrorf("invalid argument %q for \"--partition\" flag: must look like aws or aws-cn", flags.partition)
 		}
-		if given("region") && !region.MatchString(flags.aws.region) {
+		if given("region") && !awsconfig.IsRegion(flags.aws.region) {
 			return usageErrorf("invalid argument %q for \"--region\" flag: must look like us-east-1", flags.aws.region)
 		}
 		list := flags.filters.Filters

@@ -23,13 +23,14 @@ import (
 	"path/filepath"
 	"slices"
 
+	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/dist"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	t := &tool{infra: "infra", build: dist.Build, synth: synth, out: os.Stdout, err: os.Stderr, in: os.Stdin}
+	t := &tool{infra: "infra", build: dist.Build, synth: synth, login: login, out: os.Stdout, err: os.Stderr, in: os.Stdin}
 	err := t.run(ctx, os.Args[1:])
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok && failed.ExitCode() > 0 {
 		os.Exit(failed.ExitCode()) // it has said why
@@ -45,6 +46,7 @@ type tool struct {
 	infra string // the folder with package.json and its lock
 	build func(ctx context.Context, folder string, architectures []string, done func(path string)) error
 	synth func(ctx context.Context, t *tool, o *options, folder string) error
+	login func(ctx context.Context, o *options) error
 
 	in       io.Reader
 	out, err io.Writer
@@ -64,6 +66,11 @@ func (t *tool) run(ctx context.Context, args []string) error {
 	for _, program := range []string{"node", "npm"}[:o.programs()] {
 		if _, err := exec.LookPath(program); err != nil {
 			return fmt.Errorf("%s is not installed, and AWS CDK needs it: install Node.js from https://nodejs.org", program)
+		}
+	}
+	if commands[o.command] {
+		if err := t.login(ctx, o); err != nil {
+			return err
 		}
 	}
 	if err := t.build(ctx, o.dist, []string{o.arch}, func(string) {}); err != nil {
@@ -91,6 +98,20 @@ func (t *tool) run(ctx context.Context, args []string) error {
 		return err
 	}
 	return t.cdk(ctx, o, assembly, parameters)
+}
+
+// login tells at once, and how to give it, when there is no region or are no
+// credentials. CDK says at the end that there is no account, and without a
+// region takes one that nobody named.
+func login(ctx context.Context, o *options) error {
+	_, err := awsconfig.Load(ctx, awsconfig.Options{
+		Profile: o.profile, ProfileFlag: "PROFILE=name",
+		Region: o.region, RegionFlag: "REGION=eu-west-1",
+	})
+	if errors.Is(err, awsconfig.ErrCode) {
+		return nil // CDK asks for it
+	}
+	return err
 }
 
 // synth runs the CDK app. It is another program, since it takes minutes to

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"soci-index-builder/internal/awsconfig"
+	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awstest"
 	"soci-index-builder/internal/filters"
 )
 
@@ -84,6 +87,7 @@ func testTool(t *testing.T) (*tool, *strings.Builder) {
 				`{"Parameters":{"SociRepositoryImageTagFilters":{},"LogLevel":{},"EventBusName":{}}}`)
 			return nil
 		},
+		login: func(context.Context, *options) error { return nil },
 	}, out
 }
 
@@ -200,6 +204,56 @@ func TestRefused(t *testing.T) {
 			}
 			if got := calls(); len(got) > 0 {
 				t.Errorf("%v was run", got)
+			}
+		})
+	}
+}
+
+// Before anything is built, installed or run.
+func TestLogin(t *testing.T) {
+	for _, tt := range []struct {
+		name, command, config string
+		env                   map[string]string
+		profile               string
+		want                  error // nil: CDK is run
+		text                  string
+	}{
+		{name: "all there", command: "deploy"},
+		{name: "no region", command: "deploy", env: map[string]string{"AWS_REGION": ""}, want: awsconfig.ErrSetting, text: "give REGION="},
+		{name: "no such region", command: "diff", env: map[string]string{"AWS_REGION": "Ireland"}, want: awsconfig.ErrSetting, text: `"Ireland"`},
+		{name: "no such profile", command: "destroy", profile: "nobody", want: awsconfig.ErrSetting, text: `no AWS profile "nobody": give another PROFILE=`},
+		{name: "no credentials", command: "diff", env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+			want: awserror.ErrCredentials, text: "give PROFILE=name"},
+		{name: "a role with an MFA code", command: "deploy", profile: "mfa", config: "[profile mfa]\nregion = eu-west-1\n" +
+			"role_arn = arn:aws:iam::123456789012:role/deployer\ncredential_source = Environment\nmfa_serial = arn:aws:iam::123456789012:mfa/me\n"},
+		{name: "none needed", command: "synth", env: map[string]string{"AWS_REGION": "", "AWS_ACCESS_KEY_ID": ""}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			calls := workplace(t, "node", "npm")
+			server := awstest.Start(t)
+			t.Setenv("AWS_PROFILE", "")
+			t.Setenv("AWS_DEFAULT_REGION", "")
+			for name, value := range server.Env() {
+				t.Setenv(name, value)
+			}
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			write(t, "aws-config", tt.config)
+			t.Setenv("AWS_CONFIG_FILE", "aws-config")
+			t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+			tool, _ := testTool(t)
+			tool.login = login
+			args := []string{tt.command}
+			if tt.profile != "" {
+				args = append(args, "-profile", tt.profile)
+			}
+			err := tool.run(t.Context(), args)
+			if !errors.Is(err, tt.want) || err != nil && (!strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "\n")) {
+				t.Errorf("error %v, want %v with %s", err, tt.want, tt.text)
+			}
+			if ran := len(calls()) > 0; ran != (tt.want == nil && tt.command != "synth") {
+				t.Errorf("CDK was run: %t", ran)
 			}
 		})
 	}

@@ -14,9 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
-
+	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/dist"
 	"soci-index-builder/internal/filters"
@@ -69,7 +67,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer, build buil
 	if err != nil {
 		return err
 	}
-	cfg, err := load(ctx, o)
+	cfg, err := awsconfig.Load(ctx, awsconfig.Options{
+		Profile: o.profile, ProfileFlag: "PROFILE=name",
+		Region: o.region, RegionFlag: "REGION=eu-west-1, that of bucket and stack",
+		Code: awsconfig.Prompt(os.Stdin, progress),
+	})
 	if err != nil {
 		return err
 	}
@@ -140,28 +142,6 @@ func setDefault(s *string, def string) {
 	if *s == "" {
 		*s = def
 	}
-}
-
-// load finds region and credentials, the way the AWS CLI does.
-func load(ctx context.Context, o options) (aws.Config, error) {
-	var opts []func(*config.LoadOptions) error
-	if o.region != "" {
-		opts = append(opts, config.WithRegion(o.region))
-	}
-	if o.profile != "" {
-		opts = append(opts, config.WithSharedConfigProfile(o.profile))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, opts...)
-	if err != nil {
-		return cfg, fmt.Errorf("loading the AWS configuration: %w", err)
-	}
-	if cfg.Region == "" {
-		return cfg, fmt.Errorf("no region: name that of bucket and stack, with REGION=eu-west-1, AWS_REGION or a profile that has one")
-	}
-	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
-		return cfg, fmt.Errorf("no AWS credentials: set AWS_PROFILE or PROFILE=name, or sign in with  aws configure  or  aws sso login: %w", err)
-	}
-	return cfg, nil
 }
 
 // pack builds the functions into the folder and reads them.

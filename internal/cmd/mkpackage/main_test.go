@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/awstest"
 	"soci-index-builder/internal/codebucket"
@@ -163,9 +164,9 @@ func TestRunFails(t *testing.T) {
 		{name: "stack", args: []string{"-stack", "my_stack"}, want: `stack: "my_stack"`},
 		{name: "filters", args: []string{"-filters", "app"}, want: `filters: filter 1 "app" has no tag part`},
 		{name: "architecture", args: []string{"-arch", "amd64"}, want: `architecture: "amd64"`},
-		{name: "no region", env: map[string]string{"AWS_REGION": ""}, want: "no region: name that of bucket and stack, with REGION="},
-		{name: "no credentials", env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, want: "no AWS credentials: "},
-		{name: "unknown profile", args: []string{"-profile", "nobody"}, want: "nobody"},
+		{name: "no region", env: map[string]string{"AWS_REGION": ""}, is: awsconfig.ErrSetting, want: "no AWS region is set: give REGION="},
+		{name: "no credentials", env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, is: awserror.ErrCredentials, want: "give PROFILE=name, or "},
+		{name: "unknown profile", args: []string{"-profile", "nobody"}, is: awsconfig.ErrSetting, want: `no AWS profile "nobody"`},
 		{name: "no such bucket", args: []string{"-bucket", "other"}, is: codebucket.ErrNoBucket, want: "the bucket other does not exist"},
 		{name: "bucket elsewhere", args: []string{"-region", "us-west-2"}, is: codebucket.ErrWrongRegion, want: "is in eu-west-1, not in us-west-2"},
 		{name: "denied", setUp: func(s *awstest.S3) {

@@ -1,0 +1,149 @@
+// Package awsconfig finds region and credentials the way the AWS CLI does, and
+// says in one line what is missing and how to give it. Start with [Load].
+package awsconfig
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
+
+	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awshttp"
+)
+
+var (
+	// ErrSetting: profile or region is missing or wrong.
+	ErrSetting = errors.New("wrong AWS setting")
+
+	// ErrCode: the profile's role takes an MFA code, and nobody is there to
+	// give it.
+	ErrCode = errors.New("the profile asks for an MFA code")
+)
+
+// Options are what the user gives, and how. What is empty is the SDK's to
+// find: the environment (AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL and the
+// like), the shared configuration, a role.
+type Options struct {
+	Profile, Region         string
+	ProfileFlag, RegionFlag string // by which the user gives them, "--profile", for the errors
+
+	AppID string                        // in the requests' user agent, if any
+	Debug func(format string, v ...any) // takes the SDK's remarks; nil: nobody does
+	Code  func() (string, error)        // asks for an MFA code; nil: [ErrCode]
+}
+
+// Load gives the configuration, with a region and with credentials that could
+// be had. Errors are [ErrSetting], or a [CredentialsError].
+func Load(ctx context.Context, o Options) (aws.Config, error) {
+	options := []func(*config.LoadOptions) error{
+		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+			if o.Debug != nil {
+				o.Debug(format, v...)
+			}
+		})),
+		config.WithAssumeRoleCredentialOptions(func(a *stscreds.AssumeRoleOptions) {
+			if a.TokenProvider = o.Code; o.Code == nil {
+				a.TokenProvider = func() (string, error) { return "", ErrCode }
+			}
+		}),
+	}
+	if o.AppID != "" {
+		options = append(options, config.WithAppID(o.AppID))
+	}
+	if o.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(o.Profile))
+	}
+	if o.Region != "" {
+		options = append(options, config.WithRegion(o.Region))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if unknown, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
+		return cfg, settingf("no AWS profile %q: give another %s (or AWS_PROFILE), or make it with: aws configure --profile %s", unknown.Profile, o.ProfileFlag, unknown.Profile)
+	}
+	if err != nil {
+		return cfg, settingf("reading the AWS configuration: %w", err)
+	}
+	if cfg.Region == "" {
+		return cfg, settingf("no AWS region is set: give %s, or set AWS_REGION, or set a region in the profile", o.RegionFlag)
+	}
+	if !IsRegion(cfg.Region) {
+		return cfg, settingf("AWS region %q: must look like us-east-1", cfg.Region)
+	}
+	cfg.HTTPClient = awshttp.New(cfg.HTTPClient)
+	cfg.Credentials = &provider{cfg.Credentials, o.ProfileFlag}
+	_, err = cfg.Credentials.Retrieve(ctx)
+	return cfg, err
+}
+
+var region = regexp.MustCompile(`^[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}$`)
+
+// IsRegion tells whether name looks as every region's does.
+func IsRegion(name string) bool { return region.MatchString(name) }
+
+// Prompt gives a function that asks for an MFA code on out, and reads it from
+// in.
+func Prompt(in io.Reader, out io.Writer) func() (string, error) {
+	lines := bufio.NewReader(in)
+	return func() (string, error) {
+		fmt.Fprint(out, "MFA code: ")
+		code, err := lines.ReadString('\n')
+		if code = strings.TrimSpace(code); code != "" {
+			return code, nil
+		}
+		if err == nil || errors.Is(err, io.EOF) {
+			fmt.Fprintln(out)
+			return "", ErrCode
+		}
+		return "", fmt.Errorf("reading the MFA code: %w", err)
+	}
+}
+
+type settingError struct{ error }
+
+func settingf(format string, v ...any) error { return settingError{fmt.Errorf(format, v...)} }
+
+func (e settingError) Unwrap() error        { return e.error }
+func (e settingError) Is(target error) bool { return target == ErrSetting }
+
+// provider marks the errors of another provider, which have no type in common.
+type provider struct {
+	from        aws.CredentialsProvider
+	profileFlag string
+}
+
+func (p *provider) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	c, err := p.from.Retrieve(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = &CredentialsError{p.profileFlag, err}
+	}
+	return c, err
+}
+
+// CredentialsError says why there are no credentials, and how to give them.
+// It is awserror.ErrCredentials.
+type CredentialsError struct {
+	profileFlag string
+	err         error
+}
+
+func (e *CredentialsError) Error() string {
+	why := e.err.Error()
+	// The instance's role is what the SDK tries last.
+	if last, ok := errors.AsType[*smithy.OperationError](e.err); ok && last.Service() == imds.ServiceID {
+		why = "there are none in the environment, in the profile or from the machine's role"
+	}
+	return fmt.Sprintf("%v: %s: give %s, or set AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (for example: aws sso login)", awserror.ErrCredentials, why, e.profileFlag)
+}
+
+func (e *CredentialsError) Unwrap() []error { return []error{awserror.ErrCredentials, e.err} }

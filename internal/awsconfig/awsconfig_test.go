@@ -1,0 +1,103 @@
+package awsconfig
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awstest"
+)
+
+var errAsked = errors.New("asked")
+
+func TestLoad(t *testing.T) {
+	const mfa = "[profile mfa]\nregion = eu-west-1\nrole_arn = arn:aws:iam::123456789012:role/deployer\n" +
+		"credential_source = Environment\nmfa_serial = arn:aws:iam::123456789012:mfa/me\n"
+	for _, tt := range []struct {
+		name   string
+		o      Options
+		env    map[string]string
+		config string
+		want   []error // nil: there is a configuration
+		text   string
+		region string
+	}{
+		{name: "of the environment", region: awstest.Region},
+		{name: "region given", o: Options{Region: "us-gov-east-1"}, region: "us-gov-east-1"},
+		{name: "region of the profile", o: Options{Profile: "p"}, env: map[string]string{"AWS_REGION": ""}, config: "[profile p]\nregion = cn-north-1\naws_access_key_id = a\naws_secret_access_key = b\n", region: "cn-north-1"},
+		{name: "no region", env: map[string]string{"AWS_REGION": ""}, want: []error{ErrSetting}, text: "no AWS region is set: give the region, or set AWS_REGION, or set a region in the profile"},
+		{name: "no such region", o: Options{Region: "Ireland"}, want: []error{ErrSetting}, text: `AWS region "Ireland": must look like us-east-1`},
+		{name: "no such profile", env: map[string]string{"AWS_PROFILE": "nobody"}, want: []error{ErrSetting},
+			text: `no AWS profile "nobody": give another profile (or AWS_PROFILE), or make it with: aws configure --profile nobody`},
+		{name: "no credentials", env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, want: []error{awserror.ErrCredentials},
+			text: "give profile, or set AWS_PROFILE"},
+		{name: "nobody to ask for a code", o: Options{Profile: "mfa"}, config: mfa, want: []error{awserror.ErrCredentials, ErrCode}, text: ErrCode.Error()},
+		{name: "somebody to ask for a code", o: Options{Profile: "mfa", Code: func() (string, error) { return "", errAsked }}, config: mfa,
+			want: []error{awserror.ErrCredentials, errAsked}, text: errAsked.Error()},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, name := range []string{"AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"} {
+				t.Setenv(name, "")
+			}
+			for name, value := range awstest.Start(t).Env() {
+				t.Setenv(name, value)
+			}
+			file := filepath.Join(t.TempDir(), "config")
+			if err := os.WriteFile(file, []byte(tt.config), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("AWS_CONFIG_FILE", file)
+			t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			tt.o.ProfileFlag, tt.o.RegionFlag = "profile", "the region"
+			cfg, err := Load(t.Context(), tt.o)
+			if len(tt.want) == 0 {
+				if err != nil || cfg.Region != tt.region {
+					t.Errorf("region %q, error %v, want %q", cfg.Region, err, tt.region)
+				}
+				return
+			}
+			for _, want := range tt.want {
+				if !errors.Is(err, want) {
+					t.Errorf("error %v, want %v", err, want)
+				}
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("error %v, want %s in one line", err, tt.text)
+			}
+		})
+	}
+}
+
+func TestPrompt(t *testing.T) {
+	for _, tt := range []struct {
+		name, in, code string
+		want           error
+	}{
+		{"a code", "123456\n", "123456", nil},
+		{"a code at the end of the input", " 123456", "123456", nil},
+		{"nothing", "\n", "", ErrCode},
+		{"nobody", "", "", ErrCode},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var out strings.Builder
+			code, err := Prompt(strings.NewReader(tt.in), &out)()
+			if code != tt.code || !errors.Is(err, tt.want) || !strings.HasPrefix(out.String(), "MFA code: ") {
+				t.Errorf("%q, %v, asked %q, want %q, %v", code, err, out.String(), tt.code, tt.want)
+			}
+		})
+	}
+	if _, err := Prompt(errReader{}, io.Discard)(); !errors.Is(err, errAsked) {
+		t.Errorf("error %v, want that of the input", err)
+	}
+}
+
+type errReader struct{}
+
+func (errReader) Read([]byte) (int, error) { return 0, errAsked }
