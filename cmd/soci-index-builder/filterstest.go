@@ -116,7 +116,7 @@ func writeFiltersTestText(w io.Writer, images []preview.Image) error {
 		_, err := fmt.Fprintln(w, "no images")
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d images: %s\n", len(images), strings.Join(parts, ", "))
+	_, err := fmt.Fprintf(w, "%s: %s\n", count(len(images), "image"), strings.Join(parts, ", "))
 	return err
 }
 
