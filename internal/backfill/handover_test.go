@@ -240,6 +240,26 @@ func TestWatcherBlind(t *testing.T) {
 	}
 }
 
+// A failure of the metrics does not make it blind for good.
+func TestWatcherSeesAgain(t *testing.T) {
+	server := awstest.Start(t)
+	server.Handle("monitoring", awstest.CBOR(map[string]func(map[string]any) (map[string]any, error){
+		"GetMetricData": metrics([]float64{5, 5}, []float64{0, 0}),
+	}))
+	var told []bool
+	cfg := server.Config()
+	cfg.RetryMaxAttempts = 1
+	w := &Watcher{Metrics: cloudwatch.NewFromConfig(cfg), Function: "generator", Tell: func(_ int, err error) { told = append(told, err != nil) }}
+	server.Fail("monitoring", "*", 2, &awstest.Error{Status: 500, Code: "InternalFailure", Message: "no"})
+	var got []int
+	for n := range 3 {
+		got = append(got, w.Factor(t.Context(), newest.Add(time.Duration(n)*watchEvery)))
+	}
+	if !slices.Equal(got, []int{1, 1, 2}) || !slices.Equal(told, []bool{true, false}) {
+		t.Errorf("factors %v, failures told %v; want it once, and the pace slower then", got, told)
+	}
+}
+
 // The pauses follow the watcher.
 func TestHandoverSlows(t *testing.T) {
 	h, server, _, c := newHandover(t)

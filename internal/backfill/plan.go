@@ -42,7 +42,13 @@ type Item struct {
 	Layers int
 	Bytes  int64
 
-	layers []ocispec.Descriptor
+	layers []layer // until they are counted
+}
+
+// layer is what is to be known of one: there may be a million of them.
+type layer struct {
+	digest digest.Digest
+	size   int64
 }
 
 // Name is REPOSITORY:TAG, or REPOSITORY@DIGEST for an image without a tag.
@@ -109,7 +115,7 @@ func newItem(r *inventory.Record) Item {
 		i.Manifests++
 		for _, l := range m.Layers {
 			if l.Reason == "" {
-				i.layers = append(i.layers, l.Layer)
+				i.layers = append(i.layers, layer{l.Layer.Digest, l.Layer.Size})
 			}
 		}
 	}
@@ -148,12 +154,13 @@ func (p *Plan) count() {
 	for n := range p.Items {
 		i := &p.Items[n]
 		for _, l := range i.layers {
-			if at := (place{i.Repository, l.Digest}); !seen[at] {
+			if at := (place{i.Repository, l.digest}); !seen[at] {
 				seen[at] = true
 				i.Layers++
-				i.Bytes += l.Size
+				i.Bytes += l.size
 			}
 		}
+		i.layers = nil
 	}
 }
 

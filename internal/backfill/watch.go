@@ -20,12 +20,14 @@ type Watcher struct {
 	Metrics  MetricReader
 	Function string // name of the generator
 
-	// Tell gets a new factor, or why the metrics cannot be read; then the
-	// backfill goes on without.
+	// Tell gets a new factor, or why the metrics cannot be read. The factor
+	// stays then: for good if the caller may not read them, else until the
+	// next look; that they cannot be read is told once until they can.
 	Tell func(factor int, err error)
 
 	factor int
 	next   time.Time
+	told   bool // that they cannot be read
 	blind  bool
 }
 
@@ -48,12 +50,14 @@ func (w *Watcher) Factor(ctx context.Context, now time.Time) int {
 	w.next = now.Add(watchEvery)
 	behind, err := w.behind(ctx, now)
 	if err != nil {
-		w.blind = ctx.Err() == nil
-		if w.blind {
+		if ctx.Err() == nil && !w.told {
 			w.Tell(w.factor, err)
+			w.told = true
 		}
+		w.blind = hopeless(err)
 		return w.factor
 	}
+	w.told = false
 	before := w.factor
 	if behind {
 		w.factor = min(w.factor*2, maxSlow)
