@@ -15,10 +15,10 @@ func addOutputs(s *builder) {
 		value             *string
 	}{
 		{deployed.OutFilterFunctionName, "The function that decides which images are indexed", s.filter.resource.Ref()},
-		{deployed.OutFilterFunctionARN, "Its ARN", s.filter.resource.AttrArn()},
+		{deployed.OutFilterFunctionARN, "ARN of the function that decides which images are indexed", s.filter.resource.AttrArn()},
 		{deployed.OutGeneratorFunctionName, "The function that builds SOCI indexes", s.generator.resource.Ref()},
-		{deployed.OutGeneratorFunctionARN, "Its ARN", s.generator.resource.AttrArn()},
-		{deployed.OutGeneratorRoleName, "Its role", s.generator.role.Ref()},
+		{deployed.OutGeneratorFunctionARN, "ARN of the function that builds SOCI indexes", s.generator.resource.AttrArn()},
+		{deployed.OutGeneratorRoleName, "The role of the function that builds SOCI indexes", s.generator.role.Ref()},
 		{deployed.OutRepositoryFunctionName, "The function that turns the filters into the ARNs of repositories", s.reponame.resource.Ref()},
 		{deployed.OutFilterLogGroup, "Why an image was passed on or not", s.filter.logGroup.Ref()},
 		{deployed.OutGeneratorLogGroup, "What became of an image", s.generator.logGroup.Ref()},
@@ -26,7 +26,7 @@ func addOutputs(s *builder) {
 		{deployed.OutTailFilterLogs, "Command that follows the filter's log", tail(s.filter)},
 		{deployed.OutTailGeneratorLogs, "Command that follows the generator's log", tail(s.generator)},
 		{deployed.OutFailureQueueURL, "The queue of events that failed for good", s.queue.Ref()},
-		{deployed.OutFailureQueueARN, "Its ARN", s.queue.AttrArn()},
+		{deployed.OutFailureQueueARN, "ARN of the queue of events that failed for good", s.queue.AttrArn()},
 		{deployed.OutRuleName, "The rule on pushes", s.rules[0].resource.Ref()},
 		{deployed.OutDashboardURL, "The dashboard", s.dashboardURL()},
 		{deployed.OutVersion, "The version of SOCI Index Builder", jsii.String(version.Version)},
