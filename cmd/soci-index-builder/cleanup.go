@@ -65,7 +65,9 @@ so does an image manifest that cannot be told from one that was built as it is.
 
 An ECS service keeps the digest that its tag named when it was deployed: a
 SOCI-enabled image without a tag may still be pulled. --unused-for keeps those
-that are.
+that are. To find out what a manifest is takes reading it, which ECR may count as
+a pull, also without --yes: before --unused-for is used, exclude the identity by
+"aws ecr register-pull-time-update-exclusion".
 
 The repository is listed again before each batch of 100, and what has got
 another tag by then, or is needed, stays. Deleting is safe to repeat. It needs
