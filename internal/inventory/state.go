@@ -231,9 +231,12 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		r.Reason = fmt.Sprintf("only by %q", strings.Join(r.BuildTools, `", "`))
 	default:
 		r.State = StateMissing
-		if r.BeforeStack {
+		switch {
+		case v2 && r.Enabled.State == soci.EnabledForeign:
+			// Indexing takes the tag from what has it: nobody should miss that.
+		case r.BeforeStack:
 			r.Reason = "pushed before the stack was created, " + o.Deployed.UTC().Format(time.DateOnly)
-		} else if r.Enabled.State != soci.EnabledForeign {
+		default:
 			r.Reason = "no SOCI index"
 		}
 	}

@@ -51,6 +51,12 @@ func TestSurvey(t *testing.T) {
 		one.Concurrency = 1
 		compare(t, run(t, one), chosen...)
 	})
+	t.Run("before the stack", func(t *testing.T) {
+		before := o
+		before.Deployed = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+		got := slices.DeleteFunc(run(t, before), func(line string) bool { return !strings.Contains(line, " missing ") })
+		compare(t, got, "app:bare missing pushed before the stack was created, 2100-01-01", chosen[10])
+	})
 	t.Run("V1", func(t *testing.T) {
 		v1 := o
 		v1.IndexVersion = soci.V1
