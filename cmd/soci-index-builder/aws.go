@@ -25,14 +25,18 @@ func (f *awsFlags) add(cmd *cobra.Command) {
 // load gives the configuration, with a region and with credentials that could
 // be had. Its errors say what to do.
 func (f *awsFlags) load(cmd *cobra.Command) (aws.Config, error) {
-	log := logger(cmd)
-	cfg, err := awsconfig.Load(cmd.Context(), awsconfig.Options{
+	return loadAWS(cmd, awsconfig.Options{
 		Profile: f.profile, ProfileFlag: "--profile",
 		Region: f.region, RegionFlag: "--region",
-		AppID: programName,
-		Debug: func(format string, v ...any) { log.Debug("AWS SDK", "message", fmt.Sprintf(format, v...)) },
-		Code:  awsconfig.Prompt(cmd.InOrStdin(), cmd.ErrOrStderr()),
 	})
+}
+
+func loadAWS(cmd *cobra.Command, o awsconfig.Options) (aws.Config, error) {
+	log := logger(cmd)
+	o.AppID = programName
+	o.Debug = func(format string, v ...any) { log.Debug("AWS SDK", "message", fmt.Sprintf(format, v...)) }
+	o.Code = awsconfig.Prompt(cmd.InOrStdin(), cmd.ErrOrStderr())
+	cfg, err := awsconfig.Load(cmd.Context(), o)
 	if errors.Is(err, awsconfig.ErrSetting) {
 		return cfg, usageErrorf("%w", err)
 	}

@@ -6,8 +6,10 @@ import (
 	"os"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/pkg/ecrclient"
 )
 
@@ -86,7 +88,10 @@ func logger(cmd *cobra.Command) *slog.Logger {
 }
 
 // registryFlags are those of every command that talks to a registry.
-type registryFlags struct{ plainHTTP bool }
+type registryFlags struct {
+	plainHTTP bool
+	aws       map[string]aws.Config // by region, so that nobody is asked twice
+}
 
 func (f *registryFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.plainHTTP, "plain-http", false, "speak http to the registry, which is the default for loopback addresses")
@@ -96,12 +101,28 @@ func (f *registryFlags) add(cmd *cobra.Command) {
 func (f *registryFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, error) {
 	opts := f.options(cmd)
 	host, _, _ := strings.Cut(ref, "/")
-	if _, ofECR := ecrclient.ParseECRHost(host); ofECR {
+	ecr, ofECR := ecrclient.ParseECRHost(host)
+	if ofECR {
 		opts = append(opts, ecrEndpoint()...)
 	}
 	repo, err := ecrclient.New(ref, opts...)
 	if err != nil {
 		return nil, "", usageErrorf("%w", err)
+	}
+	if ofECR && len(ecrEndpoint()) == 0 {
+		cfg, ok := f.aws[ecr.Region]
+		if !ok {
+			if cfg, err = loadAWS(cmd, awsconfig.Options{Region: ecr.Region}); err != nil {
+				return nil, "", err
+			}
+			if f.aws == nil {
+				f.aws = make(map[string]aws.Config)
+			}
+			f.aws[ecr.Region] = cfg
+		}
+		if repo, err = ecrclient.New(ref, append(opts, ecrclient.WithAWSConfig(cfg))...); err != nil {
+			return nil, "", usageErrorf("%w", err)
+		}
 	}
 	if repo.Reference() == "" {
 		return repo, "latest", nil

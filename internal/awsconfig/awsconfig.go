@@ -36,7 +36,7 @@ var (
 // like), the shared configuration, a role.
 type Options struct {
 	Profile, Region         string
-	ProfileFlag, RegionFlag string // by which the user gives them, "--profile", for the errors
+	ProfileFlag, RegionFlag string // by which the user gives them, "--profile", for the errors; empty: there is none
 
 	AppID string                        // in the requests' user agent, if any
 	Debug func(format string, v ...any) // takes the SDK's remarks; nil: nobody does
@@ -69,13 +69,13 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if unknown, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
-		return cfg, settingf("no AWS profile %q: give another %s (or AWS_PROFILE), or make it with: aws configure --profile %s", unknown.Profile, o.ProfileFlag, unknown.Profile)
+		return cfg, settingf("no AWS profile %q: %s, or make it with: aws configure --profile %s", unknown.Profile, another(o.ProfileFlag), unknown.Profile)
 	}
 	if err != nil {
 		return cfg, settingf("reading the AWS configuration: %w", err)
 	}
 	if cfg.Region == "" {
-		return cfg, settingf("no AWS region is set: give %s, or set AWS_REGION, or set a region in the profile", o.RegionFlag)
+		return cfg, settingf("no AWS region is set: %sset AWS_REGION, or set a region in the profile", give(o.RegionFlag))
 	}
 	if !IsRegion(cfg.Region) {
 		return cfg, settingf("AWS region %q: must look like us-east-1", cfg.Region)
@@ -107,6 +107,13 @@ func Prompt(in io.Reader, out io.Writer) func() (string, error) {
 		}
 		return "", fmt.Errorf("reading the MFA code: %w", err)
 	}
+}
+
+func another(flag string) string {
+	if flag == "" {
+		return "set AWS_PROFILE to another"
+	}
+	return "give another " + flag + " (or AWS_PROFILE)"
 }
 
 type settingError struct{ error }
@@ -143,7 +150,15 @@ func (e *CredentialsError) Error() string {
 	if last, ok := errors.AsType[*smithy.OperationError](e.err); ok && last.Service() == imds.ServiceID {
 		why = "there are none in the environment, in the profile or from the machine's role"
 	}
-	return fmt.Sprintf("%v: %s: give %s, or set AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (for example: aws sso login)", awserror.ErrCredentials, why, e.profileFlag)
+	return fmt.Sprintf("%v: %s: %sset AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (for example: aws sso login)", awserror.ErrCredentials, why, give(e.profileFlag))
+}
+
+// give is the advice to use a flag, if there is one.
+func give(flag string) string {
+	if flag == "" {
+		return ""
+	}
+	return "give " + flag + ", or "
 }
 
 func (e *CredentialsError) Unwrap() []error { return []error{awserror.ErrCredentials, e.err} }
