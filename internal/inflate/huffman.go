@@ -111,7 +111,7 @@ loop:
 				break loop
 			}
 		}
-		length := int(e>>16) + int((saved&(1<<(e&63)-1))>>((e>>8)&63))
+		length := int(e>>16) + int((saved^bb<<(e&63))>>((e>>8)&63))
 
 		// At most two literals of 11 bits and a length of 20 have been taken.
 		if bc&63 < 28 {
@@ -133,8 +133,9 @@ loop:
 				break loop
 			}
 		}
-		distance := int(e>>16) + int((bb&(1<<(e&63)-1))>>((e>>8)&63))
+		saved = bb
 		bb >>= e & 63
+		distance := int(e>>16) + int((saved^bb<<(e&63))>>((e>>8)&63))
 		bc -= uint64(e)
 
 		if distance > out.minus(floor) {
