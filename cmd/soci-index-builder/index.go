@@ -66,11 +66,12 @@ failed one are still worked on.
 
 With --output json there is one JSON object for each REF, on a line of its own:
   reference, digest, outcome (indexed, no-layer-to-index, passed-over,
-  own-artifact, opted-out, superseded, tag-immutable), reason, version, dryRun,
-  bytesRead, bytesPushed, seconds, searchError (why not all earlier zTOCs were
+  own-artifact, opted-out, superseded, tag-immutable, tag-taken), reason, version,
+  dryRun, bytesRead, bytesPushed, seconds, searchError (why not all earlier zTOCs were
     found),
   enabled, the SOCI-enabled image: outcome (tagged, already-tagged, untagged,
-    superseded, tag-immutable, no-layer-to-index, passed-over), reason, tag,
+    superseded, tag-immutable, tag-taken, no-layer-to-index, passed-over),
+    reason, tag,
     image {digest, size}, unindexed,
   and manifests, a list of
     digest, platform, outcome, reason, index {digest, size} of V1, indexV2 and

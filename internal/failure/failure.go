@@ -33,6 +33,7 @@ const (
 	Unsupported      Reason = "unsupported"
 	LimitExceeded    Reason = "limit-exceeded"
 	ImmutableTag     Reason = "immutable-tag"
+	TagTaken         Reason = "tag-taken"
 	InvalidOption    Reason = "invalid-option"
 	InvalidReference Reason = "invalid-reference"
 )
@@ -88,6 +89,7 @@ var sentinels = []struct {
 	{soci.ErrLimit, lambdafn.Permanent, LimitExceeded},
 	{ecrclient.ErrManifestTooLarge, lambdafn.Permanent, LimitExceeded},
 	{soci.ErrTagImmutable, lambdafn.Permanent, ImmutableTag},
+	{soci.ErrTagTaken, lambdafn.Permanent, TagTaken},
 	{soci.ErrInvalidOption, lambdafn.Permanent, InvalidOption},
 	{ecrclient.ErrInvalidReference, lambdafn.Permanent, InvalidReference},
 	{soci.ErrTagMoving, lambdafn.Transient, TagMoving},

@@ -41,6 +41,7 @@ func TestOfSentinels(t *testing.T) {
 		{soci.ErrUnsupported, lambdafn.Permanent, Unsupported},
 		{soci.ErrLimit, lambdafn.Permanent, LimitExceeded},
 		{soci.ErrTagImmutable, lambdafn.Permanent, ImmutableTag},
+		{soci.ErrTagTaken, lambdafn.Permanent, TagTaken},
 		{soci.ErrTagMoving, lambdafn.Transient, TagMoving},
 		{soci.ErrInvalidOption, lambdafn.Permanent, InvalidOption},
 		{ecrclient.ErrManifestTooLarge, lambdafn.Permanent, LimitExceeded},

@@ -233,7 +233,7 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		r.State = StateMissing
 		switch {
 		case v2 && r.Enabled.State == soci.EnabledForeign:
-			// Indexing takes the tag from what has it: nobody should miss that.
+			// Indexing fails with that (soci.ErrTagTaken): nobody should miss it.
 		case r.BeforeStack:
 			r.Reason = "pushed before the stack was created, " + o.Deployed.UTC().Format(time.DateOnly)
 		default:

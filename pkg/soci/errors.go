@@ -36,6 +36,10 @@ var (
 	// and the registry does not let it be moved.
 	ErrTagImmutable = errors.New("immutable tag names another image")
 
+	// ErrTagTaken: the tag of the SOCI-enabled image names something that is
+	// none, of which it is not taken away.
+	ErrTagTaken = errors.New("the suffixed tag is somebody's own")
+
 	// ErrTagMoving: the tag of the image moved again and again while its
 	// SOCI-enabled image was made. Trying again may help.
 	ErrTagMoving = errors.New("tag keeps moving")

@@ -63,7 +63,8 @@ type Tagger interface {
 // An image without a layer to index is no error but an Outcome, and so is one
 // that is left alone. The error is one of this package's classes (a
 // *LayerError when a layer is at fault) or wraps that of the Source or the
-// Destination. The Result is nil with an error other than ErrTagImmutable.
+// Destination. The Result is nil with an error other than ErrTagImmutable and
+// ErrTagTaken.
 func IndexImage(ctx context.Context, src Source, dst Destination, image ocispec.Descriptor, o Options) (*Result, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -98,7 +99,7 @@ func (x *indexer) index(ctx context.Context, image ocispec.Descriptor, round int
 	}
 	if err != nil {
 		err = fmt.Errorf("image %s: %w", image.Digest, err)
-		if !errors.Is(err, ErrTagImmutable) {
+		if !errors.Is(err, ErrTagImmutable) && !errors.Is(err, ErrTagTaken) {
 			result = nil
 		}
 	}

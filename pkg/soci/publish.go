@@ -39,7 +39,7 @@ func (x *indexer) publish(ctx context.Context, result *Result, out *output, roun
 		n tagNames
 	)
 	if enabled != nil {
-		t = &tagger{publisher: p, dst: x.tagger, tag: x.o.Tag, enabledTag: result.Enabled.Tag, image: result.Image, root: enabled.root}
+		t = &tagger{publisher: p, src: x.src, limits: x.o.Limits, dst: x.tagger, tag: x.o.Tag, enabledTag: result.Enabled.Tag, image: result.Image, root: enabled.root}
 		var err error
 		if n, err = t.names(ctx); err != nil {
 			return err

@@ -46,6 +46,8 @@ const (
 	OutcomeSuperseded Outcome = "superseded"
 	// OutcomeTagImmutable: the error is ErrTagImmutable.
 	OutcomeTagImmutable Outcome = "tag-immutable"
+	// OutcomeTagTaken: the error is ErrTagTaken.
+	OutcomeTagTaken Outcome = "tag-taken"
 )
 
 // SkipReason is why a layer has no zTOC.
@@ -147,15 +149,15 @@ type Result struct {
 }
 
 // Outcome of the whole image: that for which it was left alone; else
-// OutcomeSuperseded, OutcomeTagImmutable or, when only V2 was asked for,
-// OutcomeUntagged, as the SOCI-enabled image has it; else OutcomeIndexed when
+// OutcomeSuperseded, OutcomeTagImmutable, OutcomeTagTaken or, when only V2 was
+// asked for, OutcomeUntagged, as the SOCI-enabled image has it; else OutcomeIndexed when
 // any manifest was indexed, OutcomeNoLayer when any was an image, and
 // OutcomePassedOver otherwise.
 func (r *Result) Outcome() Outcome {
 	switch e := r.Enabled.Outcome; {
 	case r.LeftAlone != "":
 		return r.LeftAlone
-	case e == OutcomeSuperseded, e == OutcomeTagImmutable, e == OutcomeUntagged && !r.Version.v1():
+	case e == OutcomeSuperseded, e == OutcomeTagImmutable, e == OutcomeTagTaken, e == OutcomeUntagged && !r.Version.v1():
 		return e
 	}
 	outcome := OutcomePassedOver

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -236,20 +235,16 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 	if err != nil {
 		return e, err
 	}
-	if !images.IsIndexType(e.Image.MediaType) {
-		e.State, e.Reason = EnabledForeign, fmt.Sprintf("media type %q", cut(e.Image.MediaType, 100))
-		return e, nil
-	}
-	index, err := fetchImageIndex(ctx, x.r, e.Image, x.o.Limits)
+	index, foreign, err := fetchEnabled(ctx, x.r, e.Image, x.o.Limits)
 	switch {
 	case notThere(err):
 		e.Image = ocispec.Descriptor{}
 		return e, nil // deleted a moment ago
-	case unusable(err):
-		e.State, e.Reason = EnabledForeign, err.Error()
-		return e, nil
 	case err != nil:
 		return e, err
+	case foreign != "":
+		e.State, e.Reason = EnabledForeign, foreign
+		return e, nil
 	}
 	if _, ok := index.Annotations[AnnotationUnindexed]; ok {
 		e.State = EnabledStale
@@ -265,10 +260,6 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 		if d.ArtifactType == ArtifactTypeV2 {
 			indexes = append(indexes, d)
 		}
-	}
-	if len(indexes) == 0 {
-		e.State, e.Reason = EnabledForeign, "an image index without a SOCI index"
-		return e, nil
 	}
 	matched, err := matchEnabled(tree, e.Image, index, indexes)
 	if err != nil {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/containerd/containerd/v2/core/images"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -17,6 +19,8 @@ type tagNames struct {
 // tagger moves the tag of the SOCI-enabled image.
 type tagger struct {
 	*publisher
+	src        Source
+	limits     Limits
 	dst        Tagger
 	tag        string // of the image
 	enabledTag string
@@ -31,10 +35,7 @@ func (t *tagger) names(ctx context.Context) (n tagNames, err error) {
 		out *ocispec.Descriptor
 	}{{t.tag, &n.image}, {t.enabledTag, &n.enabled}} {
 		desc, err := t.dst.Resolve(ctx, x.tag)
-		if notFound, ok := errors.AsType[interface {
-			error
-			NotFound() bool
-		}](err); ok && notFound.NotFound() {
+		if notThere(err) {
 			continue
 		}
 		if err != nil {
@@ -75,6 +76,9 @@ func (t *tagger) move(ctx context.Context) (tagNames, Outcome, error) {
 	case n.enabled.Digest == t.root.desc.Digest && !t.force:
 		return n, OutcomeAlreadyTagged, nil
 	}
+	if outcome, err := t.taken(ctx, n.enabled); err != nil {
+		return n, outcome, err
+	}
 	err = t.dst.PushTag(ctx, t.root.desc, bytes.NewReader(t.root.b), t.enabledTag)
 	if err != nil {
 		return t.refused(ctx, err)
@@ -87,6 +91,45 @@ func (t *tagger) move(ctx context.Context) (tagNames, Outcome, error) {
 		return n, OutcomeSuperseded, nil
 	}
 	return n, OutcomeTagged, nil
+}
+
+// taken tells whether the enabled tag names somebody's own image, which would
+// lose its tag, and on ECR fall to the lifecycle rules for untagged images.
+func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome, error) {
+	if enabled.Digest == "" || enabled.Digest == t.root.desc.Digest {
+		return "", nil
+	}
+	_, why, err := fetchEnabled(ctx, t.src, enabled, t.limits)
+	switch {
+	case notThere(err):
+		return "", nil // deleted a moment ago
+	case err != nil:
+		return "", fmt.Errorf("looking at what the tag %q names: %w", t.enabledTag, err)
+	case why == "":
+		return "", nil
+	}
+	return OutcomeTagTaken, fmt.Errorf("%w: %q names %s (%s), which is left as it is; give that image another tag, or choose another suffix",
+		ErrTagTaken, t.enabledTag, enabled.Digest, why)
+}
+
+// fetchEnabled reads the SOCI-enabled image that a suffixed tag names, or the
+// image index in the place of one. It gives nil, and why, for anything else.
+func fetchEnabled(ctx context.Context, src Source, desc ocispec.Descriptor, limits Limits) (*ocispec.Index, string, error) {
+	if !images.IsIndexType(desc.MediaType) {
+		return nil, fmt.Sprintf("media type %q", cut(desc.MediaType, 100)), nil
+	}
+	index, err := fetchImageIndex(ctx, src, desc, limits)
+	if unusable(err) {
+		return nil, err.Error(), nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	_, unindexed := index.Annotations[AnnotationUnindexed]
+	if !unindexed && !slices.ContainsFunc(index.Manifests, func(d ocispec.Descriptor) bool { return d.ArtifactType == ArtifactTypeV2 }) {
+		return nil, "an image index without a SOCI index", nil
+	}
+	return index, "", nil
 }
 
 // refused tells an immutable tag from another failure to push.
@@ -127,7 +170,7 @@ func (x *indexer) putRight(ctx context.Context, image ocispec.Descriptor, result
 	next := *x
 	next.o.IndexVersion = V2
 	r, err := next.index(ctx, image, round+1)
-	for _, final := range []error{ErrTruncated, ErrCorrupt, ErrUnsupported, ErrLimit, ErrInvalidOption, ErrTagImmutable} {
+	for _, final := range []error{ErrTruncated, ErrCorrupt, ErrUnsupported, ErrLimit, ErrInvalidOption, ErrTagImmutable, ErrTagTaken} {
 		if errors.Is(err, final) {
 			result.Enabled.Reason += fmt.Sprintf(", which cannot be indexed: %v", err)
 			return nil

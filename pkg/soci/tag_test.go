@@ -3,6 +3,7 @@ package soci_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -28,6 +29,13 @@ func newWorld(t *testing.T) *world {
 	w.old = w.s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 0))})
 	w.new = w.s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 1))})
 	return w
+}
+
+// placeholder gives the tag to an image index that stands for an image without
+// a layer to index.
+func (w *world) placeholder(tag string) ocispec.Descriptor {
+	index := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{%q:"true"}}`, ocispec.MediaTypeImageIndex, soci.AnnotationUnindexed)
+	return w.s.PushManifest(w.t, repoName, tag, ocispec.MediaTypeImageIndex, index)
 }
 
 // take gives the tag to an image.
@@ -278,7 +286,7 @@ func TestImmutableTag(t *testing.T) {
 			w := newWorld(t)
 			var other digest.Digest
 			if tt.under == "other" {
-				other = w.s.PushIndex(t, repoName, "v1-soci", false, w.new.Manifest).Digest
+				other = w.placeholder("v1-soci").Digest
 			}
 			fault := tt.fault
 			if tt.under == "same" {
@@ -314,6 +322,50 @@ func TestImmutableTag(t *testing.T) {
 			}
 			if tagged(t, w.s, "v1-soci") != other {
 				t.Error("the suffixed tag moved")
+			}
+		})
+	}
+}
+
+// Somebody's own image keeps the suffixed tag.
+func TestTakenTag(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		under func(w *world) digest.Digest
+		why   string
+	}{
+		{"an image", func(w *world) digest.Digest {
+			return w.s.PushImage(t, repoName, "v1-soci", registrytest.Image{Layers: layers(good(t, 2))}).Manifest.Digest
+		}, "media type"},
+		{"the image itself", func(w *world) digest.Digest {
+			w.s.PushManifest(t, repoName, "v1-soci", w.old.Manifest.MediaType, w.old.Bytes)
+			return w.old.Manifest.Digest
+		}, "media type"},
+		{"an image index", func(w *world) digest.Digest {
+			return w.s.PushIndex(t, repoName, "v1-soci", false, w.new.Manifest).Digest
+		}, "without a SOCI index"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			own := tt.under(w)
+			r, err := w.index(w.old)
+			if !errors.Is(err, soci.ErrTagTaken) || errors.Is(err, soci.ErrTagImmutable) || r == nil || r.Outcome() != soci.OutcomeTagTaken {
+				t.Fatalf("%v %+v", err, r)
+			}
+			for _, part := range []string{own.String(), "v1-soci", tt.why} {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q does not tell %q", err, part)
+				}
+			}
+			if got := tagged(t, w.s, "v1-soci"); got != own {
+				t.Errorf("the suffixed tag names %s now", got)
+			}
+			if w.s.Manifest(t, repoName, r.Manifests[0].Index.Digest.String()) == nil {
+				t.Error("the v1 index is not there")
+			}
+			w.untag("v1-soci")
+			if r, err = w.index(w.old); err != nil || r.Enabled.Outcome != soci.OutcomeTagged {
+				t.Errorf("when the tag is free again: %v %+v", err, r)
 			}
 		})
 	}

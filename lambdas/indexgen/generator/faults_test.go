@@ -215,15 +215,32 @@ func TestHandleConcurrentDuplicates(t *testing.T) {
 	}
 }
 
-// The suffixed tag of an immutable repository that names something else.
-func TestHandleImmutableTag(t *testing.T) {
-	s := registrytest.Start(t)
-	image, _ := multiImage(t, s)
-	s.PushImage(t, repository, "v1-soci", registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 9, 100)}}})
-	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/v1-soci$", Fault: registrytest.Status(400, "TAG_INVALID", "the tag is immutable")})
-	_, err := handlerOf(s).Handle(t.Context(), push(image.Digest, "v1"))
-	if f := failure.Of(err); err == nil || f.Class != lambdafn.Permanent || f.Reason != failure.ImmutableTag {
-		t.Errorf("Handle = %v, want a permanent %s", err, failure.ImmutableTag)
+// The suffixed tag that names something else: the SOCI-enabled image of another
+// image in an immutable repository, or somebody's own image.
+func TestHandleTagRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		under func(s *registrytest.Server)
+		want  failure.Reason
+	}{
+		{"immutable", func(s *registrytest.Server) {
+			s.PushManifest(t, repository, "v1-soci", ocispec.MediaTypeImageIndex, fmt.Appendf(nil,
+				`{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{%q:"true"}}`, ocispec.MediaTypeImageIndex, soci.AnnotationUnindexed))
+			s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/v1-soci$", Fault: registrytest.Status(400, "TAG_INVALID", "the tag is immutable")})
+		}, failure.ImmutableTag},
+		{"taken", func(s *registrytest.Server) {
+			s.PushImage(t, repository, "v1-soci", registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 9, 100)}}})
+		}, failure.TagTaken},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := registrytest.Start(t)
+			image, _ := multiImage(t, s)
+			tt.under(s)
+			_, err := handlerOf(s).Handle(t.Context(), push(image.Digest, "v1"))
+			if f := failure.Of(err); err == nil || f.Class != lambdafn.Permanent || f.Reason != tt.want {
+				t.Errorf("Handle = %v, want a permanent %s", err, tt.want)
+			}
+		})
 	}
 }
 
