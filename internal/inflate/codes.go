@@ -283,17 +283,27 @@ func (r *Reader) dynamicHeader() error {
 		return r.corrupt(whatIncompletePrecode)
 	}
 
+	// The bits are kept out of r: a block has hundreds of code lengths.
+	bb, bc := r.bitBuf, r.bitCnt
 	lens := r.lens[:numLit+numDist]
+	what := ""
+loop:
 	for i := 0; i < len(lens); {
-		if err := r.checkOverrun(); err != nil { // or the refills could leave the buffer
-			return err
+		if bc < preBits+7 { // the longest code, and the most extra bits
+			r.bitBuf, r.bitCnt = bb, bc
+			if err := r.checkOverrun(); err != nil { // or the refills could leave the buffer
+				return err
+			}
+			r.refill()
+			bb, bc = r.bitBuf, r.bitCnt
 		}
-		r.refill()
-		e := pre[r.bitBuf&(1<<preBits-1)]
+		e := pre[bb&(1<<preBits-1)]
 		if e&entrySpecial != 0 {
-			return r.corrupt("a block without any code length")
+			what = "a block without any code length"
+			break loop
 		}
-		r.bits(uint(e & 0xff))
+		bb >>= e & 63
+		bc -= uint(e & 63)
 		sym := e >> 16
 		if sym < 16 {
 			lens[i] = uint8(sym)
@@ -301,32 +311,39 @@ func (r *Reader) dynamicHeader() error {
 			continue
 		}
 		var value uint8
-		var repeat int
+		repeat, extra := 3, uint(3)
 		switch sym {
 		case 16:
 			if i == 0 {
-				return r.corrupt("a code length is repeated before there is one")
+				what = "a code length is repeated before there is one"
+				break loop
 			}
-			value = lens[i-1]
-			repeat = 3 + int(r.bits(2))
+			value, extra = lens[i-1], 2
 		case 17:
-			repeat = 3 + int(r.bits(3))
 		default:
-			repeat = 11 + int(r.bits(7))
+			repeat, extra = 11, 7
 		}
+		repeat += int(bb & (1<<extra - 1))
+		bb >>= extra
+		bc -= extra
 		if repeat > len(lens)-i {
-			return r.corrupt("code lengths are repeated beyond their number")
+			what = "code lengths are repeated beyond their number"
+			break loop
 		}
 		for range repeat {
 			lens[i] = value
 			i++
 		}
 	}
+	r.bitBuf, r.bitCnt = bb, bc
 	if err := r.checkOverrun(); err != nil {
 		return err
 	}
-	if lens[endOfBlock] == 0 {
-		return r.corrupt("a block without a code for its end")
+	if what == "" && lens[endOfBlock] == 0 {
+		what = "a block without a code for its end"
+	}
+	if what != "" {
+		return r.corrupt(what)
 	}
 	if !build(r.dynamic.lit[:], litBits, lens[:numLit], litSymbols[:], mainCode) {
 		return r.corrupt("over-subscribed or incomplete code of literals and lengths")

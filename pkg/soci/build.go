@@ -140,7 +140,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 		Compression:         compression,
 		UncompressedSize:    uncompressedSize,
 		SpanSize:            o.SpanSize,
-		Entries:             toc.entries,
+		Entries:             toc.all(),
 		Checkpoints:         spans.checkpoints,
 	}, nil
 }

@@ -126,7 +126,9 @@ type tocScanner struct {
 	archive    *archiveReader
 	maxEntries int
 	memory     *tenant
-	entries    []Entry
+	count      int
+	entries    []Entry           // the last ones
+	before     [][]Entry         // those before: to join them at the end takes less than to let one slice grow
 	names      map[string]string // user and group names, each kept once
 	nextHeader int64             // where the entries so far say that the next one begins
 }
@@ -163,7 +165,7 @@ func (t *tocScanner) scan() error {
 }
 
 func (t *tocScanner) add(h *tar.Header) error {
-	if len(t.entries) >= t.maxEntries {
+	if t.count >= t.maxEntries {
 		return fmt.Errorf("%w: the layer has more than Limits.MaxEntries, %d, tar entries", ErrLimit, t.maxEntries)
 	}
 	if err := t.describable(h); err != nil {
@@ -177,6 +179,13 @@ func (t *tocScanner) add(h *tar.Header) error {
 	if err := t.memory.take(cost); err != nil {
 		return err
 	}
+	if n := len(t.entries); n == cap(t.entries) {
+		if n > 0 {
+			t.before = append(t.before, t.entries)
+		}
+		t.entries = make([]Entry, 0, min(max(2*n, 64), 4096))
+	}
+	t.count++
 	t.entries = append(t.entries, Entry{
 		Name:     h.Name,
 		Type:     entryTypes[h.Typeflag],
@@ -194,6 +203,20 @@ func (t *tocScanner) add(h *tar.Header) error {
 		PAX:      h.PAXRecords,
 	})
 	return nil
+}
+
+// all gives the entries; the scanner is of no use any more.
+func (t *tocScanner) all() []Entry {
+	if t.before == nil {
+		return t.entries
+	}
+	all := make([]Entry, 0, t.count)
+	for _, entries := range t.before {
+		all = append(all, entries...)
+	}
+	all = append(all, t.entries...)
+	t.before, t.entries = nil, nil
+	return all
 }
 
 // name keeps a string once that thousands of entries share.
