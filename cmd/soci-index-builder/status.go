@@ -263,6 +263,9 @@ func (c *statusCommand) survey(cmd *cobra.Command, places []inventory.Place, sou
 		progress.next()
 	}
 	progress.end()
+	if failed && len(counts) == 0 {
+		return errReported // that there are no images nobody knows
+	}
 	if err := out.end(counts); err != nil {
 		return err
 	}

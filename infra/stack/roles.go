@@ -59,16 +59,6 @@ var targetOrder = []permission.Target{
 	permission.Everything, permission.Repositories, permission.Generator, permission.EventBus, permission.FailureQueue, permission.LogGroup,
 }
 
-// sids name the statements.
-var sids = map[permission.Target]string{
-	permission.Everything:   "RegistryToken",
-	permission.Repositories: "Repositories",
-	permission.Generator:    "Generator",
-	permission.EventBus:     "EventBus",
-	permission.FailureQueue: "FailureQueue",
-	permission.LogGroup:     "Log",
-}
-
 // allow gives the statement with all that a function may do on one target.
 func allow(function string, on permission.Target, arn any) map[string]any {
 	var actions []string
@@ -80,7 +70,7 @@ func allow(function string, on permission.Target, arn any) map[string]any {
 	if len(actions) == 0 {
 		panic("internal error: function " + function + " has no right on " + string(on))
 	}
-	return map[string]any{"Sid": sids[on], "Effect": "Allow", "Action": actions, "Resource": arn}
+	return map[string]any{"Sid": on.Statement(), "Effect": "Allow", "Action": actions, "Resource": arn}
 }
 
 func policy(statements ...any) map[string]any {

@@ -7,10 +7,10 @@ import (
 	"slices"
 	"time"
 
+	smithytime "github.com/aws/smithy-go/time"
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/pace"
 )
 
 // Await looks at items that were handed over until they have their SOCI
@@ -55,7 +55,7 @@ func (a *Await) Run(ctx context.Context, items []Item) ([]Item, error) {
 		now = time.Now
 	}
 	if sleep == nil {
-		sleep = pace.Sleep
+		sleep = smithytime.SleepWithContext
 	}
 	if every == 0 {
 		every = defaultEvery

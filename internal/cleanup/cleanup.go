@@ -11,6 +11,7 @@ import (
 	"context"
 	"time"
 
+	smithytime "github.com/aws/smithy-go/time"
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/inventory"
@@ -90,20 +91,9 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	if o.Pause == nil {
-		o.Pause = pause
+		o.Pause = smithytime.SleepWithContext
 	}
 	return o
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Item is a SOCI artifact.

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"soci-index-builder/internal/permission"
 )
 
 const docs = "../../docs"
@@ -224,22 +223,12 @@ func grants(t *testing.T) []grant {
 	return all
 }
 
-// statementOf gives what the template's statements of a target are called.
-var statementOf = map[permission.Target]string{
-	permission.Everything:   "RegistryToken",
-	permission.Repositories: "Repositories",
-	permission.Generator:    "Generator",
-	permission.EventBus:     "EventBus",
-	permission.FailureQueue: "FailureQueue",
-	permission.LogGroup:     "Log",
-}
-
 var roleRow = regexp.MustCompile("(?m)^\\| [a-z]+ \\(`([A-Za-z]+)`\\) \\| `([a-z]+:[A-Za-z]+)` \\| (.+?) \\|")
 
 func TestRolesAreThoseOfTheTemplate(t *testing.T) {
 	byText := map[string]string{}
 	for target, text := range shown {
-		byText[text] = statementOf[target]
+		byText[text] = target.Statement()
 	}
 	var documented []grant
 	for _, m := range roleRow.FindAllStringSubmatch(string(read(t, "permissions.md")), -1) {

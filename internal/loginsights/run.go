@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
+	smithytime "github.com/aws/smithy-go/time"
 )
 
 // What can become of a query. Other errors of Run are AWS's.
@@ -112,7 +113,7 @@ func startError(q Query, err error) error {
 func wait(ctx context.Context, api API, q Query, id *string) (*Result, error) {
 	pause := q.Pause
 	if pause == nil {
-		pause = sleep
+		pause = smithytime.SleepWithContext
 	}
 	in := &cloudwatchlogs.GetQueryResultsInput{QueryId: id}
 	for d := firstPause; ; d = min(2*d, maxPause) {
@@ -167,15 +168,4 @@ func stop(ctx context.Context, api API, id *string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	_, _ = api.StopQuery(ctx, &cloudwatchlogs.StopQueryInput{QueryId: id})
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -177,15 +177,3 @@ func TestRunInterrupted(t *testing.T) {
 		t.Errorf("the results were asked for %d times, want 2", n)
 	}
 }
-
-// The pause of Run's own ends with the context.
-func TestSleep(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	if err := sleep(ctx, time.Nanosecond); err != nil {
-		t.Error(err)
-	}
-	cancel()
-	if err := sleep(ctx, time.Hour); !errors.Is(err, context.Canceled) {
-		t.Errorf("the error is %v", err)
-	}
-}

@@ -5,13 +5,15 @@ package pace
 import (
 	"context"
 	"time"
+
+	smithytime "github.com/aws/smithy-go/time"
 )
 
 // Pacer lets pieces of work begin one after the other, each as long after the
 // one before as that one costs. It does not save up for what comes later. It
 // is for one goroutine.
 type Pacer struct {
-	// Now and Sleep are time.Now and [Sleep] by default.
+	// Now and Sleep are time.Now and a timer by default.
 	Now   func() time.Time
 	Sleep func(ctx context.Context, d time.Duration) error
 
@@ -21,7 +23,7 @@ type Pacer struct {
 // Wait returns when the next piece may begin; cost is how long the one after
 // it then has to wait. Its error is that of ctx.
 func (p *Pacer) Wait(ctx context.Context, cost time.Duration) error {
-	now, sleep := time.Now, Sleep
+	now, sleep := time.Now, smithytime.SleepWithContext
 	if p.Now != nil {
 		now = p.Now
 	}
@@ -37,16 +39,4 @@ func (p *Pacer) Wait(ctx context.Context, cost time.Duration) error {
 	}
 	p.next = t.Add(cost)
 	return ctx.Err()
-}
-
-// Sleep waits for d, or for the end of ctx.
-func Sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

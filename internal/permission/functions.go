@@ -19,6 +19,26 @@ const (
 	LogGroup Target = "log group"
 )
 
+// Statement is what the statement of a policy is called (its Sid) that grants
+// the actions on the target.
+func (t Target) Statement() string {
+	switch t {
+	case Everything:
+		return "RegistryToken"
+	case Repositories:
+		return "Repositories"
+	case FailureQueue:
+		return "FailureQueue"
+	case EventBus:
+		return "EventBus"
+	case Generator:
+		return "Generator"
+	case LogGroup:
+		return "Log"
+	}
+	panic("internal error: no statement for the target " + string(t))
+}
+
 // Need is one action of a role.
 type Need struct {
 	Action string

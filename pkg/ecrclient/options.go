@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	smithytime "github.com/aws/smithy-go/time"
 )
 
 // Option changes one default of New.
@@ -41,7 +42,7 @@ func newOptions(opts []Option) (*options, error) {
 		headerTimeout: defaultHeaderTimeout,
 		userAgent:     defaultUserAgent,
 		now:           time.Now,
-		sleep:         sleep,
+		sleep:         smithytime.SleepWithContext,
 		tokens:        sharedTokens,
 	}
 	for _, opt := range opts {

@@ -125,15 +125,3 @@ func referenceAttr(reference string) slog.Attr {
 	}
 	return slog.String("tag", reference)
 }
-
-// sleep waits for d or for the end of ctx.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
