@@ -113,7 +113,7 @@ func TestQueriesAnswer(t *testing.T) {
 		{"why", "1-debug", 1, []string{"message=image not chosen filter=!*:*-debug"}},
 		{"why", "small", 2, []string{"message=image finished outcome=no-layer-to-index"}},
 		{"why", "zstd", 3, []string{"message=layer skipped reason=zstd hint=build the image"}},
-		{"why", "bad", 2, []string{"message=image failed class=permanent reason=corrupt", "message=event queued"}},
+		{"why", "bad", 3, []string{"message=manifest finished platform=linux/amd64 outcome=failed", "message=image failed class=permanent reason=corrupt", "message=event queued"}},
 		{"why", "moved", 2, []string{"message=image finished sociOutcome=superseded"}},
 		{"why", "denied", 1, []string{"message=image failed reason=access-denied permission=ecr:PutImage"}},
 		{"why", "never-pushed", 0, nil},

@@ -93,6 +93,12 @@ func TestPermanentFailuresReachTheQueue(t *testing.T) {
 			}
 
 			lines := tt.function.Log(t)[before:]
+			if tt.reason == "corrupt" { // the manifest first
+				if lines[0]["message"] != "manifest finished" || lines[0]["outcome"] != "failed" || lines[0]["level"] != "WARN" {
+					t.Errorf("log line %v", lines[0])
+				}
+				lines = lines[1:]
+			}
 			at := slices.IndexFunc(lines, func(l map[string]any) bool { return l["level"] == "ERROR" })
 			if len(lines) != 2 || at != 0 || lines[0]["message"] != tt.message || lines[0]["class"] != "permanent" || lines[0]["reason"] != tt.reason ||
 				lines[1]["message"] != "event queued" || lines[0]["requestId"] != m.RequestContext.RequestID {

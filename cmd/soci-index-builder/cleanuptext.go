@@ -12,7 +12,7 @@ import (
 
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/cleanup"
-	"soci-index-builder/internal/inventory"
+	"soci-index-builder/pkg/soci"
 )
 
 // cleanupReport collects what is to go, and what became of it.
@@ -135,7 +135,7 @@ func (r *cleanupReport) summary() string {
 // keptLines tells by kind and reason how many stay; which ones is for JSON.
 func (r *cleanupReport) keptLines() []string {
 	type group struct {
-		kind         inventory.Kind
+		kind         soci.Kind
 		reason, tool string
 	}
 	n := map[group]int{}
@@ -197,16 +197,16 @@ type (
 	}
 
 	cleanupItemJSON struct {
-		Repository string         `json:"repository"`
-		Digest     digest.Digest  `json:"digest"`
-		Tags       []string       `json:"tags,omitempty"`
-		Kind       inventory.Kind `json:"kind"`
-		Tools      []string       `json:"tools,omitempty"`
-		PartOf     digest.Digest  `json:"partOf,omitempty"`
-		PushedAt   *time.Time     `json:"pushedAt,omitempty"`
-		Size       int64          `json:"size"`
-		Outcome    string         `json:"outcome,omitempty"`
-		Reason     string         `json:"reason,omitempty"`
+		Repository string        `json:"repository"`
+		Digest     digest.Digest `json:"digest"`
+		Tags       []string      `json:"tags,omitempty"`
+		Kind       soci.Kind     `json:"kind"`
+		Tools      []string      `json:"tools,omitempty"`
+		PartOf     digest.Digest `json:"partOf,omitempty"`
+		PushedAt   *time.Time    `json:"pushedAt,omitempty"`
+		Size       int64         `json:"size"`
+		Outcome    string        `json:"outcome,omitempty"`
+		Reason     string        `json:"reason,omitempty"`
 	}
 
 	cleanupTotalsJSON struct {

@@ -30,7 +30,13 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error 
 			fmt.Fprintf(t, "manifest %s: passed over, %s\n", m.Manifest.Digest, m.Reason)
 			continue
 		case soci.OutcomeNoLayer:
-			fmt.Fprintf(t, "%s: no layer to index, so no SOCI index\n", m.Platform)
+			fmt.Fprintf(t, "%s: no layer to index, so no SOCI index (%s)\n", m.Platform, m.Reason)
+		case soci.OutcomeFailed:
+			fmt.Fprintf(t, "%s: manifest %s failed: %s\n", m.Platform, m.Manifest.Digest, m.Reason)
+			continue
+		case soci.OutcomeMissing, soci.OutcomeUnreadable:
+			fmt.Fprintf(t, "manifest %s: %s, %s\n", m.Manifest.Digest, m.Outcome, m.Reason)
+			continue
 		case soci.OutcomeSuperseded:
 			fmt.Fprintf(t, "%s: no SOCI index, since the image is superseded\n", m.Platform)
 		}
@@ -64,7 +70,11 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error 
 	case soci.OutcomeNoLayer, soci.OutcomePassedOver:
 		fmt.Fprintf(t, "no SOCI-enabled image: %s\n", e.Outcome)
 	default:
-		fmt.Fprintf(t, "no SOCI-enabled image: %s, %s\n", e.Outcome, e.Reason)
+		fmt.Fprintf(t, "no SOCI-enabled image: %s", e.Outcome)
+		if e.Reason != "" {
+			fmt.Fprintf(t, ", %s", e.Reason)
+		}
+		fmt.Fprintln(t)
 	}
 	return t.Flush()
 }

@@ -36,7 +36,7 @@ type (
 		Digest      digest.Digest      `json:"digest"`
 		PushedAt    *time.Time         `json:"pushedAt,omitempty"`
 		Size        int64              `json:"size,omitempty"`
-		Kind        inventory.Kind     `json:"kind,omitempty"`
+		Kind        soci.Kind          `json:"kind,omitempty"`
 		State       inventory.State    `json:"state"`
 		Lacking     bool               `json:"lacking"`
 		Reason      string             `json:"reason,omitempty"`

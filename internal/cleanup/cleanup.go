@@ -101,7 +101,7 @@ type Item struct {
 	Repository string // its Name
 	Digest     digest.Digest
 	Tags       []string // sorted
-	Kind       inventory.Kind
+	Kind       soci.Kind
 	Tools      []string      // build-tool identifiers, sorted; none for what has none
 	PartOf     digest.Digest // the SOCI-enabled image with which it goes, empty for others
 	PushedAt   time.Time     // zero when the registry does not tell

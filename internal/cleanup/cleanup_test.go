@@ -201,7 +201,7 @@ func decode(t *testing.T, b []byte, v any) {
 
 // kinds counts the items of a plan.
 func kinds(plan *cleanup.Plan) string {
-	n := map[inventory.Kind]int{}
+	n := map[soci.Kind]int{}
 	for _, i := range plan.Items {
 		n[i.Kind]++
 	}

@@ -60,7 +60,7 @@ func indexed(t *testing.T) *account {
 }
 
 // of gives the item of a kind.
-func of(t *testing.T, plan *cleanup.Plan, kind inventory.Kind) cleanup.Item {
+func of(t *testing.T, plan *cleanup.Plan, kind soci.Kind) cleanup.Item {
 	t.Helper()
 	i := slices.IndexFunc(plan.Items, func(i cleanup.Item) bool { return i.Kind == kind })
 	if i < 0 {
@@ -101,7 +101,7 @@ func TestOrder(t *testing.T) {
 		if r.Outcome != cleanup.Deleted {
 			t.Errorf("%s is %s: %s", r.Kind, r.Outcome, r.Reason)
 		}
-		if r.Kind == inventory.KindImageIndex {
+		if r.Kind == soci.KindImageIndex {
 			nested++
 		}
 	}
@@ -120,21 +120,21 @@ func TestChangesMeanwhile(t *testing.T) {
 	}
 	tests := []struct {
 		name    string
-		kind    inventory.Kind // of what is meant
+		kind    soci.Kind // of what is meant
 		change  func(a *account, i cleanup.Item)
 		late    bool // even after the last look
 		outcome cleanup.Outcome
 		reason  string
 	}{
-		{"another tag", inventory.KindEnabledImage, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, false, cleanup.Stayed, "has another tag: prod"},
-		{"another tag on a part", inventory.KindEnabledManifest, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, false, cleanup.Stayed, "something has come to need it"},
-		{"an image index that lists it", inventory.KindSOCIIndexV2, func(a *account, i cleanup.Item) {
+		{"another tag", soci.KindEnabledImage, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, false, cleanup.Stayed, "has another tag: prod"},
+		{"another tag on a part", soci.KindEnabledManifest, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, false, cleanup.Stayed, "something has come to need it"},
+		{"an image index that lists it", soci.KindSOCIIndexV2, func(a *account, i cleanup.Item) {
 			a.registry.PushIndex(a.t, repository, "mine", false, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: i.Digest, Size: int64(len(a.registry.Manifest(a.t, repository, i.Digest.String())))})
 		}, false, cleanup.Stayed, "listed by an image index that stays"},
-		{"the suffixed tag moves on", inventory.KindEnabledImage, func(a *account, _ cleanup.Item) {
+		{"the suffixed tag moves on", soci.KindEnabledImage, func(a *account, _ cleanup.Item) {
 			a.image("team/app:1-soci", "another", registrytest.Image{})
 		}, false, cleanup.Deleted, ""},
-		{"somebody else deletes it", inventory.KindSOCIIndexV1, func(a *account, i cleanup.Item) {
+		{"somebody else deletes it", soci.KindSOCIIndexV1, func(a *account, i cleanup.Item) {
 			request, _ := http.NewRequestWithContext(a.t.Context(), http.MethodDelete, a.registry.URL()+"/v2/"+repository+"/manifests/"+i.Digest.String(), http.NoBody)
 			answer, err := http.DefaultClient.Do(request)
 			if err != nil {
@@ -142,17 +142,17 @@ func TestChangesMeanwhile(t *testing.T) {
 			}
 			answer.Body.Close()
 		}, false, cleanup.Gone, ""},
-		{"the suffixed tag moves on at the last moment", inventory.KindEnabledImage, func(a *account, _ cleanup.Item) {
+		{"the suffixed tag moves on at the last moment", soci.KindEnabledImage, func(a *account, _ cleanup.Item) {
 			a.image("team/app:1-soci", "another", registrytest.Image{})
 		}, true, cleanup.Deleted, ""},
-		{"another tag on a part when its image has gone", inventory.KindEnabledManifest, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, true, cleanup.Stayed, "something has come to need it"},
-		{"an image index that lists a part when its image has gone", inventory.KindSOCIIndexV2, func(a *account, i cleanup.Item) {
+		{"another tag on a part when its image has gone", soci.KindEnabledManifest, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, true, cleanup.Stayed, "something has come to need it"},
+		{"an image index that lists a part when its image has gone", soci.KindSOCIIndexV2, func(a *account, i cleanup.Item) {
 			a.registry.PushIndex(a.t, repository, "mine", false, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: i.Digest, Size: int64(len(a.registry.Manifest(a.t, repository, i.Digest.String())))})
 		}, true, cleanup.Stayed, "something has come to need it"},
-		{"an image index that cannot be read, when the image of a part has gone", inventory.KindEnabledManifest, func(a *account, _ cleanup.Item) {
+		{"an image index that cannot be read, when the image of a part has gone", soci.KindEnabledManifest, func(a *account, _ cleanup.Item) {
 			a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, Archived: true, PushedAt: now})
 		}, true, cleanup.Stayed, "may be listed by an image index that cannot be read"},
-		{"another tag at the last moment", inventory.KindEnabledImage, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, true, cleanup.Stayed, "has another tag: prod"},
+		{"another tag at the last moment", soci.KindEnabledImage, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, true, cleanup.Stayed, "has another tag: prod"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -190,26 +190,26 @@ func TestRefusals(t *testing.T) {
 	kms := "KmsError: the key is disabled"
 	tests := []struct {
 		name   string
-		kind   inventory.Kind
+		kind   soci.Kind
 		code   types.ImageFailureCode
 		times  int // 0: for ever
-		failed map[inventory.Kind]string
+		failed map[soci.Kind]string
 	}{
-		{"listed for some seconds after the image index went", inventory.KindEnabledManifest, types.ImageFailureCodeImageReferencedByManifestList, 4, nil},
-		{"listed by what cannot be seen", inventory.KindSOCIIndexV2, types.ImageFailureCodeImageReferencedByManifestList, 0, map[inventory.Kind]string{
-			inventory.KindSOCIIndexV2: cleanup.ErrListed.Error(),
+		{"listed for some seconds after the image index went", soci.KindEnabledManifest, types.ImageFailureCodeImageReferencedByManifestList, 4, nil},
+		{"listed by what cannot be seen", soci.KindSOCIIndexV2, types.ImageFailureCodeImageReferencedByManifestList, 0, map[soci.Kind]string{
+			soci.KindSOCIIndexV2: cleanup.ErrListed.Error(),
 		}},
-		{"tags that go on changing", inventory.KindEnabledImage, types.ImageFailureCodeImageTagDoesNotMatchDigest, 0, map[inventory.Kind]string{
-			inventory.KindEnabledImage:    cleanup.ErrChanged.Error(),
-			inventory.KindEnabledManifest: "its SOCI-enabled image could not be deleted",
-			inventory.KindSOCIIndexV2:     "its SOCI-enabled image could not be deleted",
+		{"tags that go on changing", soci.KindEnabledImage, types.ImageFailureCodeImageTagDoesNotMatchDigest, 0, map[soci.Kind]string{
+			soci.KindEnabledImage:    cleanup.ErrChanged.Error(),
+			soci.KindEnabledManifest: "its SOCI-enabled image could not be deleted",
+			soci.KindSOCIIndexV2:     "its SOCI-enabled image could not be deleted",
 		}},
-		{"for good", inventory.KindSOCIIndexV1, types.ImageFailureCodeKmsError, 0, map[inventory.Kind]string{inventory.KindSOCIIndexV1: kms}},
-		{"a manifest, which keeps its SOCI index", inventory.KindEnabledManifest, types.ImageFailureCodeKmsError, 0, map[inventory.Kind]string{
-			inventory.KindEnabledManifest: kms,
-			inventory.KindSOCIIndexV2:     "what lists it, or names it, could not be deleted",
+		{"for good", soci.KindSOCIIndexV1, types.ImageFailureCodeKmsError, 0, map[soci.Kind]string{soci.KindSOCIIndexV1: kms}},
+		{"a manifest, which keeps its SOCI index", soci.KindEnabledManifest, types.ImageFailureCodeKmsError, 0, map[soci.Kind]string{
+			soci.KindEnabledManifest: kms,
+			soci.KindSOCIIndexV2:     "what lists it, or names it, could not be deleted",
 		}},
-		{"no such image", inventory.KindSOCIIndexV1, types.ImageFailureCodeImageNotFound, 2, nil},
+		{"no such image", soci.KindSOCIIndexV1, types.ImageFailureCodeImageNotFound, 2, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -225,7 +225,7 @@ func TestRefusals(t *testing.T) {
 				}
 				return ctx.Err()
 			}
-			got := map[inventory.Kind]string{}
+			got := map[soci.Kind]string{}
 			for _, r := range carryOut(t, look(t, a.repo(repository), o)) {
 				switch {
 				case r.Outcome == cleanup.Failed:

@@ -27,18 +27,18 @@ type node struct {
 
 // content is what a manifest holds. It never changes.
 type content struct {
-	*inventory.Manifest
+	*soci.ManifestInfo
 	image ocispec.Manifest // of what is no image index
 	size  int64            // of the manifest in bytes
 }
 
 // is tells whether the content is known, and of a kind.
-func (n *node) is(kinds ...inventory.Kind) bool {
+func (n *node) is(kinds ...soci.Kind) bool {
 	return n != nil && n.content != nil && slices.Contains(kinds, n.Kind)
 }
 
 // isImage tells whether the content is known to be an image manifest.
-func (n *node) isImage() bool { return n.is(inventory.KindImage, inventory.KindEnabledManifest) }
+func (n *node) isImage() bool { return n.is(soci.KindImage, soci.KindEnabledManifest) }
 
 // isIndex tells whether the manifest lists others.
 func (n *node) isIndex() bool { return images.IsIndexType(n.MediaType) }
@@ -100,7 +100,7 @@ func (r *reader) load(ctx context.Context) (*graph, error) {
 		return nil, err
 	}
 	// A SOCI index that no image index lists may still be named by any image.
-	if slices.ContainsFunc(g.order, func(n *node) bool { return n.is(inventory.KindSOCIIndexV2) && len(n.listedBy) == 0 }) {
+	if slices.ContainsFunc(g.order, func(n *node) bool { return n.is(soci.KindSOCIIndexV2) && len(n.listedBy) == 0 }) {
 		err = g.read(ctx, func(*node) bool { return true })
 	}
 	return g, err
@@ -133,7 +133,7 @@ func (g *graph) readSome(ctx context.Context, missing []inventory.Image) error {
 	for d, b := range found {
 		n := g.nodes[d]
 		c, err := parse(n.MediaType, b)
-		if errors.Is(err, inventory.ErrManifest) {
+		if errors.Is(err, soci.ErrManifest) {
 			continue // of no kind that could go
 		}
 		if err != nil {
@@ -173,11 +173,11 @@ func (g *graph) walk(root *node, visit func(*node)) {
 }
 
 func parse(mediaType string, b []byte) (*content, error) {
-	m, err := inventory.Classify(mediaType, b)
+	m, err := soci.Classify(mediaType, b)
 	if err != nil {
 		return nil, err
 	}
-	c := &content{Manifest: m, size: int64(len(b))}
+	c := &content{ManifestInfo: m, size: int64(len(b))}
 	if !images.IsIndexType(mediaType) {
 		err = json.Unmarshal(b, &c.image)
 	}
@@ -228,7 +228,7 @@ func (g *graph) sociIndexes(root *node) (found []*node, proven bool) {
 	for _, d := range root.SOCIIndexes() {
 		switch n := g.nodes[d.Digest]; {
 		case n == nil: // gone
-		case n.is(inventory.KindSOCIIndexV2):
+		case n.is(soci.KindSOCIIndexV2):
 			found = append(found, n)
 		default:
 			proven = false
@@ -240,19 +240,19 @@ func (g *graph) sociIndexes(root *node) (found []*node, proven bool) {
 // tools gives the build tools of an artifact, sorted; "" is an unknown one.
 func (g *graph) tools(n *node) []string {
 	switch n.Kind {
-	case inventory.KindSOCIIndexV1, inventory.KindSOCIIndexV2:
+	case soci.KindSOCIIndexV1, soci.KindSOCIIndexV2:
 		return []string{n.BuildTool}
-	case inventory.KindUnindexed:
+	case soci.KindUnindexed:
 		return []string{soci.BuildToolIdentifier}
-	case inventory.KindEnabledManifest:
-		if index := g.nodes[n.indexDigest()]; index.is(inventory.KindSOCIIndexV2) {
+	case soci.KindEnabledManifest:
+		if index := g.nodes[n.indexDigest()]; index.is(soci.KindSOCIIndexV2) {
 			return []string{index.BuildTool}
 		}
-	case inventory.KindEnabledImage:
+	case soci.KindEnabledImage:
 		var tools []string
 		for _, d := range n.SOCIIndexes() {
 			tool := ""
-			if index := g.nodes[d.Digest]; index.is(inventory.KindSOCIIndexV2) {
+			if index := g.nodes[d.Digest]; index.is(soci.KindSOCIIndexV2) {
 				tool = index.BuildTool
 			}
 			tools = append(tools, tool)

@@ -8,7 +8,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/cleanup"
-	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/registrytest"
 	"soci-index-builder/pkg/soci"
 )
@@ -134,7 +133,7 @@ func TestUnproven(t *testing.T) {
 	if len(plan.Items) > 0 {
 		t.Errorf("%s would go", kinds(plan))
 	}
-	var unproven []inventory.Kind
+	var unproven []soci.Kind
 	for _, k := range plan.Kept {
 		if k.Reason != cleanup.KeptUnproven {
 			t.Errorf("%s %s is %s: %s", k.Kind, k.Digest, k.Reason, k.Detail)

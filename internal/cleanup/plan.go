@@ -7,7 +7,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"soci-index-builder/internal/inventory"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -80,7 +79,7 @@ func (p *Plan) look(ctx context.Context) (*selection, error) {
 		return nil, err
 	}
 	for _, n := range g.order {
-		if n.is(inventory.KindEnabledManifest) {
+		if n.is(soci.KindEnabledManifest) {
 			s.namedBy[n.indexDigest()] = append(s.namedBy[n.indexDigest()], n)
 		}
 	}
@@ -103,7 +102,7 @@ func (p *Plan) look(ctx context.Context) (*selection, error) {
 func (s *selection) readOriginals(ctx context.Context) error {
 	var roots []*node
 	for _, n := range s.order {
-		if !n.is(inventory.KindEnabledImage, inventory.KindUnindexed) {
+		if !n.is(soci.KindEnabledImage, soci.KindUnindexed) {
 			continue
 		}
 		roots = append(roots, n)
@@ -125,11 +124,11 @@ func (s *selection) root(n *node) bool {
 		return true
 	}
 	switch {
-	case n.is(inventory.KindSOCIIndexV1, inventory.KindEnabledImage, inventory.KindUnindexed):
+	case n.is(soci.KindSOCIIndexV1, soci.KindEnabledImage, soci.KindUnindexed):
 		return true
-	case n.is(inventory.KindSOCIIndexV2):
+	case n.is(soci.KindSOCIIndexV2):
 		return len(n.listedBy) == 0
-	case n.is(inventory.KindEnabledManifest):
+	case n.is(soci.KindEnabledManifest):
 		return len(n.listedBy) == 0 && len(n.Tags) == 0
 	}
 	return false
@@ -140,12 +139,12 @@ func (s *selection) keep(n *node) (Reason, string) {
 	if n.Archived || n.content == nil {
 		return KeptArchived, ""
 	}
-	if n.Kind == inventory.KindEnabledImage {
+	if n.Kind == soci.KindEnabledImage {
 		if _, proven := s.sociIndexes(n); !proven {
 			return KeptUnproven, "its SOCI indexes are not there, or are none"
 		}
 	}
-	if n.Kind == inventory.KindEnabledManifest && !s.nodes[n.indexDigest()].is(inventory.KindSOCIIndexV2) {
+	if n.Kind == soci.KindEnabledManifest && !s.nodes[n.indexDigest()].is(soci.KindSOCIIndexV2) {
 		return KeptUnproven, "the SOCI index that it names is not there, or is none"
 	}
 	if !s.options.AllTools {
@@ -173,7 +172,7 @@ func (s *selection) keep(n *node) (Reason, string) {
 	if s.options.UnusedFor > 0 && now.Sub(n.PulledAt) < s.options.UnusedFor+pullTimeLag {
 		return KeptPulled, ""
 	}
-	if n.is(inventory.KindSOCIIndexV2, inventory.KindEnabledManifest) && age < Unfinished {
+	if n.is(soci.KindSOCIIndexV2, soci.KindEnabledManifest) && age < Unfinished {
 		return KeptUnfinished, ""
 	}
 	if s.options.Orphaned && !s.orphaned(n) {
@@ -185,9 +184,9 @@ func (s *selection) keep(n *node) (Reason, string) {
 // orphaned tells whether a root has lost its original.
 func (s *selection) orphaned(n *node) bool {
 	switch n.Kind {
-	case inventory.KindSOCIIndexV1:
+	case soci.KindSOCIIndexV1:
 		return n.image.Subject != nil && s.nodes[n.image.Subject.Digest] == nil
-	case inventory.KindEnabledImage, inventory.KindUnindexed:
+	case soci.KindEnabledImage, soci.KindUnindexed:
 		return !slices.ContainsFunc(n.Tags, func(tag string) bool { return s.serves(n, tag) })
 	}
 	return true // nothing leads to it
@@ -248,7 +247,7 @@ func (s *selection) settle() {
 	for changed := true; changed; {
 		changed = false
 		for _, n := range s.order {
-			if n.is(inventory.KindEnabledImage) && s.going[n] && s.partOf[n] == nil {
+			if n.is(soci.KindEnabledImage) && s.going[n] && s.partOf[n] == nil {
 				changed = s.addParts(n) || changed
 			}
 		}
@@ -289,16 +288,16 @@ func (s *selection) addParts(root *node) (changed bool) {
 // as its content proves.
 func (s *selection) madeFor(root, n *node, named map[digest.Digest]bool) bool {
 	switch {
-	case n.is(inventory.KindSOCIIndexV2):
+	case n.is(soci.KindSOCIIndexV2):
 		return named[n.Digest]
-	case n.is(inventory.KindEnabledManifest):
+	case n.is(soci.KindEnabledManifest):
 		return named[n.indexDigest()]
-	case n.is(inventory.KindImageIndex):
+	case n.is(soci.KindImageIndex):
 		// A nested image index that lists a manifest with a SOCI index.
 		return slices.ContainsFunc(s.below(n), func(c *node) bool {
-			return c.is(inventory.KindEnabledManifest) && named[c.indexDigest()]
+			return c.is(soci.KindEnabledManifest) && named[c.indexDigest()]
 		})
-	case n.is(inventory.KindImage):
+	case n.is(soci.KindImage):
 		// Rewritten without a SOCI index; only the original tells it from an
 		// image that somebody built like that.
 		return s.isCopy(root, n)
@@ -322,7 +321,7 @@ func (s *selection) isCopy(root, n *node) bool {
 			continue
 		}
 		for _, c := range s.below(original) {
-			if c != n && c.is(inventory.KindImage) && !s.going[c] && c.rewritten() == n.Digest {
+			if c != n && c.is(soci.KindImage) && !s.going[c] && c.rewritten() == n.Digest {
 				return true
 			}
 		}
@@ -337,7 +336,7 @@ func (s *selection) needed(n *node) (Reason, string) {
 			return KeptListed, parent.Digest.String()
 		}
 	}
-	if n.is(inventory.KindSOCIIndexV2) {
+	if n.is(soci.KindSOCIIndexV2) {
 		for _, other := range s.namedBy[n.Digest] {
 			if !s.going[other] {
 				return KeptNamed, other.Digest.String()
@@ -353,7 +352,7 @@ func (s *selection) needed(n *node) (Reason, string) {
 // mayList gives an image index that cannot be read, as an archived one cannot,
 // and that may list n. It lists only what was there before it.
 func (s *selection) mayList(n *node) *node {
-	if n.is(inventory.KindSOCIIndexV1, inventory.KindEnabledImage, inventory.KindUnindexed) {
+	if n.is(soci.KindSOCIIndexV1, soci.KindEnabledImage, soci.KindUnindexed) {
 		return nil // led to by a tag or a subject, not by a list
 	}
 	for _, hidden := range s.hidden {
@@ -395,14 +394,14 @@ func (s *selection) item(n *node) Item {
 		i.PartOf = root.Digest
 	}
 	if n.content == nil { // archived
-		i.Kind = inventory.KindSOCIIndexV1
+		i.Kind = soci.KindSOCIIndexV1
 		if n.ArtifactType == soci.ArtifactTypeV2 {
-			i.Kind = inventory.KindSOCIIndexV2
+			i.Kind = soci.KindSOCIIndexV2
 		}
 		return i
 	}
 	i.Kind, i.Tools, i.Size = n.Kind, s.tools(n), n.size
-	if n.is(inventory.KindSOCIIndexV1, inventory.KindSOCIIndexV2) {
+	if n.is(soci.KindSOCIIndexV1, soci.KindSOCIIndexV2) {
 		i.blobs = map[digest.Digest]int64{}
 		for _, ztoc := range n.image.Layers {
 			if _, ok := i.blobs[ztoc.Digest]; !ok {

@@ -13,7 +13,6 @@ import (
 
 	"soci-index-builder/internal/awstest"
 	"soci-index-builder/internal/cleanup"
-	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/registrytest"
 	"soci-index-builder/pkg/soci"
 )
@@ -260,10 +259,10 @@ func TestOriginalWithinSOCIEnabledImage(t *testing.T) {
 func TestInPartOfOriginal(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		lost []inventory.Kind
+		lost []soci.Kind
 		do   func(a *account, amd ocispec.Descriptor)
 	}{
-		{"a platform was left out", []inventory.Kind{inventory.KindEnabledImage, inventory.KindEnabledManifest}, func(a *account, _ ocispec.Descriptor) {
+		{"a platform was left out", []soci.Kind{soci.KindEnabledImage, soci.KindEnabledManifest}, func(a *account, _ ocispec.Descriptor) {
 			index := imageIndexOf(a.t, a.registry.Manifest(a.t, repository, "1-soci"))
 			of := index.Manifests[0].Digest.String()
 			index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
@@ -290,7 +289,7 @@ func TestInPartOfOriginal(t *testing.T) {
 			a.settle()
 			o := options()
 			o.Orphaned, o.AllTools = true, true
-			var lost []inventory.Kind
+			var lost []soci.Kind
 			for _, i := range look(t, a.repo(repository), o).Items {
 				lost = append(lost, i.Kind)
 				if len(i.Tags) > 0 {
@@ -360,7 +359,7 @@ func TestUnindexedImage(t *testing.T) {
 		t.Errorf("%d went, want the two image indexes", len(results))
 	}
 	for _, r := range results {
-		if r.Kind != inventory.KindUnindexed {
+		if r.Kind != soci.KindUnindexed {
 			t.Errorf("%s went", r.Kind)
 		}
 	}
@@ -384,7 +383,7 @@ func TestSize(t *testing.T) {
 	if got := cleanup.Size(plan.Items); got != manifests+ztoc || ztoc == 0 {
 		t.Errorf("the size is %d, want %d of manifests and %d of one zTOC", got, manifests, ztoc)
 	}
-	if i := slices.IndexFunc(plan.Items, func(i cleanup.Item) bool { return i.Kind == inventory.KindSOCIIndexV1 }); plan.Items[i].Size <= ztoc {
+	if i := slices.IndexFunc(plan.Items, func(i cleanup.Item) bool { return i.Kind == soci.KindSOCIIndexV1 }); plan.Items[i].Size <= ztoc {
 		t.Errorf("the SOCI index has a size of %d", plan.Items[i].Size)
 	}
 }

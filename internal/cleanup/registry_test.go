@@ -134,7 +134,7 @@ func TestRegistryChangesMeanwhile(t *testing.T) {
 	a := indexed(t)
 	m := &meddler{Repository: a.plain(repository)}
 	plan := look(t, m, options())
-	item := of(t, plan, inventory.KindEnabledImage)
+	item := of(t, plan, soci.KindEnabledImage)
 	var another registrytest.Pushed
 	m.before = func([]inventory.Image) {
 		m.before = nil

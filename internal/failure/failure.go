@@ -107,6 +107,9 @@ func Of(err error) *Error {
 	if known, ok := errors.AsType[*Error](err); ok {
 		return &Error{Class: known.Class, Reason: known.Reason, Permission: known.Permission, Err: err}
 	}
+	if failed, ok := errors.AsType[soci.ManifestErrors](err); ok {
+		return ofManifests(err, failed)
+	}
 	for _, s := range sentinels {
 		if !errors.Is(err, s.err) {
 			continue
@@ -123,6 +126,21 @@ func Of(err error) *Error {
 		return &Error{Class: lambdafn.Transient, Reason: Unavailable, Err: err}
 	}
 	return &Error{Class: lambdafn.Transient, Reason: Unexpected, Err: err}
+}
+
+// ofManifests judges an image of which manifests failed: another attempt is
+// worth it as long as one of them may succeed.
+func ofManifests(err error, failed soci.ManifestErrors) *Error {
+	f := Of(failed[0].Err)
+	for _, m := range failed[1:] {
+		if other := Of(m.Err); f.Class == lambdafn.Permanent && other.Class == lambdafn.Transient {
+			f = other
+		}
+	}
+	if f.Permission != "" {
+		return denied(err, f.Permission)
+	}
+	return &Error{Class: f.Class, Reason: f.Reason, Err: err}
 }
 
 func denied(err error, missing string) *Error {

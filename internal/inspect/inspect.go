@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -34,21 +33,9 @@ type Repository interface {
 	Referrers(ctx context.Context, desc ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error)
 }
 
-// Kind tells what a manifest is.
-type Kind string
-
-// The kinds of manifests.
-const (
-	KindImageIndex  Kind = "image-index"
-	KindImage       Kind = "image"
-	KindSociIndex   Kind = "soci-index"
-	KindAttestation Kind = "attestation"
-	KindArtifact    Kind = "artifact" // anything else
-)
-
 // Node is one manifest of the tree.
 type Node struct {
-	Kind         Kind          `json:"kind"`
+	Kind         soci.Kind     `json:"kind"`
 	MediaType    string        `json:"mediaType"`
 	ArtifactType string        `json:"artifactType,omitempty"`
 	Digest       digest.Digest `json:"digest"`
@@ -97,9 +84,13 @@ type Ztoc struct {
 	SpanSize string        `json:"spanSize,omitempty"` // as the annotation says, uncompressed bytes
 }
 
+func (n *Node) isImage() bool {
+	return n.Kind == soci.KindImage || n.Kind == soci.KindEnabledManifest
+}
+
 // Images gives the image manifests of the tree, in order.
 func (n *Node) Images() []*Node {
-	if n.Kind == KindImage {
+	if n.isImage() {
 		return []*Node{n}
 	}
 	var all []*Node
@@ -139,8 +130,8 @@ func (l *loader) node(ctx context.Context, desc ocispec.Descriptor, depth int) (
 		MediaType: desc.MediaType, ArtifactType: desc.ArtifactType, Digest: desc.Digest, Size: desc.Size,
 		descriptor: desc,
 	}
-	n.Kind = kindByDescriptor(desc)
-	if n.Kind != KindImage && n.Kind != KindImageIndex {
+	n.Kind = soci.ClassifyListed(desc)
+	if n.Kind != soci.KindImage && n.Kind != soci.KindImageIndex {
 		return n, nil
 	}
 	raw, err := l.repo.FetchManifest(ctx, desc)
@@ -151,28 +142,30 @@ func (l *loader) node(ctx context.Context, desc ocispec.Descriptor, depth int) (
 	if err != nil {
 		return nil, err
 	}
-	// An image index and an image manifest differ in what they list.
-	var m struct {
-		MediaType string               `json:"mediaType"`
-		Manifests []ocispec.Descriptor `json:"manifests"`
-		ocispec.Manifest
+	info, err := soci.Classify(desc.MediaType, raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, desc.Digest, err)
 	}
+	n.Kind = info.Kind
+	if info.ArtifactType != "" {
+		n.ArtifactType = info.ArtifactType
+	}
+	for _, child := range info.Manifests {
+		c, err := l.node(ctx, child, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		n.Manifests = append(n.Manifests, c)
+	}
+	if !n.isImage() {
+		return n, nil
+	}
+	var m ocispec.Manifest
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, desc.Digest, err)
 	}
-	if n.Kind == KindImageIndex {
-		for _, child := range m.Manifests {
-			c, err := l.node(ctx, child, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			n.Manifests = append(n.Manifests, c)
-		}
-		return n, nil
-	}
-	if n.Kind = kindByContent(&m.Manifest); n.Kind != KindImage {
-		n.ArtifactType = artifactType(&m.Manifest)
-		return n, nil
+	if m.Config.Digest == "" {
+		return n, nil // of schema 1, which has neither a config nor layers with a size
 	}
 	for _, layer := range m.Layers {
 		n.Layers = append(n.Layers, Layer{MediaType: layer.MediaType, Digest: layer.Digest, Size: layer.Size})
@@ -182,44 +175,6 @@ func (l *loader) node(ctx context.Context, desc ocispec.Descriptor, depth int) (
 	}
 	n.SociIndexes, err = l.sociIndexes(ctx, desc, m.Annotations[soci.AnnotationIndexDigest])
 	return n, err
-}
-
-// kindByDescriptor tells what is known before the manifest was read; what is
-// not known to be something else passes for an image.
-func kindByDescriptor(desc ocispec.Descriptor) Kind {
-	switch {
-	case desc.ArtifactType == soci.ArtifactTypeV1, desc.ArtifactType == soci.ArtifactTypeV2:
-		return KindSociIndex
-	case desc.ArtifactType != "" && !images.IsConfigType(desc.ArtifactType):
-		// Some tools write an image's config type as its artifact type.
-		return KindArtifact
-	case desc.Annotations["vnd.docker.reference.type"] != "",
-		desc.Platform != nil && desc.Platform.OS == "unknown" && desc.Platform.Architecture == "unknown":
-		return KindAttestation
-	case images.IsIndexType(desc.MediaType):
-		return KindImageIndex
-	case images.IsManifestType(desc.MediaType):
-		return KindImage
-	}
-	return KindArtifact
-}
-
-func kindByContent(m *ocispec.Manifest) Kind {
-	switch t := artifactType(m); {
-	case images.IsConfigType(m.Config.MediaType):
-		return KindImage
-	case t == soci.ArtifactTypeV1, t == soci.ArtifactTypeV2:
-		return KindSociIndex
-	}
-	return KindArtifact
-}
-
-// artifactType of a manifest is by default the media type of its config.
-func artifactType(m *ocispec.Manifest) string {
-	if m.ArtifactType != "" {
-		return m.ArtifactType
-	}
-	return m.Config.MediaType
 }
 
 // platform is the one that the image index says, or else that of the config.

@@ -118,7 +118,7 @@ func TestTree(t *testing.T) {
 func TestSingleImage(t *testing.T) {
 	s, repo := pushTree(t)
 	s.PushImage(t, "team/app", "single", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: stored(t, "member/two")}}})
-	if root := load(t, repo, "single"); root.Kind != inspect.KindImage || root.Platform != "linux/arm64" {
+	if root := load(t, repo, "single"); root.Kind != soci.KindImage || root.Platform != "linux/arm64" {
 		t.Errorf("%s of %q", root.Kind, root.Platform)
 	}
 }
@@ -132,7 +132,7 @@ func TestImageWithArtifactType(t *testing.T) {
 	other.ArtifactType = "application/vnd.example.thing"
 	s.PushIndex(t, "team/app", "typed", false, img.Manifest, other)
 	root := load(t, repo, "typed")
-	if a, b := root.Manifests[0].Kind, root.Manifests[1].Kind; a != inspect.KindImage || b != inspect.KindArtifact {
+	if a, b := root.Manifests[0].Kind, root.Manifests[1].Kind; a != soci.KindImage || b != soci.KindArtifact {
 		t.Errorf("%s and %s, want an image and an artifact", a, b)
 	}
 }

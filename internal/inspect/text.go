@@ -39,22 +39,13 @@ func (t *tree) branches(prefix string, all []branch) {
 	}
 }
 
-// names of the kinds, for people.
-var names = map[Kind]string{
-	KindImageIndex:  "image index",
-	KindImage:       "image",
-	KindSociIndex:   "SOCI index",
-	KindAttestation: "attestation",
-	KindArtifact:    "artifact",
-}
-
 func (t *tree) node(n *Node, first, rest string) {
-	words := []string{names[n.Kind]}
+	words := []string{n.Kind.Text()}
 	if n.Platform != "" {
 		words = append(words, n.Platform)
 	}
 	words = append(words, n.Digest.String(), bytesText(n.Size))
-	if n.Kind == KindArtifact && n.ArtifactType != "" {
+	if n.ArtifactType != "" {
 		words = append(words, n.ArtifactType)
 	}
 	if n.Missing {

@@ -167,7 +167,7 @@ func (a *account) fill() {
 	gone := a.image("app", "broken", 5)
 	a.delete("app", a.index("app", "broken", nil).Manifests[0].IndexV2.Digest)
 	a.registry.PushReferrer(a.t, "app", gone, "application/vnd.cncf.notary.signature", []byte("signed"))
-	a.registry.PushManifest(a.t, "app", "bad", ociManifest,
+	a.registry.PushManifest(a.t, "app", "bad", ocispec.MediaTypeImageManifest,
 		append([]byte(`{"manifests":[],`), a.registry.Manifest(a.t, "app", "bare")[1:]...)) // both an image and an image index
 	amd := a.registry.PushImage(a.t, "team/web", "", registrytest.Image{Layers: []registrytest.Layer{{Content: a.layers[0]}}})
 	arm := a.registry.PushImage(a.t, "team/web", "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: a.layers[1]}}})

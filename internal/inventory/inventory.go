@@ -2,7 +2,7 @@
 // ECR or another: its images and artifacts, what each is by its content, and
 // whether an image has the SOCI indexes that it should have.
 //
-// Begin with [ECR] or [Registry], which list; [Classify] tells what a manifest
+// Begin with [ECR] or [Registry], which list; [soci.Classify] tells what a manifest
 // is; [Survey] looks at many images at once and gives the state of each.
 package inventory
 

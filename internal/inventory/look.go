@@ -114,7 +114,7 @@ func (l *look) children(ctx context.Context, all []Image) (map[digest.Digest]boo
 		}
 		group.Go(func() error {
 			m, _, err := l.classify(within, image)
-			if errors.Is(err, ecrclient.ErrNotFound) || errors.Is(err, ErrManifest) {
+			if errors.Is(err, ecrclient.ErrNotFound) || errors.Is(err, soci.ErrManifest) {
 				return nil // deleted meanwhile, or nobody's
 			}
 			if err == nil {
@@ -134,7 +134,7 @@ func (l *look) children(ctx context.Context, all []Image) (map[digest.Digest]boo
 }
 
 // classify reads the manifest of an image.
-func (l *look) classify(ctx context.Context, image Image) (*Manifest, *content, error) {
+func (l *look) classify(ctx context.Context, image Image) (*soci.ManifestInfo, *content, error) {
 	desc, err := l.repo.Resolve(ctx, image.Digest.String())
 	if err != nil {
 		return nil, nil, err
@@ -144,7 +144,7 @@ func (l *look) classify(ctx context.Context, image Image) (*Manifest, *content, 
 		return nil, nil, err
 	}
 	c := &content{l.repo, desc, b}
-	m, err := Classify(desc.MediaType, b)
+	m, err := soci.Classify(desc.MediaType, b)
 	if err != nil {
 		err = fmt.Errorf("%s@%s: %w", l.repo.Name(), image.Digest, err)
 	}
@@ -210,8 +210,8 @@ func (l *look) records(ctx context.Context, image Image) ([]Record, error) {
 		return records, nil
 	}
 	manifest, read, err := l.classify(ctx, image)
-	if errors.Is(err, ErrManifest) {
-		manifest, err = &Manifest{Kind: KindArtifact, ArtifactType: image.MediaType}, nil
+	if errors.Is(err, soci.ErrManifest) {
+		manifest, err = &soci.ManifestInfo{Kind: soci.KindArtifact, ArtifactType: image.MediaType}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -219,23 +219,41 @@ func (l *look) records(ctx context.Context, image Image) ([]Record, error) {
 	for i := range records {
 		r := &records[i]
 		r.Kind, r.Descriptor = manifest.Kind, read.desc
-		if manifest.Kind != KindImage && manifest.Kind != KindImageIndex {
+		if !mayBeImage(manifest.Kind, r.Tag) || manifest.Kind == soci.KindEnabledImage && r.State != "" {
 			r.State, r.Reason = StateNoImage, l.artifact(manifest, r.Tag)
 		}
 	}
-	if chosen && records[0].State != StateNoImage {
-		return records, l.examine(ctx, read, matched, records)
+	if slices.ContainsFunc(records, func(r Record) bool { return r.State == "" }) {
+		err = l.examine(ctx, read, matched, records)
 	}
-	return records, nil
+	for i := range records {
+		if r := &records[i]; r.State == StateNoImage && r.Kind == soci.KindEnabledImage {
+			r.Reason = l.artifact(manifest, r.Tag)
+		}
+	}
+	return records, err
+}
+
+// mayBeImage reports whether the engine has a closer look at a manifest of this
+// kind under a tag: at images, at those that inherited the annotation of a
+// SOCI-enabled one, and at SOCI-enabled images, which may lack a platform.
+func mayBeImage(kind soci.Kind, tag string) bool {
+	switch kind {
+	case soci.KindImage, soci.KindImageIndex, soci.KindEnabledImage:
+		return true
+	case soci.KindEnabledManifest:
+		return tag != ""
+	}
+	return false
 }
 
 // artifact says what something is that is no image.
-func (l *look) artifact(m *Manifest, tag string) string {
-	text := kindTexts[m.Kind]
-	if m.Kind == KindArtifact && m.ArtifactType != "" {
+func (l *look) artifact(m *soci.ManifestInfo, tag string) string {
+	text := m.Kind.Text()
+	if m.Kind == soci.KindArtifact && m.ArtifactType != "" {
 		text += fmt.Sprintf(" of type %.100q", m.ArtifactType)
 	}
-	if m.Kind == KindEnabledImage || m.Kind == KindUnindexed {
+	if m.Kind == soci.KindEnabledImage || m.Kind == soci.KindUnindexed {
 		if original, ok := strings.CutSuffix(tag, l.o.Rules.TagSuffix); ok && l.o.Rules.TagSuffix != "" && l.tags != nil && !l.tags[original] {
 			text += fmt.Sprintf(", but there is no tag %s any more", original)
 		}
@@ -243,23 +261,9 @@ func (l *look) artifact(m *Manifest, tag string) string {
 	return text
 }
 
-var kindTexts = map[Kind]string{
-	KindSOCIIndexV1:     "SOCI index v1",
-	KindSOCIIndexV2:     "SOCI index v2",
-	KindEnabledImage:    "SOCI-enabled image",
-	KindEnabledManifest: "image manifest of a SOCI-enabled image",
-	KindUnindexed:       "stands for an image without a layer to index",
-	KindAttestation:     "attestation",
-	KindSignature:       "signature",
-	KindArtifact:        "artifact",
-}
-
 // examine fills in the states of the records that have none yet.
 func (l *look) examine(ctx context.Context, read *content, tags []string, records []Record) error {
-	o := soci.Options{MinLayerSize: max(l.o.MinLayerSize, 1), TagSuffix: l.o.Rules.TagSuffix}
-	if l.o.IndexVersion == soci.V1 {
-		tags = nil
-	}
+	o := soci.Options{IndexVersion: l.o.IndexVersion, MinLayerSize: max(l.o.MinLayerSize, 1), TagSuffix: l.o.Rules.TagSuffix}
 	status, err := soci.Examine(ctx, read, read.desc, tags, o)
 	fails := err != nil && (errors.Is(err, soci.ErrCorrupt) || errors.Is(err, soci.ErrLimit) || errors.Is(err, soci.ErrUnsupported))
 	if errors.Is(err, ecrclient.ErrNotFound) {
@@ -282,6 +286,9 @@ func (l *look) examine(ctx context.Context, read *content, tags []string, record
 			continue
 		case status.LeftAlone == soci.OutcomeOptedOut:
 			r.State, r.Reason = StateOptedOut, status.Reason
+			continue
+		case len(status.Lacking) > 0:
+			r.State, r.Reason = StatePartial, status.Reason
 			continue
 		case status.LeftAlone != "":
 			r.State, r.Reason = StateNoImage, status.Reason

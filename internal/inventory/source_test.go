@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/awstest"
 	"soci-index-builder/internal/inventory"
@@ -56,7 +57,7 @@ func TestECRImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(images) != 2 || !slices.Equal(images[0].Tags, []string{"a", "b"}) || !images[0].PushedAt.Equal(at) || !images[0].PulledAt.Equal(at.Add(time.Hour)) ||
-		images[0].Size != 42 || images[0].MediaType != ociManifest || images[1].ArtifactType != soci.ArtifactTypeV1 || images[1].Subject != digest.FromString("subject") {
+		images[0].Size != 42 || images[0].MediaType != ocispec.MediaTypeImageManifest || images[1].ArtifactType != soci.ArtifactTypeV1 || images[1].Subject != digest.FromString("subject") {
 		t.Errorf("%+v", images)
 	}
 	if images, err = a.source(inventory.WithArchived()).Images(t.Context(), "app"); err != nil || len(images) != 3 || !images[1].Archived {

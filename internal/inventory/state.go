@@ -33,6 +33,9 @@ const (
 	StateStale State = "stale"
 	// StateOtherTool: there are SOCI indexes, by another build tool alone.
 	StateOtherTool State = "other-tool"
+	// StatePartial: a SOCI-enabled image that has no SOCI index for some of its
+	// platforms. It is left alone as any other, so those stay without.
+	StatePartial State = "partly-enabled"
 	// StateFails: an index run cannot succeed, since the content is at fault
 	// or the tag has no room for the suffix.
 	StateFails State = "fails"
@@ -55,7 +58,7 @@ const (
 
 // States are all of them, in the order in which they are counted up.
 var States = []State{
-	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StateFails,
+	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StatePartial, StateFails,
 	StateNothing, StateOptedOut, StateExcluded, StateUntagged, StateNoImage,
 }
 
@@ -69,7 +72,7 @@ func (s State) ToIndex() bool {
 }
 
 // Lacking reports whether the image should be indexed and is not.
-func (s State) Lacking() bool { return s.ToIndex() || s == StateFails }
+func (s State) Lacking() bool { return s.ToIndex() || s == StatePartial || s == StateFails }
 
 // Chosen reports whether the image is one that the rules choose.
 func (s State) Chosen() bool {
@@ -89,8 +92,8 @@ const (
 // Record is an image under one of its tags, or without any, and its state.
 type Record struct {
 	Image
-	Tag    string // the one this record is about; empty for none
-	Kind   Kind   // empty when it was not looked into
+	Tag    string    // the one this record is about; empty for none
+	Kind   soci.Kind // empty when it was not looked into
 	State  State
 	Reason string // for people; empty for StateIndexed
 	Filter string // that chose or excluded it; empty when none matches
@@ -141,6 +144,7 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		lacks     []string
 		any, mine bool // SOCI indexes by any tool, by this one
 		images    int
+		missing   int // manifests that are listed and not there
 	)
 	if enabled != nil {
 		r.Enabled = *enabled
@@ -153,6 +157,13 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		}
 	}
 	for _, m := range status.Manifests {
+		if m.Failure != nil {
+			r.State, r.Reason = StateFails, fmt.Sprintf("manifest %s (%s): %v", m.Manifest.Digest, m.Platform, m.Failure)
+			return
+		}
+		if m.Missing {
+			missing++
+		}
 		if m.Reason != "" {
 			continue
 		}
@@ -181,7 +192,7 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		if v1 && !slices.ContainsFunc(m.Indexes, own) {
 			lacks = append(lacks, fmt.Sprintf("%s has no SOCI index v1%s", m.Platform, byThis(len(m.Indexes) > 0)))
 		}
-		if v2 && r.Enabled.State == soci.EnabledMatches && !m.Second && (!there || !own(ofEnabled)) {
+		if v2 && r.Enabled.State == soci.EnabledMatches && (!there || !own(ofEnabled)) {
 			lacks = append(lacks, fmt.Sprintf("%s has no SOCI index v2 in %s%s", m.Platform, r.Enabled.EnabledTag, byThis(there)))
 		}
 	}
@@ -194,6 +205,9 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 	}
 	stale := v2 && r.Enabled.State == soci.EnabledStale
 	switch {
+	case images == 0 && missing > 0:
+		r.State, r.Reason = StateFails, "none of the image manifests that it lists is in the repository"
+		return
 	case images == 0:
 		r.State, r.Reason = StateNoImage, "it leads to no image"
 		return

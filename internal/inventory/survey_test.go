@@ -104,9 +104,9 @@ func TestSurvey(t *testing.T) {
 func TestSurveyAll(t *testing.T) {
 	a := newAccount(t)
 	a.fill()
-	a.registry.PushManifest(t, "app", "orphan-soci", ociIndex, a.registry.Manifest(t, "app", "done-soci"))
+	a.registry.PushManifest(t, "app", "orphan-soci", ocispec.MediaTypeImageIndex, a.registry.Manifest(t, "app", "done-soci"))
 	var got []string
-	kinds := map[inventory.Kind]int{}
+	kinds := map[soci.Kind]int{}
 	for r, err := range inventory.Survey(t.Context(), a.source(), inventory.Options{Rules: rules(t, "*:*,!*:*-debug"), MinLayerSize: 1, All: true}) {
 		if err != nil {
 			t.Fatal(err)
@@ -133,9 +133,9 @@ func TestSurveyAll(t *testing.T) {
 	// What an image index lists is not listed again: neither its platforms, nor
 	// a SOCI index v2, nor an attestation. The image that lost its tag, and the
 	// one without any, are there.
-	want := map[inventory.Kind]int{
-		inventory.KindImage: 16, inventory.KindImageIndex: 1, inventory.KindSOCIIndexV1: 7,
-		inventory.KindEnabledImage: 6, inventory.KindUnindexed: 1, inventory.KindSignature: 1,
+	want := map[soci.Kind]int{
+		soci.KindImage: 16, soci.KindImageIndex: 1, soci.KindSOCIIndexV1: 7,
+		soci.KindEnabledImage: 6, soci.KindUnindexed: 1, soci.KindSignature: 1,
 	}
 	for kind := range want {
 		if kinds[kind] != want[kind] {

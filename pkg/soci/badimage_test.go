@@ -90,7 +90,7 @@ func TestBadImages(t *testing.T) {
 		}, everyLayer, soci.ErrCorrupt, "image index"},
 		{"schema 1", func(s *store) ocispec.Descriptor {
 			return s.add("application/vnd.docker.distribution.manifest.v1+prettyjws", []byte("{}"))
-		}, everyLayer, soci.ErrUnsupported, "schema 2"},
+		}, everyLayer, soci.ErrUnsupported, "schema 1"},
 		{"descriptor without a size", func(s *store) ocispec.Descriptor {
 			m := s.image("amd64")
 			m.Size = 0

@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 
-	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -32,26 +32,21 @@ type enabler struct {
 	moved map[string]string // digests of image manifests, before and after
 }
 
+func newEnabler(t *tree) *enabler {
+	return &enabler{tree: t, done: make(map[digest.Digest]bool), moved: make(map[string]string), out: enabledImage{
+		indexOf: make(map[*target]ocispec.Descriptor), manifestOf: make(map[*target]ocispec.Descriptor),
+	}}
+}
+
 // newEnabledImage makes the SOCI-enabled image of the zTOCs that layers found
 // for each target. Without any it gives nil.
 func newEnabledImage(t *tree, ztocsOf map[digest.Digest][]ocispec.Descriptor, buildTool string) (*enabledImage, error) {
-	e := &enabler{tree: t, done: make(map[digest.Digest]bool), moved: make(map[string]string), out: enabledImage{
-		indexOf: make(map[*target]ocispec.Descriptor), manifestOf: make(map[*target]ocispec.Descriptor),
-	}}
-	var seen []platforms.Matcher
+	e := newEnabler(t)
 	for _, x := range t.targets {
-		if x.manifest == nil {
-			continue
-		}
-		// Clients take the first manifest of their platform, and the SOCI
-		// indexes are listed by platform.
-		second := false
-		for _, m := range seen {
-			second = second || m.Match(x.platform)
-		}
-		seen = append(seen, platforms.OnlyStrict(x.platform))
+		// Of several manifests of one platform each is some client's choice:
+		// they differ in the features of the system, or in compression.
 		ztocs := ztocsOf[x.desc.Digest]
-		if second || !x.wanted || len(ztocs) == 0 {
+		if x.manifest == nil || !x.wanted || len(ztocs) == 0 {
 			continue
 		}
 		b, err := marshalIndex(ArtifactTypeV2, nil, ztocs, buildTool)
@@ -97,6 +92,8 @@ func (e *enabler) rewriteManifest(t *target) error {
 	m.Config.MediaType = ocispec.MediaTypeImageConfig
 	if index, ok := e.out.indexOf[t]; ok {
 		m.Annotations = annotated(m.Annotations, AnnotationIndexDigest, index.Digest.String())
+	} else {
+		m.Annotations = withoutIndex(m.Annotations)
 	}
 	b, err := json.Marshal(m)
 	if err != nil {
@@ -124,8 +121,7 @@ func (e *enabler) rewriteRoot() (content, error) {
 		if !ok {
 			continue
 		}
-		platform := t.platform
-		index.Platform = &platform
+		index.Platform = t.platform.listed()
 		index.Annotations = map[string]string{AnnotationImageManifestDigest: e.out.manifestOf[t].Digest.String()}
 		root.Manifests = append(root.Manifests, index)
 	}
@@ -138,8 +134,9 @@ func (e *enabler) rewriteList(listed []ocispec.Descriptor, nodes []*node) ([]oci
 	out := make([]ocispec.Descriptor, len(listed), len(listed)+len(e.out.indexOf))
 	for i, desc := range listed {
 		n := nodes[i]
+		rewritten, ok := e.manifestAt(n)
 		switch {
-		case n.index != nil:
+		case n.index != nil && (len(e.out.indexOf) > 0 || e.changes(n)):
 			nested := *n.index
 			nested.MediaType = ocispec.MediaTypeImageIndex
 			var err error
@@ -152,8 +149,7 @@ func (e *enabler) rewriteList(listed []ocispec.Descriptor, nodes []*node) ([]oci
 			}
 			e.add(&e.out.manifests, c)
 			out[i] = replaced(desc, c.desc)
-		case n.target.manifest != nil:
-			rewritten := e.out.manifestOf[n.target]
+		case ok:
 			out[i] = replaced(desc, rewritten)
 			out[i].Annotations = rewritten.Annotations
 		default:
@@ -166,16 +162,46 @@ func (e *enabler) rewriteList(listed []ocispec.Descriptor, nodes []*node) ([]oci
 	return out, nil
 }
 
+// manifestAt returns what stands for the image manifest at a place, if it is
+// rewritten.
+func (e *enabler) manifestAt(n *node) (ocispec.Descriptor, bool) {
+	if n.target == nil {
+		return ocispec.Descriptor{}, false
+	}
+	rewritten, ok := e.out.manifestOf[n.target]
+	return rewritten, ok
+}
+
+// changes reports whether anything below an image index is rewritten.
+func (e *enabler) changes(n *node) bool {
+	return slices.ContainsFunc(n.children, func(c *node) bool {
+		_, ok := e.manifestAt(c)
+		return ok || c.index != nil && e.changes(c)
+	})
+}
+
 // newUnindexedImage lists the manifests of the image as they are, under the
-// annotation that says so.
+// annotation that says so. One that inherited the name of another image's SOCI
+// index is rewritten without it, or clients would look for that.
 func newUnindexedImage(t *tree) (*enabledImage, error) {
+	e := newEnabler(t)
 	root := imageIndexOf(t)
-	root.Annotations = annotated(root.Annotations, AnnotationUnindexed, "true")
-	c, err := marshalImageIndex(root)
-	if err != nil {
+	for _, x := range t.targets {
+		if x.kind == KindEnabledManifest && x.manifest != nil {
+			if err := e.rewriteManifest(x); err != nil {
+				return nil, fmt.Errorf("manifest %s: %w", x.desc.Digest, err)
+			}
+		}
+	}
+	var err error
+	if root.Manifests, err = e.rewriteList(root.Manifests, t.places()); err != nil {
 		return nil, err
 	}
-	return &enabledImage{root: c}, nil
+	root.Annotations = annotated(root.Annotations, AnnotationUnindexed, "true")
+	if e.out.root, err = marshalImageIndex(root); err != nil {
+		return nil, err
+	}
+	return &e.out, nil
 }
 
 // imageIndexOf gives the image's image index, which is made for an image of
@@ -187,11 +213,10 @@ func imageIndexOf(t *tree) ocispec.Index {
 		return index
 	}
 	d := t.root.desc
-	platform := t.root.target.platform // no other place has it
 	return ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: ocispec.MediaTypeImageIndex,
-		Manifests: []ocispec.Descriptor{{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: &platform}},
+		Manifests: []ocispec.Descriptor{{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: t.root.target.platform.listed()}},
 	}
 }
 
@@ -218,6 +243,19 @@ func replaced(desc, by ocispec.Descriptor) ocispec.Descriptor {
 	desc.MediaType, desc.Digest, desc.Size = by.MediaType, by.Digest, by.Size
 	desc.Data = nil // the content that was
 	return desc
+}
+
+// withoutIndex drops the name of a SOCI index.
+func withoutIndex(annotations map[string]string) map[string]string {
+	if _, ok := annotations[AnnotationIndexDigest]; !ok {
+		return annotations
+	}
+	out := maps.Clone(annotations)
+	delete(out, AnnotationIndexDigest)
+	if len(out) == 0 {
+		return nil
+	}
+	return out
 }
 
 func annotated(annotations map[string]string, name, value string) map[string]string {

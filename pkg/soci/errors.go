@@ -3,6 +3,7 @@ package soci
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -73,8 +74,41 @@ type LayerError struct {
 	Err      error
 }
 
-func (e *LayerError) Error() string {
-	return fmt.Sprintf("layer %s of manifest %s: %v", e.Layer, e.Manifest, e.Err)
-}
+func (e *LayerError) Error() string { return fmt.Sprintf("layer %s: %v", e.Layer, e.Err) }
 
 func (e *LayerError) Unwrap() error { return e.Err }
+
+// ManifestError tells which manifest of an image failed, and why. Err is a
+// *LayerError when a layer is at fault.
+type ManifestError struct {
+	Manifest digest.Digest
+	Platform string // "linux/arm64", normalized, or "unknown"
+	Err      error
+}
+
+func (e *ManifestError) Error() string {
+	return fmt.Sprintf("manifest %s (%s): %v", e.Manifest, e.Platform, e.Err)
+}
+
+func (e *ManifestError) Unwrap() error { return e.Err }
+
+// ManifestErrors are the manifests of an image that failed, in the order of
+// the image index, at least one. What came of the others stands in the Result.
+type ManifestErrors []*ManifestError
+
+func (e ManifestErrors) Error() string {
+	texts := make([]string, len(e))
+	for i, m := range e {
+		texts[i] = m.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap returns the errors of all manifests.
+func (e ManifestErrors) Unwrap() []error {
+	errs := make([]error, len(e))
+	for i, m := range e {
+		errs[i] = m
+	}
+	return errs
+}

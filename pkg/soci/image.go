@@ -52,8 +52,14 @@ type Tagger interface {
 // are. Source and Destination are used from several goroutines at once.
 //
 // Everything is built before anything is pushed, and each content is pushed
-// before what names it: a layer that fails leaves nothing behind, nobody sees
-// a SOCI index whose zTOCs are not all there, and the suffixed tag comes last.
+// before what names it: nobody sees a SOCI index whose zTOCs are not all there,
+// and the suffixed tag comes last.
+//
+// The unit is the image manifest. Of one that cannot be read, or of which a
+// layer fails, nothing is pushed. The others of an image index get their SOCI
+// indexes v1 all the same, but the SOCI-enabled image, which would lack it, is
+// not made. The error is then a ManifestErrors. What an image index lists and
+// the repository does not have, as in a copy of some platforms, is passed over.
 //
 // The suffixed tag follows the tag of the image. When that names another image
 // by now, the suffixed tag is not moved. When that turns out only after it was
@@ -63,8 +69,8 @@ type Tagger interface {
 // An image without a layer to index is no error but an Outcome, and so is one
 // that is left alone. The error is one of this package's classes (a
 // *LayerError when a layer is at fault) or wraps that of the Source or the
-// Destination. The Result is nil with an error other than ErrTagImmutable and
-// ErrTagTaken.
+// Destination. The Result is nil with an error other than ManifestErrors,
+// ErrTagImmutable and ErrTagTaken.
 func IndexImage(ctx context.Context, src Source, dst Destination, image ocispec.Descriptor, o Options) (*Result, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -94,12 +100,13 @@ func (x *indexer) index(ctx context.Context, image ocispec.Descriptor, round int
 	err := x.work(ctx, result, round)
 	result.Seconds = time.Since(start).Seconds()
 	if other, ok := alone(err); ok {
-		result.LeftAlone, result.Reason = other.outcome, other.reason
+		result.LeftAlone, result.Reason, result.Lacking = other.outcome, other.reason, other.lacking
 		return result, nil
 	}
 	if err != nil {
+		_, inPart := err.(ManifestErrors) // of this image, not of one that took its tag
 		err = fmt.Errorf("image %s: %w", image.Digest, err)
-		if !errors.Is(err, ErrTagImmutable) && !errors.Is(err, ErrTagTaken) {
+		if !inPart && !errors.Is(err, ErrTagImmutable) && !errors.Is(err, ErrTagTaken) {
 			result = nil
 		}
 	}
@@ -122,31 +129,70 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 	}
 	result.BytesRead = work.bytesRead.Load()
 
-	out := &output{ztocs: work.ztocs()}
+	out, ztocsOf, failed, err := x.indexes(tree, work, result)
+	if err != nil {
+		return err
+	}
+	if x.o.IndexVersion.v2() {
+		if err := x.enable(tree, ztocsOf, failed, result, out); err != nil {
+			return err
+		}
+	}
+	if !x.o.DryRun {
+		if err := x.publish(ctx, result, out, round); err != nil {
+			return err
+		}
+	}
+	if len(failed) > 0 {
+		return failed
+	}
+	return nil
+}
+
+// indexes tells of each manifest what became of it, and makes the SOCI indexes
+// v1 of those of which every layer succeeded. It returns what is to be pushed,
+// the zTOCs of each image manifest as a SOCI index lists them, and the
+// manifests that failed.
+func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output, map[digest.Digest][]ocispec.Descriptor, ManifestErrors, error) {
+	var failed ManifestErrors
+	out := &output{}
 	ztocsOf := make(map[digest.Digest][]ocispec.Descriptor)
+	chosen := make(map[digest.Digest]bool) // layers of which the zTOC is to be pushed
 	for _, t := range tree.targets {
-		if t.manifest == nil {
-			result.Manifests = append(result.Manifests, ManifestResult{Manifest: t.desc, Outcome: OutcomePassedOver, Reason: t.reason})
+		mr := ManifestResult{Manifest: t.desc, Platform: t.platform.String(), Outcome: OutcomeNoLayer}
+		err := t.err
+		switch {
+		case !t.isImage():
+			result.Manifests = append(result.Manifests, ManifestResult{Manifest: t.desc, Outcome: t.outcome, Reason: t.reason})
+			continue
+		case err == nil && !t.wanted:
+			continue
+		case err == nil:
+			err = work.failure(t.manifest)
+		}
+		if err != nil {
+			mr.Outcome, mr.Reason = OutcomeFailed, err.Error()
+			failed = append(failed, &ManifestError{Manifest: t.desc.Digest, Platform: mr.Platform, Err: err})
+			result.Manifests = append(result.Manifests, mr)
 			continue
 		}
-		if !t.wanted {
-			continue
-		}
-		mr := ManifestResult{Manifest: t.desc, Platform: t.platformName(), Outcome: OutcomeNoLayer}
 		var ztocs []ocispec.Descriptor
 		for _, layer := range t.manifest.Layers {
 			lr := work.result(layer)
 			mr.Layers = append(mr.Layers, lr)
 			if lr.Indexed() {
 				ztocs = append(ztocs, lr.Ztoc)
+				chosen[layer.Digest] = true
 			}
 		}
 		ztocsOf[t.desc.Digest] = ztocs
-		if len(ztocs) > 0 && x.o.IndexVersion.v1() {
+		if len(ztocs) == 0 {
+			mr.Reason = mr.whyNoLayer()
+		} else if x.o.IndexVersion.v1() {
 			subject := ocispec.Descriptor{MediaType: t.desc.MediaType, Digest: t.desc.Digest, Size: t.desc.Size}
 			b, err := marshalIndex(ArtifactTypeV1, &subject, ztocs, x.o.BuildToolIdentifier)
 			if err != nil {
-				return fmt.Errorf("manifest %s: %w", t.desc.Digest, err)
+				return nil, nil, nil, fmt.Errorf("manifest %s: %w", t.desc.Digest, err)
 			}
 			mr.Outcome = OutcomeIndexed
 			mr.Index = sociIndexDescriptor(b, ArtifactTypeV1)
@@ -154,26 +200,30 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 		}
 		result.Manifests = append(result.Manifests, mr)
 	}
-	if x.o.IndexVersion.v2() {
-		if err := x.enable(tree, ztocsOf, result, out); err != nil {
-			return err
-		}
-	}
-	if x.o.DryRun {
-		return nil
-	}
-	return x.publish(ctx, result, out, round)
+	out.ztocs = work.ztocs(chosen)
+	return out, ztocsOf, failed, nil
 }
 
 // enable makes the SOCI-enabled image, or the unindexed one, if there is to be
 // one.
-func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descriptor, result *Result, out *output) error {
+func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descriptor, failed ManifestErrors, result *Result, out *output) error {
 	if x.o.Tag == "" {
 		result.Enabled = EnabledResult{Outcome: OutcomeUntagged, Reason: x.o.noTag}
 		return nil
 	}
+	if len(failed) > 0 {
+		result.Enabled = EnabledResult{Outcome: OutcomeFailed, Tag: x.o.Tag + x.o.TagSuffix,
+			Reason: fmt.Sprintf("manifest %s (%s) failed", failed[0].Manifest, failed[0].Platform)}
+		for i := range result.Manifests {
+			// With V2 alone the others are not indexed either.
+			if m := &result.Manifests[i]; m.Outcome == OutcomeNoLayer && len(ztocsOf[m.Manifest.Digest]) > 0 {
+				m.Outcome, m.Reason = OutcomePassedOver, "there is no SOCI-enabled image, since another manifest failed"
+			}
+		}
+		return nil
+	}
 	result.Enabled = EnabledResult{Outcome: OutcomeTagged, Tag: x.o.Tag + x.o.TagSuffix}
-	if !slices.ContainsFunc(tree.targets, func(t *target) bool { return t.manifest != nil }) {
+	if !slices.ContainsFunc(tree.targets, (*target).isImage) {
 		result.Enabled.Outcome = OutcomePassedOver
 		return nil
 	}
@@ -198,7 +248,7 @@ func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descrip
 	result.Enabled.Image = enabled.root.desc
 	for t, manifest := range enabled.manifestOf {
 		i := slices.IndexFunc(result.Manifests, func(m ManifestResult) bool {
-			return m.Outcome != OutcomePassedOver && m.Manifest.Digest == t.desc.Digest
+			return m.Platform != "" && m.Manifest.Digest == t.desc.Digest
 		})
 		if i < 0 {
 			continue // a platform that was not asked for
@@ -207,8 +257,6 @@ func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descrip
 		m.Enabled = manifest
 		if index, ok := enabled.indexOf[t]; ok {
 			m.Outcome, m.IndexV2 = OutcomeIndexed, index
-		} else if m.Outcome == OutcomeNoLayer && len(ztocsOf[t.desc.Digest]) > 0 {
-			m.Outcome, m.Reason = OutcomePassedOver, "another manifest of this platform comes first"
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,9 +28,10 @@ type Buffering interface {
 type layerWork struct {
 	src       Source
 	o         Options
-	images    []ocispec.Descriptor            // the image manifests
-	layers    []ocispec.Descriptor            // to be built, largest first
-	manifests map[digest.Digest]digest.Digest // by layer: a manifest that lists it
+	images    []ocispec.Descriptor              // the image manifests
+	layers    []ocispec.Descriptor              // to be built, largest first
+	manifests map[digest.Digest][]digest.Digest // by layer: those that list it
+	platforms map[digest.Digest]string          // by manifest
 	built     map[digest.Digest]*builtLayer
 	memory    *memory
 	bytesRead atomic.Int64
@@ -39,12 +41,14 @@ type layerWork struct {
 type builtLayer struct {
 	result LayerResult
 	ztoc   []byte
+	err    *LayerError // why the layer failed
 }
 
 func newLayerWork(src Source, targets []target, o Options) *layerWork {
 	w := &layerWork{
 		src: src, o: o, memory: newMemory(o.Limits.MaxMemory),
-		manifests: make(map[digest.Digest]digest.Digest),
+		manifests: make(map[digest.Digest][]digest.Digest),
+		platforms: make(map[digest.Digest]string),
 		built:     make(map[digest.Digest]*builtLayer),
 	}
 	var layers []ocispec.Descriptor
@@ -53,12 +57,15 @@ func newLayerWork(src Source, targets []target, o Options) *layerWork {
 			continue
 		}
 		w.images = append(w.images, t.desc)
+		w.platforms[t.desc.Digest] = t.platform.String()
 		for _, layer := range t.manifest.Layers {
 			if reason, _ := skipByDescriptor(layer, o); reason != "" {
 				continue
 			}
 			layers = append(layers, layer)
-			w.manifests[layer.Digest] = t.desc.Digest
+			if list := w.manifests[layer.Digest]; !slices.Contains(list, t.desc.Digest) {
+				w.manifests[layer.Digest] = append(list, t.desc.Digest)
+			}
 		}
 	}
 	w.layers = distinct(layers)
@@ -92,11 +99,28 @@ func skipByDescriptor(layer ocispec.Descriptor, o Options) (SkipReason, string) 
 	return "", ""
 }
 
-// run builds all layers; the first that fails stops the others. A layer that
-// makes way for an older one begins again when another has left.
+// maxSourceFailures is how many layers may fail for want of the source before
+// the others are given up: it can be at fault with one blob, or out of order.
+const maxSourceFailures = 3
+
+// errNotNeeded is the cause that ends the work on a layer of which every image
+// manifest has failed by another one.
+var errNotNeeded = errors.New("every manifest of the layer has failed")
+
+// run builds all layers. One that fails is remembered, and ends the work on its
+// image manifests alone. A layer that makes way for an older one begins again
+// when another has left. The error says why the work was given up.
 func (w *layerWork) run(ctx context.Context) error {
+	f := &failures{w: w, cancel: make(map[digest.Digest]context.CancelCauseFunc)}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(w.o.Concurrency)
+	of := make([]context.Context, len(w.layers))
+	for i, l := range w.layers {
+		var cancel context.CancelCauseFunc
+		of[i], cancel = context.WithCancelCause(ctx)
+		defer cancel(nil)
+		f.cancel[l.Digest] = cancel
+	}
 	for age, l := range w.layers {
 		if w.built[l.Digest].result.Reused {
 			continue
@@ -106,20 +130,65 @@ func (w *layerWork) run(ctx context.Context) error {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
+				if of[age].Err() != nil {
+					return nil
+				}
 				departures := w.memory.departures()
-				err := w.build(ctx, age, l)
-				if errors.Is(err, errPreempted) {
+				err := w.build(of[age], age, l)
+				switch {
+				case err == nil:
+					return nil
+				case errors.Is(err, errPreempted):
 					w.memory.awaitDeparture(departures)
 					continue
+				case ctx.Err() == nil && context.Cause(of[age]) == errNotNeeded:
+					return nil
 				}
-				if err != nil {
-					return &LayerError{Manifest: w.manifests[l.Digest], Layer: l.Digest, Err: err}
-				}
-				return nil
+				return f.add(ctx, l, err)
 			}
 		})
 	}
 	return group.Wait()
+}
+
+// failures ends the work on the image manifests that have lost a layer.
+type failures struct {
+	w      *layerWork
+	cancel map[digest.Digest]context.CancelCauseFunc // by layer
+
+	mu       sync.Mutex
+	failed   map[digest.Digest]bool // image manifests
+	ofSource int
+}
+
+// add remembers that a layer failed. It returns an error when all work is to
+// end.
+func (f *failures) add(ctx context.Context, layer ocispec.Descriptor, err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.w
+	first := w.manifests[layer.Digest][0]
+	failed := &LayerError{Manifest: first, Layer: layer.Digest, Err: err}
+	if !ofContent(err) {
+		f.ofSource++
+	}
+	if ctx.Err() != nil || f.ofSource == maxSourceFailures {
+		return &ManifestError{Manifest: first, Platform: w.platforms[first], Err: failed}
+	}
+	w.built[layer.Digest].err = failed
+	if f.failed == nil {
+		f.failed = make(map[digest.Digest]bool)
+	}
+	for _, m := range w.manifests[layer.Digest] {
+		f.failed[m] = true
+	}
+	for _, l := range w.layers {
+		// The SOCI-enabled image needs every manifest.
+		if !w.o.IndexVersion.v1() || !slices.ContainsFunc(w.manifests[l.Digest], func(m digest.Digest) bool { return !f.failed[m] }) {
+			f.cancel[l.Digest](errNotNeeded)
+		}
+	}
+	return nil
 }
 
 // build makes the zTOC of a layer. The error is errPreempted when the work is
@@ -181,6 +250,22 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 	return nil
 }
 
+// ofContent reports whether a layer failed by what it is, or by not being
+// there, and not for want of the source.
+func ofContent(err error) bool {
+	return unusable(err) || errors.Is(err, ErrTruncated) || errors.Is(err, ErrDigestMismatch) || notThere(err)
+}
+
+// failure returns why the first layer of a manifest failed that did, if any.
+func (w *layerWork) failure(m *ocispec.Manifest) error {
+	for _, l := range m.Layers {
+		if b := w.built[l.Digest]; b != nil && b.err != nil {
+			return b.err
+		}
+	}
+	return nil
+}
+
 // result is what became of a layer at one of its occurrences, whose media
 // type may differ from another's.
 func (w *layerWork) result(layer ocispec.Descriptor) LayerResult {
@@ -195,11 +280,12 @@ func (w *layerWork) result(layer ocispec.Descriptor) LayerResult {
 	return lr
 }
 
-// ztocs are the serialised zTOCs, those of equal layers once.
-func (w *layerWork) ztocs() []content {
+// ztocs are the serialised zTOCs of the layers chosen, those of equal layers
+// once.
+func (w *layerWork) ztocs(chosen map[digest.Digest]bool) []content {
 	var out []content
 	for _, l := range w.layers {
-		if b := w.built[l.Digest]; b.result.Indexed() {
+		if b := w.built[l.Digest]; chosen[l.Digest] && b.ztoc != nil {
 			desc := b.result.Ztoc
 			desc.MediaType = ZtocMediaType
 			out = append(out, content{desc, b.ztoc})

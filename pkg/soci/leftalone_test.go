@@ -2,6 +2,7 @@ package soci_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/image-spec/specs-go"
@@ -12,7 +13,9 @@ import (
 )
 
 // What we made, or others of that kind, and what has opted out: nothing is
-// read of its layers, nothing pushed.
+// read of its layers, nothing pushed. Manifests of ours are pushed by digest
+// alone, so an annotated one, or an image index that lists one, is ours only
+// without a tag.
 func TestLeftAlone(t *testing.T) {
 	s := registrytest.Start(t)
 	repo := openRepo(t, s)
@@ -40,14 +43,14 @@ func TestLeftAlone(t *testing.T) {
 		want  soci.Outcome
 	}{
 		{"SOCI-enabled image", made.Enabled.Image, soci.OutcomeOwnArtifact},
-		{"manifest of it", made.Manifests[0].Enabled, soci.OutcomeOwnArtifact},
-		{"manifest of it, as a registry describes it", ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: listed[0].Digest, Size: listed[0].Size}, soci.OutcomeOwnArtifact},
+		{"untagged: manifest of it", made.Manifests[0].Enabled, soci.OutcomeOwnArtifact},
+		{"untagged: manifest of it, as a registry describes it", ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: listed[0].Digest, Size: listed[0].Size}, soci.OutcomeOwnArtifact},
 		{"SOCI index v2", made.Manifests[0].IndexV2, soci.OutcomeOwnArtifact},
 		{"SOCI index v2, as a registry describes it", bare, soci.OutcomeOwnArtifact},
 		{"SOCI index v1", made.Manifests[0].Index, soci.OutcomeOwnArtifact},
 		{"list of referrers", s.PushIndex(t, repoName, "", false, made.Manifests[0].Index), soci.OutcomeOwnArtifact},
 		{"SOCI-enabled image in an image index", s.PushIndex(t, repoName, "", false, made.Enabled.Image), soci.OutcomeOwnArtifact},
-		{"its manifest beside another", s.PushIndex(t, repoName, "", false, parts[0], ocispec.Descriptor{
+		{"untagged: its manifest beside another", s.PushIndex(t, repoName, "", false, parts[0], ocispec.Descriptor{
 			MediaType: ocispec.MediaTypeImageManifest, Digest: listed[1].Digest, Size: listed[1].Size, Platform: listed[1].Platform}), soci.OutcomeOwnArtifact},
 		{"unindexed image", unindexed.Enabled.Image, soci.OutcomeOwnArtifact},
 		{"unindexed image in an image index", s.PushIndex(t, repoName, "", false, unindexed.Enabled.Image, parts[0]), soci.OutcomeOwnArtifact},
@@ -58,6 +61,9 @@ func TestLeftAlone(t *testing.T) {
 			s.Clear()
 			for _, version := range []soci.IndexVersion{soci.V1, soci.V2, soci.Both} {
 				o := both("again")
+				if strings.HasPrefix(tt.name, "untagged: ") {
+					o.Tag = ""
+				}
 				o.IndexVersion = version
 				r, err := soci.IndexImage(t.Context(), repo, repo, tt.image, o)
 				if err != nil || r.Outcome() != tt.want || r.Reason == "" || len(r.Manifests) != 0 || r.Enabled.Outcome != "" {

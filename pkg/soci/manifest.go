@@ -25,7 +25,7 @@ func fetchVerified(ctx context.Context, src Source, desc ocispec.Descriptor, lim
 	}
 	rc, err := src.Fetch(ctx, desc)
 	if err != nil {
-		return nil, fmt.Errorf("fetching %s: %w", desc.Digest, err)
+		return nil, fmt.Errorf("fetching: %w", err)
 	}
 	defer rc.Close()
 	b, err := io.ReadAll(io.LimitReader(rc, desc.Size+1))
@@ -46,9 +46,16 @@ func verify(b []byte, desc ocispec.Descriptor) error {
 	return nil
 }
 
-func checkDescriptor(desc ocispec.Descriptor) error {
+func checkDigest(desc ocispec.Descriptor) error {
 	if err := desc.Digest.Validate(); err != nil {
 		return fmt.Errorf("%w descriptor: digest %q: %w", ErrCorrupt, cut(desc.Digest.String(), 100), err)
+	}
+	return nil
+}
+
+func checkDescriptor(desc ocispec.Descriptor) error {
+	if err := checkDigest(desc); err != nil {
+		return err
 	}
 	if desc.Size <= 0 {
 		return fmt.Errorf("%w descriptor: %s has a size of %d bytes", ErrCorrupt, desc.Digest, desc.Size)
@@ -100,20 +107,29 @@ func fetchManifest(ctx context.Context, src Source, desc ocispec.Descriptor, lim
 	if err := json.Unmarshal(b, &m); err != nil {
 		return nil, fmt.Errorf("%w manifest %s: %w", ErrCorrupt, desc.Digest, err)
 	}
+	return &m, nil
+}
+
+// checkLayers judges the layers of an image manifest by their descriptors.
+// Artifacts may list what they like.
+func checkLayers(m *ocispec.Manifest, desc ocispec.Descriptor, limits Limits) error {
 	if len(m.Layers) > limits.MaxLayers {
-		return nil, fmt.Errorf("%w: manifest %s has %d layers, more than Limits.MaxLayers, %d", ErrLimit, desc.Digest, len(m.Layers), limits.MaxLayers)
+		return fmt.Errorf("%w: manifest %s has %d layers, more than Limits.MaxLayers, %d", ErrLimit, desc.Digest, len(m.Layers), limits.MaxLayers)
 	}
 	sizes := make(map[digest.Digest]int64, len(m.Layers))
 	for _, l := range m.Layers {
-		if err := checkDescriptor(l); err != nil {
-			return nil, fmt.Errorf("manifest %s: a layer's %w", desc.Digest, err)
+		if err := checkDigest(l); err != nil {
+			return fmt.Errorf("manifest %s: a layer's %w", desc.Digest, err)
+		}
+		if l.Size < 0 {
+			return fmt.Errorf("%w manifest %s: layer %s has a size of %d bytes", ErrCorrupt, desc.Digest, l.Digest, l.Size)
 		}
 		if size, ok := sizes[l.Digest]; ok && size != l.Size {
-			return nil, fmt.Errorf("%w manifest %s: layer %s has %d bytes in one place and %d in another", ErrCorrupt, desc.Digest, l.Digest, size, l.Size)
+			return fmt.Errorf("%w manifest %s: layer %s has %d bytes in one place and %d in another", ErrCorrupt, desc.Digest, l.Digest, size, l.Size)
 		}
 		sizes[l.Digest] = l.Size
 	}
-	return &m, nil
+	return nil
 }
 
 // fetchImageIndex reads an image index.

@@ -70,7 +70,8 @@ type Options struct {
 	// since its zTOC is reused.
 	Progress func(layer ocispec.Descriptor, n int64)
 
-	noTag string // why there is no SOCI-enabled image for want of a tag
+	tagged bool   // the image was pushed under a tag, whether or not one with a suffix can be made
+	noTag  string // why there is no SOCI-enabled image for want of a tag
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -95,6 +96,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, err
 	}
 	orDefault(&o.TagSuffix, DefaultTagSuffix)
+	o.tagged = o.tagged || o.Tag != ""
 	o.noTag = "the image has no tag to which the suffix could be added"
 	if o.IndexVersion.v2() && o.Tag != "" {
 		_, err := enabledTag(o.Tag, o.TagSuffix)

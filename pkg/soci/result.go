@@ -1,6 +1,13 @@
 package soci
 
-import ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
 
 // Outcome says how the work on an image, on one of its manifests or on its
 // SOCI-enabled image ended.
@@ -16,6 +23,16 @@ const (
 	// OutcomePassedOver: not an image manifest for a platform (an
 	// attestation, another artifact); Reason tells which.
 	OutcomePassedOver Outcome = "passed-over"
+	// OutcomeMissing: an image index lists the manifest, but it is not in the
+	// repository, as in a copy of some platforms.
+	OutcomeMissing Outcome = "missing"
+	// OutcomeUnreadable: an image index lists the manifest without a platform,
+	// and it is none that any client could read; Reason tells why.
+	OutcomeUnreadable Outcome = "unreadable"
+	// OutcomeFailed: the manifest could not be read, or one of its layers
+	// failed; Reason tells which. Nothing that names it was pushed. The error is a
+	// ManifestErrors.
+	OutcomeFailed Outcome = "failed"
 )
 
 // The outcomes of an image that is left alone: nothing was built, nothing
@@ -31,7 +48,8 @@ const (
 )
 
 // The outcomes of a SOCI-enabled image. OutcomeNoLayer and OutcomePassedOver
-// are among them too: there was nothing to make.
+// are among them too: there was nothing to make. So is OutcomeFailed: it would
+// have lacked a manifest.
 const (
 	// OutcomeTagged: its tag names it now (or would have, in a dry run).
 	OutcomeTagged Outcome = "tagged"
@@ -92,9 +110,9 @@ func (l LayerResult) Indexed() bool { return l.Reason == "" }
 // ManifestResult is what became of one manifest of the image.
 type ManifestResult struct {
 	Manifest ocispec.Descriptor
-	Platform string // "linux/arm64", normalized; empty when passed over
+	Platform string // "linux/arm64", normalized, or "unknown"; empty when passed over
 	Outcome  Outcome
-	Reason   string // for OutcomePassedOver: what it is
+	Reason   string // what it is, or why it has no SOCI index; empty for OutcomeIndexed
 	Layers   []LayerResult
 
 	// Index is the SOCI index v1, IndexV2 the SOCI index v2, as far as the
@@ -107,6 +125,22 @@ type ManifestResult struct {
 	// Enabled is the manifest in the SOCI-enabled image that stands for this
 	// one; it has no digest when there is no SOCI-enabled image.
 	Enabled ocispec.Descriptor
+}
+
+// whyNoLayer says what keeps the layers from being indexed, counted by reason.
+func (m *ManifestResult) whyNoLayer() string {
+	if len(m.Layers) == 0 {
+		return "it has no layers"
+	}
+	counts := map[SkipReason]int{}
+	for _, l := range m.Layers {
+		counts[l.Reason]++
+	}
+	var parts []string
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[reason], reason))
+	}
+	return "its layers: " + strings.Join(parts, ", ")
 }
 
 // EnabledResult is what became of the SOCI-enabled image.
@@ -135,9 +169,12 @@ type Result struct {
 	Enabled   EnabledResult
 
 	// LeftAlone is OutcomeOwnArtifact or OutcomeOptedOut, or empty, and
-	// Reason says why; then there are no Manifests.
+	// Reason says why; then there are no Manifests. Lacking are the platforms
+	// without a SOCI index of a SOCI-enabled image that is left alone although
+	// they have layers to index.
 	LeftAlone Outcome
 	Reason    string
+	Lacking   []string
 
 	// SearchError says why not every zTOC that could have been reused was
 	// found; the layers were read instead.
@@ -149,14 +186,17 @@ type Result struct {
 }
 
 // Outcome of the whole image: that for which it was left alone; else
-// OutcomeSuperseded, OutcomeTagImmutable, OutcomeTagTaken or, when only V2 was
+// OutcomeFailed when any manifest failed; else OutcomeSuperseded, OutcomeTagImmutable, OutcomeTagTaken or, when only V2 was
 // asked for, OutcomeUntagged, as the SOCI-enabled image has it; else OutcomeIndexed when
-// any manifest was indexed, OutcomeNoLayer when any was an image, and
-// OutcomePassedOver otherwise.
+// any manifest was indexed, OutcomeNoLayer when any was an image,
+// OutcomeMissing when any is not in the repository, and OutcomePassedOver
+// otherwise.
 func (r *Result) Outcome() Outcome {
 	switch e := r.Enabled.Outcome; {
 	case r.LeftAlone != "":
 		return r.LeftAlone
+	case slices.ContainsFunc(r.Manifests, func(m ManifestResult) bool { return m.Outcome == OutcomeFailed }):
+		return OutcomeFailed
 	case e == OutcomeSuperseded, e == OutcomeTagImmutable, e == OutcomeTagTaken, e == OutcomeUntagged && !r.Version.v1():
 		return e
 	}
@@ -167,6 +207,10 @@ func (r *Result) Outcome() Outcome {
 			return OutcomeIndexed
 		case OutcomeNoLayer:
 			outcome = OutcomeNoLayer
+		case OutcomeMissing:
+			if outcome == OutcomePassedOver {
+				outcome = OutcomeMissing
+			}
 		}
 	}
 	return outcome

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -28,9 +27,10 @@ type Reader interface {
 type Status struct {
 	Image ocispec.Descriptor
 
-	// LeftAlone and Reason are as in Result.
+	// LeftAlone, Reason and Lacking are as in Result.
 	LeftAlone Outcome
 	Reason    string
+	Lacking   []string
 
 	Manifests []ManifestStatus // in the order of the image index
 	Enabled   []EnabledStatus  // for each tag that was asked for
@@ -39,12 +39,12 @@ type Status struct {
 // ManifestStatus is one manifest of the image.
 type ManifestStatus struct {
 	Manifest ocispec.Descriptor
-	Platform string // "linux/arm64", normalized; empty when passed over
+	Platform string // "linux/arm64", normalized, or "unknown"; empty when passed over
 	Reason   string // for what is passed over: what it is
+	Missing  bool   // it is passed over since it is not in the repository
 
-	// Second: another manifest of the platform comes first, so a SOCI-enabled
-	// image has no SOCI index for this one.
-	Second bool
+	// Failure is why the manifest cannot be read; then there is nothing more.
+	Failure error
 
 	Layers  []LayerStatus
 	Indexes []FoundIndex // the SOCI indexes v1 that refer to it
@@ -108,9 +108,11 @@ type EnabledStatus struct {
 // Examine tells what there is of an image's SOCI indexes, of both versions and
 // of any maker, for an image that has these tags. It reads manifests and
 // configs, no layer, and pushes nothing. Of the Options it heeds MinLayerSize,
-// TagSuffix, Platforms and Limits. Its errors are those of IndexImage.
+// TagSuffix, Platforms, Limits and, by looking at no suffixed tag, the
+// IndexVersion V1. Its errors are those of IndexImage.
 func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []string, o Options) (*Status, error) {
-	o.IndexVersion, o.Tag = Both, ""
+	noEnabled := o.IndexVersion == V1
+	o.IndexVersion, o.Tag, o.tagged = Both, "", len(tags) > 0
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -118,11 +120,11 @@ func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []str
 	if err := CheckTagSuffix(o.TagSuffix); err != nil {
 		return nil, err
 	}
-	x := &examiner{r: r, o: o}
+	x := &examiner{r: r, o: o, noEnabled: noEnabled}
 	status := &Status{Image: image}
 	err = x.work(ctx, status, tags)
 	if other, ok := alone(err); ok {
-		return &Status{Image: image, LeftAlone: other.outcome, Reason: other.reason}, nil
+		return &Status{Image: image, LeftAlone: other.outcome, Reason: other.reason, Lacking: other.lacking}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", image.Digest, err)
@@ -131,8 +133,9 @@ func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []str
 }
 
 type examiner struct {
-	r Reader
-	o Options
+	r         Reader
+	o         Options
+	noEnabled bool // what the suffixed tags name is not asked for
 }
 
 func (x *examiner) work(ctx context.Context, status *Status, tags []string) error {
@@ -140,31 +143,30 @@ func (x *examiner) work(ctx context.Context, status *Status, tags []string) erro
 	if err != nil {
 		return err
 	}
-	var seen []platforms.Matcher
 	for _, t := range tree.targets {
+		m := ManifestStatus{Manifest: t.desc, Platform: t.platform.String(), Failure: t.err}
 		switch {
-		case t.manifest == nil:
-			status.Manifests = append(status.Manifests, ManifestStatus{Manifest: t.desc, Reason: t.reason})
+		case !t.isImage():
+			status.Manifests = append(status.Manifests, ManifestStatus{Manifest: t.desc, Reason: t.reason, Missing: t.outcome == OutcomeMissing})
+			continue
+		case t.err != nil:
+			status.Manifests = append(status.Manifests, m)
 			continue
 		case !t.wanted:
-			seen = append(seen, platforms.OnlyStrict(t.platform))
 			continue
 		}
-		m := ManifestStatus{Manifest: t.desc, Platform: t.platformName()}
-		m.Second = slices.ContainsFunc(seen, func(p platforms.Matcher) bool { return p.Match(t.platform) })
-		seen = append(seen, platforms.OnlyStrict(t.platform))
 		for _, layer := range t.manifest.Layers {
 			l := LayerStatus{Layer: layer}
-			l.Reason, l.Detail = skipByDescriptor(layer, x.o)
-			if l.Reason == "" && strings.HasSuffix(layer.MediaType, "+zstd") {
-				l.Reason, l.Detail = SkipZstd, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
-			}
+			l.Reason, l.Detail = expectedSkip(layer, x.o)
 			m.Layers = append(m.Layers, l)
 		}
 		if m.Indexes, err = x.referrers(ctx, t.desc); err != nil {
 			return err
 		}
 		status.Manifests = append(status.Manifests, m)
+	}
+	if x.noEnabled {
+		return nil
 	}
 	for _, tag := range tags {
 		e, err := x.enabled(ctx, tree, tag)
@@ -174,6 +176,17 @@ func (x *examiner) work(ctx context.Context, status *Status, tags []string) erro
 		status.Enabled = append(status.Enabled, e)
 	}
 	return nil
+}
+
+// expectedSkip tells why a layer will have no zTOC, as far as its descriptor
+// tells: a build goes by the first bytes, not by the compression of the media
+// type.
+func expectedSkip(layer ocispec.Descriptor, o Options) (SkipReason, string) {
+	reason, detail := skipByDescriptor(layer, o)
+	if reason == "" && (strings.HasSuffix(layer.MediaType, "+zstd") || strings.HasSuffix(layer.MediaType, ".zstd")) {
+		return SkipZstd, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
+	}
+	return reason, detail
 }
 
 // referrers gives the SOCI indexes v1 of an image manifest. One that is gone
@@ -255,12 +268,7 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 		}
 		return e, nil
 	}
-	var indexes []ocispec.Descriptor
-	for _, d := range index.Manifests {
-		if d.ArtifactType == ArtifactTypeV2 {
-			indexes = append(indexes, d)
-		}
-	}
+	indexes := listedIndexes(index.Manifests)
 	matched, err := matchEnabled(tree, e.Image, index, indexes)
 	if err != nil {
 		return e, err
@@ -293,9 +301,7 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 // writing it anew with these SOCI indexes gives the same digest; one that
 // another tool made may differ in what is no image.
 func matchEnabled(tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index, indexes []ocispec.Descriptor) (map[*target]ocispec.Descriptor, error) {
-	e := &enabler{tree: tree, done: make(map[digest.Digest]bool), moved: make(map[string]string), out: enabledImage{
-		indexOf: make(map[*target]ocispec.Descriptor), manifestOf: make(map[*target]ocispec.Descriptor),
-	}}
+	e := newEnabler(tree)
 	matched := 0
 	for _, t := range tree.targets {
 		if t.manifest == nil {
@@ -345,7 +351,7 @@ func (e *enabler) sameImages(enabled *ocispec.Index) bool {
 		}
 	}
 	for _, d := range enabled.Manifests {
-		if d.ArtifactType != ArtifactTypeV2 && notAnImage(d) == "" {
+		if kind := ClassifyListed(d); kind == KindImage || kind == KindImageIndex {
 			got = append(got, d.Digest)
 		}
 	}

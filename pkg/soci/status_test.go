@@ -220,12 +220,13 @@ func TestExamineOthers(t *testing.T) {
 	if status := examine(t, s, "v1-soci"); status.LeftAlone != soci.OutcomeOwnArtifact || status.Manifests != nil {
 		t.Errorf("%+v", status)
 	}
-	// A second manifest of a platform has no place in a SOCI-enabled image.
+	// A second manifest of a platform has its SOCI index too.
 	other := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 3))})
 	first := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 2))})
 	s.PushIndex(t, repoName, "twice", false, first.Manifest, other.Manifest)
-	if m := examine(t, s, "twice").Manifests; m[0].Second || !m[1].Second {
-		t.Errorf("%+v", m)
+	index(t, s, "twice", both("twice"))
+	if e := examine(t, s, "twice").Enabled[0]; e.State != soci.EnabledMatches || len(e.Indexes) != 2 {
+		t.Errorf("%+v", e)
 	}
 
 	repo := openRepo(t, s)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/containerd/containerd/v2/core/images"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -125,8 +124,7 @@ func fetchEnabled(ctx context.Context, src Source, desc ocispec.Descriptor, limi
 	if err != nil {
 		return nil, "", err
 	}
-	_, unindexed := index.Annotations[AnnotationUnindexed]
-	if !unindexed && !slices.ContainsFunc(index.Manifests, func(d ocispec.Descriptor) bool { return d.ArtifactType == ArtifactTypeV2 }) {
+	if kind, _ := kindOfIndex(index); kind != KindUnindexed && kind != KindEnabledImage {
 		return nil, "an image index without a SOCI index", nil
 	}
 	return index, "", nil

@@ -15,16 +15,18 @@ import (
 )
 
 // target is a manifest that the image leads to: an image manifest of a
-// platform, or something that is passed over for a reason.
+// platform, something that is passed over for a reason, or a manifest that
+// failed.
 type target struct {
 	desc     ocispec.Descriptor
-	manifest *ocispec.Manifest // nil when passed over
-	platform ocispec.Platform  // as it is listed, else as the config has it
+	manifest *ocispec.Manifest // nil when passed over or failed
+	platform platform
 	wanted   bool
-	reason   string
+	kind     Kind
+	outcome  Outcome // of what is passed over
+	reason   string  // why
+	err      error   // why it failed
 }
-
-func (t *target) platformName() string { return platforms.Format(platforms.Normalize(t.platform)) }
 
 // node is a place in the image. Several places may have the same target.
 type node struct {
@@ -40,7 +42,7 @@ type tree struct {
 	targets []*target // each once, in the order of the image index
 }
 
-// images gives the targets that are image manifests of platforms asked for.
+// images returns the targets that are image manifests of platforms asked for.
 func (t *tree) images() []target {
 	var out []target
 	for _, x := range t.targets {
@@ -55,12 +57,13 @@ func (t *tree) images() []target {
 type leftAlone struct {
 	outcome Outcome
 	reason  string
+	lacking []string // the platforms that a SOCI-enabled image has no SOCI index for
 }
 
 func (l *leftAlone) Error() string { return fmt.Sprintf("%s: %s", l.outcome, l.reason) }
 
 func ownArtifact(format string, args ...any) error {
-	return &leftAlone{OutcomeOwnArtifact, fmt.Sprintf(format, args...)}
+	return &leftAlone{outcome: OutcomeOwnArtifact, reason: fmt.Sprintf(format, args...)}
 }
 
 // maxIndexDepth is how deep image indexes may be nested.
@@ -69,7 +72,7 @@ const maxIndexDepth = 4
 // walker collects the targets of an image in the order of its image index.
 type walker struct {
 	src    Source
-	limits Limits
+	o      Options
 	all    bool                // also image manifests of other platforms
 	wanted []platforms.Matcher // empty: every platform
 	seen   map[digest.Digest]*node
@@ -78,9 +81,10 @@ type walker struct {
 }
 
 // walk finds what image leads to. A *leftAlone says that it is none of our
-// business.
+// business. What an image index lists fails by itself; the error is one of the
+// image as a whole.
 func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) (*tree, error) {
-	w := &walker{src: src, limits: o.Limits, all: o.IndexVersion.v2(), seen: make(map[digest.Digest]*node)}
+	w := &walker{src: src, o: o, all: o.IndexVersion.v2(), seen: make(map[digest.Digest]*node)}
 	for _, p := range o.Platforms {
 		parsed, err := platforms.Parse(p)
 		if err != nil {
@@ -88,12 +92,16 @@ func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) 
 		}
 		w.wanted = append(w.wanted, platforms.OnlyStrict(parsed))
 	}
+	if slices.Contains(schema1Types, image.MediaType) {
+		return nil, fmt.Errorf("%w: %s is a manifest of Docker schema 1, which cannot have a SOCI index; push the image again with a current builder",
+			ErrUnsupported, image.Digest)
+	}
 	if !images.IsManifestType(image.MediaType) && !images.IsIndexType(image.MediaType) {
 		return nil, fmt.Errorf("%w: media type %q of %s is neither that of an image manifest nor of an image index (Docker schema 2 or OCI)",
 			ErrUnsupported, cut(image.MediaType, 100), image.Digest)
 	}
-	if err := checkOrigin(image); err != nil {
-		return nil, err
+	if isSociIndexType(image.ArtifactType) {
+		return nil, ownArtifact("manifest %s is a SOCI index", image.Digest)
 	}
 	root, err := w.visit(ctx, image, 0)
 	if err != nil {
@@ -101,7 +109,7 @@ func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) 
 	}
 	w.tree.root = root
 	for i, m := range w.wanted {
-		if !slices.ContainsFunc(w.tree.targets, func(t *target) bool { return t.manifest != nil && m.Match(t.platform) }) {
+		if !slices.ContainsFunc(w.tree.targets, func(t *target) bool { return t.isImage() && t.platform.matches(m) }) {
 			slices.Sort(w.found)
 			return nil, fmt.Errorf("%w: the image has no platform %q; it has %s", ErrInvalidOption, o.Platforms[i], strings.Join(slices.Compact(w.found), ", "))
 		}
@@ -109,35 +117,47 @@ func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) 
 	return &w.tree, nil
 }
 
+// isImage reports whether the target is an image manifest, or was listed as
+// one and could not be read.
+func (t *target) isImage() bool { return t.manifest != nil || t.err != nil }
+
+// visit returns the node of a manifest; the error is that of this manifest, or
+// a *leftAlone or an errTooMany of the whole image.
 func (w *walker) visit(ctx context.Context, desc ocispec.Descriptor, depth int) (*node, error) {
 	if n := w.seen[desc.Digest]; n != nil { // listed twice: the same work, the same SOCI index
 		again := *n
 		again.desc = desc
 		return &again, nil
 	}
-	if len(w.seen) == w.limits.MaxManifests {
-		return nil, fmt.Errorf("%w: the image has more than Limits.MaxManifests, %d, manifests", ErrLimit, w.limits.MaxManifests)
+	if len(w.seen) == w.o.Limits.MaxManifests {
+		return nil, fmt.Errorf("%w, %d", errTooMany, w.o.Limits.MaxManifests)
 	}
 	n := &node{desc: desc}
 	w.seen[desc.Digest] = n
+	var err error
 	switch {
 	case images.IsIndexType(desc.MediaType):
-		return n, w.visitIndex(ctx, n, depth)
+		err = w.visitIndex(ctx, n, depth)
 	case images.IsManifestType(desc.MediaType):
-		t, err := w.visitManifest(ctx, desc)
-		if err != nil {
-			return nil, err
+		var t *target
+		if t, err = w.visitManifest(ctx, desc); err == nil {
+			w.place(n, t)
 		}
-		w.place(n, t)
 	default:
-		w.place(n, &target{reason: fmt.Sprintf("media type %q", cut(desc.MediaType, 100))})
+		w.place(n, &target{kind: KindArtifact, reason: fmt.Sprintf("media type %q", cut(desc.MediaType, 100))})
 	}
-	return n, nil
+	return n, err
 }
+
+// errTooMany bounds the work on one image.
+var errTooMany = fmt.Errorf("%w: the image has more manifests than Limits.MaxManifests", ErrLimit)
 
 // place puts a target where it was found.
 func (w *walker) place(n *node, t *target) {
 	t.desc = n.desc
+	if t.reason != "" && t.outcome == "" {
+		t.outcome = OutcomePassedOver
+	}
 	n.target = t
 	w.tree.targets = append(w.tree.targets, t)
 }
@@ -146,71 +166,153 @@ func (w *walker) visitIndex(ctx context.Context, n *node, depth int) error {
 	if depth == maxIndexDepth {
 		return fmt.Errorf("%w: image indexes are nested more than %d deep", ErrLimit, maxIndexDepth)
 	}
-	index, err := fetchImageIndex(ctx, w.src, n.desc, w.limits)
+	index, err := fetchImageIndex(ctx, w.src, n.desc, w.o.Limits)
 	if err != nil {
 		return err
 	}
-	if _, ok := index.Annotations[AnnotationUnindexed]; ok {
+	switch kind, artifactType := kindOfIndex(index); {
+	case kind == KindEnabledImage:
+		return w.enabledImage(ctx, n.desc, index)
+	case kind == KindUnindexed:
 		return ownArtifact("image index %s is annotated %s", n.desc.Digest, AnnotationUnindexed)
-	}
-	for _, child := range index.Manifests {
-		if err := checkOrigin(child); err != nil {
-			return err
-		}
+	case slices.ContainsFunc(index.Manifests, isReferrer):
+		return ownArtifact("image index %s lists SOCI indexes", n.desc.Digest)
+	case kind == KindArtifact:
+		w.place(n, &target{kind: kind, reason: whatItIs(kind, artifactType, nil)})
+		return nil
 	}
 	n.index = index
 	for _, child := range index.Manifests {
-		if reason := notAnImage(child); reason != "" {
+		if kind := ClassifyListed(child); kind != KindImage && kind != KindImageIndex {
 			c := &node{desc: child}
-			w.place(c, &target{reason: reason})
+			w.place(c, &target{kind: kind, reason: whatIsListed(kind, child)})
 			n.children = append(n.children, c)
 			continue
 		}
-		if !w.all && child.Platform != nil && images.IsManifestType(child.MediaType) && !w.wants(*child.Platform) {
+		if !w.all && child.Platform != nil && images.IsManifestType(child.MediaType) && !w.wants(platformOf(child.Platform)) {
 			continue
 		}
 		c, err := w.visit(ctx, child, depth+1)
 		if err != nil {
-			return err
+			if c, err = w.childFailed(ctx, c, err); err != nil {
+				return err
+			}
 		}
 		n.children = append(n.children, c)
 	}
 	return nil
 }
 
-func (w *walker) visitManifest(ctx context.Context, desc ocispec.Descriptor) (*target, error) {
-	m, err := fetchManifest(ctx, w.src, desc, w.limits)
-	if err != nil {
+// childFailed keeps what is wrong with one entry of an image index to itself.
+// An entry that is not in the repository, as in a copy of some platforms, is
+// passed over, and so is one that can be no image for any client. The error is
+// one of the whole image.
+func (w *walker) childFailed(ctx context.Context, n *node, err error) (*node, error) {
+	if _, ok := alone(err); ok || errors.Is(err, errTooMany) || ctx.Err() != nil {
 		return nil, err
 	}
+	n.index, n.children = nil, nil
+	t := &target{kind: ClassifyListed(n.desc), platform: platformOf(n.desc.Platform)}
 	switch {
-	case isSociIndexType(m.Config.MediaType), isSociIndexType(m.ArtifactType):
-		return nil, ownArtifact("manifest %s is a SOCI index", desc.Digest)
-	case m.Annotations[AnnotationIndexDigest] != "":
-		return nil, ownArtifact("image manifest %s is annotated %s", desc.Digest, AnnotationIndexDigest)
-	case !images.IsConfigType(m.Config.MediaType):
-		what := m.ArtifactType
-		if what == "" {
-			what = m.Config.MediaType
-		}
-		return &target{reason: fmt.Sprintf("artifact of type %q", cut(what, 100))}, nil
-	case len(m.Layers) > 0 && !slices.ContainsFunc(m.Layers, func(l ocispec.Descriptor) bool { return images.IsLayerType(l.MediaType) }):
-		// Signatures and SBOMs, whose config says that they are images.
-		return &target{reason: fmt.Sprintf("artifact with content of type %q", cut(m.Layers[0].MediaType, 100))}, nil
+	case notThere(err) && !partMissing(err):
+		t.outcome, t.reason = OutcomeMissing, "it is not in the repository"
+	case unusable(err) && t.kind == KindImage && n.desc.Platform == nil:
+		t.kind, t.outcome, t.reason = KindArtifact, OutcomeUnreadable, err.Error()
+	default:
+		t.err = err
+		t.wanted = w.wants(t.platform)
 	}
-	config, err := fetchConfig(ctx, w.src, m.Config, w.limits)
+	w.place(n, t)
+	return n, nil
+}
+
+// partError is an error of something that a manifest names, while the manifest
+// itself was read.
+type partError struct{ error }
+
+func (e *partError) Unwrap() error { return e.error }
+
+func partMissing(err error) bool {
+	_, ok := errors.AsType[*partError](err)
+	return ok
+}
+
+func (w *walker) visitManifest(ctx context.Context, desc ocispec.Descriptor) (*target, error) {
+	m, err := fetchManifest(ctx, w.src, desc, w.o.Limits)
 	if err != nil {
 		return nil, err
+	}
+	kind, artifactType := kindOfManifest(desc.MediaType, m)
+	switch kind {
+	case KindSOCIIndexV1, KindSOCIIndexV2:
+		return nil, ownArtifact("manifest %s is a SOCI index", desc.Digest)
+	case KindEnabledManifest:
+		// Ours are pushed by digest alone. Under a tag it is an image that
+		// inherited the annotation of the one that it was built from.
+		if !w.o.tagged {
+			return nil, ownArtifact("image manifest %s is annotated %s", desc.Digest, AnnotationIndexDigest)
+		}
+	case KindImage:
+	default:
+		return &target{kind: kind, reason: whatItIs(kind, artifactType, m.Layers)}, nil
+	}
+	if err := checkLayers(m, desc, w.o.Limits); err != nil {
+		return nil, err
+	}
+	config, err := fetchConfig(ctx, w.src, m.Config, w.o.Limits)
+	if err != nil {
+		return nil, &partError{err}
 	}
 	if config.Config.Labels[LabelSkip] == "true" {
-		return nil, &leftAlone{OutcomeOptedOut, fmt.Sprintf("image manifest %s has the label %s=true", desc.Digest, LabelSkip)}
+		return nil, &leftAlone{outcome: OutcomeOptedOut, reason: fmt.Sprintf("image manifest %s has the label %s=true", desc.Digest, LabelSkip)}
 	}
-	t := &target{manifest: m, platform: platforms.Normalize(config.Platform)}
-	if desc.Platform != nil {
-		t.platform = *desc.Platform
+	t := &target{kind: kind, manifest: m, platform: platformOf(desc.Platform)}
+	if !t.platform.known() {
+		if t.platform = platformOf(&config.Platform); t.platform.known() {
+			t.platform.said = platforms.Normalize(t.platform.said)
+		}
 	}
 	t.wanted = w.wants(t.platform)
 	return t, nil
+}
+
+// enabledImage leaves a SOCI-enabled image alone, whoever made it, and finds
+// the platforms that it has no SOCI index for although a layer could have one:
+// those stay without until somebody makes it anew.
+func (w *walker) enabledImage(ctx context.Context, desc ocispec.Descriptor, index *ocispec.Index) error {
+	own := &leftAlone{outcome: OutcomeOwnArtifact, reason: fmt.Sprintf("image index %s lists SOCI indexes", desc.Digest)}
+	indexed := map[string]bool{}
+	for _, d := range listedIndexes(index.Manifests) {
+		indexed[d.Annotations[AnnotationImageManifestDigest]] = true
+	}
+	for i, child := range index.Manifests {
+		if i == w.o.Limits.MaxManifests {
+			break
+		}
+		if indexed[child.Digest.String()] || ClassifyListed(child) != KindImage || child.Annotations[AnnotationIndexDigest] != "" {
+			continue
+		}
+		m, err := fetchManifest(ctx, w.src, child, w.o.Limits)
+		if err != nil || !isImage(child.MediaType, m) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			continue // nothing that could be said of it
+		}
+		if m.Annotations[AnnotationIndexDigest] == "" && slices.ContainsFunc(m.Layers, w.indexable) {
+			own.lacking = append(own.lacking, platformOf(child.Platform).String())
+		}
+	}
+	if len(own.lacking) > 0 {
+		own.reason += fmt.Sprintf(", but none for %s; index the original image again, or delete this one", strings.Join(own.lacking, ", "))
+	}
+	return own
+}
+
+// indexable reports whether a layer's descriptor promises a zTOC.
+func (w *walker) indexable(layer ocispec.Descriptor) bool {
+	reason, _ := expectedSkip(layer, w.o)
+	return reason == ""
 }
 
 // imageConfig is what is read of an image's config.
@@ -233,44 +335,9 @@ func fetchConfig(ctx context.Context, src Source, desc ocispec.Descriptor, limit
 	return &c, nil
 }
 
-func (w *walker) wants(p ocispec.Platform) bool {
-	p = platforms.Normalize(p)
-	w.found = append(w.found, platforms.Format(p))
-	return len(w.wanted) == 0 || slices.ContainsFunc(w.wanted, func(m platforms.Matcher) bool { return m.Match(p) })
-}
-
-func isSociIndexType(t string) bool { return t == ArtifactTypeV1 || t == ArtifactTypeV2 }
-
-// checkOrigin refuses by its descriptor what is a SOCI index or belongs to a
-// SOCI-enabled image.
-func checkOrigin(desc ocispec.Descriptor) error {
-	if isSociIndexType(desc.ArtifactType) {
-		return ownArtifact("manifest %s is a SOCI index", desc.Digest)
-	}
-	for _, a := range []string{AnnotationIndexDigest, AnnotationImageManifestDigest} {
-		if desc.Annotations[a] != "" {
-			return ownArtifact("manifest %s is annotated %s where it is listed", desc.Digest, a)
-		}
-	}
-	return nil
-}
-
-const (
-	annotationReferenceType   = "vnd.docker.reference.type"
-	annotationReferenceDigest = "vnd.docker.reference.digest"
-)
-
-// notAnImage tells by its descriptor what an image index lists beside images.
-func notAnImage(desc ocispec.Descriptor) string {
-	switch {
-	case desc.ArtifactType != "" && !images.IsConfigType(desc.ArtifactType): // some tools give the config's media type
-		return fmt.Sprintf("artifact of type %q", cut(desc.ArtifactType, 100))
-	case desc.Annotations[annotationReferenceType] != "":
-		return cut(desc.Annotations[annotationReferenceType], 100)
-	case desc.Platform != nil && desc.Platform.OS == "unknown" && desc.Platform.Architecture == "unknown":
-		return "platform unknown/unknown"
-	}
-	return ""
+func (w *walker) wants(p platform) bool {
+	w.found = append(w.found, p.String())
+	return len(w.wanted) == 0 || slices.ContainsFunc(w.wanted, p.matches)
 }
 
 // alone tells apart what was left alone from what failed.

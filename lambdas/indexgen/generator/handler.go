@@ -87,7 +87,7 @@ type invocation struct {
 	progress *progress
 	logger   *slog.Logger    // names the image, once it is known
 	detail   ecrevent.Detail // of a valid event
-	built    *soci.Result    // once the engine is done
+	built    *soci.Result    // once the engine is done, also with a part of the image
 }
 
 func (i *invocation) seconds() float64 { return time.Since(i.start).Seconds() }
@@ -122,6 +122,9 @@ func (i *invocation) run(ctx context.Context, event []byte) (*Result, error) {
 		return nil, fmt.Errorf("repository %s: image %s: %w, after %.1f s: %v",
 			i.detail.RepositoryName, i.detail.ImageDigest, failure.ErrOutOfTime, i.seconds(), i.progress)
 	case err != nil:
+		if i.built = result; result != nil {
+			logManifests(ctx, i.logger, result)
+		}
 		return nil, fmt.Errorf("repository %s: %w", i.detail.RepositoryName, err) // err names the image
 	}
 	i.built = result
@@ -129,6 +132,7 @@ func (i *invocation) run(ctx context.Context, event []byte) (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("repository %s: image %s: %w", i.detail.RepositoryName, i.detail.ImageDigest, err)
 	}
+	logManifests(ctx, i.logger, result)
 	logResult(ctx, i.logger, result, announced)
 	return newResult(i.detail, result), nil
 }

@@ -29,7 +29,12 @@ func (i *invocation) fail(ctx context.Context, event []byte, f *failure.Error) (
 	if err := i.Queue.Settle(ctx, i.logger, event, f); err != nil {
 		return nil, err
 	}
-	return i.passedOver(OutcomeFailed, string(f.Reason)), nil
+	if i.built == nil {
+		return i.passedOver(OutcomeFailed, string(f.Reason)), nil
+	}
+	r := newResult(i.detail, i.built)
+	r.Outcome, r.Reason = OutcomeFailed, string(f.Reason)
+	return r, nil
 }
 
 // announceFailure tells the bus of a permanent failure of an image. An event

@@ -17,7 +17,7 @@ const (
 	// OutcomeReferrer: an artifact that refers to an image.
 	OutcomeReferrer soci.Outcome = "referrer"
 	// OutcomeFailed: it failed for good, and the failure queue has the event.
-	OutcomeFailed soci.Outcome = "failed"
+	OutcomeFailed = soci.OutcomeFailed
 )
 
 // Result says what became of the image of an event.
@@ -55,7 +55,7 @@ type Manifest struct {
 	Digest        string         `json:"digest"`
 	Platform      string         `json:"platform,omitempty"` // "linux/arm64/v8"
 	Outcome       soci.Outcome   `json:"outcome"`
-	Reason        string         `json:"reason,omitempty"`        // why it was passed over
+	Reason        string         `json:"reason,omitempty"`        // why it has no SOCI index
 	IndexDigest   string         `json:"indexDigest,omitempty"`   // of the SOCI index v1
 	IndexV2Digest string         `json:"indexV2Digest,omitempty"` // of the SOCI index v2
 	LayersIndexed []IndexedLayer `json:"layersIndexed,omitempty"`
@@ -130,9 +130,9 @@ func cut(s string, most int) string {
 	return s
 }
 
-// logResult writes one line for each manifest and one for the image. A layer
-// that could have been indexed, had it been packed otherwise, has one too.
-func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result, announced bool) {
+// logManifests writes one line for each manifest. A layer that could have been
+// indexed, had it been packed otherwise, has one too.
+func logManifests(ctx context.Context, logger *slog.Logger, r *soci.Result) {
 	for _, m := range r.Manifests {
 		logger := logger.With("manifest", m.Manifest.Digest.String(), "platform", m.Platform)
 		var (
@@ -160,7 +160,12 @@ func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result, announc
 		for _, reason := range slices.Sorted(maps.Keys(skipped)) {
 			reasons = append(reasons, slog.Int(string(reason), skipped[reason]))
 		}
-		logger.InfoContext(ctx, "manifest finished",
+		level := slog.LevelInfo
+		switch m.Outcome {
+		case soci.OutcomeFailed, soci.OutcomeMissing, soci.OutcomeUnreadable:
+			level = slog.LevelWarn
+		}
+		logger.Log(ctx, level, "manifest finished",
 			"outcome", m.Outcome, "reason", m.Reason, "indexDigest", m.Index.Digest.String(), "indexV2Digest", m.IndexV2.Digest.String(),
 			"layersIndexed", indexed, "layersReused", reused, slog.Group("layersSkipped", reasons...),
 			"bytes", bytes, "seconds", seconds)
@@ -168,7 +173,15 @@ func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result, announc
 	if r.SearchError != nil {
 		logger.WarnContext(ctx, "reusable zTOCs not all found", "error", cut(r.SearchError.Error(), 2000))
 	}
-	logger.InfoContext(ctx, "image finished", "outcome", r.Outcome(), "reason", r.Reason, "manifests", len(r.Manifests),
+}
+
+// logResult writes the line of the image.
+func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result, announced bool) {
+	level := slog.LevelInfo
+	if len(r.Lacking) > 0 {
+		level = slog.LevelWarn
+	}
+	logger.Log(ctx, level, "image finished", "outcome", r.Outcome(), "reason", r.Reason, "manifests", len(r.Manifests),
 		"sociTag", r.Enabled.Tag, "sociDigest", r.Enabled.Image.Digest.String(), "sociOutcome", r.Enabled.Outcome, "sociReason", r.Enabled.Reason,
 		"bytesRead", r.BytesRead, "bytesPushed", r.BytesPushed, "seconds", r.Seconds, "announced", announced)
 }
