@@ -100,7 +100,7 @@ func writeVerifyText(w io.Writer, r *verify.Report) error {
 			p.differences(l.Differences, l.Omitted)
 		}
 		for _, one := range index.Prefetch {
-			p.printf("  prefetch artifact %s of layer %s: %d spans in %d ranges\n", one.Artifact.Digest, one.Layer, one.Spans, one.Ranges)
+			p.printf("  prefetch artifact %s of layer %s: %d spans\n", one.Artifact.Digest, one.Layer, one.Spans)
 		}
 	}
 	for _, node := range r.WithoutIndex {
