@@ -100,14 +100,16 @@ func writeVerifyText(w io.Writer, r *verify.Report) error {
 			p.differences(l.Differences, l.Omitted)
 		}
 		for _, one := range index.Prefetch {
-			p.printf("  prefetch artifact %s of layer %s: %d spans\n", one.Artifact.Digest, one.Layer, one.Spans)
+			p.printf("  prefetch artifact %s of layer %s: %d spans\n",
+				one.Artifact.Digest, one.Layer, one.Spans)
 		}
 	}
 	for _, node := range r.WithoutIndex {
 		p.printf("%s: no SOCI index\n", node.Platform)
 	}
 	for _, node := range r.Missing {
-		p.printf("%s: the image manifest %s is not in the repository\n", cmp.Or(node.Platform, "unknown platform"), node.Digest)
+		platform := cmp.Or(node.Platform, "unknown platform")
+		p.printf("%s: the image manifest %s is not in the repository\n", platform, node.Digest)
 	}
 	var layers, spans, files int
 	var size int64

@@ -130,7 +130,8 @@ func fetchBlob(ctx context.Context, repo Repository, desc ocispec.Descriptor, li
 		return nil, err
 	}
 	if int64(len(b)) != desc.Size {
-		return nil, fmt.Errorf("%w: it is damaged: it has not the %d bytes that the SOCI index names", ErrDifference, desc.Size)
+		return nil, fmt.Errorf("%w: it is damaged: its size is not the %d bytes that the SOCI index names",
+			ErrDifference, desc.Size)
 	}
 	if got := desc.Digest.Algorithm().FromBytes(b); got != desc.Digest {
 		return nil, fmt.Errorf("%w: it is damaged: its bytes have the digest %s", ErrDifference, got)
@@ -157,7 +158,8 @@ func compareAnnotations(annotations map[string]string, z *soci.Ztoc, addf func(s
 		return
 	}
 	if i := slices.IndexFunc(z.Entries, needsXattrs); i >= 0 {
-		addf("annotation %s has a client show no extended attributes, but %q has or stands for one", annotationDisableXattrs, z.Entries[i].Name)
+		addf("annotation %s has a client show no extended attributes, but %q has or stands for one",
+			annotationDisableXattrs, z.Entries[i].Name)
 	}
 }
 

@@ -31,7 +31,9 @@ type prefetches struct {
 // checkPrefetch compares the prefetch artifacts of a SOCI index with the layers
 // in its report, which must have been verified. The error is that of a
 // transfer.
-func checkPrefetch(ctx context.Context, repo Repository, image *inspect.Node, blobs []ocispec.Descriptor, report *IndexReport) error {
+func checkPrefetch(
+	ctx context.Context, repo Repository, image *inspect.Node, blobs []ocispec.Descriptor, report *IndexReport,
+) error {
 	diffs := differences{report.Differences, report.Omitted}
 	defer func() { report.Differences, report.Omitted = diffs.list, diffs.omitted }()
 	layers := layersOf(image)
