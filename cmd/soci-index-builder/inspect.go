@@ -19,7 +19,9 @@ func newInspectCommand() *cobra.Command {
 		Long: `Show the tree of an image: image index, image manifests with their platforms,
 layers, SOCI indexes and zTOCs, with digests and sizes. SOCI indexes of version
 1 are found as referrers of an image manifest, those of version 2 by its
-annotation. Layer sizes are compressed.
+annotation. Layer sizes are compressed. Of each zTOC and each other blob that a
+SOCI index lists, existence and size are asked, and what is missing or has
+another size is marked; its content is not read, which verify does.
 
 With --output json there is one JSON object, a manifest:
   kind (image-index, image, soci-index, attestation, artifact), mediaType,
@@ -28,7 +30,13 @@ With --output json there is one JSON object, a manifest:
   layers (of an image), a list of mediaType, digest, size
   sociIndexes (of an image), a list of version (v1, v2), digest, size,
     buildTool, missing, invalid (why it cannot be read), and
-    ztocs, a list of digest, size, layer (the digest), spanSize`,
+    ztocs, a list of digest, size, layer (the digest), spanSize, and where it is
+      so: foreign (the image does not have the layer), missing (not in the
+      repository), storedSize (bytes in the repository, where they are not size),
+      invalid (why it cannot be asked for)
+    prefetch, a list of the prefetch artifacts that upstream's tool can add, with
+      the same fields except spanSize
+    other, a list of what clients do not read, with the same and mediaType`,
 		Example: `  soci-index-builder inspect 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder inspect --output json 127.0.0.1:5000/app | jq '.. | .sociIndexes? // empty'`,
 		Args: takes(1, 1, "one image REF"),
@@ -46,6 +54,9 @@ With --output json there is one JSON object, a manifest:
 		}
 		root, err := inspect.Load(cmd.Context(), repo, desc)
 		if err != nil {
+			return err
+		}
+		if err := inspect.CheckBlobs(cmd.Context(), repo, root); err != nil {
 			return err
 		}
 		if output == outputText {

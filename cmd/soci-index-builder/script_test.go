@@ -7,6 +7,7 @@ import (
 	"flag"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +40,7 @@ var updateScripts = flag.Bool("update", false, "write into the scripts what cmp 
 //	image REF [-platform P] LAYER...  push an image of layers of testlayers
 //	imageindex REF REF...             push an image index of images
 //	layer FILE LAYER [BYTES]          write a layer, or its first bytes, to a file
-//	tamper REF WHAT                   give REF's image a SOCI index with WHAT wrong
+//	tamper REF WHAT                   give REF's image a SOCI index with WHAT wrong, or with a prefetch artifact
 //	usage COMMAND...                  must end with exit code 2, and one line
 //	capture NAME REGEXP               set $NAME to what the last output has in ( )
 //
@@ -198,6 +199,7 @@ func (w *world) tamper(ts *testscript.TestScript, _ bool, args []string) {
 				break
 			}
 		}
+	case "lost", "prefetch": // below
 	default:
 		ts.Fatalf("nothing known about tampering with %s", args[1])
 	}
@@ -206,11 +208,23 @@ func (w *world) tamper(ts *testscript.TestScript, _ bool, args []string) {
 	index, err := soci.ParseIndex(keep.content[result.Manifests[0].Index.Digest])
 	ts.Check(err)
 	index.Layers[0].Digest, index.Layers[0].Size = digest.FromBytes(b), int64(len(b))
+	others := index.Layers[1:]
+	if args[1] == "prefetch" {
+		prefetch := w.server.PushBlob(w.t, m[1], []byte(`{"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":1}]}`))
+		prefetch.MediaType = soci.PrefetchMediaType
+		prefetch.Annotations = map[string]string{soci.AnnotationLayerDigest: p.Layers[0].Digest.String()}
+		index.Layers = append(index.Layers, prefetch)
+	}
 	raw, err := json.Marshal(index)
 	ts.Check(err)
 	w.server.PushBlob(w.t, m[1], []byte("{}"))
 	w.server.PushBlob(w.t, m[1], b)
-	for _, other := range index.Layers[1:] {
+	if args[1] == "lost" {
+		w.server.Add(registrytest.Rule{
+			Path: m[1] + "/blobs/" + index.Layers[0].Digest.String(), Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", ""),
+		})
+	}
+	for _, other := range others {
 		w.server.PushBlob(w.t, m[1], keep.content[other.Digest])
 	}
 	w.server.PushManifest(w.t, m[1], "", index.MediaType, raw)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -26,20 +27,25 @@ compared, and decoded from its checkpoint; each byte that comes out, and so the
 content of every file, is compared with a plain read of the layer, and every
 entry of the table of contents with its tar header. The SOCI index itself must
 name the image, its layers and its zTOCs rightly, and be in the form in which
-the snapshotter keeps it.
+the snapshotter keeps it. Prefetch artifacts, which upstream's tool can add, must
+name spans that their layer has.
 
 The decoder is the standard library's, which the builder does not use. Nothing
 is written to disk, and a layer is never held in memory.
 
-An image without a SOCI index is a failure. A difference is told with layer,
+An image without a SOCI index is a failure. A manifest that an image index lists
+but the repository does not have is told, and is none. A difference is told with layer,
 span, file and offset (of the uncompressed archive).
 
 With --output json there is one JSON object:
   reference, differences (their number), seconds, withoutIndex (a list of
-  platforms), and indexes, a list of
-    platform, manifest, version, index, differences, and layers, a list of
-      layer, size, ztoc, spans, entries, files, bytes, fetchedBytes, seconds,
-      differences
+  platforms), missing (a list of the manifests that the repository does not
+  have), and indexes, a list of
+    platform, manifest, version, index, differences
+    layers, a list of layer, size, ztoc, spans, entries, files, bytes,
+      fetchedBytes, seconds, differences
+    prefetch, a list of the prefetch artifacts that are right: digest, size,
+      layer, ranges (their number), spans (in all ranges)
   differences, where they are a list, hold layer, span, file, offset, what; the
   list is cut after 20, omitted tells how many more there are`,
 		Example: `  soci-index-builder verify 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
@@ -93,9 +99,17 @@ func writeVerifyText(w io.Writer, r *verify.Report) error {
 				l.Layer.Digest, bytesize.Format(l.Layer.Size), l.Spans, l.Entries, l.Files, bytesize.Format(l.Bytes))
 			p.differences(l.Differences, l.Omitted)
 		}
+		for _, one := range index.Prefetch {
+			p.printf("  prefetch artifact %s of layer %s: %d spans\n",
+				one.Artifact.Digest, one.Layer, one.Spans)
+		}
 	}
 	for _, node := range r.WithoutIndex {
 		p.printf("%s: no SOCI index\n", node.Platform)
+	}
+	for _, node := range r.Missing {
+		platform := cmp.Or(node.Platform, "unknown platform")
+		p.printf("%s: the image manifest %s is not in the repository\n", platform, node.Digest)
 	}
 	var layers, spans, files int
 	var size int64
@@ -139,6 +153,7 @@ type (
 		Seconds      float64           `json:"seconds"`
 		Indexes      []verifyIndexJSON `json:"indexes"`
 		WithoutIndex []string          `json:"withoutIndex,omitempty"`
+		Missing      []digest.Digest   `json:"missing,omitempty"`
 	}
 
 	verifyIndexJSON struct {
@@ -149,6 +164,15 @@ type (
 		Differences []differenceJSON  `json:"differences,omitempty"`
 		Omitted     int               `json:"omitted,omitempty"`
 		Layers      []verifyLayerJSON `json:"layers"`
+		Prefetch    []prefetchJSON    `json:"prefetch,omitempty"`
+	}
+
+	prefetchJSON struct {
+		Digest digest.Digest `json:"digest"`
+		Size   int64         `json:"size"`
+		Layer  digest.Digest `json:"layer"`
+		Ranges int           `json:"ranges"`
+		Spans  int64         `json:"spans"`
 	}
 
 	verifyLayerJSON struct {
@@ -189,10 +213,16 @@ func newVerifyJSON(ref string, r *verify.Report) verifyJSON {
 				Differences: newDifferencesJSON(l.Differences), Omitted: l.Omitted,
 			})
 		}
+		for _, p := range index.Prefetch {
+			one.Prefetch = append(one.Prefetch, prefetchJSON{p.Artifact.Digest, p.Artifact.Size, p.Layer, p.Ranges, p.Spans})
+		}
 		out.Indexes = append(out.Indexes, one)
 	}
 	for _, node := range r.WithoutIndex {
 		out.WithoutIndex = append(out.WithoutIndex, node.Platform)
+	}
+	for _, node := range r.Missing {
+		out.Missing = append(out.Missing, node.Digest)
 	}
 	return out
 }

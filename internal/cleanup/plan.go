@@ -403,10 +403,10 @@ func (s *selection) item(n *node) Item {
 	i.Kind, i.Tools, i.Size = n.Kind, s.tools(n), n.size
 	if n.is(soci.KindSOCIIndexV1, soci.KindSOCIIndexV2) {
 		i.blobs = map[digest.Digest]int64{}
-		for _, ztoc := range n.image.Layers {
-			if _, ok := i.blobs[ztoc.Digest]; !ok {
-				i.blobs[ztoc.Digest] = ztoc.Size
-				i.Size += ztoc.Size
+		for _, blob := range n.image.Layers { // zTOCs and prefetch artifacts
+			if _, ok := i.blobs[blob.Digest]; !ok {
+				i.blobs[blob.Digest] = blob.Size
+				i.Size += blob.Size
 			}
 		}
 	}

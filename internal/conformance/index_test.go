@@ -123,7 +123,7 @@ func (r *repository) image(t *testing.T, docker bool, p ocispec.Platform, layers
 }
 
 // upstreamBuilder gives upstream's index builder and where it writes.
-func (r *repository) upstreamBuilder(t *testing.T, tool string) (*upstream.IndexBuilder, store.Store) {
+func (r *repository) upstreamBuilder(t *testing.T, tool string, more ...upstream.BuilderOption) (*upstream.IndexBuilder, store.Store) {
 	t.Helper()
 	dir := scratch(t)
 	blobs, err := store.NewSociStore(filepath.Join(dir, "soci"))
@@ -134,9 +134,10 @@ func (r *repository) upstreamBuilder(t *testing.T, tool string) (*upstream.Index
 	if err != nil {
 		t.Fatal(err)
 	}
-	builder, err := upstream.NewIndexBuilder(r.cs, blobs,
+	builder, err := upstream.NewIndexBuilder(r.cs, blobs, append([]upstream.BuilderOption{
 		upstream.WithSpanSize(testSpanSize), upstream.WithMinLayerSize(testMinSize),
-		upstream.WithBuildToolIdentifier(tool), upstream.WithArtifactsDb(db), upstream.WithForceRecreateZtocs(true))
+		upstream.WithBuildToolIdentifier(tool), upstream.WithArtifactsDb(db), upstream.WithForceRecreateZtocs(true),
+	}, more...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

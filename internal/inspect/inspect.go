@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
@@ -68,7 +69,9 @@ type SociIndex struct {
 	BuildTool string        `json:"buildTool,omitempty"`
 	Missing   bool          `json:"missing,omitempty"` // named, but not in the repository
 	Invalid   string        `json:"invalid,omitempty"` // why it cannot be read
-	Ztocs     []Ztoc        `json:"ztocs,omitempty"`
+	Ztocs     []*Blob       `json:"ztocs,omitempty"`
+	Prefetch  []*Blob       `json:"prefetch,omitempty"` // prefetch artifacts
+	Other     []*Blob       `json:"other,omitempty"`    // of no type that clients read
 
 	// Raw and Manifest are what it says; Manifest is nil when it cannot be
 	// read.
@@ -76,12 +79,19 @@ type SociIndex struct {
 	Manifest *ocispec.Manifest `json:"-"`
 }
 
-// Ztoc is a zTOC as a SOCI index lists it.
-type Ztoc struct {
-	Digest   digest.Digest `json:"digest"`
-	Size     int64         `json:"size"`
-	Layer    digest.Digest `json:"layer"`
-	SpanSize string        `json:"spanSize,omitempty"` // as the annotation says, uncompressed bytes
+// Blob is a zTOC, or another blob, as a SOCI index lists it. CheckBlobs adds
+// what the repository has of it.
+type Blob struct {
+	MediaType string        `json:"mediaType,omitempty"` // of SociIndex.Other alone
+	Digest    digest.Digest `json:"digest"`
+	Size      int64         `json:"size"`
+	Layer     digest.Digest `json:"layer"`
+	Foreign   bool          `json:"foreign,omitempty"`  // the image does not have the layer
+	SpanSize  string        `json:"spanSize,omitempty"` // as the annotation says, uncompressed bytes
+
+	Missing    bool   `json:"missing,omitempty"`    // not in the repository
+	StoredSize *int64 `json:"storedSize,omitempty"` // bytes in the repository, where they are not Size
+	Invalid    string `json:"invalid,omitempty"`    // why it cannot be asked for
 }
 
 func (n *Node) isImage() bool {
@@ -110,7 +120,8 @@ const (
 // package.
 var ErrInvalid = errors.New("invalid manifest")
 
-// Load reads the tree under the manifest that desc names.
+// Load reads the tree under the manifest that desc names. It does not ask
+// whether the blobs that SOCI indexes list are there; CheckBlobs does.
 func Load(ctx context.Context, repo Repository, desc ocispec.Descriptor) (*Node, error) {
 	l := loader{repo: repo}
 	return l.node(ctx, desc, 0)
@@ -137,6 +148,9 @@ func (l *loader) node(ctx context.Context, desc ocispec.Descriptor, depth int) (
 	raw, err := l.repo.FetchManifest(ctx, desc)
 	if errors.Is(err, ecrclient.ErrNotFound) && depth > 0 {
 		n.Missing = true
+		if n.Kind == soci.KindImage && desc.Platform != nil {
+			n.Platform = platforms.Format(platforms.Normalize(*desc.Platform))
+		}
 		return n, nil
 	}
 	if err != nil {
@@ -174,6 +188,9 @@ func (l *loader) node(ctx context.Context, desc ocispec.Descriptor, depth int) (
 		return nil, err
 	}
 	n.SociIndexes, err = l.sociIndexes(ctx, desc, m.Annotations[soci.AnnotationIndexDigest])
+	for _, blob := range n.blobs() {
+		blob.Foreign = !slices.ContainsFunc(n.Layers, func(layer Layer) bool { return layer.Digest == blob.Layer })
+	}
 	return n, err
 }
 
@@ -255,12 +272,10 @@ func (l *loader) sociIndex(ctx context.Context, desc ocispec.Descriptor) (*SociI
 	}
 	index.Manifest = m
 	index.BuildTool = m.Annotations[soci.AnnotationBuildToolIdentifier]
-	for _, z := range m.Layers {
-		index.Ztocs = append(index.Ztocs, Ztoc{
-			Digest: z.Digest, Size: z.Size,
-			Layer:    digest.Digest(z.Annotations[soci.AnnotationLayerDigest]),
-			SpanSize: z.Annotations[soci.AnnotationSpanSize],
-		})
+	content := soci.ContentOf(m)
+	index.Ztocs, index.Prefetch, index.Other = blobs(content.Ztocs), blobs(content.Prefetch), blobs(content.Other)
+	for i, blob := range index.Other {
+		blob.MediaType = content.Other[i].MediaType
 	}
 	return index, nil
 }

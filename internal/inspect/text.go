@@ -78,12 +78,42 @@ func (t *tree) sociIndex(s *SociIndex, first, rest string) {
 		t.line(first, "SOCI index %s  %s  %s  by %q", s.Version, s.Digest, bytesText(s.Size), s.BuildTool)
 	}
 	var below []branch
-	for _, z := range s.Ztocs {
-		below = append(below, func(first, _ string) {
-			t.line(first, "zTOC  %s  %s  of layer %s", z.Digest, bytesText(z.Size), z.Layer)
-		})
+	add := func(what string, blobs []*Blob) {
+		for _, blob := range blobs {
+			below = append(below, func(first, _ string) { t.line(first, "%s", blobText(what, blob)) })
+		}
 	}
+	add("zTOC", s.Ztocs)
+	add("prefetch artifact", s.Prefetch)
+	add("other blob", s.Other)
 	t.branches(rest, below)
+}
+
+func blobText(what string, b *Blob) string {
+	words := []string{what, b.Digest.String(), bytesText(b.Size)}
+	if b.MediaType != "" {
+		words = append(words, b.MediaType)
+	}
+	if b.Layer != "" {
+		words = append(words, "of layer "+b.Layer.String())
+	}
+	for _, flag := range []struct {
+		set  bool
+		text string
+	}{
+		{b.Foreign && b.Layer != "", "(not a layer of this image)"},
+		{b.Foreign && b.Layer == "", "(names no layer)"},
+		{b.Missing, "(not in the repository)"},
+		{b.Invalid != "", "(" + b.Invalid + ")"},
+	} {
+		if flag.set {
+			words = append(words, flag.text)
+		}
+	}
+	if b.StoredSize != nil {
+		words = append(words, fmt.Sprintf("(size differs: %d bytes in the repository, not %d)", *b.StoredSize, b.Size))
+	}
+	return strings.Join(words, "  ")
 }
 
 func bytesText(n int64) string { return bytesize.Format(n) }

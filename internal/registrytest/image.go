@@ -2,6 +2,8 @@ package registrytest
 
 import (
 	"bytes"
+	"cmp"
+	_ "crypto/sha512" // so that package digest knows it
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,6 +28,7 @@ const (
 type Layer struct {
 	MediaType string // "" is the image's gzip layer
 	Content   []byte
+	Algorithm digest.Algorithm // of its digest; "" is sha256
 }
 
 // Image is an image manifest to be.
@@ -59,7 +62,7 @@ func (s *Server) PushImage(t testing.TB, repository, tag string, img Image) Push
 	}
 	image := ocispec.Image{Platform: p, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}}
 	for _, layer := range img.Layers {
-		desc := s.PushBlob(t, repository, layer.Content)
+		desc := s.pushBlob(t, repository, cmp.Or(layer.Algorithm, digest.SHA256), layer.Content)
 		if desc.MediaType = layer.MediaType; desc.MediaType == "" {
 			desc.MediaType = layerType
 		}
@@ -126,7 +129,12 @@ func (s *Server) PushReferrer(t testing.TB, repository string, desc ocispec.Desc
 // PushBlob stores a blob.
 func (s *Server) PushBlob(t testing.TB, repository string, content []byte) ocispec.Descriptor {
 	t.Helper()
-	d := digest.FromBytes(content)
+	return s.pushBlob(t, repository, digest.SHA256, content)
+}
+
+func (s *Server) pushBlob(t testing.TB, repository string, algorithm digest.Algorithm, content []byte) ocispec.Descriptor {
+	t.Helper()
+	d := algorithm.FromBytes(content)
 	path := fmt.Sprintf("/v2/%s/blobs/uploads/?digest=%s", repository, d)
 	s.request(t, http.MethodPost, path, "application/octet-stream", content, http.StatusCreated)
 	return ocispec.Descriptor{MediaType: "application/octet-stream", Digest: d, Size: int64(len(content))}

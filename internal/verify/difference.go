@@ -58,3 +58,6 @@ func (d *differences) add(one Difference) {
 func (d *differences) addf(layer digest.Digest, format string, args ...any) {
 	d.add(Difference{Layer: layer, Span: -1, Offset: -1, What: fmt.Sprintf(format, args...)})
 }
+
+// plain is the text of an ErrDifference that stands in a Difference.
+func plain(err error) string { return strings.TrimPrefix(err.Error(), ErrDifference.Error()+": ") }

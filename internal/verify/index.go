@@ -44,15 +44,20 @@ func checkIndex(ctx context.Context, repo Repository, image *inspect.Node, index
 		differs("its config is of type %q, that of a %s index is %q", m.Config.MediaType, index.Version, artifactType)
 	}
 	if err := checkConfig(ctx, repo, m.Config); errors.Is(err, ErrDifference) {
-		differs("its config: %v", err)
+		differs("its config: %s", plain(err))
 	} else if err != nil {
 		return nil, fmt.Errorf("fetching the config of SOCI index %s: %w", index.Digest, err)
 	}
 	checkSubject(m.Subject, index.Version, image.Descriptor(), differs)
-	if len(m.Layers) == 0 {
+	content := soci.ContentOf(m)
+	for _, blob := range content.Other {
+		differs("blob %s is of type %q, neither that of a zTOC (%s) nor that of a prefetch artifact: clients do not read it",
+			blob.Digest, blob.MediaType, soci.ZtocMediaType)
+	}
+	if len(content.Ztocs) == 0 {
 		differs("it lists no zTOC")
 	}
-	return pairs(m, image, differs), nil
+	return pairs(content.Ztocs, image, differs), nil
 }
 
 // checkSubject compares the subject of a v1 index; a v2 index has none.
@@ -106,21 +111,15 @@ func checkConfig(ctx context.Context, repo Repository, config ocispec.Descriptor
 }
 
 // pairs finds the layer of each zTOC in the image.
-func pairs(m *ocispec.Manifest, image *inspect.Node, differs func(string, ...any)) []pair {
-	layers := map[digest.Digest]inspect.Layer{}
-	for _, l := range image.Layers {
-		layers[l.Digest] = l
-	}
+func pairs(ztocs []ocispec.Descriptor, image *inspect.Node, differs func(string, ...any)) []pair {
+	layers := layersOf(image)
 	var all []pair
-	for _, ztoc := range m.Layers {
+	for _, ztoc := range ztocs {
 		named := ztoc.Annotations[soci.AnnotationLayerDigest]
 		layer, ok := layers[digest.Digest(named)]
 		if !ok {
 			differs("zTOC %s is for a layer %q, which the image does not have", ztoc.Digest, named)
 			continue
-		}
-		if ztoc.MediaType != soci.ZtocMediaType {
-			differs("zTOC %s is of type %q, not %q", ztoc.Digest, ztoc.MediaType, soci.ZtocMediaType)
 		}
 		if got := ztoc.Annotations[soci.AnnotationLayerMediaType]; got != layer.MediaType {
 			differs("zTOC %s is for a layer of type %q, the image has it as %q", ztoc.Digest, got, layer.MediaType)
@@ -130,5 +129,16 @@ func pairs(m *ocispec.Manifest, image *inspect.Node, differs func(string, ...any
 			ztoc:  ztoc,
 		})
 	}
+	if len(all) == 0 && len(ztocs) > 0 {
+		differs("the SOCI index is that of another image: it has no zTOC of a layer of this one")
+	}
 	return all
+}
+
+func layersOf(image *inspect.Node) map[digest.Digest]inspect.Layer {
+	layers := map[digest.Digest]inspect.Layer{}
+	for _, l := range image.Layers {
+		layers[l.Digest] = l
+	}
+	return layers
 }

@@ -6,9 +6,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	_ "crypto/sha512" // so that package digest knows sha384 and sha512
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -33,6 +36,8 @@ type LayerReport struct {
 
 	Differences []Difference
 	Omitted     int // differences beyond those listed
+
+	spans int // that the zTOC has; 0 if it could not be read
 }
 
 // maxZtocSize is the size of a zTOC up to which it is read.
@@ -51,7 +56,7 @@ func verifyLayer(ctx context.Context, repo Repository, layer, ztoc ocispec.Descr
 
 	z, err := FetchZtoc(ctx, repo, ztoc)
 	if errors.Is(err, ErrDifference) {
-		diffs.addf(layer.Digest, "zTOC %s: %v", ztoc.Digest, err)
+		diffs.addf(layer.Digest, "zTOC %s: %s", ztoc.Digest, plain(err))
 		return nil
 	}
 	if err != nil {
@@ -60,16 +65,21 @@ func verifyLayer(ctx context.Context, repo Repository, layer, ztoc ocispec.Descr
 	compareAnnotations(ztoc.Annotations, z, func(format string, args ...any) { diffs.addf(layer.Digest, format, args...) })
 	lazy, err := NewLazyLayer(repo, layer, z)
 	if err != nil {
-		diffs.addf(layer.Digest, "%v", err)
+		diffs.addf(layer.Digest, "zTOC %s: %s", ztoc.Digest, plain(err))
 		return nil
 	}
+	report.spans = len(lazy.spans)
 
+	if err := layer.Digest.Validate(); err != nil {
+		diffs.addf(layer.Digest, "the layer's digest cannot be verified: %v", err)
+		return nil
+	}
 	body, err := repo.Fetch(ctx, layer)
 	if err != nil {
 		return fmt.Errorf("fetching layer %s: %w", layer.Digest, err)
 	}
 	defer body.Close()
-	whole := &blobReader{body: body, digester: digest.SHA256.Digester(), progress: func(n int64) {
+	whole := &blobReader{body: body, digester: layer.Digest.Algorithm().Digester(), progress: func(n int64) {
 		if progress != nil {
 			progress(layer, n)
 		}
@@ -110,17 +120,21 @@ func fetchBlob(ctx context.Context, repo Repository, desc ocispec.Descriptor, li
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrDifference, desc.Size, limit)
 	}
 	b, err := readBlob(ctx, repo, desc)
-	if errors.Is(err, ecrclient.ErrNotFound) || errors.Is(err, ecrclient.ErrDigestMismatch) {
-		return nil, fmt.Errorf("%w: %w", ErrDifference, err)
+	if errors.Is(err, ecrclient.ErrNotFound) {
+		return nil, fmt.Errorf("%w: it is not in the repository", ErrDifference)
+	}
+	if errors.Is(err, ecrclient.ErrDigestMismatch) {
+		return nil, fmt.Errorf("%w: it is damaged: %w", ErrDifference, err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if int64(len(b)) != desc.Size {
-		return nil, fmt.Errorf("%w: the size is not the %d bytes that the SOCI index names", ErrDifference, desc.Size)
+		return nil, fmt.Errorf("%w: it is damaged: its size is not the %d bytes that the SOCI index names",
+			ErrDifference, desc.Size)
 	}
 	if got := desc.Digest.Algorithm().FromBytes(b); got != desc.Digest {
-		return nil, fmt.Errorf("%w: the digest is %s", ErrDifference, got)
+		return nil, fmt.Errorf("%w: it is damaged: its bytes have the digest %s", ErrDifference, got)
 	}
 	return b, nil
 }
@@ -140,6 +154,29 @@ func compareAnnotations(annotations map[string]string, z *soci.Ztoc, addf func(s
 	if got, want := annotations[soci.AnnotationSpanSize], fmt.Sprint(z.SpanSize); got != want {
 		addf("annotation %s is %q, the zTOC's span size is %s", soci.AnnotationSpanSize, got, want)
 	}
+	if annotations[annotationDisableXattrs] != "true" {
+		return
+	}
+	if i := slices.IndexFunc(z.Entries, needsXattrs); i >= 0 {
+		addf("annotation %s has a client show no extended attributes, but %q has or stands for one",
+			annotationDisableXattrs, z.Entries[i].Name)
+	}
+}
+
+// annotationDisableXattrs is what upstream's tool, when asked to, puts on the
+// zTOC of a layer without extended attributes and opaque directories.
+const annotationDisableXattrs = "com.amazon.soci.disable-xattrs"
+
+func needsXattrs(e soci.Entry) bool {
+	if strings.HasSuffix(e.Name, ".wh..wh..opq") {
+		return true // becomes an attribute of its directory
+	}
+	for key := range e.PAX {
+		if strings.HasPrefix(key, "SCHILY.xattr.") {
+			return true
+		}
+	}
+	return false
 }
 
 // compareArchive reads the layer plainly and lazily, and the archive in it

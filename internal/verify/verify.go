@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"soci-index-builder/internal/inspect"
+	"soci-index-builder/pkg/soci"
 )
 
 // Repository is what holds the image and its SOCI indexes.
@@ -49,6 +50,10 @@ type Report struct {
 	// right for one whose layers are all small.
 	WithoutIndex []*inspect.Node
 
+	// Missing are the image manifests that an image index lists but the
+	// repository does not have.
+	Missing []*inspect.Node
+
 	Seconds float64
 }
 
@@ -59,9 +64,10 @@ type IndexReport struct {
 	Version  string        // v1 or v2
 	Index    digest.Digest
 
-	Layers      []*LayerReport // those that have a zTOC, in the order of the SOCI index
-	Differences []Difference   // of the SOCI index itself
-	Omitted     int            // differences beyond those listed
+	Layers      []*LayerReport   // those that have a zTOC, in the order of the SOCI index
+	Prefetch    []PrefetchReport // the prefetch artifacts that could be compared
+	Differences []Difference     // of the SOCI index itself
+	Omitted     int              // differences beyond those listed
 }
 
 // Differences gives the number of all differences found.
@@ -102,18 +108,27 @@ func Image(ctx context.Context, repo Repository, image ocispec.Descriptor, o Opt
 	report := &Report{}
 	images := root.Images()
 	if len(images) == 0 {
-		return nil, fmt.Errorf("%w: %s is not an image (%s)", ErrNoIndex, image.Digest, root.Kind)
+		what := string(root.Kind)
+		if root.ArtifactType != "" {
+			what += fmt.Sprintf(" of type %.100q", root.ArtifactType)
+		}
+		return nil, fmt.Errorf("%w: %s is not an image (%s)", ErrNoIndex, image.Digest, what)
 	}
 	if o.Concurrency <= 0 {
 		o.Concurrency = runtime.GOMAXPROCS(0)
 	}
+	parent := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(o.Concurrency)
 	done := map[[2]digest.Digest]*LayerReport{} // by layer and zTOC
+	var later []prefetches
 	for _, node := range images {
-		if len(node.SociIndexes) == 0 {
+		switch {
+		case node.Missing:
+			report.Missing = append(report.Missing, node)
+		case len(node.SociIndexes) == 0:
 			report.WithoutIndex = append(report.WithoutIndex, node)
 		}
 		for _, index := range node.SociIndexes {
@@ -136,11 +151,20 @@ func Image(ctx context.Context, repo Repository, image ocispec.Descriptor, o Opt
 				}
 				one.Layers = append(one.Layers, layer)
 			}
+			if index.Manifest != nil {
+				later = append(later, prefetches{len(report.Indexes), node, soci.ContentOf(index.Manifest).Prefetch})
+			}
 			report.Indexes = append(report.Indexes, one)
 		}
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
+	}
+	// How many spans a layer has only its zTOC tells.
+	for _, p := range later {
+		if err := checkPrefetch(parent, repo, p.image, p.blobs, &report.Indexes[p.index]); err != nil {
+			return nil, err
+		}
 	}
 	if len(report.Indexes) == 0 {
 		return nil, fmt.Errorf("%w: the image %s has none, neither by referrer nor by annotation", ErrNoIndex, image.Digest)

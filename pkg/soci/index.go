@@ -17,6 +17,10 @@ const (
 	// ZtocMediaType is that of a zTOC blob.
 	ZtocMediaType = "application/octet-stream"
 
+	// PrefetchMediaType is that of a prefetch artifact, which upstream's tool
+	// can list in a SOCI index behind the zTOCs.
+	PrefetchMediaType = "application/vnd.amazon.soci.prefetch.v1+json"
+
 	AnnotationLayerMediaType      = "com.amazon.soci.image-layer-mediaType"
 	AnnotationLayerDigest         = "com.amazon.soci.image-layer-digest"
 	AnnotationSpanSize            = "com.amazon.soci.span-size"
@@ -82,9 +86,9 @@ func ztocDescriptor(ztoc, layer ocispec.Descriptor, spanSize int64) ocispec.Desc
 	return ztoc
 }
 
-// ParseIndex reads a SOCI index manifest, v1 or v2. The zTOCs are its Layers,
-// the image manifest of a v1 index is its Subject. Another manifest is
-// ErrUnsupported, what is no manifest ErrCorrupt.
+// ParseIndex reads a SOCI index manifest, v1 or v2. ContentOf tells its zTOCs
+// from what else its Layers hold; the image manifest of a v1 index is its
+// Subject. Another manifest is ErrUnsupported, what is no manifest ErrCorrupt.
 func ParseIndex(b []byte) (*ocispec.Manifest, error) {
 	var m ocispec.Manifest
 	if err := json.Unmarshal(b, &m); err != nil {
@@ -101,4 +105,30 @@ func ParseIndex(b []byte) (*ocispec.Manifest, error) {
 			ErrUnsupported, cut(m.Config.MediaType, 100), ArtifactTypeV1, ArtifactTypeV2)
 	}
 	return &m, nil
+}
+
+// IndexContent is what a SOCI index lists, in its order.
+type IndexContent struct {
+	Ztocs    []ocispec.Descriptor
+	Prefetch []ocispec.Descriptor // prefetch artifacts
+
+	// Other are blobs of any other type, which clients pass over.
+	Other []ocispec.Descriptor
+}
+
+// ContentOf sorts the blobs of a SOCI index by their media types, as clients
+// do: a blob of another type than a zTOC's is never taken for a zTOC.
+func ContentOf(index *ocispec.Manifest) IndexContent {
+	var c IndexContent
+	for _, blob := range index.Layers {
+		switch blob.MediaType {
+		case ZtocMediaType:
+			c.Ztocs = append(c.Ztocs, blob)
+		case PrefetchMediaType:
+			c.Prefetch = append(c.Prefetch, blob)
+		default:
+			c.Other = append(c.Other, blob)
+		}
+	}
+	return c
 }

@@ -2,7 +2,9 @@ package soci
 
 import (
 	"context"
+	_ "crypto/sha512" // so that package digest knows sha384 and sha512
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -47,7 +49,10 @@ func verify(b []byte, desc ocispec.Descriptor) error {
 }
 
 func checkDigest(desc ocispec.Descriptor) error {
-	if err := desc.Digest.Validate(); err != nil {
+	if err := desc.Digest.Validate(); errors.Is(err, digest.ErrDigestUnsupported) {
+		return fmt.Errorf("%w descriptor: digest %q: only sha256, sha384 and sha512 can be verified",
+			ErrUnsupported, cut(desc.Digest.String(), 100))
+	} else if err != nil {
 		return fmt.Errorf("%w descriptor: digest %q: %w", ErrCorrupt, cut(desc.Digest.String(), 100), err)
 	}
 	return nil

@@ -74,7 +74,7 @@ func (w *layerWork) reuseFrom(ctx context.Context, index ocispec.Descriptor, nee
 		return nil // another tool's
 	}
 	var errs []error
-	for _, ztoc := range m.Layers {
+	for _, ztoc := range ContentOf(m).Ztocs {
 		layer, ok := needed[digest.Digest(ztoc.Annotations[AnnotationLayerDigest])]
 		if !ok || ztoc.Annotations[AnnotationSpanSize] != strconv.FormatInt(w.o.SpanSize, 10) {
 			continue
