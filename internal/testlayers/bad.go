@@ -111,7 +111,7 @@ func UnsupportedLayers() []Bad {
 			t.raw(rawHeader{name: "entry", typeflag: flag}, nil)
 		})
 	}
-	return all
+	return append(all, notTars()...)
 }
 
 // MalformedLayers break the rules of gzip, deflate or tar.

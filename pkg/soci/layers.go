@@ -80,14 +80,14 @@ func newLayerWork(src Source, targets []target, o Options) *layerWork {
 // skipByDescriptor tells why a layer need not be fetched at all.
 func skipByDescriptor(layer ocispec.Descriptor, o Options) (SkipReason, string) {
 	switch {
-	case !images.IsLayerType(layer.MediaType):
+	case !isTarLayer(layer.MediaType):
 		return SkipNotALayer, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
 	case images.IsNonDistributable(layer.MediaType):
 		return SkipForeign, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
-	case strings.HasSuffix(layer.MediaType, "+encrypted"):
+	case strings.HasSuffix(layer.MediaType, encryptedSuffix):
 		return SkipEncrypted, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
-	case layer.Size < o.MinLayerSize:
-		return SkipTooSmall, fmt.Sprintf("%d bytes, less than %d", layer.Size, o.MinLayerSize)
+	case layer.Size < max(o.MinLayerSize, 1): // an empty blob has nothing to index, whatever the option says
+		return SkipTooSmall, fmt.Sprintf("%d bytes, less than %d", layer.Size, max(o.MinLayerSize, 1))
 	}
 	return "", ""
 }

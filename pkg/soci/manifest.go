@@ -46,11 +46,21 @@ func verify(b []byte, desc ocispec.Descriptor) error {
 	return nil
 }
 
+// checkDescriptor is for what is read: no manifest, config or zTOC is empty.
 func checkDescriptor(desc ocispec.Descriptor) error {
+	if desc.Size == 0 {
+		return fmt.Errorf("%w descriptor: %s has a size of 0 bytes", ErrCorrupt, desc.Digest)
+	}
+	return checkLayerDescriptor(desc)
+}
+
+// checkLayerDescriptor is checkDescriptor for a layer, which may be an empty
+// blob.
+func checkLayerDescriptor(desc ocispec.Descriptor) error {
 	if err := desc.Digest.Validate(); err != nil {
 		return fmt.Errorf("%w descriptor: digest %q: %w", ErrCorrupt, cut(desc.Digest.String(), 100), err)
 	}
-	if desc.Size <= 0 {
+	if desc.Size < 0 {
 		return fmt.Errorf("%w descriptor: %s has a size of %d bytes", ErrCorrupt, desc.Digest, desc.Size)
 	}
 	return nil
@@ -105,7 +115,7 @@ func fetchManifest(ctx context.Context, src Source, desc ocispec.Descriptor, lim
 	}
 	sizes := make(map[digest.Digest]int64, len(m.Layers))
 	for _, l := range m.Layers {
-		if err := checkDescriptor(l); err != nil {
+		if err := checkLayerDescriptor(l); err != nil {
 			return nil, fmt.Errorf("manifest %s: a layer's %w", desc.Digest, err)
 		}
 		if size, ok := sizes[l.Digest]; ok && size != l.Size {

@@ -60,6 +60,7 @@ const (
 	SkipCompression SkipReason = "unsupported-compression"
 	SkipEncrypted   SkipReason = "encrypted"
 	SkipNotALayer   SkipReason = "not-a-layer"
+	SkipNotTar      SkipReason = "not-a-tar"
 	SkipForeign     SkipReason = "not-distributable"
 	SkipSparseFile  SkipReason = "sparse-file"
 	SkipGlobalPAX   SkipReason = "global-pax-header"
