@@ -21,6 +21,11 @@ type ZtocOptions struct {
 	// blob is taken as it comes.
 	Size   int64
 	Digest digest.Digest
+
+	// AllowMisread has the zTOC built, as upstream does, also where Ztoc.Misread
+	// finds that clients would read the layer wrongly. The default is an
+	// *UnsupportedError.
+	AllowMisread bool
 }
 
 func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
@@ -134,7 +139,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 		return nil, unsupportedGzip(err)
 	}
 	spans.end()
-	return &Ztoc{
+	z := &Ztoc{
 		Version:             ztocVersion,
 		BuildToolIdentifier: o.BuildToolIdentifier,
 		Compression:         compression,
@@ -142,7 +147,11 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 		SpanSize:            o.SpanSize,
 		Entries:             toc.all(),
 		Checkpoints:         spans.checkpoints,
-	}, nil
+	}
+	if o.AllowMisread {
+		return z, nil
+	}
+	return z, z.misread(memory.take)
 }
 
 // unsupportedGzip gives what the decoder does not support its reason.

@@ -69,6 +69,20 @@ const (
 	SkipGzipHeader  SkipReason = "gzip-header"
 )
 
+// The reasons for which a layer is skipped whose zTOC clients would take, and
+// show other files than the layer has, or which they refuse: see Ztoc.Misread.
+const (
+	SkipEmptySpan   SkipReason = "empty-span"
+	SkipEmptyXattr  SkipReason = "empty-xattr"
+	SkipModTime     SkipReason = "modification-time"
+	SkipParent      SkipReason = "parent-not-a-directory"
+	SkipLinkTarget  SkipReason = "hard-link-target"
+	SkipRepeatedDir SkipReason = "repeated-directory"
+	SkipOwner       SkipReason = "owner"
+	SkipFileMode    SkipReason = "file-mode"
+	SkipEntryName   SkipReason = "entry-name"
+)
+
 // LayerResult is what became of one occurrence of a layer in a manifest.
 type LayerResult struct {
 	Layer ocispec.Descriptor
