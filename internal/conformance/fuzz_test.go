@@ -92,6 +92,9 @@ func knownRefusal(err error, blob, ztoc []byte) bool {
 		switch unsupported.Reason {
 		case soci.SkipSparseFile:
 			return true
+		case soci.SkipNotTar: // taken for an archive of no files
+			z, err := upstream.Unmarshal(bytes.NewReader(ztoc))
+			return err == nil && len(z.FileMetadata) == 0
 		case soci.SkipEntrySize:
 			_, err := upstream.Unmarshal(bytes.NewReader(ztoc))
 			return err != nil

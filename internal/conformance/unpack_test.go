@@ -119,7 +119,7 @@ func (root *file) resolve(dir string, create bool, links int) (*file, error) {
 		next := at.files[name]
 		switch {
 		case next == nil && !create:
-			return nil, os.ErrNotExist
+			next = newDir() // nothing is in it, but ".." leads back
 		case next == nil:
 			next = newDir()
 			at.files[name] = next

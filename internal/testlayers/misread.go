@@ -168,6 +168,5 @@ func MisreadLayers() []Bad {
 	})
 	add("whiteout-of-nothing", "a whiteout without a name", "entry-name", func(t *tarBuilder) { t.file("d/.wh.", nil) })
 	add("state-directory", "a file in the directory that clients show for themselves", "entry-name", func(t *tarBuilder) { t.file(".soci-snapshotter/x", nil) })
-	add("root-file", "a file of the name of the root", "entry-name", func(t *tarBuilder) { t.raw(rawHeader{name: "./"}, nil) })
 	return all
 }

@@ -26,6 +26,8 @@ type ZtocOptions struct {
 	// finds that clients would read the layer wrongly. The default is an
 	// *UnsupportedError.
 	AllowMisread bool
+
+	maxZtoc int64 // bytes of windows from which on the zTOC is too large; 0 is no limit
 }
 
 func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
@@ -118,7 +120,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 	if err != nil {
 		return nil, err
 	}
-	spans := &spanner{spanSize: o.SpanSize, memory: memory, orders: blob.spans.orders}
+	spans := &spanner{spanSize: o.SpanSize, maxZtoc: o.maxZtoc, memory: memory, orders: blob.spans.orders}
 	var archive chunker
 	if compression == Gzip {
 		decoder := decoders.Get().(*inflate.Reader)

@@ -142,9 +142,10 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 			}
 		}
 		ztocsOf[t.desc.Digest] = ztocs
+		t.unindexable = work.unindexable(t.manifest)
 		if len(ztocs) > 0 && x.o.IndexVersion.v1() {
 			subject := ocispec.Descriptor{MediaType: t.desc.MediaType, Digest: t.desc.Digest, Size: t.desc.Size}
-			b, err := marshalIndex(ArtifactTypeV1, &subject, ztocs, x.o.BuildToolIdentifier)
+			b, err := marshalIndex(ArtifactTypeV1, &subject, ztocs, x.o.BuildToolIdentifier, t.unindexable)
 			if err != nil {
 				return fmt.Errorf("manifest %s: %w", t.desc.Digest, err)
 			}

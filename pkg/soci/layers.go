@@ -23,6 +23,13 @@ type Buffering interface {
 	FetchMemory(desc ocispec.Descriptor) int64
 }
 
+// Transferring is a reader of a Source that knows how many bytes came for it.
+// They are more than were read when it reads ahead or had to begin again.
+type Transferring interface {
+	// Transferred is called after Close.
+	Transferred() int64
+}
+
 // layerWork builds the zTOCs of all the layers of an image, each once.
 type layerWork struct {
 	src       Source
@@ -146,29 +153,39 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 	if err != nil {
 		return fmt.Errorf("fetching: %w", err)
 	}
-	defer rc.Close()
 	r := &layerReader{ctx: ctx, r: rc, layer: layer, progress: w.o.Progress}
-	defer func() { w.bytesRead.Add(r.n) }()
+	defer func() {
+		rc.Close()
+		n := r.n
+		if t, ok := rc.(Transferring); ok {
+			n = t.Transferred()
+		}
+		w.bytesRead.Add(n)
+	}()
 	z, err := buildZtoc(r, ZtocOptions{
 		SpanSize:            w.o.SpanSize,
 		BuildToolIdentifier: w.o.BuildToolIdentifier,
 		Limits:              w.o.Limits,
 		Size:                layer.Size,
 		Digest:              layer.Digest,
+		maxZtoc:             maxZtocSizeOf(layer.Size),
 	}, memory)
+	var b []byte
+	if err == nil {
+		b, err = z.Marshal()
+	}
+	if err == nil && int64(len(b)) > maxZtocSizeOf(layer.Size) {
+		err = ztocTooLarge(maxZtocSizeOf(layer.Size))
+	}
 	out := w.built[layer.Digest]
-	var unsupported *UnsupportedError
-	if errors.As(err, &unsupported) {
+	if unsupported, ok := errors.AsType[*UnsupportedError](err); ok {
 		out.result = LayerResult{Reason: unsupported.Reason, Detail: unsupported.Detail}
-		w.o.Progress(layer, layer.Size)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if ztoc, err = z.Marshal(); err != nil {
-		return err
-	}
+	ztoc = b
 	out.ztoc = ztoc
 	out.result = LayerResult{
 		Ztoc:             blobDescriptor(out.ztoc),

@@ -195,7 +195,7 @@ func (t *clientTree) add(e *Entry) (SkipReason, string) {
 	}
 	name := cleanName(e.Name)
 	dir, base := split(name)
-	if what := unfitName(name, base, e.Type == "dir"); what != "" {
+	if what := unfitName(name, base); what != "" {
 		return SkipEntryName, what
 	}
 	var target *inode
@@ -207,8 +207,11 @@ func (t *clientTree) add(e *Entry) (SkipReason, string) {
 	if reason, what := t.enter(dir); reason != "" {
 		return reason, what
 	}
-	if name == "" { // a directory: the root
-		return t.root.inode.overwrite(e)
+	if name == "" {
+		if e.Type == "dir" {
+			return t.root.inode.overwrite(e)
+		}
+		return "", "" // the root as anything else is seen by nobody
 	}
 	if target != nil {
 		target.linked = true
@@ -331,14 +334,12 @@ func countXattrs(pax map[string]string) (n int) {
 const stateDir = ".soci-snapshotter"
 
 // unfitName tells why no client can show a name.
-func unfitName(name, base string, dir bool) string {
+func unfitName(name, base string) string {
 	switch {
 	case len(base) > maxName:
 		return fmt.Sprintf("a name of %d bytes, more than the %d that FUSE takes", len(base), maxName)
 	case base == ".wh.":
 		return "a whiteout of nothing"
-	case name == "" && !dir:
-		return "the root directory as something else"
 	case name == stateDir || strings.HasPrefix(name, stateDir+"/"):
 		return "a name that clients have for themselves"
 	}

@@ -67,6 +67,9 @@ const (
 	SkipEntryType   SkipReason = "tar-entry-type"
 	SkipEntrySize   SkipReason = "entry-size"
 	SkipGzipHeader  SkipReason = "gzip-header"
+	// SkipZtocTooLarge: the zTOC would be larger than the layer, and than
+	// SmallZtoc.
+	SkipZtocTooLarge SkipReason = "ztoc-too-large"
 )
 
 // The reasons for which a layer is skipped whose zTOC clients would take, and
@@ -91,9 +94,12 @@ type LayerResult struct {
 	Reason SkipReason
 	Detail string
 
+	// Reused: the layer was not read, since its zTOC was there before, or the
+	// Reason was known.
+	Reused bool
+
 	// The rest is zero for a skipped layer.
 	Ztoc             ocispec.Descriptor // as the SOCI index lists it
-	Reused           bool               // the zTOC was there before, and the layer was not read
 	Compression      Compression
 	UncompressedSize int64 // bytes of the tar archive
 	Spans            int
@@ -158,7 +164,7 @@ type Result struct {
 	// found; the layers were read instead.
 	SearchError error
 
-	BytesRead   int64 // compressed bytes of layers
+	BytesRead   int64 // compressed bytes of layers that were transferred
 	BytesPushed int64 // what was not there before: zTOCs, SOCI indexes, manifests
 	Seconds     float64
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -73,6 +74,12 @@ func (w *layerWork) reuseFrom(ctx context.Context, index ocispec.Descriptor, nee
 	if m.Annotations[AnnotationBuildToolIdentifier] != w.o.BuildToolIdentifier {
 		return nil // another tool's
 	}
+	for layer, reason := range parseUnindexable(m.Annotations[AnnotationUnindexable], w.o.SpanSize) {
+		if _, ok := needed[layer]; ok {
+			w.built[layer].result = LayerResult{Reason: reason, Reused: true, Detail: fmt.Sprintf("found by an earlier build, which SOCI index %s tells", index.Digest)}
+			delete(needed, layer)
+		}
+	}
 	var errs []error
 	for _, ztoc := range m.Layers {
 		layer, ok := needed[digest.Digest(ztoc.Annotations[AnnotationLayerDigest])]
@@ -97,6 +104,9 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	start := time.Now()
 	if err := checkDescriptor(desc); err != nil {
 		return false, err
+	}
+	if desc.Size > maxZtocSizeOf(layer.Size) {
+		return false, nil
 	}
 	var kept int64
 	memory := w.memory.enter(0, func() {})
@@ -127,6 +137,16 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	}
 	if len(z.Entries) == 0 {
 		return false, nil
+	}
+	// Nor is one that clients misread, which earlier releases made, too. That
+	// a time was beyond the format shows as none.
+	if slices.ContainsFunc(z.Entries, func(e Entry) bool { return e.ModTime.IsZero() }) {
+		return false, nil
+	}
+	if err := z.misread(memory.take); errors.Is(err, ErrUnsupported) {
+		return false, nil
+	} else if err != nil {
+		return false, err
 	}
 	kept = desc.Size
 	*w.built[layer.Digest] = builtLayer{ztoc: b, result: LayerResult{

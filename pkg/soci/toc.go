@@ -354,7 +354,7 @@ func (t *tocScanner) classify(err error) error {
 		where = fmt.Sprintf("behind entry %q", cut(t.entries[n-1].Name, 200))
 	}
 	switch {
-	case errors.As(err, &blob), errors.As(err, &stream), errors.Is(err, ErrLimit):
+	case errors.As(err, &blob), errors.As(err, &stream), errors.Is(err, ErrLimit), errors.Is(err, ErrUnsupported):
 		return err
 	case errors.Is(err, tar.ErrFieldTooLong):
 		return fmt.Errorf("%w: tar archive %s, at byte %d: more than MaxHeaderExtension, %d bytes, of PAX records or a long name", ErrLimit, where, t.archive.pos, MaxHeaderExtension)

@@ -22,6 +22,8 @@ type target struct {
 	platform ocispec.Platform  // as it is listed, else as the config has it
 	wanted   bool
 	reason   string
+
+	unindexable string // AnnotationUnindexable of its SOCI indexes
 }
 
 func (t *target) platformName() string { return platforms.Format(platforms.Normalize(t.platform)) }
