@@ -111,7 +111,8 @@ func UnsupportedLayers() []Bad {
 			t.raw(rawHeader{name: "entry", typeflag: flag}, nil)
 		})
 	}
-	return all
+	all = append(all, notTars()...)
+	return append(all, MisreadLayers()...)
 }
 
 // MalformedLayers break the rules of gzip, deflate or tar.

@@ -213,6 +213,14 @@ func fixChecksum(b *[512]byte) {
 	copy(b[148:156], fmt.Sprintf("%06o\x00 ", sum))
 }
 
+// ZerosInTar is a gzip layer with one file of n zeros, which expands about as
+// far as deflate can.
+func ZerosInTar(n int) []byte {
+	t := newTar()
+	t.file("zeros", make([]byte, n))
+	return GoGzip(t.close(), 9, 0)
+}
+
 // tarEndLayers vary how the archive ends.
 func tarEndLayers() []Layer {
 	ends := []struct {

@@ -199,7 +199,18 @@ func compareArchive(ctx context.Context, layer *blobReader, lazy *LazyLayer, rep
 			found(Difference{Span: -1, Offset: -1, What: fmt.Sprintf("the archive ends at %d, the zTOC says at %d", end, lazy.ztoc.UncompressedSize)})
 		}
 		c.where = "padding behind the archive"
-		_, err = io.Copy(io.Discard, c)
+		behind := new(otherThanZeros)
+		_, err = io.Copy(behind, c)
+		if len(lazy.ztoc.Entries) == 0 && (c.pos > maxEmptyArchive || bool(*behind)) {
+			found(Difference{Span: -1, Offset: -1, What: "the layer is no tar archive, and the zTOC is that of an empty one"})
+		}
+	}
+	if err == nil {
+		// What the builder would not index is wrong for clients, though it be
+		// right of the archive.
+		if misread, ok := errors.AsType[*soci.UnsupportedError](lazy.ztoc.Misread()); ok {
+			found(Difference{Span: -1, Offset: -1, What: fmt.Sprintf("clients misread the layer by way of its zTOC (%s): %s", misread.Reason, misread.Detail)})
+		}
 	}
 	if err == nil {
 		err = c.finish()
@@ -248,6 +259,17 @@ func compareEntries(c *comparison, report *LayerReport) (end int64, err error) {
 			report.Files++
 		}
 	}
+}
+
+// maxEmptyArchive is the size of the largest archive of no files, one record.
+const maxEmptyArchive = 10240
+
+// otherThanZeros is a writer that notes whether it got anything but zeros.
+type otherThanZeros bool
+
+func (o *otherThanZeros) Write(p []byte) (int, error) {
+	*o = *o || bytes.Count(p, []byte{0}) != len(p)
+	return len(p), nil
 }
 
 // decompress tells a gzip layer from a plain archive by its first bytes.

@@ -25,7 +25,7 @@ func (m memory) FetchRange(_ context.Context, _ ocispec.Descriptor, off, n int64
 // stored gives the zTOC of a layer as it is read back.
 func stored(t *testing.T, blob []byte, spanSize int64) *soci.Ztoc {
 	t.Helper()
-	z, err := soci.BuildZtoc(bytes.NewReader(blob), soci.ZtocOptions{SpanSize: spanSize})
+	z, err := soci.BuildZtoc(bytes.NewReader(blob), soci.ZtocOptions{SpanSize: spanSize, AllowMisread: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func compareMemory(t *testing.T, blob []byte, z *soci.Ztoc) (*LayerReport, []Dif
 }
 
 // Every sound layer, by every gzip writer and with every block structure, has
-// no difference. Checkpoints at every bit of a byte, spans without output and
+// no difference, but for those that clients misread. Checkpoints at every bit of a byte, spans without output and
 // spans across members must be among them.
 func TestSoundLayersHaveNoDifference(t *testing.T) {
 	if testing.Short() {
@@ -74,8 +74,14 @@ func TestSoundLayersHaveNoDifference(t *testing.T) {
 					t.Skipf("%d spans", len(z.Checkpoints))
 				}
 				report, found := compareMemory(t, blob, z)
-				for _, d := range found {
-					t.Error(d)
+				if l.Misread != "" {
+					if len(found) == 0 {
+						t.Errorf("no difference, although clients misread it: %s", l.Misread)
+					}
+				} else {
+					for _, d := range found {
+						t.Error(d)
+					}
 				}
 				if report.Spans != len(z.Checkpoints) || report.Entries != len(z.Entries) || report.Bytes < z.UncompressedSize {
 					t.Errorf("compared %d of %d spans, %d of %d entries, %d of %d bytes",
@@ -97,6 +103,37 @@ func TestSoundLayersHaveNoDifference(t *testing.T) {
 	}
 	if empty == 0 {
 		t.Error("no span was without output")
+	}
+}
+
+// A zTOC that is right of its layer and leads clients astray is a difference.
+func TestMisreadLayers(t *testing.T) {
+	for _, l := range testlayers.MisreadLayers() {
+		if _, found := compareMemory(t, l.Blob, stored(t, l.Blob, 64<<10)); len(found) == 0 {
+			t.Errorf("%s (%s): no difference", l.Name, l.How)
+		}
+	}
+}
+
+// A zTOC without entries is that of an empty archive and of nothing else.
+func TestZtocWithoutEntries(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		blob   []byte
+		differ bool
+	}{
+		{"two blocks", make([]byte, 1024), false},
+		{"a record", make([]byte, 10240), false},
+		{"more than a record", make([]byte, 10241), true},
+		{"EROFS", append(make([]byte, 1024), "\xe2\xe1\xf5\xe0 and what follows"...), true},
+	} {
+		z := &soci.Ztoc{
+			Version: "0.9", Compression: soci.Uncompressed, CompressedSize: int64(len(tt.blob)), UncompressedSize: 1024, SpanSize: 1 << 20,
+			Checkpoints: []soci.Checkpoint{{}}, SpanDigests: []digest.Digest{digest.FromBytes(tt.blob)},
+		}
+		if _, found := compareMemory(t, tt.blob, z); (len(found) > 0) != tt.differ {
+			t.Errorf("%s: %v", tt.name, found)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"sync"
+	"sync/atomic"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -20,7 +21,8 @@ type pieceReader struct {
 	stop context.CancelFunc
 	op   operation
 	desc ocispec.Descriptor
-	at   *location // of all requests but those of a stream after the pieces
+	at   *location     // of all requests but those of a stream after the pieces
+	came *atomic.Int64 // bytes that came, by all requests
 
 	call   sync.Mutex  // Read or the end of Close; over all down to err
 	stream *blobReader // what comes before the pieces, or in place of them; may be nil
@@ -62,7 +64,7 @@ func (r *Repository) openPieces(ctx context.Context, op operation, desc ocispec.
 	if stream.end == desc.Size {
 		return stream, nil
 	}
-	b := &pieceReader{r: r, ctx: ctx, stop: stop, op: op, desc: desc, at: stream.at, stream: stream}
+	b := &pieceReader{r: r, ctx: ctx, stop: stop, op: op, desc: desc, at: stream.at, stream: stream, came: stream.came}
 	b.news.L = &b.mu
 	return b, nil
 }
@@ -103,6 +105,7 @@ func (b *pieceReader) read(p []byte) (int, error) {
 			b.r.log.InfoContext(b.ctx, "the registry no longer serves ranges, going on with one stream",
 				"op", b.op.name, "repository", b.r.remote.Reference.Repository, referenceAttr(b.op.reference), "offset", b.pos, "size", b.desc.Size)
 			b.stream = b.r.newBlobReader(b.ctx, b.stop, b.op, b.desc, byteRange{start: b.pos, end: b.desc.Size})
+			b.stream.came = b.came
 			b.behind = math.Inf(-1)
 		case err != io.EOF:
 			return 0, err
@@ -110,7 +113,7 @@ func (b *pieceReader) read(p []byte) (int, error) {
 			return 0, io.EOF
 		case b.pieces == nil:
 			b.stream = b.r.newBlobReader(b.ctx, b.stop, b.op, b.desc, byteRange{start: b.pos, end: b.desc.Size, always: true})
-			b.stream.at = b.at
+			b.stream.at, b.stream.came = b.at, b.came
 		default:
 			b.stream = nil
 		}
@@ -190,7 +193,7 @@ func (b *pieceReader) readAhead(from int64) {
 		b.mu.Unlock()
 		src := b.r.newBlobReader(b.pieces, func() {}, b.op, b.desc,
 			byteRange{start: start, end: min(start+b.r.pieces.PieceSize, b.desc.Size), always: true})
-		src.at = b.at
+		src.at, src.came = b.at, b.came
 		b.work.Go(func() {
 			defer b.r.pieces.release()
 			b.fill(p, src)
@@ -250,6 +253,10 @@ func (b *pieceReader) shutPieces() {
 	}
 	b.queue = nil
 }
+
+// Transferred is the number of bytes that came, those read ahead of the caller
+// too.
+func (b *pieceReader) Transferred() int64 { return b.came.Load() }
 
 // Close ends the transfer, all requests of which have ended when it returns.
 // It may be called more than once.

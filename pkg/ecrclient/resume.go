@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -25,6 +26,8 @@ type blobReader struct {
 	always bool  // with a Range request from the beginning
 	whole  bool  // the first answer may be the whole blob, which is then wanted
 	isCut  bool  // end was not what the registry was asked for
+
+	came *atomic.Int64 // bytes that came, for others as well that share it
 
 	body   *blobBody // nil when the connection is lost
 	broken error     // why body was lost
@@ -49,6 +52,7 @@ func (r *Repository) newBlobReader(ctx context.Context, stop context.CancelFunc,
 	return &blobReader{
 		r: r, ctx: ctx, stop: stop, op: op, desc: desc,
 		pos: want.start, end: want.end, always: want.always, whole: want.orWhole,
+		came: new(atomic.Int64),
 	}
 }
 
@@ -81,6 +85,7 @@ func (b *blobReader) read(p []byte) (int, error) {
 			}
 		}
 		n, err := b.body.Read(p[:min(int64(len(p)), b.end-b.pos)])
+		b.came.Add(int64(n))
 		if n > 0 {
 			b.pos += int64(n)
 			b.failed = 0
@@ -155,7 +160,10 @@ func (b *blobReader) connect() error {
 			}
 			b.whole = false
 			// The registry ignored the range: what it sent before goes by.
-			if _, err = io.CopyN(io.Discard, body, b.pos-body.begin); err == nil {
+			var n int64
+			n, err = io.CopyN(io.Discard, body, b.pos-body.begin)
+			b.came.Add(n)
+			if err == nil {
 				return nil
 			}
 		}
@@ -170,6 +178,10 @@ func (b *blobReader) explain(err error) error {
 	}
 	return fmt.Errorf("after %d of %d bytes: %w", b.pos, b.desc.Size, err)
 }
+
+// Transferred is the number of bytes that came, again after a lost connection
+// too.
+func (b *blobReader) Transferred() int64 { return b.came.Load() }
 
 // Close ends the transfer. It may be called more than once.
 func (b *blobReader) Close() error {

@@ -21,6 +21,13 @@ type ZtocOptions struct {
 	// blob is taken as it comes.
 	Size   int64
 	Digest digest.Digest
+
+	// AllowMisread has the zTOC built, as upstream does, also where Ztoc.Misread
+	// finds that clients would read the layer wrongly. The default is an
+	// *UnsupportedError.
+	AllowMisread bool
+
+	maxZtoc int64 // bytes of windows from which on the zTOC is too large; 0 is no limit
 }
 
 func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
@@ -113,7 +120,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 	if err != nil {
 		return nil, err
 	}
-	spans := &spanner{spanSize: o.SpanSize, memory: memory, orders: blob.spans.orders}
+	spans := &spanner{spanSize: o.SpanSize, maxZtoc: o.maxZtoc, memory: memory, orders: blob.spans.orders}
 	var archive chunker
 	if compression == Gzip {
 		decoder := decoders.Get().(*inflate.Reader)
@@ -134,7 +141,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 		return nil, unsupportedGzip(err)
 	}
 	spans.end()
-	return &Ztoc{
+	z := &Ztoc{
 		Version:             ztocVersion,
 		BuildToolIdentifier: o.BuildToolIdentifier,
 		Compression:         compression,
@@ -142,7 +149,11 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 		SpanSize:            o.SpanSize,
 		Entries:             toc.all(),
 		Checkpoints:         spans.checkpoints,
-	}, nil
+	}
+	if o.AllowMisread {
+		return z, nil
+	}
+	return z, z.misread(memory.take)
 }
 
 // unsupportedGzip gives what the decoder does not support its reason.

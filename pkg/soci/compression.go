@@ -46,17 +46,28 @@ func detectCompression(head []byte) (Compression, error) {
 	if len(head) < tarBlock {
 		return "", fmt.Errorf("%w: %d bytes are no gzip stream and too few for a tar archive", ErrTruncated, len(head))
 	}
-	return "", fmt.Errorf("%w: neither gzip nor tar: the layer begins with % x", ErrCorrupt, head[:8])
+	return "", notTar("neither gzip nor tar: the layer begins with % x", head[:8])
 }
 
-// isTarBlock reports whether an archive can begin with b: a header whose
-// checksum is right, summed with signed or unsigned bytes, or the end marker.
+// notTar is the error of a layer that holds something else than a tar archive,
+// such as a file system image.
+func notTar(format string, args ...any) error {
+	return &UnsupportedError{Reason: SkipNotTar, Detail: fmt.Sprintf(format, args...)}
+}
+
+// maxEmptyArchive is the size of the archive that tar makes of no files: one
+// record of 20 blocks.
+const maxEmptyArchive = 20 * tarBlock // 10,240 bytes
+
+// isTarBlock reports whether b is meant as the begin of an archive: a header
+// whose checksum is right, summed with signed or unsigned bytes, or one with
+// the magic of ustar or GNU, which may be damaged; or the end marker.
 func isTarBlock(b []byte) bool {
 	if len(b) < tarBlock {
 		return false
 	}
 	b = b[:tarBlock]
-	if len(bytes.TrimLeft(b, "\x00")) == 0 {
+	if len(bytes.TrimLeft(b, "\x00")) == 0 || bytes.HasPrefix(b[257:], []byte("ustar")) {
 		return true
 	}
 	const at, end = 148, 156 // the checksum's own field, counted as blanks

@@ -49,7 +49,7 @@ func newEnabledImage(t *tree, ztocsOf map[digest.Digest][]ocispec.Descriptor, bu
 		if x.manifest == nil || !x.wanted || len(ztocs) == 0 {
 			continue
 		}
-		b, err := marshalIndex(ArtifactTypeV2, nil, ztocs, buildTool)
+		b, err := marshalIndex(ArtifactTypeV2, nil, ztocs, buildTool, x.unindexable)
 		if err != nil {
 			return nil, fmt.Errorf("manifest %s: %w", x.desc.Digest, err)
 		}

@@ -186,11 +186,12 @@ func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output,
 			}
 		}
 		ztocsOf[t.desc.Digest] = ztocs
+		t.unindexable = work.unindexable(t.manifest)
 		if len(ztocs) == 0 {
 			mr.Reason = mr.whyNoLayer()
 		} else if x.o.IndexVersion.v1() {
 			subject := ocispec.Descriptor{MediaType: t.desc.MediaType, Digest: t.desc.Digest, Size: t.desc.Size}
-			b, err := marshalIndex(ArtifactTypeV1, &subject, ztocs, x.o.BuildToolIdentifier)
+			b, err := marshalIndex(ArtifactTypeV1, &subject, ztocs, x.o.BuildToolIdentifier, t.unindexable)
 			if err != nil {
 				return nil, nil, nil, fmt.Errorf("manifest %s: %w", t.desc.Digest, err)
 			}

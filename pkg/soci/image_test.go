@@ -297,6 +297,25 @@ func TestSkippedLayers(t *testing.T) {
 	other := s.add("application/wasm", []byte("\x00asm"))
 	layers = append(layers, foreign, encrypted, other)
 	want = append(want, soci.SkipForeign, soci.SkipEncrypted, soci.SkipNotALayer)
+	// Types of the layer kind that containerd does not unpack as tar, over
+	// content that would pass for an archive, and an empty blob.
+	for _, mediaType := range []string{
+		"application/vnd.erofs.layer.v1", "application/vnd.oci.image.layer.v1.erofs", "application/vnd.oci.image.layer.squashfs",
+		"application/vnd.oci.image.layer.nydus.blob.v1", "application/vnd.oci.image.layer.v1.tar+bzip2",
+		"application/vnd.oci.image.layer.v1.tar+gzip+gzip", "application/vnd.docker.image.rootfs.diff.tar.bzip2",
+		"application/vnd.wasm.content.layer.v1+wasm", "application/vnd.containers.overlaybd.layer", "",
+	} {
+		l := sound
+		l.MediaType = mediaType
+		layers = append(layers, l)
+		want = append(want, soci.SkipNotALayer)
+	}
+	for _, mediaType := range []string{"application/vnd.oci.image.layer.v1.tar+zstd+encrypted", tarred + "+encrypted"} {
+		layers = append(layers, s.add(mediaType, []byte("cipher text")))
+		want = append(want, soci.SkipEncrypted)
+	}
+	layers = append(layers, s.add(gz, nil))
+	want = append(want, soci.SkipTooSmall)
 
 	r, err := soci.IndexImage(context.Background(), s, s, s.image("amd64", layers...), everyLayer)
 	if err != nil {
@@ -314,7 +333,8 @@ func TestSkippedLayers(t *testing.T) {
 
 	// An image with no layer to index is a normal outcome.
 	s.pushed = nil
-	r, err = soci.IndexImage(context.Background(), s, s, s.image("arm64", layers[1:]...), everyLayer)
+	layers = slices.DeleteFunc(layers, func(l ocispec.Descriptor) bool { return l.Digest == sound.Digest })
+	r, err = soci.IndexImage(context.Background(), s, s, s.image("arm64", layers...), everyLayer)
 	if err != nil || r.Outcome() != soci.OutcomeNoLayer || len(s.pushed) != 0 {
 		t.Errorf("%v %v %v", r, err, s.pushed)
 	}

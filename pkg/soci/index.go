@@ -49,15 +49,19 @@ const indexConfig = "{}"
 // marshalIndex writes a SOCI index: v1 with a subject, v2 without. The bytes
 // are those of the json package for this struct, which is also how clients
 // rebuild them: a client that marshals the parsed index again and gets other
-// bytes ignores it.
-func marshalIndex(artifactType string, subject *ocispec.Descriptor, ztocs []ocispec.Descriptor, buildTool string) ([]byte, error) {
+// bytes ignores it. unindexable is what AnnotationUnindexable has, or empty.
+func marshalIndex(artifactType string, subject *ocispec.Descriptor, ztocs []ocispec.Descriptor, buildTool, unindexable string) ([]byte, error) {
+	annotations := map[string]string{AnnotationBuildToolIdentifier: buildTool}
+	if unindexable != "" {
+		annotations[AnnotationUnindexable] = unindexable
+	}
 	return json.Marshal(ocispec.Manifest{
 		Versioned:   specs.Versioned{SchemaVersion: 2},
 		MediaType:   ocispec.MediaTypeImageManifest,
 		Config:      indexConfigDescriptor(artifactType),
 		Layers:      ztocs,
 		Subject:     subject,
-		Annotations: map[string]string{AnnotationBuildToolIdentifier: buildTool},
+		Annotations: annotations,
 	})
 }
 

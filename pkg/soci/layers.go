@@ -24,6 +24,13 @@ type Buffering interface {
 	FetchMemory(desc ocispec.Descriptor) int64
 }
 
+// Transferring is a reader of a Source that knows how many bytes came for it.
+// They are more than were read when it reads ahead or had to begin again.
+type Transferring interface {
+	// Transferred is called after Close.
+	Transferred() int64
+}
+
 // layerWork builds the zTOCs of all the layers of an image, each once.
 type layerWork struct {
 	src       Source
@@ -87,14 +94,14 @@ func newLayerWork(src Source, targets []target, o Options) *layerWork {
 // skipByDescriptor tells why a layer need not be fetched at all.
 func skipByDescriptor(layer ocispec.Descriptor, o Options) (SkipReason, string) {
 	switch {
-	case !images.IsLayerType(layer.MediaType):
+	case !isTarLayer(layer.MediaType):
 		return SkipNotALayer, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
 	case images.IsNonDistributable(layer.MediaType):
 		return SkipForeign, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
-	case strings.HasSuffix(layer.MediaType, "+encrypted"):
+	case strings.HasSuffix(layer.MediaType, encryptedSuffix):
 		return SkipEncrypted, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
-	case layer.Size < o.MinLayerSize:
-		return SkipTooSmall, fmt.Sprintf("%d bytes, less than %d", layer.Size, o.MinLayerSize)
+	case layer.Size < max(o.MinLayerSize, 1): // an empty blob has nothing to index, whatever the option says
+		return SkipTooSmall, fmt.Sprintf("%d bytes, less than %d", layer.Size, max(o.MinLayerSize, 1))
 	}
 	return "", ""
 }
@@ -215,29 +222,39 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 	if err != nil {
 		return fmt.Errorf("fetching: %w", err)
 	}
-	defer rc.Close()
 	r := &layerReader{ctx: ctx, r: rc, layer: layer, progress: w.o.Progress}
-	defer func() { w.bytesRead.Add(r.n) }()
+	defer func() {
+		rc.Close()
+		n := r.n
+		if t, ok := rc.(Transferring); ok {
+			n = t.Transferred()
+		}
+		w.bytesRead.Add(n)
+	}()
 	z, err := buildZtoc(r, ZtocOptions{
 		SpanSize:            w.o.SpanSize,
 		BuildToolIdentifier: w.o.BuildToolIdentifier,
 		Limits:              w.o.Limits,
 		Size:                layer.Size,
 		Digest:              layer.Digest,
+		maxZtoc:             maxZtocSizeOf(layer.Size),
 	}, memory)
+	var b []byte
+	if err == nil {
+		b, err = z.Marshal()
+	}
+	if err == nil && int64(len(b)) > maxZtocSizeOf(layer.Size) {
+		err = ztocTooLarge(maxZtocSizeOf(layer.Size))
+	}
 	out := w.built[layer.Digest]
-	var unsupported *UnsupportedError
-	if errors.As(err, &unsupported) {
+	if unsupported, ok := errors.AsType[*UnsupportedError](err); ok {
 		out.result = LayerResult{Reason: unsupported.Reason, Detail: unsupported.Detail}
-		w.o.Progress(layer, layer.Size)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if ztoc, err = z.Marshal(); err != nil {
-		return err
-	}
+	ztoc = b
 	out.ztoc = ztoc
 	out.result = LayerResult{
 		Ztoc:             blobDescriptor(out.ztoc),

@@ -48,21 +48,24 @@ func verify(b []byte, desc ocispec.Descriptor) error {
 	return nil
 }
 
-func checkDigest(desc ocispec.Descriptor) error {
+// checkDescriptor is for what is read: no manifest, config or zTOC is empty.
+func checkDescriptor(desc ocispec.Descriptor) error {
+	if desc.Size == 0 {
+		return fmt.Errorf("%w descriptor: %s has a size of 0 bytes", ErrCorrupt, desc.Digest)
+	}
+	return checkLayerDescriptor(desc)
+}
+
+// checkLayerDescriptor is checkDescriptor for a layer, which may be an empty
+// blob.
+func checkLayerDescriptor(desc ocispec.Descriptor) error {
 	if err := desc.Digest.Validate(); errors.Is(err, digest.ErrDigestUnsupported) {
 		return fmt.Errorf("%w descriptor: digest %q: only sha256, sha384 and sha512 can be verified",
 			ErrUnsupported, cut(desc.Digest.String(), 100))
 	} else if err != nil {
 		return fmt.Errorf("%w descriptor: digest %q: %w", ErrCorrupt, cut(desc.Digest.String(), 100), err)
 	}
-	return nil
-}
-
-func checkDescriptor(desc ocispec.Descriptor) error {
-	if err := checkDigest(desc); err != nil {
-		return err
-	}
-	if desc.Size <= 0 {
+	if desc.Size < 0 {
 		return fmt.Errorf("%w descriptor: %s has a size of %d bytes", ErrCorrupt, desc.Digest, desc.Size)
 	}
 	return nil
@@ -123,11 +126,8 @@ func checkLayers(m *ocispec.Manifest, desc ocispec.Descriptor, limits Limits) er
 	}
 	sizes := make(map[digest.Digest]int64, len(m.Layers))
 	for _, l := range m.Layers {
-		if err := checkDigest(l); err != nil {
+		if err := checkLayerDescriptor(l); err != nil {
 			return fmt.Errorf("manifest %s: a layer's %w", desc.Digest, err)
-		}
-		if l.Size < 0 {
-			return fmt.Errorf("%w manifest %s: layer %s has a size of %d bytes", ErrCorrupt, desc.Digest, l.Digest, l.Size)
 		}
 		if size, ok := sizes[l.Digest]; ok && size != l.Size {
 			return fmt.Errorf("%w manifest %s: layer %s has %d bytes in one place and %d in another", ErrCorrupt, desc.Digest, l.Digest, size, l.Size)

@@ -66,8 +66,9 @@ type Options struct {
 
 	// Progress, if set, is called from several goroutines at once with the
 	// compressed bytes of a layer that have been read so far; at the end of
-	// the layer n is layer.Size. It is not called for a layer that is not read
-	// since its zTOC is reused.
+	// the layer n is layer.Size. It does not come to that for a layer whose
+	// first bytes tell that it cannot be indexed, and is not called for one that
+	// is not read since its zTOC is reused.
 	Progress func(layer ocispec.Descriptor, n int64)
 
 	tagged bool   // the image was pushed under a tag, whether or not one with a suffix can be made

@@ -78,12 +78,30 @@ const (
 	SkipCompression SkipReason = "unsupported-compression"
 	SkipEncrypted   SkipReason = "encrypted"
 	SkipNotALayer   SkipReason = "not-a-layer"
+	SkipNotTar      SkipReason = "not-a-tar"
 	SkipForeign     SkipReason = "not-distributable"
 	SkipSparseFile  SkipReason = "sparse-file"
 	SkipGlobalPAX   SkipReason = "global-pax-header"
 	SkipEntryType   SkipReason = "tar-entry-type"
 	SkipEntrySize   SkipReason = "entry-size"
 	SkipGzipHeader  SkipReason = "gzip-header"
+	// SkipZtocTooLarge: the zTOC would be larger than the layer, and than
+	// SmallZtoc.
+	SkipZtocTooLarge SkipReason = "ztoc-too-large"
+)
+
+// The reasons for which a layer is skipped whose zTOC clients would take, and
+// show other files than the layer has, or which they refuse: see Ztoc.Misread.
+const (
+	SkipEmptySpan   SkipReason = "empty-span"
+	SkipEmptyXattr  SkipReason = "empty-xattr"
+	SkipModTime     SkipReason = "modification-time"
+	SkipParent      SkipReason = "parent-not-a-directory"
+	SkipLinkTarget  SkipReason = "hard-link-target"
+	SkipRepeatedDir SkipReason = "repeated-directory"
+	SkipOwner       SkipReason = "owner"
+	SkipFileMode    SkipReason = "file-mode"
+	SkipEntryName   SkipReason = "entry-name"
 )
 
 // LayerResult is what became of one occurrence of a layer in a manifest.
@@ -94,9 +112,12 @@ type LayerResult struct {
 	Reason SkipReason
 	Detail string
 
+	// Reused: the layer was not read, since its zTOC was there before, or the
+	// Reason was known.
+	Reused bool
+
 	// The rest is zero for a skipped layer.
 	Ztoc             ocispec.Descriptor // as the SOCI index lists it
-	Reused           bool               // the zTOC was there before, and the layer was not read
 	Compression      Compression
 	UncompressedSize int64 // bytes of the tar archive
 	Spans            int
@@ -180,7 +201,7 @@ type Result struct {
 	// found; the layers were read instead.
 	SearchError error
 
-	BytesRead   int64 // compressed bytes of layers
+	BytesRead   int64 // compressed bytes of layers that were transferred
 	BytesPushed int64 // what was not there before: zTOCs, SOCI indexes, manifests
 	Seconds     float64
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -73,53 +74,79 @@ func (w *layerWork) reuseFrom(ctx context.Context, index ocispec.Descriptor, nee
 	if m.Annotations[AnnotationBuildToolIdentifier] != w.o.BuildToolIdentifier {
 		return nil // another tool's
 	}
+	for layer, reason := range parseUnindexable(m.Annotations[AnnotationUnindexable], w.o.SpanSize) {
+		if _, ok := needed[layer]; ok {
+			w.built[layer].result = LayerResult{Reason: reason, Reused: true, Detail: fmt.Sprintf("found by an earlier build, which SOCI index %s tells", index.Digest)}
+			delete(needed, layer)
+		}
+	}
 	var errs []error
 	for _, ztoc := range ContentOf(m).Ztocs {
 		layer, ok := needed[digest.Digest(ztoc.Annotations[AnnotationLayerDigest])]
 		if !ok || ztoc.Annotations[AnnotationSpanSize] != strconv.FormatInt(w.o.SpanSize, 10) {
 			continue
 		}
-		if err := w.reuseZtoc(ctx, ztoc, layer); err != nil {
+		taken, err := w.reuseZtoc(ctx, ztoc, layer)
+		if err != nil {
 			errs = append(errs, fmt.Errorf("zTOC %s: %w", ztoc.Digest, err))
-			continue
 		}
-		delete(needed, layer.Digest)
+		if taken {
+			delete(needed, layer.Digest)
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// reuseZtoc takes a zTOC for a layer, when it is there and fits.
-func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descriptor) error {
+// reuseZtoc takes a zTOC for a layer, when it is there and fits. One without
+// entries is never taken, since it may be what an earlier release made of a
+// layer that is no archive; an empty archive is read quickly.
+func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descriptor) (taken bool, _ error) {
 	start := time.Now()
 	if err := checkDescriptor(desc); err != nil {
-		return err
+		return false, err
+	}
+	if desc.Size > maxZtocSizeOf(layer.Size) {
+		return false, nil
 	}
 	var kept int64
 	memory := w.memory.enter(0, func() {})
 	defer func() { memory.leave(kept) }()
 	// The blob, and its entries as they are read from it.
 	if err := memory.take(4 * desc.Size); err != nil {
-		return err
+		return false, err
 	}
 	rc, err := w.src.Fetch(ctx, desc)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer rc.Close()
 	b, err := io.ReadAll(io.LimitReader(rc, desc.Size+1))
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := verify(b, desc); err != nil {
-		return err
+		return false, err
 	}
 	z, err := ParseZtoc(b)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if z.CompressedSize != layer.Size || z.SpanSize != w.o.SpanSize || z.BuildToolIdentifier != w.o.BuildToolIdentifier || z.Version != ztocVersion {
-		return fmt.Errorf("%w zTOC: it is of a layer of %d bytes, with spans of %d, by %q, and should be of %d, %d, %q", ErrCorrupt,
+		return false, fmt.Errorf("%w zTOC: it is of a layer of %d bytes, with spans of %d, by %q, and should be of %d, %d, %q", ErrCorrupt,
 			z.CompressedSize, z.SpanSize, cut(z.BuildToolIdentifier, 100), layer.Size, w.o.SpanSize, w.o.BuildToolIdentifier)
+	}
+	if len(z.Entries) == 0 {
+		return false, nil
+	}
+	// Nor is one that clients misread, which earlier releases made, too. That
+	// a time was beyond the format shows as none.
+	if slices.ContainsFunc(z.Entries, func(e Entry) bool { return e.ModTime.IsZero() }) {
+		return false, nil
+	}
+	if err := z.misread(memory.take); errors.Is(err, ErrUnsupported) {
+		return false, nil
+	} else if err != nil {
+		return false, err
 	}
 	kept = desc.Size
 	*w.built[layer.Digest] = builtLayer{ztoc: b, result: LayerResult{
@@ -131,5 +158,5 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 		Files:            len(z.Entries),
 		Seconds:          time.Since(start).Seconds(),
 	}}
-	return nil
+	return true, nil
 }

@@ -135,6 +135,9 @@ func TestReuseOnlyWhatFits(t *testing.T) {
 		{"the zTOC is other than its digest", func(s *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
 			s.content[m.Layers[0].Digest] = make([]byte, m.Layers[0].Size)
 		}, everyLayer, soci.ErrDigestMismatch},
+		{"the zTOC has no entries", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Entries = nil })
+		}, everyLayer, nil},
 		{"the SOCI index is none", func(_ *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
 			m.Config.MediaType = ocispec.MediaTypeImageConfig
 		}, everyLayer, soci.ErrUnsupported},
@@ -175,6 +178,23 @@ func TestReuseOnlyWhatFits(t *testing.T) {
 			t.Errorf("%v %+v", err, got)
 		}
 	})
+}
+
+// addZtoc adds a changed copy of a zTOC, listed as that one is.
+func (s *store) addZtoc(t *testing.T, listed ocispec.Descriptor, change func(*soci.Ztoc)) ocispec.Descriptor {
+	t.Helper()
+	z, err := soci.ParseZtoc(s.content[listed.Digest])
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(z)
+	b, err := z.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := s.add(listed.MediaType, b)
+	changed.Annotations = listed.Annotations
+	return changed
 }
 
 // The search ends when all is found, and after a number of SOCI indexes.

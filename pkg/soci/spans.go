@@ -2,6 +2,7 @@ package soci
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"hash"
 
 	"github.com/opencontainers/go-digest"
@@ -89,6 +90,7 @@ const hashStep = 32 << 10
 // spans hashed. The rules are upstream's, see docs/format.md.
 type spanner struct {
 	spanSize    int64
+	maxZtoc     int64
 	memory      *tenant
 	orders      chan<- spanOrder
 	checkpoints []Checkpoint
@@ -125,11 +127,22 @@ func (s *spanner) add(c Checkpoint, window []byte) error {
 		return err
 	}
 	if window != nil {
+		if s.maxZtoc > 0 && int64(len(s.checkpoints)+1)*inflate.WindowSize > s.maxZtoc {
+			return ztocTooLarge(s.maxZtoc)
+		}
 		c.Window = append([]byte(nil), window...)
 	}
 	s.checkpoints = append(s.checkpoints, c)
 	s.order(spanOrder{begin: true, byte: c.Bits != 0})
 	return nil
+}
+
+// maxZtocSizeOf is the size up to which a layer's zTOC is worth having. A
+// client fetches it before it reads a file, and would have the layer sooner.
+func maxZtocSizeOf(layer int64) int64 { return max(layer, SmallZtoc) }
+
+func ztocTooLarge(max int64) error {
+	return &UnsupportedError{Reason: SkipZtocTooLarge, Detail: fmt.Sprintf("its zTOC has more than %d bytes, and the layer has not", max)}
 }
 
 // end is called when the blob has been decoded to its end.

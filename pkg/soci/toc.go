@@ -2,6 +2,7 @@ package soci
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -62,6 +63,27 @@ func (a *archiveReader) block() *[tarBlock]byte {
 	return (*[tarBlock]byte)(a.chunk)
 }
 
+// first gives the first block without taking it, or all of a shorter archive.
+func (a *archiveReader) first() ([]byte, error) {
+	if err := a.fill(); err != nil && err != io.EOF {
+		return nil, err
+	}
+	if len(a.chunk) < tarBlock && a.err == nil { // a chunk is good until the next one
+		b := append([]byte(nil), a.chunk...)
+		for len(b) < tarBlock {
+			a.chunk = nil
+			if err := a.fill(); err == io.EOF {
+				break
+			} else if err != nil {
+				return nil, err
+			}
+			b = append(b, a.chunk...)
+		}
+		a.chunk = b
+	}
+	return a.chunk[:min(tarBlock, len(a.chunk))], nil
+}
+
 func (a *archiveReader) advance(n int64) {
 	a.chunk = a.chunk[n:]
 	a.pos += n
@@ -90,6 +112,22 @@ func (a *archiveReader) skipContent(size int64) error {
 		return err
 	}
 	return a.skip(-size & (tarBlock - 1))
+}
+
+// zeros reports whether all that is left is zeros, up to max bytes of them. It
+// reads no further than it must to know.
+func (a *archiveReader) zeros(max int64) (bool, error) {
+	for n := int64(0); ; {
+		if err := a.fill(); err == io.EOF {
+			return true, nil
+		} else if err != nil {
+			return false, err
+		}
+		if n += int64(len(a.chunk)); n > max || bytes.Count(a.chunk, []byte{0}) != len(a.chunk) {
+			return false, nil
+		}
+		a.chunk = nil // behind the archive: pos stays
+	}
 }
 
 // drain reads to the end, for the checks and the checkpoints behind the
@@ -133,7 +171,45 @@ type tocScanner struct {
 	nextHeader int64             // where the entries so far say that the next one begins
 }
 
+// scan reads the archive up to its end marker. Content that is no archive at
+// all is an *UnsupportedError; one that breaks off or goes wrong is not.
 func (t *tocScanner) scan() error {
+	first, err := t.archive.first()
+	if err != nil {
+		return t.classify(err)
+	}
+	if len(first) == tarBlock && !isTarBlock(first) {
+		return notTar("the content begins with % x, which is no tar header", first[:8])
+	}
+	zero := len(bytes.TrimLeft(first, "\x00")) == 0
+	err = t.list()
+	switch {
+	case t.count > 0:
+		return err
+	case err == nil:
+		return t.checkEmpty(zero)
+	case zero && errors.Is(err, tar.ErrHeader):
+		return notTar("the content begins with a block of zeros and is no empty archive")
+	}
+	return err
+}
+
+// checkEmpty tells an archive of no files from other content that begins with
+// two blocks of zeros: an EROFS image does, whose superblock comes behind them.
+func (t *tocScanner) checkEmpty(zero bool) error {
+	if zero {
+		var err error
+		if zero, err = t.archive.zeros(maxEmptyArchive - t.archive.pos); err != nil {
+			return t.classify(err)
+		}
+	}
+	if !zero {
+		return notTar("the content has no tar entry and is not an empty archive, which is at most %d zero bytes", maxEmptyArchive)
+	}
+	return nil
+}
+
+func (t *tocScanner) list() error {
 	t.names = make(map[string]string)
 	var plain tar.Header
 	for {
@@ -278,7 +354,7 @@ func (t *tocScanner) classify(err error) error {
 		where = fmt.Sprintf("behind entry %q", cut(t.entries[n-1].Name, 200))
 	}
 	switch {
-	case errors.As(err, &blob), errors.As(err, &stream), errors.Is(err, ErrLimit):
+	case errors.As(err, &blob), errors.As(err, &stream), errors.Is(err, ErrLimit), errors.Is(err, ErrUnsupported):
 		return err
 	case errors.Is(err, tar.ErrFieldTooLong):
 		return fmt.Errorf("%w: tar archive %s, at byte %d: more than MaxHeaderExtension, %d bytes, of PAX records or a long name", ErrLimit, where, t.archive.pos, MaxHeaderExtension)

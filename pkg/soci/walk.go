@@ -26,6 +26,8 @@ type target struct {
 	outcome  Outcome // of what is passed over
 	reason   string  // why
 	err      error   // why it failed
+
+	unindexable string // AnnotationUnindexable of its SOCI indexes
 }
 
 // node is a place in the image. Several places may have the same target.

@@ -11,6 +11,9 @@ const (
 	DefaultSpanSize     = 4 << 20  // 4 MiB, uncompressed
 	DefaultMinLayerSize = 10 << 20 // 10 MiB, compressed
 
+	// SmallZtoc is the size up to which a zTOC may be larger than its layer.
+	SmallZtoc = 1 << 20 // 1 MiB
+
 	// BuildToolIdentifier names the output format, not the program's
 	// version: the same layer gives the same zTOC digest across releases. It
 	// changes only when the bytes of a zTOC change.

@@ -112,7 +112,7 @@ func countLayers(manifests ...soci.ManifestResult) (built, reused int, skipped m
 		for _, l := range m.Layers {
 			switch {
 			case seen[l.Layer.Digest]:
-			case l.Reused:
+			case l.Reused && l.Indexed():
 				reused++
 			case l.Indexed():
 				built++

@@ -143,7 +143,7 @@ func logManifests(ctx context.Context, logger *slog.Logger, r *soci.Result) {
 			skipped = map[soci.SkipReason]int{}
 		)
 		for _, l := range m.Layers {
-			if l.Reused {
+			if l.Reused && l.Indexed() {
 				reused++
 			}
 			if l.Indexed() {

@@ -1,0 +1,64 @@
+package soci
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// AnnotationUnindexable, on a SOCI index, names the layers of its image that
+// were read to the end and cannot be indexed, so that they are not read again
+// with the next push. A SOCI index of an image without such layers does not
+// have it. The value is "1,<span size>,<digest>=<reason>,...", in the order of
+// the image's layers; the number is that of the rules, unindexableRules.
+const AnnotationUnindexable = "soci-index-builder.unindexable-layers"
+
+// unindexableRules changes when a layer that could not be indexed can be, or
+// the other way round: what earlier rules found is then not believed any more.
+const unindexableRules = "1"
+
+// maxUnindexable bounds the annotation's value, in bytes: 1,024 layers with
+// the longest digest and reason fit.
+const maxUnindexable = 256 << 10 // 256 KiB
+
+// unindexableReasons are those that only the whole content of a layer tells.
+// Others are found by the descriptor or by the first bytes.
+var unindexableReasons = map[SkipReason]bool{
+	SkipNotTar: true, SkipSparseFile: true, SkipGlobalPAX: true, SkipEntryType: true, SkipEntrySize: true,
+	SkipGzipHeader: true, SkipZtocTooLarge: true, SkipEmptySpan: true, SkipEmptyXattr: true, SkipModTime: true,
+	SkipParent: true, SkipLinkTarget: true, SkipRepeatedDir: true, SkipOwner: true, SkipFileMode: true, SkipEntryName: true,
+}
+
+// unindexable is the value of AnnotationUnindexable for an image manifest, or
+// empty.
+func (w *layerWork) unindexable(m *ocispec.Manifest) string {
+	var b strings.Builder
+	for _, layer := range distinct(m.Layers) {
+		if reason := w.result(layer).Reason; unindexableReasons[reason] {
+			fmt.Fprintf(&b, ",%s=%s", layer.Digest, reason)
+		}
+	}
+	if b.Len() == 0 || b.Len() > maxUnindexable-100 {
+		return ""
+	}
+	return fmt.Sprintf("%s,%d%s", unindexableRules, w.o.SpanSize, b.String())
+}
+
+// parseUnindexable reads the annotation of a SOCI index, as far as it was made
+// by these rules and for this span size.
+func parseUnindexable(value string, spanSize int64) map[digest.Digest]SkipReason {
+	list, ok := strings.CutPrefix(value, fmt.Sprintf("%s,%d,", unindexableRules, spanSize))
+	if !ok || len(value) > maxUnindexable {
+		return nil
+	}
+	out := make(map[digest.Digest]SkipReason)
+	for item := range strings.SplitSeq(list, ",") {
+		layer, reason, _ := strings.Cut(item, "=")
+		if unindexableReasons[SkipReason(reason)] {
+			out[digest.Digest(layer)] = SkipReason(reason)
+		}
+	}
+	return out
+}
