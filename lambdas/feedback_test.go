@@ -11,9 +11,12 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/lambdaruntime"
 	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
 )
 
 // stack is a filter and a generator, as one template deploys them.
@@ -22,11 +25,17 @@ type stack struct {
 	lambda           *awsLambda
 }
 
+// settings of a stack.
+type settings struct{ suffix, minSize string }
+
 // startStack starts a stack that indexes whatever it is told of.
-func startStack(t *testing.T, s *registrytest.Server, suffix string) *stack {
+func startStack(t *testing.T, s *registrytest.Server, k settings) *stack {
 	t.Helper()
 	l := newAWSLambda(t, http.StatusAccepted, "")
-	env := map[string]string{"SOCI_TAG_SUFFIX": suffix}
+	env := map[string]string{"SOCI_TAG_SUFFIX": k.suffix}
+	if k.minSize != "" {
+		env["SOCI_MIN_LAYER_SIZE_MIB"] = k.minSize
+	}
 	return &stack{
 		lambda: l,
 		filter: startFilter(t, l, env, map[string]string{
@@ -127,15 +136,18 @@ func puts(s *registrytest.Server) []string {
 // more is pushed.
 func TestOwnOutputIsNeverIndexed(t *testing.T) {
 	tests := []struct {
-		name     string
-		suffixes []string // of the stacks that work on the repository
-		filter   bool     // or else the events go to the generators at once
+		name   string
+		stacks []settings // of those that work on the repository
+		filter bool       // or else the events go to the generators at once
 	}{
-		{"one stack", []string{"-soci"}, true},
-		{"one stack, no filter", []string{"-soci"}, false},
-		{"two stacks of different suffixes", []string{"-soci", "-lazy"}, true},
-		{"two stacks, no filter", []string{"-soci", "-lazy"}, false},
-		{"a suffix that ends in another", []string{"-soci", "-x-soci"}, true},
+		{"one stack", []settings{{"-soci", ""}}, true},
+		{"one stack, no filter", []settings{{"-soci", ""}}, false},
+		{"two stacks of different suffixes", []settings{{"-soci", ""}, {"-lazy", ""}}, true},
+		{"two stacks, no filter", []settings{{"-soci", ""}, {"-lazy", ""}}, false},
+		{"a suffix that ends in another", []settings{{"-soci", ""}, {"-x-soci", ""}}, true},
+		{"two minimum layer sizes", []settings{{"-soci", "1"}, {"-lazy", "3"}}, true},
+		{"two minimum layer sizes, no filter", []settings{{"-soci", "1"}, {"-lazy", "3"}}, false},
+		{"two minimum layer sizes, one tag", []settings{{"-soci", "1"}, {"-soci", "3"}}, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -146,17 +158,19 @@ func TestOwnOutputIsNeverIndexed(t *testing.T) {
 			single := s.PushImage(t, repository, "single", registrytest.Image{Layers: []registrytest.Layer{layer(t, 3, 2<<20)}})
 			small := s.PushImage(t, repository, "small", registrytest.Image{Layers: []registrytest.Layer{layer(t, 4, 1000)}})
 			originals := map[string]digest.Digest{"multi": index.Digest, "single": single.Manifest.Digest, "small": small.Manifest.Digest}
+			released := otherRelease(t, s, single.Manifest)
+			s.Clear()
 
 			var stacks []*stack
-			for _, suffix := range tt.suffixes {
-				stacks = append(stacks, startStack(t, s, suffix))
+			for _, k := range tt.stacks {
+				stacks = append(stacks, startStack(t, s, k))
 			}
 			outcomes := map[string]int{}
 			tagged := map[string]bool{}
-			var made []string // by the generators, in the first round
-			references := slices.Concat(slices.Sorted(maps.Keys(originals)), []string{arm.Manifest.Digest.String(), amd.Manifest.Digest.String()})
+			made := released // by the generators, of this release and another
+			references := slices.Concat(slices.Sorted(maps.Keys(originals)), []string{arm.Manifest.Digest.String(), amd.Manifest.Digest.String()}, released)
 			for round := 1; len(references) > 0; round++ {
-				if round > 4 {
+				if round > 5 {
 					t.Fatalf("still pushing in round %d: %s", round, references)
 				}
 				for _, reference := range references {
@@ -169,26 +183,34 @@ func TestOwnOutputIsNeverIndexed(t *testing.T) {
 								outcome = "generator: " + k.index(t, event)
 							}
 							outcomes[outcome]++
-							if round > 1 && slices.Contains(made, reference) && slices.Contains([]string{
+							if slices.Contains(made, reference) && slices.Contains([]string{
 								"generator: indexed", "generator: no-layer-to-index", "generator: superseded"}, outcome) {
-								t.Fatalf("stack %s: %s: %s of our own output: %s", tt.suffixes[i], reference, outcome, event)
+								t.Fatalf("stack %s: %s: %s of our own output: %s", tt.stacks[i], reference, outcome, event)
 							}
 						}
 					}
 				}
 				references = puts(s)
 				made = append(made, references...)
+				if round == 1 {
+					// Somebody builds an image from a SOCI-enabled one.
+					d := derived(t, s, "single"+tt.stacks[0].suffix)
+					originals["derived"] = d.Digest
+					references = append(references, "derived", d.Digest.String())
+					s.Clear()
+				}
 				for _, reference := range references {
-					if !strings.Contains(reference, ":") {
+					if !strings.Contains(reference, ":") && reference != "derived" {
 						tagged[reference] = true
 					}
 				}
 			}
+			incomplete(t, s, stacks, released[0])
 			// The test has fed back what it should, and met the refusals.
 			want := map[string]bool{}
 			for tag := range originals {
-				for _, suffix := range tt.suffixes {
-					want[tag+suffix] = true
+				for _, k := range tt.stacks {
+					want[tag+k.suffix] = true
 				}
 			}
 			if !maps.Equal(tagged, want) {
@@ -203,5 +225,57 @@ func TestOwnOutputIsNeverIndexed(t *testing.T) {
 				t.Errorf("outcomes %s", fmt.Sprint(outcomes))
 			}
 		})
+	}
+}
+
+// otherRelease has another release of the builder index an image under a
+// suffix of its own, and returns what it put there.
+func otherRelease(t *testing.T, s *registrytest.Server, image ocispec.Descriptor) []string {
+	t.Helper()
+	repo, err := ecrclient.New(s.Registry.Host() + "/" + repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := soci.IndexImage(t.Context(), repo, repo, image, soci.Options{IndexVersion: soci.Both, Tag: "single", TagSuffix: "-before",
+		MinLayerSize: 1, BuildToolIdentifier: "soci-index-builder/before"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := r.Manifests[0]
+	return []string{r.Enabled.Tag, m.Index.Digest.String(), m.IndexV2.Digest.String(), m.Enabled.Digest.String()}
+}
+
+// derived pushes an image that was built from a SOCI-enabled one, whose
+// annotations it inherits.
+func derived(t *testing.T, s *registrytest.Server, base string) ocispec.Descriptor {
+	t.Helper()
+	x := decode[ocispec.Index](t, s.Manifest(t, repository, base))
+	m := decode[ocispec.Manifest](t, s.Manifest(t, repository, x.Manifests[0].Digest.String()))
+	return s.PushImage(t, repository, "derived", registrytest.Image{Annotations: m.Annotations,
+		Layers: []registrytest.Layer{layer(t, 3, 2<<20), layer(t, 5, 2<<20)}}).Manifest
+}
+
+// incomplete has the stacks told again of a SOCI-enabled image of which the
+// SOCI index is late, as replication may bring it last, or gone.
+func incomplete(t *testing.T, s *registrytest.Server, stacks []*stack, tag string) {
+	t.Helper()
+	x := decode[ocispec.Index](t, s.Manifest(t, repository, tag))
+	last := len(x.Manifests) - 1
+	references := []string{tag, x.Manifests[0].Digest.String(), x.Manifests[last].Digest.String()}
+	var events [][]byte
+	for _, reference := range references {
+		events = append(events, eventsOf(t, s, reference)...)
+	}
+	s.Clear()
+	s.Add(registrytest.Rule{Path: "/manifests/" + x.Manifests[last].Digest.String() + "$", Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
+	for _, event := range events {
+		for _, k := range stacks {
+			if got := k.index(t, event); !slices.Contains([]string{"own-artifact", "image-gone", "referrer"}, got) {
+				t.Errorf("%s of %s", got, event)
+			}
+		}
+	}
+	if references := puts(s); len(references) > 0 {
+		t.Errorf("pushed: %s", references)
 	}
 }

@@ -117,7 +117,8 @@ func TestDerivedUnindexed(t *testing.T) {
 		}
 		x := readIndex(t, s, tag+"-soci")
 		m := readManifest(t, s, x.Manifests[0].Digest)
-		if m.Annotations != nil || x.Manifests[0].Annotations != nil || len(m.Layers) != 1 {
+		if want := map[string]string{soci.AnnotationUnindexed: "true"}; !maps.Equal(m.Annotations, want) ||
+			!maps.Equal(x.Manifests[0].Annotations, want) || len(m.Layers) != 1 {
 			t.Errorf("%s: it lists %+v: %+v", tag, x.Manifests[0], m)
 		}
 		if tag == "list" && (x.Manifests[1].Digest != other.Digest ||

@@ -26,10 +26,11 @@ type enabledImage struct {
 // result has. There is one difference: attestations and whatever else is no
 // image keep the annotations with which they are listed, and their manifests.
 type enabler struct {
-	tree  *tree
-	out   enabledImage
-	done  map[digest.Digest]bool
-	moved map[string]string // digests of image manifests, before and after
+	tree      *tree
+	unindexed bool // the unindexed image is made, in which whatever is rewritten says so
+	out       enabledImage
+	done      map[digest.Digest]bool
+	moved     map[string]string // digests of image manifests, before and after
 }
 
 func newEnabler(t *tree) *enabler {
@@ -90,10 +91,11 @@ func (e *enabler) rewriteManifest(t *target) error {
 	m := *t.manifest
 	m.MediaType = ocispec.MediaTypeImageManifest
 	m.Config.MediaType = ocispec.MediaTypeImageConfig
+	m.Annotations = notInherited(m.Annotations)
 	if index, ok := e.out.indexOf[t]; ok {
 		m.Annotations = annotated(m.Annotations, AnnotationIndexDigest, index.Digest.String())
-	} else {
-		m.Annotations = withoutIndex(m.Annotations)
+	} else if e.unindexed {
+		m.Annotations = annotated(m.Annotations, AnnotationUnindexed, "true")
 	}
 	b, err := json.Marshal(m)
 	if err != nil {
@@ -182,9 +184,11 @@ func (e *enabler) changes(n *node) bool {
 
 // newUnindexedImage lists the manifests of the image as they are, under the
 // annotation that says so. One that inherited the name of another image's SOCI
-// index is rewritten without it, or clients would look for that.
+// index is rewritten without it, or clients would look for that; it has the same
+// annotation, by which events of it are told from those of images.
 func newUnindexedImage(t *tree) (*enabledImage, error) {
 	e := newEnabler(t)
+	e.unindexed = true
 	root := imageIndexOf(t)
 	for _, x := range t.targets {
 		if x.kind == KindEnabledManifest && x.manifest != nil {
@@ -245,13 +249,15 @@ func replaced(desc, by ocispec.Descriptor) ocispec.Descriptor {
 	return desc
 }
 
-// withoutIndex drops the name of a SOCI index.
-func withoutIndex(annotations map[string]string) map[string]string {
-	if _, ok := annotations[AnnotationIndexDigest]; !ok {
+// notInherited drops the annotations that a manifest can only have from the
+// image that it was built from.
+func notInherited(annotations map[string]string) map[string]string {
+	if !isAnnotated(annotations) {
 		return annotations
 	}
 	out := maps.Clone(annotations)
 	delete(out, AnnotationIndexDigest)
+	delete(out, AnnotationUnindexed)
 	if len(out) == 0 {
 		return nil
 	}

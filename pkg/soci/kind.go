@@ -28,9 +28,10 @@ const (
 	// KindEnabledImage is a SOCI-enabled image: an image index that lists
 	// SOCI indexes v2 beside the image manifests they belong to.
 	KindEnabledImage Kind = "soci-enabled-image"
-	// KindEnabledManifest is an image manifest that names a SOCI index v2.
-	// SOCI-enabled images list such manifests; images that were built from
-	// one of those, or copied out of one, inherit the annotation.
+	// KindEnabledManifest is an image manifest that names a SOCI index v2, or
+	// has the annotation of an unindexed image. SOCI-enabled and unindexed
+	// images list such manifests; images that were built from one of those, or
+	// copied out of one, inherit the annotation.
 	KindEnabledManifest Kind = "soci-enabled-manifest"
 	// KindUnindexed is an image index of this project that stands, under the
 	// suffixed tag, for an image without a layer to index. It lists manifests
@@ -206,7 +207,7 @@ func kindOfManifest(mediaType string, m *ocispec.Manifest) (Kind, string) {
 	case artifactType == ArtifactTypeV2:
 		return KindSOCIIndexV2, artifactType
 	case isImage(mediaType, m):
-		if m.Annotations[AnnotationIndexDigest] != "" {
+		if isAnnotated(m.Annotations) {
 			return KindEnabledManifest, ""
 		}
 		return KindImage, ""
@@ -230,6 +231,12 @@ func isImage(mediaType string, m *ocispec.Manifest) bool {
 		return hasLayer
 	}
 	return false
+}
+
+// isAnnotated reports whether an image manifest has an annotation of those that
+// are made for a suffixed tag.
+func isAnnotated(annotations map[string]string) bool {
+	return annotations[AnnotationIndexDigest] != "" || annotations[AnnotationUnindexed] == "true"
 }
 
 func isSociIndexType(t string) bool { return t == ArtifactTypeV1 || t == ArtifactTypeV2 }

@@ -54,7 +54,7 @@ func TestClassify(t *testing.T) {
 		{"manifest of one", ociManifest, `{` + configOf + `,` + tarLayer + `,"annotations":{"com.amazon.soci.index-digest":` + someDigest + `}}`, soci.KindEnabledManifest},
 		{"unindexed image", ociIndex, `{"manifests":[],"annotations":{"soci-index-builder.unindexed":"true"}}`, soci.KindUnindexed},
 		{"another value of that annotation", ociIndex, `{"manifests":[],"annotations":{"soci-index-builder.unindexed":"no"}}`, soci.KindImageIndex},
-		{"that annotation on an image", ociManifest, `{` + configOf + `,` + tarLayer + `,"annotations":{"soci-index-builder.unindexed":"true"}}`, soci.KindImage},
+		{"that annotation on an image", ociManifest, `{` + configOf + `,` + tarLayer + `,"annotations":{"soci-index-builder.unindexed":"true"}}`, soci.KindEnabledManifest},
 		{"attestation", ociManifest, `{` + configOf + `,` + layerOf("application/vnd.in-toto+json") + `}`, soci.KindAttestation},
 		{"signature of cosign", ociManifest, `{` + configOf + `,` + layerOf("application/vnd.dev.cosign.simplesigning.v1+json") + `}`, soci.KindSignature},
 		{"signature of notation", ociManifest, `{` + artifactConfig("application/vnd.cncf.notary.signature") + `,` + layerOf("application/jose+json") + `,` + subjectOf + `}`, soci.KindSignature},

@@ -252,7 +252,7 @@ func (w *walker) visitManifest(ctx context.Context, desc ocispec.Descriptor) (*t
 		// Ours are pushed by digest alone. Under a tag it is an image that
 		// inherited the annotation of the one that it was built from.
 		if !w.o.tagged {
-			return nil, ownArtifact("image manifest %s is annotated %s", desc.Digest, AnnotationIndexDigest)
+			return nil, ownArtifact("image manifest %s is annotated as those of a SOCI-enabled image", desc.Digest)
 		}
 	case KindImage:
 	default:
