@@ -202,6 +202,34 @@ func TestIndex(t *testing.T) {
 	}
 }
 
+// The annotation of what cannot be indexed is of ours alone. Upstream keeps it,
+// so that a client finds the SOCI index again under its digest.
+func TestIndexWithUnindexableLayers(t *testing.T) {
+	r := newRepository(t)
+	var sparse ocispec.Descriptor
+	for _, b := range testlayers.UnsupportedLayers() {
+		if b.Name == "gnu-sparse-plain" {
+			sparse = r.add(t, b.MediaType, append(b.Blob, make([]byte, testMinSize)...))
+		}
+	}
+	image := r.image(t, false, amd64, r.layer(t, "writer/go-6", gzipLayer), sparse)
+	result, err := soci.IndexImage(t.Context(), r, r, image, soci.Options{SpanSize: testSpanSize, MinLayerSize: testMinSize})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := r.blobs[result.Manifests[0].Index.Digest]
+	var index upstream.Index
+	if err := upstream.UnmarshalIndex(b, &index); err != nil {
+		t.Fatal(err)
+	}
+	if index.Annotations[soci.AnnotationUnindexable] == "" {
+		t.Errorf("it is not annotated: %v", index.Annotations)
+	}
+	if again, err := upstream.MarshalIndex(&index); err != nil || !bytes.Equal(again, b) {
+		t.Errorf("upstream reads\n%s\nand writes\n%s (%v)", b, again, err)
+	}
+}
+
 // compareIndex compares what was pushed for one manifest with upstream's, and
 // adds what upstream wrote to all.
 func compareIndex(t *testing.T, r *repository, image ocispec.Descriptor, p ocispec.Platform, m soci.ManifestResult, all map[digest.Digest]bool) {

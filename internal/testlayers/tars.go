@@ -221,6 +221,23 @@ func ZerosInTar(n int) []byte {
 	return GoGzip(t.close(), 9, 0)
 }
 
+// ZerosInBlocks is a gzip layer with one file of zeros in n deflate blocks and
+// some, of 16 KiB each.
+func ZerosInBlocks(n int) []byte {
+	t := newTar()
+	t.file("zeros", make([]byte, n*(16<<10)))
+	return GoGzip(t.close(), 9, 16<<10)
+}
+
+// ManyFiles is a gzip layer with n empty files.
+func ManyFiles(n int) []byte {
+	t := newTar()
+	for i := range n {
+		t.file(fmt.Sprintf("d%03d/f%05d", i%389, i), nil)
+	}
+	return GoGzip(t.close(), 6, 0)
+}
+
 // tarEndLayers vary how the archive ends.
 func tarEndLayers() []Layer {
 	ends := []struct {

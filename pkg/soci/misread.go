@@ -68,10 +68,10 @@ func misreadAlone(e *Entry) (SkipReason, string) {
 			}
 		}
 	}
-	switch year := e.ModTime.Year(); {
+	switch seconds := e.ModTime.Unix(); {
 	case xattrs > 1 && empty:
 		return SkipEmptyXattr, "extended attribute without a value, beside others"
-	case year < 0 || year > 9999:
+	case seconds < year0 || seconds >= year10000:
 		return SkipModTime, "modification time outside the years 0 to 9999"
 	case e.UID != int(uint32(e.UID)) || e.GID != int(uint32(e.GID)):
 		return SkipOwner, fmt.Sprintf("owner %d:%d, which 32 bits do not hold", e.UID, e.GID)
@@ -82,6 +82,12 @@ func misreadAlone(e *Entry) (SkipReason, string) {
 }
 
 const paxXattr = "SCHILY.xattr."
+
+// The first seconds of years.
+const (
+	year0     = -62_167_219_200
+	year10000 = 253_402_300_800
+)
 
 // modeOfFile reports whether the type that a header's mode may name beside the
 // permissions is that of a regular file, or none. A client refuses to read a
@@ -114,6 +120,25 @@ type clientTree struct {
 	// The parent of the entry before, which is mostly that of the next.
 	at     *place
 	atPath string
+
+	// The directory of the name before, as it stood there and cleaned.
+	raw, dir string
+}
+
+// split is the directory and the last part of a name, cleaned: the last part of
+// the root is empty. Most names have the directory of the one before.
+func (t *clientTree) split(name string) (dir, base string) {
+	i := strings.LastIndexByte(name, '/')
+	if i > 0 && name[:i] == t.raw {
+		if base := name[i+1:]; base != "" && base[0] != '.' {
+			return t.dir, base
+		}
+	}
+	dir, base = split(cleanName(name))
+	if i > 0 && base == name[i+1:] {
+		t.raw, t.dir = name[:i], dir
+	}
+	return dir, base
 }
 
 // place is a name in the tree.
@@ -147,10 +172,9 @@ func (t *clientTree) prepare(e *Entry) error {
 	if len(e.Name) > maxPath || len(e.Linkname) > maxPath {
 		return nil // add refuses the one, and finds no target by the other
 	}
-	name := cleanName(e.Name)
-	dir, _ := split(name)
+	dir, base := t.split(e.Name)
 	if t.at == nil || dir != t.atPath {
-		at, err := t.mark(dir)
+		at, err := t.mark(&t.root, dir)
 		if err != nil {
 			return err
 		}
@@ -158,18 +182,17 @@ func (t *clientTree) prepare(e *Entry) error {
 	}
 	switch e.Type {
 	case "dir":
-		_, err := t.mark(name)
+		_, err := t.mark(t.at, base)
 		return err
 	case "hardlink":
-		_, err := t.mark(cleanName(e.Linkname))
+		_, err := t.mark(&t.root, cleanName(e.Linkname))
 		return err
 	}
 	return nil
 }
 
-// mark makes the places on the way to a name, and its own.
-func (t *clientTree) mark(name string) (*place, error) {
-	p := &t.root
+// mark makes the places on the way from p to a name, and its own.
+func (t *clientTree) mark(p *place, name string) (*place, error) {
 	for name != "" {
 		first, rest, _ := strings.Cut(name, "/")
 		c := p.places[first]
@@ -193,9 +216,8 @@ func (t *clientTree) add(e *Entry) (SkipReason, string) {
 	if len(e.Name) > maxPath {
 		return SkipEntryName, fmt.Sprintf("a name of %d bytes, more than the %d of a path", len(e.Name), maxPath)
 	}
-	name := cleanName(e.Name)
-	dir, base := split(name)
-	if what := unfitName(name, base); what != "" {
+	dir, base := t.split(e.Name)
+	if what := unfitName(dir, base); what != "" {
 		return SkipEntryName, what
 	}
 	var target *inode
@@ -207,7 +229,7 @@ func (t *clientTree) add(e *Entry) (SkipReason, string) {
 	if reason, what := t.enter(dir); reason != "" {
 		return reason, what
 	}
-	if name == "" {
+	if base == "" {
 		if e.Type == "dir" {
 			return t.root.inode.overwrite(e)
 		}
@@ -334,13 +356,13 @@ func countXattrs(pax map[string]string) (n int) {
 const stateDir = ".soci-snapshotter"
 
 // unfitName tells why no client can show a name.
-func unfitName(name, base string) string {
+func unfitName(dir, base string) string {
 	switch {
 	case len(base) > maxName:
 		return fmt.Sprintf("a name of %d bytes, more than the %d that FUSE takes", len(base), maxName)
 	case base == ".wh.":
 		return "a whiteout of nothing"
-	case name == stateDir || strings.HasPrefix(name, stateDir+"/"):
+	case dir == "" && base == stateDir, dir == stateDir, strings.HasPrefix(dir, stateDir+"/"):
 		return "a name that clients have for themselves"
 	}
 	return ""
@@ -351,6 +373,9 @@ func unfitName(name, base string) string {
 func cleanName(name string) string {
 	n := strings.TrimPrefix(strings.TrimSuffix(name, "/"), "./")
 	n = strings.TrimPrefix(n, "/")
+	if n != "" && n[0] != '.' && n[0] != '/' && !strings.Contains(n, "//") && !strings.Contains(n, "/.") {
+		return n
+	}
 	for rest, more := n, n != ""; more; {
 		var first string
 		first, rest, more = strings.Cut(rest, "/")

@@ -138,6 +138,12 @@ func TestReuseOnlyWhatFits(t *testing.T) {
 		{"the zTOC has no entries", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
 			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Entries = nil })
 		}, everyLayer, nil},
+		{"the zTOC is one that clients misread", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Entries[0].Type, z.Entries[0].Name = "hardlink", "hard" })
+		}, everyLayer, nil},
+		{"the zTOC has lost a time", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Entries[0].ModTime = time.Time{} })
+		}, everyLayer, nil},
 		{"the SOCI index is none", func(_ *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
 			m.Config.MediaType = ocispec.MediaTypeImageConfig
 		}, everyLayer, soci.ErrUnsupported},
