@@ -3,6 +3,7 @@ package ecrclient
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -60,8 +61,12 @@ func (r *Repository) pushManifest(ctx context.Context, op operation, desc ocispe
 	if err != nil {
 		return r.fail(op, err)
 	}
+	to := r.remote
+	if subject := subjectOf(manifest); subject != nil && !r.takesReferrers(ctx, *subject) {
+		to = r.tagging
+	}
 	return r.retry(ctx, op, func(ctx context.Context) error {
-		err := r.remote.Manifests().PushReference(ctx, desc, bytes.NewReader(manifest), op.reference)
+		err := to.Manifests().PushReference(ctx, desc, bytes.NewReader(manifest), op.reference)
 		if e, ok := errors.AsType[*remote.ReferrersError](err); ok && e.IsReferrersIndexDelete() {
 			// The new list of referrers stands; only its predecessor, which
 			// nothing names any more, could not be removed.
@@ -71,6 +76,17 @@ func (r *Repository) pushManifest(ctx context.Context, op operation, desc ocispe
 		}
 		return err
 	})
+}
+
+// subjectOf returns the subject of a manifest, nil if it has none.
+func subjectOf(manifest []byte) *ocispec.Descriptor {
+	var m struct {
+		Subject *ocispec.Descriptor `json:"subject"`
+	}
+	if json.Unmarshal(manifest, &m) != nil {
+		return nil
+	}
+	return m.Subject
 }
 
 // pushBlob sends the blob with one PUT. ECR loses data of uploads in several

@@ -9,6 +9,10 @@ import (
 // or blob.
 func (e *Error) NotFound() bool { return errors.Is(e, ErrNotFound) }
 
+// ReferrersUnknown reports whether a list of referrers may have left some out,
+// since the registry did not tell.
+func (e *Error) ReferrersUnknown() bool { return errors.Is(e, ErrReferrersUnknown) }
+
 // TagImmutable reports whether a manifest was refused because its tag names
 // another one and must not be moved.
 func (e *Error) TagImmutable() bool {
