@@ -88,7 +88,7 @@ func New(ref string, opts ...Option) (*Repository, error) {
 		CheckRedirect: checkRedirect,
 	}
 	r.client = &client{
-		auth: newAuth(o, parsed.Host(), httpClient),
+		auth: newAuth(o, parsed.Host(), parsed.Repository, httpClient),
 		http: httpClient,
 		log:  o.logger,
 		now:  o.now,
@@ -201,6 +201,11 @@ func (r *Repository) fail(op operation, err error) error {
 		out.Status, out.Code = e.Status, e.Code
 	} else if errors.Is(err, auth.ErrBasicCredentialNotFound) {
 		out.Status = http.StatusUnauthorized
+	}
+	if again, ok := errors.AsType[*Error](err); out.Status == http.StatusUnauthorized && (!ok || again.Op == opAuthenticate) {
+		if a, ok := r.client.auth.(interface{ hint() string }); ok && a.hint() != "" {
+			err = fmt.Errorf("%w; %s", err, a.hint())
+		}
 	}
 	out.Err = redact(err)
 	return out
