@@ -89,6 +89,9 @@ const (
 	opListTags   = "list tags"
 	opReferrers  = "list referrers"
 
+	opPushManifest = "push manifest"
+	opPushBlob     = "push blob"
+
 	listPageSize = 1000 // images or tags; the most that DescribeImages gives
 	maxTags      = 20   // of SOCI-enabled images that are looked into
 )

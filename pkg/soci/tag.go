@@ -151,8 +151,8 @@ func (t *tagger) refused(ctx context.Context, err error) (tagNames, Outcome, err
 	case n.enabled.Digest == t.root.desc.Digest:
 		return n, OutcomeAlreadyTagged, nil // a second run, at the same time
 	}
-	return n, OutcomeTagImmutable, fmt.Errorf("%w: %q names %s and cannot be moved to %s; delete that tag, or exclude it from the repository's immutability",
-		ErrTagImmutable, t.enabledTag, n.enabled.Digest, t.root.desc.Digest)
+	return n, OutcomeTagImmutable, fmt.Errorf("%w: %q names %s and cannot be moved to %s (%v); delete that tag, or exclude it from the repository's immutability",
+		ErrTagImmutable, t.enabledTag, n.enabled.Digest, t.root.desc.Digest, err)
 }
 
 // maxRounds is how many images are indexed in a row because each took the
