@@ -33,6 +33,8 @@ const (
 	StateStale State = "stale"
 	// StateOtherTool: there are SOCI indexes, by another build tool alone.
 	StateOtherTool State = "other-tool"
+	// StateUnknown: the registry does not tell whether there is a SOCI index v1.
+	StateUnknown State = "unknown"
 	// StateFails: an index run cannot succeed, since the content is at fault
 	// or the tag has no room for the suffix.
 	StateFails State = "fails"
@@ -55,25 +57,26 @@ const (
 
 // States are all of them, in the order in which they are counted up.
 var States = []State{
-	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StateFails,
+	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StateUnknown, StateFails,
 	StateNothing, StateOptedOut, StateExcluded, StateUntagged, StateNoImage,
 }
 
-// ToIndex reports whether indexing the image would bring what is missing.
-func (s State) ToIndex() bool {
+// ToIndex reports whether indexing the image would bring what is missing, or
+// may be.
+func (s State) ToIndex() bool { return s == StateUnknown || s.Lacking() && s != StateFails }
+
+// Lacking reports whether the image should be indexed and is not.
+func (s State) Lacking() bool {
 	switch s {
-	case StateMissing, StateIncomplete, StateStale, StateOtherTool:
+	case StateMissing, StateIncomplete, StateStale, StateOtherTool, StateFails:
 		return true
 	}
 	return false
 }
 
-// Lacking reports whether the image should be indexed and is not.
-func (s State) Lacking() bool { return s.ToIndex() || s == StateFails }
-
 // Chosen reports whether the image is one that the rules choose.
 func (s State) Chosen() bool {
-	return s.Lacking() || s == StateIndexed || s == StateNothing || s == StateOptedOut
+	return s.Lacking() || s == StateUnknown || s == StateIndexed || s == StateNothing || s == StateOptedOut
 }
 
 // Coverage tells how many of the platforms with a layer to index have one.
@@ -84,6 +87,10 @@ const (
 	CoverNone Coverage = "none"
 	CoverPart Coverage = "part"
 	CoverFull Coverage = "full"
+
+	// CoverUnknown: not all have one that is known, and the registry does not
+	// tell.
+	CoverUnknown Coverage = "unknown"
 )
 
 // Record is an image under one of its tags, or without any, and its state.
@@ -139,7 +146,8 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		skipped   = map[soci.SkipReason]int{}
 		covered   int
 		lacks     []string
-		any, mine bool // SOCI indexes by any tool, by this one
+		unknown   string // why SOCI indexes v1 may be there that are not known
+		any, mine bool   // SOCI indexes by any tool, by this one
 		images    int
 	)
 	if enabled != nil {
@@ -178,7 +186,12 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		if len(m.Indexes) > 0 {
 			covered++
 		}
-		if v1 && !slices.ContainsFunc(m.Indexes, own) {
+		if len(m.Indexes) == 0 && m.Unknown != "" {
+			r.V1 = CoverUnknown
+		}
+		if v1 && !slices.ContainsFunc(m.Indexes, own) && m.Unknown != "" {
+			unknown = fmt.Sprintf("whether %s has its SOCI index v1 is not known: %s", m.Platform, m.Unknown)
+		} else if v1 && !slices.ContainsFunc(m.Indexes, own) {
 			lacks = append(lacks, fmt.Sprintf("%s has no SOCI index v1%s", m.Platform, byThis(len(m.Indexes) > 0)))
 		}
 		if v2 && r.Enabled.State == soci.EnabledMatches && !m.Second && (!there || !own(ofEnabled)) {
@@ -186,8 +199,10 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		}
 	}
 	r.BuildTools = slices.Sorted(maps.Keys(tools))
-	r.V1 = CoverNone
-	if covered > 0 {
+	if r.V1 == "" {
+		r.V1 = CoverNone
+	}
+	if covered > 0 && r.V1 == CoverNone {
 		if r.V1 = CoverPart; covered == indexable {
 			r.V1 = CoverFull
 		}
@@ -222,6 +237,8 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 	}
 	r.Reason = strings.Join(lacks, "; ")
 	switch {
+	case unknown != "":
+		r.State, r.Reason = StateUnknown, strings.Join(append([]string{unknown}, lacks...), "; ")
 	case len(lacks) == 0:
 		r.State = StateIndexed
 	case mine:

@@ -318,7 +318,7 @@ func TestImmutableTag(t *testing.T) {
 				}
 				return
 			}
-			if !strings.Contains(err.Error(), other.String()) || !strings.Contains(err.Error(), "v1-soci") || r.Outcome() != soci.OutcomeTagImmutable {
+			if !strings.Contains(err.Error(), other.String()) || !strings.Contains(err.Error(), "v1-soci") || !strings.Contains(err.Error(), "immutable)") || r.Outcome() != soci.OutcomeTagImmutable {
 				t.Errorf("%v", err)
 			}
 			if w.s.Manifest(t, repoName, r.Manifests[0].Index.Digest.String()) == nil {
