@@ -64,7 +64,8 @@ type rightsError struct {
 func (e *rightsError) Unwrap() error { return e.error }
 
 func (e *rightsError) Error() string {
-	return fmt.Sprintf("%v: the caller, and the repository's policy if it has one, must allow %s", e.error, permission.List(e.actions))
+	return fmt.Sprintf("%v: the caller, and the repository's policy if it has one, must allow %s",
+		e.error, permission.List(e.actions))
 }
 
 // explainRights adds to a refusal of ECR's registry which rights are missing.

@@ -120,7 +120,8 @@ func anew(req *http.Request) (again *http.Request, ok bool, err error) {
 	return again, err == nil, err
 }
 
-var endedPattern = regexp.MustCompile(`(?i)\btoken\b[^.]*\b(expired|invalid|not valid|no longer valid)\b|\b(expired|invalid)\b[^.]*\btoken\b`)
+var endedPattern = regexp.MustCompile(`(?i)\btoken\b[^.]*\b(expired|invalid|not valid|no longer valid)\b` +
+	`|\b(expired|invalid)\b[^.]*\btoken\b`)
 
 // tokenEnded reports whether an answer of 400 says that the token has ended, as
 // ECR's registries do, the public one among them: "Your authorization token has

@@ -14,7 +14,8 @@ type completing struct{ *client }
 
 func (c completing) Do(req *http.Request) (*http.Response, error) {
 	resp, err := c.client.Do(req)
-	if err != nil || req.Method != http.MethodGet || resp.StatusCode != http.StatusOK || !strings.Contains(req.URL.Path, "/manifests/") ||
+	if err != nil || req.Method != http.MethodGet || resp.StatusCode != http.StatusOK ||
+		!strings.Contains(req.URL.Path, "/manifests/") ||
 		mediaType(resp) != "" && resp.ContentLength >= 0 {
 		return resp, err
 	}

@@ -29,10 +29,6 @@ func (r *Repository) DeleteManifest(ctx context.Context, desc ocispec.Descriptor
 	})
 }
 
-// codeNameUnknown is the registry's error code for a repository that is not
-// there.
-const codeNameUnknown = errcode.ErrorCodeNameUnknown
-
 func unsupported(status int, code string) bool {
 	return status == http.StatusMethodNotAllowed || code == errcode.ErrorCodeUnsupported
 }

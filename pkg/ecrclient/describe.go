@@ -59,7 +59,8 @@ func (r *Repository) request(ctx context.Context, method, path string) (*http.Re
 		scheme = "http"
 	}
 	ctx = auth.AppendRepositoryScope(ctx, ref, auth.ActionPull)
-	return http.NewRequestWithContext(ctx, method, fmt.Sprintf("%s://%s/v2/%s/%s", scheme, ref.Host(), ref.Repository, path), nil)
+	return http.NewRequestWithContext(ctx, method,
+		fmt.Sprintf("%s://%s/v2/%s/%s", scheme, ref.Host(), ref.Repository, path), nil)
 }
 
 // ask sends a request that only 200 answers as it should.
@@ -137,7 +138,9 @@ func (r *Repository) getByReference(ctx context.Context, reference string) (ocis
 	if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
-	desc := ocispec.Descriptor{MediaType: mediaType(resp), Digest: digest.Canonical.FromBytes(manifest), Size: int64(len(manifest))}
+	desc := ocispec.Descriptor{
+		MediaType: mediaType(resp), Digest: digest.Canonical.FromBytes(manifest), Size: int64(len(manifest)),
+	}
 	for _, named := range []string{resp.Header.Get("Docker-Content-Digest"), reference} {
 		d, err := digest.Parse(named)
 		if err != nil {

@@ -282,7 +282,7 @@ var noReferrersAPI = map[string]registrytest.Fault{
 	"another document": registrytest.Both(registrytest.Header("Content-Type", "application/json"), registrytest.Text(200, `{"referrers":[]}`)),
 }
 
-// Whoever has pushed finds it again, whatever the registry says in place of
+// What was pushed is found again, whatever the registry says in place of
 // the API; also when it takes notice of subjects, and only the API is closed.
 func TestNoReferrersAPI(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
@@ -342,6 +342,28 @@ func digestsOf(list []ocispec.Descriptor) []string {
 		out = append(out, d.Digest.String())
 	}
 	return out
+}
+
+// That one manifest is not there says nothing of the API.
+func TestReferrersOfNothing(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	s := registrytest.Start(t)
+	img := s.PushImage(t, repository, "v1", registrytest.Image{})
+	desc, b := referrer(img.Manifest, s.PushBlob(t, repository, []byte("{}")), 1)
+	s.Add(registrytest.Rule{Path: "/referrers/" + desc.Digest.String(), Fault: registrytest.Status(404, "MANIFEST_UNKNOWN", "")})
+	r := open(t, s)
+	if got, err := r.Referrers(t.Context(), desc, ""); err != nil || len(got) != 0 {
+		t.Errorf("of nothing: %v, %v", got, err)
+	}
+	if err := r.Push(t.Context(), desc, bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Referrers(t.Context(), img.Manifest, ""); err != nil || len(got) != 1 {
+		t.Errorf("of the image: %v, %v", got, err)
+	}
+	if tags, err := r.Tags(t.Context()); err != nil || len(tags) != 1 {
+		t.Errorf("tags %v, %v; a list of referrers was pushed", tags, err)
+	}
 }
 
 // A registry that tells neither media type nor length of the list that clients

@@ -19,7 +19,9 @@ const (
 // take reads one and returns how many entries it has, and how many of them no
 // page before had. A list ends without a link, and where it leads in a circle:
 // at a page that brings nothing new, or was asked for before.
-func (r *Repository) list(ctx context.Context, first string, take func(*http.Response) (entries, fresh int, err error)) error {
+func (r *Repository) list(
+	ctx context.Context, first string, take func(*http.Response) (entries, fresh int, err error),
+) error {
 	asked := make(map[string]bool)
 	empty := 0
 	req, err := r.request(ctx, http.MethodGet, first)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
 // maxReferrers bounds the list that Referrers collects.
@@ -28,6 +29,8 @@ const (
 	apiServes
 	apiMissing // the referrers tag schema serves
 	apiFails   // nobody knows; it is asked again, once each time
+
+	apiNoSubject // never kept: the answer is about the one manifest
 )
 
 func (a *referrersAPI) is(state int32) bool { return a.state.Load() == state }
@@ -43,7 +46,8 @@ func (a *referrersAPI) set(state int32) { a.state.Store(state) }
 // Where the API is there but refuses, or fails after all attempts, the error is
 // ErrReferrersUnknown, and the list is what the tag schema has: there may be
 // more. ECR has the API and no tag schema; there it is the error alone.
-func (r *Repository) Referrers(ctx context.Context, desc ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+func (r *Repository) Referrers(ctx context.Context, desc ocispec.Descriptor, artifactType string) (
+	[]ocispec.Descriptor, error) {
 	op := operation{opReferrers, desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
 		return nil, r.fail(op, err)
@@ -55,9 +59,10 @@ func (r *Repository) Referrers(ctx context.Context, desc ocispec.Descriptor, art
 			return found, nil
 		}
 		switch r.judgeReferrersAPI(err) {
-		case apiMissing:
+		case apiMissing, apiNoSubject:
 		case apiFails:
-			r.log.WarnContext(ctx, "the registry does not tell which manifests refer to another, going on with the referrers tag schema",
+			r.log.WarnContext(ctx,
+				"the registry does not tell which manifests refer to another, going on with the referrers tag schema",
 				"repository", r.remote.Reference.Repository, "digest", desc.Digest.String(), "error", err.Error())
 			unknown = err
 		default:
@@ -71,7 +76,8 @@ func (r *Repository) Referrers(ctx context.Context, desc ocispec.Descriptor, art
 	})
 	switch {
 	case unknown != nil:
-		return found, r.fail(op, fmt.Errorf("%w, the referrers tag schema lists %d: %w", ErrReferrersUnknown, len(found), unknown.(*Error).Err))
+		return found, r.fail(op, fmt.Errorf("%w, the referrers tag schema lists %d: %w",
+			ErrReferrersUnknown, len(found), unknown.(*Error).Err))
 	case err != nil:
 		return nil, err
 	}
@@ -79,7 +85,8 @@ func (r *Repository) Referrers(ctx context.Context, desc ocispec.Descriptor, art
 }
 
 // askReferrersAPI reads the list by the API, with the attempts that it is worth.
-func (r *Repository) askReferrersAPI(ctx context.Context, op operation, desc ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+func (r *Repository) askReferrersAPI(ctx context.Context, op operation, desc ocispec.Descriptor, artifactType string) (
+	[]ocispec.Descriptor, error) {
 	var found []ocispec.Descriptor
 	attempt := func(ctx context.Context) (err error) {
 		found, err = r.referrersByAPI(ctx, desc, artifactType)
@@ -110,7 +117,9 @@ func (r *Repository) judgeReferrersAPI(err error) int32 {
 	}
 	state := apiUntried
 	switch {
-	case unsupported(e.Status, e.Code), e.Status == http.StatusNotFound && e.Code != codeNameUnknown:
+	case e.Status == http.StatusNotFound && e.Code == errcode.ErrorCodeManifestUnknown:
+		return apiNoSubject
+	case unsupported(e.Status, e.Code), e.Status == http.StatusNotFound && e.Code != errcode.ErrorCodeNameUnknown:
 		state = apiMissing
 	case r.ofECR:
 	case errors.Is(err, errNoReferrersAPI), e.Status == http.StatusBadRequest, e.Status == http.StatusNotAcceptable,
@@ -123,7 +132,7 @@ func (r *Repository) judgeReferrersAPI(err error) int32 {
 	if state == apiMissing && r.referrersAPI.is(apiServes) {
 		return apiUntried
 	}
-	if state != apiUntried {
+	if state != apiUntried && !r.ofECR {
 		r.referrersAPI.set(state)
 	}
 	return state
@@ -140,7 +149,8 @@ func (r *Repository) takesReferrers(ctx context.Context, subject ocispec.Descrip
 	return err == nil || r.judgeReferrersAPI(err) != apiMissing
 }
 
-func (r *Repository) referrersByAPI(ctx context.Context, desc ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+func (r *Repository) referrersByAPI(ctx context.Context, desc ocispec.Descriptor, artifactType string) (
+	[]ocispec.Descriptor, error) {
 	path := "referrers/" + desc.Digest.String()
 	if artifactType != "" {
 		path += "?artifactType=" + url.QueryEscape(artifactType)
@@ -152,8 +162,9 @@ func (r *Repository) referrersByAPI(ctx context.Context, desc ocispec.Descriptor
 			return 0, 0, err
 		}
 		// A registry that filtered need not repeat the type.
-		applied := resp.Header.Get("OCI-Filters-Applied") + "," + index.Annotations["org.opencontainers.referrers.filtersApplied"]
-		fresh, err := l.add(index.Manifests, applied != ",")
+		filtered := resp.Header.Get("OCI-Filters-Applied") != "" ||
+			index.Annotations["org.opencontainers.referrers.filtersApplied"] != ""
+		fresh, err := l.add(index.Manifests, filtered)
 		return len(index.Manifests), fresh, err
 	})
 	return l.found, err
@@ -184,7 +195,8 @@ func readReferrers(resp *http.Response) (*ocispec.Index, error) {
 
 // referrersByTag reads the list that clients keep under a tag made of the
 // digest. What is there and no image index is something else's.
-func (r *Repository) referrersByTag(ctx context.Context, desc ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+func (r *Repository) referrersByTag(ctx context.Context, desc ocispec.Descriptor, artifactType string) (
+	[]ocispec.Descriptor, error) {
 	list, b, err := r.getByReference(ctx, desc.Digest.Algorithm().String()+"-"+desc.Digest.Encoded())
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil

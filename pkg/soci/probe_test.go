@@ -23,8 +23,8 @@ func (s *store) left() []ocispec.Descriptor {
 	return slices.DeleteFunc(slices.Clone(s.pushed), func(d ocispec.Descriptor) bool { return d.Digest == configDigest })
 }
 
-// Who cannot push is told before a layer is read, whether the two bytes are
-// there or not.
+// A caller who cannot push is told before a layer is read, whether the two bytes
+// are there or not.
 func TestPushRefusedBeforeReading(t *testing.T) {
 	for _, there := range []bool{false, true} {
 		for _, row := range []struct {
