@@ -208,3 +208,36 @@ func TestSurveyErrors(t *testing.T) {
 		}
 	})
 }
+
+// What stands in for ECR may lead from a page to the same page.
+func TestECRListsEnd(t *testing.T) {
+	a := newAccount(t)
+	calls := map[string]int{}
+	answer := func(name string, out map[string]any) func([]byte) (any, error) {
+		return func([]byte) (any, error) {
+			if calls[name]++; calls[name] > 3 {
+				t.Errorf("%s is called %d times", name, calls[name])
+				delete(out, "nextToken")
+			}
+			return out, nil
+		}
+	}
+	a.aws.Handle("ecr", awstest.JSON(map[string]func([]byte) (any, error){
+		"DescribeRepositories": answer("DescribeRepositories", map[string]any{"nextToken": "again", "repositories": []any{map[string]any{"repositoryName": "app"}}}),
+		"DescribeImages": answer("DescribeImages", map[string]any{"nextToken": "again", "imageDetails": []any{
+			map[string]any{"imageDigest": "sha256:" + strings.Repeat("0", 64), "imageTags": []string{"1"}}}}),
+	}))
+	images, err := a.source().Images(t.Context(), "app")
+	if err != nil || len(images) != 1 || calls["DescribeImages"] != 2 {
+		t.Errorf("%+v, %v after %d calls", images, err, calls["DescribeImages"])
+	}
+	n := 0
+	for _, err := range a.source().Repositories(t.Context()) {
+		if n++; err != nil {
+			t.Error(err)
+		}
+	}
+	if n != 2 || calls["DescribeRepositories"] != 2 { // each page has it
+		t.Errorf("%d repositories after %d calls", n, calls["DescribeRepositories"])
+	}
+}

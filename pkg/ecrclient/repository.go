@@ -1,6 +1,6 @@
 // Package ecrclient reads and writes one repository of an OCI registry:
 // Amazon ECR, where it authenticates through the AWS SDK, or any other, where
-// it uses the Docker credential store. Begin with New.
+// it uses what somebody has logged in with by docker or podman. Begin with New.
 package ecrclient
 
 import (
