@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
@@ -10,6 +11,8 @@ import (
 	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/permission"
+	"soci-index-builder/pkg/ecrclient"
 )
 
 // awsFlags are those of every command that speaks to an AWS account. What is
@@ -49,7 +52,35 @@ func explain(err error) error {
 	if credentials, ok := errors.AsType[*awsconfig.CredentialsError](err); ok {
 		return credentials
 	}
-	return awserror.Explain(err)
+	return explainRights(awserror.Explain(err))
+}
+
+// rightsError says which rights are missing.
+type rightsError struct {
+	error
+	actions []string
+}
+
+func (e *rightsError) Unwrap() error { return e.error }
+
+func (e *rightsError) Error() string {
+	return fmt.Sprintf("%v: the caller, and the repository's policy if it has one, must allow %s",
+		e.error, permission.List(e.actions))
+}
+
+// explainRights adds to a refusal of ECR's registry which rights are missing.
+func explainRights(err error) error {
+	_, known := errors.AsType[*rightsError](err)
+	e, ok := errors.AsType[*ecrclient.Error](err)
+	if !ok || known {
+		return err
+	}
+	host, _, _ := strings.Cut(e.Repository, "/")
+	actions := permission.OfRefusal(err)
+	if _, ofECR := ecrclient.ParseECRHost(host); !ofECR || len(actions) == 0 || e.Status == 0 {
+		return err
+	}
+	return &rightsError{err, actions}
 }
 
 // stackFlag is --stack, the name or ARN of a deployed stack.

@@ -154,7 +154,7 @@ func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, erro
 	}
 	image, err := repo.Resolve(cmd.Context(), reference)
 	if err != nil {
-		return nil, err
+		return nil, explain(err)
 	}
 	var catalog soci.Catalog
 	if !c.noReuse {
@@ -181,7 +181,7 @@ func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, erro
 		return nil, usageErrorf("%s: %w", ref, err)
 	}
 	if err != nil {
-		return result, fmt.Errorf("indexing %s: %w", ref, err)
+		return result, fmt.Errorf("indexing %s: %w", ref, explain(err))
 	}
 	return result, nil
 }

@@ -18,7 +18,7 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error 
 		fmt.Fprintf(t, "earlier zTOCs not all found: %s\n", strings.ReplaceAll(r.SearchError.Error(), "\n", "; "))
 	}
 	if r.LeftAlone != "" {
-		fmt.Fprintf(t, "left alone: %s\n", r.Reason)
+		fmt.Fprintln(t, because("left alone", ": ", r.Reason))
 	}
 	note := ""
 	if dryRun {
@@ -27,7 +27,7 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error 
 	for _, m := range r.Manifests {
 		switch m.Outcome {
 		case soci.OutcomePassedOver:
-			fmt.Fprintf(t, "manifest %s: passed over, %s\n", m.Manifest.Digest, m.Reason)
+			fmt.Fprintf(t, "manifest %s: %s\n", m.Manifest.Digest, because("passed over", ", ", m.Reason))
 			continue
 		case soci.OutcomeNoLayer:
 			fmt.Fprintf(t, "%s: no layer to index, so no SOCI index (%s)\n", m.Platform, m.Reason)
@@ -70,13 +70,17 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error 
 	case soci.OutcomeNoLayer, soci.OutcomePassedOver:
 		fmt.Fprintf(t, "no SOCI-enabled image: %s\n", e.Outcome)
 	default:
-		fmt.Fprintf(t, "no SOCI-enabled image: %s", e.Outcome)
-		if e.Reason != "" {
-			fmt.Fprintf(t, ", %s", e.Reason)
-		}
-		fmt.Fprintln(t)
+		fmt.Fprintf(t, "no SOCI-enabled image: %s\n", because(string(e.Outcome), ", ", e.Reason))
 	}
 	return t.Flush()
+}
+
+// because adds the reason, if there is one.
+func because(what, separator, reason string) string {
+	if reason == "" {
+		return what
+	}
+	return what + separator + reason
 }
 
 func withDetail(l soci.LayerResult) string {

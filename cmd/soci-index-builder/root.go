@@ -26,7 +26,8 @@ bytes before it.
 
 References have the form HOST/NAME[:TAG|@DIGEST]. For Amazon ECR the credentials
 are those of the AWS SDK (environment, profile, role), for any other registry
-those of "docker login". A registry on a loopback address is spoken to over
+those of "docker login" or "podman login"; REGISTRY_AUTH_FILE names a file of
+credentials that comes first. A registry on a loopback address is spoken to over
 plain HTTP.
 
 Results go to the standard output; errors, one line each, progress and logs go

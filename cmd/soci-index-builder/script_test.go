@@ -45,7 +45,7 @@ var updateScripts = flag.Bool("update", false, "write into the scripts what cmp 
 //	capture NAME REGEXP               set $NAME to what the last output has in ( )
 //
 // $CLOSED is an address where nobody listens. The commands of awsWorld,
-// logsWorld, statusWorld and deployWorld are there too.
+// logsWorld, statusWorld, deployWorld and habitWorld are there too.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -85,6 +85,7 @@ func TestScripts(t *testing.T) {
 					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose, "images": functions.images,
 					"pushed": functions.pushed, "readonly": functions.readOnly, "cure": functions.cure,
 					"deploy": deploy.deploy, "drift": deploy.drift, "waiting": deploy.waiting, "metric": deploy.metric,
+					"habit":     (&habitWorld{registry}).habit,
 					"loggroups": logs.groups, "loglines": logs.lines, "logqueries": logs.queries,
 				},
 			})

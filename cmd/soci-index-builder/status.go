@@ -56,6 +56,8 @@ STATE is one of
   incomplete        a part is there: one version, or some platforms
   stale             the suffixed tag was made of an image that had the tag before
   other-tool        only another build tool's SOCI indexes are there
+  unknown           the registry refuses to tell which SOCI indexes v1 there are, or
+                    fails to; none is found under the referrers tag schema
   fails             an index run cannot succeed: the manifest is damaged, or the
                     tag is too long for the suffix
   nothing-to-index  no layer is large enough, or all are of another compression;
@@ -69,8 +71,8 @@ and with --all also
 V1 tells whether the platforms with a layer to index have their SOCI index v1, V2
 what the suffixed tag names: "yes" is the SOCI-enabled image of this image.
 missing, incomplete, stale, other-tool and fails mean that the image should be
-indexed and is not; --missing shows these alone, and --check makes the exit code
-1 when there is one.
+indexed and is not; --missing shows these and unknown, and --check makes the exit code
+1 when there is one. The exit code is 1 in any case when something is unknown.
 
 No layer is read: that a layer cannot be indexed although it is large enough, an
 index run alone finds out. With V1 alone it leaves no trace of that.
@@ -93,7 +95,7 @@ its own:
     attestation, signature, artifact), state, lacking (it should be indexed and
     is not), reason, filter (that decided), beforeStack (it was pushed before
     the stack was created), buildTools (those of the SOCI indexes found),
-  v1: none, part or full,
+  v1: none, part, full or unknown,
   v2, of the suffixed tag: state (absent, matches, unindexed, stale, broken,
     not-soci-enabled), tag, digest, reason,
   toRead, what an index run may have to read: layers, bytes,
@@ -253,7 +255,7 @@ func (c *statusCommand) survey(cmd *cobra.Command, places []inventory.Place, sou
 				continue
 			}
 			counts[record.State]++
-			if c.missing && !record.State.Lacking() {
+			if c.missing && !record.State.Lacking() && record.State != inventory.StateUnknown {
 				continue
 			}
 			if err := out.record(p.Host, sources[i], &record); err != nil {
@@ -281,6 +283,8 @@ func (c *statusCommand) survey(cmd *cobra.Command, places []inventory.Place, sou
 	switch {
 	case c.check && lacking > 0:
 		return fmt.Errorf("%w: %d of %s", errLacking, lacking, count(chosen, "image"))
+	case counts[inventory.StateUnknown] > 0:
+		return fmt.Errorf("%w: %d of %s", errUnknown, counts[inventory.StateUnknown], count(chosen, "image"))
 	case failed:
 		return errReported
 	}
@@ -295,6 +299,9 @@ func explainRegistry(err error, source inventory.Source) error {
 	}
 	return explain(err)
 }
+
+// errUnknown is what no registry told.
+var errUnknown = errors.New("whether images have their SOCI indexes is not known")
 
 // errLacking is what --check found.
 var errLacking = errors.New("images should be indexed and are not")

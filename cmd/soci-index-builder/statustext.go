@@ -56,7 +56,7 @@ func (s *statusText) record(host string, _ inventory.Source, r *inventory.Record
 
 var (
 	v1Text = map[inventory.Coverage]string{
-		"": "-", inventory.CoverNone: "no", inventory.CoverPart: "part", inventory.CoverFull: "yes",
+		"": "-", inventory.CoverNone: "no", inventory.CoverPart: "part", inventory.CoverFull: "yes", inventory.CoverUnknown: "?",
 	}
 	v2Text = map[soci.EnabledState]string{
 		"": "-", soci.EnabledAbsent: "no", soci.EnabledMatches: "yes", soci.EnabledUnindexed: "unindexed",

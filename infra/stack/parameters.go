@@ -51,7 +51,7 @@ var groups = []group{
 			description: "Which images are indexed: a comma-separated list of repository:tag, in which * stands for any run of characters." +
 				" A filter that begins with ! excludes; the last filter that matches decides. Example: prod/*:*,!*:*-debug",
 			byDefault: "*:*", pattern: filters.Pattern,
-			constraint: "a comma-separated list of repository:tag with lowercase repository names, such as *:* or prod/*:*,!*:*-debug",
+			constraint: "a comma-separated list of repository:tag with lowercase repository names, without a registry's host, such as *:* or prod/*:*,!*:*-debug",
 		},
 		{
 			name: deployed.ParamIndexUntagged, label: "Images without a tag",

@@ -40,6 +40,37 @@ func (a *account) stored(name string) map[digest.Digest]bool {
 	return out
 }
 
+// Where the registry does not tell which manifests refer to an image, nobody
+// knows what would be left without its subject: nothing goes.
+func TestRegistryReferrersUnknown(t *testing.T) {
+	for _, status := range []int{403, 500, 503} {
+		a := newAccount(t)
+		a.image("team/app:one", "one", registrytest.Image{})
+		a.index("team/app:one", ours, soci.Both)
+		before := a.stored(repository)
+		a.registry.Add(registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(status, "", "")})
+		_, err := cleanup.Look(t.Context(), a.plain(repository), options())
+		if !errors.Is(err, ecrclient.ErrReferrersUnknown) {
+			t.Errorf("%d: %v", status, err)
+		}
+		if left := a.stored(repository); !maps.Equal(left, before) || a.registry.Count(http.MethodDelete, "") > 0 {
+			t.Errorf("%d: left are %d manifests of %d", status, len(left), len(before))
+		}
+		// Between the look and the deletion.
+		a.registry.Clear()
+		plain := a.plain(repository)
+		plan := look(t, plain, options())
+		a.registry.Add(registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(status, "", "")})
+		err = plan.Delete(t.Context(), func(r cleanup.Result) { t.Errorf("%d: %s is %s", status, r.Digest, r.Outcome) })
+		if !errors.Is(err, ecrclient.ErrReferrersUnknown) {
+			t.Errorf("%d, later: %v", status, err)
+		}
+		if left := a.stored(repository); !maps.Equal(left, before) {
+			t.Errorf("%d, later: left are %d manifests of %d", status, len(left), len(before))
+		}
+	}
+}
+
 // A registry that is not ECR loses its SOCI artifacts and nothing else, though
 // parts cannot be found any more once their image index is gone.
 func TestRegistry(t *testing.T) {

@@ -115,7 +115,7 @@ func Of(err error) *Error {
 			continue
 		}
 		if s.reason == AccessDenied {
-			return denied(err, registryPermission(err))
+			return denied(err, permission.List(permission.OfRefusal(err)))
 		}
 		return &Error{Class: s.class, Reason: s.reason, Err: err}
 	}
@@ -148,22 +148,6 @@ func denied(err error, missing string) *Error {
 		err = fmt.Errorf("%w; the function's role needs %s", err, missing)
 	}
 	return &Error{Class: lambdafn.Transient, Reason: AccessDenied, Permission: missing, Err: err}
-}
-
-// registryPermission is what the registry missed. A 401 tells of credentials,
-// not of rights.
-func registryPermission(err error) string {
-	e, ok := errors.AsType[*ecrclient.Error](err)
-	if !ok {
-		return ""
-	}
-	if inner, ok := errors.AsType[*ecrclient.Error](e.Err); ok && inner.Op == "authenticate" {
-		e = inner
-	}
-	if e.Op != "authenticate" && e.Status != http.StatusForbidden {
-		return ""
-	}
-	return list(permission.OfOperation(e.Op))
 }
 
 // isAWS reports whether err is of the AWS SDK.
@@ -206,13 +190,4 @@ func awsPermission(err error) string {
 		return permission.OfCall(e.Service(), e.Operation())
 	}
 	return ""
-}
-
-// list is "a, b and c".
-func list(all []string) string {
-	last := len(all) - 1
-	if last < 1 {
-		return strings.Join(all, "")
-	}
-	return strings.Join(all[:last], ", ") + " and " + all[last]
 }

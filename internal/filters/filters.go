@@ -3,8 +3,8 @@
 // A list of filters is comma-separated; blanks around a filter are ignored. A
 // filter is "repository:tag". In either part "*" stands for any run of
 // characters, the empty one and "/" included; every other character stands
-// for itself. A filter matches whole names, never a part of one. A filter that
-// begins with "!" excludes what it matches. The last filter of the list that
+// for itself. A filter matches whole names, never a part of one, and names no
+// registry. A filter that begins with "!" excludes what it matches. The last filter of the list that
 // matches decides, and an image that none matches is not chosen:
 //
 //	prod/*:*,!*:*-debug
@@ -37,6 +37,9 @@ var (
 	// ErrRepositoryPart: no repository of ECR can have a name like this.
 	ErrRepositoryPart = errors.New("has a repository part that no repository can match: allowed are 1 to 256 of a-z, 0-9 and *, separated by one of / . _ __ or by hyphens")
 
+	// ErrHost: the filter begins with the host of a registry.
+	ErrHost = errors.New("begins with the host of a registry, so it would match nothing: allowed is repository:tag alone, such as team/app:*")
+
 	// ErrTagPart: no tag can read like this.
 	ErrTagPart = errors.New("has a tag part that no tag can match: allowed are 1 to 128 of A-Z, a-z, 0-9, _, *, and, but not at its beginning, . and -")
 )
@@ -62,9 +65,28 @@ func (e *Error) Unwrap() error { return e.Err }
 // The grammar of an ECR repository and of a tag, with * among the letters. A
 // pattern fits it exactly when there is a name that the pattern matches.
 const (
-	repositoryGrammar = `[a-z0-9*]+(?:(?:[./]|__?|-+)[a-z0-9*]+)*`
+	word              = `[a-z0-9*]+`
+	more              = `(?:(?:[./]|__?|-+)` + word + `)*`
+	repositoryGrammar = word + more
 	tagGrammar        = `[A-Za-z0-9_*][A-Za-z0-9._*-]{0,127}`
-	filterGrammar     = `!?` + repositoryGrammar + `:` + tagGrammar
+	filterGrammar     = `!?` + hostlessGrammar + `:` + tagGrammar
+)
+
+// A repository part that begins as the host of an ECR registry does,
+// <account>.dkr.ecr.<region>.<suffix>, is refused, although a repository could
+// be called that: nobody means it. What hostGrammar has, hostlessGrammar has
+// not: it follows the words and goes on freely at the first that differs.
+const (
+	hostGrammar = `^` + word + `\.dkr[.-]ecr(?:$|[^a-z0-9*])`
+
+	notDKR = `(?:[abce-z0-9*][a-z0-9*]*|d(?:[a-jl-z0-9*][a-z0-9*]*)?|dk(?:[a-qs-z0-9*][a-z0-9*]*)?|dkr` + word + `)`
+	notECR = `(?:[abcdf-z0-9*][a-z0-9*]*|e(?:[abd-z0-9*][a-z0-9*]*)?|ec(?:[a-qs-z0-9*][a-z0-9*]*)?|ecr` + word + `)`
+
+	hostlessGrammar = word + `(?:` +
+		`(?:(?:/|__?|-+)` + word + more + `)?` +
+		`|\.` + notDKR + more +
+		`|\.dkr(?:(?:/|__?|--+)` + word + more + `)?` +
+		`|\.dkr[.-]` + notECR + more + `)`
 )
 
 // Pattern is a regular expression, in what Go's and Java's have in common, for
@@ -77,6 +99,8 @@ const Pattern = `^\s*` + filterGrammar + `(?:\s*,\s*` + filterGrammar + `)*\s*$`
 
 var (
 	repositoryPart = regexp.MustCompile(`^` + repositoryGrammar + `$`)
+	hostPart       = regexp.MustCompile(hostGrammar)
+	portPart       = regexp.MustCompile(`^(?:[0-9]+/|//)`) // of HOST:PORT/REPOSITORY, SCHEME://HOST
 	tagPart        = regexp.MustCompile(`^` + tagGrammar + `$`)
 )
 
@@ -136,6 +160,8 @@ func parse(text string) (filter, error) {
 	switch {
 	case !colon:
 		return filter{}, ErrNoTagPart
+	case hostPart.MatchString(f.repository), portPart.MatchString(f.tag):
+		return filter{}, ErrHost
 	case len(f.repository) > maxRepositoryLength || !repositoryPart.MatchString(f.repository):
 		return filter{}, ErrRepositoryPart
 	case !tagPart.MatchString(f.tag):

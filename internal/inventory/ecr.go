@@ -116,7 +116,10 @@ func (s *ECRSource) Describe(ctx context.Context) iter.Seq2[types.Repository, er
 
 func (s *ECRSource) describeAll(ctx context.Context, yield func(types.Repository, error) bool) {
 	var all []types.Repository
-	pages := ecr.NewDescribeRepositoriesPaginator(s.api, &ecr.DescribeRepositoriesInput{RegistryId: s.registryID(), MaxResults: aws.Int32(pageSize)})
+	in := &ecr.DescribeRepositoriesInput{RegistryId: s.registryID(), MaxResults: aws.Int32(pageSize)}
+	pages := ecr.NewDescribeRepositoriesPaginator(s.api, in, func(o *ecr.DescribeRepositoriesPaginatorOptions) {
+		o.StopOnDuplicateToken = true // a list that leads to itself has ended
+	})
 	for pages.HasMorePages() {
 		out, err := pages.NextPage(ctx)
 		if err != nil {
@@ -146,7 +149,10 @@ func (s *ECRSource) Images(ctx context.Context, repository string) ([]Image, err
 	}
 	var all []Image
 	at := map[digest.Digest]int{}
-	for pages := ecr.NewDescribeImagesPaginator(s.api, in); pages.HasMorePages(); {
+	pages := ecr.NewDescribeImagesPaginator(s.api, in, func(o *ecr.DescribeImagesPaginatorOptions) {
+		o.StopOnDuplicateToken = true
+	})
+	for pages.HasMorePages() {
 		out, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("listing the images of %s: %w", repository, missing(err))

@@ -36,6 +36,8 @@ const (
 	// StatePartial: a SOCI-enabled image that has no SOCI index for some of its
 	// platforms. It is left alone as any other, so those stay without.
 	StatePartial State = "partly-enabled"
+	// StateUnknown: the registry does not tell whether there is a SOCI index v1.
+	StateUnknown State = "unknown"
 	// StateFails: an index run cannot succeed, since the content is at fault
 	// or the tag has no room for the suffix.
 	StateFails State = "fails"
@@ -58,25 +60,28 @@ const (
 
 // States are all of them, in the order in which they are counted up.
 var States = []State{
-	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StatePartial, StateFails,
+	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StateUnknown, StatePartial, StateFails,
 	StateNothing, StateOptedOut, StateExcluded, StateUntagged, StateNoImage,
 }
 
-// ToIndex reports whether indexing the image would bring what is missing.
+// ToIndex reports whether indexing the image would bring what is missing, or
+// may be.
 func (s State) ToIndex() bool {
+	return s == StateUnknown || s.Lacking() && s != StateFails && s != StatePartial
+}
+
+// Lacking reports whether the image should be indexed and is not.
+func (s State) Lacking() bool {
 	switch s {
-	case StateMissing, StateIncomplete, StateStale, StateOtherTool:
+	case StateMissing, StateIncomplete, StateStale, StateOtherTool, StatePartial, StateFails:
 		return true
 	}
 	return false
 }
 
-// Lacking reports whether the image should be indexed and is not.
-func (s State) Lacking() bool { return s.ToIndex() || s == StatePartial || s == StateFails }
-
 // Chosen reports whether the image is one that the rules choose.
 func (s State) Chosen() bool {
-	return s.Lacking() || s == StateIndexed || s == StateNothing || s == StateOptedOut
+	return s.Lacking() || s == StateUnknown || s == StateIndexed || s == StateNothing || s == StateOptedOut
 }
 
 // Coverage tells how many of the platforms with a layer to index have one.
@@ -87,6 +92,10 @@ const (
 	CoverNone Coverage = "none"
 	CoverPart Coverage = "part"
 	CoverFull Coverage = "full"
+
+	// CoverUnknown: not all have one that is known, and the registry does not
+	// tell.
+	CoverUnknown Coverage = "unknown"
 )
 
 // Record is an image under one of its tags, or without any, and its state.
@@ -142,7 +151,8 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		skipped   = map[soci.SkipReason]int{}
 		covered   int
 		lacks     []string
-		any, mine bool // SOCI indexes by any tool, by this one
+		unknown   string // why SOCI indexes v1 may be there that are not known
+		any, mine bool   // SOCI indexes by any tool, by this one
 		images    int
 		missing   int // manifests that are listed and not there
 	)
@@ -189,7 +199,12 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		if len(m.Indexes) > 0 {
 			covered++
 		}
-		if v1 && !slices.ContainsFunc(m.Indexes, own) {
+		if len(m.Indexes) == 0 && m.Unknown != "" {
+			r.V1 = CoverUnknown
+		}
+		if v1 && !slices.ContainsFunc(m.Indexes, own) && m.Unknown != "" {
+			unknown = fmt.Sprintf("whether %s has its SOCI index v1 is not known: %s", m.Platform, m.Unknown)
+		} else if v1 && !slices.ContainsFunc(m.Indexes, own) {
 			lacks = append(lacks, fmt.Sprintf("%s has no SOCI index v1%s", m.Platform, byThis(len(m.Indexes) > 0)))
 		}
 		if v2 && r.Enabled.State == soci.EnabledMatches && (!there || !own(ofEnabled)) {
@@ -197,8 +212,10 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		}
 	}
 	r.BuildTools = slices.Sorted(maps.Keys(tools))
-	r.V1 = CoverNone
-	if covered > 0 {
+	if r.V1 == "" {
+		r.V1 = CoverNone
+	}
+	if covered > 0 && r.V1 == CoverNone {
 		if r.V1 = CoverPart; covered == indexable {
 			r.V1 = CoverFull
 		}
@@ -236,6 +253,8 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 	}
 	r.Reason = strings.Join(lacks, "; ")
 	switch {
+	case unknown != "":
+		r.State, r.Reason = StateUnknown, strings.Join(append([]string{unknown}, lacks...), "; ")
 	case len(lacks) == 0:
 		r.State = StateIndexed
 	case mine:

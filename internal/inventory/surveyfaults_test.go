@@ -13,6 +13,7 @@ import (
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/registrytest"
 	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
 )
 
 // Thousands of images in pages, of which a few were pushed since; ECR throttles
@@ -72,6 +73,48 @@ func TestSurveyGone(t *testing.T) {
 	one := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, Concurrency: 1}
 	if got := lines(t, inventory.Survey(t.Context(), a.source(), one)); len(got) != 2 || got[0] != "app:2 missing no SOCI index" {
 		t.Errorf("%q", got)
+	}
+}
+
+// A registry that refuses to tell, or fails to, is not taken for one without
+// SOCI indexes.
+func TestSurveyUnknown(t *testing.T) {
+	for _, status := range []int{403, 500} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			a := newAccount(t)
+			a.image("app", "1", 0)
+			a.registry.Add(registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(status, "", "")})
+			source := inventory.Registry(a.registry.Host(), []string{"app"}, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+			for version, want := range map[soci.IndexVersion]inventory.State{
+				soci.V1: inventory.StateUnknown, soci.Both: inventory.StateUnknown, soci.V2: inventory.StateMissing,
+			} {
+				n := 0
+				for r, err := range inventory.Survey(t.Context(), source, inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, IndexVersion: version}) {
+					n++
+					if err != nil || r.State != want || r.V1 != inventory.CoverUnknown || r.State.Lacking() != (version == soci.V2) || !r.State.ToIndex() || !r.State.Chosen() {
+						t.Errorf("%s: %+v, %v", version, r, err)
+					}
+					if told := strings.Contains(r.Reason, fmt.Sprint(status)); told != (version != soci.V2) {
+						t.Errorf("%s: %q", version, r.Reason)
+					}
+				}
+				if n != 1 {
+					t.Errorf("%d records", n)
+				}
+			}
+			// On ECR it is an error, about rights or a failure.
+			a.ecrRefuses(t)
+		})
+	}
+}
+
+// ecrRefuses expects the survey of ECR to fail.
+func (a *account) ecrRefuses(t *testing.T) {
+	t.Helper()
+	for r, err := range inventory.Survey(t.Context(), a.source(), inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1}) {
+		if err == nil || r.State != "" {
+			t.Errorf("%+v, %v", r, err)
+		}
 	}
 }
 
@@ -164,4 +207,37 @@ func TestSurveyErrors(t *testing.T) {
 			break
 		}
 	})
+}
+
+// What stands in for ECR may lead from a page to the same page.
+func TestECRListsEnd(t *testing.T) {
+	a := newAccount(t)
+	calls := map[string]int{}
+	answer := func(name string, out map[string]any) func([]byte) (any, error) {
+		return func([]byte) (any, error) {
+			if calls[name]++; calls[name] > 3 {
+				t.Errorf("%s is called %d times", name, calls[name])
+				delete(out, "nextToken")
+			}
+			return out, nil
+		}
+	}
+	a.aws.Handle("ecr", awstest.JSON(map[string]func([]byte) (any, error){
+		"DescribeRepositories": answer("DescribeRepositories", map[string]any{"nextToken": "again", "repositories": []any{map[string]any{"repositoryName": "app"}}}),
+		"DescribeImages": answer("DescribeImages", map[string]any{"nextToken": "again", "imageDetails": []any{
+			map[string]any{"imageDigest": "sha256:" + strings.Repeat("0", 64), "imageTags": []string{"1"}}}}),
+	}))
+	images, err := a.source().Images(t.Context(), "app")
+	if err != nil || len(images) != 1 || calls["DescribeImages"] != 2 {
+		t.Errorf("%+v, %v after %d calls", images, err, calls["DescribeImages"])
+	}
+	n := 0
+	for _, err := range a.source().Repositories(t.Context()) {
+		if n++; err != nil {
+			t.Error(err)
+		}
+	}
+	if n != 2 || calls["DescribeRepositories"] != 2 { // each page has it
+		t.Errorf("%d repositories after %d calls", n, calls["DescribeRepositories"])
+	}
 }

@@ -6,10 +6,13 @@
 package permission
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+
+	"soci-index-builder/pkg/ecrclient"
 )
 
 // The kinds of things that a registry's HTTP API has below /v2/<name>/.
@@ -106,6 +109,36 @@ func OfOperation(op string) []string {
 		actions = append(actions, requests[r]...)
 	}
 	return actions
+}
+
+// List is "a, b and c".
+func List(actions []string) string {
+	last := len(actions) - 1
+	if last < 1 {
+		return strings.Join(actions, "")
+	}
+	return strings.Join(actions[:last], ", ") + " and " + actions[last]
+}
+
+// OfRefusal gives the actions that somebody lacks whom the registry refused an
+// operation, none where it is not known or not about rights. 401 tells of
+// credentials; but of those that ECR let read until then it tells a missing
+// right to push.
+func OfRefusal(err error) []string {
+	e, ok := errors.AsType[*ecrclient.Error](err)
+	if !ok {
+		return nil
+	}
+	if inner, ok := errors.AsType[*ecrclient.Error](e.Err); ok && inner.Op == "authenticate" {
+		return OfOperation(inner.Op)
+	}
+	host, _, _ := strings.Cut(e.Repository, "/")
+	_, ofECR := ecrclient.ParseECRHost(host)
+	push := ofECR && (e.Op == "push blob" || e.Op == "push manifest")
+	if e.Op == "authenticate" || e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized && push {
+		return OfOperation(e.Op)
+	}
+	return nil
 }
 
 // prefixes gives IAM's name of each service by the SDK's.

@@ -1,10 +1,14 @@
 package permission
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"testing"
+
+	"soci-index-builder/pkg/ecrclient"
 )
 
 const sum = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -116,6 +120,37 @@ func TestFunctions(t *testing.T) {
 	for name := range Withheld {
 		if Functions[name] == nil {
 			t.Errorf("there is no function %s", name)
+		}
+	}
+}
+
+func TestOfRefusal(t *testing.T) {
+	const host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app"
+	push := []string{"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"}
+	for _, row := range []struct {
+		name string
+		err  error
+		want []string
+	}{
+		{"another error", errors.New("403"), nil},
+		{"403 of an upload", &ecrclient.Error{Op: "push blob", Repository: host, Status: 403}, push},
+		{"401 of an upload", &ecrclient.Error{Op: "push blob", Repository: host, Status: 401}, push},
+		{"401 of an upload elsewhere", &ecrclient.Error{Op: "push blob", Repository: "registry.example/app", Status: 401}, nil},
+		{"401 of the tag", fmt.Errorf("pushing: %w", &ecrclient.Error{Op: "push manifest", Repository: host, Status: 401}), []string{"ecr:PutImage"}},
+		{"401 of reading", &ecrclient.Error{Op: "fetch blob", Repository: host, Status: 401}, nil},
+		{"403 of reading", &ecrclient.Error{Op: "fetch blob", Repository: host, Status: 403}, []string{"ecr:GetDownloadUrlForLayer"}},
+		{"no token", &ecrclient.Error{Op: "fetch blob", Repository: host, Err: &ecrclient.Error{Op: "authenticate"}}, []string{"ecr:GetAuthorizationToken"}},
+		{"down", &ecrclient.Error{Op: "push blob", Repository: host, Status: 503}, nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got := OfRefusal(row.err); !slices.Equal(got, row.want) {
+				t.Errorf("got %v, want %v", got, row.want)
+			}
+		})
+	}
+	for want, actions := range map[string][]string{"": nil, "a": {"a"}, "a and b": {"a", "b"}, "a, b and c": {"a", "b", "c"}} {
+		if got := List(actions); got != want {
+			t.Errorf("List(%q) is %q", actions, got)
 		}
 	}
 }

@@ -13,6 +13,7 @@ type Auth struct {
 	user, password string
 
 	mu     sync.Mutex
+	ended  Fault // answers a token that is not good any more; nil for 401
 	tokens map[string]bool
 	issued int
 }
@@ -51,6 +52,10 @@ func (a *Auth) Bearer(next http.Handler) http.Handler {
 			return
 		}
 		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if ended := a.endedBy(); token != "" && !a.valid(token) && ended != nil {
+			ended(w, r, next)
+			return
+		}
 		if !a.valid(token) {
 			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="registrytest"`, r.Host))
 			unauthorized(w)
@@ -58,6 +63,19 @@ func (a *Auth) Bearer(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// Ended answers, in place of 401, tokens that are not good any more.
+func (a *Auth) Ended(f Fault) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = f
+}
+
+func (a *Auth) endedBy() Fault {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ended
 }
 
 // Revoke makes all tokens so far invalid.

@@ -279,7 +279,8 @@ func TestTransferFails(t *testing.T) {
 		{"layer refused", registrytest.Rule{Path: layer, Fault: registrytest.Status(403, "DENIED", "no")}, ecrclient.ErrDenied},
 		{"span refused", registrytest.Rule{Path: layer, Skip: 2, Fault: registrytest.Status(403, "DENIED", "no")}, ecrclient.ErrDenied},
 		{"span cut", registrytest.Rule{Path: layer, Skip: 2, Fault: registrytest.Truncate(10)}, ecrclient.ErrUnavailable},
-		{"ranges ignored", registrytest.Rule{Path: layer, Skip: 1, Fault: registrytest.IgnoreRange()}, ecrclient.ErrNoRange},
+		{"ranges ignored", registrytest.Rule{Path: layer, Skip: 1, Fault: registrytest.IgnoreRange()}, nil},
+		{"ranges refused", registrytest.Rule{Path: layer, Skip: 1, Fault: registrytest.RefuseRange(416)}, nil},
 		{"referrers refused", registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(500, "UNKNOWN", "no")}, ecrclient.ErrUnavailable},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -292,6 +293,9 @@ func TestTransferFails(t *testing.T) {
 			report, err := verify.Image(context.Background(), i.repo, desc, verify.Options{})
 			if !errors.Is(err, row.want) {
 				t.Errorf("%+v, %v, want %v", report, err, row.want)
+			}
+			if row.want == nil && (report == nil || len(report.Indexes) != 1 || len(report.Indexes[0].Layers) != 1) {
+				t.Errorf("not verified: %+v", report)
 			}
 			if errors.Is(err, verify.ErrDifference) {
 				t.Errorf("%v is a difference", err)

@@ -1,30 +1,34 @@
 package ecrclient
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
-	"os"
+	"regexp"
 	"sync"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
-	"oras.land/oras-go/v2/registry/remote/credentials"
 )
 
-// newAuth chooses how requests to host are authenticated.
-func newAuth(o *options, host string, http *http.Client) doer {
-	credential := dockerCredential()
+// newAuth chooses how requests to a repository of host are authenticated.
+func newAuth(o *options, host, repository string, http *http.Client) doer {
+	a := &loginAuth{host: host}
+	var credential auth.CredentialFunc
 	if o.credentials != nil {
 		credential = givenCredential(o.credentials)
 	} else if h, ok := ParseECRHost(host); ok {
 		return &ecrAuth{http: http, tokens: o.tokens.source(host, h, o)}
+	} else {
+		a.keys = &keychain{host: host, repository: repository}
+		credential = a.keys.get
 	}
-	return &auth.Client{
-		Client:     http,
-		Cache:      auth.NewCache(),
-		Credential: credential,
-		ClientID:   o.userAgent,
+	a.fresh = func() *auth.Client {
+		return &auth.Client{Client: http, Cache: auth.NewCache(), Credential: credential, ClientID: o.userAgent}
 	}
+	a.client = a.fresh()
+	return a
 }
 
 // givenCredential asks the function of WithCredentials.
@@ -38,33 +42,103 @@ func givenCredential(f CredentialFunc) auth.CredentialFunc {
 	}
 }
 
-// dockerCredential asks the Docker credential store, which is read when a
-// registry first wants credentials. No configuration file is anonymous.
-func dockerCredential() auth.CredentialFunc {
-	load := sync.OnceValues(func() (auth.CredentialFunc, error) {
-		if os.Getenv("DOCKER_CONFIG") == "" {
-			if _, err := os.UserHomeDir(); err != nil {
-				// There is no place for a configuration file to be, as in Lambda.
-				return auth.StaticCredential("", auth.EmptyCredential), nil
-			}
-		}
-		store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
-		if err != nil {
-			return nil, err
-		}
-		return credentials.Credential(store), nil
-	})
-	return func(ctx context.Context, host string) (auth.Credential, error) {
-		credential, err := load()
-		if err != nil {
-			return auth.EmptyCredential, fmt.Errorf("read the Docker credential store: %w", err)
-		}
-		c, err := credential(ctx, host)
-		if err != nil {
-			return auth.EmptyCredential, fmt.Errorf("get Docker credentials for %s: %w", host, err)
-		}
-		return c, nil
+// loginAuth sends requests with the credentials that somebody has logged in
+// with, or with a token for which the registry takes them. oras-go renews a
+// token when it is refused with 401.
+type loginAuth struct {
+	host  string
+	keys  *keychain // nil for those of WithCredentials
+	fresh func() *auth.Client
+
+	mu     sync.Mutex
+	client *auth.Client // with the tokens so far
+}
+
+func (a *loginAuth) Do(req *http.Request) (*http.Response, error) {
+	client := a.current()
+	resp, err := client.Do(req)
+	if err != nil || !sameOrigin(req.URL, resp.Request.URL) || resp.Request.Header.Get("Authorization") == "" {
+		return resp, err
 	}
+	// oras-go sends the PUT of an upload with the token of its POST, and only
+	// that: it may have ended in between.
+	repeated := resp.StatusCode == http.StatusUnauthorized && req.Header.Get("Authorization") != ""
+	ended := tokenEnded(resp)
+	if !repeated && !ended {
+		return resp, nil
+	}
+	again, ok, err := anew(req)
+	if !ok && err == nil {
+		return resp, nil
+	}
+	resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	again.Header.Del("Authorization")
+	if ended {
+		client = a.renew(client)
+	}
+	return client.Do(again)
+}
+
+func (a *loginAuth) current() *auth.Client {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.client
+}
+
+// renew forgets the tokens of a client, unless somebody else has.
+func (a *loginAuth) renew(old *auth.Client) *auth.Client {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.client == old {
+		a.client = a.fresh()
+	}
+	return a.client
+}
+
+// hint says what to do when the registry refuses, empty if nobody knows.
+func (a *loginAuth) hint() string {
+	if a.keys == nil {
+		return ""
+	}
+	return a.keys.hint()
+}
+
+// anew makes the same request again; it is false when its body cannot be had a
+// second time.
+func anew(req *http.Request) (again *http.Request, ok bool, err error) {
+	again = req.Clone(req.Context())
+	if req.Body == nil || req.Body == http.NoBody {
+		return again, true, nil
+	}
+	if req.GetBody == nil {
+		return nil, false, nil
+	}
+	again.Body, err = req.GetBody()
+	return again, err == nil, err
+}
+
+var endedPattern = regexp.MustCompile(`(?i)\btoken\b[^.]*\b(expired|invalid|not valid|no longer valid)\b` +
+	`|\b(expired|invalid)\b[^.]*\btoken\b`)
+
+// tokenEnded reports whether an answer of 400 says that the token has ended, as
+// ECR's registries do, the public one among them: "Your authorization token has
+// expired. Reauthenticate and try again." The body can still be read.
+func tokenEnded(resp *http.Response) bool {
+	if resp.StatusCode != http.StatusBadRequest {
+		return false
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	resp.Body = &readAgain{io.MultiReader(bytes.NewReader(text), resp.Body), resp.Body}
+	return err == nil && endedPattern.Match(text)
+}
+
+// readAgain is a body of which the beginning was read before.
+type readAgain struct {
+	io.Reader
+	io.Closer
 }
 
 // ecrAuth sends requests to one ECR registry with its token.
@@ -88,17 +162,14 @@ func (a *ecrAuth) Do(req *http.Request) (*http.Response, error) {
 	if !cached {
 		return resp, nil // it is not the token's age
 	}
-	again := req.Clone(req.Context())
-	if req.Body != nil && req.Body != http.NoBody {
-		if req.GetBody == nil {
-			return resp, nil
-		}
-		if again.Body, err = req.GetBody(); err != nil {
-			resp.Body.Close()
-			return nil, err
-		}
+	again, ok, err := anew(req)
+	if !ok && err == nil {
+		return resp, nil
 	}
 	resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
 	if token, _, err = a.tokens.get(req.Context()); err != nil {
 		return nil, err
 	}
@@ -113,6 +184,6 @@ func (a *ecrAuth) send(req *http.Request, token string) (*http.Response, error) 
 
 // refused reports whether the registry itself did not accept the credentials.
 func refused(req *http.Request, resp *http.Response) bool {
-	return (resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden) &&
-		sameOrigin(req.URL, resp.Request.URL)
+	return sameOrigin(req.URL, resp.Request.URL) &&
+		(resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden || tokenEnded(resp))
 }

@@ -39,8 +39,9 @@ func (r *Repository) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.Rea
 }
 
 // FetchRange opens n bytes of the blob that desc names, from offset off; both
-// must lie within desc.Size. It is one stream, resumed as those of Fetch. It is
-// ErrNoRange when the registry ignores ranges.
+// must lie within desc.Size. It is one stream, resumed as those of Fetch. Where
+// the registry does not serve ranges, the bytes before off are read too and
+// thrown away.
 func (r *Repository) FetchRange(ctx context.Context, desc ocispec.Descriptor, off, n int64) (io.ReadCloser, error) {
 	op := operation{"fetch blob range", desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
@@ -52,7 +53,7 @@ func (r *Repository) FetchRange(ctx context.Context, desc ocispec.Descriptor, of
 	if n == 0 {
 		return http.NoBody, nil
 	}
-	return r.openBlob(ctx, op, desc, byteRange{start: off, end: off + n, always: true})
+	return r.openBlob(ctx, op, desc, byteRange{start: off, end: off + n, always: true, skips: true})
 }
 
 // byteRange is the part of a blob that is wanted.
@@ -60,6 +61,7 @@ type byteRange struct {
 	start, end int64 // end exclusive
 	always     bool  // a Range request from the beginning
 	orWhole    bool  // the whole blob will do instead
+	skips      bool  // the same, of which what is not wanted is skipped
 }
 
 // blobBody is the answer to one request.
@@ -79,6 +81,13 @@ func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want 
 		header.Set("Range", fmt.Sprintf("bytes=%d-%d", want.start, want.end-1))
 	}
 	resp, err := r.get(ctx, "blobs", desc, header, at)
+	if ranged && refusedRange(err) {
+		if want.always && !want.orWhole && !want.skips {
+			return nil, fmt.Errorf("%w: it refused a Range request: %w", ErrNoRange, err)
+		}
+		header.Del("Range")
+		resp, err = r.get(ctx, "blobs", desc, header, at)
+	}
 	if err != nil {
 		if e, ok := err.(*statusError); ok && e.status == http.StatusRequestedRangeNotSatisfiable {
 			err = fmt.Errorf("%w: the registry has no byte at offset %d of %d: %w", ErrDigestMismatch, want.start, desc.Size, err)
@@ -92,7 +101,7 @@ func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want 
 	}()
 	length := resp.ContentLength
 	if resp.StatusCode == http.StatusOK {
-		if want.always && !want.orWhole {
+		if want.always && !want.orWhole && !want.skips {
 			return nil, fmt.Errorf("%w: it answered a Range request with the whole blob", ErrNoRange)
 		}
 		if length >= 0 && length != desc.Size {
@@ -112,6 +121,21 @@ func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want 
 			ErrDigestMismatch, printable(resp.Header.Get("Content-Range")), length)
 	}
 	return &blobBody{ReadCloser: resp.Body, begin: want.start, length: length}, nil
+}
+
+// refusedRange reports whether a registry, or the storage that it redirects to,
+// does not do what a Range header asks. It need not be that the blob is too
+// short: that the request without the header shows.
+func refusedRange(err error) bool {
+	e, ok := err.(*statusError)
+	if !ok {
+		return false
+	}
+	switch e.status {
+	case http.StatusBadRequest, http.StatusRequestedRangeNotSatisfiable, http.StatusNotImplemented:
+		return true
+	}
+	return false
 }
 
 // contentLength gives the number of bytes that a Content-Range announces. It

@@ -87,6 +87,10 @@ const (
 	opSearch     = "search SOCI indexes"
 	opListImages = "list images"
 	opListTags   = "list tags"
+	opReferrers  = "list referrers"
+
+	opPushManifest = "push manifest"
+	opPushBlob     = "push blob"
 
 	listPageSize = 1000 // images or tags; the most that DescribeImages gives
 	maxTags      = 20   // of SOCI-enabled images that are looked into
@@ -202,7 +206,7 @@ func (s *search) recentTags(ctx context.Context) {
 	op := operation{name: opListTags}
 	err := s.r.retry(within, op, func(ctx context.Context) error {
 		tags, listed = nil, 0
-		return s.r.lister.Tags(ctx, "", func(page []string) error {
+		return s.r.tagPages(ctx, func(page []string) error {
 			for _, tag := range page {
 				if strings.HasSuffix(tag, s.o.TagSuffix) && tag != s.o.Tag+s.o.TagSuffix {
 					tags = append(tags, tag)

@@ -157,19 +157,35 @@ func TestCatalogTags(t *testing.T) {
 		page := 0
 		s.Add(registrytest.Rule{Path: "/tags/list", Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 			page++
-			tags := slices.Repeat([]string{"v"}, 999)
+			var tags []string
+			for i := range 999 {
+				tags = append(tags, fmt.Sprintf("p%d-%d", page, i))
+			}
 			w.Header().Set("Link", fmt.Sprintf("<%s?last=%d>; rel=next", r.URL.Path, page))
-			_ = json.NewEncoder(w).Encode(map[string]any{"tags": append(tags, "v07-soci")})
+			_ = json.NewEncoder(w).Encode(map[string]any{"tags": append(tags, fmt.Sprintf("v%02d-soci", page))})
 		}})
 		defer s.Clear()
 		log := new(bytes.Buffer)
 		r := open(t, s, ecrclient.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
 		found, err := collect(t.Context(), r.Catalog(ofV2), 100)
-		if err != nil || len(found) != 1 || page != 10 {
+		if err != nil || len(found) != 10 || page != 10 {
 			t.Errorf("found %d after %d pages, %v", len(found), page, err)
 		}
 		if !strings.Contains(log.String(), "listed=10000") {
 			t.Errorf("log: %s", log)
+		}
+	})
+	t.Run("in a circle", func(t *testing.T) {
+		page := 0
+		s.Add(registrytest.Rule{Path: "/tags/list", Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			page++
+			w.Header().Set("Link", fmt.Sprintf("<%s?last=%d>; rel=next", r.URL.Path, page))
+			_ = json.NewEncoder(w).Encode(map[string]any{"tags": []string{"v", "v07-soci"}})
+		}})
+		defer s.Clear()
+		found, err := collect(t.Context(), open(t, s).Catalog(ofV2), 100)
+		if err != nil || len(found) != 1 || page != 2 {
+			t.Errorf("found %d after %d pages, %v", len(found), page, err)
 		}
 	})
 }

@@ -21,7 +21,8 @@ func (r *Repository) DeleteManifest(ctx context.Context, desc ocispec.Descriptor
 		err := r.remote.Manifests().Delete(ctx, desc)
 		// As in Referrers: it may be the search for referrers that the
 		// registry knows nothing of. If it is the deletion, it says so again.
-		if e, ok := errors.AsType[*statusError](err); ok && unsupported(e.status, e.code) && r.remote.SetReferrersCapability(false) == nil {
+		if e, ok := errors.AsType[*statusError](err); ok && r.judgeReferrersAPI(r.fail(op, e)) == apiMissing &&
+			r.remote.SetReferrersCapability(false) == nil {
 			err = r.remote.Manifests().Delete(ctx, desc)
 		}
 		return err
@@ -35,5 +36,5 @@ func unsupported(status int, code string) bool {
 // DeletionDisabled reports whether the registry deletes no manifests, as many
 // do unless they are told to.
 func (e *Error) DeletionDisabled() bool {
-	return e.Op == "delete manifest" && unsupported(e.Status, e.Code)
+	return e.Op == "delete manifest" && (e.Status == http.StatusNotImplemented || unsupported(e.Status, e.Code))
 }

@@ -34,12 +34,18 @@ var (
 	// ErrInvalidReference: not a reference of the form host/name[:tag|@digest].
 	ErrInvalidReference = errors.New("invalid reference")
 
-	// ErrNoRange: the registry ignores Range requests.
+	// ErrReferrersUnknown: the registry's referrers API refused (403), or failed
+	// after all attempts (5xx). That a manifest has no referrers must not be
+	// concluded.
+	ErrReferrersUnknown = errors.New("the registry does not tell which manifests refer to this one")
+
+	// ErrNoRange: the registry does not serve Range requests.
 	ErrNoRange = errors.New("registry does not serve ranges")
 )
 
 // Error tells what was asked of which repository and how that failed. It
-// matches one of the classes above with errors.Is; errors.Is also finds
+// matches one of the classes above with errors.Is, ErrReferrersUnknown with
+// that of its cause; errors.Is also finds
 // context.Canceled and context.DeadlineExceeded when the caller's context
 // ended. Its text has neither credentials nor the query of any URL.
 type Error struct {

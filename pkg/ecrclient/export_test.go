@@ -28,4 +28,8 @@ func (p RetryPolicy) Wait(n int, asked time.Duration) time.Duration {
 	return p.wait(n, asked)
 }
 
-const MaxReferrers = maxReferrers
+const (
+	MaxReferrers  = maxReferrers
+	MaxPages      = maxPages
+	MaxEmptyPages = maxEmptyPages
+)

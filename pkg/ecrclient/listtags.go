@@ -2,7 +2,6 @@ package ecrclient
 
 import (
 	"context"
-	"fmt"
 	"slices"
 )
 
@@ -15,10 +14,8 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 	var tags []string
 	err := r.retry(ctx, operation{name: opListTags}, func(ctx context.Context) error {
 		tags = nil
-		return r.lister.Tags(ctx, "", func(page []string) error {
-			if tags = append(tags, page...); len(tags) > maxListedTags {
-				return fmt.Errorf("more than %d tags", maxListedTags)
-			}
+		return r.tagPages(ctx, func(page []string) error {
+			tags = append(tags, page...)
 			return nil
 		})
 	})
@@ -26,5 +23,5 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	slices.Sort(tags)
-	return slices.Compact(tags), nil
+	return tags, nil
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
 // MaxManifestSize is the size in bytes up to which manifests are read and
@@ -67,15 +66,9 @@ func (r *Repository) getManifest(ctx context.Context, desc ocispec.Descriptor) (
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.ContentLength > MaxManifestSize {
-		return nil, tooLarge(resp.ContentLength)
-	}
-	manifest, err := io.ReadAll(io.LimitReader(resp.Body, MaxManifestSize+1))
+	manifest, err := readAtMost(resp, MaxManifestSize)
 	if err != nil {
 		return nil, err
-	}
-	if len(manifest) > MaxManifestSize {
-		return nil, fmt.Errorf("%w: more than the limit of %d bytes", ErrManifestTooLarge, MaxManifestSize)
 	}
 	return manifest, verify(desc, manifest)
 }
@@ -99,20 +92,13 @@ func verify(desc ocispec.Descriptor, content []byte) error {
 // is known. What it returns has status 200 or 206 and the registry's word that
 // it is desc's content.
 func (r *Repository) get(ctx context.Context, where string, desc ocispec.Descriptor, header http.Header, at *location) (*http.Response, error) {
-	ref := r.remote.Reference
-	scheme := "https"
-	if r.remote.PlainHTTP {
-		scheme = "http"
-	}
-	ctx = auth.AppendRepositoryScope(ctx, ref, auth.ActionPull)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
-		fmt.Sprintf("%s://%s/v2/%s/%s/%s", scheme, ref.Host(), ref.Repository, where, desc.Digest), nil)
+	req, err := r.request(ctx, http.MethodGet, where+"/"+desc.Digest.String())
 	if err != nil {
 		return nil, err
 	}
 	req.Header = header
 	if u := at.get(); u != nil {
-		direct := req.Clone(ctx)
+		direct := req.Clone(req.Context())
 		direct.URL, direct.Host = u, ""
 		resp, err := r.answer(r.client.http, direct, req.URL, desc, nil)
 		if !refusedLocation(err) {

@@ -98,9 +98,11 @@ func WithEndpoint(url string) Option { return func(o *options) { o.endpoint = ur
 // default chain finds, loaded when an ECR host is first talked to.
 func WithAWSConfig(cfg aws.Config) Option { return func(o *options) { o.awsConfig = &cfg } }
 
-// WithCredentials replaces both the ECR token and the Docker credential
-// store. The default is a token of AWS for an ECR host and the Docker
-// credential store (config.json and its helpers) for any other.
+// WithCredentials replaces both the ECR token and the credentials that somebody
+// has logged in with. The default is a token of AWS for an ECR host; for any
+// other host it is what the first of these files has for it, or for a path that
+// leads to the repository: that which REGISTRY_AUTH_FILE names, Docker's
+// config.json with its helpers, and podman's auth.json.
 func WithCredentials(f CredentialFunc) Option { return func(o *options) { o.credentials = f } }
 
 // WithLogger takes the log lines of retries and resumed blobs (info) and of

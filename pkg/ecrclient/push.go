@@ -3,9 +3,11 @@ package ecrclient
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -23,20 +25,39 @@ import (
 // of a blob from any other reader there is one attempt.
 func (r *Repository) Push(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
 	if isManifest(desc) {
-		return r.pushManifest(ctx, operation{"push manifest", desc.Digest.String()}, desc, content)
+		return r.pushManifest(ctx, operation{opPushManifest, desc.Digest.String()}, desc, content)
 	}
 	exists, err := r.Exists(ctx, desc)
 	if err != nil || exists {
 		return err
 	}
-	return r.pushBlob(ctx, operation{"push blob", desc.Digest.String()}, desc, content)
+	return r.pushBlob(ctx, operation{opPushBlob, desc.Digest.String()}, desc, content)
+}
+
+// TryPush pushes a blob although it may be there, so that a missing right to
+// push shows. A registry that refuses a blob for being there is content.
+func (r *Repository) TryPush(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
+	op := operation{opPushBlob, desc.Digest.String()}
+	if err := checkDescriptor(desc); err != nil {
+		return r.fail(op, err)
+	}
+	err := r.pushBlob(ctx, op, desc, content)
+	if e, ok := errors.AsType[*Error](err); ok {
+		switch e.Status {
+		case http.StatusBadRequest, http.StatusConflict, http.StatusUnprocessableEntity:
+			if there, existsErr := r.Exists(ctx, desc); existsErr == nil && there {
+				return nil
+			}
+		}
+	}
+	return err
 }
 
 // PushTag stores the manifest that desc names under a tag. A registry that
 // refuses to overwrite the tag is no failure when the tag names that very
 // manifest already.
 func (r *Repository) PushTag(ctx context.Context, desc ocispec.Descriptor, content io.Reader, tag string) error {
-	op := operation{"push manifest", tag}
+	op := operation{opPushManifest, tag}
 	if (registry.Reference{Reference: tag}).ValidateReferenceAsTag() != nil {
 		return r.fail(op, fmt.Errorf("%w: %q is not a tag", ErrInvalidReference, tag))
 	}
@@ -60,8 +81,12 @@ func (r *Repository) pushManifest(ctx context.Context, op operation, desc ocispe
 	if err != nil {
 		return r.fail(op, err)
 	}
+	to := r.remote
+	if subject := subjectOf(manifest); subject != nil && !r.takesReferrers(ctx, *subject) {
+		to = r.tagging
+	}
 	return r.retry(ctx, op, func(ctx context.Context) error {
-		err := r.remote.Manifests().PushReference(ctx, desc, bytes.NewReader(manifest), op.reference)
+		err := to.Manifests().PushReference(ctx, desc, bytes.NewReader(manifest), op.reference)
 		if e, ok := errors.AsType[*remote.ReferrersError](err); ok && e.IsReferrersIndexDelete() {
 			// The new list of referrers stands; only its predecessor, which
 			// nothing names any more, could not be removed.
@@ -71,6 +96,17 @@ func (r *Repository) pushManifest(ctx context.Context, op operation, desc ocispe
 		}
 		return err
 	})
+}
+
+// subjectOf returns the subject of a manifest, nil if it has none.
+func subjectOf(manifest []byte) *ocispec.Descriptor {
+	var m struct {
+		Subject *ocispec.Descriptor `json:"subject"`
+	}
+	if json.Unmarshal(manifest, &m) != nil {
+		return nil
+	}
+	return m.Subject
 }
 
 // pushBlob sends the blob with one PUT. ECR loses data of uploads in several

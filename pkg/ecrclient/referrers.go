@@ -2,9 +2,13 @@ package ecrclient
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
+	"net/url"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -14,54 +18,232 @@ import (
 // maxReferrers bounds the list that Referrers collects.
 const maxReferrers = 10_000
 
+// errNoReferrersAPI: what the referrers API was asked, something else answered.
+var errNoReferrersAPI = errors.New("the answer is no list of referrers")
+
+// referrersAPI is what a repository knows of its registry's referrers API.
+type referrersAPI struct{ state atomic.Int32 }
+
+const (
+	apiUntried int32 = iota
+	apiServes
+	apiMissing // the referrers tag schema serves
+	apiFails   // nobody knows; it is asked again, once each time
+
+	apiNoSubject // never kept: the answer is about the one manifest
+)
+
+func (a *referrersAPI) is(state int32) bool { return a.state.Load() == state }
+
+func (a *referrersAPI) set(state int32) { a.state.Store(state) }
+
 // Referrers lists the manifests whose subject is desc, of one artifact type or
 // of all (""), in the registry's order, each digest once. A manifest without
 // any, and one that is not there, has an empty list. More than 10,000 are an
 // error.
-func (r *Repository) Referrers(ctx context.Context, desc ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
-	op := operation{"list referrers", desc.Digest.String()}
+//
+// A registry without the referrers API is read by the referrers tag schema.
+// Where the API is there but refuses, or fails after all attempts, the error is
+// ErrReferrersUnknown, and the list is what the tag schema has: there may be
+// more. ECR has the API and no tag schema; there it is the error alone.
+func (r *Repository) Referrers(ctx context.Context, desc ocispec.Descriptor, artifactType string) (
+	[]ocispec.Descriptor, error) {
+	op := operation{opReferrers, desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
 		return nil, r.fail(op, err)
 	}
+	var unknown error
+	if !r.referrersAPI.is(apiMissing) {
+		found, err := r.askReferrersAPI(ctx, op, desc, artifactType)
+		if err == nil {
+			return found, nil
+		}
+		switch r.judgeReferrersAPI(err) {
+		case apiMissing, apiNoSubject:
+		case apiFails:
+			r.log.WarnContext(ctx,
+				"the registry does not tell which manifests refer to another, going on with the referrers tag schema",
+				"repository", r.remote.Reference.Repository, "digest", desc.Digest.String(), "error", err.Error())
+			unknown = err
+		default:
+			return nil, err
+		}
+	}
 	var found []ocispec.Descriptor
 	err := r.retry(ctx, op, func(ctx context.Context) (err error) {
-		found, err = r.listReferrers(ctx, desc, artifactType)
-		// oras-go takes 404 alone for a registry without the referrers API.
-		// Once it knows, it goes by the referrers tag schema.
-		e, ok := errors.AsType[*statusError](err)
-		if ok && (e.status == http.StatusMethodNotAllowed || e.code == errcode.ErrorCodeUnsupported) &&
-			r.lister.SetReferrersCapability(false) == nil {
-			found, err = r.listReferrers(ctx, desc, artifactType)
-		}
+		found, err = r.referrersByTag(ctx, desc, artifactType)
 		return err
 	})
-	if err != nil {
+	switch {
+	case unknown != nil:
+		return found, r.fail(op, fmt.Errorf("%w, the referrers tag schema lists %d: %w",
+			ErrReferrersUnknown, len(found), unknown.(*Error).Err))
+	case err != nil:
 		return nil, err
 	}
 	return found, nil
 }
 
-func (r *Repository) listReferrers(ctx context.Context, desc ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
+// askReferrersAPI reads the list by the API, with the attempts that it is worth.
+func (r *Repository) askReferrersAPI(ctx context.Context, op operation, desc ocispec.Descriptor, artifactType string) (
+	[]ocispec.Descriptor, error) {
 	var found []ocispec.Descriptor
-	count := 0
-	seen := make(map[digest.Digest]bool)
-	err := r.lister.Referrers(ctx, desc, artifactType, func(page []ocispec.Descriptor) error {
-		if count += len(page); count > maxReferrers {
-			return fmt.Errorf("more than %d referrers", maxReferrers)
+	attempt := func(ctx context.Context) (err error) {
+		found, err = r.referrersByAPI(ctx, desc, artifactType)
+		return err
+	}
+	var err error
+	if r.referrersAPI.is(apiFails) {
+		if err = attempt(ctx); err != nil {
+			err = r.fail(op, err)
 		}
-		for _, d := range page {
-			if err := checkDescriptor(d); err != nil {
-				return fmt.Errorf("referrer %d: %w", len(found)+1, err)
-			}
-			// oras-go filters, unless the registry claims that it did. A type
-			// that is not told cannot contradict that claim.
-			if seen[d.Digest] || artifactType != "" && d.ArtifactType != "" && d.ArtifactType != artifactType {
-				continue
-			}
-			seen[d.Digest] = true
-			found = append(found, d)
+	} else {
+		err = r.retry(ctx, op, attempt)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.referrersAPI.set(apiServes)
+	return found, nil
+}
+
+// judgeReferrersAPI tells of a failed answer what it says of the API; it is
+// apiUntried for an error that says nothing. ECR has the API: there a refusal
+// is about rights, and a failure will pass.
+func (r *Repository) judgeReferrersAPI(err error) int32 {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return apiUntried
+	}
+	state := apiUntried
+	switch {
+	case e.Status == http.StatusNotFound && e.Code == errcode.ErrorCodeManifestUnknown:
+		return apiNoSubject
+	case unsupported(e.Status, e.Code), e.Status == http.StatusNotFound && e.Code != errcode.ErrorCodeNameUnknown:
+		state = apiMissing
+	case r.ofECR:
+	case errors.Is(err, errNoReferrersAPI), e.Status == http.StatusBadRequest, e.Status == http.StatusNotAcceptable,
+		e.Status == http.StatusNotImplemented:
+		state = apiMissing
+	case e.Status == http.StatusForbidden, e.Status >= 500:
+		state = apiFails
+	}
+	// What serves once has the API; one bad answer does not take that back.
+	if state == apiMissing && r.referrersAPI.is(apiServes) {
+		return apiUntried
+	}
+	if state != apiUntried && !r.ofECR {
+		r.referrersAPI.set(state)
+	}
+	return state
+}
+
+// takesReferrers reports whether a manifest that is pushed becomes a referrer
+// of its subject by itself. What a listing found before may have been a chance;
+// so it is asked anew.
+func (r *Repository) takesReferrers(ctx context.Context, subject ocispec.Descriptor) bool {
+	if r.ofECR || r.referrersAPI.is(apiServes) || checkDescriptor(subject) != nil {
+		return true
+	}
+	_, err := r.askReferrersAPI(ctx, operation{opReferrers, subject.Digest.String()}, subject, sociIndexV1)
+	return err == nil || r.judgeReferrersAPI(err) != apiMissing
+}
+
+func (r *Repository) referrersByAPI(ctx context.Context, desc ocispec.Descriptor, artifactType string) (
+	[]ocispec.Descriptor, error) {
+	path := "referrers/" + desc.Digest.String()
+	if artifactType != "" {
+		path += "?artifactType=" + url.QueryEscape(artifactType)
+	}
+	l := newReferrerList(artifactType)
+	err := r.list(ctx, path, func(resp *http.Response) (int, int, error) {
+		index, err := readReferrers(resp)
+		if err != nil {
+			return 0, 0, err
 		}
-		return nil
+		// A registry that filtered need not repeat the type.
+		filtered := resp.Header.Get("OCI-Filters-Applied") != "" ||
+			index.Annotations["org.opencontainers.referrers.filtersApplied"] != ""
+		fresh, err := l.add(index.Manifests, filtered)
+		return len(index.Manifests), fresh, err
 	})
-	return found, err
+	return l.found, err
+}
+
+// readReferrers reads a page of the API, which must be an image index.
+func readReferrers(resp *http.Response) (*ocispec.Index, error) {
+	b, err := readAtMost(resp, MaxManifestSize)
+	if err != nil {
+		return nil, err
+	}
+	told, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	var fields struct {
+		MediaType string          `json:"mediaType"`
+		Manifests json.RawMessage `json:"manifests"`
+	}
+	err = json.Unmarshal(b, &fields)
+	if told != ocispec.MediaTypeImageIndex && (err != nil || mediaType(resp) != "" ||
+		fields.MediaType != ocispec.MediaTypeImageIndex && (fields.MediaType != "" || fields.Manifests == nil)) {
+		return nil, fmt.Errorf("%w: media type %q", errNoReferrersAPI, printable(resp.Header.Get("Content-Type")))
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(b, &index); err != nil {
+		return nil, fmt.Errorf("the list of referrers: %w", err)
+	}
+	return &index, nil
+}
+
+// referrersByTag reads the list that clients keep under a tag made of the
+// digest. What is there and no image index is something else's.
+func (r *Repository) referrersByTag(ctx context.Context, desc ocispec.Descriptor, artifactType string) (
+	[]ocispec.Descriptor, error) {
+	list, b, err := r.getByReference(ctx, desc.Digest.Algorithm().String()+"-"+desc.Digest.Encoded())
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if list.MediaType != ocispec.MediaTypeImageIndex || list.Digest == desc.Digest {
+		return nil, nil
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(b, &index); err != nil {
+		return nil, fmt.Errorf("the list of referrers %s: %w", list.Digest, err)
+	}
+	l := newReferrerList(artifactType)
+	_, err = l.add(index.Manifests, false)
+	return l.found, err
+}
+
+// referrerList collects referrers of a type.
+type referrerList struct {
+	artifactType string
+	found        []ocispec.Descriptor
+	seen         map[digest.Digest]bool
+}
+
+func newReferrerList(artifactType string) *referrerList {
+	return &referrerList{artifactType: artifactType, seen: make(map[digest.Digest]bool)}
+}
+
+// add takes what is of the type, and returns how many were not seen before.
+func (l *referrerList) add(page []ocispec.Descriptor, filtered bool) (fresh int, err error) {
+	for _, d := range page {
+		if err := checkDescriptor(d); err != nil {
+			return fresh, fmt.Errorf("referrer %d: %w", len(l.seen)+1, err)
+		}
+		if l.seen[d.Digest] {
+			continue
+		}
+		if len(l.seen) == maxReferrers {
+			return fresh, fmt.Errorf("more than %d referrers", maxReferrers)
+		}
+		l.seen[d.Digest] = true
+		fresh++
+		if l.artifactType == "" || d.ArtifactType == l.artifactType || filtered && d.ArtifactType == "" {
+			l.found = append(l.found, d)
+		}
+	}
+	return fresh, nil
 }

@@ -97,8 +97,10 @@ func TestReferrersPages(t *testing.T) {
 			r.URL.RawQuery = ""
 			pages(5000, 1000, false)(w, r, next)
 		}})
-		_, err := open(t, s).Referrers(t.Context(), subject, "")
-		checkError(t, err, nil, 0)
+		got, err := open(t, s).Referrers(t.Context(), subject, "")
+		if err != nil || len(got) != 1000 || s.Count("", "/referrers/") != 2 {
+			t.Errorf("%d referrers, %v, after %d requests", len(got), err, s.Count("", "/referrers/"))
+		}
 	})
 	t.Run("a digest that is none", func(t *testing.T) {
 		s := registrytest.Start(t)

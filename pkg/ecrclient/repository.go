@@ -1,6 +1,6 @@
 // Package ecrclient reads and writes one repository of an OCI registry:
 // Amazon ECR, where it authenticates through the AWS SDK, or any other, where
-// it uses the Docker credential store. Begin with New.
+// it uses what somebody has logged in with by docker or podman. Begin with New.
 package ecrclient
 
 import (
@@ -32,15 +32,18 @@ type Repository struct {
 	name      string // as the caller knows it
 	reference string
 
-	// Both send through client. oras-go takes from one answer what a registry
-	// can do; what lister learns must not decide how a manifest is pushed.
-	remote, lister *remote.Repository
-	client         *client
-	policy         RetryPolicy
-	pieces         *pieces
-	log            *slog.Logger
-	now            func() time.Time
-	sleep          func(context.Context, time.Duration) error
+	// Both send through client, and push alike but for manifests with a
+	// subject: tagging always writes the referrers tag schema, remote when the
+	// registry does not say that it took notice of the subject.
+	remote, tagging *remote.Repository
+	referrersAPI    referrersAPI
+	ofECR           bool
+	client          *client
+	policy          RetryPolicy
+	pieces          *pieces
+	log             *slog.Logger
+	now             func() time.Time
+	sleep           func(context.Context, time.Duration) error
 }
 
 // New gives the repository that ref names, "host[:port]/name[:tag|@digest]".
@@ -64,6 +67,7 @@ func New(ref string, opts ...Option) (*Repository, error) {
 		now:       o.now,
 		sleep:     o.sleep,
 	}
+	_, r.ofECR = ParseECRHost(parsed.Registry)
 	plain := isLoopback(parsed.Host())
 	if o.plainHTTP != nil {
 		plain = *o.plainHTTP
@@ -84,23 +88,21 @@ func New(ref string, opts ...Option) (*Repository, error) {
 		CheckRedirect: checkRedirect,
 	}
 	r.client = &client{
-		auth: newAuth(o, parsed.Host(), httpClient),
+		auth: newAuth(o, parsed.Host(), parsed.Repository, httpClient),
 		http: httpClient,
 		log:  o.logger,
 		now:  o.now,
 	}
-	for _, one := range []**remote.Repository{&r.remote, &r.lister} {
+	for _, one := range []**remote.Repository{&r.remote, &r.tagging} {
 		*one = &remote.Repository{
-			Client:               r.client,
-			Reference:            parsed,
-			PlainHTTP:            plain,
-			ManifestMediaTypes:   manifestMediaTypes,
-			MaxMetadataBytes:     MaxManifestSize,
-			TagListPageSize:      listPageSize,
-			ReferrerListMaxPages: maxReferrers, // a page may be empty, but not all of them
+			Client:             completing{r.client},
+			Reference:          parsed,
+			PlainHTTP:          plain,
+			ManifestMediaTypes: manifestMediaTypes,
+			MaxMetadataBytes:   MaxManifestSize,
 		}
 	}
-	return r, nil
+	return r, r.tagging.SetReferrersCapability(false)
 }
 
 // parseEndpoint takes "http://host:port" apart.
@@ -138,13 +140,14 @@ func (r *Repository) Resolve(ctx context.Context, reference string) (ocispec.Des
 	}
 	var desc ocispec.Descriptor
 	err := r.retry(ctx, op, func(ctx context.Context) (err error) {
-		desc, err = r.remote.Resolve(ctx, reference)
+		desc, err = r.describe(ctx, reference)
 		return err
 	})
 	return desc, err
 }
 
-// Exists reports whether the blob or manifest that desc names is there.
+// Exists reports whether the blob or manifest that desc names is there. A blob
+// of another size than desc says is not.
 func (r *Repository) Exists(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 	op := operation{"look for " + kind(desc), desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
@@ -152,7 +155,11 @@ func (r *Repository) Exists(ctx context.Context, desc ocispec.Descriptor) (bool,
 	}
 	var exists bool
 	err := r.retry(ctx, op, func(ctx context.Context) (err error) {
-		exists, err = r.remote.Exists(ctx, desc)
+		if isManifest(desc) {
+			exists, err = r.manifestExists(ctx, desc)
+		} else {
+			exists, err = r.blobExists(ctx, desc)
+		}
 		return err
 	})
 	return exists, err
@@ -194,6 +201,11 @@ func (r *Repository) fail(op operation, err error) error {
 		out.Status, out.Code = e.Status, e.Code
 	} else if errors.Is(err, auth.ErrBasicCredentialNotFound) {
 		out.Status = http.StatusUnauthorized
+	}
+	if again, ok := errors.AsType[*Error](err); out.Status == http.StatusUnauthorized && (!ok || again.Op == opAuthenticate) {
+		if a, ok := r.client.auth.(interface{ hint() string }); ok && a.hint() != "" {
+			err = fmt.Errorf("%w; %s", err, a.hint())
+		}
 	}
 	out.Err = redact(err)
 	return out

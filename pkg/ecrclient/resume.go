@@ -25,6 +25,7 @@ type blobReader struct {
 	end    int64 // exclusive
 	always bool  // with a Range request from the beginning
 	whole  bool  // the first answer may be the whole blob, which is then wanted
+	skips  bool  // every answer may be, of which what is not wanted is skipped
 	isCut  bool  // end was not what the registry was asked for
 
 	came *atomic.Int64 // bytes that came, for others as well that share it
@@ -51,7 +52,7 @@ func (r *Repository) openBlob(ctx context.Context, op operation, desc ocispec.De
 func (r *Repository) newBlobReader(ctx context.Context, stop context.CancelFunc, op operation, desc ocispec.Descriptor, want byteRange) *blobReader {
 	return &blobReader{
 		r: r, ctx: ctx, stop: stop, op: op, desc: desc,
-		pos: want.start, end: want.end, always: want.always, whole: want.orWhole,
+		pos: want.start, end: want.end, always: want.always, whole: want.orWhole, skips: want.skips,
 		came: new(atomic.Int64),
 	}
 }
@@ -104,7 +105,8 @@ func (b *blobReader) read(p []byte) (int, error) {
 func (b *blobReader) finish() error {
 	// A length that was announced has been compared; a lost connection does
 	// not matter any more.
-	if b.body != nil && b.body.length < 0 && !b.isCut {
+	part := b.isCut || b.skips && b.body != nil && b.body.whole
+	if b.body != nil && b.body.length < 0 && !part {
 		var extra [1]byte
 		if n, _ := io.ReadFull(b.body, extra[:]); n > 0 {
 			return fmt.Errorf("%w: bytes came beyond offset %d", ErrDigestMismatch, b.end)
@@ -152,7 +154,7 @@ func (b *blobReader) connect() error {
 		if b.failed > 0 {
 			b.at.set(nil) // a fresh one, for all
 		}
-		body, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.always, b.whole}, b.at)
+		body, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.always, b.whole, b.skips}, b.at)
 		if err == nil {
 			b.body = body
 			if b.whole && body.whole {

@@ -66,6 +66,9 @@ func retryable(err error) (bool, time.Duration) {
 }
 
 func retryableStatus(status int) bool {
+	if status == http.StatusNotImplemented {
+		return false // nor will it be
+	}
 	class := classOf(status)
 	return class == ErrThrottled || class == ErrUnavailable
 }

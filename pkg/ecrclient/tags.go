@@ -3,14 +3,20 @@ package ecrclient
 import (
 	"errors"
 	"net/http"
+	"strings"
 )
 
 // NotFound reports whether the registry has no such repository, manifest, tag
 // or blob.
 func (e *Error) NotFound() bool { return errors.Is(e, ErrNotFound) }
 
+// ReferrersUnknown reports whether a list of referrers may have left some out,
+// since the registry did not tell.
+func (e *Error) ReferrersUnknown() bool { return errors.Is(e, ErrReferrersUnknown) }
+
 // TagImmutable reports whether a manifest was refused because its tag names
-// another one and must not be moved.
+// another one and must not be moved. That the tag is there at all is for the
+// caller to find out: other refusals can look the same.
 func (e *Error) TagImmutable() bool {
 	switch e.Status {
 	case http.StatusBadRequest:
@@ -19,6 +25,12 @@ func (e *Error) TagImmutable() bool {
 		return e.Code == "TAG_INVALID" || e.Code == "ImageTagAlreadyExistsException"
 	case http.StatusConflict, http.StatusPreconditionFailed:
 		return true // a tag is all that a manifest can be in conflict with
+	case http.StatusForbidden, http.StatusMethodNotAllowed:
+		// What some say who do not move a tag, of one that is there. ECR says
+		// 403 of a missing right alone.
+		host, _, _ := strings.Cut(e.Repository, "/")
+		_, ofECR := ParseECRHost(host)
+		return !ofECR && e.Op == opPushManifest && !isDigest(e.Reference)
 	}
 	return false
 }

@@ -27,7 +27,9 @@ func TestTagAnswers(t *testing.T) {
 		{"precondition", 412, "PRECONDITION", true, false},
 		{"bad manifest", 400, "MANIFEST_INVALID", false, false},
 		{"no repository", 404, "NAME_UNKNOWN", false, true},
-		{"denied", 403, "DENIED", false, false},
+		{"forbidden", 403, "DENIED", true, false},
+		{"not allowed", 405, "UNSUPPORTED", true, false},
+		{"no login", 401, "UNAUTHORIZED", false, false},
 		{"unavailable", 503, "UNAVAILABLE", false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -42,6 +44,18 @@ func TestTagAnswers(t *testing.T) {
 			e, ok := errors.AsType[*ecrclient.Error](err)
 			if !ok || e.TagImmutable() != tt.immutable || e.NotFound() != tt.notFound {
 				t.Errorf("%v: immutable %t, not found %t", err, e.TagImmutable(), e.NotFound())
+			}
+			// By digest there is no tag that could be in the way.
+			if tt.status != http.StatusForbidden && tt.status != http.StatusMethodNotAllowed {
+				return
+			}
+			err = r.Push(t.Context(), ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(content), Size: int64(len(content))}, bytes.NewReader(content))
+			if e, ok := errors.AsType[*ecrclient.Error](err); !ok || e.TagImmutable() {
+				t.Errorf("by digest: %v", err)
+			}
+			ecr := &ecrclient.Error{Op: "push manifest", Repository: ecrHost + "/app", Reference: "v1", Status: tt.status}
+			if ecr.TagImmutable() {
+				t.Errorf("ECR says %d of a right", tt.status)
 			}
 		})
 	}

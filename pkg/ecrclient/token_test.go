@@ -215,6 +215,16 @@ func TestECRToken(t *testing.T) {
 			t.Errorf("%d new tokens", got-calls)
 		}
 	})
+	t.Run("told by 400 that it has ended", func(t *testing.T) {
+		f.Clear()
+		calls := f.count()
+		f.Add(registrytest.Rule{Times: 2, Fault: registrytest.Status(400, "DENIED", "Your authorization token has expired. Reauthenticate and try again.")})
+		resolve(t, r)
+		if f.count() != calls+1 {
+			t.Errorf("%d new tokens", f.count()-calls)
+		}
+		f.Clear()
+	})
 	t.Run("denied for good", func(t *testing.T) {
 		f.Clear()
 		f.Add(registrytest.Rule{Fault: registrytest.Status(403, "DENIED", "not authorized to perform: ecr:BatchGetImage")})

@@ -160,8 +160,8 @@ func TestBadImages(t *testing.T) {
 					t.Errorf("%v is %v too", err, class)
 				}
 			}
-			if len(s.pushed) != 0 {
-				t.Errorf("pushed: %+v", s.pushed)
+			if left := s.left(); len(left) != 0 {
+				t.Errorf("pushed: %+v", left)
 			}
 			if s.open != 0 {
 				t.Errorf("%d readers left open", s.open)
@@ -184,8 +184,8 @@ func TestMalformedLayersFailTheImage(t *testing.T) {
 		if !errors.Is(err, classes[bad.Verdict]) || !errors.As(err, &le) || le.Layer != l.Digest {
 			t.Errorf("%s (%s): %v, not %s", bad.Name, bad.How, err, bad.Verdict)
 		}
-		if len(s.pushed) != 0 {
-			t.Errorf("%s: pushed %+v", bad.Name, s.pushed)
+		if left := s.left(); len(left) != 0 {
+			t.Errorf("%s: pushed %+v", bad.Name, left)
 		}
 	}
 }

@@ -124,6 +124,9 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 	}
 	work := newLayerWork(x.src, tree.images(), x.o)
 	result.SearchError = work.reuse(ctx, x.o.Catalog)
+	if err := x.probe(ctx, work, result); err != nil {
+		return err
+	}
 	if err := work.run(ctx); err != nil {
 		return err
 	}

@@ -19,7 +19,8 @@ type Reader interface {
 	Resolve(ctx context.Context, tag string) (ocispec.Descriptor, error)
 
 	// Referrers lists the manifests of one artifact type whose subject is
-	// desc.
+	// desc. When some may be missing from the list, errors.As finds in its
+	// error a ReferrersUnknown() bool that is true.
 	Referrers(ctx context.Context, desc ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error)
 }
 
@@ -48,6 +49,9 @@ type ManifestStatus struct {
 
 	Layers  []LayerStatus
 	Indexes []FoundIndex // the SOCI indexes v1 that refer to it
+
+	// Unknown says why there may be more Indexes; empty when there are not.
+	Unknown string
 }
 
 // Indexable reports whether a layer of the manifest may get a zTOC.
@@ -160,7 +164,9 @@ func (x *examiner) work(ctx context.Context, status *Status, tags []string) erro
 			l.Reason, l.Detail = expectedSkip(layer, x.o)
 			m.Layers = append(m.Layers, l)
 		}
-		if m.Indexes, err = x.referrers(ctx, t.desc); err != nil {
+		if m.Indexes, err = x.referrers(ctx, t.desc); referrersUnknown(err) {
+			m.Unknown = err.Error()
+		} else if err != nil {
 			return err
 		}
 		status.Manifests = append(status.Manifests, m)
@@ -190,11 +196,12 @@ func expectedSkip(layer ocispec.Descriptor, o Options) (SkipReason, string) {
 }
 
 // referrers gives the SOCI indexes v1 of an image manifest. One that is gone
-// by the time it is looked into is none.
+// by the time it is looked into is none. There can be some with an error for
+// which referrersUnknown is true.
 func (x *examiner) referrers(ctx context.Context, image ocispec.Descriptor) ([]FoundIndex, error) {
-	list, err := x.r.Referrers(ctx, image, ArtifactTypeV1)
-	if err != nil {
-		return nil, err
+	list, unknown := x.r.Referrers(ctx, image, ArtifactTypeV1)
+	if unknown != nil && !referrersUnknown(unknown) {
+		return nil, unknown
 	}
 	var found []FoundIndex
 	for _, desc := range list {
@@ -211,7 +218,7 @@ func (x *examiner) referrers(ctx context.Context, image ocispec.Descriptor) ([]F
 		}
 		found = append(found, FoundIndex{desc, tool})
 	}
-	return found, nil
+	return found, unknown
 }
 
 // index reads a SOCI index; nil is one that is of no use, with the reason. The
@@ -364,6 +371,16 @@ func notThere(err error) bool {
 		NotFound() bool
 	}](err)
 	return ok && notFound.NotFound()
+}
+
+// referrersUnknown reports whether an error means that a list of referrers may
+// lack some.
+func referrersUnknown(err error) bool {
+	unknown, ok := errors.AsType[interface {
+		error
+		ReferrersUnknown() bool
+	}](err)
+	return ok && unknown.ReferrersUnknown()
 }
 
 // unusable tells content that is at fault from a repository that is.

@@ -140,6 +140,7 @@ func (t *tagger) refused(ctx context.Context, err error) (tagNames, Outcome, err
 	if !ok || !immutable.TagImmutable() {
 		return tagNames{}, "", failure
 	}
+	answer := err
 	n, err := t.names(ctx)
 	switch {
 	case err != nil:
@@ -149,8 +150,8 @@ func (t *tagger) refused(ctx context.Context, err error) (tagNames, Outcome, err
 	case n.enabled.Digest == t.root.desc.Digest:
 		return n, OutcomeAlreadyTagged, nil // a second run, at the same time
 	}
-	return n, OutcomeTagImmutable, fmt.Errorf("%w: %q names %s and cannot be moved to %s; delete that tag, or exclude it from the repository's immutability",
-		ErrTagImmutable, t.enabledTag, n.enabled.Digest, t.root.desc.Digest)
+	return n, OutcomeTagImmutable, fmt.Errorf("%w: %q names %s and cannot be moved to %s (%v); delete that tag, or exclude it from the repository's immutability",
+		ErrTagImmutable, t.enabledTag, n.enabled.Digest, t.root.desc.Digest, answer)
 }
 
 // maxRounds is how many images are indexed in a row because each took the

@@ -280,7 +280,11 @@ func TestImmutableTag(t *testing.T) {
 		{"same digest", "same", refuse(400, "TAG_INVALID"), nil, soci.OutcomeTagged},
 		{"nothing there", "", refuse(409, "CONFLICT"), nil, ""},
 		{"manifest refused", "other", refuse(400, "MANIFEST_INVALID"), nil, ""},
-		{"denied", "other", refuse(403, "DENIED"), ecrclient.ErrDenied, ""},
+		{"forbidden", "other", refuse(403, "DENIED"), soci.ErrTagImmutable, soci.OutcomeTagImmutable},
+		{"not allowed", "other", refuse(405, "UNSUPPORTED"), soci.ErrTagImmutable, soci.OutcomeTagImmutable},
+		{"forbidden, same digest", "same", refuse(403, "DENIED"), nil, soci.OutcomeTagged},
+		{"denied", "", refuse(403, "DENIED"), ecrclient.ErrDenied, ""}, // not because of the tag
+		{"no login", "other", refuse(401, "UNAUTHORIZED"), ecrclient.ErrDenied, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -314,7 +318,7 @@ func TestImmutableTag(t *testing.T) {
 				}
 				return
 			}
-			if !strings.Contains(err.Error(), other.String()) || !strings.Contains(err.Error(), "v1-soci") || r.Outcome() != soci.OutcomeTagImmutable {
+			if !strings.Contains(err.Error(), other.String()) || !strings.Contains(err.Error(), "v1-soci") || !strings.Contains(err.Error(), "immutable)") || r.Outcome() != soci.OutcomeTagImmutable {
 				t.Errorf("%v", err)
 			}
 			if w.s.Manifest(t, repoName, r.Manifests[0].Index.Digest.String()) == nil {

@@ -1,0 +1,145 @@
+package ecrclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+)
+
+// authFileVariable names a file that is asked before all others, as podman,
+// buildah and skopeo do.
+const authFileVariable = "REGISTRY_AUTH_FILE"
+
+// dockerHub is the host of Docker Hub's registry.
+const dockerHub = "registry-1.docker.io"
+
+// keychain finds the credentials that somebody has logged in with, by docker or
+// by podman. Its files are read when a registry first wants credentials.
+type keychain struct {
+	host       string // of the registry
+	repository string
+
+	mu      sync.Mutex
+	missing error // a credential helper that is not installed
+}
+
+// authFile is a file of credentials. Podman's have keys of host and path.
+type authFile struct {
+	path  string
+	err   error // why there can be none
+	paths bool
+}
+
+// files are the places to look, in this order; the first that has credentials
+// for the registry decides.
+func (k *keychain) files() []authFile {
+	var all []authFile
+	if named := os.Getenv(authFileVariable); named != "" {
+		_, err := os.Stat(named)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", authFileVariable, err)
+		}
+		all = append(all, authFile{named, err, true})
+	}
+	home, homeErr := os.UserHomeDir() // in Lambda there is none
+	if dir := os.Getenv("DOCKER_CONFIG"); dir != "" {
+		all = append(all, authFile{filepath.Join(dir, "config.json"), nil, false})
+	} else if homeErr == nil {
+		all = append(all, authFile{filepath.Join(home, ".docker", "config.json"), nil, false})
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		all = append(all, authFile{filepath.Join(dir, "containers", "auth.json"), nil, true})
+	}
+	if dir := os.Getenv("XDG_CONFIG_HOME"); dir != "" {
+		all = append(all, authFile{filepath.Join(dir, "containers", "auth.json"), nil, true})
+	} else if homeErr == nil {
+		all = append(all, authFile{filepath.Join(home, ".config", "containers", "auth.json"), nil, true})
+	}
+	return all
+}
+
+// get returns the credentials for a host, none for one that nobody has logged in
+// to. A credential helper that is not installed is as good as none, until the
+// registry insists.
+func (k *keychain) get(ctx context.Context, host string) (auth.Credential, error) {
+	for _, file := range k.files() {
+		c, err := k.from(ctx, file, host)
+		if err != nil || c != auth.EmptyCredential {
+			return c, err
+		}
+	}
+	return auth.EmptyCredential, nil
+}
+
+func (k *keychain) from(ctx context.Context, file authFile, host string) (auth.Credential, error) {
+	if file.err != nil {
+		return auth.EmptyCredential, fmt.Errorf("read the credentials for %s: %w", host, file.err)
+	}
+	store, err := credentials.NewStore(file.path, credentials.StoreOptions{})
+	if err != nil {
+		return auth.EmptyCredential, fmt.Errorf("read the credentials for %s: %w", host, err)
+	}
+	for _, address := range k.addresses(host, file.paths) {
+		c, err := store.Get(ctx, address)
+		switch {
+		case err == nil && c != auth.EmptyCredential:
+			return c, nil
+		case err == nil:
+		case notInstalled(err):
+			k.mu.Lock()
+			k.missing = fmt.Errorf("the credential helper that %s names for %s is not installed (%w)", file.path, host, err)
+			k.mu.Unlock()
+			return auth.EmptyCredential, nil
+		default:
+			return auth.EmptyCredential, fmt.Errorf("get the credentials for %s from %s: %w", host, file.path, err)
+		}
+	}
+	return auth.EmptyCredential, nil
+}
+
+// addresses are the keys under which credentials for the host can stand, the
+// most special one first.
+func (k *keychain) addresses(host string, paths bool) []string {
+	short := host
+	if host == dockerHub {
+		short = "docker.io"
+	}
+	var all []string
+	if paths && host == k.host {
+		for path := k.repository; path != ""; {
+			all = append(all, short+"/"+path)
+			path = path[:max(strings.LastIndexByte(path, '/'), 0)]
+		}
+	}
+	if short != host && paths {
+		all = append(all, short)
+	}
+	return append(all, credentials.ServerAddressFromHostname(host))
+}
+
+func notInstalled(err error) bool {
+	return errors.Is(err, exec.ErrNotFound) ||
+		strings.Contains(err.Error(), "desktop.exe") // for which oras-go has a text of its own
+}
+
+// hint says what to do when the registry did not take what was found.
+func (k *keychain) hint() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.missing != nil {
+		return k.missing.Error()
+	}
+	login := "docker login"
+	if k.host != dockerHub {
+		login += " " + k.host
+	}
+	return fmt.Sprintf("log in with %q, or name a file of credentials in %s", login, authFileVariable)
+}

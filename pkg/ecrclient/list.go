@@ -1,0 +1,118 @@
+package ecrclient
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+const (
+	maxPages      = 10_000 // of one list
+	maxEmptyPages = 100    // in a row
+)
+
+// list reads the pages of a list from first on, as the registry links them.
+// take reads one and returns how many entries it has, and how many of them no
+// page before had. A list ends without a link, and where it leads in a circle:
+// at a page that brings nothing new, or was asked for before.
+func (r *Repository) list(
+	ctx context.Context, first string, take func(*http.Response) (entries, fresh int, err error),
+) error {
+	asked := make(map[string]bool)
+	empty := 0
+	req, err := r.request(ctx, http.MethodGet, first)
+	if err != nil {
+		return err
+	}
+	for page := 1; ; page++ {
+		if page > maxPages {
+			return fmt.Errorf("the list has more than %d pages", maxPages)
+		}
+		asked[req.URL.String()] = true
+		resp, err := r.ask(req)
+		if err != nil {
+			return err
+		}
+		entries, fresh, err := take(resp)
+		resp.Body.Close()
+		switch {
+		case err != nil:
+			return err
+		case entries == 0:
+			if empty++; empty > maxEmptyPages {
+				return fmt.Errorf("the list has %d pages in a row without an entry", empty)
+			}
+		case fresh == 0:
+			return nil
+		default:
+			empty = 0
+		}
+		next, err := nextPage(req.URL, resp.Header)
+		if err != nil || next == nil || asked[next.String()] {
+			return err
+		}
+		req = req.Clone(req.Context())
+		req.URL = next
+	}
+}
+
+var linkPattern = regexp.MustCompile(`<([^>]*)>([^<]*)`)
+
+// nextPage returns where the Link header of a page leads, nil if nowhere. It
+// leads to no other host than the one that was asked.
+func nextPage(page *url.URL, h http.Header) (*url.URL, error) {
+	link := strings.Join(h.Values("Link"), ", ")
+	if link == "" {
+		return nil, nil
+	}
+	all := linkPattern.FindAllStringSubmatch(link, -1)
+	if all == nil {
+		return nil, fmt.Errorf("the link to the next page, %q, is malformed", printable(link))
+	}
+	for _, m := range all {
+		if rel := strings.ToLower(m[2]); strings.Contains(rel, "rel=") && !strings.Contains(rel, "next") {
+			continue
+		}
+		next, err := page.Parse(m[1])
+		if err != nil {
+			return nil, fmt.Errorf("the link to the next page, %q, is malformed", printable(m[1]))
+		}
+		if !sameOrigin(page, next) {
+			return nil, fmt.Errorf("the link to the next page leads to another host, %s", printable(next.Host))
+		}
+		return next, nil
+	}
+	return nil, nil
+}
+
+// tagPages calls take with the tags of each page that no page before had.
+func (r *Repository) tagPages(ctx context.Context, take func(tags []string) error) error {
+	seen := make(map[string]bool)
+	return r.list(ctx, fmt.Sprintf("tags/list?n=%d", listPageSize), func(resp *http.Response) (int, int, error) {
+		b, err := readAtMost(resp, MaxManifestSize)
+		if err != nil {
+			return 0, 0, err
+		}
+		var page struct {
+			Tags []string `json:"tags"`
+		}
+		if err := json.Unmarshal(b, &page); err != nil {
+			return 0, 0, fmt.Errorf("the list of tags: %w", err)
+		}
+		fresh := make([]string, 0, len(page.Tags))
+		for _, tag := range page.Tags {
+			if !seen[tag] {
+				seen[tag] = true
+				fresh = append(fresh, tag)
+			}
+		}
+		if len(seen) > maxListedTags {
+			return 0, 0, fmt.Errorf("more than %d tags", maxListedTags)
+		}
+		return len(page.Tags), len(fresh), take(fresh)
+	})
+}
