@@ -71,6 +71,12 @@ func tarLayers() []Layer {
 			}}, Text(44, 2500))
 			t.add(tar.Header{Typeflag: tar.TypeDir, Name: "d/", Format: tar.FormatPAX, PAXRecords: map[string]string{"SCHILY.xattr.trusted.overlay.opaque": "y"}}, nil)
 		})),
+		gzTar("xattr-values", "extended attributes that all have a value", of(func(t *tarBuilder) {
+			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "ping", Format: tar.FormatPAX, PAXRecords: map[string]string{
+				"SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+				"SCHILY.xattr.user.text":           "value=with=equals\nand lines",
+			}}, Text(44, 2500))
+		})),
 		gzTar("long-names-pax", "names and link names beyond the fields, as PAX records", of(func(t *tarBuilder) {
 			t.add(tar.Header{Typeflag: tar.TypeReg, Name: long, Format: tar.FormatPAX}, Text(45, 700))
 			t.add(tar.Header{Typeflag: tar.TypeSymlink, Name: "l", Linkname: long + long, Format: tar.FormatPAX}, nil)

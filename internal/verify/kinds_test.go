@@ -152,7 +152,7 @@ func TestWrongZtocs(t *testing.T) {
 		}, "has a client show no extended attributes, but"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			i := pushImage(t, layer(t, "tar/xattrs"), layer(t, "member/two"))
+			i := pushImage(t, layer(t, "tar/xattr-values"), layer(t, "member/two"))
 			m, ztocs := i.index(t)
 			row.wrong(t, i, &m, ztocs)
 			i.pushIndex(t, m, ztocs...)
