@@ -45,7 +45,7 @@ func (t *tree) node(n *Node, first, rest string) {
 		words = append(words, n.Platform)
 	}
 	words = append(words, n.Digest.String(), bytesText(n.Size))
-	if n.ArtifactType != "" {
+	if n.ArtifactType != "" && !n.Kind.SOCI() {
 		words = append(words, n.ArtifactType)
 	}
 	if n.Missing {

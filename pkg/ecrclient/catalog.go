@@ -19,6 +19,10 @@ const (
 	sociIndexV2 = "application/vnd.amazon.soci.index.v2+json"
 )
 
+// unindexed is the annotation of an image index that stands in the place of a
+// SOCI-enabled image.
+const unindexed = "soci-index-builder.unindexed"
+
 // CatalogOptions of a Catalog. A field left zero has its default.
 type CatalogOptions struct {
 	// Tag of the image, and TagSuffix of SOCI-enabled images. The default is
@@ -60,7 +64,7 @@ func (r *Repository) Catalog(o CatalogOptions) *Catalog {
 
 // SOCIIndexes calls found with each SOCI index once, until it returns false:
 // with the referrers of images, then with what the SOCI-enabled image of the
-// tag lists, then with others of the repository. On ECR these are the most
+// tag lists, or with the image index in the place of one, then with others of the repository. On ECR these are the most
 // recently pushed ones, by DescribeImages (which needs ecr:DescribeImages); on
 // any other registry those of the last 20 tags with the suffix, the last one
 // first. To find none is no error.
@@ -179,6 +183,9 @@ func (s *search) enabledImage(ctx context.Context, tag string) (goOn bool) {
 	var image ocispec.Index
 	if err := json.Unmarshal(b, &image); err != nil {
 		return s.goesOn(ctx, s.r.fail(operation{opSearch, tag}, fmt.Errorf("image index: %w", err)))
+	}
+	if image.Annotations[unindexed] == "true" {
+		s.offer(desc)
 	}
 	for _, index := range image.Manifests {
 		if s.done(ctx) {

@@ -185,8 +185,9 @@ func (e *enabler) changes(n *node) bool {
 // newUnindexedImage lists the manifests of the image as they are, under the
 // annotation that says so. One that inherited the name of another image's SOCI
 // index is rewritten without it, or clients would look for that; it has the same
-// annotation, by which events of it are told from those of images.
-func newUnindexedImage(t *tree) (*enabledImage, error) {
+// annotation, by which events of it are told from those of images. unindexable is
+// the value of AnnotationUnindexable, empty for none.
+func newUnindexedImage(t *tree, unindexable string) (*enabledImage, error) {
 	e := newEnabler(t)
 	e.unindexed = true
 	root := imageIndexOf(t)
@@ -202,6 +203,9 @@ func newUnindexedImage(t *tree) (*enabledImage, error) {
 		return nil, err
 	}
 	root.Annotations = annotated(root.Annotations, AnnotationUnindexed, "true")
+	if unindexable != "" {
+		root.Annotations[AnnotationUnindexable] = unindexable
+	}
 	if e.out.root, err = marshalImageIndex(root); err != nil {
 		return nil, err
 	}

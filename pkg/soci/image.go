@@ -189,7 +189,7 @@ func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output,
 			}
 		}
 		ztocsOf[t.desc.Digest] = ztocs
-		t.unindexable = work.unindexable(t.manifest)
+		t.unindexable = work.unindexable(t.manifest.Layers)
 		if len(ztocs) == 0 {
 			mr.Reason = mr.whyNoLayer()
 		} else if x.o.IndexVersion.v1() {
@@ -205,6 +205,11 @@ func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output,
 		result.Manifests = append(result.Manifests, mr)
 	}
 	out.ztocs = work.ztocs(chosen)
+	var layers []ocispec.Descriptor
+	for _, t := range tree.images() {
+		layers = append(layers, t.manifest.Layers...)
+	}
+	out.unindexable = work.unindexable(layers)
 	return out, ztocsOf, failed, nil
 }
 
@@ -241,7 +246,7 @@ func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descrip
 			return nil
 		}
 		result.Enabled.Unindexed = true
-		if enabled, err = newUnindexedImage(tree); err != nil {
+		if enabled, err = newUnindexedImage(tree, out.unindexable); err != nil {
 			return err
 		}
 	}

@@ -67,7 +67,7 @@ var kindTexts = map[Kind]string{
 	KindSOCIIndexV1:     "SOCI index v1",
 	KindSOCIIndexV2:     "SOCI index v2",
 	KindEnabledImage:    "SOCI-enabled image",
-	KindEnabledManifest: "image manifest of a SOCI-enabled image",
+	KindEnabledManifest: "SOCI-enabled image manifest",
 	KindUnindexed:       "stands for an image without a layer to index",
 	KindArtifactList:    "list of artifacts",
 	KindAttestation:     "attestation",

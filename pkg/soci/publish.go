@@ -26,6 +26,8 @@ type output struct {
 	ztocs   []content
 	indexes []content     // SOCI indexes v1
 	enabled *enabledImage // nil when there is none to be tagged
+
+	unindexable string // AnnotationUnindexable of the unindexed image
 }
 
 // publish pushes the blobs, the SOCI indexes that name them, the manifests

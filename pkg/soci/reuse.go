@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -17,7 +18,7 @@ import (
 // In most pushes all layers but a few were indexed before.
 type Catalog interface {
 	// SOCIIndexes calls found with SOCI indexes (v1 or v2) of the repository,
-	// first those that are likeliest to share layers with images, the image
+	// and with image indexes annotated AnnotationUnindexed, first those that are likeliest to share layers with images, the image
 	// manifests that are about to be indexed, until found returns false. An
 	// error says that the search was not complete.
 	SOCIIndexes(ctx context.Context, images []ocispec.Descriptor, found func(index ocispec.Descriptor) bool) error
@@ -63,6 +64,16 @@ func (w *layerWork) reuse(ctx context.Context, catalog Catalog) error {
 
 // reuseFrom takes what a SOCI index has of the layers needed.
 func (w *layerWork) reuseFrom(ctx context.Context, index ocispec.Descriptor, needed map[digest.Digest]ocispec.Descriptor) error {
+	if images.IsIndexType(index.MediaType) {
+		x, err := fetchImageIndex(ctx, w.src, index, w.o.Limits)
+		if err != nil {
+			return err
+		}
+		if kind, _ := kindOfIndex(x); kind == KindUnindexed {
+			w.reuseReasons(x.Annotations, index, needed)
+		}
+		return nil
+	}
 	b, err := fetchVerified(ctx, w.src, index, w.o.Limits)
 	if err != nil {
 		return err
@@ -74,12 +85,7 @@ func (w *layerWork) reuseFrom(ctx context.Context, index ocispec.Descriptor, nee
 	if m.Annotations[AnnotationBuildToolIdentifier] != w.o.BuildToolIdentifier {
 		return nil // another tool's
 	}
-	for layer, reason := range parseUnindexable(m.Annotations[AnnotationUnindexable], w.o.SpanSize) {
-		if _, ok := needed[layer]; ok {
-			w.built[layer].result = LayerResult{Reason: reason, Reused: true, Detail: fmt.Sprintf("found by an earlier build, which SOCI index %s tells", index.Digest)}
-			delete(needed, layer)
-		}
-	}
+	w.reuseReasons(m.Annotations, index, needed)
 	var errs []error
 	for _, ztoc := range ContentOf(m).Ztocs {
 		layer, ok := needed[digest.Digest(ztoc.Annotations[AnnotationLayerDigest])]
@@ -95,6 +101,17 @@ func (w *layerWork) reuseFrom(ctx context.Context, index ocispec.Descriptor, nee
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// reuseReasons takes what an earlier build found of layers that cannot be
+// indexed.
+func (w *layerWork) reuseReasons(annotations map[string]string, in ocispec.Descriptor, needed map[digest.Digest]ocispec.Descriptor) {
+	for layer, reason := range parseUnindexable(annotations[AnnotationUnindexable], w.o.SpanSize) {
+		if _, ok := needed[layer]; ok {
+			w.built[layer].result = LayerResult{Reason: reason, Reused: true, Detail: fmt.Sprintf("found by an earlier build, as %s says", in.Digest)}
+			delete(needed, layer)
+		}
+	}
 }
 
 // reuseZtoc takes a zTOC for a layer, when it is there and fits. One without

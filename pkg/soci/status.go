@@ -268,7 +268,7 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 	}
 	if _, ok := index.Annotations[AnnotationUnindexed]; ok {
 		e.State = EnabledStale
-		if same, err := newUnindexedImage(tree); err != nil {
+		if same, err := newUnindexedImage(tree, index.Annotations[AnnotationUnindexable]); err != nil {
 			return e, err
 		} else if same.root.desc.Digest == e.Image.Digest {
 			e.State = EnabledUnindexed

@@ -8,10 +8,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// AnnotationUnindexable, on a SOCI index, names the layers of its image that
-// were read to the end and cannot be indexed, so that they are not read again
-// with the next push. A SOCI index of an image without such layers does not
-// have it. The value is "1,<span size>,<digest>=<reason>,...", in the order of
+// AnnotationUnindexable, on a SOCI index or on the image index that stands for
+// an unindexed image, names the layers of the image that were read and cannot be
+// indexed, so that they are not read again with the next push. That of an image
+// without such layers does not have it. The value is "1,<span size>,<digest>=<reason>,...", in the order of
 // the image's layers; the number is that of the rules, unindexableRules.
 const AnnotationUnindexable = "soci-index-builder.unindexable-layers"
 
@@ -31,11 +31,10 @@ var unindexableReasons = map[SkipReason]bool{
 	SkipParent: true, SkipLinkTarget: true, SkipRepeatedDir: true, SkipOwner: true, SkipFileMode: true, SkipEntryName: true,
 }
 
-// unindexable is the value of AnnotationUnindexable for an image manifest, or
-// empty.
-func (w *layerWork) unindexable(m *ocispec.Manifest) string {
+// unindexable is the value of AnnotationUnindexable for layers, or empty.
+func (w *layerWork) unindexable(layers []ocispec.Descriptor) string {
 	var b strings.Builder
-	for _, layer := range distinct(m.Layers) {
+	for _, layer := range distinct(layers) {
 		if reason := w.result(layer).Reason; unindexableReasons[reason] {
 			fmt.Fprintf(&b, ",%s=%s", layer.Digest, reason)
 		}

@@ -5,13 +5,16 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/registrytest"
 	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -194,5 +197,33 @@ func TestBytesReadOfZstd(t *testing.T) {
 	}
 	if r.BytesRead == 0 || r.BytesRead > 4<<20 || most != r.BytesRead {
 		t.Errorf("%d bytes read of %d, progress came to %d", r.BytesRead, l.Size, most)
+	}
+}
+
+// An image all of whose layers cannot be indexed has no SOCI index; the image
+// index that stands for it remembers.
+func TestUnindexedImageRemembers(t *testing.T) {
+	s := registrytest.Start(t)
+	repo := openRepo(t, s)
+	blob := append(make([]byte, 1024), bytes.Repeat([]byte("no tar"), 1000)...)
+	image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: []registrytest.Layer{{MediaType: ocispec.MediaTypeImageLayer, Content: blob}}})
+	desc := ocispec.Descriptor{MediaType: image.Manifest.MediaType, Digest: image.Manifest.Digest, Size: image.Manifest.Size}
+	o := both("v1")
+	o.Catalog = repo.Catalog(ecrclient.CatalogOptions{Tag: "v1", TagSuffix: "-soci"})
+	for round, wantRead := range []int{1, 0, 0} {
+		s.Clear()
+		r, err := soci.IndexImage(t.Context(), repo, repo, desc, o)
+		if err != nil || !r.Enabled.Unindexed || r.Manifests[0].Layers[0].Reason != soci.SkipNotTar || r.SearchError != nil {
+			t.Fatalf("round %d: %v %+v", round, err, r)
+		}
+		if n := s.Count(http.MethodGet, image.Layers[0].Digest.String()); n != wantRead {
+			t.Errorf("round %d: the layer was read %d times, want %d", round, n, wantRead)
+		}
+		if round > 0 && (r.Enabled.Outcome != soci.OutcomeAlreadyTagged || r.BytesPushed != 0) {
+			t.Errorf("round %d: %+v", round, r.Enabled)
+		}
+		if status := examine(t, s, "v1"); status.Enabled[0].State != soci.EnabledUnindexed {
+			t.Errorf("round %d: %+v", round, status.Enabled)
+		}
 	}
 }
