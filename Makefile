@@ -25,7 +25,7 @@ test: ## run the tests (needs Go alone; without Node.js the stack is not synthes
 
 .PHONY: build
 build: ## leave the functions in dist/<arch>/<name>/bootstrap and dist/<arch>/<name>.zip
-	$(GO) run ./internal/cmd/mkdist -o $(DIST)
+	$(GO) run ./internal/devtools/cmd/mkdist -o $(DIST)
 
 .PHONY: package
 package: export BUCKET := $(BUCKET)
@@ -37,36 +37,36 @@ package: export STACK := $(STACK)
 package: export FILTERS := $(FILTERS)
 package: export TEMPLATE := $(TEMPLATE)
 package: ## upload the functions to BUCKET and print the command that deploys the plain template (PREFIX= REGION= PROFILE= STACK= FILTERS= ARCH=)
-	@$(GO) run ./internal/cmd/mkpackage -o $(DIST) -bucket "$$BUCKET" -prefix "$$PREFIX" -region "$$REGION" -profile "$$PROFILE" \
+	@$(GO) run ./internal/devtools/cmd/mkpackage -o $(DIST) -bucket "$$BUCKET" -prefix "$$PREFIX" -region "$$REGION" -profile "$$PROFILE" \
 		-arch "$$ARCH" -stack "$$STACK" -filters "$$FILTERS" -template "$$TEMPLATE"
 
 .PHONY: dist
 dist: export VERSION := $(VERSION)
 dist: ## leave the archives of a release with their checksums in dist/release (VERSION=1.2.3, else as git describes it)
-	$(GO) run ./internal/cmd/mkdist -release -version "$$VERSION" -o $(DIST)/release
+	$(GO) run ./internal/devtools/cmd/mkdist -release -version "$$VERSION" -o $(DIST)/release
 
 .PHONY: synth
 synth diff deploy destroy: export ARCH := $(ARCH)
 synth diff deploy destroy: export STACK := $(STACK)
 synth: ## write the stack with the functions' code as a CDK cloud assembly to dist/cdk.out; needs Node.js (STACK= ARCH=)
-	@$(GO) run ./internal/cmd/cdk synth -o $(DIST) -stack "$$STACK" -arch "$$ARCH"
+	@$(GO) run ./internal/devtools/cmd/cdk synth -o $(DIST) -stack "$$STACK" -arch "$$ARCH"
 
 .PHONY: diff
 diff deploy destroy: export REGION := $(REGION)
 diff deploy destroy: export PROFILE := $(PROFILE)
 diff: ## show what make deploy would change (STACK= REGION= PROFILE= ARCH=)
-	@$(GO) run ./internal/cmd/cdk diff -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" -- $(CDK_FLAGS)
+	@$(GO) run ./internal/devtools/cmd/cdk diff -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" -- $(CDK_FLAGS)
 
 .PHONY: deploy
 deploy: export FILTERS := $(FILTERS)
 deploy: export PARAMETERS := $(PARAMETERS)
 deploy: ## deploy the stack with CDK (FILTERS='prod/*:*,!*:*-debug' PARAMETERS='LogLevel=DEBUG ...' STACK= REGION= PROFILE= ARCH= CDK_FLAGS=)
-	@$(GO) run ./internal/cmd/cdk deploy -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" \
+	@$(GO) run ./internal/devtools/cmd/cdk deploy -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" \
 		-filters "$$FILTERS" -parameters "$$PARAMETERS" -- $(CDK_FLAGS)
 
 .PHONY: destroy
 destroy: ## delete the stack (STACK= REGION= PROFILE=)
-	@$(GO) run ./internal/cmd/cdk destroy -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" -- $(CDK_FLAGS)
+	@$(GO) run ./internal/devtools/cmd/cdk destroy -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" -- $(CDK_FLAGS)
 
 .PHONY: install
 install: ## install the command line
@@ -85,8 +85,8 @@ generate: ## renew generated files; the tree must be clean afterwards
 
 .PHONY: race
 race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./lambdas/... ./internal/verify ./internal/inspect ./internal/localregistry ./internal/registrytest \
-		./internal/backfill ./internal/cleanup ./internal/inventory ./internal/loginsights ./internal/pace ./internal/redrive
+	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./lambdas/... ./internal/verify ./internal/inspect ./internal/localregistry ./internal/testkit/registrytest \
+		./internal/backfill ./internal/cleanup ./internal/inventory ./internal/logquery/loginsights ./internal/pace ./internal/redrive
 
 .PHONY: portable
 portable: ## test the decoder's checked variant, and under emulation, where qemu-user is installed, on arm64 and big-endian s390x
@@ -111,10 +111,10 @@ fuzz: ## run each fuzz test for FUZZTIME (10s)
 conformance: ## compare every byte with upstream's library (needs a C compiler and zlib's static library)
 	@echo 'int main(void) { return 0; }' | $${CC:-cc} -x c - -o /dev/null -l:libz.a 2>/dev/null || \
 		{ echo "conformance needs a C compiler and zlib's static library: apt-get install gcc zlib1g-dev"; exit 1; }
-	CGO_ENABLED=1 $(GO) vet -tags conformance ./internal/conformance/... ./internal/demo
-	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/conformance/...
+	CGO_ENABLED=1 $(GO) vet -tags conformance ./internal/testkit/conformance/... ./internal/demo
+	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/testkit/conformance/...
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/demo -run Snapshotter
-	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/conformance -run '^$$' -fuzz FuzzZtoc -fuzztime 3000x -fuzzminimizetime 2x
+	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/testkit/conformance -run '^$$' -fuzz FuzzZtoc -fuzztime 3000x -fuzzminimizetime 2x
 
 .PHONY: bench
 bench: ## measure, beside upstream's library, zlib and libdeflate where they are installed (BENCH_FLAGS=-h lists flags)
@@ -124,7 +124,7 @@ bench: ## measure, beside upstream's library, zlib and libdeflate where they are
 		if printf '#include <libdeflate.h>\nint main(void) { return libdeflate_alloc_decompressor() == 0; }\n' | \
 			$${CC:-cc} -x c - -o /dev/null -ldeflate 2>/dev/null; then tags=$$tags,libdeflate; fi; \
 	else echo "without upstream's library and zlib: they need a C compiler and zlib's static library (apt-get install gcc zlib1g-dev)"; fi; \
-	CGO_ENABLED=$$cgo $(GO) run -tags "$$tags" ./internal/cmd/bench $(BENCH_FLAGS)
+	CGO_ENABLED=$$cgo $(GO) run -tags "$$tags" ./internal/devtools/cmd/bench $(BENCH_FLAGS)
 
 .PHONY: clean
 clean: ## remove what make build left

@@ -23,9 +23,9 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/lambdaruntime"
 	"soci-index-builder/internal/localregistry"
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/lambdaruntime"
+	"soci-index-builder/internal/testkit/registrytest"
 )
 
 var (

@@ -12,11 +12,11 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/awstest/logsql"
-	"soci-index-builder/internal/lambdaruntime"
 	"soci-index-builder/internal/logquery"
-	"soci-index-builder/internal/registrytest"
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/awstest/logsql"
+	"soci-index-builder/internal/testkit/lambdaruntime"
+	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
 )
 
 // groups names the log group of each function.

@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-lambda-go/lambda/messages"
 	"github.com/opencontainers/go-digest"
 
-	"soci-index-builder/internal/lambdaruntime"
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/lambdaruntime"
+	"soci-index-builder/internal/testkit/registrytest"
 )
 
 // reporting is the environment of a function that says how it went.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"soci-index-builder/internal/awstest"
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/registrytest"
 )
 
 // awsWorld is the AWS account of a script, whose environment names it. These

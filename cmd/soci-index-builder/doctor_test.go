@@ -8,8 +8,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"soci-index-builder/internal/awstest"
-	"soci-index-builder/internal/awstest/stacktest"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/awstest/stacktest"
 )
 
 // deployWorld has the project's own template deployed, with all its

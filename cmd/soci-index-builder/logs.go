@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/loginsights"
 	"soci-index-builder/internal/logquery"
+	"soci-index-builder/internal/logquery/loginsights"
 )
 
 // maxRows is what Logs Insights gives in one answer.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"soci-index-builder/internal/awstest"
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/testkit/awstest"
 )
 
 // An interrupt ends the query in AWS too.

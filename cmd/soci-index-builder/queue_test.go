@@ -8,7 +8,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"soci-index-builder/internal/awstest"
+	"soci-index-builder/internal/testkit/awstest"
 )
 
 // queueWorld is what the stack "soci-index-builder" of a script has behind it: its failure

@@ -21,9 +21,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"soci-index-builder/internal/awstest"
-	"soci-index-builder/internal/registrytest"
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

@@ -11,8 +11,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"soci-index-builder/internal/awstest"
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/registrytest"
 )
 
 // statusWorld is what scripts about status tell of the images in ECR:

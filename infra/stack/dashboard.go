@@ -10,8 +10,8 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/internal/logquery"
-	"soci-index-builder/internal/metrics"
 )
 
 // widget of a dashboard's body, a grid of 24 columns.

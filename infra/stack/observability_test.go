@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/internal/logquery"
-	"soci-index-builder/internal/metrics"
 	"soci-index-builder/lambdas/filter/eventfilter"
 	"soci-index-builder/lambdas/indexgen/generator"
 	"soci-index-builder/pkg/soci"

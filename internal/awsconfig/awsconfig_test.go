@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/awstest"
+	"soci-index-builder/internal/testkit/awstest"
 )
 
 var errAsked = errors.New("asked")

@@ -21,7 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/awstest"
+	"soci-index-builder/internal/testkit/awstest"
 )
 
 func TestExplain(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 
 	"soci-index-builder/internal/backfill"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/registrytest"
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
 )
 

@@ -15,9 +15,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/awstest"
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/pace"
+	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/pkg/soci"
 )
 

@@ -14,9 +14,9 @@ import (
 	"soci-index-builder/internal/backfill"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/registrytest"
 	"soci-index-builder/internal/selection"
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
 )
 

@@ -15,11 +15,11 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/awstest"
 	"soci-index-builder/internal/cleanup"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/registrytest"
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

@@ -11,9 +11,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/awstest"
 	"soci-index-builder/internal/cleanup"
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/soci"
 )
 

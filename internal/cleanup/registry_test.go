@@ -12,7 +12,7 @@ import (
 	"soci-index-builder/internal/cleanup"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/localregistry"
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

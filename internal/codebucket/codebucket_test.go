@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/awstest"
+	"soci-index-builder/internal/testkit/awstest"
 )
 
 const name = "code-bucket"

@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/awstest"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/pkg/soci"
 )
 

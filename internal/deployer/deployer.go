@@ -7,7 +7,7 @@
 // [Tables].
 package deployer
 
-//go:generate go run ../cmd/mkpolicies ../../docs
+//go:generate go run ../devtools/cmd/mkpolicies ../../docs
 
 // Scope is what actions are allowed on.
 type Scope string

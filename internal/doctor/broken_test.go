@@ -5,10 +5,10 @@ import (
 	"strings"
 	"time"
 
-	"soci-index-builder/internal/awstest"
-	"soci-index-builder/internal/awstest/stacktest"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/awstest/stacktest"
 )
 
 type row struct {

@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/awstest"
-	"soci-index-builder/internal/awstest/stacktest"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/awstest/stacktest"
 )
 
 const stackName = "prod-soci"

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
-	"soci-index-builder/internal/cfntemplate"
+	"soci-index-builder/internal/doctor/cfntemplate"
 )
 
 // functions looks whether each function can run, and runs as the stack's

@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/metrics"
+	"soci-index-builder/internal/function/metrics"
 )
 
 // lookBack is how far the activity is looked at. A team that pushes nothing

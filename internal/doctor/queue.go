@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/iampolicy"
+	"soci-index-builder/internal/doctor/iampolicy"
 )
 
 // attributes reads attributes of the failure queue.

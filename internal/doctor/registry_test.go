@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"soci-index-builder/internal/awstest"
-	"soci-index-builder/internal/awstest/stacktest"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/awstest/stacktest"
 )
 
 // What looks like something to be found, and is not.

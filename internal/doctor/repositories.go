@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/iampolicy"
+	"soci-index-builder/internal/doctor/iampolicy"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/permission"
 	"soci-index-builder/pkg/soci"

@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
-	"soci-index-builder/internal/cfntemplate"
+	"soci-index-builder/internal/doctor/cfntemplate"
 )
 
 // The types of resources that are looked at.

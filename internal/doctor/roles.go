@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
-	"soci-index-builder/internal/iampolicy"
+	"soci-index-builder/internal/doctor/iampolicy"
 )
 
 // roles looks whether each function's role has the rights that the template

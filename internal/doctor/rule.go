@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
-	"soci-index-builder/internal/iampolicy"
+	"soci-index-builder/internal/doctor/iampolicy"
 )
 
 // rules looks at every rule and its targets.

@@ -13,7 +13,7 @@ import (
 	kflate "github.com/klauspost/compress/flate"
 
 	"soci-index-builder/internal/inflate"
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/testlayers"
 )
 
 // run is all that a decoding shows.

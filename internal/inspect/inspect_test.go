@@ -14,8 +14,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/inspect"
-	"soci-index-builder/internal/registrytest"
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"soci-index-builder/internal/awstest"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"soci-index-builder/internal/awstest/logsql"
+	"soci-index-builder/internal/testkit/awstest/logsql"
 )
 
 // parsed gives the sample of a query as Logs Insights would read it.

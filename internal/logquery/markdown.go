@@ -1,4 +1,4 @@
-//go:generate go run ../cmd/mklogdoc ../../docs/logs.md
+//go:generate go run ../devtools/cmd/mklogdoc ../../docs/logs.md
 
 package logquery
 

@@ -11,9 +11,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/failure"
-	"soci-index-builder/internal/failurequeue"
-	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/function/failure"
+	"soci-index-builder/internal/function/failurequeue"
+	"soci-index-builder/internal/function/lambdafn"
 )
 
 // Origin says who put a message into the queue, and so which format it has.

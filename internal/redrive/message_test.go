@@ -10,9 +10,9 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
-	"soci-index-builder/internal/failure"
-	"soci-index-builder/internal/failurequeue"
-	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/function/failure"
+	"soci-index-builder/internal/function/failurequeue"
+	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/internal/logquery"
 	"soci-index-builder/pkg/soci"
 )

@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"soci-index-builder/internal/awstest"
+	"soci-index-builder/internal/testkit/awstest"
 )
 
 var functions = Functions{Filter: awstest.FunctionARN("filter"), Generator: awstest.FunctionARN("generator")}

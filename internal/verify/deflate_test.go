@@ -10,7 +10,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/testlayers"
 )
 
 // Blocks of every kind begin at every bit of a byte, whose low bits belong to

@@ -12,9 +12,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	lambdaservice "github.com/aws/aws-sdk-go-v2/service/lambda"
 
-	"soci-index-builder/internal/failurequeue"
-	"soci-index-builder/internal/lambdafn"
-	"soci-index-builder/internal/metrics"
+	"soci-index-builder/internal/function/failurequeue"
+	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/lambdas/filter/eventfilter"
 )
 

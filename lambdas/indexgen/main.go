@@ -12,10 +12,10 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/config"
 
-	"soci-index-builder/internal/announce"
-	"soci-index-builder/internal/failurequeue"
-	"soci-index-builder/internal/lambdafn"
-	"soci-index-builder/internal/metrics"
+	"soci-index-builder/internal/function/announce"
+	"soci-index-builder/internal/function/failurequeue"
+	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/lambdas/indexgen/generator"
 )
 

@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 
 	"soci-index-builder/internal/filters"
-	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/function/lambdafn"
 )
 
 // physicalID never changes: a new one would make CloudFormation delete what it

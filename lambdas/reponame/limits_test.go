@@ -12,7 +12,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/cfn"
 
-	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/function/lambdafn"
 )
 
 // CloudFormation hangs on an answer over its limit, so the largest that fits

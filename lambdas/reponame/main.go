@@ -9,7 +9,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 
-	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/function/lambdafn"
 )
 
 func main() {

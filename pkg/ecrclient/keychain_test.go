@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 )
 

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 )
 

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 )
 

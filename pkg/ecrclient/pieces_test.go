@@ -14,7 +14,7 @@ import (
 	"testing/iotest"
 	"time"
 
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 )
 

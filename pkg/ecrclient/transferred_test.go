@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"testing"
 
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/registrytest"
 )
 
 // A reader counts the bytes that came: those that it read ahead, and those

@@ -11,7 +11,7 @@ import (
 	klauspost "github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
 
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
 )
 

@@ -8,7 +8,7 @@ import (
 	"runtime"
 	"testing"
 
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
 )
 

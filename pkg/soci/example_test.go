@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
 )
 

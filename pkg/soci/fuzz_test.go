@@ -8,7 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
 )
 

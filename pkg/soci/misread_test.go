@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
 )
 

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"soci-index-builder/internal/testlayers"
+	"soci-index-builder/internal/testkit/testlayers"
 )
 
 // pieces is a chunker of n bytes at a time.

@@ -4,7 +4,7 @@ import (
 	"log/slog"
 
 	"soci-index-builder/internal/filters"
-	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/internal/selection"
 )
 

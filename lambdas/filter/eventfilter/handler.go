@@ -14,10 +14,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/failure"
-	"soci-index-builder/internal/failurequeue"
-	"soci-index-builder/internal/lambdafn"
-	"soci-index-builder/internal/metrics"
+	"soci-index-builder/internal/function/failure"
+	"soci-index-builder/internal/function/failurequeue"
+	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/internal/selection"
 )
 

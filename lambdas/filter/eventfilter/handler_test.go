@@ -14,7 +14,7 @@ import (
 
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/filters"
-	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/function/lambdafn"
 )
 
 const generatorARN = "arn:aws:lambda:us-west-2:123456789012:function:generator"

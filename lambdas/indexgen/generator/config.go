@@ -5,7 +5,7 @@ import (
 	"log/slog"
 
 	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/lambdafn"
+	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

@@ -3,8 +3,8 @@ package generator
 import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/announce"
 	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/function/announce"
 	"soci-index-builder/pkg/soci"
 )
 

@@ -17,9 +17,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/failure"
-	"soci-index-builder/internal/lambdafn"
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/function/failure"
+	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/localregistry"
-	"soci-index-builder/internal/registrytest"
+	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

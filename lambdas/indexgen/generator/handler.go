@@ -11,11 +11,11 @@ import (
 	"log/slog"
 	"time"
 
-	"soci-index-builder/internal/announce"
 	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/failure"
-	"soci-index-builder/internal/failurequeue"
-	"soci-index-builder/internal/metrics"
+	"soci-index-builder/internal/function/announce"
+	"soci-index-builder/internal/function/failure"
+	"soci-index-builder/internal/function/failurequeue"
+	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

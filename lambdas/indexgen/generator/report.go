@@ -6,10 +6,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"soci-index-builder/internal/announce"
-	"soci-index-builder/internal/failure"
-	"soci-index-builder/internal/lambdafn"
-	"soci-index-builder/internal/metrics"
+	"soci-index-builder/internal/function/announce"
+	"soci-index-builder/internal/function/failure"
+	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/pkg/soci"
 )
 

@@ -1,0 +1,207 @@
+package awstest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"soci-index-builder/internal/testkit/awstest/logsql"
+)
+
+// Logs has log groups, and runs the queries of CloudWatch Logs Insights over
+// them. It answers StartQuery, GetQueryResults and StopQuery.
+type Logs struct {
+	// Steps are the statuses that a query goes through before its end, one
+	// with each GetQueryResults. A query that is Running has results already,
+	// but not all.
+	Steps []string
+
+	// End is the status at the end; empty: Complete.
+	End string
+
+	// MaxQueries is how many can be under way at once; 0: 100.
+	MaxQueries int
+
+	// PageSize is how many rows an answer has; 0: 10000.
+	PageSize int
+
+	mu      sync.Mutex
+	groups  map[string][]logsql.Line
+	queries map[string]*logsQuery
+	stopped []string
+	h       http.Handler
+}
+
+type logsQuery struct {
+	rows    [][]logsql.Cell
+	scanned int
+	steps   []string
+	status  string
+}
+
+// NewLogs is for Server.Handle("logs", ...), with log groups that are empty.
+func NewLogs(groups ...string) *Logs {
+	l := &Logs{groups: map[string][]logsql.Line{}, queries: map[string]*logsQuery{}}
+	l.Make(groups...)
+	l.h = JSON(map[string]func([]byte) (any, error){
+		"StartQuery": l.start, "GetQueryResults": l.results, "StopQuery": l.stop,
+	})
+	return l
+}
+
+func (l *Logs) ServeHTTP(w http.ResponseWriter, r *http.Request) { l.h.ServeHTTP(w, r) }
+
+// Make makes log groups.
+func (l *Logs) Make(groups ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, g := range groups {
+		l.groups[g] = append(l.groups[g], []logsql.Line{}...)
+	}
+}
+
+// Add writes a line to a log group, which it makes if it is not there.
+func (l *Logs) Add(group string, at time.Time, message string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.groups[group] = append(l.groups[group], logsql.Line{Group: group, Time: at, Message: message})
+}
+
+// Stopped gives the queries that were stopped, by their ids.
+func (l *Logs) Stopped() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.stopped)
+}
+
+func (l *Logs) start(body []byte) (any, error) {
+	var in struct {
+		LogGroupNames      []string
+		StartTime, EndTime int64 // seconds since 1970, both inclusive
+		QueryString        string
+		Limit              int
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(in.LogGroupNames) == 0 || in.StartTime > in.EndTime {
+		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidParameterException", Message: "no log group, or the range of time is turned round"}
+	}
+	var lines []logsql.Line
+	for _, name := range in.LogGroupNames {
+		group, ok := l.groups[name]
+		if !ok {
+			return nil, &Error{Status: http.StatusBadRequest, Code: "ResourceNotFoundException", Message: fmt.Sprintf("Log group '%s' does not exist for account ID '%s'", name, Account)}
+		}
+		for _, line := range group {
+			if at := line.Time.Unix(); at >= in.StartTime && at <= in.EndTime {
+				lines = append(lines, line)
+			}
+		}
+	}
+	query, err := logsql.Parse(in.QueryString)
+	if syntax, ok := errors.AsType[*logsql.SyntaxError](err); ok {
+		return nil, &Error{Status: http.StatusBadRequest, Code: "MalformedQueryException", Message: syntax.Error()}
+	}
+	underWay := 0
+	for _, q := range l.queries {
+		if q.status == "" {
+			underWay++
+		}
+	}
+	if most := l.MaxQueries; underWay >= most && (most > 0 || underWay >= 100) {
+		return nil, &Error{Status: http.StatusBadRequest, Code: "LimitExceededException", Message: "Account maximum query concurrency limit reached"}
+	}
+	slices.SortStableFunc(lines, func(a, b logsql.Line) int { return b.Time.Compare(a.Time) }) // newest first, unless sorted
+	rows := query.Run(lines, logsql.Options{Account: Account})
+	if in.Limit > 0 {
+		rows = rows[:min(in.Limit, len(rows))]
+	}
+	id := fmt.Sprintf("12ab3456-12ab-123a-789e-%012d", len(l.queries)+1)
+	l.queries[id] = &logsQuery{rows: rows, scanned: len(lines), steps: slices.Clone(l.Steps)}
+	return map[string]string{"queryId": id}, nil
+}
+
+func (l *Logs) query(body []byte) (id, nextToken string, q *logsQuery, err error) {
+	var in struct{ QueryID, NextToken string }
+	if err := json.Unmarshal(body, &in); err != nil {
+		return "", "", nil, err
+	}
+	if q = l.queries[in.QueryID]; q == nil {
+		return "", "", nil, &Error{Status: http.StatusBadRequest, Code: "ResourceNotFoundException", Message: "Query " + in.QueryID + " does not exist"}
+	}
+	return in.QueryID, in.NextToken, q, nil
+}
+
+func (l *Logs) results(body []byte) (any, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, token, q, err := l.query(body)
+	if err != nil {
+		return nil, err
+	}
+	status, rows := q.status, q.rows
+	switch {
+	case status != "":
+	case len(q.steps) > 0:
+		status, q.steps = q.steps[0], q.steps[1:]
+		if rows = nil; status == "Running" {
+			rows = q.rows[:len(q.rows)/2]
+		}
+	case l.End != "" && l.End != "Complete":
+		q.status, q.rows = l.End, nil
+		status, rows = l.End, nil
+	default:
+		q.status = "Complete"
+		status = q.status
+	}
+	size := l.PageSize
+	if size == 0 {
+		size = 10000
+	}
+	out := map[string]any{
+		"status":     status,
+		"statistics": map[string]float64{"recordsMatched": float64(len(q.rows)), "recordsScanned": float64(q.scanned), "bytesScanned": 1000 * float64(q.scanned)},
+	}
+	first, _ := strconv.Atoi(token)
+	last := min(first+size, len(rows))
+	if status == "Complete" && last < len(rows) {
+		out["nextToken"] = strconv.Itoa(last)
+	}
+	type field struct {
+		Field string `json:"field"`
+		Value string `json:"value"`
+	}
+	all := make([][]field, 0, last-first)
+	for i, row := range rows[first:last] {
+		fields := make([]field, 0, len(row)+1)
+		for _, c := range row {
+			fields = append(fields, field{c.Field, c.Value})
+		}
+		all = append(all, append(fields, field{"@ptr", fmt.Sprintf("CmEKJgoi%04d", first+i)}))
+	}
+	out["results"] = all
+	return out, nil
+}
+
+func (l *Logs) stop(body []byte) (any, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id, _, q, err := l.query(body)
+	if err != nil {
+		return nil, err
+	}
+	if q.status != "" {
+		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidParameterException", Message: "Query " + id + " has ended"}
+	}
+	q.status = "Cancelled"
+	l.stopped = append(l.stopped, id)
+	return map[string]bool{"success": true}, nil
+}

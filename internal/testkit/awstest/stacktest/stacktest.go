@@ -1,0 +1,249 @@
+// Package stacktest deploys the project's own template into an AWS of package
+// awstest, for tests of whatever looks at a deployed stack: each resource is
+// there, and its service describes it as the template has it, until the test
+// changes it.
+//
+// Start with [Deploy].
+package stacktest
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"soci-index-builder/internal/doctor/cfntemplate"
+	"soci-index-builder/internal/testkit/awstest"
+)
+
+// Resource is one of a deployed stack. A test may change Properties.
+type Resource struct {
+	Type, Physical string
+	Properties     map[string]any
+	Deleted        bool // by hand: its service does not know it
+}
+
+// Point is a value of a metric.
+type Point struct {
+	At    time.Time
+	Value float64
+}
+
+// Deployment is a stack that runs. Between two requests a test may change
+// everything in it, holding the lock.
+type Deployment struct {
+	sync.Mutex
+
+	Stack     *awstest.Stack
+	Resources map[string]*Resource // by logical id
+	ECR       *awstest.ECR
+
+	// Functions adds to what Lambda says of the configuration of a function,
+	// by logical id: State, LastUpdateStatus.
+	Functions map[string]map[string]any
+
+	// Alarms adds to what CloudWatch says of an alarm, by logical id.
+	Alarms map[string]map[string]any
+
+	// Waiting messages of the failure queue.
+	Waiting int
+
+	// Metrics by name: ImagesIndexed, ApproximateAgeOfOldestMessage.
+	Metrics map[string][]Point
+}
+
+// Deploy puts a stack with these parameters, and the template's defaults for
+// the rest, into a server: CloudFormation, CloudWatch, CloudWatch Logs, ECR,
+// EventBridge, IAM, Lambda and SQS answer for it. The account's images are
+// those of registry, which may be nil.
+func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[string]string, ecr *awstest.ECR) *Deployment {
+	t.Helper()
+	body := Template(t)
+	template, err := cfntemplate.Parse(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := map[string]string{"CodeS3Bucket": "code", "CodeS3KeyPrefix": "soci/1/"}
+	maps.Copy(given, parameters)
+	d := &Deployment{
+		Stack:     &awstest.Stack{Name: name, Status: "CREATE_COMPLETE", Parameters: map[string]string{}, Outputs: map[string]string{}, Tags: map[string]string{}, Template: string(body)},
+		Resources: map[string]*Resource{}, ECR: ecr,
+		Functions: map[string]map[string]any{}, Alarms: map[string]map[string]any{}, Metrics: map[string][]Point{},
+	}
+	for key, p := range template.Parameters {
+		value, ok := given[key]
+		if !ok {
+			value = scalar(p.Default)
+		}
+		d.Stack.Parameters[key] = value
+	}
+	for key := range parameters {
+		if _, ok := template.Parameters[key]; !ok {
+			t.Fatalf("the template has no parameter %s", key)
+		}
+	}
+	values := cfntemplate.Values{
+		Parameters: d.Stack.Parameters, StackName: name, StackID: d.Stack.ID(),
+		Region: awstest.Region, Account: awstest.Account, Partition: "aws",
+		Attribute: func(id, attribute string) (any, bool) { return d.attribute(template.Resources[id].Type, id, attribute) },
+	}
+	resources, err := template.Resolve(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range slices.Sorted(maps.Keys(resources)) {
+		r := resources[id]
+		physical := d.physical(r.Type, id)
+		if name, ok := r.Properties["LogGroupName"]; ok && name != physical {
+			t.Fatalf("log group %s is called %v in the template, %s here", id, name, physical)
+		}
+		d.Resources[id] = &Resource{Type: r.Type, Physical: physical, Properties: r.Properties}
+		d.Stack.Resources = append(d.Stack.Resources, awstest.StackResource{LogicalID: id, PhysicalID: physical, Type: r.Type})
+	}
+	outputs, err := template.ResolveOutputs(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range outputs {
+		if value == any(cfntemplate.Unknown) {
+			t.Fatalf("output %s of the template cannot be worked out", key)
+		}
+		d.Stack.Outputs[key] = scalar(value)
+	}
+	d.serve(server)
+	return d
+}
+
+// Template is the project's plain template.
+func Template(t testing.TB) []byte {
+	t.Helper()
+	folder, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
+			break
+		}
+		up := filepath.Dir(folder)
+		if up == folder {
+			t.Fatal("the test does not run within the module")
+		}
+		folder = up
+	}
+	body, err := os.ReadFile(filepath.Join(folder, "templates", "soci-index-builder.template.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func scalar(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case []any:
+		texts := make([]string, len(v))
+		for i, one := range v {
+			texts[i] = scalar(one)
+		}
+		return strings.Join(texts, ",")
+	}
+	return fmt.Sprint(v)
+}
+
+// physical is what AWS calls a resource.
+func (d *Deployment) physical(kind, id string) string {
+	name := d.Stack.Name + "-" + id + "-1A2B3C4D5E6F"
+	switch kind {
+	case "AWS::SQS::Queue":
+		return "https://sqs." + awstest.Region + ".amazonaws.com/" + awstest.Account + "/" + name
+	case "AWS::Logs::LogGroup":
+		// The name is the template's: it is written out there.
+		suffix := map[string]string{
+			"GeneratorLogGroup": "SociIndexGeneratorLambda", "FilterLogGroup": "ECRImageActionEventFilteringLambda", "RepositoryNameLogGroup": "RepositoryNameParsingLambda",
+		}[id]
+		return "/aws/lambda/" + d.Stack.Name + "-" + suffix
+	}
+	return name
+}
+
+// attribute gives what Ref and GetAtt say of a resource.
+func (d *Deployment) attribute(kind, id, attribute string) (any, bool) {
+	physical := d.physical(kind, id)
+	where := ":" + awstest.Region + ":" + awstest.Account + ":"
+	switch kind + " " + attribute {
+	case "AWS::Lambda::Function Arn":
+		return "arn:aws:lambda" + where + "function:" + physical, true
+	case "AWS::SQS::Queue Arn":
+		return "arn:aws:sqs" + where + physical[strings.LastIndexByte(physical, '/')+1:], true
+	case "AWS::SQS::Queue QueueName":
+		return physical[strings.LastIndexByte(physical, '/')+1:], true
+	case "AWS::IAM::Role Arn":
+		return "arn:aws:iam::" + awstest.Account + ":role/" + physical, true
+	case "AWS::Events::Rule Arn":
+		return "arn:aws:events" + where + "rule/" + physical, true
+	case "AWS::Logs::LogGroup Arn":
+		return "arn:aws:logs" + where + "log-group:" + physical + ":*", true
+	case "AWS::CloudWatch::Alarm Arn":
+		return "arn:aws:cloudwatch" + where + "alarm:" + physical, true
+	case "Custom::SociRepositoryArns RepositoryArns":
+		// As the function answers for the filters of the tests.
+		var arns []any
+		for _, filter := range strings.Split(d.Stack.Parameters["SociRepositoryImageTagFilters"], ",") {
+			if repository, _, _ := strings.Cut(strings.TrimSpace(filter), ":"); !strings.HasPrefix(repository, "!") {
+				arns = append(arns, "arn:aws:ecr"+where+"repository/"+repository)
+			}
+		}
+		return arns, true
+	case "Custom::SociRepositoryArns RepositoryArnsDigest":
+		return "0123456789abcdef", true
+	}
+	if attribute == "" {
+		return physical, true
+	}
+	return nil, false
+}
+
+// find gives the resource of a type by its physical id.
+func (d *Deployment) find(kind, physical string) (id string, r *Resource) {
+	for id, r := range d.Resources {
+		if r.Type == kind && r.Physical == physical && !r.Deleted {
+			return id, r
+		}
+	}
+	return "", nil
+}
+
+// At gives what stands at the end of a path of properties.
+func (r *Resource) At(path ...string) any {
+	var v any = r.Properties
+	for _, name := range path {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		v = m[name]
+	}
+	return v
+}
+
+// Set puts a value at the end of a path of properties that are there; nil
+// takes it away.
+func (r *Resource) Set(value any, path ...string) {
+	last := len(path) - 1
+	m := r.At(path[:last]...).(map[string]any)
+	if value == nil {
+		delete(m, path[last])
+		return
+	}
+	m[path[last]] = value
+}
