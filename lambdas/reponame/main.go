@@ -10,14 +10,15 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/lambdas/reponame/arnresolver"
 )
 
 func main() {
 	lambdafn.Start(func(context.Context) (lambda.Handler, error) {
 		env := lambdafn.NewEnv(os.Getenv)
 		level := env.LogLevel()
-		http.DefaultClient.Transport = &quietTransport{http.DefaultTransport} // what package cfn answers through
-		h := &handler{logger: lambdafn.NewLogger(os.Stdout, level), broken: env.Err()}
-		return lambda.NewHandler(h.respond), nil
+		http.DefaultClient.Transport = &arnresolver.QuietTransport{Base: http.DefaultTransport} // what package cfn answers through
+		h := &arnresolver.Handler{Logger: lambdafn.NewLogger(os.Stdout, level), Broken: env.Err()}
+		return lambda.NewHandler(h.Respond), nil
 	})
 }

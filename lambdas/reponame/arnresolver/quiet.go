@@ -1,17 +1,17 @@
-package main
+package arnresolver
 
 import (
 	"io"
 	"net/http"
 )
 
-// quietTransport gives answers without their body. Package cfn prints that of
+// QuietTransport returns answers without their body. Package cfn prints that of
 // a refusal, in which S3 repeats the signature of the URL.
-type quietTransport struct{ base http.RoundTripper }
+type QuietTransport struct{ Base http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
-func (q *quietTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := q.base.RoundTrip(req)
+func (q *QuietTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := q.Base.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package lambdas
+package processtest
 
 import (
 	"bytes"
@@ -350,7 +350,7 @@ func TestServicesOfFunctions(t *testing.T) {
 		"indexgen": append([]string{"ecr", "eventbridge", "sqs"}, credentials...),
 		"reponame": nil,
 	} {
-		out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath", "-deps", "./"+function).Output()
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath", "-deps", "../"+function).Output()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,8 @@
-package main
+// Package arnresolver is the handler of the function behind the stack's custom
+// resource: it turns the filters into the ARNs of the repositories that the
+// generator may work on. It is a package of its own, since a main package cannot
+// be imported by those who run the handler without Lambda.
+package arnresolver
 
 import (
 	"context"
@@ -55,18 +59,20 @@ func wrongType(property, want string, got any) error {
 	return fmt.Errorf("property %s is a %T, it must be %s: %w", property, got, want, errProperty)
 }
 
-type handler struct {
-	logger *slog.Logger
+// Handler answers CloudFormation. It holds no state between events.
+type Handler struct {
+	// Logger is required.
+	Logger *slog.Logger
 
-	// broken is what is wrong with the function's environment. It is the
+	// Broken is what is wrong with the function's environment. It is the
 	// answer to everything but Delete: a function that does not start gives
 	// none, and CloudFormation waits for one.
-	broken error
+	Broken error
 }
 
-// respond answers CloudFormation through the event's ResponseURL, a panic
+// Respond answers CloudFormation through the event's ResponseURL, a panic
 // included. Its own error means that no answer arrived.
-func (h *handler) respond(ctx context.Context, event cfn.Event) (string, error) {
+func (h *Handler) Respond(ctx context.Context, event cfn.Event) (string, error) {
 	_, err := cfn.LambdaWrap(h.handle)(ctx, event)
 	// The response URL is signed: it must reach neither the log nor the
 	// result of the invocation.
@@ -76,7 +82,7 @@ func (h *handler) respond(ctx context.Context, event cfn.Event) (string, error) 
 	}
 	if err != nil {
 		err = fmt.Errorf("answering CloudFormation: %w", err)
-		h.logger.ErrorContext(ctx, "response not sent", "class", lambdafn.Transient, "requestType", event.RequestType, "error", err)
+		h.Logger.ErrorContext(ctx, "response not sent", "class", lambdafn.Transient, "requestType", event.RequestType, "error", err)
 		return "", err
 	}
 	return "", nil
@@ -84,8 +90,8 @@ func (h *handler) respond(ctx context.Context, event cfn.Event) (string, error) 
 
 // handle gives the answer as cfn.LambdaWrap sends it: within the limit,
 // whatever happened.
-func (h *handler) handle(ctx context.Context, event cfn.Event) (string, map[string]any, error) {
-	logger := h.logger.With("requestType", event.RequestType, "stack", event.StackID, "resource", event.LogicalResourceID)
+func (h *Handler) handle(ctx context.Context, event cfn.Event) (string, map[string]any, error) {
+	logger := h.Logger.With("requestType", event.RequestType, "stack", event.StackID, "resource", event.LogicalResourceID)
 	if event.RequestType == cfn.RequestDelete {
 		// There is nothing to delete, and a failure would hold the stack.
 		logger.InfoContext(ctx, "resource deleted")
@@ -112,9 +118,9 @@ func answerData(arns []string) map[string]any {
 
 // repositoryARNs gives the ARNs for the filters of the event, if everything
 // fits that these go into.
-func (h *handler) repositoryARNs(ctx context.Context, event cfn.Event) ([]string, error) {
-	if h.broken != nil {
-		return nil, h.broken
+func (h *Handler) repositoryARNs(ctx context.Context, event cfn.Event) ([]string, error) {
+	if h.Broken != nil {
+		return nil, h.Broken
 	}
 	if event.RequestType != cfn.RequestCreate && event.RequestType != cfn.RequestUpdate {
 		return nil, fmt.Errorf("%w, not %.100q", errRequestType, event.RequestType)

@@ -1,4 +1,4 @@
-package main
+package arnresolver
 
 import (
 	"encoding/json"
@@ -18,7 +18,7 @@ import (
 // CloudFormation hangs on an answer over its limit, so the largest that fits
 // and the smallest that does not are both tried; the stack's id fills them up.
 func TestResponseLimit(t *testing.T) {
-	h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+	h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 	list := make([]any, 55)
 	for i := range list {
 		list[i] = fmt.Sprintf("team-%03d/*:*", i)
@@ -28,7 +28,7 @@ func TestResponseLimit(t *testing.T) {
 		responseURL, got := cloudFormation(t, http.StatusOK)
 		event := newEvent(cfn.RequestCreate, responseURL, list)
 		event.StackID += strings.Repeat("x", padding)
-		if _, err := h.respond(invocation(t), event); err != nil {
+		if _, err := h.Respond(invocation(t), event); err != nil {
 			t.Fatal(err)
 		}
 		return got()
@@ -96,7 +96,7 @@ func TestLimitsAtTheEdge(t *testing.T) {
 			event := newEvent(cfn.RequestUpdate, "", []any{"a:*", "b/*:v1"})
 			event.ResourceProperties[propertyRolePolicies] = place(tt.policies)
 			event.ResourceProperties[propertyFilterEnvironment] = variables(tt.environment)
-			h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+			h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 			id, _, err := h.handle(invocation(t), event)
 			if (err != nil) != (tt.want != nil) || id != physicalID {
 				t.Fatalf("handle = %q, %v, want %v", id, err, tt.want)
@@ -139,8 +139,8 @@ func TestPropertiesOfTheTemplate(t *testing.T) {
 			responseURL, got := cloudFormation(t, http.StatusOK)
 			event := newEvent(cfn.RequestCreate, responseURL, "a:*")
 			event.ResourceProperties[tt.property] = tt.value
-			h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
-			if _, err := h.respond(invocation(t), event); err != nil {
+			h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+			if _, err := h.Respond(invocation(t), event); err != nil {
 				t.Fatal(err)
 			}
 			if a := got(); a.Status != "FAILED" || !strings.Contains(a.Reason, tt.text) {
@@ -195,7 +195,7 @@ func TestPoliciesOfAnUpdate(t *testing.T) {
 				padding := maxRolePolicies - tt.size - len(fmt.Sprintf(fixed, "")) + excess
 				event.ResourceProperties[propertyRolePolicies] = []any{
 					object(t, fmt.Sprintf(fixed, strings.Repeat("x", padding))), object(t, fmt.Sprintf(list, placeholder))}
-				h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+				h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 				_, _, err := h.handle(invocation(t), event)
 				if (excess == 0) != (err == nil) || err != nil && !errors.Is(err, errTooMany) {
 					t.Errorf("%d over the limit: %v", excess, err)
@@ -209,7 +209,7 @@ func TestPoliciesOfAnUpdate(t *testing.T) {
 func TestQuietTransport(t *testing.T) {
 	answers := map[int]string{http.StatusOK: "", http.StatusForbidden: "<SignatureProvided>secret</SignatureProvided>" + strings.Repeat("x", 1<<20)}
 	for status, body := range answers {
-		q := &quietTransport{roundTripper(func(*http.Request) (*http.Response, error) {
+		q := &QuietTransport{roundTripper(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}, nil
 		})}
 		resp, err := q.RoundTrip(nil)
@@ -222,7 +222,7 @@ func TestQuietTransport(t *testing.T) {
 		}
 	}
 	failure := errors.New("no route")
-	q := &quietTransport{roundTripper(func(*http.Request) (*http.Response, error) { return nil, failure })}
+	q := &QuietTransport{roundTripper(func(*http.Request) (*http.Response, error) { return nil, failure })}
 	if _, err := q.RoundTrip(nil); !errors.Is(err, failure) {
 		t.Errorf("the error is %v, want %v", err, failure)
 	}

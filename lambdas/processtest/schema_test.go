@@ -1,4 +1,4 @@
-package lambdas
+package processtest
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 
 // schemas are what the documentation promises to those who read our events and
 // messages.
-const schemas = "../docs/schemas"
+const schemas = "../../docs/schemas"
 
 // validate checks a document against one of them.
 func validate(t *testing.T, name string, document []byte) {

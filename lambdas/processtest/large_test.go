@@ -1,4 +1,4 @@
-package lambdas
+package processtest
 
 import (
 	"archive/tar"

@@ -1,7 +1,7 @@
 // Package lambdas tests the functions as Lambda runs them: each a process of
 // its own that was built as for deployment, with its events coming from the
 // runtime API, and everything it talks to answering over HTTP.
-package lambdas
+package processtest
 
 import (
 	"archive/tar"

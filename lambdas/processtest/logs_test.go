@@ -1,4 +1,4 @@
-package lambdas
+package processtest
 
 import (
 	"go/ast"
@@ -25,7 +25,7 @@ type logCall struct {
 func logCalls(t *testing.T) (calls []logCall, metrics []string) {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f",
-		`{{if .Module}}{{if .Module.Main}}{{.Dir}}{{range .GoFiles}},{{.}}{{end}}{{end}}{{end}}`, "./filter", "./indexgen", "./reponame")
+		`{{if .Module}}{{if .Module.Main}}{{.Dir}}{{range .GoFiles}},{{.}}{{end}}{{end}}{{end}}`, "../filter", "../indexgen", "../reponame")
 	out, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func text(e ast.Expr) (string, bool) {
 // docs/logs.md has a row for each message in the code, with its level and its
 // attributes, and no other.
 func TestLogsAreDocumented(t *testing.T) {
-	b, err := os.ReadFile("../docs/logs.md")
+	b, err := os.ReadFile("../../docs/logs.md")
 	if err != nil {
 		t.Fatal(err)
 	}

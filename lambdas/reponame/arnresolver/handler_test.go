@@ -1,4 +1,4 @@
-package main
+package arnresolver
 
 import (
 	"bytes"
@@ -133,9 +133,9 @@ func TestRespond(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			responseURL, got := cloudFormation(t, http.StatusOK)
-			h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+			h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 			event := newEvent(tt.request, responseURL, tt.property)
-			if _, err := h.respond(invocation(t), event); err != nil {
+			if _, err := h.Respond(invocation(t), event); err != nil {
 				t.Fatal(err)
 			}
 			a := got()
@@ -171,7 +171,7 @@ func TestRespond(t *testing.T) {
 func TestDigest(t *testing.T) {
 	seen := map[string]string{}
 	digest := func(filters string) string {
-		h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+		h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 		_, data, err := h.handle(invocation(t), newEvent(cfn.RequestUpdate, "", filters))
 		if err != nil {
 			t.Fatal(err)
@@ -198,8 +198,8 @@ func TestDeleteOfAnotherID(t *testing.T) {
 	responseURL, got := cloudFormation(t, http.StatusOK)
 	event := newEvent(cfn.RequestDelete, responseURL, nil)
 	event.PhysicalResourceID = "request-0" // of a create that never answered
-	h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
-	if _, err := h.respond(invocation(t), event); err != nil {
+	h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+	if _, err := h.Respond(invocation(t), event); err != nil {
 		t.Fatal(err)
 	}
 	if a := got(); a.Status != "SUCCESS" || a.PhysicalResourceID != "request-0" {
@@ -208,7 +208,7 @@ func TestDeleteOfAnotherID(t *testing.T) {
 }
 
 func TestNoFunctionARN(t *testing.T) {
-	h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+	h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 	for name, ctx := range map[string]context.Context{
 		"no invocation": t.Context(),
 		"no ARN":        lambdacontext.NewContext(t.Context(), &lambdacontext.LambdaContext{}),
@@ -220,12 +220,12 @@ func TestNoFunctionARN(t *testing.T) {
 }
 
 func TestReasonIsCut(t *testing.T) {
-	h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
+	h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 	for name, bad := range map[string]string{"ASCII": "Bad", "quotes": `"""`, "two bytes": "größe", "control characters": "\x01\x02"} {
 		t.Run(name, func(t *testing.T) {
 			responseURL, got := cloudFormation(t, http.StatusOK)
 			list := strings.TrimSuffix(strings.Repeat(bad+":*,", 1000), ",")
-			if _, err := h.respond(invocation(t), newEvent(cfn.RequestCreate, responseURL, list)); err != nil {
+			if _, err := h.Respond(invocation(t), newEvent(cfn.RequestCreate, responseURL, list)); err != nil {
 				t.Fatal(err)
 			}
 			a := got()
@@ -245,8 +245,8 @@ func TestBrokenEnvironment(t *testing.T) {
 	broken := errors.New("LOG_LEVEL is loud")
 	for request, want := range map[cfn.RequestType]string{cfn.RequestCreate: "FAILED", cfn.RequestUpdate: "FAILED", cfn.RequestDelete: "SUCCESS"} {
 		responseURL, got := cloudFormation(t, http.StatusOK)
-		h := &handler{logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo), broken: broken}
-		if _, err := h.respond(invocation(t), newEvent(request, responseURL, "a:*")); err != nil {
+		h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo), Broken: broken}
+		if _, err := h.Respond(invocation(t), newEvent(request, responseURL, "a:*")); err != nil {
 			t.Fatal(err)
 		}
 		if a := got(); a.Status != want || want == "FAILED" && a.Reason != broken.Error() {
@@ -257,14 +257,14 @@ func TestBrokenEnvironment(t *testing.T) {
 
 func TestPanicIsAnswered(t *testing.T) {
 	responseURL, got := cloudFormation(t, http.StatusOK)
-	h := &handler{} // without a logger
+	h := &Handler{} // without a logger
 	func() {
 		defer func() {
 			if recover() == nil {
 				t.Error("the panic does not reach Lambda")
 			}
 		}()
-		_, _ = h.respond(invocation(t), newEvent(cfn.RequestCreate, responseURL, "a:*"))
+		_, _ = h.Respond(invocation(t), newEvent(cfn.RequestCreate, responseURL, "a:*"))
 	}()
 	if a := got(); a.Status != "FAILED" || a.Reason == "" {
 		t.Errorf("%s with reason %q, want FAILED", a.Status, a.Reason)
@@ -283,8 +283,8 @@ func TestAnswerNotTaken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			h := &handler{logger: lambdafn.NewLogger(&out, slog.LevelInfo)}
-			result, err := h.respond(invocation(t), newEvent(cfn.RequestCreate, responseURL, "a:*"))
+			h := &Handler{Logger: lambdafn.NewLogger(&out, slog.LevelInfo)}
+			result, err := h.Respond(invocation(t), newEvent(cfn.RequestCreate, responseURL, "a:*"))
 			if err == nil {
 				t.Fatal("want an error, so that Lambda tries again")
 			}

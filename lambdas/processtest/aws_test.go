@@ -1,4 +1,4 @@
-package lambdas
+package processtest
 
 import (
 	"crypto/md5"
