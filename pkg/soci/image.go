@@ -39,9 +39,9 @@ type Tagger interface {
 	Resolve(ctx context.Context, tag string) (ocispec.Descriptor, error)
 
 	// PushTag stores the manifest that desc names under a tag, in place of
-	// any other. content is a *bytes.Reader. When the registry refuses to
-	// move the tag, errors.As finds in its error a TagImmutable() bool that
-	// is true.
+	// any other. content is a *bytes.Reader. When the registry may have
+	// refused to move the tag, errors.As finds in its error a TagImmutable()
+	// bool that is true; whether it has, what the tag names then decides.
 	PushTag(ctx context.Context, desc ocispec.Descriptor, content io.Reader, tag string) error
 }
 
@@ -51,8 +51,9 @@ type Tagger interface {
 // needs a Destination that is a Tagger, and the image and its tag stay as they
 // are. Source and Destination are used from several goroutines at once.
 //
-// Everything is built before anything is pushed, and each content is pushed
-// before what names it: nobody sees a SOCI index whose zTOCs are not all there,
+// Everything is built before anything is pushed, but for the config of SOCI
+// indexes, two bytes by which a missing right is found before layers are read.
+// Each content is pushed before what names it: nobody sees a SOCI index whose zTOCs are not all there,
 // and the suffixed tag comes last.
 //
 // The unit is the image manifest. Of one that cannot be read, or of which a
