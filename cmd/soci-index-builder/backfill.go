@@ -11,7 +11,6 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/selection"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -227,7 +226,7 @@ func (c *backfillCommand) options(cmd *cobra.Command) (inventory.Options, *deplo
 	}
 	if !given("stack") && !given("filters") {
 		every, err := filters.Parse("*:*")
-		o.Rules = selection.Rules{Filters: every, TagSuffix: c.look.rules.suffix, Untagged: c.look.rules.untagged}
+		o.Rules = filters.Rules{Filters: every, TagSuffix: c.look.rules.suffix, Untagged: c.look.rules.untagged}
 		o.MinLayerSize = max(o.MinLayerSize, 1)
 		return o, nil, err
 	}

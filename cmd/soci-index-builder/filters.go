@@ -6,7 +6,6 @@ import (
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/filters"
-	"soci-index-builder/internal/selection"
 )
 
 func newFiltersCommand() *cobra.Command {
@@ -60,7 +59,7 @@ func (f *ruleFlags) add(cmd *cobra.Command) {
 
 // rules gives the rules. Without --stack they need no AWS, and cfg and stack
 // are nil.
-func (f *ruleFlags) rules(cmd *cobra.Command) (rules selection.Rules, cfg *aws.Config, stack *deployed.Stack, err error) {
+func (f *ruleFlags) rules(cmd *cobra.Command) (rules filters.Rules, cfg *aws.Config, stack *deployed.Stack, err error) {
 	given := cmd.Flags().Changed
 	if !given("filters") && !given("stack") {
 		return rules, nil, nil, usageErrorf("%s: --filters or --stack is required", cmd.CommandPath())
@@ -68,7 +67,7 @@ func (f *ruleFlags) rules(cmd *cobra.Command) (rules selection.Rules, cfg *aws.C
 	if given("tag-suffix") && f.suffix == "" {
 		return rules, nil, nil, usageErrorf(`invalid argument "" for "--tag-suffix" flag: must not be empty`)
 	}
-	rules = selection.Rules{Filters: f.filters.Filters, TagSuffix: f.suffix, Untagged: f.untagged}
+	rules = filters.Rules{Filters: f.filters.Filters, TagSuffix: f.suffix, Untagged: f.untagged}
 	if !given("stack") {
 		return rules, nil, nil, nil
 	}

@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/preview"
-	"soci-index-builder/internal/selection"
 )
 
 func newFiltersTestCommand() *cobra.Command {
@@ -82,12 +82,12 @@ With --output json there is one JSON object:
 	return cmd
 }
 
-var decisions = []selection.Decision{
-	selection.Matched, selection.NotMatched, selection.OwnArtifact, selection.Referrer, selection.Untagged,
+var decisions = []filters.Decision{
+	filters.Matched, filters.NotMatched, filters.OwnArtifact, filters.Referrer, filters.Untagged,
 }
 
-func countDecisions(images []preview.Image) map[selection.Decision]int {
-	n := map[selection.Decision]int{}
+func countDecisions(images []preview.Image) map[filters.Decision]int {
+	n := map[filters.Decision]int{}
 	for _, image := range images {
 		n[image.Decision]++
 	}
@@ -121,16 +121,16 @@ func writeFiltersTestText(w io.Writer, images []preview.Image) error {
 }
 
 // decidedBy tells people what made the decision.
-func decidedBy(v selection.Verdict) string {
+func decidedBy(v filters.Verdict) string {
 	switch v.Decision {
-	case selection.Matched, selection.NotMatched:
+	case filters.Matched, filters.NotMatched:
 		if v.Filter == "" {
 			return "no filter matches"
 		}
 		return "filter " + v.Filter
-	case selection.OwnArtifact:
+	case filters.OwnArtifact:
 		return v.Reason
-	case selection.Referrer:
+	case filters.Referrer:
 		return "it refers to another image"
 	default:
 		return "it has no tag"
@@ -141,22 +141,22 @@ func decidedBy(v selection.Verdict) string {
 // text.
 type (
 	filtersTestJSON struct {
-		Filters string                     `json:"filters"`
-		Images  []filtersTestImageJSON     `json:"images"`
-		Counts  map[selection.Decision]int `json:"counts"`
+		Filters string                   `json:"filters"`
+		Images  []filtersTestImageJSON   `json:"images"`
+		Counts  map[filters.Decision]int `json:"counts"`
 	}
 
 	filtersTestImageJSON struct {
-		Repository string             `json:"repository"`
-		Tag        string             `json:"tag,omitempty"`
-		Digest     string             `json:"digest,omitempty"`
-		Decision   selection.Decision `json:"decision"`
-		Filter     string             `json:"filter,omitempty"`
-		Reason     string             `json:"reason,omitempty"`
+		Repository string           `json:"repository"`
+		Tag        string           `json:"tag,omitempty"`
+		Digest     string           `json:"digest,omitempty"`
+		Decision   filters.Decision `json:"decision"`
+		Filter     string           `json:"filter,omitempty"`
+		Reason     string           `json:"reason,omitempty"`
 	}
 )
 
-func newFiltersTestJSON(rules selection.Rules, images []preview.Image) filtersTestJSON {
+func newFiltersTestJSON(rules filters.Rules, images []preview.Image) filtersTestJSON {
 	out := filtersTestJSON{Filters: rules.Filters.String(), Images: []filtersTestImageJSON{}, Counts: countDecisions(images)}
 	for _, image := range images {
 		out.Images = append(out.Images, filtersTestImageJSON{

@@ -12,7 +12,6 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/selection"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -176,7 +175,7 @@ func (c *statusCommand) options(cmd *cobra.Command) (inventory.Options, error) {
 	}
 	if !given("stack") && !given("filters") {
 		every, err := filters.Parse("*:*")
-		o.Rules = selection.Rules{Filters: every, TagSuffix: c.rules.suffix, Untagged: c.rules.untagged}
+		o.Rules = filters.Rules{Filters: every, TagSuffix: c.rules.suffix, Untagged: c.rules.untagged}
 		return o, err
 	}
 	var (

@@ -14,7 +14,6 @@ import (
 	"soci-index-builder/internal/backfill"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/selection"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
@@ -41,12 +40,12 @@ func push(t *testing.T, s *registrytest.Server, repository, tag string, layers .
 	return s.PushImage(t, repository, tag, registrytest.Image{Layers: layers})
 }
 
-var rules = func() selection.Rules {
+var rules = func() filters.Rules {
 	f, err := filters.Parse("team/*:*")
 	if err != nil {
 		panic(err)
 	}
-	return selection.Rules{Filters: f, TagSuffix: "-soci"}
+	return filters.Rules{Filters: f, TagSuffix: "-soci"}
 }()
 
 // plan is what is left to do.

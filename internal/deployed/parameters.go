@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strconv"
 
-	"soci-index-builder/internal/selection"
+	"soci-index-builder/internal/filters"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -115,6 +115,6 @@ func parseValues(parameters map[string]string) (values, error) {
 }
 
 // Rules are those by which the stack's filter function decides.
-func (s *Stack) Rules() selection.Rules {
-	return selection.Rules{Filters: s.Filters, TagSuffix: s.TagSuffix(), Untagged: s.IndexUntagged()}
+func (s *Stack) Rules() filters.Rules {
+	return filters.Rules{Filters: s.Filters, TagSuffix: s.TagSuffix(), Untagged: s.IndexUntagged()}
 }

@@ -10,7 +10,7 @@ import (
 	"reflect"
 	"strings"
 
-	"soci-index-builder/pkg/soci"
+	"soci-index-builder/internal/filters"
 )
 
 // MaxSize bounds an event, in bytes: EventBridge delivers no larger one.
@@ -160,19 +160,10 @@ func jsonName(e *json.UnmarshalTypeError) string {
 	return "string"
 }
 
-// Own reports whether the event tells of an artifact of this project, or of
-// another SOCI builder, that must not be indexed in turn, and why. It needs no
-// registry: the artifact's media type tells a SOCI index, and tagSuffix the
-// tag of an image that was made from another one. An empty tagSuffix matches
-// no tag.
-func (e *Event) Own(tagSuffix string) (why string, own bool) {
-	switch mediaType := strings.ToLower(e.Detail.ArtifactMediaType); mediaType {
-	case soci.ArtifactTypeV1, soci.ArtifactTypeV2:
-		return "artifact media type " + mediaType, true
+// Image is what the event tells of the image, for a decision on it.
+func (e *Event) Image() filters.Image {
+	return filters.Image{
+		Repository: e.Detail.RepositoryName, Tag: e.Detail.ImageTag, ArtifactType: e.Detail.ArtifactMediaType,
+		Referrer: e.DetailType == ReferrerAction,
 	}
-	// The suffix alone is nobody's <tag><suffix>.
-	if tag, ok := strings.CutSuffix(e.Detail.ImageTag, tagSuffix); ok && tagSuffix != "" && tag != "" {
-		return "tag suffix " + tagSuffix, true
-	}
-	return "", false
 }

@@ -69,7 +69,7 @@ func TestParseValid(t *testing.T) {
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("decoded and encoded back it is\n%v, want\n%v", got, want)
 			}
-			why, own := e.Own("-soci")
+			why, own := e.Image().Own("-soci")
 			if why != fixture.Want.Own || own != (fixture.Want.Own != "") {
 				t.Errorf("Own = %q, %t, want %q", why, own, fixture.Want.Own)
 			}
@@ -166,30 +166,6 @@ func TestParseSize(t *testing.T) {
 	}
 	if _, err := Parse(pad(MaxSize + 1)); !errors.Is(err, ErrInvalid) {
 		t.Errorf("%d bytes: %v, want ErrInvalid", MaxSize+1, err)
-	}
-}
-
-func TestOwnSuffix(t *testing.T) {
-	tests := []struct {
-		name, tag, suffix string
-		want              bool
-	}{
-		{"default suffix", "v1-soci", "-soci", true},
-		{"other suffix", "v1-lazy", "-lazy", true},
-		{"not that suffix", "v1-soci", "-lazy", false},
-		{"nothing before the suffix", "_lazy", "_lazy", false},
-		{"no tag", "", "-soci", false},
-		{"no suffix", "v1", "", false},
-		{"case counts", "v1-SOCI", "-soci", false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var e Event
-			e.Detail.ImageTag = tt.tag
-			if why, own := e.Own(tt.suffix); own != tt.want {
-				t.Errorf("Own(%q) of tag %q = %q, %t, want %t", tt.suffix, tt.tag, why, own, tt.want)
-			}
-		})
 	}
 }
 

@@ -16,7 +16,6 @@ import (
 
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/selection"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
@@ -112,13 +111,13 @@ func (a *account) delete(repository string, d digest.Digest) {
 	resp.Body.Close()
 }
 
-func rules(t *testing.T, list string) selection.Rules {
+func rules(t *testing.T, list string) filters.Rules {
 	t.Helper()
 	f, err := filters.Parse(list)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return selection.Rules{Filters: f, TagSuffix: "-soci"}
+	return filters.Rules{Filters: f, TagSuffix: "-soci"}
 }
 
 // lines gives each record as "repository:tag state reason".

@@ -14,8 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
-	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/selection"
+	"soci-index-builder/internal/filters"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -84,7 +83,7 @@ func (s *survey) open(ctx context.Context, name string) (*look, []Image, error) 
 
 // mayBeChosen saves a look at what the rules do not choose.
 func (l *look) mayBeChosen(image Image) bool {
-	return slices.ContainsFunc(tagsOf(image), func(tag string) bool { return l.decide(image, tag).Decision == selection.Matched })
+	return slices.ContainsFunc(tagsOf(image), func(tag string) bool { return l.decide(image, tag).Decision == filters.Matched })
 }
 
 // tagsOf gives an image's tags, or "" for that of one without.
@@ -96,11 +95,8 @@ func tagsOf(image Image) []string {
 }
 
 // decide asks what the filter function would say to the push of the image.
-func (l *look) decide(image Image, tag string) selection.Verdict {
-	return l.o.Rules.Decide(&ecrevent.Event{DetailType: ecrevent.ImageAction, Detail: ecrevent.Detail{
-		RepositoryName: image.Repository, ImageDigest: image.Digest.String(), ImageTag: tag,
-		ManifestMediaType: image.MediaType, ArtifactMediaType: image.ArtifactType,
-	}})
+func (l *look) decide(image Image, tag string) filters.Verdict {
+	return l.o.Rules.Decide(filters.Image{Repository: image.Repository, Tag: tag, ArtifactType: image.ArtifactType})
 }
 
 // children gives what the image indexes of a repository list.
@@ -188,11 +184,11 @@ func (l *look) records(ctx context.Context, image Image) ([]Record, error) {
 		v := l.decide(image, tag)
 		r.Filter, r.Reason = v.Filter, explain(v)
 		switch v.Decision {
-		case selection.Matched:
+		case filters.Matched:
 			if tag != "" {
 				matched = append(matched, tag)
 			}
-		case selection.Untagged:
+		case filters.Untagged:
 			r.State = StateUntagged
 		default:
 			r.State = StateExcluded

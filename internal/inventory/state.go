@@ -10,7 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/selection"
+	"soci-index-builder/internal/filters"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -295,11 +295,11 @@ func counted(skipped map[soci.SkipReason]int) string {
 }
 
 // explain says why the rules do not choose an image.
-func explain(v selection.Verdict) string {
+func explain(v filters.Verdict) string {
 	switch {
-	case v.Decision == selection.NotMatched && v.Filter == "":
+	case v.Decision == filters.NotMatched && v.Filter == "":
 		return "no filter matches"
-	case v.Decision == selection.NotMatched:
+	case v.Decision == filters.NotMatched:
 		return fmt.Sprintf("the filter %s excludes it", v.Filter)
 	}
 	return v.Reason

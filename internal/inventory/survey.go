@@ -10,14 +10,14 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"soci-index-builder/internal/selection"
+	"soci-index-builder/internal/filters"
 	"soci-index-builder/pkg/soci"
 )
 
 // Options of a Survey. A field left zero has its default.
 type Options struct {
 	// Rules choose the images. Their zero value chooses none.
-	Rules selection.Rules
+	Rules filters.Rules
 
 	// IndexVersion is what an image should have. The default is soci.Both.
 	IndexVersion soci.IndexVersion

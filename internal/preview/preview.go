@@ -13,8 +13,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/selection"
 	"soci-index-builder/pkg/ecrclient"
 )
 
@@ -27,7 +27,7 @@ var ErrInvalidName = errors.New("invalid image name")
 type Image struct {
 	Repository, Tag string
 	Digest          digest.Digest
-	selection.Verdict
+	filters.Verdict
 }
 
 // Name is REPOSITORY:TAG, or REPOSITORY@DIGEST for an image without a tag.
@@ -45,7 +45,7 @@ var anyDigest = digest.FromString("")
 // Named judges an image by its name alone: REPOSITORY:TAG, or
 // REPOSITORY@DIGEST for one that is pushed without a tag. The host of a
 // registry of ECR may stand in front. Its error matches ErrInvalidName.
-func Named(name string, rules selection.Rules) (Image, error) {
+func Named(name string, rules filters.Rules) (Image, error) {
 	rest := name
 	if host, after, ok := strings.Cut(name, "/"); ok {
 		if _, ok := ecrclient.ParseECRHost(host); ok {
@@ -64,7 +64,7 @@ func Named(name string, rules selection.Rules) (Image, error) {
 	if err != nil {
 		return Image{}, fmt.Errorf("%w %q: %w", ErrInvalidName, name, err)
 	}
-	image.Verdict = rules.Decide(e)
+	image.Verdict = rules.Decide(e.Image())
 	return image, nil
 }
 
@@ -103,7 +103,7 @@ func event(image Image, artifactType string, subject digest.Digest) (*ecrevent.E
 
 // Listed judges all images of a source, each of its tags by itself, in the
 // order of the source.
-func Listed(ctx context.Context, source inventory.Source, rules selection.Rules) ([]Image, error) {
+func Listed(ctx context.Context, source inventory.Source, rules filters.Rules) ([]Image, error) {
 	var all []Image
 	for repository, err := range source.Repositories(ctx) {
 		if err != nil {
@@ -124,7 +124,7 @@ func Listed(ctx context.Context, source inventory.Source, rules selection.Rules)
 				if err != nil {
 					return nil, fmt.Errorf("%w %q: %w", ErrInvalidName, image.Name(), err)
 				}
-				image.Verdict = rules.Decide(e)
+				image.Verdict = rules.Decide(e.Image())
 				all = append(all, image)
 			}
 		}

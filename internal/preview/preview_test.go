@@ -12,18 +12,17 @@ import (
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/preview"
-	"soci-index-builder/internal/selection"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
-func rules(t *testing.T, list string, untagged bool) selection.Rules {
+func rules(t *testing.T, list string, untagged bool) filters.Rules {
 	t.Helper()
 	parsed, err := filters.Parse(list)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return selection.Rules{Filters: parsed, TagSuffix: "-soci", Untagged: untagged}
+	return filters.Rules{Filters: parsed, TagSuffix: "-soci", Untagged: untagged}
 }
 
 // listing is a source of what a test wants.

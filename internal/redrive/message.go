@@ -13,7 +13,6 @@ import (
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
-	"soci-index-builder/internal/function/lambdafn"
 )
 
 // Origin says who put a message into the queue, and so which format it has.
@@ -55,8 +54,8 @@ type Message struct {
 	Attempts    int       // 0 if unknown
 	Failed      time.Time // when it failed
 
-	Class  lambdafn.Class // empty if the failure is none of failure's reasons
-	Reason string         // a failure.Reason, or what AWS calls it
+	Class  failure.Class // empty if the failure is none of failure's reasons
+	Reason string        // a failure.Reason, or what AWS calls it
 	Error  string
 
 	Cut        *failurequeue.EventCut // what stands for an event that was too large
@@ -80,7 +79,7 @@ type record struct {
 	} `json:"requestContext"`
 	RequestPayload  json.RawMessage        `json:"requestPayload"`
 	ResponsePayload json.RawMessage        `json:"responsePayload"`
-	Class           lambdafn.Class         `json:"class"`
+	Class           failure.Class          `json:"class"`
 	Reason          string                 `json:"reason"`
 	EventCut        *failurequeue.EventCut `json:"eventCut"`
 }

@@ -12,7 +12,6 @@ import (
 
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
-	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/internal/logquery"
 	"soci-index-builder/pkg/soci"
 )
@@ -55,7 +54,7 @@ func TestFormats(t *testing.T) {
 			functions.Filter, nil},
 		{"of Lambda", lambdaRecord("team/app"), nil,
 			of(Message{Origin: Lambda, FunctionARN: functions.Generator + ":$LATEST", RequestID: "r-1", Attempts: 3, Condition: "RetriesExhausted",
-				Failed: failed, Class: lambdafn.Transient, Reason: "access-denied", Error: "why"}, image),
+				Failed: failed, Class: failure.Transient, Reason: "access-denied", Error: "why"}, image),
 			functions.Generator, nil},
 		{"of Lambda, ended", record(`"condition":"RetriesExhausted","approximateInvokeCount":1},"requestPayload":` + event("team/app") +
 			`,"responsePayload":{"errorType":"Sandbox.Timedout","errorMessage":"Task timed out after 900.00 seconds"}}`), nil,
@@ -71,20 +70,20 @@ func TestFormats(t *testing.T) {
 			functions.Filter, nil},
 		{"of a function", ownMessage(t, event("team/app")), nil,
 			of(Message{Origin: Function, FunctionARN: functions.Generator, RequestID: "r-2", Attempts: 1, Condition: "PermanentFailure",
-				Failed: start.Add(-time.Hour), Class: lambdafn.Permanent, Reason: "corrupt", Error: "corrupt"},
+				Failed: start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt", Error: "corrupt"},
 				Message{Event: json.RawMessage(compact(t, event("team/app"))), EventID: image.EventID, Repository: "team/app", Tag: "v1", Digest: digestOf}),
 			functions.Generator, nil},
 		{"of a function, event not JSON", ownMessage(t, "x"), nil,
 			Message{Origin: Function, FunctionARN: functions.Generator, RequestID: "r-2", Attempts: 1, Condition: "PermanentFailure",
-				Failed: start.Add(-time.Hour), Class: lambdafn.Permanent, Reason: "corrupt", Error: "corrupt", Event: json.RawMessage(`"x"`)},
+				Failed: start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt", Error: "corrupt", Event: json.RawMessage(`"x"`)},
 			functions.Generator, nil},
 		{"of a function, event cut", ownMessage(t, `"`+strings.Repeat("x", 256<<10)+`"`), nil,
 			Message{Origin: Function, FunctionARN: functions.Generator, RequestID: "r-2", Attempts: 1, Condition: "PermanentFailure",
-				Failed: start.Add(-time.Hour), Class: lambdafn.Permanent, Reason: "corrupt", Error: "corrupt"},
+				Failed: start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt", Error: "corrupt"},
 			"", ErrEventCut},
 		{"of another stack", strings.ReplaceAll(lambdaRecord("team/app"), "function:generator", "function:generator2"), nil,
 			of(Message{Origin: Lambda, FunctionARN: functions.Generator + "2:$LATEST", RequestID: "r-1", Attempts: 3, Condition: "RetriesExhausted",
-				Failed: failed, Class: lambdafn.Transient, Reason: "access-denied", Error: "why"}, image),
+				Failed: failed, Class: failure.Transient, Reason: "access-denied", Error: "why"}, image),
 			"", ErrOtherFunction},
 		{"without an event", record(`"condition":"RetriesExhausted"},"responsePayload":{}}`), nil,
 			Message{Origin: Lambda, FunctionARN: functions.Filter, RequestID: "r-1", Condition: "RetriesExhausted", Failed: failed, Reason: "RetriesExhausted"},

@@ -157,5 +157,5 @@ func refused(code string, err error) error {
 	case strings.Contains(code, "AccessDenied"), strings.Contains(code, "NotAuthorized"):
 		reason = failure.AccessDenied
 	}
-	return &failure.Error{Class: lambdafn.Transient, Reason: reason, Err: err}
+	return &failure.Error{Class: failure.Transient, Reason: reason, Err: err}
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 
 	"soci-index-builder/internal/function/failure"
-	"soci-index-builder/internal/function/lambdafn"
 )
 
 // bus records what it gets, and refuses it with code unless that is empty.
@@ -45,7 +44,7 @@ func TestRefused(t *testing.T) {
 		t.Run(tt.code, func(t *testing.T) {
 			b := &Bus{Putter: &bus{code: tt.code}, Name: "my-bus"}
 			err := b.Created(t.Context(), Created{})
-			if f := failure.Of(err); !errors.Is(err, ErrRefused) || f.Class != lambdafn.Transient || f.Reason != tt.want {
+			if f := failure.Of(err); !errors.Is(err, ErrRefused) || f.Class != failure.Transient || f.Reason != tt.want {
 				t.Errorf("Created = %v, %s, %s, want ErrRefused, %s", err, f.Class, f.Reason, tt.want)
 			}
 			for _, want := range []string{"my-bus", TypeCreated, tt.code, "why"} {

@@ -15,7 +15,6 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/internal/permission"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -60,7 +59,7 @@ var ErrOutOfTime = errors.New("stopped before the function's timeout")
 
 // Error is a failure with its class and reason.
 type Error struct {
-	Class  lambdafn.Class
+	Class  Class
 	Reason Reason
 
 	// Permission is the action of IAM that was denied, "ecr:PutImage", as far
@@ -78,27 +77,27 @@ func (e *Error) Unwrap() error { return e.Err }
 // first, whatever else stands in the chain.
 var sentinels = []struct {
 	err    error
-	class  lambdafn.Class
+	class  Class
 	reason Reason
 }{
-	{ErrOutOfTime, lambdafn.Permanent, OutOfTime},
-	{ecrevent.ErrInvalid, lambdafn.Permanent, InvalidEvent},
-	{soci.ErrTruncated, lambdafn.Permanent, Truncated},
-	{soci.ErrCorrupt, lambdafn.Permanent, Corrupt},
-	{soci.ErrUnsupported, lambdafn.Permanent, Unsupported},
-	{soci.ErrLimit, lambdafn.Permanent, LimitExceeded},
-	{ecrclient.ErrManifestTooLarge, lambdafn.Permanent, LimitExceeded},
-	{soci.ErrTagImmutable, lambdafn.Permanent, ImmutableTag},
-	{soci.ErrTagTaken, lambdafn.Permanent, TagTaken},
-	{soci.ErrInvalidOption, lambdafn.Permanent, InvalidOption},
-	{ecrclient.ErrInvalidReference, lambdafn.Permanent, InvalidReference},
-	{soci.ErrTagMoving, lambdafn.Transient, TagMoving},
-	{soci.ErrDigestMismatch, lambdafn.Transient, DigestMismatch},
-	{ecrclient.ErrDigestMismatch, lambdafn.Transient, DigestMismatch},
-	{ecrclient.ErrDenied, lambdafn.Transient, AccessDenied},
-	{ecrclient.ErrThrottled, lambdafn.Transient, Throttled},
-	{ecrclient.ErrUnavailable, lambdafn.Transient, Unavailable},
-	{ecrclient.ErrNotFound, lambdafn.Transient, NotFound},
+	{ErrOutOfTime, Permanent, OutOfTime},
+	{ecrevent.ErrInvalid, Permanent, InvalidEvent},
+	{soci.ErrTruncated, Permanent, Truncated},
+	{soci.ErrCorrupt, Permanent, Corrupt},
+	{soci.ErrUnsupported, Permanent, Unsupported},
+	{soci.ErrLimit, Permanent, LimitExceeded},
+	{ecrclient.ErrManifestTooLarge, Permanent, LimitExceeded},
+	{soci.ErrTagImmutable, Permanent, ImmutableTag},
+	{soci.ErrTagTaken, Permanent, TagTaken},
+	{soci.ErrInvalidOption, Permanent, InvalidOption},
+	{ecrclient.ErrInvalidReference, Permanent, InvalidReference},
+	{soci.ErrTagMoving, Transient, TagMoving},
+	{soci.ErrDigestMismatch, Transient, DigestMismatch},
+	{ecrclient.ErrDigestMismatch, Transient, DigestMismatch},
+	{ecrclient.ErrDenied, Transient, AccessDenied},
+	{ecrclient.ErrThrottled, Transient, Throttled},
+	{ecrclient.ErrUnavailable, Transient, Unavailable},
+	{ecrclient.ErrNotFound, Transient, NotFound},
 }
 
 // Of classifies err, which must not be nil. What has been classified before
@@ -123,9 +122,9 @@ func Of(err error) *Error {
 		return ofAWS(err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &Error{Class: lambdafn.Transient, Reason: Unavailable, Err: err}
+		return &Error{Class: Transient, Reason: Unavailable, Err: err}
 	}
-	return &Error{Class: lambdafn.Transient, Reason: Unexpected, Err: err}
+	return &Error{Class: Transient, Reason: Unexpected, Err: err}
 }
 
 // ofManifests judges an image of which manifests failed: another attempt is
@@ -133,7 +132,7 @@ func Of(err error) *Error {
 func ofManifests(err error, failed soci.ManifestErrors) *Error {
 	f := Of(failed[0].Err)
 	for _, m := range failed[1:] {
-		if other := Of(m.Err); f.Class == lambdafn.Permanent && other.Class == lambdafn.Transient {
+		if other := Of(m.Err); f.Class == Permanent && other.Class == Transient {
 			f = other
 		}
 	}
@@ -147,7 +146,7 @@ func denied(err error, missing string) *Error {
 	if missing != "" {
 		err = fmt.Errorf("%w; the function's role needs %s", err, missing)
 	}
-	return &Error{Class: lambdafn.Transient, Reason: AccessDenied, Permission: missing, Err: err}
+	return &Error{Class: Transient, Reason: AccessDenied, Permission: missing, Err: err}
 }
 
 // isAWS reports whether err is of the AWS SDK.
@@ -182,7 +181,7 @@ func ofAWS(err error) *Error {
 	case retry.IsErrorRetryables(retry.DefaultRetryables).IsErrorRetryable(err) == aws.TrueTernary, status >= 500, errors.Is(err, context.DeadlineExceeded):
 		reason = Unavailable
 	}
-	return &Error{Class: lambdafn.Transient, Reason: reason, Err: err}
+	return &Error{Class: Transient, Reason: reason, Err: err}
 }
 
 func awsPermission(err error) string {

@@ -22,7 +22,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -31,31 +30,31 @@ import (
 func TestOfSentinels(t *testing.T) {
 	tests := []struct {
 		err    error
-		class  lambdafn.Class
+		class  Class
 		reason Reason
 	}{
-		{ErrOutOfTime, lambdafn.Permanent, OutOfTime},
-		{ecrevent.ErrInvalid, lambdafn.Permanent, InvalidEvent},
-		{soci.ErrTruncated, lambdafn.Permanent, Truncated},
-		{soci.ErrCorrupt, lambdafn.Permanent, Corrupt},
-		{soci.ErrUnsupported, lambdafn.Permanent, Unsupported},
-		{soci.ErrLimit, lambdafn.Permanent, LimitExceeded},
-		{soci.ErrTagImmutable, lambdafn.Permanent, ImmutableTag},
-		{soci.ErrTagTaken, lambdafn.Permanent, TagTaken},
-		{soci.ErrTagMoving, lambdafn.Transient, TagMoving},
-		{soci.ErrInvalidOption, lambdafn.Permanent, InvalidOption},
-		{ecrclient.ErrManifestTooLarge, lambdafn.Permanent, LimitExceeded},
-		{ecrclient.ErrInvalidReference, lambdafn.Permanent, InvalidReference},
-		{soci.ErrDigestMismatch, lambdafn.Transient, DigestMismatch},
-		{ecrclient.ErrDigestMismatch, lambdafn.Transient, DigestMismatch},
-		{ecrclient.ErrNotFound, lambdafn.Transient, NotFound},
-		{ecrclient.ErrDenied, lambdafn.Transient, AccessDenied},
-		{ecrclient.ErrThrottled, lambdafn.Transient, Throttled},
-		{ecrclient.ErrUnavailable, lambdafn.Transient, Unavailable},
-		{context.DeadlineExceeded, lambdafn.Transient, Unavailable},
-		{errors.New("nobody foresaw this"), lambdafn.Transient, Unexpected},
+		{ErrOutOfTime, Permanent, OutOfTime},
+		{ecrevent.ErrInvalid, Permanent, InvalidEvent},
+		{soci.ErrTruncated, Permanent, Truncated},
+		{soci.ErrCorrupt, Permanent, Corrupt},
+		{soci.ErrUnsupported, Permanent, Unsupported},
+		{soci.ErrLimit, Permanent, LimitExceeded},
+		{soci.ErrTagImmutable, Permanent, ImmutableTag},
+		{soci.ErrTagTaken, Permanent, TagTaken},
+		{soci.ErrTagMoving, Transient, TagMoving},
+		{soci.ErrInvalidOption, Permanent, InvalidOption},
+		{ecrclient.ErrManifestTooLarge, Permanent, LimitExceeded},
+		{ecrclient.ErrInvalidReference, Permanent, InvalidReference},
+		{soci.ErrDigestMismatch, Transient, DigestMismatch},
+		{ecrclient.ErrDigestMismatch, Transient, DigestMismatch},
+		{ecrclient.ErrNotFound, Transient, NotFound},
+		{ecrclient.ErrDenied, Transient, AccessDenied},
+		{ecrclient.ErrThrottled, Transient, Throttled},
+		{ecrclient.ErrUnavailable, Transient, Unavailable},
+		{context.DeadlineExceeded, Transient, Unavailable},
+		{errors.New("nobody foresaw this"), Transient, Unexpected},
 		// What no second attempt mends decides.
-		{errors.Join(ecrclient.ErrThrottled, soci.ErrCorrupt), lambdafn.Permanent, Corrupt},
+		{errors.Join(ecrclient.ErrThrottled, soci.ErrCorrupt), Permanent, Corrupt},
 	}
 	for _, tt := range tests {
 		t.Run(tt.err.Error(), func(t *testing.T) {
@@ -151,7 +150,7 @@ func TestOfDeniedByRegistry(t *testing.T) {
 					want = "" // it is the credentials
 				}
 				f := Of(err)
-				if f.Class != lambdafn.Transient || f.Reason != AccessDenied || f.Permission != want {
+				if f.Class != Transient || f.Reason != AccessDenied || f.Permission != want {
 					t.Errorf("Of(%v) = %+v, want permission %q", err, f, want)
 				}
 				if want != "" && !strings.HasSuffix(f.Error(), "the function's role needs "+want) {
@@ -240,7 +239,7 @@ func TestOfAWS(t *testing.T) {
 				if a.code == "AccessDeniedException" {
 					want = c.permission
 				}
-				if f.Class != lambdafn.Transient || f.Reason != a.want || f.Permission != want {
+				if f.Class != Transient || f.Reason != a.want || f.Permission != want {
 					t.Errorf("Of(%v) = %s, %s, permission %q, want %s, %q", err, f.Class, f.Reason, f.Permission, a.want, want)
 				}
 			})

@@ -1,15 +1,13 @@
 package failure
 
-import "soci-index-builder/internal/function/lambdafn"
-
 // ErrorType is the reason, as Lambda reports it of a failed invocation.
 func (e *Error) ErrorType() string { return string(e.Reason) }
 
 // ClassOf gives the class of a reason; it is empty if the reason is none of
 // this package's.
-func ClassOf(r Reason) lambdafn.Class {
+func ClassOf(r Reason) Class {
 	if r == Unexpected {
-		return lambdafn.Transient
+		return Transient
 	}
 	for _, s := range sentinels {
 		if s.reason == r {

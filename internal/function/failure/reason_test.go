@@ -2,21 +2,19 @@ package failure
 
 import (
 	"testing"
-
-	"soci-index-builder/internal/function/lambdafn"
 )
 
 func TestClassOf(t *testing.T) {
 	tests := []struct {
 		reason Reason
-		want   lambdafn.Class
+		want   Class
 	}{
-		{OutOfTime, lambdafn.Permanent},
-		{Corrupt, lambdafn.Permanent},
-		{LimitExceeded, lambdafn.Permanent},
-		{AccessDenied, lambdafn.Transient},
-		{NotFound, lambdafn.Transient},
-		{Unexpected, lambdafn.Transient},
+		{OutOfTime, Permanent},
+		{Corrupt, Permanent},
+		{LimitExceeded, Permanent},
+		{AccessDenied, Transient},
+		{NotFound, Transient},
+		{Unexpected, Transient},
 		{"Sandbox.Timedout", ""},
 		{"", ""},
 	}

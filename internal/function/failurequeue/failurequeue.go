@@ -41,7 +41,7 @@ type Message struct {
 	RequestPayload  any             `json:"requestPayload"` // the event; its text when it is not JSON; null when it was cut
 	ResponsePayload ResponsePayload `json:"responsePayload"`
 
-	Class  lambdafn.Class `json:"class"` // always "permanent"
+	Class  failure.Class  `json:"class"` // always "permanent"
 	Reason failure.Reason `json:"reason"`
 
 	// EventCut is there when the event did not fit.
@@ -179,7 +179,7 @@ func (q *Queue) Send(ctx context.Context, event []byte, f *failure.Error) error 
 // transient or when there is no queue (q is nil), else why the queue did not
 // take the event.
 func (q *Queue) Settle(ctx context.Context, logger *slog.Logger, event []byte, f *failure.Error) error {
-	if q == nil || f.Class != lambdafn.Permanent {
+	if q == nil || f.Class != failure.Permanent {
 		return f
 	}
 	if err := q.Send(ctx, event, f); err != nil {

@@ -15,7 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"soci-index-builder/internal/function/failure"
-	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -100,13 +99,13 @@ func TestSettle(t *testing.T) {
 		sender *sender // nil: no queue
 		f      *failure.Error
 		want   error
-		class  lambdafn.Class
+		class  failure.Class
 		sent   int
 	}{
 		{"permanent", &sender{}, permanent, nil, "", 1},
-		{"transient", &sender{}, transient, soci.ErrDigestMismatch, lambdafn.Transient, 0},
-		{"permanent, no queue", nil, permanent, soci.ErrCorrupt, lambdafn.Permanent, 0},
-		{"permanent, queue down", &sender{err: down}, permanent, down, lambdafn.Transient, 1},
+		{"transient", &sender{}, transient, soci.ErrDigestMismatch, failure.Transient, 0},
+		{"permanent, no queue", nil, permanent, soci.ErrCorrupt, failure.Permanent, 0},
+		{"permanent, queue down", &sender{err: down}, permanent, down, failure.Transient, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -23,7 +23,7 @@ func Start(setup func(ctx context.Context) (lambda.Handler, error)) {
 	handler, err := setup(ctx)
 	if err != nil {
 		logger := NewLogger(os.Stdout, slog.LevelInfo)
-		logger.ErrorContext(ctx, "cold start failed", "class", Permanent, "error", err)
+		logger.ErrorContext(ctx, "cold start failed", "class", "permanent", "error", err)
 		if reportErr := reportInitError(ctx, os.Getenv("AWS_LAMBDA_RUNTIME_API"), err); reportErr != nil {
 			logger.ErrorContext(ctx, "cold start failure not reported", "error", reportErr)
 		}

@@ -5,7 +5,6 @@ import (
 
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/function/lambdafn"
-	"soci-index-builder/internal/selection"
 )
 
 // Config is the function's environment.
@@ -35,6 +34,6 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 	return c, env.Err()
 }
 
-func (c Config) rules() selection.Rules {
-	return selection.Rules{Filters: c.Filters, TagSuffix: c.TagSuffix, Untagged: c.UntaggedImages}
+func (c Config) rules() filters.Rules {
+	return filters.Rules{Filters: c.Filters, TagSuffix: c.TagSuffix, Untagged: c.UntaggedImages}
 }

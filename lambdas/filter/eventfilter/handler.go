@@ -14,11 +14,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
 	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/internal/function/metrics"
-	"soci-index-builder/internal/selection"
 )
 
 // Invoker invokes Lambda functions. AWS's client is one.
@@ -43,20 +43,20 @@ type Handler struct {
 }
 
 // Decision says what was done with an event.
-type Decision = selection.Decision
+type Decision = filters.Decision
 
 // The decisions.
 const (
 	// Matched: the event was handed to the generator.
-	Matched = selection.Matched
+	Matched = filters.Matched
 	// NotMatched: no filter chooses the image, or one excludes it.
-	NotMatched = selection.NotMatched
+	NotMatched = filters.NotMatched
 	// OwnArtifact: a SOCI index, or an image that was made with one.
-	OwnArtifact = selection.OwnArtifact
+	OwnArtifact = filters.OwnArtifact
 	// Referrer: an artifact that refers to an image, such as a signature.
-	Referrer = selection.Referrer
+	Referrer = filters.Referrer
 	// Untagged: an image without a tag, which is not asked for.
-	Untagged = selection.Untagged
+	Untagged = filters.Untagged
 	// Failed: the event failed for good, and the failure queue has it.
 	Failed Decision = "failed"
 )
@@ -108,7 +108,7 @@ func (h *Handler) decide(ctx context.Context, event []byte, r *Result) error {
 	r.Repository, r.Digest, r.Tag, r.event = e.Detail.RepositoryName, e.Detail.ImageDigest, e.Detail.ImageTag, e.ID
 	logger := h.logger(r).With("detailType", e.DetailType)
 
-	v := h.Config.rules().Decide(e)
+	v := h.Config.rules().Decide(e.Image())
 	r.Filter, r.Reason = v.Filter, v.Reason
 	if v.Decision != Matched {
 		r.Decision = v.Decision

@@ -148,7 +148,7 @@ func TestHandleFaults(t *testing.T) {
 					case err != nil:
 						f := failure.Of(err)
 						outcomes[string(f.Reason)]++
-						if f.Class != lambdafn.Transient || f.Reason != fault.want {
+						if f.Class != failure.Transient || f.Reason != fault.want {
 							t.Errorf("%s: %s, %s: %v", where, f.Class, f.Reason, err)
 						}
 						if mode == "once" && fault.retried {
@@ -237,7 +237,7 @@ func TestHandleTagRefused(t *testing.T) {
 			image, _ := multiImage(t, s)
 			tt.under(s)
 			_, err := handlerOf(s).Handle(t.Context(), push(image.Digest, "v1"))
-			if f := failure.Of(err); err == nil || f.Class != lambdafn.Permanent || f.Reason != tt.want {
+			if f := failure.Of(err); err == nil || f.Class != failure.Permanent || f.Reason != tt.want {
 				t.Errorf("Handle = %v, want a permanent %s", err, tt.want)
 			}
 		})

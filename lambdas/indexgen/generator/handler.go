@@ -102,7 +102,7 @@ func (i *invocation) run(ctx context.Context, event []byte) (*Result, error) {
 
 	// The filter passes none of these on, but it is not the only one that can
 	// invoke this function.
-	if why, own := e.Own(i.tagSuffix()); own {
+	if why, own := e.Image().Own(i.tagSuffix()); own {
 		i.logger.InfoContext(ctx, "own artifact left alone", "reason", why)
 		return i.passedOver(soci.OutcomeOwnArtifact, why), nil
 	}

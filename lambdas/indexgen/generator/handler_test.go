@@ -264,28 +264,28 @@ func TestHandleFails(t *testing.T) {
 		rule   registrytest.Rule
 		edit   func(*Handler)
 		want   error
-		class  lambdafn.Class
+		class  failure.Class
 		reason failure.Reason
 	}{
-		{name: "corrupt layer", layer: corrupt, want: soci.ErrCorrupt, class: lambdafn.Permanent, reason: failure.Corrupt},
-		{name: "truncated layer", layer: good[:len(good)/2], want: soci.ErrTruncated, class: lambdafn.Permanent, reason: failure.Truncated},
-		{name: "memory limit", layer: good, want: soci.ErrLimit, class: lambdafn.Permanent, reason: failure.LimitExceeded,
+		{name: "corrupt layer", layer: corrupt, want: soci.ErrCorrupt, class: failure.Permanent, reason: failure.Corrupt},
+		{name: "truncated layer", layer: good[:len(good)/2], want: soci.ErrTruncated, class: failure.Permanent, reason: failure.Truncated},
+		{name: "memory limit", layer: good, want: soci.ErrLimit, class: failure.Permanent, reason: failure.LimitExceeded,
 			edit: func(h *Handler) { h.Options.Limits.MaxMemory = 1 }},
-		{name: "invalid option", layer: good, want: soci.ErrInvalidOption, class: lambdafn.Permanent, reason: failure.InvalidOption,
+		{name: "invalid option", layer: good, want: soci.ErrInvalidOption, class: failure.Permanent, reason: failure.InvalidOption,
 			edit: func(h *Handler) { h.Options.SpanSize = -1 }},
-		{name: "spoiled on the way", layer: good, want: soci.ErrDigestMismatch, class: lambdafn.Transient, reason: failure.DigestMismatch,
+		{name: "spoiled on the way", layer: good, want: soci.ErrDigestMismatch, class: failure.Transient, reason: failure.DigestMismatch,
 			rule: registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: registrytest.Corrupt(1000)}},
-		{name: "denied", layer: good, want: ecrclient.ErrDenied, class: lambdafn.Transient, reason: failure.AccessDenied,
+		{name: "denied", layer: good, want: ecrclient.ErrDenied, class: failure.Transient, reason: failure.AccessDenied,
 			rule: registrytest.Rule{Fault: registrytest.Status(403, "DENIED", "no")}},
-		{name: "throttled", layer: good, want: ecrclient.ErrThrottled, class: lambdafn.Transient, reason: failure.Throttled,
+		{name: "throttled", layer: good, want: ecrclient.ErrThrottled, class: failure.Transient, reason: failure.Throttled,
 			rule: registrytest.Rule{Path: "/blobs/", Fault: registrytest.Status(429, "TOOMANYREQUESTS", "slowly")}},
-		{name: "unavailable", layer: good, want: ecrclient.ErrUnavailable, class: lambdafn.Transient, reason: failure.Unavailable,
+		{name: "unavailable", layer: good, want: ecrclient.ErrUnavailable, class: failure.Transient, reason: failure.Unavailable,
 			rule: registrytest.Rule{Method: http.MethodGet, Path: "/manifests/", Fault: registrytest.Status(500, "UNKNOWN", "oh")}},
-		{name: "reset", layer: good, want: ecrclient.ErrUnavailable, class: lambdafn.Transient, reason: failure.Unavailable,
+		{name: "reset", layer: good, want: ecrclient.ErrUnavailable, class: failure.Transient, reason: failure.Unavailable,
 			rule: registrytest.Rule{Fault: registrytest.Reset()}},
-		{name: "cannot push", layer: good, want: ecrclient.ErrDenied, class: lambdafn.Transient, reason: failure.AccessDenied,
+		{name: "cannot push", layer: good, want: ecrclient.ErrDenied, class: failure.Transient, reason: failure.AccessDenied,
 			rule: registrytest.Rule{Method: http.MethodPut, Path: "/manifests/", Fault: registrytest.Status(403, "DENIED", "no")}},
-		{name: "no repository", layer: good, want: ecrclient.ErrInvalidReference, class: lambdafn.Permanent, reason: failure.InvalidReference,
+		{name: "no repository", layer: good, want: ecrclient.ErrInvalidReference, class: failure.Permanent, reason: failure.InvalidReference,
 			edit: func(h *Handler) {
 				h.Open = func(context.Context, *ecrevent.Event) (Repository, error) { return nil, ecrclient.ErrInvalidReference }
 			}},
@@ -326,7 +326,7 @@ func TestHandleManifestTooLarge(t *testing.T) {
 	h, _ := setup(t, s)
 	r, err := h.Handle(t.Context(), push(image.Manifest.Digest, ""))
 	var f *failure.Error
-	if r != nil || !errors.As(err, &f) || f.Class != lambdafn.Permanent {
+	if r != nil || !errors.As(err, &f) || f.Class != failure.Permanent {
 		t.Errorf("Handle = %+v, %v, want a permanent error", r, err)
 	}
 }
@@ -336,7 +336,7 @@ func TestHandleInvalidEvent(t *testing.T) {
 	h, out := setup(t, s)
 	r, err := h.Handle(t.Context(), []byte(`{"source":"aws.s3"}`))
 	var f *failure.Error
-	if r != nil || !errors.Is(err, ecrevent.ErrInvalid) || !errors.As(err, &f) || f.Class != lambdafn.Permanent {
+	if r != nil || !errors.Is(err, ecrevent.ErrInvalid) || !errors.As(err, &f) || f.Class != failure.Permanent {
 		t.Errorf("Handle = %+v, %v, want a permanent ErrInvalid", r, err)
 	}
 	if len(s.Requests()) != 0 {
@@ -360,7 +360,7 @@ func TestHandleStopsInTime(t *testing.T) {
 		t.Error("the handler stops with its invocation, not before")
 	}
 	var f *failure.Error
-	if r != nil || !errors.Is(err, failure.ErrOutOfTime) || !errors.As(err, &f) || f.Class != lambdafn.Permanent {
+	if r != nil || !errors.Is(err, failure.ErrOutOfTime) || !errors.As(err, &f) || f.Class != failure.Permanent {
 		t.Fatalf("Handle = %+v, %v, want a permanent failure.ErrOutOfTime", r, err)
 	}
 	if !strings.Contains(err.Error(), "0 layers were read to the end and 1 in part") {

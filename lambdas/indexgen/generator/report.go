@@ -40,7 +40,7 @@ func (i *invocation) fail(ctx context.Context, event []byte, f *failure.Error) (
 // announceFailure tells the bus of a permanent failure of an image. An event
 // that is not valid names none.
 func (i *invocation) announceFailure(ctx context.Context, f *failure.Error) error {
-	if i.Bus == nil || f.Class != lambdafn.Permanent || i.detail.ImageDigest == "" {
+	if i.Bus == nil || f.Class != failure.Permanent || i.detail.ImageDigest == "" {
 		return nil
 	}
 	return i.Bus.Failed(ctx, announce.Failed{

@@ -20,7 +20,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 
 	"soci-index-builder/internal/filters"
-	"soci-index-builder/internal/function/lambdafn"
 )
 
 // physicalID never changes: a new one would make CloudFormation delete what it
@@ -40,6 +39,12 @@ const (
 
 	// propertyFilterEnvironment is the environment of the filter function.
 	propertyFilterEnvironment = "FilterEnvironment"
+)
+
+// The classes of failure.Class. To import that package would link the engine.
+const (
+	permanent = "permanent"
+	transient = "transient"
 )
 
 var (
@@ -82,7 +87,7 @@ func (h *Handler) Respond(ctx context.Context, event cfn.Event) (string, error) 
 	}
 	if err != nil {
 		err = fmt.Errorf("answering CloudFormation: %w", err)
-		h.Logger.ErrorContext(ctx, "response not sent", "class", lambdafn.Transient, "requestType", event.RequestType, "error", err)
+		h.Logger.ErrorContext(ctx, "response not sent", "class", transient, "requestType", event.RequestType, "error", err)
 		return "", err
 	}
 	return "", nil
@@ -102,7 +107,7 @@ func (h *Handler) handle(ctx context.Context, event cfn.Event) (string, map[stri
 	}
 	arns, err := h.repositoryARNs(ctx, event)
 	if err != nil {
-		logger.ErrorContext(ctx, "filters refused", "class", lambdafn.Permanent, "error", err)
+		logger.ErrorContext(ctx, "filters refused", "class", permanent, "error", err)
 		return physicalID, nil, fit(event, err)
 	}
 	logger.InfoContext(ctx, "repositories named", "repositoryArns", arns)

@@ -1,6 +1,8 @@
 package arnresolver
 
 import (
+	"soci-index-builder/internal/function/failure"
+
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -231,3 +233,10 @@ func TestQuietTransport(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// The words are those of the other functions, whose package is not imported.
+func TestClasses(t *testing.T) {
+	if permanent != string(failure.Permanent) || transient != string(failure.Transient) {
+		t.Errorf("%s and %s, want %s and %s", permanent, transient, failure.Permanent, failure.Transient)
+	}
+}

@@ -1,4 +1,4 @@
-package lambdafn
+package failure
 
 // Class tells whether trying again can help. It is what the log attribute
 // "class" of a failure says.

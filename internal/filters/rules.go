@@ -1,0 +1,92 @@
+package filters
+
+import "strings"
+
+// Image is what a push, or a listing, tells of an image: enough to decide
+// whether it is indexed.
+type Image struct {
+	Repository string // without the registry's host
+	Tag        string // empty for none
+
+	// ArtifactType is the media type of the manifest's config, as far as it is
+	// told.
+	ArtifactType string
+
+	// Referrer: the manifest refers to another one.
+	Referrer bool
+}
+
+// The artifact types of SOCI indexes. pkg/soci has them too; not to import it
+// keeps the engine out of the function that only knows filters.
+const (
+	sociIndexV1 = "application/vnd.amazon.soci.index.v1+json"
+	sociIndexV2 = "application/vnd.amazon.soci.index.v2+json"
+)
+
+// Own reports whether the image is an artifact of this project, or of another
+// SOCI builder, that must never be indexed in turn, and why: the artifact type
+// tells a SOCI index, and tagSuffix the tag of an image that was made from
+// another one. An empty tagSuffix matches no tag.
+func (i Image) Own(tagSuffix string) (why string, own bool) {
+	switch t := strings.ToLower(i.ArtifactType); t {
+	case sociIndexV1, sociIndexV2:
+		return "artifact media type " + t, true
+	}
+	// The suffix alone is nobody's <tag><suffix>.
+	if tag, ok := strings.CutSuffix(i.Tag, tagSuffix); ok && tagSuffix != "" && tag != "" {
+		return "tag suffix " + tagSuffix, true
+	}
+	return "", false
+}
+
+// Rules decide which images are indexed, from what an event or a listing tells
+// of them: the same for the filter function and for those who ask what it would
+// do. Start with [Rules.Decide].
+type Rules struct {
+	Filters   Filters
+	TagSuffix string // of SOCI-enabled images; empty matches no tag
+	Untagged  bool   // whether images without a tag are indexed
+}
+
+// Decision says what is done with an image.
+type Decision string
+
+// The decisions.
+const (
+	// Matched: the image is indexed.
+	Matched Decision = "matched"
+	// NotMatched: no filter chooses the image, or one excludes it.
+	NotMatched Decision = "not-matched"
+	// OwnArtifact: a SOCI index, or an image that was made with one.
+	OwnArtifact Decision = "own-artifact"
+	// Referrer: an artifact that refers to an image, such as a signature.
+	Referrer Decision = "referrer"
+	// Untagged: an image without a tag, which is not asked for.
+	Untagged Decision = "untagged"
+)
+
+// Verdict is a decision and what made it.
+type Verdict struct {
+	Decision Decision
+	Filter   string // that decided, for Matched and NotMatched; empty when none matches
+	Reason   string // for OwnArtifact: what gave it away
+}
+
+// Decide judges an image. What must never be indexed comes before the filters,
+// which cannot choose it.
+func (r Rules) Decide(i Image) Verdict {
+	if why, own := i.Own(r.TagSuffix); own {
+		return Verdict{Decision: OwnArtifact, Reason: why}
+	}
+	if i.Referrer {
+		return Verdict{Decision: Referrer}
+	}
+	if i.Tag == "" && !r.Untagged {
+		return Verdict{Decision: Untagged}
+	}
+	filter, ok := r.Filters.Match(i.Repository, i.Tag)
+	if !ok {
+		return Verdict{Decision: NotMatched, Filter: filter}
+	}
+	return Verdict{Decision: Matched, Filter: filter}
+}

@@ -1,0 +1,80 @@
+package filters_test
+
+import (
+	"testing"
+
+	"soci-index-builder/internal/filters"
+	"soci-index-builder/pkg/soci"
+)
+
+func TestDecide(t *testing.T) {
+	const list = "*:*,!*:*-debug,lambda/keep:*"
+	tests := []struct {
+		name            string
+		untagged        bool
+		suffix          string
+		referrer        bool
+		repository, tag string
+		artifact        string
+		want            filters.Verdict
+	}{
+		{name: "chosen", tag: "v1", want: filters.Verdict{Decision: filters.Matched, Filter: "*:*"}},
+		{name: "excluded", tag: "v1-debug", want: filters.Verdict{Decision: filters.NotMatched, Filter: "!*:*-debug"}},
+		{name: "the last filter decides", repository: "lambda/keep", tag: "1-debug", want: filters.Verdict{Decision: filters.Matched, Filter: "lambda/keep:*"}},
+		{name: "SOCI-enabled image", tag: "v1-soci", want: filters.Verdict{Decision: filters.OwnArtifact, Reason: "tag suffix -soci"}},
+		{name: "another suffix", suffix: "_lazy", tag: "v1-soci", want: filters.Verdict{Decision: filters.Matched, Filter: "*:*"}},
+		{name: "SOCI index", artifact: soci.ArtifactTypeV2, untagged: true, want: filters.Verdict{Decision: filters.OwnArtifact, Reason: "artifact media type " + soci.ArtifactTypeV2}},
+		{name: "referrer", referrer: true, untagged: true, want: filters.Verdict{Decision: filters.Referrer}},
+		{name: "no tag", want: filters.Verdict{Decision: filters.Untagged}},
+		{name: "no tag, asked for", untagged: true, want: filters.Verdict{Decision: filters.Matched, Filter: "*:*"}},
+	}
+	parsed, err := filters.Parse(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := filters.Rules{Filters: parsed, TagSuffix: "-soci", Untagged: tt.untagged}
+			if tt.suffix != "" {
+				r.TagSuffix = tt.suffix
+			}
+			e := filters.Image{Repository: "app", Tag: tt.tag, ArtifactType: tt.artifact, Referrer: tt.referrer}
+			if tt.repository != "" {
+				e.Repository = tt.repository
+			}
+			if got := r.Decide(e); got != tt.want {
+				t.Errorf("Decide = %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+// Without filters nothing is chosen.
+func TestDecideZero(t *testing.T) {
+	e := filters.Image{Repository: "app", Tag: "v1"}
+	if got := (filters.Rules{}).Decide(e); got.Decision != filters.NotMatched {
+		t.Errorf("Decide = %+v", got)
+	}
+}
+
+func TestOwnSuffix(t *testing.T) {
+	tests := []struct {
+		name, tag, suffix string
+		want              bool
+	}{
+		{"default suffix", "v1-soci", "-soci", true},
+		{"other suffix", "v1-lazy", "-lazy", true},
+		{"not that suffix", "v1-soci", "-lazy", false},
+		{"nothing before the suffix", "_lazy", "_lazy", false},
+		{"no tag", "", "-soci", false},
+		{"no suffix", "v1", "", false},
+		{"case counts", "v1-SOCI", "-soci", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if why, own := (filters.Image{Tag: tt.tag}).Own(tt.suffix); own != tt.want {
+				t.Errorf("Own(%q) of tag %q = %q, %t, want %t", tt.suffix, tt.tag, why, own, tt.want)
+			}
+		})
+	}
+}
