@@ -24,14 +24,18 @@ func read(t *testing.T, path string) string {
 	return string(content)
 }
 
-// pages are the README and the pages of this folder.
+// pages are the README, CONTRIBUTING and the pages of this folder.
 func pages(t *testing.T) []string {
 	t.Helper()
 	all, err := filepath.Glob("*.md")
 	if err != nil || len(all) < 5 {
 		t.Fatalf("the pages are %q, %v", all, err)
 	}
-	return append(all, "../README.md")
+	notes, err := filepath.Glob("design/*.md")
+	if err != nil || len(notes) < 5 {
+		t.Fatalf("the design notes are %q, %v", notes, err)
+	}
+	return slices.Concat(all, notes, []string{"../README.md", "../CONTRIBUTING.md"})
 }
 
 var (
