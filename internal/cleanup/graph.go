@@ -110,7 +110,7 @@ func (r *reader) load(ctx context.Context) (*graph, error) {
 func (g *graph) read(ctx context.Context, want func(*node) bool) error {
 	var missing []inventory.Image
 	for _, n := range g.order {
-		if n.content == nil && !n.Archived && want(n) {
+		if n.content == nil && !n.Archived && !soci.IsSchema1(n.MediaType) && want(n) {
 			missing = append(missing, n.Image)
 		}
 	}
