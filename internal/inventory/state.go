@@ -158,10 +158,10 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		lacks     []string
 		leftover  []string // SOCI indexes that are wrong, and that an index run does not mend
 		barred    int      // layers that are large enough, and cannot be indexed
-		any, mine bool // SOCI indexes by any tool, by this one
+		any, mine bool     // SOCI indexes by any tool, by this one
 		images    int
 		ours      = true // every SOCI index v2 that there should be is there, by this tool
-		missing   int // manifests that are listed and not there
+		missing   int    // manifests that are listed and not there
 	)
 	if enabled != nil {
 		r.Enabled = *enabled
