@@ -19,6 +19,7 @@ type Plan struct {
 	repo    Repository
 	options Options
 	reader  *reader
+	check   *soci.Checker // for Options.Broken; nil until it is needed
 }
 
 // Look lists a repository and tells what would go. It deletes nothing.
@@ -64,6 +65,7 @@ type selection struct {
 	stays   map[*node]bool            // for good
 	namedBy map[digest.Digest][]*node // image manifests, by the SOCI index that they name
 	images  map[string][]*node        // image manifests that were read, by fingerprint
+	trouble map[*node]string          // what is wrong, with Options.Broken
 	kept    []Kept
 }
 
@@ -86,6 +88,18 @@ func (p *Plan) look(ctx context.Context) (*selection, error) {
 	for _, n := range g.order {
 		if n.is(soci.KindEnabledManifest) {
 			s.namedBy[n.indexDigest()] = append(s.namedBy[n.indexDigest()], n)
+		}
+	}
+	if p.options.Broken {
+		if p.check == nil {
+			blobs, err := p.repo.Blobs()
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", p.repo.Name(), err)
+			}
+			p.check = soci.NewChecker(blobs, true)
+		}
+		if err := s.findBroken(ctx, p.check); err != nil {
+			return nil, err
 		}
 	}
 	for _, n := range g.order {
@@ -244,6 +258,9 @@ func (s *selection) keep(n *node) (Reason, string) {
 	if s.options.Orphaned && !s.orphaned(n) {
 		return KeptInUse, ""
 	}
+	if s.options.Broken && s.trouble[n] == "" {
+		return KeptSound, ""
+	}
 	return "", ""
 }
 
@@ -335,9 +352,8 @@ func (s *selection) settle() {
 // original's.
 func (s *selection) addParts(root *node) (changed bool) {
 	named := map[digest.Digest]bool{}
-	indexes, _ := s.sociIndexes(root)
-	for _, n := range indexes {
-		named[n.Digest] = true
+	for _, d := range root.SOCIIndexes() { // also those that are gone
+		named[d.Digest] = true
 	}
 	s.walk(root, func(n *node) {
 		if n == root || s.going[n] || s.stays[n] || len(n.Tags) > 0 || n.Archived || !s.madeFor(root, n, named) {
@@ -459,6 +475,8 @@ func (s *selection) item(n *node) Item {
 	i := Item{Repository: s.reader.repo.Name(), Digest: n.Digest, Tags: n.Tags, PushedAt: n.PushedAt, image: n.Image}
 	if root := s.partOf[n]; root != nil {
 		i.PartOf = root.Digest
+	} else {
+		i.Trouble = s.trouble[n]
 	}
 	if n.content == nil { // archived
 		i.Kind = soci.KindSOCIIndexV1
