@@ -28,7 +28,7 @@ func (w *backfillWork) writePlan() error {
 		}
 	}
 	p.printf("%s\n", statusSummary(w.plan.States))
-	if n := w.plan.States[inventory.StateFails]; n > 0 {
+	if n := w.plan.States[inventory.StateFails] + w.plan.States[inventory.StateUnindexable]; n > 0 {
 		p.printf("%s cannot be indexed: status --missing says why\n", count(n, "image"))
 	}
 	if len(w.plan.Items) == 0 {

@@ -27,6 +27,7 @@ type cleanupCommand struct {
 	olderThan ageFlag
 	unusedFor ageFlag
 	orphaned  bool
+	broken    bool
 	anyTag    bool
 	tagSuffix string
 	dryRun    bool
@@ -58,10 +59,18 @@ must hold:
   --orphaned    the original is gone: the subject of a SOCI index v1, the tag
                 that a SOCI-enabled image was made for, or that tag names
                 another image by now (for an hour or more)
+  --broken      clients cannot use it, or not rightly: a zTOC is missing, damaged,
+                of another layer, of a layer that is no tar archive, or one with
+                which clients misread the layer; or a SOCI index of a SOCI-enabled
+                image is missing. Every zTOC is read for that.
 
 A SOCI-enabled image that also has a tag without the suffix stays, unless
---any-tag is given. Whatever an image index lists that is not deleted stays, and
-so does an image manifest that cannot be told from one that was built as it is.
+--any-tag is given. Manifests listed by an index that is kept are kept. An image
+manifest that names a SOCI index is deleted only when another image in the
+repository has the same config and layers: images that were built from a
+SOCI-enabled one, or copied out of one, name its SOCI index too. A SOCI-enabled
+image whose originals are not in the repository stays for the same reason: it may
+be all that there is.
 
 An ECS service keeps the digest that its tag named when it was deployed: a
 SOCI-enabled image without a tag may still be pulled. --unused-for keeps those
@@ -72,7 +81,8 @@ a pull, also without --yes: before --unused-for is used, exclude the identity by
 The repository is listed again before each batch of 100, and what has got
 another tag by then, or is needed, stays. Deleting is safe to repeat. It needs
 ecr:DescribeRepositories, ecr:DescribeImages, ecr:BatchGetImage, and with --yes
-ecr:BatchDeleteImage. A registry that is not ECR tells no times, and shows only
+ecr:BatchDeleteImage, with --broken also ecr:GetAuthorizationToken and
+ecr:GetDownloadUrlForLayer. A registry that is not ECR tells no times, and shows only
 what a tag or a referrer leads to.
 
 With --output json there is one JSON object:
@@ -81,11 +91,13 @@ With --output json there is one JSON object:
     soci-enabled-image, soci-enabled-manifest, unindexed-image; also image and
     image-index for parts of a SOCI-enabled image that were rewritten without a
     SOCI index), tools, partOf, pushedAt, size (of manifest and zTOCs, in bytes),
-    outcome (would-delete, deleted, gone, kept, failed), reason
+    trouble (with --broken: what is wrong), outcome (would-delete, deleted, gone,
+    kept, failed), reason
   kept, a list of SOCI artifacts that are not to go, likewise, with reason,
   and totals: repositories, items (to go), size, deleted, gone, kept, failed`,
 		Example: `  soci-index-builder cleanup --orphaned                       # what has lost its image, in the whole account
   soci-index-builder cleanup --stack soci --older-than 90d --unused-for 30d --yes
+  soci-index-builder cleanup --broken --all-tools prod/api        # what clients cannot use
   soci-index-builder cleanup --all-tools team/app prod/api --output json | jq .totals
   soci-index-builder cleanup registry.example.com/team/app --yes`,
 		Args: cobra.ArbitraryArgs,
@@ -96,6 +108,7 @@ With --output json there is one JSON object:
 	f.Var(&c.olderThan, "older-than", "leave what was pushed more recently, such as 12h or 30d")
 	f.Var(&c.unusedFor, "unused-for", "leave what was pulled or pushed more recently, such as 30d")
 	f.BoolVar(&c.orphaned, "orphaned", false, "delete only what has lost its original")
+	f.BoolVar(&c.broken, "broken", false, "delete only what clients cannot use, or not rightly; reads every zTOC")
 	f.BoolVar(&c.anyTag, "any-tag", false, "delete also what has a tag without the suffix")
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "what the tags of SOCI-enabled images end with; with --stack the default is the stack's")
 	f.BoolVar(&c.dryRun, "dry-run", false, "delete nothing, which is the default")
@@ -121,7 +134,7 @@ func (c *cleanupCommand) run(cmd *cobra.Command, args []string) error {
 	report := &cleanupReport{now: time.Now(), dryRun: !c.yes}
 	options := cleanup.Options{
 		AllTools: c.allTools, OlderThan: time.Duration(c.olderThan), UnusedFor: time.Duration(c.unusedFor),
-		Orphaned: c.orphaned, TagSuffix: c.tagSuffix, AnyTag: c.anyTag,
+		Orphaned: c.orphaned, Broken: c.broken, TagSuffix: c.tagSuffix, AnyTag: c.anyTag,
 		Now: func() time.Time { return report.now },
 	}
 	failure := c.clean(cmd.Context(), repos, options, report, cmd.ErrOrStderr())
@@ -234,7 +247,9 @@ func (c *cleanupCommand) open(cmd *cobra.Command, cfg aws.Config, targets []inve
 		host, _ := ecrclient.ParseECRHost(t.Host) // zero for the account's own
 		source := sources[t.Host]
 		if source == nil {
-			of, options := cfg.Copy(), []inventory.ECROption{inventory.WithArchived()}
+			of, options := cfg.Copy(), []inventory.ECROption{
+				inventory.WithArchived(), inventory.WithClientOptions(append(c.registry.options(cmd), ecrEndpoint()...)...),
+			}
 			if t.Host != "" {
 				of.Region, options = host.Region, append(options, inventory.WithAccount(host.Account))
 			}

@@ -98,6 +98,11 @@ func (r *cleanupReport) writeText(w io.Writer) error {
 		return err
 	}
 	p := &printer{w: w}
+	for _, i := range r.items {
+		if i.Trouble != "" {
+			p.printf("%s@%s: %s\n", i.Repository, shortDigest(i.Digest), i.Trouble)
+		}
+	}
 	p.printf("%s\n", r.summary())
 	for _, line := range r.keptLines() {
 		p.printf("%s\n", line)
@@ -205,6 +210,7 @@ type (
 		PartOf     digest.Digest `json:"partOf,omitempty"`
 		PushedAt   *time.Time    `json:"pushedAt,omitempty"`
 		Size       int64         `json:"size"`
+		Trouble    string        `json:"trouble,omitempty"`
 		Outcome    string        `json:"outcome,omitempty"`
 		Reason     string        `json:"reason,omitempty"`
 	}
@@ -243,7 +249,7 @@ func (r *cleanupReport) writeJSON(w io.Writer) error {
 
 func newCleanupItemJSON(i cleanup.Item) cleanupItemJSON {
 	one := cleanupItemJSON{
-		Repository: i.Repository, Digest: i.Digest, Tags: i.Tags, Kind: i.Kind, Tools: i.Tools, PartOf: i.PartOf, Size: i.Size,
+		Repository: i.Repository, Digest: i.Digest, Tags: i.Tags, Kind: i.Kind, Tools: i.Tools, PartOf: i.PartOf, Size: i.Size, Trouble: i.Trouble,
 	}
 	if !i.PushedAt.IsZero() {
 		at := i.PushedAt.UTC()

@@ -27,6 +27,7 @@ type statusCommand struct {
 	missing      bool
 	anyTool      bool
 	check        bool
+	deep         bool
 	concurrency  int
 
 	config *aws.Config // nil until it is needed
@@ -53,15 +54,20 @@ STATE is one of
   indexed           all that the index version asks for is there
   missing           nothing is there yet
   incomplete        a part is there: one version, or some platforms
-  stale             the suffixed tag was made of an image that had the tag before
+  stale             the suffixed tag was made of another image, which had the tag
+                    before, or of this one as it was; WHY says which
   other-tool        only another build tool's SOCI indexes are there
   unknown           the registry refuses to tell which SOCI indexes v1 there are, or
                     fails to; none is found under the referrers tag schema
-  fails             an index run cannot succeed: the manifest is damaged, or the
-                    tag is too long for the suffix
-  nothing-to-index  no layer is large enough, or all are of another compression;
-                    or an index run found none, and left an image index under
-                    the suffixed tag that says so
+  partly-enabled    a SOCI-enabled image that lacks the SOCI index of a platform
+  broken            a SOCI index is there that clients cannot use, or not rightly,
+                    and that an index run leaves: "cleanup --broken" deletes it
+  fails             an index run cannot succeed: the manifest is damaged or of
+                    Docker schema 1, or the tag is too long for the suffix
+  unindexable       layers are large enough, but none can be indexed: by the media
+                    type (zstd, EROFS, encrypted, ...), or as an index run found,
+                    which left an image index under the suffixed tag that says so
+  nothing-to-index  no layer is large enough
   opted-out         the image has the label ` + soci.LabelSkip + `=true
 and with --all also
   excluded          the filters do not choose it
@@ -69,12 +75,22 @@ and with --all also
   no-image          it is a SOCI index, a SOCI-enabled image, a signature, ...
 V1 tells whether the platforms with a layer to index have their SOCI index v1, V2
 what the suffixed tag names: "yes" is the SOCI-enabled image of this image.
-missing, incomplete, stale, other-tool and fails mean that the image should be
-indexed and is not; --missing shows these and unknown, and --check makes the exit code
-1 when there is one. The exit code is 1 in any case when something is unknown.
+All states from missing to unindexable but unknown mean that the image has no SOCI
+index, or none that works; --missing shows these and unknown, and --check makes the
+exit code 1 when there is one. The exit code is 1 in any case when something is
+unknown. An image that never can have one, and is not meant to, belongs behind a
+filter with a "!".
 
-No layer is read: that a layer cannot be indexed although it is large enough, an
-index run alone finds out. With V1 alone it leaves no trace of that.
+The zTOCs of every SOCI index are asked for: one that is missing, has another size
+or is of a layer that the image does not have makes the image incomplete or broken.
+With --deep they are also read, each once in a repository: damaged ones, those of
+another layer by their sizes, those with which clients misread the layer, and those
+without files of a layer that is no empty archive are found. That takes as many
+bytes as there are zTOCs; "verify" compares one image with every byte of its layers.
+
+No layer is read, but for those up to 1 MiB whose zTOC has no files (--deep). Only an
+index run can find out that a large layer cannot be indexed; with V1 it leaves no
+record.
 
 On ECR the rights ecr:DescribeRepositories, ecr:DescribeImages,
 ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:GetAuthorizationToken are
@@ -95,16 +111,19 @@ its own:
     is not), reason, filter (that decided), beforeStack (it was pushed before
     the stack was created), buildTools (those of the SOCI indexes found),
   v1: none, part, full or unknown,
-  v2, of the suffixed tag: state (absent, matches, unindexed, stale, broken,
-    not-soci-enabled), tag, digest, reason,
+  v2, of the suffixed tag: state (absent, matches, differs, unindexed, stale,
+    broken, not-soci-enabled), tag, digest, reason,
   toRead, what an index run may have to read: layers, bytes,
   and platforms, a list of platform, digest, layers (those large enough to be
     indexed), skipped (the number of others by reason), v1 and v2, lists of
-    digest and buildTool
+    digest, buildTool and faults, a list of ztoc, layer, fault (missing,
+    size-differs, invalid, foreign, no-ztoc; with --deep damaged, not-a-ztoc,
+    other-layer, no-archive, misread), detail
 The summary is then on the standard error.`,
 		Example: `  soci-index-builder status --stack soci-index-builder
   soci-index-builder status --stack soci-index-builder --missing --since 7d
   soci-index-builder status --stack soci-index-builder --check --missing     # for cron
+  soci-index-builder status --stack soci-index-builder --deep prod/api
   soci-index-builder status --filters 'prod/*:*' --region eu-west-1 prod/api prod/web:2.1
   soci-index-builder status --output json registry.example.com/team/app | jq 'select(.lacking).reference'`,
 		Args: cobra.ArbitraryArgs,
@@ -121,6 +140,7 @@ The summary is then on the standard error.`,
 	f.BoolVar(&c.missing, "missing", false, "show only what should be indexed and is not")
 	f.BoolVar(&c.anyTool, "any-tool", false, "SOCI indexes of other build tools count as well")
 	f.BoolVar(&c.check, "check", false, "end with exit code 1 when an image should be indexed and is not")
+	f.BoolVar(&c.deep, "deep", false, "read the zTOCs, too, and compare them with the image")
 	f.IntVar(&c.concurrency, "concurrency", 8, "images looked at at once")
 	return cmd
 }
@@ -168,7 +188,7 @@ func (c *statusCommand) options(cmd *cobra.Command) (inventory.Options, error) {
 	given := cmd.Flags().Changed
 	o := inventory.Options{
 		IndexVersion: soci.IndexVersion(c.version), MinLayerSize: c.minLayerSize.bytes,
-		AnyTool: c.anyTool, All: c.all, Concurrency: c.concurrency,
+		AnyTool: c.anyTool, All: c.all, Deep: c.deep, Concurrency: c.concurrency,
 	}
 	if c.since > 0 {
 		o.Since = time.Now().Add(-time.Duration(c.since))

@@ -71,8 +71,16 @@ type (
 	}
 
 	statusIndexJSON struct {
-		Digest    digest.Digest `json:"digest"`
-		BuildTool string        `json:"buildTool"`
+		Digest    digest.Digest     `json:"digest"`
+		BuildTool string            `json:"buildTool"`
+		Faults    []statusFaultJSON `json:"faults,omitempty"`
+	}
+
+	statusFaultJSON struct {
+		Ztoc   digest.Digest  `json:"ztoc,omitempty"`
+		Layer  digest.Digest  `json:"layer,omitempty"`
+		Fault  soci.FaultKind `json:"fault"`
+		Detail string         `json:"detail"`
 	}
 )
 
@@ -108,16 +116,24 @@ func newStatusJSON(name string, r *inventory.Record) statusJSON {
 			p.Skipped[l.Reason]++
 		}
 		for _, f := range m.Indexes {
-			p.V1 = append(p.V1, statusIndexJSON{f.Index.Digest, f.BuildTool})
+			p.V1 = append(p.V1, newStatusIndexJSON(f))
 		}
 		if f, ok := r.Enabled.Indexes[m.Manifest.Digest]; ok {
-			p.V2 = append(p.V2, statusIndexJSON{f.Index.Digest, f.BuildTool})
+			p.V2 = append(p.V2, newStatusIndexJSON(f))
 		}
 		out.Platforms = append(out.Platforms, p)
 	}
 	if out.Platforms != nil {
 		layers, bytes := r.ToRead()
 		out.ToRead = &statusToReadJSON{layers, bytes}
+	}
+	return out
+}
+
+func newStatusIndexJSON(f soci.FoundIndex) statusIndexJSON {
+	out := statusIndexJSON{Digest: f.Index.Digest, BuildTool: f.BuildTool}
+	for _, z := range f.Faults {
+		out.Faults = append(out.Faults, statusFaultJSON{z.Ztoc, z.Layer, z.Kind, z.Detail})
 	}
 	return out
 }

@@ -60,7 +60,7 @@ var (
 	}
 	v2Text = map[soci.EnabledState]string{
 		"": "-", soci.EnabledAbsent: "no", soci.EnabledMatches: "yes", soci.EnabledUnindexed: "unindexed",
-		soci.EnabledStale: "stale", soci.EnabledBroken: "broken", soci.EnabledForeign: "other",
+		soci.EnabledStale: "stale", soci.EnabledDiffers: "differs", soci.EnabledBroken: "broken", soci.EnabledForeign: "other",
 	}
 )
 

@@ -30,6 +30,9 @@ type Repository interface {
 	// there, or cannot be read, are left out.
 	Manifests(ctx context.Context, images []inventory.Image) (map[digest.Digest][]byte, error)
 
+	// Blobs is the content of the repository, for Options.Broken.
+	Blobs() (soci.ZtocReader, error)
+
 	// Delete deletes the images as long as they have these tags and no other.
 	// It gives the error of each that could not be deleted, which is ErrListed
 	// or ErrChanged where that is the reason. The error is one that nothing
@@ -67,6 +70,11 @@ type Options struct {
 	// SOCI-enabled image without a tag or whose original tag is gone or names
 	// another image.
 	Orphaned bool
+
+	// Broken takes only SOCI indexes that clients cannot use, or not rightly, as
+	// a deep soci.Checker finds, and SOCI-enabled images with such a one. Every
+	// zTOC of the repository is read for it.
+	Broken bool
 
 	// TagSuffix is what tags of SOCI-enabled images have after that of their
 	// original. The default is soci.DefaultTagSuffix.
@@ -110,6 +118,9 @@ type Item struct {
 	// and its zTOCs, and no layer of an image.
 	Size int64
 
+	// Trouble says what is wrong with it, with Options.Broken; empty for parts.
+	Trouble string
+
 	image inventory.Image
 	blobs map[digest.Digest]int64 // that belong to SOCI artifacts alone
 }
@@ -123,6 +134,7 @@ const (
 	KeptRecent     Reason = "pushed recently"
 	KeptPulled     Reason = "pulled recently"
 	KeptInUse      Reason = "not orphaned"
+	KeptSound      Reason = "not broken"
 	KeptTagged     Reason = "has another tag"
 	KeptListed     Reason = "listed by an image index that stays"
 	KeptHidden     Reason = "may be listed by an image index that cannot be read"

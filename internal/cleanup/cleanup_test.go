@@ -112,7 +112,7 @@ func (a *account) repo(name string) cleanup.Repository {
 			o.RateLimiter = unlimited{}
 		})
 	}
-	return cleanup.ECR(inventory.ECR(cfg, inventory.WithArchived()), "", name)
+	return cleanup.ECR(inventory.ECR(cfg, inventory.WithArchived(), inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()))), "", name)
 }
 
 type unlimited struct{}

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/pkg/soci"
 )
 
 // What can keep an image from being deleted.
@@ -152,6 +153,9 @@ func (d *deletion) partOfGone(item Item, now *selection) bool {
 	n := now.nodes[item.Digest]
 	if item.PartOf == "" || now.nodes[item.PartOf] != nil || len(n.Tags) > 0 || now.mayList(n) != nil {
 		return false
+	}
+	if n.is(soci.KindEnabledManifest) && !now.proven(n) {
+		return false // its original has gone meanwhile
 	}
 	open := func(other *node) bool { return d.open[other.Digest] != nil }
 	for _, parent := range n.listedBy {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/pkg/soci"
 )
 
 // readConcurrency is how many batches of manifests are read at once.
@@ -29,7 +30,8 @@ type ecrRepository struct {
 // SOCI index was made for. account is as in inventory.WithAccount, or empty.
 //
 // It needs ecr:DescribeImages, ecr:BatchGetImage and, to delete,
-// ecr:BatchDeleteImage.
+// ecr:BatchDeleteImage; for Blobs also ecr:GetAuthorizationToken and
+// ecr:GetDownloadUrlForLayer.
 func ECR(source *inventory.ECRSource, account, name string) Repository {
 	return &ecrRepository{source, account, name}
 }
@@ -39,6 +41,8 @@ func (r *ecrRepository) Name() string { return r.name }
 func (r *ecrRepository) List(ctx context.Context) ([]inventory.Image, error) {
 	return r.source.Images(ctx, r.name)
 }
+
+func (r *ecrRepository) Blobs() (soci.ZtocReader, error) { return r.source.Open(r.name) }
 
 func (r *ecrRepository) registryID() *string {
 	if r.account == "" {

@@ -110,7 +110,7 @@ func (r *reader) load(ctx context.Context) (*graph, error) {
 func (g *graph) read(ctx context.Context, want func(*node) bool) error {
 	var missing []inventory.Image
 	for _, n := range g.order {
-		if n.content == nil && !n.Archived && want(n) {
+		if n.content == nil && !n.Archived && !soci.IsSchema1(n.MediaType) && want(n) {
 			missing = append(missing, n.Image)
 		}
 	}
@@ -195,10 +195,19 @@ func (c *content) fingerprint() string {
 	return b.String()
 }
 
-// rewritten gives the digest that an image manifest has once it has OCI's media
-// types, as SOCI-enabled images list those without a SOCI index.
+// rewritten returns the digest that an image manifest has once it has OCI's
+// media types and names no SOCI index, as SOCI-enabled images list those
+// without one. An image that was built from a SOCI-enabled one inherits the
+// name.
 func (c *content) rewritten() digest.Digest {
 	m := c.image
+	if _, named := m.Annotations[soci.AnnotationIndexDigest]; named {
+		m.Annotations = maps.Clone(m.Annotations)
+		delete(m.Annotations, soci.AnnotationIndexDigest)
+		if len(m.Annotations) == 0 {
+			m.Annotations = nil
+		}
+	}
 	m.MediaType = ocispec.MediaTypeImageManifest
 	m.Config.MediaType = ocispec.MediaTypeImageConfig
 	b, err := json.Marshal(m)

@@ -2,6 +2,7 @@ package cleanup
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -18,6 +19,7 @@ type Plan struct {
 	repo    Repository
 	options Options
 	reader  *reader
+	check   *soci.Checker // for Options.Broken; nil until it is needed
 }
 
 // Look lists a repository and tells what would go. It deletes nothing.
@@ -62,6 +64,8 @@ type selection struct {
 	parts   map[*node][]*node
 	stays   map[*node]bool            // for good
 	namedBy map[digest.Digest][]*node // image manifests, by the SOCI index that they name
+	images  map[string][]*node        // image manifests that were read, by fingerprint
+	trouble map[*node]string          // what is wrong, with Options.Broken
 	kept    []Kept
 }
 
@@ -78,9 +82,24 @@ func (p *Plan) look(ctx context.Context) (*selection, error) {
 	if err := s.readOriginals(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.readProofs(ctx); err != nil {
+		return nil, err
+	}
 	for _, n := range g.order {
 		if n.is(soci.KindEnabledManifest) {
 			s.namedBy[n.indexDigest()] = append(s.namedBy[n.indexDigest()], n)
+		}
+	}
+	if p.options.Broken {
+		if p.check == nil {
+			blobs, err := p.repo.Blobs()
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", p.repo.Name(), err)
+			}
+			p.check = soci.NewChecker(blobs, true)
+		}
+		if err := s.findBroken(ctx, p.check); err != nil {
+			return nil, err
 		}
 	}
 	for _, n := range g.order {
@@ -95,6 +114,63 @@ func (p *Plan) look(ctx context.Context) (*selection, error) {
 	}
 	s.settle()
 	return s, nil
+}
+
+// readProofs finds the image manifests that may prove others to be copies. All
+// of the repository are read only when what was read so far does not prove
+// each.
+func (s *selection) readProofs(ctx context.Context) error {
+	s.findImages()
+	unproven := func(n *node) bool { return n.is(soci.KindEnabledManifest) && len(n.Tags) == 0 && !s.proven(n) }
+	if !slices.ContainsFunc(s.order, unproven) {
+		return nil
+	}
+	if err := s.read(ctx, func(*node) bool { return true }); err != nil {
+		return err
+	}
+	s.findImages()
+	return nil
+}
+
+func (s *selection) findImages() {
+	s.images = map[string][]*node{}
+	for _, n := range s.order {
+		if n.isImage() {
+			s.images[n.fingerprint()] = append(s.images[n.fingerprint()], n)
+		}
+	}
+}
+
+// proven tells whether an image manifest that names a SOCI index is a copy: the
+// repository has an original of the same config and layers that stays. Images
+// that were built from a SOCI-enabled one, or copied out of one, name its SOCI
+// index too, and may be all that there is of them.
+func (s *selection) proven(n *node) bool {
+	return slices.ContainsFunc(s.images[n.fingerprint()], func(c *node) bool {
+		return c != n && !s.going[c] && (c.is(soci.KindImage) || len(c.Tags) > 0 || slices.ContainsFunc(c.listedBy, func(x *node) bool {
+			return x.is(soci.KindImageIndex) && !s.going[x]
+		}))
+	})
+}
+
+// unproven returns an image manifest that n is, or that it lists beside the SOCI
+// index that it names, and that nothing proves to be a copy; nil if there is
+// none. One that also has a tag, or that an image lists, stays by itself.
+func (s *selection) unproven(n *node) *node {
+	named := map[digest.Digest]bool{}
+	for _, d := range n.SOCIIndexes() {
+		named[d.Digest] = true
+	}
+	below := s.below(n)
+	i := slices.IndexFunc(below, func(c *node) bool {
+		return c.is(soci.KindEnabledManifest) && (c == n || named[c.indexDigest()]) && len(c.Tags) == 0 && !s.proven(c) && !slices.ContainsFunc(c.listedBy, func(x *node) bool {
+			return x.is(soci.KindImageIndex) && !slices.Contains(below, x)
+		})
+	})
+	if i < 0 {
+		return nil
+	}
+	return below[i]
 }
 
 // readOriginals reads what SOCI-enabled images consist of, and their
@@ -147,6 +223,10 @@ func (s *selection) keep(n *node) (Reason, string) {
 	if n.Kind == soci.KindEnabledManifest && !s.nodes[n.indexDigest()].is(soci.KindSOCIIndexV2) {
 		return KeptUnproven, "the SOCI index that it names is not there, or is none"
 	}
+	// Some registries delete what an image index lists together with it.
+	if c := s.unproven(n); c != nil {
+		return KeptUnproven, fmt.Sprintf("no other image in the repository has the config and layers of its image manifest %s", c.Digest)
+	}
 	if !s.options.AllTools {
 		for _, tool := range s.tools(n) {
 			if !strings.HasPrefix(tool, OwnTools) {
@@ -177,6 +257,9 @@ func (s *selection) keep(n *node) (Reason, string) {
 	}
 	if s.options.Orphaned && !s.orphaned(n) {
 		return KeptInUse, ""
+	}
+	if s.options.Broken && s.trouble[n] == "" {
+		return KeptSound, ""
 	}
 	return "", ""
 }
@@ -247,7 +330,7 @@ func (s *selection) settle() {
 	for changed := true; changed; {
 		changed = false
 		for _, n := range s.order {
-			if n.is(soci.KindEnabledImage) && s.going[n] && s.partOf[n] == nil {
+			if n.is(soci.KindEnabledImage, soci.KindUnindexed) && s.going[n] && s.partOf[n] == nil {
 				changed = s.addParts(n) || changed
 			}
 		}
@@ -264,14 +347,13 @@ func (s *selection) settle() {
 	}
 }
 
-// addParts has everything go that was made for a SOCI-enabled image and for
-// nothing else. What it lists beside that, such as attestations, are the
+// addParts has everything go that was made for a SOCI-enabled image, or for an
+// unindexed one, and for nothing else. What it lists beside that, such as attestations, are the
 // original's.
 func (s *selection) addParts(root *node) (changed bool) {
 	named := map[digest.Digest]bool{}
-	indexes, _ := s.sociIndexes(root)
-	for _, n := range indexes {
-		named[n.Digest] = true
+	for _, d := range root.SOCIIndexes() { // also those that are gone
+		named[d.Digest] = true
 	}
 	s.walk(root, func(n *node) {
 		if n == root || s.going[n] || s.stays[n] || len(n.Tags) > 0 || n.Archived || !s.madeFor(root, n, named) {
@@ -284,18 +366,18 @@ func (s *selection) addParts(root *node) (changed bool) {
 	return changed
 }
 
-// madeFor tells whether a manifest below a SOCI-enabled image was made for it,
-// as its content proves.
+// madeFor tells whether a manifest below a SOCI-enabled image, or an unindexed
+// one, was made for it, as its content proves.
 func (s *selection) madeFor(root, n *node, named map[digest.Digest]bool) bool {
 	switch {
 	case n.is(soci.KindSOCIIndexV2):
 		return named[n.Digest]
 	case n.is(soci.KindEnabledManifest):
-		return named[n.indexDigest()]
+		return named[n.indexDigest()] && s.proven(n)
 	case n.is(soci.KindImageIndex):
-		// A nested image index that lists a manifest with a SOCI index.
+		// A nested image index is written anew for what it lists.
 		return slices.ContainsFunc(s.below(n), func(c *node) bool {
-			return c.is(soci.KindEnabledManifest) && named[c.indexDigest()]
+			return c.is(soci.KindEnabledManifest) && named[c.indexDigest()] || c.is(soci.KindImage) && s.isCopy(root, c)
 		})
 	case n.is(soci.KindImage):
 		// Rewritten without a SOCI index; only the original tells it from an
@@ -312,8 +394,8 @@ func (s *selection) below(n *node) []*node {
 }
 
 // isCopy tells whether n is an image manifest of the original as it is rewritten
-// for a SOCI-enabled image. One that rewriting does not change is the original
-// itself, and no copy.
+// for a SOCI-enabled image, or, if it named a SOCI index, for an unindexed one.
+// One that rewriting does not change is the original itself, and no copy.
 func (s *selection) isCopy(root, n *node) bool {
 	for _, tag := range root.Tags {
 		original := s.original(tag)
@@ -321,7 +403,8 @@ func (s *selection) isCopy(root, n *node) bool {
 			continue
 		}
 		for _, c := range s.below(original) {
-			if c != n && c.is(soci.KindImage) && !s.going[c] && c.rewritten() == n.Digest {
+			rewritten := c.is(soci.KindEnabledManifest) || c.is(soci.KindImage) && root.is(soci.KindEnabledImage)
+			if rewritten && c != n && !s.going[c] && c.rewritten() == n.Digest {
 				return true
 			}
 		}
@@ -392,6 +475,8 @@ func (s *selection) item(n *node) Item {
 	i := Item{Repository: s.reader.repo.Name(), Digest: n.Digest, Tags: n.Tags, PushedAt: n.PushedAt, image: n.Image}
 	if root := s.partOf[n]; root != nil {
 		i.PartOf = root.Digest
+	} else {
+		i.Trouble = s.trouble[n]
 	}
 	if n.content == nil { // archived
 		i.Kind = soci.KindSOCIIndexV1

@@ -79,7 +79,7 @@ func TestSelection(t *testing.T) {
 				retag(a, "1", "other")
 				deleteImage(a, "1")
 			}},
-		{name: "orphaned, the image is gone", want: all, o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
+		{name: "orphaned, the image is gone, so nothing proves its manifest a copy", want: "1 soci-index-v1", reason: cleanup.KeptUnproven, o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
 			deleteImage(a, digest.FromBytes(a.registry.Manifest(a.t, repository, "1")).String())
 		}},
 		{name: "orphaned, the tag has moved", want: "1 soci-enabled-image, 1 soci-enabled-manifest, 1 soci-index-v2", reason: cleanup.KeptInUse,

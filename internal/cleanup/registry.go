@@ -101,7 +101,7 @@ func (l *listing) add(image inventory.Image) {
 
 func (l *listing) follow(ctx context.Context, image inventory.Image) error {
 	s, ok, err := l.r.fetch(ctx, image.Digest)
-	if err != nil || !ok {
+	if err != nil || !ok || soci.IsSchema1(s.desc.MediaType) {
 		return err
 	}
 	if images.IsIndexType(s.desc.MediaType) {
@@ -143,6 +143,9 @@ func (r *registryRepository) fetch(ctx context.Context, d digest.Digest) (stored
 	if s, ok := r.read[d]; ok {
 		return s, true, nil
 	}
+	if soci.IsSchema1(desc.MediaType) {
+		return stored{desc: desc}, true, nil // whose digest is not that of its bytes
+	}
 	b, err := r.repo.FetchManifest(ctx, desc)
 	if errors.Is(err, ecrclient.ErrNotFound) {
 		return stored{}, false, nil
@@ -154,6 +157,8 @@ func (r *registryRepository) fetch(ctx context.Context, d digest.Digest) (stored
 	r.read[d] = s
 	return s, true, nil
 }
+
+func (r *registryRepository) Blobs() (soci.ZtocReader, error) { return r.repo, nil }
 
 func (r *registryRepository) Manifests(_ context.Context, images []inventory.Image) (map[digest.Digest][]byte, error) {
 	found := map[digest.Digest][]byte{}

@@ -24,6 +24,8 @@ type look struct {
 	o    *Options
 	repo *ecrclient.Repository
 	tags map[string]bool // all that it has; nil when not all are known
+
+	check *soci.Checker
 }
 
 // open lists the images of a repository, and gives those that are to be looked
@@ -40,6 +42,7 @@ func (s *survey) open(ctx context.Context, name string) (*look, []Image, error) 
 	if l.repo, err = s.src.Open(name); err != nil {
 		return nil, nil, err
 	}
+	l.check = soci.NewChecker(l.repo, s.o.Deep)
 	for _, image := range all {
 		for _, tag := range image.Tags {
 			l.tags[tag] = true
@@ -129,8 +132,13 @@ func (l *look) children(ctx context.Context, all []Image) (map[digest.Digest]boo
 	return listed, nil
 }
 
-// classify reads the manifest of an image.
+// classify reads the manifest of an image. One of Docker schema 1 is not read:
+// its digest is not that of its bytes.
 func (l *look) classify(ctx context.Context, image Image) (*soci.ManifestInfo, *content, error) {
+	if soci.IsSchema1(image.MediaType) {
+		m, err := soci.Classify(image.MediaType, nil)
+		return m, &content{l.repo, ocispec.Descriptor{MediaType: image.MediaType, Digest: image.Digest}, nil}, err
+	}
 	desc, err := l.repo.Resolve(ctx, image.Digest.String())
 	if err != nil {
 		return nil, nil, err
@@ -260,7 +268,7 @@ func (l *look) artifact(m *soci.ManifestInfo, tag string) string {
 // examine fills in the states of the records that have none yet.
 func (l *look) examine(ctx context.Context, read *content, tags []string, records []Record) error {
 	o := soci.Options{IndexVersion: l.o.IndexVersion, MinLayerSize: max(l.o.MinLayerSize, 1), TagSuffix: l.o.Rules.TagSuffix}
-	status, err := soci.Examine(ctx, read, read.desc, tags, o)
+	status, err := soci.Examine(ctx, read, read.desc, tags, o, l.check)
 	fails := err != nil && (errors.Is(err, soci.ErrCorrupt) || errors.Is(err, soci.ErrLimit) || errors.Is(err, soci.ErrUnsupported))
 	if errors.Is(err, ecrclient.ErrNotFound) {
 		// Either all of it is gone, or a part that it names.

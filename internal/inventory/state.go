@@ -29,7 +29,7 @@ const (
 	// StateIncomplete: a part is there.
 	StateIncomplete State = "incomplete"
 	// StateStale: the suffixed tag names what was made of another image, which
-	// had the tag before.
+	// had the tag before, or of this one as it was; the reason says which.
 	StateStale State = "stale"
 	// StateOtherTool: there are SOCI indexes, by another build tool alone.
 	StateOtherTool State = "other-tool"
@@ -38,10 +38,17 @@ const (
 	StatePartial State = "partly-enabled"
 	// StateUnknown: the registry does not tell whether there is a SOCI index v1.
 	StateUnknown State = "unknown"
+	// StateBroken: beside what should be there, or in its place, is a SOCI index
+	// that clients cannot use, or not rightly, and that an index run leaves: it
+	// has to be deleted.
+	StateBroken State = "broken"
 	// StateFails: an index run cannot succeed, since the content is at fault
 	// or the tag has no room for the suffix.
 	StateFails State = "fails"
-	// StateNothing: the image has no layer to index.
+	// StateUnindexable: the image has layers that are large enough, and none of
+	// them can be indexed, by its media type or its content.
+	StateUnindexable State = "unindexable"
+	// StateNothing: the image has no layer that is large enough.
 	StateNothing State = "nothing-to-index"
 	// StateOptedOut: the image's label asks to leave it alone.
 	StateOptedOut State = "opted-out"
@@ -60,23 +67,28 @@ const (
 
 // States are all of them, in the order in which they are counted up.
 var States = []State{
-	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StateUnknown, StatePartial, StateFails,
+	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StateUnknown, StatePartial, StateBroken, StateFails, StateUnindexable,
 	StateNothing, StateOptedOut, StateExcluded, StateUntagged, StateNoImage,
 }
 
 // ToIndex reports whether indexing the image would bring what is missing, or
 // may be.
 func (s State) ToIndex() bool {
-	return s == StateUnknown || s.Lacking() && s != StateFails && s != StatePartial
-}
-
-// Lacking reports whether the image should be indexed and is not.
-func (s State) Lacking() bool {
 	switch s {
-	case StateMissing, StateIncomplete, StateStale, StateOtherTool, StatePartial, StateFails:
+	case StateMissing, StateIncomplete, StateStale, StateOtherTool, StateUnknown:
 		return true
 	}
 	return false
+}
+
+// Lacking reports whether the image should be indexed and is not, or not
+// rightly, whatever the cause.
+func (s State) Lacking() bool {
+	switch s {
+	case StatePartial, StateBroken, StateFails, StateUnindexable:
+		return true
+	}
+	return s.ToIndex() && s != StateUnknown
 }
 
 // Chosen reports whether the image is one that the rules choose.
@@ -151,10 +163,13 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		skipped   = map[soci.SkipReason]int{}
 		covered   int
 		lacks     []string
-		unknown   string // why SOCI indexes v1 may be there that are not known
-		any, mine bool   // SOCI indexes by any tool, by this one
+		unknown   string   // why SOCI indexes v1 may be there that are not known
+		leftover  []string // SOCI indexes that are wrong, and that an index run does not mend
+		barred    int      // layers that are large enough, and cannot be indexed
+		any, mine bool     // SOCI indexes by any tool, by this one
 		images    int
-		missing   int // manifests that are listed and not there
+		ours      = true // every SOCI index v2 that there should be is there, by this tool
+		missing   int    // manifests that are listed and not there
 	)
 	if enabled != nil {
 		r.Enabled = *enabled
@@ -179,8 +194,12 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		}
 		images++
 		for _, l := range m.Layers {
-			if l.Reason != "" {
-				skipped[l.Reason]++
+			if l.Reason == "" {
+				continue
+			}
+			skipped[l.Reason]++
+			if l.Reason != soci.SkipTooSmall && l.Layer.Size >= max(o.MinLayerSize, 1) {
+				barred++
 			}
 		}
 		for _, f := range m.Indexes {
@@ -202,12 +221,31 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		if len(m.Indexes) == 0 && m.Unknown != "" {
 			r.V1 = CoverUnknown
 		}
-		if v1 && !slices.ContainsFunc(m.Indexes, own) && m.Unknown != "" {
+		sound := slices.ContainsFunc(m.Indexes, func(f soci.FoundIndex) bool { return own(f) && f.Sound() })
+		trouble := ""
+		for _, f := range m.Indexes {
+			switch {
+			case f.Sound():
+			case v1 && !sound && own(f) && mendable(f):
+				trouble = f.Trouble()
+			default:
+				leftover = append(leftover, f.Trouble())
+			}
+		}
+		switch {
+		case !v1 || sound:
+		case trouble != "":
+			lacks = append(lacks, trouble)
+		case slices.ContainsFunc(m.Indexes, own):
+			lacks = append(lacks, fmt.Sprintf("%s has no sound SOCI index v1", m.Platform))
+		case m.Unknown != "":
 			unknown = fmt.Sprintf("whether %s has its SOCI index v1 is not known: %s", m.Platform, m.Unknown)
-		} else if v1 && !slices.ContainsFunc(m.Indexes, own) {
+		default:
 			lacks = append(lacks, fmt.Sprintf("%s has no SOCI index v1%s", m.Platform, byThis(len(m.Indexes) > 0)))
 		}
-		if v2 && r.Enabled.State == soci.EnabledMatches && (!there || !own(ofEnabled)) {
+		listed := r.Enabled.State == soci.EnabledMatches || r.Enabled.State == soci.EnabledDiffers
+		ours = ours && there && own(ofEnabled)
+		if v2 && listed && (!there || !own(ofEnabled)) {
 			lacks = append(lacks, fmt.Sprintf("%s has no SOCI index v2 in %s%s", m.Platform, r.Enabled.EnabledTag, byThis(there)))
 		}
 	}
@@ -220,7 +258,8 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 			r.V1 = CoverFull
 		}
 	}
-	stale := v2 && r.Enabled.State == soci.EnabledStale
+	// What this tool wrote otherwise than it would now is written anew.
+	stale := v2 && (r.Enabled.State == soci.EnabledStale || r.Enabled.State == soci.EnabledDiffers && ours && !o.AnyTool)
 	switch {
 	case images == 0 && missing > 0:
 		r.State, r.Reason = StateFails, "none of the image manifests that it lists is in the repository"
@@ -229,14 +268,17 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		r.State, r.Reason = StateNoImage, "it leads to no image"
 		return
 	case stale:
-		r.State, r.Reason = StateStale, r.Enabled.EnabledTag+" was made of another image"
+		r.State, r.Reason = StateStale, r.Enabled.EnabledTag+" "+r.Enabled.Reason
+		return
+	case indexable == 0 && barred > 0:
+		r.State, r.Reason = StateUnindexable, "no layer can be indexed"+counted(skipped)
 		return
 	case indexable == 0:
 		r.State, r.Reason = StateNothing, "no layer to index"+counted(skipped)
 		return
 	case r.Enabled.State == soci.EnabledUnindexed && !any:
 		// Reading the layers showed it.
-		r.State, r.Reason = StateNothing, fmt.Sprintf("no layer to index, as %s says", r.Enabled.EnabledTag)
+		r.State, r.Reason = StateUnindexable, fmt.Sprintf("no layer can be indexed, as %s says", r.Enabled.EnabledTag)
 		return
 	}
 	if v2 {
@@ -252,11 +294,19 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		}
 	}
 	r.Reason = strings.Join(lacks, "; ")
+	if len(leftover) > 0 {
+		defer func() {
+			r.Reason += "; " + strings.Join(leftover, "; ") + ": delete what is wrong (cleanup --broken)"
+			r.Reason = strings.TrimPrefix(r.Reason, "; ")
+		}()
+	}
 	switch {
 	case unknown != "":
 		r.State, r.Reason = StateUnknown, strings.Join(append([]string{unknown}, lacks...), "; ")
-	case len(lacks) == 0:
+	case len(lacks) == 0 && len(leftover) == 0:
 		r.State = StateIndexed
+	case len(lacks) == 0:
+		r.State = StateBroken
 	case mine:
 		r.State = StateIncomplete
 	case any:
@@ -273,6 +323,12 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 			r.Reason = "no SOCI index"
 		}
 	}
+}
+
+// mendable reports whether an index run that pushes the same zTOCs mends a SOCI
+// index.
+func mendable(f soci.FoundIndex) bool {
+	return !slices.ContainsFunc(f.Faults, func(z soci.ZtocFault) bool { return !z.Mendable() })
 }
 
 func byThis(another bool) string {

@@ -48,6 +48,10 @@ type Options struct {
 	// the images that the rules choose.
 	All bool
 
+	// Deep has the zTOCs of SOCI indexes read; see soci.NewChecker. The default
+	// is to ask for their existence and size.
+	Deep bool
+
 	// Concurrency is the number of images looked at at once. The default is 8.
 	Concurrency int
 

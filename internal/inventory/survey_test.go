@@ -31,7 +31,7 @@ func TestSurvey(t *testing.T) {
 		"app:out opted-out image manifest sha256:itself has the label soci-index-builder.skip=true",
 		"app:said nothing-to-index no layer to index",
 		"app:taken missing linux/amd64 has no SOCI index v1; taken-soci is not a SOCI-enabled image: media type \"application/vnd.oci.image.manifest.v1+json\"",
-		"app:zstd nothing-to-index no layer to index: 1 zstd",
+		"app:zstd unindexable no layer can be indexed: 1 zstd",
 		"team/web:1 indexed",
 	}
 	o := inventory.Options{Rules: rules(t, "*:*,!*:*-debug"), MinLayerSize: 1}
@@ -63,7 +63,8 @@ func TestSurvey(t *testing.T) {
 		got := slices.DeleteFunc(run(t, v1), func(line string) bool {
 			return !strings.Contains(line, "indexed") && !strings.Contains(line, "other-tool")
 		})
-		compare(t, got, "app:broken indexed", "app:done indexed", "app:half indexed", "app:other other-tool only by \"another tool\"", "team/web:1 indexed")
+		compare(t, got, "app:broken indexed", "app:done indexed", "app:half indexed", "app:other other-tool only by \"another tool\"",
+			"app:zstd unindexable no layer can be indexed: 1 zstd", "team/web:1 indexed")
 	})
 	t.Run("V2", func(t *testing.T) {
 		v2 := o
@@ -236,7 +237,7 @@ func TestSurveyFoundNothing(t *testing.T) {
 	o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1}
 	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:1 missing no SOCI index")
 	a.index("app", "1", nil)
-	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:1 nothing-to-index no layer to index, as 1-soci says")
+	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:1 unindexable no layer can be indexed, as 1-soci says")
 }
 
 // What the answer does not depend on is not asked for.

@@ -126,7 +126,7 @@ func TestDerivedUnindexed(t *testing.T) {
 			t.Errorf("%+v", x.Manifests)
 		}
 		// With examine's least size there would be something to index.
-		status, err := soci.Examine(t.Context(), repo, image, []string{tag}, soci.Options{})
+		status, err := soci.Examine(t.Context(), repo, image, []string{tag}, soci.Options{}, nil)
 		if err != nil || status.Enabled[0].State != soci.EnabledUnindexed {
 			t.Errorf("%s: %v %+v", tag, err, status)
 		}

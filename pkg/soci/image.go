@@ -29,6 +29,14 @@ type Destination interface {
 	Push(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error
 }
 
+// Replacer is a Destination that can store content in place of what it has
+// under the same digest, though that be damaged. It is asked with Options.Force
+// and for what was found to be damaged; any other Destination gets a Push.
+type Replacer interface {
+	// Replace is as Push, and never passes over what is there.
+	Replace(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error
+}
+
 // Tagger is a Destination with tags, which V2 needs.
 type Tagger interface {
 	Destination
@@ -137,6 +145,7 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 	if err != nil {
 		return err
 	}
+	out.damaged = work.damaged
 	if x.o.IndexVersion.v2() {
 		if err := x.enable(tree, ztocsOf, failed, result, out); err != nil {
 			return err

@@ -127,6 +127,11 @@ const (
 // that of their bytes.
 var schema1Types = []string{images.MediaTypeDockerSchema1Manifest, "application/vnd.docker.distribution.manifest.v1+json"}
 
+// IsSchema1 reports whether a media type is that of a manifest of Docker before
+// schema 2. Such an image can be listed, but its manifest cannot be verified
+// by its digest, and it cannot be indexed.
+func IsSchema1(mediaType string) bool { return slices.Contains(schema1Types, mediaType) }
+
 // earlyConfigType is the media type of an image's config as Docker before
 // 1.10 pushed it, with manifests of schema 2.
 const earlyConfigType = "application/octet-stream"
@@ -134,7 +139,7 @@ const earlyConfigType = "application/octet-stream"
 // Classify tells by its bytes what a manifest is. mediaType is what the
 // registry says it is. The error is ErrManifest.
 func Classify(mediaType string, manifest []byte) (*ManifestInfo, error) {
-	if slices.Contains(schema1Types, mediaType) {
+	if IsSchema1(mediaType) {
 		return &ManifestInfo{Kind: KindImage, MediaType: mediaType}, nil
 	}
 	var doc struct {
@@ -223,7 +228,7 @@ func kindOfManifest(mediaType string, m *ocispec.Manifest) (Kind, string) {
 // has a layer of a file system unless it has none at all. Signatures and SBOMs
 // have the config of an image too.
 func isImage(mediaType string, m *ocispec.Manifest) bool {
-	hasLayer := slices.ContainsFunc(m.Layers, func(l ocispec.Descriptor) bool { return images.IsLayerType(l.MediaType) })
+	hasLayer := slices.ContainsFunc(m.Layers, func(l ocispec.Descriptor) bool { return isLayerType(l.MediaType) })
 	switch {
 	case images.IsConfigType(m.Config.MediaType):
 		return hasLayer || len(m.Layers) == 0
@@ -238,6 +243,12 @@ func isImage(mediaType string, m *ocispec.Manifest) bool {
 func isAnnotated(annotations map[string]string) bool {
 	return annotations[AnnotationIndexDigest] != "" || annotations[AnnotationUnindexed] == "true"
 }
+
+// isLayerType reports whether a media type is that of a layer of a file system,
+// of whatever format: containerd knows some, and the name tells others, such as
+// squashfs and WebAssembly. Those of signatures, SBOMs and attestations do not
+// have it.
+func isLayerType(t string) bool { return images.IsLayerType(t) || strings.Contains(t, ".layer.") }
 
 func isSociIndexType(t string) bool { return t == ArtifactTypeV1 || t == ArtifactTypeV2 }
 
@@ -267,7 +278,7 @@ func ClassifyListed(desc ocispec.Descriptor) Kind {
 		return KindAttestation
 	case images.IsIndexType(desc.MediaType):
 		return KindImageIndex
-	case images.IsManifestType(desc.MediaType), slices.Contains(schema1Types, desc.MediaType):
+	case images.IsManifestType(desc.MediaType), IsSchema1(desc.MediaType):
 		return KindImage
 	}
 	return KindArtifact

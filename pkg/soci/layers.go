@@ -42,6 +42,10 @@ type layerWork struct {
 	built     map[digest.Digest]*builtLayer
 	memory    *memory
 	bytesRead atomic.Int64
+
+	// damaged are zTOCs and SOCI indexes of earlier builds that the repository
+	// does not give as their digests name them.
+	damaged map[digest.Digest]bool
 }
 
 // builtLayer is the result for a layer and its serialised zTOC, if any.

@@ -25,6 +25,12 @@ func fetchVerified(ctx context.Context, src Source, desc ocispec.Descriptor, lim
 	if desc.Size > limits.MaxManifestSize {
 		return nil, fmt.Errorf("%w: %s has %d bytes, more than Limits.MaxManifestSize, %d", ErrLimit, desc.Digest, desc.Size, limits.MaxManifestSize)
 	}
+	return fetchWhole(ctx, src, desc)
+}
+
+// fetchWhole reads content of a size that the caller has checked, and verifies
+// it.
+func fetchWhole(ctx context.Context, src Source, desc ocispec.Descriptor) ([]byte, error) {
 	rc, err := src.Fetch(ctx, desc)
 	if err != nil {
 		return nil, fmt.Errorf("fetching: %w", err)

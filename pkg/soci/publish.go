@@ -28,12 +28,14 @@ type output struct {
 	enabled *enabledImage // nil when there is none to be tagged
 
 	unindexable string // AnnotationUnindexable of the unindexed image
+	// damaged is what the repository has, by digest, but not as it should be.
+	damaged map[digest.Digest]bool
 }
 
 // publish pushes the blobs, the SOCI indexes that name them, the manifests
 // that name those, and the tag at last.
 func (x *indexer) publish(ctx context.Context, result *Result, out *output, round int) error {
-	p := &publisher{dst: x.dst, force: x.o.Force}
+	p := &publisher{dst: x.dst, src: x.src, force: x.o.Force, damaged: out.damaged}
 	defer func() { result.BytesPushed += p.sent.Load() }()
 	enabled := out.enabled
 	var (
@@ -94,16 +96,19 @@ func (x *indexer) publish(ctx context.Context, result *Result, out *output, roun
 
 // publisher stores content that is not there yet.
 type publisher struct {
-	dst   Destination
-	force bool         // push also what is there
-	sent  atomic.Int64 // bytes
+	dst     Destination
+	src     Source
+	force   bool                   // push also what is there
+	damaged map[digest.Digest]bool // what must be pushed though it is there
+	sent    atomic.Int64           // bytes
 }
 
 // put stores one content; it reports whether it was there before, unless it is
 // forced.
 func (p *publisher) put(ctx context.Context, what string, c content) (existed bool, err error) {
-	if !p.force {
-		existed, err = p.dst.Exists(ctx, c.desc)
+	damaged := p.damaged[c.desc.Digest]
+	if !p.force && !damaged {
+		existed, damaged, err = p.exists(ctx, c.desc, what == "blob")
 		if err != nil {
 			return false, fmt.Errorf("looking for %s %s: %w", what, c.desc.Digest, err)
 		}
@@ -111,11 +116,54 @@ func (p *publisher) put(ctx context.Context, what string, c content) (existed bo
 			return true, nil
 		}
 	}
-	if err := p.dst.Push(ctx, c.desc, bytes.NewReader(c.b)); err != nil {
-		return false, fmt.Errorf("pushing %s %s: %w", what, c.desc.Digest, err)
+	push := p.dst.Push
+	if r, ok := p.dst.(Replacer); ok && (p.force || damaged) {
+		push = r.Replace
+	}
+	if err := push(ctx, c.desc, bytes.NewReader(c.b)); err != nil {
+		return false, fmt.Errorf("pushing %s %s%s: %w", what, c.desc.Digest, damagedText(damaged), err)
 	}
 	p.sent.Add(c.desc.Size)
+	if damaged {
+		return false, p.readBack(ctx, what, c.desc)
+	}
 	return false, nil
+}
+
+// exists looks whether content is there. A blob of another size is not: it is
+// damaged.
+func (p *publisher) exists(ctx context.Context, desc ocispec.Descriptor, blob bool) (existed, damaged bool, err error) {
+	sizer, ok := p.dst.(BlobSizer)
+	if !blob || !ok {
+		existed, err = p.dst.Exists(ctx, desc)
+		return existed, false, err
+	}
+	size, err := sizer.BlobSize(ctx, desc)
+	if notThere(err) {
+		return false, false, nil
+	}
+	return err == nil && size == desc.Size, err == nil && size != desc.Size, err
+}
+
+// readBack makes sure that damaged content was replaced: a registry may take a
+// push of what it has by its digest for done already.
+func (p *publisher) readBack(ctx context.Context, what string, desc ocispec.Descriptor) error {
+	_, err := fetchWhole(ctx, p.src, desc)
+	switch {
+	case err == nil:
+		return nil
+	case damaged(err) || notThere(err):
+		return fmt.Errorf("%w: %s %s is damaged in the registry, and still is after it was pushed again; have it removed there: %w",
+			ErrDigestMismatch, what, desc.Digest, err)
+	}
+	return fmt.Errorf("reading %s %s back, which was damaged: %w", what, desc.Digest, err)
+}
+
+func damagedText(damaged bool) string {
+	if damaged {
+		return ", which is damaged in the registry"
+	}
+	return ""
 }
 
 // blobs stores the zTOCs, and the config, which is the same for SOCI indexes

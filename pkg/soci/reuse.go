@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"time"
@@ -76,6 +75,7 @@ func (w *layerWork) reuseFrom(ctx context.Context, index ocispec.Descriptor, nee
 	}
 	b, err := fetchVerified(ctx, w.src, index, w.o.Limits)
 	if err != nil {
+		w.noteDamage(index, err)
 		return err
 	}
 	m, err := ParseIndex(b)
@@ -132,16 +132,9 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	if err := memory.take(4 * desc.Size); err != nil {
 		return false, err
 	}
-	rc, err := w.src.Fetch(ctx, desc)
+	b, err := fetchWhole(ctx, w.src, desc)
 	if err != nil {
-		return false, err
-	}
-	defer rc.Close()
-	b, err := io.ReadAll(io.LimitReader(rc, desc.Size+1))
-	if err != nil {
-		return false, err
-	}
-	if err := verify(b, desc); err != nil {
+		w.noteDamage(desc, err)
 		return false, err
 	}
 	z, err := ParseZtoc(b)
@@ -176,4 +169,26 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 		Seconds:          time.Since(start).Seconds(),
 	}}
 	return true, nil
+}
+
+// noteDamage remembers content that the repository is said to have and does not
+// give as its descriptor names it. What has the same digest must be pushed,
+// whatever the repository says of its existence.
+func (w *layerWork) noteDamage(desc ocispec.Descriptor, err error) {
+	if !damaged(err) && !notThere(err) {
+		return
+	}
+	if w.damaged == nil {
+		w.damaged = make(map[digest.Digest]bool)
+	}
+	w.damaged[desc.Digest] = true
+}
+
+// damaged reports whether other bytes arrived than the descriptor names.
+func damaged(err error) bool {
+	mismatch, ok := errors.AsType[interface {
+		error
+		ContentMismatch() bool
+	}](err)
+	return errors.Is(err, ErrDigestMismatch) || ok && mismatch.ContentMismatch()
 }

@@ -13,7 +13,7 @@ import (
 
 // Reader is what Examine reads of the repository that holds the image.
 type Reader interface {
-	Source
+	ZtocReader
 
 	// Resolve is as in Tagger.
 	Resolve(ctx context.Context, tag string) (ocispec.Descriptor, error)
@@ -70,7 +70,23 @@ type LayerStatus struct {
 // FoundIndex is a SOCI index in the repository.
 type FoundIndex struct {
 	Index     ocispec.Descriptor
-	BuildTool string // build-tool identifier
+	BuildTool string      // build-tool identifier
+	Faults    []ZtocFault // what is wrong with its zTOCs, as far as they were looked at
+}
+
+// Sound reports whether nothing is known to be wrong with it.
+func (f FoundIndex) Sound() bool { return len(f.Faults) == 0 }
+
+// Trouble says what is wrong with it, for people; empty for a sound one.
+func (f FoundIndex) Trouble() string {
+	if f.Sound() {
+		return ""
+	}
+	text := fmt.Sprintf("SOCI index %s: %s", f.Index.Digest, f.Faults[0])
+	if n := len(f.Faults) - 1; n > 0 {
+		text += fmt.Sprintf(" (and %d more)", n)
+	}
+	return text
 }
 
 // EnabledState says what the tag of the SOCI-enabled image names.
@@ -86,10 +102,15 @@ const (
 	// no layer to index.
 	EnabledUnindexed EnabledState = "unindexed"
 	// EnabledStale: the SOCI-enabled image of another image, or of this one as
-	// it was, or the image index in the place of such a one.
+	// it was, or the image index in the place of such a one. Reason says which.
 	EnabledStale EnabledState = "stale"
+	// EnabledDiffers: a SOCI-enabled image of just the images that this one
+	// leads to, by their configs and layers, but not as IndexImage would write
+	// it for this image.
+	EnabledDiffers EnabledState = "differs"
 	// EnabledBroken: the SOCI-enabled image of this image, but one of its SOCI
-	// indexes is not in the repository or cannot be read.
+	// indexes is not in the repository, cannot be read, or lists a zTOC with a
+	// fault.
 	EnabledBroken EnabledState = "broken"
 	// EnabledForeign: no SOCI-enabled image at all.
 	EnabledForeign EnabledState = "not-soci-enabled"
@@ -99,7 +120,7 @@ const (
 type EnabledStatus struct {
 	Tag    string // of the image
 	State  EnabledState
-	Reason string // for EnabledBroken and EnabledForeign; also why there can be no suffixed tag
+	Reason string // for all but EnabledAbsent, EnabledMatches and EnabledUnindexed; also why there can be no suffixed tag
 
 	EnabledTag string             // with the suffix; empty when there can be none
 	Image      ocispec.Descriptor // what it names; no digest for EnabledAbsent
@@ -111,10 +132,12 @@ type EnabledStatus struct {
 
 // Examine tells what there is of an image's SOCI indexes, of both versions and
 // of any maker, for an image that has these tags. It reads manifests and
-// configs, no layer, and pushes nothing. Of the Options it heeds MinLayerSize,
-// TagSuffix, Platforms, Limits and, by looking at no suffixed tag, the
-// IndexVersion V1. Its errors are those of IndexImage.
-func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []string, o Options) (*Status, error) {
+// configs, has the zTOCs checked, and pushes nothing. A check of nil is
+// NewChecker(r, false); one for all images of a repository asks for zTOCs that
+// they share once. Of the Options it heeds MinLayerSize, TagSuffix, Platforms,
+// Limits and, by looking at no suffixed tag, the IndexVersion V1. Its errors are
+// those of IndexImage.
+func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []string, o Options, check *Checker) (*Status, error) {
 	noEnabled := o.IndexVersion == V1
 	o.IndexVersion, o.Tag, o.tagged = Both, "", len(tags) > 0
 	o, err := o.withDefaults()
@@ -124,7 +147,10 @@ func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []str
 	if err := CheckTagSuffix(o.TagSuffix); err != nil {
 		return nil, err
 	}
-	x := &examiner{r: r, o: o, noEnabled: noEnabled}
+	if check == nil {
+		check = NewChecker(r, false)
+	}
+	x := &examiner{r: r, o: o, check: check, noEnabled: noEnabled}
 	status := &Status{Image: image}
 	err = x.work(ctx, status, tags)
 	if other, ok := alone(err); ok {
@@ -139,6 +165,7 @@ func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []str
 type examiner struct {
 	r         Reader
 	o         Options
+	check     *Checker
 	noEnabled bool // what the suffixed tags name is not asked for
 }
 
@@ -164,7 +191,7 @@ func (x *examiner) work(ctx context.Context, status *Status, tags []string) erro
 			l.Reason, l.Detail = expectedSkip(layer, x.o)
 			m.Layers = append(m.Layers, l)
 		}
-		if m.Indexes, err = x.referrers(ctx, t.desc); referrersUnknown(err) {
+		if m.Indexes, err = x.referrers(ctx, t); referrersUnknown(err) {
 			m.Unknown = err.Error()
 		} else if err != nil {
 			return err
@@ -195,30 +222,39 @@ func expectedSkip(layer ocispec.Descriptor, o Options) (SkipReason, string) {
 	return reason, detail
 }
 
-// referrers gives the SOCI indexes v1 of an image manifest. One that is gone
+// referrers returns the SOCI indexes v1 of an image manifest. One that is gone
 // by the time it is looked into is none. There can be some with an error for
 // which referrersUnknown is true.
-func (x *examiner) referrers(ctx context.Context, image ocispec.Descriptor) ([]FoundIndex, error) {
-	list, unknown := x.r.Referrers(ctx, image, ArtifactTypeV1)
+func (x *examiner) referrers(ctx context.Context, image *target) ([]FoundIndex, error) {
+	list, unknown := x.r.Referrers(ctx, image.desc, ArtifactTypeV1)
 	if unknown != nil && !referrersUnknown(unknown) {
 		return nil, unknown
 	}
 	var found []FoundIndex
 	for _, desc := range list {
-		tool, told := desc.Annotations[AnnotationBuildToolIdentifier]
-		if !told {
-			m, _, err := x.index(ctx, desc)
-			if err != nil {
-				return nil, err
-			}
-			if m == nil {
-				continue
-			}
-			tool = m.Annotations[AnnotationBuildToolIdentifier]
+		f, _, err := x.found(ctx, desc, image)
+		if err != nil {
+			return nil, err
 		}
-		found = append(found, FoundIndex{desc, tool})
+		if f != nil {
+			found = append(found, *f)
+		}
 	}
 	return found, unknown
+}
+
+// found looks into a SOCI index of an image manifest; nil is one that is of no
+// use, with the reason.
+func (x *examiner) found(ctx context.Context, desc ocispec.Descriptor, image *target) (*FoundIndex, string, error) {
+	m, reason, err := x.index(ctx, desc)
+	if err != nil || m == nil {
+		return nil, reason, err
+	}
+	faults, err := x.check.Check(ctx, m, image.manifest)
+	if err != nil {
+		return nil, "", fmt.Errorf("SOCI index %s: %w", desc.Digest, err)
+	}
+	return &FoundIndex{desc, m.Annotations[AnnotationBuildToolIdentifier], faults}, "", nil
 }
 
 // index reads a SOCI index; nil is one that is of no use, with the reason. The
@@ -266,39 +302,47 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 		e.State, e.Reason = EnabledForeign, foreign
 		return e, nil
 	}
-	if _, ok := index.Annotations[AnnotationUnindexed]; ok {
-		e.State = EnabledStale
-		if same, err := newUnindexedImage(tree, index.Annotations[AnnotationUnindexable]); err != nil {
+	if kind, _ := kindOfIndex(index); kind == KindUnindexed {
+		same, err := newUnindexedImage(tree, index.Annotations[AnnotationUnindexable])
+		if err != nil {
 			return e, err
-		} else if same.root.desc.Digest == e.Image.Digest {
-			e.State = EnabledUnindexed
 		}
-		return e, nil
+		if same.root.desc.Digest == e.Image.Digest {
+			e.State = EnabledUnindexed
+			return e, nil
+		}
+		_, _, e.Reason, err = x.likeEnabled(ctx, tree, index)
+		e.State = EnabledStale
+		return e, err
 	}
 	indexes := listedIndexes(index.Manifests)
 	matched, err := matchEnabled(tree, e.Image, index, indexes)
 	if err != nil {
 		return e, err
 	}
+	e.State = EnabledMatches
 	if matched == nil {
-		e.State = EnabledStale
-		return e, nil
+		if matched, e.State, e.Reason, err = x.likeEnabled(ctx, tree, index); err != nil || e.State == EnabledStale {
+			return e, err
+		}
 	}
-	e.State, e.Indexes = EnabledMatches, make(map[digest.Digest]FoundIndex)
+	e.Indexes = make(map[digest.Digest]FoundIndex)
 	for _, t := range tree.targets {
 		desc, ok := matched[t]
 		if !ok {
 			continue
 		}
-		m, reason, err := x.index(ctx, desc)
+		f, reason, err := x.found(ctx, desc, t)
 		if err != nil {
 			return e, err
 		}
-		if m == nil {
-			e.State, e.Reason = EnabledBroken, reason
-			continue
+		if f != nil {
+			e.Indexes[t.desc.Digest] = *f
+			reason = f.Trouble()
 		}
-		e.Indexes[t.desc.Digest] = FoundIndex{desc, m.Annotations[AnnotationBuildToolIdentifier]}
+		if reason != "" && e.State != EnabledBroken {
+			e.State, e.Reason = EnabledBroken, reason
+		}
 	}
 	return e, nil
 }

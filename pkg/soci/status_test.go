@@ -23,7 +23,7 @@ func examine(t *testing.T, s *registrytest.Server, tag string) *soci.Status {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, err := soci.Examine(t.Context(), repo, image, []string{tag}, soci.Options{MinLayerSize: 1})
+	status, err := soci.Examine(t.Context(), repo, image, []string{tag}, soci.Options{MinLayerSize: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,53 +59,55 @@ func TestExamineEnabled(t *testing.T) {
 		want soci.EnabledState
 		v1   int // manifests with a SOCI index v1
 		v2   int // and with one of v2
+
+		other bool // the reason is that it was made of another image
 	}{
-		{"not indexed", push, soci.EnabledAbsent, 0, 0},
-		{"V1", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", v1) }, soci.EnabledAbsent, 2, 0},
-		{"Both", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", both("v1")) }, soci.EnabledMatches, 2, 2},
+		{"not indexed", push, soci.EnabledAbsent, 0, 0, false},
+		{"V1", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", v1) }, soci.EnabledAbsent, 2, 0, false},
+		{"Both", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", both("v1")) }, soci.EnabledMatches, 2, 2, false},
 		{"one manifest", func(t *testing.T, s *registrytest.Server) {
 			s.PushImage(t, repoName, "v1", registrytest.Image{Docker: true, Layers: layers(good(t, 0))})
 			index(t, s, "v1", both("v1"))
-		}, soci.EnabledMatches, 1, 1},
+		}, soci.EnabledMatches, 1, 1, false},
 		{"nested", func(t *testing.T, s *registrytest.Server) {
 			image, _ := platformImages(t, s, "")
 			s.PushIndex(t, repoName, "v1", true, image)
 			index(t, s, "v1", both("v1"))
-		}, soci.EnabledMatches, 2, 2},
+		}, soci.EnabledMatches, 2, 2, false},
 		{"the tag was moved", func(t *testing.T, s *registrytest.Server) {
 			push(t, s)
 			index(t, s, "v1", both("v1"))
 			s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 2))})
-		}, soci.EnabledStale, 0, 0},
+		}, soci.EnabledStale, 0, 0, true},
 		{"the tag was moved to one of its manifests", func(t *testing.T, s *registrytest.Server) {
 			_, parts := platformImages(t, s, "v1")
 			index(t, s, "v1", both("v1"))
 			s.PushManifest(t, repoName, "v1", parts[1].MediaType, s.Manifest(t, repoName, parts[1].Digest.String()))
-		}, soci.EnabledStale, 1, 0},
+		}, soci.EnabledStale, 1, 0, false},
 		{"a platform was added", func(t *testing.T, s *registrytest.Server) {
 			_, parts := platformImages(t, s, "v1")
 			index(t, s, "v1", both("v1"))
 			more := s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/riscv64", Layers: layers(good(t, 2))})
 			s.PushIndex(t, repoName, "v1", false, append(parts, more.Manifest)...)
-		}, soci.EnabledStale, 2, 0},
+		}, soci.EnabledStale, 2, 0, false},
 		{"no layer to index", func(t *testing.T, s *registrytest.Server) {
 			s.PushImage(t, repoName, "v1", registrytest.Image{})
 			index(t, s, "v1", both("v1"))
-		}, soci.EnabledUnindexed, 0, 0},
+		}, soci.EnabledUnindexed, 0, 0, false},
 		{"no layer to index in what the tag named", func(t *testing.T, s *registrytest.Server) {
 			s.PushImage(t, repoName, "v1", registrytest.Image{})
 			index(t, s, "v1", both("v1"))
 			push(t, s)
-		}, soci.EnabledStale, 0, 0},
+		}, soci.EnabledStale, 0, 0, true},
 		{"somebody's image", func(t *testing.T, s *registrytest.Server) {
 			push(t, s)
 			s.PushImage(t, repoName, "v1-soci", registrytest.Image{})
-		}, soci.EnabledForeign, 0, 0},
-		{"somebody's image index", func(t *testing.T, s *registrytest.Server) { push(t, s); platformImages(t, s, "v1-soci") }, soci.EnabledForeign, 0, 0},
+		}, soci.EnabledForeign, 0, 0, false},
+		{"somebody's image index", func(t *testing.T, s *registrytest.Server) { push(t, s); platformImages(t, s, "v1-soci") }, soci.EnabledForeign, 0, 0, false},
 		{"a SOCI index was deleted", func(t *testing.T, s *registrytest.Server) {
 			push(t, s)
 			deleteManifest(t, s, index(t, s, "v1", both("v1")).Manifests[0].IndexV2.Digest)
-		}, soci.EnabledBroken, 2, 1},
+		}, soci.EnabledBroken, 2, 1, false},
 		{"without the attestation, as another tool makes it", func(t *testing.T, s *registrytest.Server) {
 			push(t, s)
 			index(t, s, "v1", both("v1"))
@@ -116,7 +118,7 @@ func TestExamineEnabled(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.PushManifest(t, repoName, "v1-soci", x.MediaType, b)
-		}, soci.EnabledMatches, 2, 2},
+		}, soci.EnabledMatches, 2, 2, false},
 		{"without one of the images", func(t *testing.T, s *registrytest.Server) {
 			push(t, s)
 			index(t, s, "v1", both("v1"))
@@ -127,7 +129,17 @@ func TestExamineEnabled(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.PushManifest(t, repoName, "v1-soci", x.MediaType, b)
-		}, soci.EnabledStale, 2, 0},
+		}, soci.EnabledStale, 2, 0, false},
+		{"the same image, written otherwise", func(t *testing.T, s *registrytest.Server) {
+			push(t, s)
+			index(t, s, "v1", both("v1"))
+			s.PushManifest(t, repoName, "v1-soci", ociIndex, rewritten(t, s, "v1-soci", "written by", "another tool"))
+		}, soci.EnabledDiffers, 2, 2, false},
+		{"the same image, whose SOCI index is not listed", func(t *testing.T, s *registrytest.Server) {
+			push(t, s)
+			index(t, s, "v1", both("v1"))
+			s.PushManifest(t, repoName, "v1-soci", ociIndex, rewritten(t, s, "v1-soci", soci.AnnotationIndexDigest, digest.FromString("gone").String()))
+		}, soci.EnabledBroken, 2, 0, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -139,7 +151,10 @@ func TestExamineEnabled(t *testing.T) {
 			if e.State != tt.want || e.EnabledTag != "v1-soci" || (e.Image.Digest == "") != (tt.want == soci.EnabledAbsent) {
 				t.Errorf("%+v, want %s", e, tt.want)
 			}
-			if explained := tt.want == soci.EnabledForeign || tt.want == soci.EnabledBroken; (e.Reason != "") != explained {
+			if other := strings.HasSuffix(e.Reason, "made of another image"); other != tt.other {
+				t.Errorf("reason %q", e.Reason)
+			}
+			if explained := tt.want != soci.EnabledAbsent && tt.want != soci.EnabledMatches && tt.want != soci.EnabledUnindexed; (e.Reason != "") != explained {
 				t.Errorf("reason %q", e.Reason)
 			}
 			n := 0
@@ -161,6 +176,34 @@ func TestExamineEnabled(t *testing.T) {
 	}
 }
 
+// rewritten returns a SOCI-enabled image of which the first two image manifests
+// have another annotation, and are listed as they then are.
+func rewritten(t *testing.T, s *registrytest.Server, tag, annotation, value string) []byte {
+	t.Helper()
+	x := readIndex(t, s, tag)
+	for i := range 2 {
+		m := readManifest(t, s, x.Manifests[i].Digest)
+		m.Annotations[annotation] = value
+		b, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := x.Manifests[i].Digest.String()
+		d := s.PushManifest(t, repoName, "", ociManifest, b)
+		x.Manifests[i].Digest, x.Manifests[i].Size = d.Digest, d.Size
+		for _, listed := range x.Manifests {
+			if listed.Annotations[soci.AnnotationImageManifestDigest] == old {
+				listed.Annotations[soci.AnnotationImageManifestDigest] = d.Digest.String()
+			}
+		}
+	}
+	b, err := json.Marshal(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func TestExamineLayers(t *testing.T) {
 	s := registrytest.Start(t)
 	platformImages(t, s, "v1")
@@ -170,7 +213,7 @@ func TestExamineLayers(t *testing.T) {
 		t.Fatal(err)
 	}
 	size := int64(len(good(t, 0)))
-	status, err := soci.Examine(t.Context(), repo, image, nil, soci.Options{MinLayerSize: size + 1})
+	status, err := soci.Examine(t.Context(), repo, image, nil, soci.Options{MinLayerSize: size + 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,20 +274,20 @@ func TestExamineOthers(t *testing.T) {
 
 	repo := openRepo(t, s)
 	long := strings.Repeat("t", 128)
-	status, err := soci.Examine(t.Context(), repo, image, []string{"v1", long}, soci.Options{})
+	status, err := soci.Examine(t.Context(), repo, image, []string{"v1", long}, soci.Options{}, nil)
 	if err != nil || status.Enabled[0].State != soci.EnabledMatches || status.Enabled[1].State != soci.EnabledAbsent ||
 		status.Enabled[1].EnabledTag != "" || status.Enabled[1].Reason == "" {
 		t.Errorf("%+v, %v", status, err)
 	}
-	if _, err := soci.Examine(t.Context(), repo, image, nil, soci.Options{TagSuffix: "/"}); !errors.Is(err, soci.ErrInvalidOption) {
+	if _, err := soci.Examine(t.Context(), repo, image, nil, soci.Options{TagSuffix: "/"}, nil); !errors.Is(err, soci.ErrInvalidOption) {
 		t.Errorf("suffix: %v", err)
 	}
 	gone := ocispec.Descriptor{MediaType: image.MediaType, Digest: digest.FromString("gone"), Size: 4}
-	if _, err := soci.Examine(t.Context(), repo, gone, nil, soci.Options{}); !errors.Is(err, ecrclient.ErrNotFound) {
+	if _, err := soci.Examine(t.Context(), repo, gone, nil, soci.Options{}, nil); !errors.Is(err, ecrclient.ErrNotFound) {
 		t.Errorf("gone: %v", err)
 	}
 	s.Add(registrytest.Rule{Path: "/manifests/v1-soci$", Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
-	if _, err := soci.Examine(t.Context(), repo, image, []string{"v1"}, soci.Options{}); !errors.Is(err, ecrclient.ErrDenied) {
+	if _, err := soci.Examine(t.Context(), repo, image, []string{"v1"}, soci.Options{}, nil); !errors.Is(err, ecrclient.ErrDenied) {
 		t.Errorf("denied: %v", err)
 	}
 }

@@ -94,7 +94,7 @@ func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) 
 		}
 		w.wanted = append(w.wanted, platforms.OnlyStrict(parsed))
 	}
-	if slices.Contains(schema1Types, image.MediaType) {
+	if IsSchema1(image.MediaType) {
 		return nil, fmt.Errorf("%w: %s is a manifest of Docker schema 1, which cannot have a SOCI index; push the image again with a current builder",
 			ErrUnsupported, image.Digest)
 	}
