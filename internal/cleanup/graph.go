@@ -197,16 +197,19 @@ func (c *content) fingerprint() string {
 
 // rewritten returns the digest that an image manifest has once it has OCI's
 // media types and names no SOCI index, as SOCI-enabled images list those
-// without one. An image that was built from a SOCI-enabled one inherits the
-// name.
-func (c *content) rewritten() digest.Digest {
+// without one, and unindexed images those that had inherited one.
+func (c *content) rewritten(unindexed bool) digest.Digest {
 	m := c.image
-	if _, named := m.Annotations[soci.AnnotationIndexDigest]; named {
-		m.Annotations = maps.Clone(m.Annotations)
-		delete(m.Annotations, soci.AnnotationIndexDigest)
-		if len(m.Annotations) == 0 {
-			m.Annotations = nil
+	m.Annotations = maps.Clone(m.Annotations)
+	delete(m.Annotations, soci.AnnotationIndexDigest)
+	delete(m.Annotations, soci.AnnotationUnindexed)
+	if unindexed {
+		if m.Annotations == nil {
+			m.Annotations = map[string]string{}
 		}
+		m.Annotations[soci.AnnotationUnindexed] = "true"
+	} else if len(m.Annotations) == 0 && c.Kind == soci.KindEnabledManifest {
+		m.Annotations = nil
 	}
 	m.MediaType = ocispec.MediaTypeImageManifest
 	m.Config.MediaType = ocispec.MediaTypeImageConfig

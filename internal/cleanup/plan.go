@@ -220,7 +220,7 @@ func (s *selection) keep(n *node) (Reason, string) {
 			return KeptUnproven, "its SOCI indexes are not there, or are none"
 		}
 	}
-	if n.Kind == soci.KindEnabledManifest && !s.nodes[n.indexDigest()].is(soci.KindSOCIIndexV2) {
+	if n.Kind == soci.KindEnabledManifest && n.indexDigest() != "" && !s.nodes[n.indexDigest()].is(soci.KindSOCIIndexV2) {
 		return KeptUnproven, "the SOCI index that it names is not there, or is none"
 	}
 	// Some registries delete what an image index lists together with it.
@@ -373,11 +373,12 @@ func (s *selection) madeFor(root, n *node, named map[digest.Digest]bool) bool {
 	case n.is(soci.KindSOCIIndexV2):
 		return named[n.Digest]
 	case n.is(soci.KindEnabledManifest):
-		return named[n.indexDigest()] && s.proven(n)
+		return named[n.indexDigest()] && s.proven(n) || root.is(soci.KindUnindexed) && s.isCopy(root, n)
 	case n.is(soci.KindImageIndex):
 		// A nested image index is written anew for what it lists.
 		return slices.ContainsFunc(s.below(n), func(c *node) bool {
-			return c.is(soci.KindEnabledManifest) && named[c.indexDigest()] || c.is(soci.KindImage) && s.isCopy(root, c)
+			return c.is(soci.KindEnabledManifest) && named[c.indexDigest()] ||
+				(c.is(soci.KindImage) || root.is(soci.KindUnindexed)) && s.isCopy(root, c)
 		})
 	case n.is(soci.KindImage):
 		// Rewritten without a SOCI index; only the original tells it from an
@@ -404,7 +405,7 @@ func (s *selection) isCopy(root, n *node) bool {
 		}
 		for _, c := range s.below(original) {
 			rewritten := c.is(soci.KindEnabledManifest) || c.is(soci.KindImage) && root.is(soci.KindEnabledImage)
-			if rewritten && c != n && !s.going[c] && c.rewritten() == n.Digest {
+			if rewritten && c != n && !s.going[c] && c.rewritten(root.is(soci.KindUnindexed)) == n.Digest {
 				return true
 			}
 		}

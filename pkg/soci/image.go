@@ -101,6 +101,8 @@ type indexer struct {
 	dst    Destination
 	tagger Tagger // nil when there is no tag to be moved
 	o      Options
+
+	configThere bool // the config of SOCI indexes is in the repository
 }
 
 func (x *indexer) index(ctx context.Context, image ocispec.Descriptor, round int) (*Result, error) {

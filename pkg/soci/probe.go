@@ -26,7 +26,7 @@ func (x *indexer) probe(ctx context.Context, work *layerWork, result *Result) er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p := &publisher{dst: x.dst}
+	p := &publisher{dst: x.dst, src: x.src, force: x.o.Force, damaged: work.damaged}
 	config := content{indexConfigDescriptor(ArtifactTypeV1), []byte(indexConfig)}
 	there, err := p.put(ctx, "blob", config)
 	result.BytesPushed += p.sent.Load()
@@ -39,6 +39,7 @@ func (x *indexer) probe(ctx context.Context, work *layerWork, result *Result) er
 			return fmt.Errorf("before any layer is read: pushing blob %s: %w", config.desc.Digest, err)
 		}
 	}
+	x.configThere = true
 	return nil
 }
 

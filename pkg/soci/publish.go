@@ -54,7 +54,7 @@ func (x *indexer) publish(ctx context.Context, result *Result, out *output, roun
 		}
 	}
 	if len(out.indexes) > 0 || enabled != nil && len(enabled.indexes) > 0 {
-		if err := p.blobs(ctx, out.ztocs); err != nil {
+		if err := p.blobs(ctx, out.ztocs, x.configThere); err != nil {
 			return err
 		}
 	}
@@ -168,11 +168,13 @@ func damagedText(damaged bool) string {
 
 // blobs stores the zTOCs, and the config, which is the same for SOCI indexes
 // of both versions.
-func (p *publisher) blobs(ctx context.Context, ztocs []content) error {
+func (p *publisher) blobs(ctx context.Context, ztocs []content, configThere bool) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(pushConcurrency)
-	config := content{indexConfigDescriptor(ArtifactTypeV1), []byte(indexConfig)}
-	for _, c := range append(ztocs, config) {
+	if !configThere {
+		ztocs = append(ztocs, content{indexConfigDescriptor(ArtifactTypeV1), []byte(indexConfig)})
+	}
+	for _, c := range ztocs {
 		group.Go(func() error {
 			_, err := p.put(ctx, "blob", c)
 			return err
