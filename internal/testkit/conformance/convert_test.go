@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"testing"
 
 	upstream "github.com/awslabs/soci-snapshotter/soci"
@@ -212,4 +213,66 @@ func TestConvertDifferences(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConvertSamePlatform holds what upstream makes of several manifests of one
+// platform to ours, which has the SOCI indexes of the others besides: each of
+// them is some client's choice.
+func TestConvertSamePlatform(t *testing.T) {
+	for _, c := range samePlatformCases() {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRepository(t)
+			image := c.image(t, r)
+			want, blobs, err := r.upstreamConvert(t, image)
+			if err != nil {
+				t.Fatal(err)
+			}
+			result := r.convert(t, image)
+			theirs := decode[ocispec.Index](t, read(t, blobs, want.Digest, want.Size))
+			ours := decode[ocispec.Index](t, r.blobs[result.Enabled.Image.Digest])
+			// Theirs is ours without the SOCI index and the name of it.
+			replaced := 0
+			for i, d := range theirs.Manifests {
+				if d.ArtifactType == soci.ArtifactTypeV2 {
+					if !slices.ContainsFunc(ours.Manifests, func(o ocispec.Descriptor) bool { return reflect.DeepEqual(o, d) }) {
+						t.Errorf("ours has no %+v", d)
+					}
+					continue
+				}
+				o := ours.Manifests[i]
+				if o.Digest == d.Digest {
+					continue
+				}
+				replaced++
+				m := decode[ocispec.Manifest](t, r.blobs[o.Digest])
+				if m.Annotations[soci.AnnotationIndexDigest] == "" {
+					t.Errorf("ours of entry %d has no SOCI index: %+v", i, m)
+				}
+				m.Annotations = nil
+				b, err := json.Marshal(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := digest.FromBytes(b); got != d.Digest {
+					t.Errorf("ours of entry %d without its annotation is %s, upstream's %s", i, got, d.Digest)
+				}
+			}
+			if replaced != 1 || len(ours.Manifests) != len(theirs.Manifests)+1 {
+				t.Errorf("%d manifests are indexed besides; ours lists %d, upstream's %d", replaced, len(ours.Manifests), len(theirs.Manifests))
+			}
+			for _, d := range ours.Manifests {
+				if d.ArtifactType == soci.ArtifactTypeV2 {
+					checkReadIndex(t, r, d)
+				}
+			}
+		})
+	}
+}
+
+func decode[T any](t *testing.T, b []byte) (v T) {
+	t.Helper()
+	if err := json.Unmarshal(b, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
 }

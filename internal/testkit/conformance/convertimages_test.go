@@ -99,19 +99,6 @@ func convertCases() []imageCase {
 			l := r.layer(t, "writer/go-9", gzipLayer)
 			return r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{listed(r.image(t, false, amd64, l), amd64), listed(r.image(t, false, arm64, l), arm64)}})
 		}},
-		{name: "two manifests for one platform", image: func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{
-				listed(r.image(t, false, arm64, r.layer(t, "writer/go-9", gzipLayer)), arm64),
-				listed(r.image(t, false, arm64, r.layer(t, "writer/go-1", gzipLayer)), linux("arm64", "")),
-			}})
-		}},
-		{name: "the first of two manifests for one platform has no layer", image: func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{
-				listed(r.image(t, false, amd64), amd64),
-				listed(r.image(t, false, amd64, r.layer(t, "writer/go-1", gzipLayer)), amd64),
-				listed(r.image(t, false, arm64, r.layer(t, "writer/go-1", gzipLayer)), arm64),
-			}})
-		}},
 		{name: "one manifest listed twice", image: func(t *testing.T, r *repository) ocispec.Descriptor {
 			a := listed(r.image(t, false, amd64, r.layer(t, "writer/go-9", gzipLayer)), amd64)
 			return r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{a, a}})
@@ -132,6 +119,26 @@ func convertCases() []imageCase {
 			other.Annotations = html
 			other.Platform = &ocispec.Platform{OS: "unknown", Architecture: "unknown"} // upstream wants one everywhere
 			return r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{other, a}})
+		}},
+	}
+}
+
+// samePlatformCases list several manifests of one platform, of which upstream
+// indexes the first alone.
+func samePlatformCases() []imageCase {
+	return []imageCase{
+		{name: "two manifests for one platform", image: func(t *testing.T, r *repository) ocispec.Descriptor {
+			return r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{
+				listed(r.image(t, false, arm64, r.layer(t, "writer/go-9", gzipLayer)), arm64),
+				listed(r.image(t, false, arm64, r.layer(t, "writer/go-1", gzipLayer)), ocispec.Platform{OS: "linux", Architecture: "arm64"}),
+			}})
+		}},
+		{name: "the first of two manifests for one platform has no layer", image: func(t *testing.T, r *repository) ocispec.Descriptor {
+			return r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{
+				listed(r.image(t, false, amd64), amd64),
+				listed(r.image(t, false, amd64, r.layer(t, "writer/go-1", gzipLayer)), amd64),
+				listed(r.image(t, false, arm64, r.layer(t, "writer/go-1", gzipLayer)), arm64),
+			}})
 		}},
 	}
 }
