@@ -93,7 +93,8 @@ func (s State) Chosen() bool {
 	return s.Lacking() || s == StateIndexed || s == StateNothing || s == StateOptedOut
 }
 
-// Coverage tells how many of the platforms with a layer to index have one.
+// Coverage tells how many of the platforms with a layer to index have one that
+// nothing is known to be wrong with.
 type Coverage string
 
 // The coverages.
@@ -207,7 +208,7 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 			continue
 		}
 		indexable++
-		if len(m.Indexes) > 0 {
+		if slices.ContainsFunc(m.Indexes, soci.FoundIndex.Sound) {
 			covered++
 		}
 		sound := slices.ContainsFunc(m.Indexes, func(f soci.FoundIndex) bool { return own(f) && f.Sound() })
