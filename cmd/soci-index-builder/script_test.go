@@ -80,7 +80,7 @@ func TestScripts(t *testing.T) {
 					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture, "usage": usage,
 					"stack": aws.stack, "awsfail": aws.fail,
 					"indexas": remove.indexAs, "tag": remove.tag, "undeletable": remove.undeletable,
-					"pushedat": status.pushedAt, "oldimages": status.oldImages, "deny": status.deny,
+					"pushedat": status.pushedAt, "oldimages": status.oldImages, "deny": status.deny, "ztocs": status.ztocs,
 					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await, "refuse": queue.refuse,
 					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose, "images": functions.images,
 					"pushed": functions.pushed, "readonly": functions.readOnly, "cure": functions.cure,

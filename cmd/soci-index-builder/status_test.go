@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/pkg/soci"
 )
 
 // statusWorld is what scripts about status tell of the images in ECR:
@@ -20,6 +22,7 @@ import (
 //	pushedat NAME:TAG DATE      when an image was pushed
 //	oldimages NAME NUMBER DATE  so many images are listed that were pushed then
 //	deny NAME                   the registry refuses everything of a repository
+//	ztocs NAME missing|damaged  the zTOCs of a repository are, until they are pushed again
 type statusWorld struct {
 	t        *testing.T
 	ecr      *awstest.ECR
@@ -45,4 +48,33 @@ func (w *statusWorld) oldImages(ts *testscript.TestScript, _ bool, args []string
 
 func (w *statusWorld) deny(_ *testscript.TestScript, _ bool, args []string) {
 	w.registry.Add(registrytest.Rule{Path: "^/v2/" + regexp.QuoteMeta(args[0]) + "/", Fault: registrytest.Status(http.StatusForbidden, "DENIED", "not for you")})
+}
+
+func (w *statusWorld) ztocs(ts *testscript.TestScript, _ bool, args []string) {
+	method, fault := "", registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")
+	if args[1] == "damaged" {
+		method, fault = http.MethodGet, registrytest.Corrupt(100)
+	}
+	var pushed sync.Map
+	w.registry.Add(registrytest.Rule{Method: http.MethodPut, Path: "^/v2/" + args[0] + "/blobs/uploads/", Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		pushed.Store(r.URL.Query().Get("digest"), true)
+		next.ServeHTTP(rw, r)
+	}})
+	for _, stored := range w.registry.Stored() {
+		b := w.registry.Manifest(w.t, stored.Repository, stored.Digest.String())
+		m, err := soci.ParseIndex(b)
+		if stored.Repository != args[0] || b == nil || err != nil {
+			continue
+		}
+		for _, ztoc := range m.Layers {
+			path := "^/v2/" + args[0] + "/blobs/" + ztoc.Digest.String() + "$"
+			w.registry.Add(registrytest.Rule{Method: method, Path: path, Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+				if _, ok := pushed.Load(ztoc.Digest.String()); ok {
+					next.ServeHTTP(rw, r)
+					return
+				}
+				fault(rw, r, next)
+			}})
+		}
+	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -221,4 +221,46 @@ func TestSurveyDiffers(t *testing.T) {
 		"app:own stale own-soci is of this image, but not as an index run writes it")
 	o.AnyTool = true
 	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:other indexed", "app:own indexed")
+}
+
+// An image that inherited the annotation of the SOCI-enabled one that it was
+// built from is an image like any other, as it is to an index run; a
+// SOCI-enabled image that lacks a platform is told of.
+func TestSurveyDerived(t *testing.T) {
+	a := newAccount(t)
+	a.image("app", "base", 0)
+	enabled := a.index("app", "base", nil).Manifests[0].Enabled
+	derived := func(tag string, layer int) ocispec.Descriptor {
+		return a.registry.PushImage(t, "app", tag, registrytest.Image{Annotations: enabled.Annotations, Layers: []registrytest.Layer{{Content: a.layers[0]}, {Content: a.layers[layer]}}}).Manifest
+	}
+	derived("kaniko", 1)
+	derived("", 2)
+	child := derived("", 3)
+	child.Annotations = enabled.Annotations
+	a.registry.PushIndex(t, "app", "ko", false, child)
+	a.registry.PushManifest(t, "app", "copied", enabled.MediaType, a.registry.Manifest(t, "app", enabled.Digest.String()))
+	amd := a.registry.PushImage(t, "app", "", registrytest.Image{Layers: []registrytest.Layer{{Content: a.layers[4]}}}).Manifest
+	arm := a.registry.PushImage(t, "app", "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: a.layers[5]}}}).Manifest
+	a.registry.PushIndex(t, "app", "part", false, amd, arm)
+	a.index("app", "part", func(o *soci.Options) { o.Platforms = []string{"linux/amd64"} })
+	a.registry.PushManifest(t, "app", "promoted", ocispec.MediaTypeImageIndex, a.registry.Manifest(t, "app", "part-soci"))
+	part := "app:promoted partly-enabled image index sha256:itself lists SOCI indexes, but none for linux/arm64; index the original image again, or delete this one"
+	o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1}
+	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:base indexed", "app:copied missing no SOCI index",
+		"app:kaniko missing no SOCI index", "app:ko missing no SOCI index",
+		"app:part incomplete linux/arm64 has no SOCI index v1; linux/arm64 has no SOCI index v2 in part-soci", part)
+
+	// Without a tag it may be a part of what this tool made.
+	o.Rules.Untagged = true
+	for _, line := range lines(t, inventory.Survey(t.Context(), a.source(), o)) {
+		if strings.HasPrefix(line, "app: ") {
+			t.Errorf("listed: %s", line)
+		}
+	}
+	for _, tag := range []string{"kaniko", "ko", "copied"} {
+		a.index("app", tag, nil)
+	}
+	o.Rules.Untagged, o.Deep = false, true
+	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:base indexed", "app:copied indexed", "app:kaniko indexed", "app:ko indexed",
+		"app:part incomplete linux/arm64 has no SOCI index v1; linux/arm64 has no SOCI index v2 in part-soci", part)
 }

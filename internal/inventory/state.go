@@ -96,7 +96,8 @@ func (s State) Chosen() bool {
 	return s.Lacking() || s == StateUnknown || s == StateIndexed || s == StateNothing || s == StateOptedOut
 }
 
-// Coverage tells how many of the platforms with a layer to index have one.
+// Coverage tells how many of the platforms with a layer to index have one that
+// nothing is known to be wrong with.
 type Coverage string
 
 // The coverages.
@@ -215,7 +216,7 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 			continue
 		}
 		indexable++
-		if len(m.Indexes) > 0 {
+		if slices.ContainsFunc(m.Indexes, soci.FoundIndex.Sound) {
 			covered++
 		}
 		if len(m.Indexes) == 0 && m.Unknown != "" {
