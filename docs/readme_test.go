@@ -8,15 +8,18 @@ import (
 )
 
 // The README's tables have every parameter, with its default, and every output
-// of the template, and none besides.
+// of the templates, and none besides.
 func TestReadmeTables(t *testing.T) {
 	readme := read(t, "../README.md")
 	var template struct {
 		Parameters map[string]struct{ Default any }
 		Outputs    map[string]any
 	}
-	if err := json.Unmarshal([]byte(read(t, "../templates/soci-index-builder.template.json")), &template); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"soci-index-builder", "soci-index-builder-image"} {
+		// What one has besides the other's is added to it.
+		if err := json.Unmarshal([]byte(read(t, "../templates/"+name+".template.json")), &template); err != nil {
+			t.Fatal(err)
+		}
 	}
 	rows := func(head string) [][]string {
 		_, table, found := strings.Cut(readme, head+"\n")

@@ -2,7 +2,7 @@
 // command line deploys, or as a plain CloudFormation template:
 //
 //	go run ./infra [-o dist/cdk.out] [-code dist] [-architecture arm64] [-stack NAME]
-//	go run ./infra -template FILE [-architecture arm64]
+//	go run ./infra -template FILE [-architecture arm64] [-images]
 //
 // From the CDK command line it takes architecture and stack as context.
 package main
@@ -20,6 +20,7 @@ import (
 )
 
 //go:generate go run . -template ../templates/soci-index-builder.template.json
+//go:generate go run . -images -template ../templates/soci-index-builder-image.template.json
 
 var errNoNode = errors.New("AWS CDK needs Node.js, which is not installed: install a release from https://nodejs.org")
 
@@ -41,6 +42,7 @@ func run(args []string) (err error) {
 	architecture := flags.String("architecture", "", "`architecture` of the functions, arm64 or amd64 (default the context architecture, else arm64)")
 	name := flags.String("stack", "", "`name` of the stack (default the context stack, else "+stack.DefaultName+")")
 	template := flags.String("template", "", "write the plain template into `file`, and no cloud assembly")
+	images := flags.Bool("images", false, "with -template: the functions are container images, whose URIs are parameters")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
@@ -58,7 +60,10 @@ func run(args []string) (err error) {
 		}
 	}()
 	if *template != "" {
-		return writeTemplate(*template, stack.Props{Architecture: stack.Architecture(*architecture)})
+		return writeTemplate(*template, stack.Props{Architecture: stack.Architecture(*architecture), Images: *images})
+	}
+	if *images {
+		return errors.New("-images needs -template: the CDK command line deploys zip files")
 	}
 	app := stack.NewApp(*folder)
 	props := stack.Props{
@@ -100,5 +105,8 @@ func writeTemplate(file string, props stack.Props) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, append(text, '\n'), 0o644)
+	if text, err = stack.Emit(text); err != nil {
+		return err
+	}
+	return os.WriteFile(file, text, 0o644)
 }

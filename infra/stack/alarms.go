@@ -19,7 +19,7 @@ type alarm struct {
 	statistic   string
 	dimension   string
 	of          *string // the dimension's value
-	least       float64 // of the statistic in a period of 5 minutes
+	above       float64 // of the statistic in a period of 5 minutes
 
 	// ofThree tells in how many of three periods it must be so; 0: in one of
 	// one. A passing fault that Lambda's own attempts mend is nothing to wake
@@ -43,64 +43,65 @@ const (
 // addAlarms adds what tells people that something needs them. Without a topic
 // the alarms are seen in the console only.
 func addAlarms(s *builder) {
-	queue := func(id, metric string, least float64, description string) alarm {
+	queue := func(id, metric string, above float64, description string) alarm {
 		return alarm{id: id, description: description, namespace: "AWS/SQS", metric: metric, statistic: "Maximum",
-			dimension: "QueueName", of: s.queue.AttrQueueName(), least: least}
+			dimension: "QueueName", of: s.queue.AttrQueueName(), above: above}
 	}
 	lambda := func(id string, f function, metric, description string) alarm {
 		return alarm{id: id, description: description, namespace: "AWS/Lambda", metric: metric, statistic: "Sum",
-			dimension: "FunctionName", of: f.resource.Ref(), least: 1}
+			dimension: "FunctionName", of: f.resource.Ref()}
 	}
 	lasting := func(a alarm, datapoints int) alarm {
 		a.ofThree = datapoints
 		return a
 	}
 	duration := lambda("GeneratorDurationAlarm", s.generator, "Duration", fmt.Sprintf(
-		"An image took the generator more than %.0f of its %.0f minutes; one that takes all of them gets no SOCI index. "+
-			"See which: soci-index-builder logs --stack ${AWS::StackName} slowest. Raise the parameter %s: more memory has more processors. See docs/performance.md.",
+		"An image took more than %.0f of the generator's %.0f minutes; one that takes all of them gets no SOCI index. "+
+			"See which: soci-index-builder logs --stack ${AWS::StackName} slowest. Raise the parameter %s: more memory has more processors",
 		nearTimeout*s.generator.timeout/60, s.generator.timeout/60, deployed.ParamGeneratorMemorySize))
-	duration.statistic, duration.least = "Maximum", nearTimeout*s.generator.timeout*1000
+	duration.statistic, duration.above = "Maximum", nearTimeout*s.generator.timeout*1000
 
+	const (
+		stack = "--stack ${AWS::StackName}"
+		kept  = "Events wait for up to six hours, then they go to the failure queue. "
+		lost  = "an image may have no SOCI index and no other trace. Check the queue and "
+	)
 	alarms := []alarm{
-		queue("FailureQueueAlarm", "ApproximateNumberOfMessagesVisible", 1,
-			"Images got no SOCI index, and their events wait in the failure queue. "+
-				"See them with their reasons: soci-index-builder redrive --stack ${AWS::StackName}. See docs/operations.md."),
+		queue("FailureQueueAlarm", "ApproximateNumberOfMessagesVisible", 0,
+			"Images got no SOCI index; their events wait in the failure queue. See them and why: soci-index-builder redrive "+stack),
 		queue("FailureQueueAgeAlarm", "ApproximateAgeOfOldestMessage", queueAge,
-			"The oldest event in the failure queue will be deleted within four days. "+
-				"Send it to its function again or discard it: soci-index-builder redrive --stack ${AWS::StackName}. See docs/operations.md."),
+			"The failure queue's oldest event will be deleted within four days. Send it again or discard it: soci-index-builder redrive "+stack),
 
 		lasting(lambda("FilterErrorsAlarm", s.filter, "Errors",
-			"The filter fails again and again, so images may not be indexed. Lambda tries their events again for up to six hours, then they go to the failure queue. "+
-				"See why: soci-index-builder logs --stack ${AWS::StackName} failures, and crashes. See docs/troubleshooting.md."), 2),
+			"The filter fails again and again. "+kept+"See why: soci-index-builder logs "+stack+" failures, and crashes"), 2),
 		lasting(lambda("GeneratorErrorsAlarm", s.generator, "Errors",
-			"The generator fails again and again. Lambda tries the events again for up to six hours, then they go to the failure queue. "+
-				"See why: soci-index-builder logs --stack ${AWS::StackName} failures, and crashes. See docs/troubleshooting.md."), 2),
+			"The generator fails again and again. "+kept+"See why: soci-index-builder logs "+stack+" failures, and crashes"), 2),
 		lambda("RepositoryNameErrorsAlarm", s.reponame, "Errors",
-			"The function behind the custom resource ended without its answer reaching CloudFormation, which waits for it and then fails the deployment. "+
-				"See why: soci-index-builder logs --stack ${AWS::StackName} repositories, and the stack's events. See docs/troubleshooting.md."),
+			"The custom resource's function did not answer CloudFormation, which waits and then fails the deployment. "+
+				"See why: soci-index-builder logs "+stack+" repositories, and the stack's events"),
 
 		lasting(lambda("FilterThrottlesAlarm", s.filter, "Throttles",
-			"Lambda has not let the filter run for a quarter of an hour: the account's concurrency is used up. "+
-				"Events wait for up to six hours, then they go to the failure queue. Ask for more concurrency, or reserve less for other functions. See the dashboard ${AWS::StackName}."), 3),
+			"Lambda has not let the filter run for 15 minutes: the account's concurrency is used up. "+kept+
+				"Ask for more concurrency, or reserve less elsewhere"), 3),
 		lasting(lambda("GeneratorThrottlesAlarm", s.generator, "Throttles",
-			"Lambda has not let the generator run as often as images came for a quarter of an hour: raise the parameter "+deployed.ParamGeneratorConcurrency+
-				", or the account's concurrency. Events wait for up to six hours, then they go to the failure queue. See the dashboard ${AWS::StackName}."), 3),
+			"Lambda has not let the generator run as often as images came for 15 minutes. "+kept+
+				"Raise the parameter "+deployed.ParamGeneratorConcurrency+", or the account's concurrency"), 3),
 
 		duration,
 
 		lambda("FilterEventsLostAlarm", s.filter, "DestinationDeliveryFailures",
-			"Lambda could not put a failed event of the filter into the failure queue: an image may have no SOCI index without any other trace. "+
-				"Check the queue and the right of the function's role to write to it, then index what was pushed since: soci-index-builder backfill --stack ${AWS::StackName}."),
+			"Lambda could not put a failed event of the filter into the failure queue: "+lost+
+				"the function's right to it, then: soci-index-builder backfill "+stack),
 		lambda("GeneratorEventsLostAlarm", s.generator, "DestinationDeliveryFailures",
-			"Lambda could not put a failed event of the generator into the failure queue: an image may have no SOCI index without any other trace. "+
-				"Check the queue and the right of the function's role to write to it, then index what was pushed since: soci-index-builder backfill --stack ${AWS::StackName}."),
+			"Lambda could not put a failed event of the generator into the failure queue: "+lost+
+				"the function's right to it, then: soci-index-builder backfill "+stack),
 	}
 	for _, r := range s.rules {
 		alarms = append(alarms, alarm{
 			id: *r.resource.Node().Id() + "EventsLostAlarm", namespace: "AWS/Events", metric: "InvocationsFailedToBeSentToDlq", statistic: "Sum",
-			dimension: "RuleName", of: r.resource.Ref(), least: 1, condition: r.condition,
-			description: "EventBridge could not put an event that the filter did not take into the failure queue: an image may have no SOCI index without any other trace. " +
-				"Check the queue and its policy, then index what was pushed since: soci-index-builder backfill --stack ${AWS::StackName}.",
+			dimension: "RuleName", of: r.resource.Ref(), condition: r.condition,
+			description: "EventBridge could not put an event into the failure queue: " + lost +
+				"its policy, then: soci-index-builder backfill " + stack,
 		})
 	}
 	for _, a := range alarms {
@@ -109,7 +110,7 @@ func addAlarms(s *builder) {
 }
 
 func addAlarm(s *builder, a alarm) {
-	actions := &[]any{awscdk.Token_AsString(ifOnly(s.conditions.alarmTopic, s.param(deployed.ParamAlarmTopic)), nil)}
+	actions := list(ifElse(s.conditions.alarmTopic, []any{s.param(deployed.ParamAlarmTopic)}, []any{}))
 	props := &awscloudwatch.CfnAlarmProps{
 		AlarmDescription:   s.sub(a.description),
 		Namespace:          jsii.String(a.namespace),
@@ -118,18 +119,30 @@ func addAlarm(s *builder, a alarm) {
 		Statistic:          jsii.String(a.statistic),
 		Period:             jsii.Number(alarmPeriod),
 		EvaluationPeriods:  jsii.Number(1),
-		Threshold:          jsii.Number(a.least),
-		ComparisonOperator: jsii.String("GreaterThanOrEqualToThreshold"),
+		Threshold:          jsii.Number(a.above),
+		ComparisonOperator: jsii.String("GreaterThanThreshold"),
 		TreatMissingData:   jsii.String("notBreaching"),
 		AlarmActions:       actions,
 		OkActions:          actions,
 	}
 	if a.ofThree > 0 {
 		props.EvaluationPeriods = jsii.Number(3)
-		props.DatapointsToAlarm = jsii.Number(a.ofThree)
+		if a.ofThree < 3 {
+			props.DatapointsToAlarm = jsii.Number(a.ofThree)
+		}
 	}
 	resource := awscloudwatch.NewCfnAlarm(s.stack, jsii.String(a.id), props)
 	if a.condition != nil {
 		resource.CfnOptions().SetCondition(a.condition)
 	}
+}
+
+// list is a property that takes a list and gets what CloudFormation works out.
+func list(value any) *[]any {
+	token := *awscdk.Token_AsList(value, nil)
+	all := make([]any, len(token))
+	for i, part := range token {
+		all[i] = part
+	}
+	return &all
 }

@@ -2,27 +2,71 @@ package stack
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudwatch"
 	"github.com/aws/jsii-runtime-go"
 
-	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/internal/logquery"
 )
 
-// widget of a dashboard's body, a grid of 24 columns.
-// https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
+// widget of a dashboard's body, a grid of 24 columns that is filled in order.
+// What is not given is the default: a width and a height of 6, lines over time,
+// a period of 300 seconds.
+// https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Dashboard-Body-Structure.html
 type widget struct {
-	Type       string         `json:"type"` // metric, log or text
-	X          int            `json:"x"`
-	Y          int            `json:"y"`
-	Width      int            `json:"width"`
-	Height     int            `json:"height"`
-	Properties map[string]any `json:"properties"`
+	Type       string     `json:"type"` // metric, log or text
+	Width      int        `json:"width,omitempty"`
+	Height     int        `json:"height,omitempty"`
+	Properties properties `json:"properties"`
+}
+
+// properties of a widget. Region and axis stand side by side, so that what all
+// graphs have is written once.
+type properties struct {
+	Title       string       `json:"title,omitempty"`
+	Markdown    string       `json:"markdown,omitempty"`
+	Query       string       `json:"query,omitempty"`
+	View        string       `json:"view,omitempty"`
+	Metrics     [][]any      `json:"metrics,omitempty"`
+	Stat        string       `json:"stat,omitempty"` // Average by default
+	Annotations *annotations `json:"annotations,omitempty"`
+	Region      string       `json:"region,omitempty"`
+	YAxis       *axes        `json:"yAxis,omitempty"`
+}
+
+type annotations struct {
+	Horizontal []line `json:"horizontal"`
+}
+
+type line struct {
+	Label string  `json:"label"`
+	Value float64 `json:"value"`
+}
+
+type axes struct {
+	Left axis `json:"left"`
+}
+
+type axis struct {
+	Min       int    `json:"min"`
+	ShowUnits bool   `json:"showUnits"`
+	Label     string `json:"label"`
+}
+
+// options of a line in a graph.
+type options struct {
+	Label      string `json:"label"`
+	ID         string `json:"id,omitempty"`
+	Expression string `json:"expression,omitempty"`
+	Stat       string `json:"stat,omitempty"`
+	YAxis      string `json:"yAxis,omitempty"`
+	Visible    *bool  `json:"visible,omitempty"`
 }
 
 // series is a line in a graph.
@@ -57,47 +101,59 @@ func (s series) as(stat, label string) series {
 	return s
 }
 
-func (s series) value() []any {
-	options := map[string]any{"label": s.label}
-	if s.id != "" {
-		options["id"] = s.id
-	}
+// value gives the line as it stands behind a line of the metric before: "." is
+// what is the same in its place, "..." all of it but the last.
+func (s series) value(before []string, stat string) []any {
+	o := options{Label: s.label, ID: s.id, Expression: s.expression}
 	if s.right {
-		options["yAxis"] = "right"
+		o.YAxis = "right"
 	}
 	if s.hidden {
-		options["visible"] = false
+		o.Visible = new(bool)
 	}
-	if s.expression != "" {
-		options["expression"] = s.expression
-		return []any{options}
+	if s.metric == nil {
+		return []any{o}
 	}
-	if s.stat != "" {
-		options["stat"] = s.stat
+	if s.stat != stat {
+		o.Stat = s.stat
 	}
-	v := make([]any, 0, len(s.metric)+1)
-	for _, part := range s.metric {
+	if last := len(s.metric) - 1; len(before) == len(s.metric) && slices.Equal(before[:last], s.metric[:last]) {
+		if before[last] == s.metric[last] {
+			return []any{"...", o}
+		}
+		return []any{"...", s.metric[last], o}
+	}
+	var v []any
+	for i, part := range s.metric {
+		if i < len(before) && before[i] == part {
+			part = "."
+		}
 		v = append(v, part)
 	}
-	return append(v, options)
+	return append(v, o)
 }
 
 // graph gives the properties of a widget with lines. unit names the left axis.
-func graph(title, unit string, all ...series) map[string]any {
-	lines := make([]any, len(all))
-	for i, s := range all {
-		lines[i] = s.value()
+func graph(title, unit string, all ...series) properties {
+	p := properties{Title: title, Region: "${AWS::Region}", YAxis: &axes{axis{Label: unit}}}
+	for i := range all {
+		all[i].stat = cmp.Or(all[i].stat, "Sum")
 	}
-	return map[string]any{
-		"title": title, "metrics": lines, "region": "${AWS::Region}", "view": "timeSeries", "stacked": false, "stat": "Sum", "period": 300,
-		"yAxis": map[string]any{"left": map[string]any{"min": 0, "label": unit, "showUnits": false}},
+	p.Stat = all[0].stat
+	var before []string
+	for _, s := range all {
+		p.Metrics = append(p.Metrics, s.value(before, p.Stat))
+		if s.metric != nil {
+			before = s.metric
+		}
 	}
+	return p
 }
 
 // limit draws a horizontal line.
-func limit(properties map[string]any, label string, value float64) map[string]any {
-	properties["annotations"] = map[string]any{"horizontal": []any{map[string]any{"label": label, "value": value}}}
-	return properties
+func limit(p properties, label string, value float64) properties {
+	p.Annotations = &annotations{[]line{{label, value}}}
+	return p
 }
 
 // skipReasons and failClasses are the values of the dimensions of ImagesSkipped
@@ -118,7 +174,7 @@ func widgets(generatorTimeout float64) []widget {
 	for _, class := range failClasses {
 		failed = append(failed, own("ImagesFailed", "Class", class))
 	}
-	oldest := series{metric: []string{"AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "${FailureQueueName}"}, label: "age of the oldest, seconds", stat: "Maximum", right: true}
+	oldest := series{metric: []string{"AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "${FailureQueue.QueueName}"}, label: "age of the oldest, seconds", stat: "Maximum", right: true}
 	peak := own("PeakMemory").as("Maximum", "bytes")
 	peak.id, peak.hidden = "peak", true
 	failures, err := logquery.Find("failures")
@@ -126,17 +182,19 @@ func widgets(generatorTimeout float64) []widget {
 		panic("internal error: " + err.Error())
 	}
 
-	w := []widget{{Type: "text", Width: 24, Height: 3, Properties: map[string]any{"markdown": strings.Join([]string{
+	w := []widget{{Type: "text", Width: 24, Height: 3, Properties: properties{Markdown: strings.Join([]string{
 		"**SOCI Index Builder, stack ${AWS::StackName}**",
 		"Why was an image not indexed? `soci-index-builder logs --stack ${AWS::StackName} --image REPOSITORY:TAG`, or Logs Insights, Queries, folder *${AWS::StackName}*.",
 		"Events that failed for good: `soci-index-builder redrive --stack ${AWS::StackName}`. Is all as it should be? `soci-index-builder doctor --stack ${AWS::StackName}`",
 	}, "\n\n")}}}
-	y := 3
-	row := func(graphs ...map[string]any) {
-		for i, g := range graphs {
-			w = append(w, widget{Type: "metric", X: i * 24 / len(graphs), Y: y, Width: 24 / len(graphs), Height: 6, Properties: g})
+	row := func(graphs ...properties) {
+		for _, g := range graphs {
+			one := widget{Type: "metric", Width: 24 / len(graphs), Properties: g}
+			if one.Width == 6 {
+				one.Width = 0 // the default
+			}
+			w = append(w, one)
 		}
-		y += 6
 	}
 	row(
 		graph("Images", "images", own("ImagesMatched").as("Sum", "chosen by a filter"), own("ImagesIndexed").as("Sum", "indexed"),
@@ -153,40 +211,63 @@ func widgets(generatorTimeout float64) []widget {
 	)
 	row(
 		limit(graph("Generator: most memory used", "percent", peak, series{expression: "peak / (${GeneratorMemorySize} * 1048576) * 100", id: "used", label: "percent of the function's memory"}), "all", 100),
-		limit(graph("Generator: longest invocation", "milliseconds", ofFunction("Duration", "GeneratorFunctionName", "longest").as("Maximum", "longest")), "timeout", generatorTimeout*1000),
-		graph("Failure queue", "events", series{metric: []string{"AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${FailureQueueName}"}, label: "events waiting", stat: "Maximum"}, oldest),
+		limit(graph("Generator: longest invocation", "milliseconds", ofFunction("Duration", "GeneratorFunction", "longest").as("Maximum", "longest")), "timeout", generatorTimeout*1000),
+		graph("Failure queue", "events", series{metric: []string{"AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${FailureQueue.QueueName}"}, label: "events waiting", stat: "Maximum"}, oldest),
 	)
 	row(
-		graph("Functions: errors", "invocations", ofFunction("Errors", "FilterFunctionName", "filter"), ofFunction("Errors", "GeneratorFunctionName", "generator"), ofFunction("Errors", "RepositoryNameFunctionName", "repository names")),
-		graph("Functions: throttles", "invocations", ofFunction("Throttles", "FilterFunctionName", "filter"), ofFunction("Throttles", "GeneratorFunctionName", "generator")),
-		graph("Functions: running at once", "invocations", ofFunction("ConcurrentExecutions", "FilterFunctionName", "").as("Maximum", "filter"), ofFunction("ConcurrentExecutions", "GeneratorFunctionName", "").as("Maximum", "generator")),
-		graph("Functions: how long events waited", "milliseconds", ofFunction("AsyncEventAge", "FilterFunctionName", "").as("Maximum", "filter"), ofFunction("AsyncEventAge", "GeneratorFunctionName", "").as("Maximum", "generator")),
+		graph("Functions: errors", "invocations", ofFunction("Errors", "FilterFunction", "filter"), ofFunction("Errors", "GeneratorFunction", "generator"), ofFunction("Errors", "RepositoryNameFunction", "repository names")),
+		graph("Functions: throttles", "invocations", ofFunction("Throttles", "FilterFunction", "filter"), ofFunction("Throttles", "GeneratorFunction", "generator")),
+		graph("Functions: running at once", "invocations", ofFunction("ConcurrentExecutions", "FilterFunction", "").as("Maximum", "filter"), ofFunction("ConcurrentExecutions", "GeneratorFunction", "").as("Maximum", "generator")),
+		graph("Functions: how long events waited", "milliseconds", ofFunction("AsyncEventAge", "FilterFunction", "").as("Maximum", "filter"), ofFunction("AsyncEventAge", "GeneratorFunction", "").as("Maximum", "generator")),
 	)
-	return append(w, widget{Type: "log", Y: y, Width: 24, Height: 8, Properties: map[string]any{
-		"title": failures.Question, "region": "${AWS::Region}", "view": "table",
-		"query": "SOURCE '${FilterLogGroupName}' | SOURCE '${GeneratorLogGroupName}' | SOURCE '${RepositoryNameLogGroupName}' | " + failures.Sample(),
+	return append(w, widget{Type: "log", Width: 24, Height: 8, Properties: properties{
+		Title: failures.Question, Region: "${AWS::Region}", View: "table",
+		Query: "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${RepositoryNameLogGroup}' | " + failures.Sample(),
 	}})
+}
+
+// The body is JSON within JSON, in which a quotation mark takes two bytes: so
+// it has another character, which CloudFormation replaces by splitting and
+// joining.
+const quotationMark = "~"
+
+// fragments recur in the body. CloudFormation puts them in, as it does what
+// they name.
+var fragments = []struct{ name, text string }{
+	{"Axis", `,"region":"${AWS::Region}","yAxis":{"left":{"min":0,"showUnits":false,"label":"`},
+	{"Graph", `{"type":"metric","width":8,"properties":{"title":"`},
+	{"SmallGraph", `{"type":"metric","properties":{"title":"`},
+	{"Own", `","StackName","${AWS::StackName}",`},
+	{"Stat", `"}]],"stat":"`},
+	{"Metrics", `","metrics":[["SociIndexBuilder","`},
+	{"Same", `",".",".",{"label":"`},
+	{"Label", `",{"label":"`},
+	{"Next", `"}],["...","`},
 }
 
 // addDashboard adds the dashboard, which is called as the stack is.
 func addDashboard(s *builder) {
-	var body bytes.Buffer
-	e := json.NewEncoder(&body)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(map[string]any{"widgets": widgets(s.generator.timeout)}); err != nil {
 		panic("internal error: " + err.Error())
 	}
+	body := strings.TrimSpace(b.String())
+	if strings.Contains(body, quotationMark) {
+		panic("internal error: the dashboard has a " + quotationMark + " in it")
+	}
+	quote := func(text string) *string { return jsii.String(strings.ReplaceAll(text, `"`, quotationMark)) }
+	variables := map[string]*string{}
+	for _, f := range fragments {
+		if body = strings.ReplaceAll(body, f.text, "${"+f.name+"}"); strings.Contains(f.text, "${") {
+			variables[f.name] = awscdk.Fn_Sub(quote(f.text), nil)
+		} else {
+			variables[f.name] = quote(f.text)
+		}
+	}
 	awscloudwatch.NewCfnDashboard(s.stack, jsii.String("Dashboard"), &awscloudwatch.CfnDashboardProps{
 		DashboardName: s.dashboardName(),
-		DashboardBody: awscdk.Fn_Sub(jsii.String(strings.TrimSpace(body.String())), &map[string]*string{
-			"FilterFunctionName":         s.filter.resource.Ref(),
-			"GeneratorFunctionName":      s.generator.resource.Ref(),
-			"RepositoryNameFunctionName": s.reponame.resource.Ref(),
-			"FilterLogGroupName":         s.filter.logGroup.Ref(),
-			"GeneratorLogGroupName":      s.generator.logGroup.Ref(),
-			"RepositoryNameLogGroupName": s.reponame.logGroup.Ref(),
-			"FailureQueueName":           s.queue.AttrQueueName(),
-			"GeneratorMemorySize":        awscdk.Token_AsString(s.params[deployed.ParamGeneratorMemorySize].Value(), nil),
-		}),
+		DashboardBody: awscdk.Fn_Join(jsii.String(`"`), awscdk.Fn_Split(jsii.String(quotationMark), awscdk.Fn_Sub(quote(body), &variables), nil)),
 	})
 }

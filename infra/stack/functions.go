@@ -32,8 +32,12 @@ const (
 // addFunction adds the function itself to what belongs to it. What is the same
 // for all is here; props has what is not.
 func addFunction(s *builder, id string, f *function, env map[string]any, props *awslambda.CfnFunctionProps) {
-	props.Runtime = jsii.String("provided.al2023")
-	props.Handler = jsii.String("bootstrap")
+	if s.props.Images {
+		props.PackageType = jsii.String("Image")
+	} else {
+		props.Runtime = jsii.String("provided.al2023")
+		props.Handler = jsii.String("bootstrap")
+	}
 	props.Architectures = jsii.Strings(s.props.Architecture.lambda())
 	props.Code, f.code = s.code(f.name)
 	props.Role = f.role.AttrArn()
@@ -46,11 +50,15 @@ func addFunction(s *builder, id string, f *function, env map[string]any, props *
 // code says where CloudFormation finds the code of a function, and gives what
 // changes with it.
 func (s *builder) code(function string) (code *awslambda.CfnFunction_CodeProperty, changes *string) {
+	if s.props.Images {
+		uri := s.param(imageParams[function])
+		return &awslambda.CfnFunction_CodeProperty{ImageUri: uri}, uri
+	}
 	if s.props.CodeFolder == "" {
 		prefix := s.param(deployed.ParamCodeKeyPrefix)
 		return &awslambda.CfnFunction_CodeProperty{
 			S3Bucket: s.param(deployed.ParamCodeBucket),
-			S3Key:    awscdk.Fn_Join(jsii.String(""), &[]*string{prefix, jsii.String(function + ".zip")}),
+			S3Key:    s.sub("${" + deployed.ParamCodeKeyPrefix + "}" + function + ".zip"),
 		}, prefix
 	}
 	asset := awss3assets.NewAsset(s.stack, jsii.String("Code-"+function), &awss3assets.AssetProps{Path: jsii.String(s.props.zip(function))})
@@ -66,8 +74,8 @@ func addGenerator(s *builder) {
 		permission.EventBus:     s.busARN(),
 		permission.FailureQueue: s.queue.AttrArn(),
 	})
-	f.role = addRole(s, "GeneratorRole", f.name, rights)
-	addRepositories(s, rights)
+	f.role = addRole(s, "GeneratorRole", rights)
+	addRepositories(s)
 	addRepositoryPolicy(s, f.role)
 	addFunction(s, "GeneratorFunction", &f,
 		map[string]any{
@@ -81,8 +89,7 @@ func addGenerator(s *builder) {
 			"LOG_LEVEL":                 s.param(deployed.ParamLogLevel),
 		},
 		&awslambda.CfnFunctionProps{
-			Description: jsii.String("Builds and pushes the SOCI indexes of an image"),
-			MemorySize:  s.params[deployed.ParamGeneratorMemorySize].ValueAsNumber(),
+			MemorySize: s.params[deployed.ParamGeneratorMemorySize].ValueAsNumber(),
 			ReservedConcurrentExecutions: awscdk.Token_AsNumber(
 				ifOnly(s.conditions.concurrency, s.params[deployed.ParamGeneratorConcurrency].Value())),
 		})
@@ -102,13 +109,15 @@ func addGenerator(s *builder) {
 func addFilter(s *builder) {
 	f := function{name: "filter", timeout: filterTimeout}
 	f.logGroup = addLogGroup(s, "FilterLogGroup", "ECRImageActionEventFilteringLambda")
-	f.role = addRole(s, "FilterRole", f.name, s.rights(f.name, f.logGroup, map[permission.Target]any{
+	f.role = addRole(s, "FilterRole", s.rights(f.name, f.logGroup, map[permission.Target]any{
 		permission.Generator:    s.generator.resource.AttrArn(),
 		permission.FailureQueue: s.queue.AttrArn(),
 	}))
-	addFunction(s, "FilterFunction", &f, s.filterEnvironment(s.generator.resource.AttrArn()), &awslambda.CfnFunctionProps{
-		Description: jsii.String("Decides by the filters which images are indexed"),
-		MemorySize:  jsii.Number(filterMemory),
+	env := s.filterEnvironment()
+	env["SOCI_REPOSITORY_IMAGE_TAG_FILTERS"] = awscdk.Fn_Join(jsii.String(","), s.params[deployed.ParamFilters].ValueAsList())
+	env["SOCI_INDEX_GENERATOR_LAMBDA_ARN"] = s.generator.resource.AttrArn()
+	addFunction(s, "FilterFunction", &f, env, &awslambda.CfnFunctionProps{
+		MemorySize: jsii.Number(filterMemory),
 	})
 	// New filters may pass on images of repositories that the generator could
 	// not use before.
@@ -117,15 +126,15 @@ func addFilter(s *builder) {
 	s.filter = f
 }
 
-func (s *builder) filterEnvironment(generatorARN *string) map[string]any {
+// filterEnvironment is the environment of the filter, but for the filters and
+// the generator's ARN.
+func (s *builder) filterEnvironment() map[string]any {
 	return map[string]any{
-		"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": awscdk.Fn_Join(jsii.String(","), s.params[deployed.ParamFilters].ValueAsList()),
-		"SOCI_INDEX_GENERATOR_LAMBDA_ARN":   generatorARN,
-		"SOCI_TAG_SUFFIX":                   s.param(deployed.ParamTagSuffix),
-		"SOCI_INDEX_UNTAGGED_IMAGES":        s.param(deployed.ParamIndexUntagged),
-		"SOCI_FAILURE_QUEUE_URL":            s.queue.Ref(),
-		"SOCI_STACK_NAME":                   awscdk.Aws_STACK_NAME(),
-		"LOG_LEVEL":                         s.param(deployed.ParamLogLevel),
+		"SOCI_TAG_SUFFIX":            s.param(deployed.ParamTagSuffix),
+		"SOCI_INDEX_UNTAGGED_IMAGES": s.param(deployed.ParamIndexUntagged),
+		"SOCI_FAILURE_QUEUE_URL":     s.queue.Ref(),
+		"SOCI_STACK_NAME":            awscdk.Aws_STACK_NAME(),
+		"LOG_LEVEL":                  s.param(deployed.ParamLogLevel),
 	}
 }
 
@@ -133,10 +142,9 @@ func (s *builder) filterEnvironment(generatorARN *string) map[string]any {
 func addReponame(s *builder) {
 	f := function{name: "reponame", timeout: reponameTimeout}
 	f.logGroup = addLogGroup(s, "RepositoryNameLogGroup", "RepositoryNameParsingLambda")
-	f.role = addRole(s, "RepositoryNameRole", f.name, s.rights(f.name, f.logGroup, nil))
+	f.role = addRole(s, "RepositoryNameRole", s.rights(f.name, f.logGroup, nil))
 	addFunction(s, "RepositoryNameFunction", &f, map[string]any{"LOG_LEVEL": s.param(deployed.ParamLogLevel)}, &awslambda.CfnFunctionProps{
-		Description: jsii.String("Turns the filters into the ARNs of repositories, for CloudFormation"),
-		MemorySize:  jsii.Number(reponameMemory),
+		MemorySize: jsii.Number(reponameMemory),
 	})
 	s.reponame = f
 }

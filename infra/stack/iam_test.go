@@ -98,7 +98,7 @@ var rolesRights = []struct {
 	{"GeneratorRole", "ecr:CompleteLayerUpload", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
 	{"GeneratorRole", "ecr:PutImage", "${Repositories.RepositoryArns}", "", "pushes SOCI indexes and SOCI-enabled images"},
 	{"GeneratorRole", "ecr:DescribeImages", "${Repositories.RepositoryArns}", "", "finds earlier zTOCs"},
-	{"GeneratorRole", "events:PutEvents", "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBusName}", "HasEventBus", "announces SOCI indexes"},
+	{"GeneratorRole", "events:PutEvents", "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBusName}", "EventBus", "announces SOCI indexes"},
 	{"GeneratorRole", "sqs:SendMessage", "${FailureQueue.Arn}", "", "events that failed for good"},
 	{"GeneratorRole", "logs:CreateLogStream", "${GeneratorLogGroup.Arn}", "", "its log"},
 	{"GeneratorRole", "logs:PutLogEvents", "${GeneratorLogGroup.Arn}", "", "its log"},
@@ -212,12 +212,12 @@ func TestResourcePolicies(t *testing.T) {
 			got = append(got, right{r.at("Principal"), "Allow", r.at("Action"), r.at("FunctionName"), strings.Trim(r.Condition+" "+r.at("SourceArn"), " ")})
 		}
 	}
-	rules := "[${PushRule.Arn}, if(IndexesReplicated, ${ReplicationRule.Arn}, nothing), if(IndexesPullThroughCache, ${PullThroughCacheRule.Arn}, nothing)]"
+	rules := "[${PushRule.Arn}, if(Replicated, ${ReplicationRule.Arn}, nothing), if(Cached, ${PullThroughCacheRule.Arn}, nothing)]"
 	compareRights(t, got, []right{
 		{"*", "Deny", "sqs:*", "${FailureQueue.Arn}", "{Bool: {aws:SecureTransport: false}}"},
 		{"{Service: events.amazonaws.com}", "Allow", "sqs:SendMessage", "${FailureQueue.Arn}", fmt.Sprintf("{ArnEquals: {aws:SourceArn: %s}}", rules)},
 		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "${PushRule.Arn}"},
-		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "IndexesReplicated ${ReplicationRule.Arn}"},
-		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "IndexesPullThroughCache ${PullThroughCacheRule.Arn}"},
+		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "Replicated ${ReplicationRule.Arn}"},
+		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "Cached ${PullThroughCacheRule.Arn}"},
 	})
 }

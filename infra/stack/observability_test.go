@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -41,19 +42,72 @@ func documentedMetrics(t *testing.T) map[string][]string {
 	return all
 }
 
+// shownWidget is a widget as CloudWatch shows it: in its place, with the
+// defaults, and with whole metrics.
+type shownWidget struct {
+	Type                string
+	X, Y, Width, Height int
+	Properties          map[string]any
+}
+
 // body is the dashboard's, with the variables as textOf writes them.
-func body(t *testing.T, tmpl *template) []widget {
+func body(t *testing.T, tmpl *template) []shownWidget {
 	t.Helper()
-	var of struct{ Widgets []widget }
-	if err := json.Unmarshal([]byte(tmpl.Resources["Dashboard"].at("DashboardBody")), &of); err != nil {
+	var of struct{ Widgets []shownWidget }
+	d := json.NewDecoder(strings.NewReader(tmpl.Resources["Dashboard"].at("DashboardBody")))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&of); err != nil {
 		t.Fatal(err)
+	}
+	x, y, next := 0, 0, 0
+	for i := range of.Widgets {
+		w := &of.Widgets[i]
+		w.Width, w.Height = cmp.Or(w.Width, 6), cmp.Or(w.Height, 6)
+		if x+w.Width > 24 {
+			x, y = 0, next
+		}
+		w.X, w.Y, next = x, y, max(next, y+w.Height)
+		x += w.Width
+		wholeMetrics(t, w)
 	}
 	return of.Widgets
 }
 
+// wholeMetrics writes out what is the same as in the line before.
+func wholeMetrics(t *testing.T, w *shownWidget) {
+	t.Helper()
+	var before []any
+	lines, _ := w.Properties["metrics"].([]any)
+	for i := range lines {
+		line := lines[i].([]any)
+		metric, options := line[:len(line)-1], line[len(line)-1]
+		if len(metric) == 0 {
+			continue // an expression
+		}
+		var whole []any
+		for n, part := range metric {
+			switch {
+			case part == "..." && n == 0 && len(metric) <= 2:
+				whole = slices.Clone(before[:len(before)+1-len(metric)])
+			case part == ".":
+				whole = append(whole, before[n])
+			default:
+				whole = append(whole, part)
+			}
+		}
+		for _, part := range whole {
+			if text := part.(string); strings.Trim(text, ".") == "" {
+				t.Errorf("%v: %q stands for nothing in %v", w.Properties["title"], text, line)
+			}
+		}
+		before = whole
+		lines[i] = append(slices.Clone(whole), options)
+	}
+}
+
 // shown gives every metric of the dashboard: namespace, name, dimensions with
 // their values.
-func shown(t *testing.T, widgets []widget) [][]string {
+func shown(t *testing.T, widgets []shownWidget) [][]string {
 	t.Helper()
 	var all [][]string
 	for _, w := range widgets {
@@ -221,22 +275,22 @@ func TestAlarms(t *testing.T) {
 	tmpl := synth(t)
 	tests := []struct {
 		id, metric, of, statistic string
-		threshold, periods        string // periods: datapoints/evaluated
+		threshold, periods        string // periods: datapoints/evaluated, all of them by default
 		condition                 string
 	}{
-		{"FailureQueueAlarm", "AWS/SQS ApproximateNumberOfMessagesVisible", "${FailureQueue.QueueName}", "Maximum", "1", "/1", ""},
+		{"FailureQueueAlarm", "AWS/SQS ApproximateNumberOfMessagesVisible", "${FailureQueue.QueueName}", "Maximum", "0", "/1", ""},
 		{"FailureQueueAgeAlarm", "AWS/SQS ApproximateAgeOfOldestMessage", "${FailureQueue.QueueName}", "Maximum", "864000", "/1", ""},
-		{"FilterErrorsAlarm", "AWS/Lambda Errors", "${FilterFunction}", "Sum", "1", "2/3", ""},
-		{"GeneratorErrorsAlarm", "AWS/Lambda Errors", "${GeneratorFunction}", "Sum", "1", "2/3", ""},
-		{"RepositoryNameErrorsAlarm", "AWS/Lambda Errors", "${RepositoryNameFunction}", "Sum", "1", "/1", ""},
-		{"FilterThrottlesAlarm", "AWS/Lambda Throttles", "${FilterFunction}", "Sum", "1", "3/3", ""},
-		{"GeneratorThrottlesAlarm", "AWS/Lambda Throttles", "${GeneratorFunction}", "Sum", "1", "3/3", ""},
+		{"FilterErrorsAlarm", "AWS/Lambda Errors", "${FilterFunction}", "Sum", "0", "2/3", ""},
+		{"GeneratorErrorsAlarm", "AWS/Lambda Errors", "${GeneratorFunction}", "Sum", "0", "2/3", ""},
+		{"RepositoryNameErrorsAlarm", "AWS/Lambda Errors", "${RepositoryNameFunction}", "Sum", "0", "/1", ""},
+		{"FilterThrottlesAlarm", "AWS/Lambda Throttles", "${FilterFunction}", "Sum", "0", "/3", ""},
+		{"GeneratorThrottlesAlarm", "AWS/Lambda Throttles", "${GeneratorFunction}", "Sum", "0", "/3", ""},
 		{"GeneratorDurationAlarm", "AWS/Lambda Duration", "${GeneratorFunction}", "Maximum", "720000", "/1", ""},
-		{"FilterEventsLostAlarm", "AWS/Lambda DestinationDeliveryFailures", "${FilterFunction}", "Sum", "1", "/1", ""},
-		{"GeneratorEventsLostAlarm", "AWS/Lambda DestinationDeliveryFailures", "${GeneratorFunction}", "Sum", "1", "/1", ""},
-		{"PushRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${PushRule}", "Sum", "1", "/1", ""},
-		{"ReplicationRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${ReplicationRule}", "Sum", "1", "/1", "IndexesReplicated"},
-		{"PullThroughCacheRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${PullThroughCacheRule}", "Sum", "1", "/1", "IndexesPullThroughCache"},
+		{"FilterEventsLostAlarm", "AWS/Lambda DestinationDeliveryFailures", "${FilterFunction}", "Sum", "0", "/1", ""},
+		{"GeneratorEventsLostAlarm", "AWS/Lambda DestinationDeliveryFailures", "${GeneratorFunction}", "Sum", "0", "/1", ""},
+		{"PushRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${PushRule}", "Sum", "0", "/1", ""},
+		{"ReplicationRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${ReplicationRule}", "Sum", "0", "/1", "Replicated"},
+		{"PullThroughCacheRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${PullThroughCacheRule}", "Sum", "0", "/1", "Cached"},
 	}
 	var ids []string
 	for _, tt := range tests {
@@ -248,12 +302,12 @@ func TestAlarms(t *testing.T) {
 				"of":           {a.at("Dimensions.0.Value"), tt.of},
 				"dimensions":   {a.at("Dimensions.1"), ""},
 				"statistic":    {a.at("Statistic"), tt.statistic},
-				"threshold":    {a.at("ComparisonOperator") + " " + a.at("Threshold"), "GreaterThanOrEqualToThreshold " + tt.threshold},
+				"threshold":    {a.at("ComparisonOperator") + " " + a.at("Threshold"), "GreaterThanThreshold " + tt.threshold},
 				"periods":      {a.at("DatapointsToAlarm") + "/" + a.at("EvaluationPeriods"), tt.periods},
 				"period":       {a.at("Period"), "300"},
 				"missing data": {a.at("TreatMissingData"), "notBreaching"},
-				"alarm":        {a.at("AlarmActions"), "[if(HasAlarmTopic, ${AlarmTopicArn}, nothing)]"},
-				"end of alarm": {a.at("OKActions"), "[if(HasAlarmTopic, ${AlarmTopicArn}, nothing)]"},
+				"alarm":        {a.at("AlarmActions"), "if(Topic, [${AlarmTopicArn}], [])"},
+				"end of alarm": {a.at("OKActions"), "if(Topic, [${AlarmTopicArn}], [])"},
 				"condition":    {a.Condition, tt.condition},
 			} {
 				if pair[0] != pair[1] {

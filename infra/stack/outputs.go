@@ -8,37 +8,36 @@ import (
 	"soci-index-builder/internal/version"
 )
 
-// addOutputs adds what people and the command line want to know of a stack.
+// addOutputs adds what people and the command line want to know of a stack. The
+// README says of each what it is.
 func addOutputs(s *builder) {
 	for _, o := range []struct {
-		name, description string
-		value             *string
+		name  string
+		value *string
 	}{
-		{deployed.OutFilterFunctionName, "The function that decides which images are indexed", s.filter.resource.Ref()},
-		{deployed.OutFilterFunctionARN, "ARN of the function that decides which images are indexed", s.filter.resource.AttrArn()},
-		{deployed.OutGeneratorFunctionName, "The function that builds SOCI indexes", s.generator.resource.Ref()},
-		{deployed.OutGeneratorFunctionARN, "ARN of the function that builds SOCI indexes", s.generator.resource.AttrArn()},
-		{deployed.OutGeneratorRoleName, "The role of the function that builds SOCI indexes", s.generator.role.Ref()},
-		{deployed.OutRepositoryFunctionName, "The function that turns the filters into the ARNs of repositories", s.reponame.resource.Ref()},
-		{deployed.OutFilterLogGroup, "Why an image was passed on or not", s.filter.logGroup.Ref()},
-		{deployed.OutGeneratorLogGroup, "What became of an image", s.generator.logGroup.Ref()},
-		{deployed.OutRepositoryLogGroup, "Why filters were refused", s.reponame.logGroup.Ref()},
-		{deployed.OutTailFilterLogs, "Command that follows the filter's log", tail(s.filter)},
-		{deployed.OutTailGeneratorLogs, "Command that follows the generator's log", tail(s.generator)},
-		{deployed.OutFailureQueueURL, "The queue of events that failed for good", s.queue.Ref()},
-		{deployed.OutFailureQueueARN, "ARN of the queue of events that failed for good", s.queue.AttrArn()},
-		{deployed.OutRuleName, "The rule on pushes", s.rules[0].resource.Ref()},
-		{deployed.OutDashboardURL, "The dashboard", s.dashboardURL()},
-		{deployed.OutVersion, "The version of SOCI Index Builder", jsii.String(version.Version)},
+		{deployed.OutFilterFunctionName, s.filter.resource.Ref()},
+		{deployed.OutFilterFunctionARN, s.filter.resource.AttrArn()},
+		{deployed.OutGeneratorFunctionName, s.generator.resource.Ref()},
+		{deployed.OutGeneratorFunctionARN, s.generator.resource.AttrArn()},
+		{deployed.OutGeneratorRoleName, s.generator.role.Ref()},
+		{deployed.OutRepositoryFunctionName, s.reponame.resource.Ref()},
+		{deployed.OutFilterLogGroup, s.filter.logGroup.Ref()},
+		{deployed.OutGeneratorLogGroup, s.generator.logGroup.Ref()},
+		{deployed.OutRepositoryLogGroup, s.reponame.logGroup.Ref()},
+		{deployed.OutTailFilterLogs, s.tail(s.filter)},
+		{deployed.OutTailGeneratorLogs, s.tail(s.generator)},
+		{deployed.OutFailureQueueURL, s.queue.Ref()},
+		{deployed.OutFailureQueueARN, s.queue.AttrArn()},
+		{deployed.OutRuleName, s.rules[0].resource.Ref()},
+		{deployed.OutDashboardURL, s.dashboardURL()},
+		{deployed.OutVersion, jsii.String(version.Version)},
 	} {
-		awscdk.NewCfnOutput(s.stack, jsii.String(o.name), &awscdk.CfnOutputProps{Description: jsii.String(o.description), Value: o.value})
+		awscdk.NewCfnOutput(s.stack, jsii.String(o.name), &awscdk.CfnOutputProps{Value: o.value})
 	}
 }
 
-func tail(f function) *string {
-	return awscdk.Fn_Join(jsii.String(" "), &[]*string{
-		jsii.String("aws logs tail"), f.logGroup.Ref(), jsii.String("--follow --since 1h --region"), awscdk.Aws_REGION(),
-	})
+func (s *builder) tail(f function) *string {
+	return s.sub("aws logs tail ${" + *f.logGroup.Node().Id() + "} --follow --since 1h --region ${AWS::Region}")
 }
 
 // dashboardURL links to the dashboard. The console's address has no pattern
@@ -47,6 +46,6 @@ func (s *builder) dashboardURL() *string {
 	host := awscdk.Token_AsString(ifElse(s.conditions.china, "console.amazonaws.cn",
 		ifElse(s.conditions.govCloud, "console.amazonaws-us-gov.com",
 			ifElse(s.conditions.europeanSovereign, "console.amazonaws-eusc.eu", "console.aws.amazon.com"))), nil)
-	return awscdk.Fn_Sub(jsii.String("https://${AWS::Region}.${ConsoleHost}/cloudwatch/home?region=${AWS::Region}#dashboards/dashboard/${Dashboard}"),
-		&map[string]*string{"ConsoleHost": host, "Dashboard": s.dashboardName()})
+	return awscdk.Fn_Sub(jsii.String("https://${AWS::Region}.${Host}/cloudwatch/home?region=${AWS::Region}#dashboards/dashboard/${AWS::StackName}"),
+		&map[string]*string{"Host": host})
 }

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -13,25 +14,17 @@ import (
 // parameter describes one parameter of the template.
 type parameter struct {
 	name        string
-	label       string // in the console
 	kind        string // "String" when empty
 	description string
 	byDefault   any      // nil: it must be given
 	pattern     string   // anchored; empty for none
 	values      []string // allowed; nil for any
 	low, high   *float64 // of a number
-	constraint  string   // what is allowed, for the message about a value that is not
-}
-
-// group is what the console shows together.
-type group struct {
-	label      string
-	parameters []parameter
+	constraint  string   // what is allowed, for the message about a value that is not; of values it is they
 }
 
 var (
-	trueFalse   = []string{"true", "false"}
-	onlyBoolean = "true or false"
+	trueFalse = []string{"true", "false"}
 
 	// retentions are the days that CloudWatch Logs takes.
 	retentions = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
@@ -43,119 +36,148 @@ const (
 	arnAccount   = `[0-9]{12}`
 )
 
-// groups are the parameters of every template, in the order of the console.
-var groups = []group{
-	{"Which images", []parameter{
-		{
-			name: deployed.ParamFilters, label: "Filters", kind: "CommaDelimitedList",
-			description: "Which images are indexed: a comma-separated list of repository:tag, in which * stands for any run of characters." +
-				" A filter that begins with ! excludes; the last filter that matches decides. Example: prod/*:*,!*:*-debug",
-			byDefault: "*:*", pattern: filters.Pattern,
-			constraint: "a comma-separated list of repository:tag with lowercase repository names, without a registry's host, such as *:* or prod/*:*,!*:*-debug",
-		},
-		{
-			name: deployed.ParamIndexUntagged, label: "Images without a tag",
-			description: "Whether images that are pushed without a tag are indexed too. The platforms of a multi-platform image are such; they are indexed with its tag in any case.",
-			byDefault:   "false", values: trueFalse, constraint: onlyBoolean,
-		},
-		{
-			name: deployed.ParamIndexReplicated, label: "Replicated images",
-			description: "Whether images that ECR replication copies into this registry are indexed here.",
-			byDefault:   "false", values: trueFalse, constraint: onlyBoolean,
-		},
-		{
-			name: deployed.ParamIndexPullThrough, label: "Images from a pull-through cache",
-			description: "Whether images that a pull-through cache rule brings into this registry are indexed. Filters name them with the rule's prefix.",
-			byDefault:   "false", values: trueFalse, constraint: onlyBoolean,
-		},
-		{
-			// No Number: CloudFormation takes 1.5 for one, the generator does not.
-			name: deployed.ParamMinLayerSizeMiB, label: "Least size of a layer, in MiB",
-			description: "Layers of fewer MiB (compressed) are not indexed. 0 indexes every layer.",
-			byDefault:   "10", pattern: `^(?:0|[1-9][0-9]{0,3}|[1-4][0-9]{4}|5[01][0-9]{3}|52000)$`,
-			constraint: "a whole number from 0 to 52000",
-		},
-	}},
-	{"What is pushed", []parameter{
-		{
-			name: deployed.ParamIndexVersion, label: "Version of the SOCI index",
-			description: "V1: a referrer of the image. V2: a SOCI-enabled image under a tag of its own, which AWS Fargate and soci-snapshotter read by default. Both: both.",
-			byDefault:   "Both", values: []string{"V1", "V2", "Both"}, constraint: "V1, V2 or Both",
-		},
-		{
-			name: deployed.ParamTagSuffix, label: "Suffix of the SOCI-enabled image's tag",
-			description: "What the tag of the SOCI-enabled image has after the image's tag. Only with V2 and Both.",
-			byDefault:   "-soci", pattern: `^[A-Za-z0-9._-]{1,127}$`,
-			constraint: "1 to 127 of A-Z, a-z, 0-9, ., _ and -",
-		},
-		{
-			name: deployed.ParamTagUnindexed, label: "Suffixed tag in any case",
-			description: "Whether the suffixed tag is made also for an image with no layer to index, so that deployments can rely on it. Only with V2 and Both.",
-			byDefault:   "true", values: trueFalse, constraint: onlyBoolean,
-		},
-	}},
-	{"The generator", []parameter{
-		{
-			name: deployed.ParamGeneratorMemorySize, label: "Memory, in MB", kind: "Number",
-			description: "Memory of the function that builds the SOCI indexes. Processors come with it: 1769 is one.",
-			byDefault:   1769, low: jsii.Number(512), high: jsii.Number(10240),
-			constraint: "a whole number from 512 to 10240",
-		},
-		{
-			name: deployed.ParamGeneratorConcurrency, label: "Reserved concurrency", kind: "Number",
-			description: "How many images may be worked on at once; as much of the account's concurrency is set aside. 0 sets nothing aside and no bound but the account's.",
-			byDefault:   0, low: jsii.Number(0),
-			constraint: "a whole number, 0 for none",
-		},
-	}},
-	{"Operation", []parameter{
-		{
-			name: deployed.ParamAlarmTopic, label: "Topic for alarms",
-			description: "ARN of an SNS topic that is told of alarms. Empty: the alarms are there and tell nobody.",
-			byDefault:   "", pattern: `^(?:` + arnPartition + `:sns:[a-z0-9-]+:` + arnAccount + `:[A-Za-z0-9_-]{1,256})?$`,
-			constraint: "the ARN of a standard SNS topic, or nothing",
-		},
-		{
-			name: deployed.ParamEventBus, label: "Event bus for announcements",
-			description: "Name of the EventBridge event bus, in this account and region, on which SOCI indexes and permanent failures are announced. Empty: nothing is announced.",
-			byDefault:   "default", pattern: `^[A-Za-z0-9._/-]{0,256}$`,
-			constraint: "the name of an event bus, not its ARN, or nothing",
-		},
-		{
-			name: deployed.ParamLogRetentionDays, label: "Retention of logs, in days", kind: "Number",
-			description: "How many days the functions' logs are kept.",
-			byDefault:   "30", values: texts(retentions),
-			constraint: "a number of days that CloudWatch Logs knows: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653",
-		},
-		{
-			name: deployed.ParamLogLevel, label: "Log level",
-			description: "What the functions log at least. Metrics do not depend on it.",
-			byDefault:   "INFO", values: []string{"DEBUG", "INFO", "WARN", "ERROR"}, constraint: "DEBUG, INFO, WARN or ERROR",
-		},
-		{
-			name: deployed.ParamPermissionsBoundary, label: "Permissions boundary",
-			description: "ARN of the IAM policy that bounds the functions' roles. Empty: none.",
-			byDefault:   "", pattern: `^(?:` + arnPartition + `:iam::(?:aws|` + arnAccount + `):policy/[A-Za-z0-9+=,.@_/-]{1,512})?$`,
-			constraint: "the ARN of an IAM policy, or nothing",
-		},
-	}},
+// everywhere are the parameters of every template.
+var everywhere = []parameter{
+
+	{
+		name: deployed.ParamFilters, kind: "CommaDelimitedList",
+		description: "Images to index: comma-separated repository:tag. * is any run of characters, ! at the beginning excludes," +
+			" and the last filter that matches decides",
+		byDefault: "*:*", pattern: filters.Pattern,
+		constraint: "comma-separated repository:tag with lowercase repository names, without a registry's host, such as prod/*:*,!*:*-debug",
+	},
+	{
+		name:        deployed.ParamIndexUntagged,
+		description: "Index images pushed without a tag (the platforms of a tagged image are indexed in any case)",
+		byDefault:   "false", values: trueFalse,
+	},
+	{
+		name:        deployed.ParamIndexReplicated,
+		description: "Index images that ECR replication copies into this registry",
+		byDefault:   "false", values: trueFalse,
+	},
+	{
+		name:        deployed.ParamIndexPullThrough,
+		description: "Index images that a pull-through cache rule brings; filters name them with the rule's prefix",
+		byDefault:   "false", values: trueFalse,
+	},
+	{
+		// No Number: CloudFormation takes 1.5 for one, the generator does not.
+		name:        deployed.ParamMinLayerSizeMiB,
+		description: "Layers of fewer MiB (compressed) are not indexed",
+		byDefault:   "10", pattern: `^(?:0|[1-9][0-9]{0,3}|[1-4][0-9]{4}|5[01][0-9]{3}|52000)$`,
+		constraint: "a whole number from 0 to 52000",
+	},
+
+	{
+		name:        deployed.ParamIndexVersion,
+		description: "V1: a referrer. V2: a SOCI-enabled image under a tag of its own, which AWS Fargate and soci-snapshotter read by default",
+		byDefault:   "Both", values: []string{"V1", "V2", "Both"},
+	},
+	{
+		name:        deployed.ParamTagSuffix,
+		description: "What the tag of the SOCI-enabled image (V2) has after the image's tag",
+		byDefault:   "-soci", pattern: `^[A-Za-z0-9._-]{1,127}$`,
+		constraint: "1 to 127 of A-Z, a-z, 0-9, ., _ and -",
+	},
+	{
+		name:        deployed.ParamTagUnindexed,
+		description: "Make the suffixed tag also for an image with no layer to index",
+		byDefault:   "true", values: trueFalse,
+	},
+
+	{
+		name: deployed.ParamGeneratorMemorySize, kind: "Number",
+		description: "MB of the function that builds SOCI indexes. Processors come with it: 1769 is one",
+		byDefault:   1769, low: jsii.Number(512), high: jsii.Number(10240),
+		constraint: "a whole number from 512 to 10240",
+	},
+	{
+		name: deployed.ParamGeneratorConcurrency, kind: "Number",
+		description: "Images worked on at once, for which the account's concurrency is set aside. 0: no bound but the account's",
+		byDefault:   0, low: jsii.Number(0),
+		constraint: "a whole number, 0 for none",
+	},
+
+	{
+		name:        deployed.ParamAlarmTopic,
+		description: "SNS topic that is told of alarms, if any",
+		byDefault:   "", pattern: `^(?:` + arnPartition + `:sns:[a-z0-9-]+:` + arnAccount + `:[A-Za-z0-9_-]{1,256})?$`,
+		constraint: "the ARN of a standard SNS topic, or nothing",
+	},
+	{
+		name:        deployed.ParamEventBus,
+		description: "Event bus of this region on which SOCI indexes and permanent failures are announced, if any",
+		byDefault:   "default", pattern: `^[A-Za-z0-9._/-]{0,256}$`,
+		constraint: "the name of an event bus, not its ARN, or nothing",
+	},
+	{
+		name: deployed.ParamLogRetentionDays, kind: "Number",
+		description: "How many days logs are kept",
+		byDefault:   "30", values: texts(retentions),
+	},
+	{
+		name:        deployed.ParamLogLevel,
+		description: "What the functions log at least. Metrics do not depend on it",
+		byDefault:   "INFO", values: []string{"DEBUG", "INFO", "WARN", "ERROR"},
+	},
+	{
+		name:        deployed.ParamPermissionsBoundary,
+		description: "IAM policy that bounds the functions' roles, if any",
+		byDefault:   "", pattern: `^(?:` + arnPartition + `:iam::(?:aws|` + arnAccount + `):policy/[A-Za-z0-9+=,.@_/-]{1,512})?$`,
+		constraint: "the ARN of an IAM policy, or nothing",
+	},
 }
 
-// codeGroup are the parameters that only the plain template has.
-var codeGroup = group{"The functions' code", []parameter{
+// inBucket are the parameters of the template whose functions are zip files
+// in a bucket.
+var inBucket = []parameter{
 	{
-		name: deployed.ParamCodeBucket, label: "Bucket",
-		description: "S3 bucket in this region that has the functions' code, as make package leaves it.",
+		name:        deployed.ParamCodeBucket,
+		description: "S3 bucket of this region with the functions' code",
 		pattern:     `^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`,
 		constraint:  "the name of a bucket: 3 to 63 of a-z, 0-9, . and -",
 	},
 	{
-		name: deployed.ParamCodeKeyPrefix, label: "Prefix of the keys",
-		description: "What stands before filter.zip, indexgen.zip and reponame.zip in their keys, as make package prints it. It must change with the code.",
+		name:        deployed.ParamCodeKeyPrefix,
+		description: "What stands before filter.zip, indexgen.zip and reponame.zip in their keys. It must change with the code",
 		pattern:     `^[A-Za-z0-9._-][A-Za-z0-9._/-]{0,300}/$`,
 		constraint:  "at most 302 of A-Z, a-z, 0-9, ., _, - and /, a / at the end and none at the beginning",
 	},
-}}
+}
+
+// imageParams has the parameter with each function's image.
+var imageParams = map[string]string{
+	"filter": deployed.ParamFilterImage, "indexgen": deployed.ParamGeneratorImage, "reponame": deployed.ParamRepositoryNameImage,
+}
+
+// asImages are the parameters of the template whose functions are images.
+// Lambda finds out what a tag names when the function is updated, and
+// CloudFormation updates it when the parameter changes: so an image is named by
+// its digest.
+var asImages = []parameter{
+	imageParameter(deployed.ParamFilterImage), imageParameter(deployed.ParamGeneratorImage), imageParameter(deployed.ParamRepositoryNameImage),
+}
+
+func imageParameter(name string) parameter {
+	return parameter{
+		name:        name,
+		description: "ECR image of the function, by digest",
+		pattern:     `^` + arnAccount + `\.dkr\.ecr\.[a-z0-9-]+\.[a-z.]+/[a-z0-9._/-]+@sha256:[0-9a-f]{64}$`,
+		constraint:  "ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:DIGEST",
+	}
+}
+
+// parameters are those of the template, where the functions' code is first.
+func (p Props) parameters() []parameter {
+	switch {
+	case p.Images:
+		return slices.Concat(asImages, everywhere)
+	case p.CodeFolder == "":
+		return slices.Concat(inBucket, everywhere)
+	}
+	return everywhere
+}
 
 // conditions on parameters, for what is optional.
 type conditions struct {
@@ -166,25 +188,10 @@ type conditions struct {
 }
 
 func addParameters(s *builder) {
-	all := groups
-	if s.props.CodeFolder == "" {
-		all = append([]group{codeGroup}, groups...)
-	}
 	s.params = make(map[string]awscdk.CfnParameter)
-	var shown []any
-	labels := make(map[string]any)
-	for _, g := range all {
-		var names []string
-		for _, p := range g.parameters {
-			s.params[p.name] = p.add(s.stack)
-			names = append(names, p.name)
-			labels[p.name] = map[string]any{"default": p.label}
-		}
-		shown = append(shown, map[string]any{"Label": map[string]any{"default": g.label}, "Parameters": names})
+	for _, p := range s.props.parameters() {
+		s.params[p.name] = p.add(s.stack)
 	}
-	s.stack.AddMetadata(jsii.String("AWS::CloudFormation::Interface"), map[string]any{
-		"ParameterGroups": shown, "ParameterLabels": labels,
-	})
 
 	is := func(id, param, value string) awscdk.CfnCondition {
 		return s.condition(id, awscdk.Fn_ConditionEquals(s.params[param].Value(), jsii.String(value)))
@@ -196,32 +203,34 @@ func addParameters(s *builder) {
 		return s.condition(id, awscdk.Fn_ConditionEquals(awscdk.Aws_PARTITION(), jsii.String(name)))
 	}
 	s.conditions = conditions{
-		untagged:    is("IndexesUntagged", deployed.ParamIndexUntagged, "true"),
-		replicated:  is("IndexesReplicated", deployed.ParamIndexReplicated, "true"),
-		pullThrough: is("IndexesPullThroughCache", deployed.ParamIndexPullThrough, "true"),
-		debug:       is("LogsDebug", deployed.ParamLogLevel, "DEBUG"),
-		concurrency: given("HasReservedConcurrency", deployed.ParamGeneratorConcurrency, "0"),
-		alarmTopic:  given("HasAlarmTopic", deployed.ParamAlarmTopic, ""),
-		eventBus:    given("HasEventBus", deployed.ParamEventBus, ""),
-		boundary:    given("HasPermissionsBoundary", deployed.ParamPermissionsBoundary, ""),
+		untagged:    is("Untagged", deployed.ParamIndexUntagged, "true"),
+		replicated:  is("Replicated", deployed.ParamIndexReplicated, "true"),
+		pullThrough: is("Cached", deployed.ParamIndexPullThrough, "true"),
+		debug:       is("Debug", deployed.ParamLogLevel, "DEBUG"),
+		concurrency: given("Concurrency", deployed.ParamGeneratorConcurrency, "0"),
+		alarmTopic:  given("Topic", deployed.ParamAlarmTopic, ""),
+		eventBus:    given("EventBus", deployed.ParamEventBus, ""),
+		boundary:    given("Boundary", deployed.ParamPermissionsBoundary, ""),
 
-		china:             partition("InChina", "aws-cn"),
-		govCloud:          partition("InGovCloud", "aws-us-gov"),
-		europeanSovereign: partition("InEuropeanSovereignCloud", "aws-eusc"),
+		china:             partition("China", "aws-cn"),
+		govCloud:          partition("GovCloud", "aws-us-gov"),
+		europeanSovereign: partition("Sovereign", "aws-eusc"),
 	}
 }
 
 func (p parameter) add(stack awscdk.Stack) awscdk.CfnParameter {
 	props := &awscdk.CfnParameterProps{
-		Type:                  jsii.String("String"),
-		Description:           jsii.String(p.description),
-		Default:               p.byDefault,
-		ConstraintDescription: jsii.String(p.constraint),
-		MinValue:              p.low,
-		MaxValue:              p.high,
+		Type:        jsii.String("String"),
+		Description: jsii.String(p.description),
+		Default:     p.byDefault,
+		MinValue:    p.low,
+		MaxValue:    p.high,
 	}
 	if p.kind != "" {
 		props.Type = jsii.String(p.kind)
+	}
+	if p.constraint != "" {
+		props.ConstraintDescription = jsii.String(p.constraint)
 	}
 	if p.pattern != "" {
 		props.AllowedPattern = jsii.String(p.pattern)

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -19,10 +20,8 @@ import (
 // parameters gives all, by name.
 func parameters() map[string]parameter {
 	all := map[string]parameter{}
-	for _, g := range append(slices.Clone(groups), codeGroup) {
-		for _, p := range g.parameters {
-			all[p.name] = p
-		}
+	for _, p := range slices.Concat(inBucket, asImages, everywhere) {
+		all[p.name] = p
 	}
 	return all
 }
@@ -55,6 +54,17 @@ func accepts(t *testing.T, p parameter, value string) bool {
 func TestParameterValues(t *testing.T) {
 	const good, bad = true, false
 	long := func(n int) string { return strings.Repeat("a", n) }
+	const (
+		host   = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/"
+		digest = "@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	)
+	images := map[string]bool{
+		host + "soci/filter" + digest: good, host + "a" + digest: good, host + "stack0150919004/filter-function_a.b" + digest: good,
+		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/a" + digest: good, "123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu/a" + digest: good,
+		"": bad, host + "a:v1": bad, host + "a": bad, host + digest: bad, host + "A" + digest: bad, host + "a" + digest + "0": bad,
+		host + "a@sha256:0123": bad, "docker.io/library/a" + digest: bad, "12345678901.dkr.ecr.eu-west-1.amazonaws.com/a" + digest: bad,
+		"123456789012.dkr.ecr-fips.us-east-1.amazonaws.com/a" + digest: bad, // Lambda refuses it
+	}
 	tests := map[string]map[string]bool{
 		deployed.ParamFilters: {
 			"*:*": good, "app:latest": good, "prod/*:*": good, "a/b/c:v1": good, "*/app:*": good, "a*b:*c": good, "**:**": good,
@@ -94,7 +104,8 @@ func TestParameterValues(t *testing.T) {
 			"": good, "default": good, "team-events": good, "aws.partner/example.com/x": good, "A_b.c-1": good,
 			"my bus": bad, "arn:aws:events:eu-west-1:123456789012:event-bus/x": bad, "bus*": bad, long(257): bad,
 		},
-		deployed.ParamCodeBucket:    {"my-bucket": good, "a.b.c": good, "123": good, "": bad, "ab": bad, "My-Bucket": bad, "-bucket": bad, "bucket-": bad, "s3://bucket": bad, long(64): bad},
+		deployed.ParamCodeBucket:  {"my-bucket": good, "a.b.c": good, "123": good, "": bad, "ab": bad, "My-Bucket": bad, "-bucket": bad, "bucket-": bad, "s3://bucket": bad, long(64): bad},
+		deployed.ParamFilterImage: images, deployed.ParamGeneratorImage: images, deployed.ParamRepositoryNameImage: images,
 		deployed.ParamCodeKeyPrefix: {"soci-index-builder/0.1.0/0123abcd/arm64/": good, "x/": good, "": bad, "x": bad, "/x/": bad, "a b/": bad},
 	}
 	all := parameters()
@@ -117,7 +128,7 @@ func TestParameterValues(t *testing.T) {
 		if p.byDefault != nil && !number && !accepts(t, p, fmt.Sprint(p.byDefault)) {
 			t.Errorf("%s does not take its own default %v", name, p.byDefault)
 		}
-		if p.description == "" || p.constraint == "" || p.label == "" {
+		if p.description == "" || (p.constraint == "") != (p.values != nil) {
 			t.Errorf("%s is not described: %+v", name, p)
 		}
 	}
@@ -209,17 +220,20 @@ func TestPatternsAgreeWithFunctions(t *testing.T) {
 
 // The template has the parameters as they are described, and nothing else.
 func TestParametersOfTheTemplate(t *testing.T) {
-	plain, assets := synth(t), synthAssets(t)
 	all := parameters()
-	for name, p := range all {
-		for _, tmpl := range []*template{plain, assets} {
-			got, ok := tmpl.Parameters[name]
-			if !ok {
-				if tmpl == plain || name != deployed.ParamCodeBucket && name != deployed.ParamCodeKeyPrefix {
-					t.Errorf("%s is not in the template", name)
-				}
-				continue
-			}
+	for tmpl, described := range map[*template][]parameter{
+		synth(t): Props{}.parameters(), synthImages(t): Props{Images: true}.parameters(), synthAssets(t): Props{CodeFolder: "x"}.parameters(),
+	} {
+		var want []string
+		for _, p := range described {
+			want = append(want, p.name)
+		}
+		slices.Sort(want)
+		if got := slices.Sorted(maps.Keys(tmpl.Parameters)); !slices.Equal(got, want) {
+			t.Errorf("the parameters are\n%q, want\n%q", got, want)
+		}
+		for name, got := range tmpl.Parameters {
+			p := all[name]
 			if got.AllowedPattern != p.pattern || got.Description != p.description || got.ConstraintDescription != p.constraint || (got.Default == nil) != (p.byDefault == nil) {
 				t.Errorf("%s is %+v, want %+v", name, got, p)
 			}
@@ -227,19 +241,5 @@ func TestParametersOfTheTemplate(t *testing.T) {
 				t.Errorf("%s allows %v, want %q", name, got.AllowedValues, p.values)
 			}
 		}
-	}
-	if len(plain.Parameters) != len(all) || len(assets.Parameters) != len(all)-len(codeGroup.parameters) {
-		t.Errorf("%d and %d parameters, want %d and %d", len(plain.Parameters), len(assets.Parameters), len(all), len(all)-len(codeGroup.parameters))
-	}
-	console, _ := plain.Metadata["AWS::CloudFormation::Interface"].(map[string]any)
-	shown := textOf(console["ParameterGroups"])
-	labels, _ := console["ParameterLabels"].(map[string]any)
-	for name := range all {
-		if !strings.Contains(shown, name) || labels[name] == nil {
-			t.Errorf("%s has no place in the console", name)
-		}
-	}
-	if len(plain.Metadata) != 1 {
-		t.Errorf("metadata %s", textOf(map[string]any(plain.Metadata)))
 	}
 }

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -17,17 +18,17 @@ const (
 	logGroups = "FilterLogGroup GeneratorLogGroup RepositoryNameLogGroup"
 	rules     = "PushRule ReplicationRule PullThroughCacheRule"
 	async     = "FilterAsyncConfig GeneratorAsyncConfig"
-	tagged    = "if(IndexesUntagged, nothing, [{anything-but: [\"\"]}])"
+	tagged    = "if(Untagged, nothing, [{anything-but: [\"\"]}])"
 )
 
-var properties = []property{
+var promises = []property{
 	// The functions.
 	{functions, "Runtime", "provided.al2023", "Go without a runtime of Lambda's"},
 	{functions, "Handler", "bootstrap", "as make build names the program"},
 	{functions, "EphemeralStorage", "", "nothing is written to disk"},
 	{functions, "LoggingConfig.LogFormat", "JSON", "the lines are JSON"},
-	{functions, "LoggingConfig.ApplicationLogLevel", "if(LogsDebug, DEBUG, INFO)", "above INFO Lambda drops the metrics"},
-	{functions, "LoggingConfig.SystemLogLevel", "INFO", "the REPORT lines stay"},
+	{functions, "LoggingConfig.ApplicationLogLevel", "if(Debug, DEBUG, INFO)", "above INFO Lambda drops the metrics"},
+	{functions, "LoggingConfig.SystemLogLevel", "", "by default INFO: the REPORT lines stay"},
 	{functions, "Environment.Variables.LOG_LEVEL", "${LogLevel}", "governs the log alone"},
 	{functions, "VpcConfig", "", "nothing private is spoken to"},
 	{functions, "FunctionName", "", "two stacks live side by side"},
@@ -44,7 +45,7 @@ var properties = []property{
 	{"FilterFunction", "Environment.Variables.SOCI_STACK_NAME", "${AWS::StackName}", "dimension of the metrics"},
 	{"GeneratorFunction", "Timeout", "900", "the longest that Lambda has"},
 	{"GeneratorFunction", "MemorySize", "${GeneratorMemorySize}", "a parameter with a measured default"},
-	{"GeneratorFunction", "ReservedConcurrentExecutions", "if(HasReservedConcurrency, ${GeneratorReservedConcurrency}, nothing)", "optional"},
+	{"GeneratorFunction", "ReservedConcurrentExecutions", "if(Concurrency, ${GeneratorReservedConcurrency}, nothing)", "optional"},
 	{"GeneratorFunction", "Role", "${GeneratorRole.Arn}", "one role per function"},
 	{"GeneratorFunction", "LoggingConfig.LogGroup", "${GeneratorLogGroup}", "the stack's log group"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_INDEX_VERSION", "${SociIndexVersion}", "the parameter"},
@@ -72,7 +73,7 @@ var properties = []property{
 	{"FailureQueue", "QueueName", "", "two stacks live side by side"},
 
 	// The rules.
-	{rules, "State", "ENABLED", "no switch to forget"},
+	{rules, "State", "", "by default enabled: no switch to forget"},
 	{rules, "EventPattern.source", "[aws.ecr]", "ECR's own events"},
 	{rules, "EventPattern.account", "[${AWS::AccountId}]", "other accounts can send to the bus"},
 	{rules, "EventPattern.region", "[${AWS::Region}]", "other regions can send to the bus"},
@@ -84,7 +85,8 @@ var properties = []property{
 	{rules, "Targets.0.DeadLetterConfig.Arn", "${FailureQueue.Arn}", "EventBridge drops events otherwise"},
 	{rules, "EventBusName", "", "ECR sends to the default bus"},
 	{rules, "Name", "", "two stacks live side by side"},
-	{rules, "@DependsOn", "FilterAsyncConfig, GeneratorAsyncConfig, GeneratorPullTimeExclusion, GeneratorRepositoryPolicy", "no event arrives before the rights"},
+	{"PushRule", "@DependsOn", "FilterAsyncConfig, GeneratorAsyncConfig, GeneratorPullTimeExclusion, GeneratorRepositoryPolicy", "no event arrives before the rights"},
+	{"ReplicationRule PullThroughCacheRule", "@DependsOn", "PushRule", "nor these"},
 	{"PushRule", "EventPattern.detail-type", "[ECR Image Action]", "pushes"},
 	{"PushRule", "EventPattern.detail.action-type", "[PUSH]", "no deletions"},
 	{"PushRule", "EventPattern.detail.result", "[SUCCESS]", "successful ones"},
@@ -92,27 +94,26 @@ var properties = []property{
 	{"ReplicationRule", "EventPattern.detail-type", "[ECR Replication Action]", "replication"},
 	{"ReplicationRule", "EventPattern.detail.action-type", "[REPLICATE]", "replication"},
 	{"ReplicationRule", "EventPattern.detail.result", "[SUCCESS]", "successful ones"},
-	{"ReplicationRule ReplicationRulePermission", "@Condition", "IndexesReplicated", "by parameter"},
+	{"ReplicationRule ReplicationRulePermission", "@Condition", "Replicated", "by parameter"},
 	{"PullThroughCacheRule", "EventPattern.detail-type", "[ECR Pull Through Cache Action]", "pull-through cache"},
 	{"PullThroughCacheRule", "EventPattern.detail.sync-status", "[SUCCESS]", "successful ones"},
-	{"PullThroughCacheRule PullThroughCacheRulePermission", "@Condition", "IndexesPullThroughCache", "by parameter"},
+	{"PullThroughCacheRule PullThroughCacheRulePermission", "@Condition", "Cached", "by parameter"},
 
 	// The custom resource.
 	{"Repositories", "ServiceToken", "${RepositoryNameFunction.Arn}", "the repository-name parser"},
 	{"Repositories", "ServiceTimeout", "300", "an hour is CloudFormation's own"},
 	{"Repositories", "Filters", "${SociRepositoryImageTagFilters}", "runs again when they change"},
-	{"Repositories", "GeneratorRolePolicies.1.Statement.0.Resource", "<RepositoryArns>", "where the ARNs go, to be measured"},
 	{"GeneratorRepositoryPolicy", "RoleName", "${GeneratorRole}", "the generator gets exactly these repositories"},
 	{"GeneratorRepositoryPolicy", "PolicyName", "repositories-${Repositories.RepositoryArnsDigest}", "another name makes CloudFormation add the new policy before it removes the old one"},
 	{"GeneratorRepositoryPolicy", "PolicyDocument.Statement.0.Resource", "${Repositories.RepositoryArns}", "the custom resource's answer"},
 
 	// Logs.
 	{logGroups, "RetentionInDays", "${LogRetentionDays}", "a parameter"},
-	{logGroups, "@DeletionPolicy", "Delete", "deleted with the stack"},
-	{logGroups, "@UpdateReplacePolicy", "Delete", "the same"},
+	{logGroups, "@DeletionPolicy", "", "by default deleted with the stack"},
+	{logGroups, "@UpdateReplacePolicy", "", "the same"},
 
 	// Roles and the rest.
-	{roles, "PermissionsBoundary", "if(HasPermissionsBoundary, ${IamPermissionsBoundaryArn}, nothing)", "a parameter"},
+	{roles, "PermissionsBoundary", "if(Boundary, ${IamPermissionsBoundaryArn}, nothing)", "a parameter"},
 	{roles, "RoleName", "", "two stacks live side by side"},
 	{roles, "ManagedPolicyArns", "", "AWSLambdaBasicExecutionRole may create log groups"},
 	{"GeneratorPullTimeExclusion", "PrincipalArn", "${GeneratorRole.Arn}", "its pulls do not keep old images alive"},
@@ -122,7 +123,7 @@ var properties = []property{
 // rights, names, order, and where the code is.
 func TestProperties(t *testing.T) {
 	tmpl := synth(t)
-	for _, p := range properties {
+	for _, p := range promises {
 		for id := range strings.FieldsSeq(p.resource) {
 			r, ok := tmpl.Resources[id]
 			if !ok {
@@ -164,34 +165,56 @@ func TestResourcesAreKnown(t *testing.T) {
 	}
 }
 
-// What the environment of a function has is what the custom resource measured.
+// What the custom resource measures is the environment that the filter gets: it
+// adds the filters and the generator's ARN.
 func TestMeasuredIsWhatIsMade(t *testing.T) {
 	tmpl := synth(t)
 	measured := tmpl.Resources["Repositories"]
 	made := tmpl.Resources["FilterFunction"].Properties["Environment"].(map[string]any)["Variables"].(map[string]any)
 	for name, value := range made {
-		got := measured.at("FilterEnvironment." + name)
-		if name == "SOCI_INDEX_GENERATOR_LAMBDA_ARN" {
-			if want := "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:" + strings.Repeat("x", 64); got != want {
-				t.Errorf("the generator's ARN is measured as %q, want %q, the longest", got, want)
-			}
-			continue
+		got, want := measured.at("FilterEnvironment."+name), textOf(value)
+		if name == "SOCI_REPOSITORY_IMAGE_TAG_FILTERS" || name == "SOCI_INDEX_GENERATOR_LAMBDA_ARN" {
+			want = ""
 		}
-		if got != textOf(value) {
-			t.Errorf("%s is %s, measured is %s", name, textOf(value), got)
+		if got != want {
+			t.Errorf("%s is %s, measured is %s", name, want, got)
 		}
 	}
-	if n := len(measured.Properties["FilterEnvironment"].(map[string]any)); n != len(made) {
+	if n := len(measured.Properties["FilterEnvironment"].(map[string]any)); n != len(made)-2 {
 		t.Errorf("%d variables are measured, there are %d", n, len(made))
 	}
-	policies := measured.Properties["GeneratorRolePolicies"].([]any)
-	var documents []string
-	for _, p := range tmpl.Resources["GeneratorRole"].Properties["Policies"].([]any) {
-		documents = append(documents, textOf(p.(map[string]any)["PolicyDocument"]))
+}
+
+// A role has room for the policies of the generator, whatever the stack is
+// called: for its own, and during an update for those of the filters before and
+// after it, each with as many ARNs as a custom resource can answer with.
+func TestRolePoliciesFit(t *testing.T) {
+	const (
+		most     = 10_240 // characters without white space, of all inline policies of a role
+		response = 4_096  // bytes, of a custom resource's answer
+	)
+	longest := strings.NewReplacer(
+		"${AWS::Partition}", "aws-us-gov", "${AWS::Region}", "ap-northeast-99", "${AWS::AccountId}", "123456789012",
+		"${EventBusName}", strings.Repeat("b", 256),
+		"${FailureQueue.Arn}", strings.Repeat("q", len("arn:aws-us-gov:sqs:ap-northeast-99:123456789012:")+80),
+		"${GeneratorLogGroup.Arn}", strings.Repeat("g", len("arn:aws-us-gov:logs:ap-northeast-99:123456789012:log-group::*")+512),
+		"if(EventBus, ", "", ", nothing)", "",
+		"${Repositories.RepositoryArns}", "[]")
+	tmpl := synth(t)
+	size := func(v any) int {
+		text := longest.Replace(textOf(v))
+		if strings.Contains(text, "${") || strings.Contains(text, "if(") {
+			t.Errorf("the size of %s is not known", text)
+		}
+		// Each name and each text has two quotation marks in JSON.
+		return len(strings.ReplaceAll(text, " ", "")) + 2*len(regexp.MustCompile(`[^][{}, ]+`).FindAllString(text, -1))
 	}
-	documents = append(documents, strings.Replace(textOf(tmpl.Resources["GeneratorRepositoryPolicy"].Properties["PolicyDocument"]),
-		"${Repositories.RepositoryArns}", "<RepositoryArns>", 1))
-	if got, want := strings.Join(each(policies), "\n"), strings.Join(documents, "\n"); got != want {
-		t.Errorf("measured is\n%s\nmade is\n%s", got, want)
+	own := 0
+	for _, p := range tmpl.Resources["GeneratorRole"].Properties["Policies"].([]any) {
+		own += size(p.(map[string]any)["PolicyDocument"])
+	}
+	repositories := size(tmpl.Resources["GeneratorRepositoryPolicy"].Properties["PolicyDocument"])
+	if own < 500 || repositories < 200 || own+2*(repositories+response) > most {
+		t.Errorf("the policies have %d and twice %d characters besides the ARNs, which have %d at most: a role takes %d", own, repositories, response, most)
 	}
 }

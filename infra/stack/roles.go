@@ -35,9 +35,8 @@ func (s *builder) rights(function string, group awslogs.CfnLogGroup, targets map
 }
 
 // addRole adds the role of a function.
-func addRole(s *builder, id, function string, rights map[string]any) awsiam.CfnRole {
+func addRole(s *builder, id string, rights map[string]any) awsiam.CfnRole {
 	role := awsiam.NewCfnRole(s.stack, jsii.String(id), &awsiam.CfnRoleProps{
-		Description: jsii.String("Of the function " + function + " of SOCI Index Builder"),
 		AssumeRolePolicyDocument: policy(map[string]any{
 			"Effect": "Allow", "Principal": map[string]any{"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole",
 		}),

@@ -40,21 +40,20 @@ func addRules(s *builder) {
 	// filter such events, of which a multi-platform image makes several.
 	tag := ifElse(s.conditions.untagged, awscdk.Aws_NO_VALUE(), []any{map[string]any{"anything-but": []any{""}}})
 
-	addRule(s, "Push", "Images that are pushed", nil, ecrevent.ImageAction, map[string]any{
+	addRule(s, "Push", nil, ecrevent.ImageAction, map[string]any{
 		"action-type": []any{"PUSH"}, "result": []any{"SUCCESS"}, "image-tag": tag,
 	})
-	addRule(s, "Replication", "Images that ECR replication brings", s.conditions.replicated, ecrevent.ReplicationAction, map[string]any{
+	addRule(s, "Replication", s.conditions.replicated, ecrevent.ReplicationAction, map[string]any{
 		"action-type": []any{"REPLICATE"}, "result": []any{"SUCCESS"}, "image-tag": tag,
 	})
-	addRule(s, "PullThroughCache", "Images that a pull-through cache brings", s.conditions.pullThrough, ecrevent.PullThroughCacheAction, map[string]any{
+	addRule(s, "PullThroughCache", s.conditions.pullThrough, ecrevent.PullThroughCacheAction, map[string]any{
 		"sync-status": []any{"SUCCESS"}, "image-tag": tag,
 	})
 }
 
-func addRule(s *builder, id, description string, condition awscdk.CfnCondition, detailType string, detail map[string]any) {
+func addRule(s *builder, id string, condition awscdk.CfnCondition, detailType string, detail map[string]any) {
 	r := rule{condition: condition}
 	r.resource = awsevents.NewCfnRule(s.stack, jsii.String(id+"Rule"), &awsevents.CfnRuleProps{
-		Description: jsii.String(description + ", for SOCI Index Builder"),
 		EventPattern: map[string]any{
 			"source":      []any{"aws.ecr"},
 			"account":     []any{awscdk.Aws_ACCOUNT_ID()},
@@ -62,7 +61,6 @@ func addRule(s *builder, id, description string, condition awscdk.CfnCondition, 
 			"detail-type": []any{detailType},
 			"detail":      detail,
 		},
-		State: jsii.String("ENABLED"),
 		Targets: []any{&awsevents.CfnRule_TargetProperty{
 			Id:               jsii.String("Filter"),
 			Arn:              s.filter.resource.AttrArn(),
@@ -70,8 +68,12 @@ func addRule(s *builder, id, description string, condition awscdk.CfnCondition, 
 			DeadLetterConfig: &awsevents.CfnRule_DeadLetterConfigProperty{Arn: s.queue.AttrArn()},
 		}},
 	})
-	for _, first := range s.first {
-		r.resource.AddResourceDependency(first, nil)
+	if len(s.rules) > 0 {
+		r.resource.AddResourceDependency(s.rules[0].resource, nil) // and so on all before it
+	} else {
+		for _, first := range s.first {
+			r.resource.AddResourceDependency(first, nil)
+		}
 	}
 	permission := awslambda.NewCfnPermission(s.stack, jsii.String(id+"RulePermission"), &awslambda.CfnPermissionProps{
 		Action:       jsii.String("lambda:InvokeFunction"),

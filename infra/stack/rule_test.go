@@ -121,18 +121,18 @@ func (s setting) rulesFor(t *testing.T, event map[string]any) []string {
 // it is there.
 var ruleOf = map[string]struct{ id, condition string }{
 	ecrevent.ImageAction:            {"PushRule", ""},
-	ecrevent.ReplicationAction:      {"ReplicationRule", "IndexesReplicated"},
-	ecrevent.PullThroughCacheAction: {"PullThroughCacheRule", "IndexesPullThroughCache"},
+	ecrevent.ReplicationAction:      {"ReplicationRule", "Replicated"},
+	ecrevent.PullThroughCacheAction: {"PullThroughCacheRule", "Cached"},
 }
 
 // The rules let pass what the filter function may pass on, once, and spare it
 // what it would leave alone for sure.
 func TestRulesOnEvents(t *testing.T) {
 	for _, set := range []map[string]bool{
-		{"IndexesUntagged": false, "IndexesReplicated": false, "IndexesPullThroughCache": false},
-		{"IndexesUntagged": true, "IndexesReplicated": false, "IndexesPullThroughCache": false},
-		{"IndexesUntagged": false, "IndexesReplicated": true, "IndexesPullThroughCache": true},
-		{"IndexesUntagged": true, "IndexesReplicated": true, "IndexesPullThroughCache": true},
+		{"Untagged": false, "Replicated": false, "Cached": false},
+		{"Untagged": true, "Replicated": false, "Cached": false},
+		{"Untagged": false, "Replicated": true, "Cached": true},
+		{"Untagged": true, "Replicated": true, "Cached": true},
 	} {
 		seen := map[string]int{}
 		for file, text := range corpus(t, "valid") {
@@ -141,7 +141,7 @@ func TestRulesOnEvents(t *testing.T) {
 				t.Fatalf("%s: %v", file, err)
 			}
 			rule, understood := ruleOf[parsed.DetailType]
-			wanted := understood && (rule.condition == "" || set[rule.condition]) && (parsed.Detail.ImageTag != "" || set["IndexesUntagged"])
+			wanted := understood && (rule.condition == "" || set[rule.condition]) && (parsed.Detail.ImageTag != "" || set["Untagged"])
 			var want []string
 			if wanted {
 				want = []string{rule.id}
@@ -161,7 +161,7 @@ func TestRulesOnEvents(t *testing.T) {
 				t.Errorf("%s of another region: the rules %q", file, got)
 			}
 		}
-		if seen[""] == 0 || seen["PushRule"] == 0 || set["IndexesReplicated"] && seen["ReplicationRule"]*seen["PullThroughCacheRule"] == 0 {
+		if seen[""] == 0 || seen["PushRule"] == 0 || set["Replicated"] && seen["ReplicationRule"]*seen["PullThroughCacheRule"] == 0 {
 			t.Errorf("with %v the events are not of all kinds: %v", set, seen)
 		}
 	}
@@ -170,7 +170,7 @@ func TestRulesOnEvents(t *testing.T) {
 // Events that tell of something else than an image that arrived do not pass.
 func TestRulesOnOtherEvents(t *testing.T) {
 	everything := setting{
-		conditions: map[string]bool{"IndexesUntagged": true, "IndexesReplicated": true, "IndexesPullThroughCache": true},
+		conditions: map[string]bool{"Untagged": true, "Replicated": true, "Cached": true},
 		account:    "123456789012", region: "us-west-2",
 	}
 	events := corpus(t, "invalid")

@@ -1,6 +1,7 @@
 // Package stack is the CloudFormation stack: New makes it in a CDK app, with
 // the functions' code from a folder (for the CDK command line, which uploads
-// it) or from a bucket that parameters name (for the plain template).
+// it), from a bucket or from images that parameters name (for the plain
+// templates).
 //
 // Start with [NewApp] and [New].
 package stack
@@ -18,6 +19,7 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
+	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/dist"
 	"soci-index-builder/internal/version"
 )
@@ -61,12 +63,17 @@ type Props struct {
 	// build leaves them. When it is empty the template has the parameters
 	// CodeS3Bucket and CodeS3KeyPrefix in its place.
 	CodeFolder string
+
+	// Images: the functions are container images, which the parameters
+	// FilterFunctionImageUri and so on name. CodeFolder must be empty.
+	Images bool
 }
 
 // What can be wrong with Props. Every error of Check matches one of them.
 var (
 	ErrStackName    = errors.New("is not the name of a stack: allowed are 1 to 128 of A-Z, a-z, 0-9 and -, a letter at the beginning")
 	ErrArchitecture = errors.New("is not an architecture of Lambda's: allowed are arm64 and amd64")
+	ErrTwoPackages  = errors.New("the functions are either images or zip files of a folder, not both")
 	ErrNotBuilt     = errors.New("is not built: run make build")
 )
 
@@ -83,6 +90,9 @@ func (p Props) Check() error {
 	}
 	if p.CodeFolder == "" {
 		return nil
+	}
+	if p.Images {
+		return ErrTwoPackages
 	}
 	for _, function := range dist.Functions {
 		if _, err := os.Stat(p.zip(function)); errors.Is(err, fs.ErrNotExist) {
@@ -111,7 +121,7 @@ func New(scope constructs.Construct, id string, props Props) awscdk.Stack {
 	props = props.complete()
 	stackProps := &awscdk.StackProps{
 		Description: jsii.String("SOCI Index Builder " + version.Version +
-			": builds the SOCI index of every container image that is pushed to Amazon ECR and chosen by a filter"),
+			": SOCI indexes of the container images that are pushed to Amazon ECR"),
 		StackName:          jsii.String(props.StackName),
 		AnalyticsReporting: jsii.Bool(false),
 		// Nothing here needs the bootstrap stack but the upload of the code,
@@ -122,6 +132,8 @@ func New(scope constructs.Construct, id string, props Props) awscdk.Stack {
 	}
 	s := &builder{stack: awscdk.NewStack(scope, jsii.String(id), stackProps), props: props}
 
+	// By this a stack is known for one of ours.
+	s.stack.AddMetadata(jsii.String(deployed.Metadata), map[string]any{"Version": version.Version})
 	addParameters(s)
 	addQueue(s)
 	addReponame(s)

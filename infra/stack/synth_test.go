@@ -61,25 +61,43 @@ type resource struct {
 
 // synthesized is made once, since the process behind it takes seconds.
 var synthesized struct {
-	once          sync.Once
-	folder        string
-	plain, assets *template
+	once                  sync.Once
+	folder                string
+	plain, images, assets *template
 }
 
-// committedTemplate is the plain template as it is committed, which
-// TestTemplateIsCurrent compares with a fresh one.
-const committedTemplate = "../../templates/soci-index-builder.template.json"
+// The plain templates as they are committed, which TestTemplateIsCurrent compares
+// with fresh ones.
+const (
+	committedTemplate = "../../templates/soci-index-builder.template.json"
+	committedImages   = "../../templates/soci-index-builder-image.template.json"
+)
 
 // synth gives the plain template; where Node.js is not installed, the one that
 // is committed.
 func synth(t *testing.T) *template {
 	t.Helper()
-	if !hasNode() {
-		synthesized.once.Do(func() { synthesized.plain = readTemplate(t, committedTemplate) })
-	} else {
-		synthesizeOnce(t)
-	}
+	readOrSynthesize(t)
 	return synthesized.plain
+}
+
+// synthImages gives the plain template whose functions are images, as synth
+// does.
+func synthImages(t *testing.T) *template {
+	t.Helper()
+	readOrSynthesize(t)
+	return synthesized.images
+}
+
+func readOrSynthesize(t *testing.T) {
+	t.Helper()
+	if hasNode() {
+		synthesizeOnce(t)
+		return
+	}
+	synthesized.once.Do(func() {
+		synthesized.plain, synthesized.images = readTemplate(t, committedTemplate), readTemplate(t, committedImages)
+	})
 }
 
 // synthAssets gives the template whose code the CDK command line uploads, of a
@@ -111,10 +129,12 @@ func synthesizeOnce(t *testing.T) {
 		folder := filepath.Join(synthesized.folder, "cdk.out")
 		app := NewApp(folder)
 		New(app, ID, Props{})
+		New(app, "Images", Props{Images: true})
 		second := New(app, "Second", Props{StackName: "second", Architecture: AMD64, CodeFolder: code})
 		addNag(second)
 		app.Synth(nil)
 		synthesized.plain = readTemplate(t, filepath.Join(folder, ID+".template.json"))
+		synthesized.images = readTemplate(t, filepath.Join(folder, "Images.template.json"))
 		synthesized.assets = readTemplate(t, filepath.Join(folder, "Second.template.json"))
 	})
 	if synthesized.assets == nil {

@@ -2,17 +2,74 @@ package stack
 
 import (
 	"bytes"
+	"errors"
 	"os"
+	"strings"
 	"testing"
 )
 
 func TestTemplateIsCurrent(t *testing.T) {
 	needNode(t)
-	committed, err := os.ReadFile(committedTemplate)
-	if err != nil {
-		t.Fatal(err)
+	for file, tmpl := range map[string]*template{committedTemplate: synth(t), committedImages: synthImages(t)} {
+		committed, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh, err := Emit(tmpl.text)
+		if err != nil {
+			t.Error(err)
+		} else if !bytes.Equal(committed, fresh) {
+			t.Errorf("%s is not what the stack makes: run make generate", file)
+		}
 	}
-	if fresh := synth(t).text; !bytes.Equal(bytes.TrimSpace(committed), bytes.TrimSpace(fresh)) {
-		t.Errorf("%s is not what the stack makes: run make generate", committedTemplate)
+}
+
+// A template travels within a request, so that no bucket is needed for it.
+func TestTemplateIsSmall(t *testing.T) {
+	for _, file := range []string{committedTemplate, committedImages} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(text) > 40_000 {
+			t.Errorf("%s has %d bytes, at most 40,000 are allowed", file, len(text))
+		}
+	}
+}
+
+func TestEmit(t *testing.T) {
+	const template = `{
+ "Description": "<a> & b",
+ "Parameters": {"A": {"Type": "Number", "MinValue": 1.50}},
+ "Resources": {
+  "Z": {"Type": "T", "Properties": {"P": [1, 2]}},
+  "A": {}
+ },
+ "Outputs": {}
+}`
+	const want = `{
+"Description":"<a> & b",
+"Parameters":{
+"A":{"Type":"Number","MinValue":1.50}},
+"Resources":{
+"Z":{"Type":"T","Properties":{"P":[1,2]}},
+"A":{}},
+"Outputs":{}}
+`
+	if got, err := Emit([]byte(template)); string(got) != want || err != nil {
+		t.Errorf("emitted is %s, %v", got, err)
+	}
+	for text, want := range map[string]error{
+		`{"A": "` + strings.Repeat("x", MaxTemplate-len("{\n\"A\":\"\"}\n")) + `"}`:   nil,
+		`{"A": "` + strings.Repeat("x", MaxTemplate-len("{\n\"A\":\"\"}\n")+1) + `"}`: ErrTooLarge,
+	} {
+		if _, err := Emit([]byte(text)); !errors.Is(err, want) || (err != nil) != (want != nil) {
+			t.Errorf("%d bytes: %v, want %v", len(text), err, want)
+		}
+	}
+	for _, text := range []string{"", "{", `{"A":`, `{"A" 1}`} {
+		if got, err := Emit([]byte(text)); err == nil {
+			t.Errorf("%q is emitted as %q", text, got)
+		}
 	}
 }

@@ -75,6 +75,9 @@ func intrinsic(name string, of any) (string, bool) {
 		if parts, ok := list[1].([]any); ok {
 			return strings.Join(each(parts), textOf(list[0])), true
 		}
+		if split, ok := list[1].(map[string]any)["Fn::Split"].([]any); ok && len(split) == 2 {
+			return strings.ReplaceAll(textOf(split[1]), textOf(split[0]), textOf(list[0])), true
+		}
 		return "join(" + textOf(list[0]) + ", " + textOf(list[1]) + ")", true
 	case name == "Fn::If" && len(list) == 3:
 		return "if(" + strings.Join(each(list), ", ") + ")", true
@@ -133,16 +136,17 @@ func (tmpl *template) ids(kind string) []string {
 
 func TestTextOf(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"Ref":"Queue"}`:                                            "${Queue}",
-		`{"Ref":"AWS::NoValue"}`:                                     "nothing",
-		`{"Fn::GetAtt":["Queue","Arn"]}`:                             "${Queue.Arn}",
-		`{"Fn::Sub":"a-${B}"}`:                                       "a-${B}",
-		`{"Fn::Sub":["${a}-${B}",{"a":{"Ref":"C"}}]}`:                "${C}-${B}",
-		`{"Fn::Join":["/",["a",{"Ref":"B"}]]}`:                       "a/${B}",
-		`{"Fn::Join":[",",{"Ref":"List"}]}`:                          "join(,, ${List})",
-		`{"Fn::If":["C",1,{"Ref":"AWS::NoValue"}]}`:                  "if(C, 1, nothing)",
-		`{"Fn::Not":[{"Fn::Equals":[{"Ref":"P"},""]}]}`:              `not([equals([${P}, ""])])`,
-		`{"b":true,"a":[1.5,null,"x"],"Ref":"not an intrinsic one"}`: "{Ref: not an intrinsic one, a: [1.5, null, x], b: true}",
+		`{"Ref":"Queue"}`:                                             "${Queue}",
+		`{"Ref":"AWS::NoValue"}`:                                      "nothing",
+		`{"Fn::GetAtt":["Queue","Arn"]}`:                              "${Queue.Arn}",
+		`{"Fn::Sub":"a-${B}"}`:                                        "a-${B}",
+		`{"Fn::Sub":["${a}-${B}",{"a":{"Ref":"C"}}]}`:                 "${C}-${B}",
+		`{"Fn::Join":["/",["a",{"Ref":"B"}]]}`:                        "a/${B}",
+		`{"Fn::Join":[",",{"Ref":"List"}]}`:                           "join(,, ${List})",
+		`{"Fn::Join":["b",{"Fn::Split":["a",{"Fn::Sub":"a${A}a"}]}]}`: "b${A}b",
+		`{"Fn::If":["C",1,{"Ref":"AWS::NoValue"}]}`:                   "if(C, 1, nothing)",
+		`{"Fn::Not":[{"Fn::Equals":[{"Ref":"P"},""]}]}`:               `not([equals([${P}, ""])])`,
+		`{"b":true,"a":[1.5,null,"x"],"Ref":"not an intrinsic one"}`:  "{Ref: not an intrinsic one, a: [1.5, null, x], b: true}",
 	} {
 		var v any
 		if err := json.Unmarshal([]byte(text), &v); err != nil {

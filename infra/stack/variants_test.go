@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/version"
 )
 
 // The two ways of deploying differ in where the code is, and in what was asked
@@ -75,12 +77,63 @@ func TestVariants(t *testing.T) {
 	}
 }
 
+// The functions as images differ from those as zip files in what makes them, and
+// in the logical id of the custom resource: CloudFormation refuses another
+// service token for one that is there.
+func TestImages(t *testing.T) {
+	plain, images := synth(t), synthImages(t)
+	ids := map[string]string{"Repositories": "ImageRepositories"}
+	if _, ok := images.Resources["Repositories"]; ok {
+		t.Error("the custom resource has the logical id that it has with zip files")
+	}
+	if len(images.Resources) != len(plain.Resources) {
+		t.Errorf("%d resources, want %d", len(images.Resources), len(plain.Resources))
+	}
+	uris := map[string]string{
+		"FilterFunction": deployed.ParamFilterImage, "GeneratorFunction": deployed.ParamGeneratorImage, "RepositoryNameFunction": deployed.ParamRepositoryNameImage,
+	}
+	for id, parameter := range uris {
+		if parameter != id+"ImageUri" {
+			t.Errorf("the image of %s is %s", id, parameter)
+		}
+		for path, want := range map[string]string{
+			"Code": "{ImageUri: ${" + parameter + "}}", "PackageType": "Image", "Runtime": "", "Handler": "", "Architectures": "[arm64]",
+		} {
+			if got := images.Resources[id].at(path); got != want {
+				t.Errorf("%s of %s is %s, want %s", path, id, got, want)
+			}
+		}
+	}
+	// The custom resource is asked again when its code is another one.
+	if got := images.Resources["ImageRepositories"].at("Code"); got != "${RepositoryNameFunctionImageUri}" {
+		t.Errorf("the custom resource changes with %s", got)
+	}
+	for id, r := range plain.Resources {
+		p, i := without(t, r), without(t, images.Resources[cmp.Or(ids[id], id)])
+		p = bytes.ReplaceAll(p, []byte("${Repositories."), []byte("${ImageRepositories."))
+		p = bytes.ReplaceAll(p, []byte(`"Repositories","RepositoryArns"`), []byte(`"ImageRepositories","RepositoryArns"`))
+		if !bytes.Equal(p, i) {
+			t.Errorf("%s is\n%s\nwith zip files, and with images\n%s", id, p, i)
+		}
+	}
+	one, other := textOf(plain.Conditions), textOf(images.Conditions)
+	if one != other {
+		t.Errorf("the conditions are %s, with images %s", one, other)
+	}
+	for name, output := range plain.Outputs {
+		if got, want := textOf(images.Outputs[name].Value), textOf(output.Value); got != want {
+			t.Errorf("output %s is %s, want %s", name, got, want)
+		}
+	}
+}
+
 // without gives a resource but for what TestVariants looks at.
 func without(t *testing.T, r resource) []byte {
 	t.Helper()
 	r.Properties = maps.Clone(r.Properties)
-	delete(r.Properties, "Code")
-	delete(r.Properties, "Architectures")
+	for _, name := range []string{"Code", "Architectures", "PackageType", "Runtime", "Handler"} {
+		delete(r.Properties, name)
+	}
 	text, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
@@ -96,15 +149,11 @@ func TestPlainTemplate(t *testing.T) {
 			t.Errorf("the template has %q in it", text)
 		}
 	}
-	if got := slices.Sorted(maps.Keys(tmpl.Metadata)); !slices.Equal(got, []string{"AWS::CloudFormation::Interface"}) {
-		t.Errorf("the template has the metadata %q", got)
+	if got, want := textOf(tmpl.Metadata), "{"+deployed.Metadata+": {Version: "+version.Version+"}}"; got != want {
+		t.Errorf("the template has the metadata %s, want %s", got, want)
 	}
 	if len(tmpl.Rules) > 0 {
 		t.Errorf("the template has the rules %v", tmpl.Rules)
-	}
-	const most = 1_000_000 // bytes, CloudFormation's limit for a template in S3
-	if len(tmpl.text) > most {
-		t.Errorf("the template has %d bytes, CloudFormation takes %d", len(tmpl.text), most)
 	}
 }
 
@@ -125,6 +174,7 @@ func TestCheck(t *testing.T) {
 		{"plain", Props{}, nil, ""},
 		{"all", Props{StackName: "A-1", Architecture: ARM64, CodeFolder: built}, nil, ""},
 		{"other architecture is not built", Props{Architecture: AMD64, CodeFolder: built}, ErrNotBuilt, "amd64/filter.zip"},
+		{"images and a folder", Props{Images: true, CodeFolder: built}, ErrTwoPackages, ""},
 		{"architecture", Props{Architecture: "x86_64"}, ErrArchitecture, `"x86_64"`},
 		{"name with _", Props{StackName: "a_b"}, ErrStackName, `"a_b"`},
 		{"name with a digit first", Props{StackName: "1a"}, ErrStackName, `"1a"`},

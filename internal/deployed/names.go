@@ -4,6 +4,10 @@
 // Start with [Find].
 package deployed
 
+// Metadata is the key in the metadata of every template of this project; what
+// stands there is an object with the Version.
+const Metadata = "SociIndexBuilder"
+
 // The stack's parameters. The template declares them under these names.
 const (
 	ParamFilters              = "SociRepositoryImageTagFilters"
@@ -21,8 +25,16 @@ const (
 	ParamPermissionsBoundary  = "IamPermissionsBoundaryArn"
 	ParamAlarmTopic           = "AlarmTopicArn"
 	ParamEventBus             = "EventBusName"
-	ParamCodeBucket           = "CodeS3Bucket"    // of the plain template alone
-	ParamCodeKeyPrefix        = "CodeS3KeyPrefix" // of the plain template alone
+
+	// Of the template whose functions are zip files in a bucket.
+	ParamCodeBucket    = "CodeS3Bucket"
+	ParamCodeKeyPrefix = "CodeS3KeyPrefix"
+
+	// Of the template whose functions are container images: the function's
+	// logical id, and ImageUri.
+	ParamFilterImage         = "FilterFunctionImageUri"
+	ParamGeneratorImage      = "GeneratorFunctionImageUri"
+	ParamRepositoryNameImage = "RepositoryNameFunctionImageUri"
 )
 
 // The stack's outputs.

@@ -206,6 +206,6 @@ var commands = []struct {
 		"cloudformation:ExecuteChangeSet", "cloudformation:GetTemplateSummary", "cloudformation:TagResource"}}, "`aws cloudformation deploy`"},
 	{Use{Stack, []string{"cloudformation:DescribeStackEvents", "cloudformation:DescribeStackResources"}}, "seeing why a deployment failed"},
 	{Use{Stack, []string{"cloudformation:DeleteChangeSet", "cloudformation:DeleteStack"}}, "`aws cloudformation delete-stack`, and change sets that were not executed"},
-	{Use{Code, []string{"s3:GetObject", "s3:PutObject"}}, "`make package`, and the template, which is too large for a request"},
+	{Use{Code, []string{"s3:GetObject", "s3:PutObject"}}, "`make package`, and making the functions of it"},
 	{Use{CodeBucket, []string{"s3:ListBucket"}}, "`make package`: whether the bucket is there, and what of the code is in it"},
 }

@@ -383,7 +383,7 @@ func TestCustomResource(t *testing.T) {
 	}
 	event := func(request, filters string) []byte {
 		return fmt.Appendf(nil, `{"RequestType":%q,"RequestId":"r","ResponseURL":%q,"ResourceType":"Custom::X","LogicalResourceId":"l","StackId":"s","ResourceProperties":{`+
-			`"ServiceToken":"t","Filters":%s,"FilterEnvironment":{"A":"b"},"GeneratorRolePolicies":[{"Statement":[{"Resource":"<RepositoryArns>"}]}]}}`,
+			`"ServiceToken":"t","Filters":%s,"FilterEnvironment":{"A":"b"}}}`,
 			request, cloudFormation.URL+"/?X-Amz-Signature=secret", filters)
 	}
 	good, broken := start(nil), start(map[string]string{"LOG_LEVEL": "loud"})

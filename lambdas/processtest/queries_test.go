@@ -75,7 +75,7 @@ func written(t *testing.T) []logsql.Line {
 	invoke(indexgen, image("denied", layer(t, 6, 2<<20)))
 	for _, filters := range []string{`"team/*:*"`, `"Bad:*"`} {
 		invoke(reponame, fmt.Appendf(nil, `{"RequestType":"Create","RequestId":"r","ResponseURL":%q,"ResourceType":"Custom::X","LogicalResourceId":"l","StackId":"s","ResourceProperties":{`+
-			`"ServiceToken":"t","Filters":%s,"FilterEnvironment":{"A":"b"},"GeneratorRolePolicies":[{"Statement":[{"Resource":"<RepositoryArns>"}]}]}}`, cloudFormation.URL, filters))
+			`"ServiceToken":"t","Filters":%s,"FilterEnvironment":{"A":"b"}}}`, cloudFormation.URL, filters))
 	}
 
 	var lines []logsql.Line

@@ -32,12 +32,8 @@ const (
 	// propertyFilters is the list of filters.
 	propertyFilters = "Filters"
 
-	// propertyRolePolicies lists the inline policies of the generator's role,
-	// with the placeholder where the repositories' ARNs go.
-	propertyRolePolicies = "GeneratorRolePolicies"
-	placeholder          = "<RepositoryArns>"
-
-	// propertyFilterEnvironment is the environment of the filter function.
+	// propertyFilterEnvironment is the environment of the filter function, but
+	// for the filters and the generator's ARN.
 	propertyFilterEnvironment = "FilterEnvironment"
 )
 
@@ -45,6 +41,12 @@ const (
 const (
 	permanent = "permanent"
 	transient = "transient"
+)
+
+// What this function adds to the environment that it is given.
+const (
+	variableFilters   = "SOCI_REPOSITORY_IMAGE_TAG_FILTERS"
+	variableGenerator = "SOCI_INDEX_GENERATOR_LAMBDA_ARN"
 )
 
 var (
@@ -138,23 +140,7 @@ func (h *Handler) repositoryARNs(ctx context.Context, event cfn.Event) ([]string
 	if err != nil {
 		return nil, fmt.Errorf("%w: %.200q: %w", errFunctionARN, lc.InvokedFunctionArn, err)
 	}
-	arns, err := arnsOf(event.ResourceProperties, function)
-	if err != nil {
-		return nil, err
-	}
-	var before []string
-	if event.RequestType == cfn.RequestUpdate {
-		// Filters that were refused have no ARNs: they are what a rollback
-		// comes back from.
-		before, _ = arnsOf(event.OldResourceProperties, function)
-	}
-	return arns, checkLimits(event, arns, before)
-}
-
-// arnsOf gives the ARNs for the filters among the properties, for the
-// partition, region and account of the function.
-func arnsOf(properties map[string]any, function arn.ARN) ([]string, error) {
-	list, err := filterList(properties[propertyFilters])
+	list, err := filterList(event.ResourceProperties[propertyFilters])
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +148,9 @@ func arnsOf(properties map[string]any, function arn.ARN) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("property %s: %w", propertyFilters, err)
 	}
-	return parsed.RepositoryARNs(function.Partition, function.Region, function.AccountID), nil
+	// For the partition, region and account of the function.
+	arns := parsed.RepositoryARNs(function.Partition, function.Region, function.AccountID)
+	return arns, checkLimits(event, function, list, arns)
 }
 
 // filterList reads the property as CloudFormation sends it: a

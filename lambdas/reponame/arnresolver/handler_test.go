@@ -71,13 +71,7 @@ func newEvent(request cfn.RequestType, responseURL string, property any) cfn.Eve
 		LogicalResourceID: "RepositoryArns",
 		StackID:           "arn:aws:cloudformation:eu-west-1:123456789012:stack/soci/guid",
 		ResourceProperties: map[string]any{
-			"Version": "1",
-			"GeneratorRolePolicies": []any{map[string]any{
-				"Version": "2012-10-17",
-				"Statement": []any{map[string]any{
-					"Effect": "Allow", "Action": []any{"ecr:BatchGetImage"}, "Resource": "<RepositoryArns>",
-				}},
-			}},
+			"Version":           "1",
 			"FilterEnvironment": map[string]any{"LOG_LEVEL": "INFO"},
 		},
 	}

@@ -37,6 +37,9 @@ func readTemplate(file string) (*template, error) {
 	if err := json.Unmarshal(content, &parsed); err != nil {
 		return nil, fmt.Errorf("reading the template %s: %w", file, err)
 	}
+	if _, ok := parsed.Parameters[deployed.ParamFilterImage]; ok {
+		return nil, fmt.Errorf("the template %s takes container images: code from a bucket goes with %s", file, defaultTemplate)
+	}
 	for _, name := range []string{deployed.ParamCodeBucket, deployed.ParamCodeKeyPrefix} {
 		if _, ok := parsed.Parameters[name]; !ok {
 			return nil, fmt.Errorf("the template %s has no parameter %s: is it the plain one that make generate writes?", file, name)
