@@ -24,7 +24,9 @@ SOCI index lists, existence and size are asked, and what is missing or has
 another size is marked; its content is not read, which verify does.
 
 With --output json there is one JSON object, a manifest:
-  kind (image-index, image, soci-index, attestation, artifact), mediaType,
+  kind (image, image-index, soci-enabled-image, soci-enabled-manifest,
+  unindexed-image, soci-index-v1, soci-index-v2, artifact-list, attestation,
+  signature, artifact), mediaType,
   artifactType, digest, size, platform, missing (named, but not in the
   repository), manifests (of an image index: a list of manifests),
   layers (of an image), a list of mediaType, digest, size
