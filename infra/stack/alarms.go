@@ -63,8 +63,8 @@ func addAlarms(s *builder) {
 
 	const (
 		stack = "--stack ${AWS::StackName}"
-		kept  = "Events wait for up to six hours, then they go to the failure queue. "
-		lost  = "an image may have no SOCI index and no other trace. Check the queue and "
+		kept  = "Events wait up to six hours, then go to the failure queue. "
+		lost  = "an image may silently lack its SOCI index. Check the queue and "
 	)
 	alarms := []alarm{
 		queue("FailureQueueAlarm", "ApproximateNumberOfMessagesVisible", 0,

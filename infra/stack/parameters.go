@@ -44,7 +44,7 @@ var everywhere = []parameter{
 		description: "Images to index: comma-separated repository:tag. * is any run of characters, ! at the beginning excludes," +
 			" and the last filter that matches decides",
 		byDefault: "*:*", pattern: filters.Pattern,
-		constraint: "comma-separated repository:tag with lowercase repository names, without a registry's host, such as prod/*:*,!*:*-debug",
+		constraint: "comma-separated repository:tag, without a registry's host, such as prod/*:*,!*:*-debug",
 	},
 	{
 		name:        deployed.ParamIndexUntagged,
@@ -58,7 +58,7 @@ var everywhere = []parameter{
 	},
 	{
 		name:        deployed.ParamIndexPullThrough,
-		description: "Index images that a pull-through cache rule brings; filters name them with the rule's prefix",
+		description: "Index images that a pull-through cache brings; filters name them with the rule's prefix",
 		byDefault:   "false", values: trueFalse,
 	},
 	{
@@ -71,7 +71,7 @@ var everywhere = []parameter{
 
 	{
 		name:        deployed.ParamIndexVersion,
-		description: "V1: a referrer. V2: a SOCI-enabled image under a tag of its own, which AWS Fargate and soci-snapshotter read by default",
+		description: "V1: a referrer. V2: a SOCI-enabled image under its own tag, which AWS Fargate and soci-snapshotter read by default",
 		byDefault:   "Both", values: []string{"V1", "V2", "Both"},
 	},
 	{

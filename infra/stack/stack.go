@@ -121,7 +121,7 @@ func New(scope constructs.Construct, id string, props Props) awscdk.Stack {
 	props = props.complete()
 	stackProps := &awscdk.StackProps{
 		Description: jsii.String("SOCI Index Builder " + version.Version +
-			": SOCI indexes of the container images that are pushed to Amazon ECR"),
+			": SOCI indexes of container images pushed to Amazon ECR"),
 		StackName:          jsii.String(props.StackName),
 		AnalyticsReporting: jsii.Bool(false),
 		// Nothing here needs the bootstrap stack but the upload of the code,

@@ -73,20 +73,16 @@ const (
 )
 
 // A repository part that begins as the host of an ECR registry does,
-// <account>.dkr.ecr.<region>.<suffix>, is refused, although a repository could
-// be called that: nobody means it. What hostGrammar has, hostlessGrammar has
-// not: it follows the words and goes on freely at the first that differs.
+// <account>.dkr.ecr.<region>.<suffix> or <account>.dkr-ecr.<region>.<suffix>, is
+// refused, although a repository could be called that: nobody means it. The
+// beginning, <word>.dkr, is enough: the pattern has to be short. What
+// hostGrammar has, hostlessGrammar has not.
 const (
-	hostGrammar = `^` + word + `\.dkr[.-]ecr(?:$|[^a-z0-9*])`
+	hostGrammar = `^` + word + `\.dkr(?:$|[^a-z0-9*])`
 
-	notDKR = `(?:[abce-z0-9*][a-z0-9*]*|d(?:[a-jl-z0-9*][a-z0-9*]*)?|dk(?:[a-qs-z0-9*][a-z0-9*]*)?|dkr` + word + `)`
-	notECR = `(?:[abcdf-z0-9*][a-z0-9*]*|e(?:[abd-z0-9*][a-z0-9*]*)?|ec(?:[a-qs-z0-9*][a-z0-9*]*)?|ecr` + word + `)`
+	notDKR = `(?:(?:[abce-z0-9*]|d[a-jl-z0-9*]|dk[a-qs-z0-9*]|dkr[a-z0-9*])[a-z0-9*]*|dk?)`
 
-	hostlessGrammar = word + `(?:` +
-		`(?:(?:/|__?|-+)` + word + more + `)?` +
-		`|\.` + notDKR + more +
-		`|\.dkr(?:(?:/|__?|--+)` + word + more + `)?` +
-		`|\.dkr[.-]` + notECR + more + `)`
+	hostlessGrammar = word + `(?:(?:(?:/|__?|-+)` + word + `|\.` + notDKR + `)` + more + `)?`
 )
 
 // Pattern is a regular expression, in what Go's and Java's have in common, for
