@@ -19,7 +19,6 @@ import (
 	"github.com/aws/smithy-go/logging"
 
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/awshttp"
 )
 
 var (
@@ -80,7 +79,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if !IsRegion(cfg.Region) {
 		return cfg, settingf("AWS region %q: must look like us-east-1", cfg.Region)
 	}
-	cfg.HTTPClient = awshttp.New(cfg.HTTPClient)
+	cfg.HTTPClient = NewHTTPClient(cfg.HTTPClient)
 	cfg.Credentials = &provider{cfg.Credentials, o.ProfileFlag}
 	_, err = cfg.Credentials.Retrieve(ctx)
 	return cfg, err

@@ -1,7 +1,4 @@
-// Package preview tells what filters would do with images before any of them
-// is pushed: images that somebody names ([Named]), or all that a registry has
-// ([Listed]).
-package preview
+package inventory
 
 import (
 	"context"
@@ -14,7 +11,6 @@ import (
 
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/filters"
-	"soci-index-builder/internal/inventory"
 	"soci-index-builder/pkg/ecrclient"
 )
 
@@ -22,16 +18,17 @@ import (
 // wrong.
 var ErrInvalidName = errors.New("invalid image name")
 
-// Image is one with what becomes of it. Tag is empty for an image without
-// one, Digest for an image that was named by its tag.
-type Image struct {
+// Preview is an image with what filters would do with it when it is pushed. Tag
+// is empty for an image without one, Digest for an image that was named by its
+// tag.
+type Preview struct {
 	Repository, Tag string
 	Digest          digest.Digest
 	filters.Verdict
 }
 
 // Name is REPOSITORY:TAG, or REPOSITORY@DIGEST for an image without a tag.
-func (i Image) Name() string {
+func (i Preview) Name() string {
 	if i.Tag == "" {
 		return i.Repository + "@" + i.Digest.String()
 	}
@@ -42,27 +39,27 @@ func (i Image) Name() string {
 // which nothing depends.
 var anyDigest = digest.FromString("")
 
-// Named judges an image by its name alone: REPOSITORY:TAG, or
+// PreviewNamed judges an image by its name alone: REPOSITORY:TAG, or
 // REPOSITORY@DIGEST for one that is pushed without a tag. The host of a
 // registry of ECR may stand in front. Its error matches ErrInvalidName.
-func Named(name string, rules filters.Rules) (Image, error) {
+func PreviewNamed(name string, rules filters.Rules) (Preview, error) {
 	rest := name
 	if host, after, ok := strings.Cut(name, "/"); ok {
 		if _, ok := ecrclient.ParseECRHost(host); ok {
 			rest = after
 		}
 	}
-	var image Image
+	var image Preview
 	if repository, d, ok := strings.Cut(rest, "@"); ok && d != "" {
 		image.Repository, image.Digest = repository, digest.Digest(d)
 	} else if repository, tag, ok := strings.Cut(rest, ":"); ok && tag != "" {
 		image.Repository, image.Tag = repository, tag
 	} else {
-		return Image{}, fmt.Errorf("%w %q: allowed is REPOSITORY:TAG, and REPOSITORY@DIGEST for an image without a tag", ErrInvalidName, name)
+		return Preview{}, fmt.Errorf("%w %q: allowed is REPOSITORY:TAG, and REPOSITORY@DIGEST for an image without a tag", ErrInvalidName, name)
 	}
 	e, err := event(image, "", "")
 	if err != nil {
-		return Image{}, fmt.Errorf("%w %q: %w", ErrInvalidName, name, err)
+		return Preview{}, fmt.Errorf("%w %q: %w", ErrInvalidName, name, err)
 	}
 	image.Verdict = rules.Decide(e.Image())
 	return image, nil
@@ -70,7 +67,7 @@ func Named(name string, rules filters.Rules) (Image, error) {
 
 // event makes the event that tells of an image, and has it judged as the
 // filter function has every event judged.
-func event(image Image, artifactType string, subject digest.Digest) (*ecrevent.Event, error) {
+func event(image Preview, artifactType string, subject digest.Digest) (*ecrevent.Event, error) {
 	e := &ecrevent.Event{
 		Version: "0", DetailType: ecrevent.ImageAction, Source: "aws.ecr", Account: "123456789012", Region: "us-east-1",
 		Resources: []string{},
@@ -101,10 +98,10 @@ func event(image Image, artifactType string, subject digest.Digest) (*ecrevent.E
 	return parsed, err
 }
 
-// Listed judges all images of a source, each of its tags by itself, in the
+// PreviewListed judges all images of a source, each of its tags by itself, in the
 // order of the source.
-func Listed(ctx context.Context, source inventory.Source, rules filters.Rules) ([]Image, error) {
-	var all []Image
+func PreviewListed(ctx context.Context, source Source, rules filters.Rules) ([]Preview, error) {
+	var all []Preview
 	for repository, err := range source.Repositories(ctx) {
 		if err != nil {
 			return nil, err
@@ -119,7 +116,7 @@ func Listed(ctx context.Context, source inventory.Source, rules filters.Rules) (
 				tags = []string{""}
 			}
 			for _, tag := range tags {
-				image := Image{Repository: repository, Tag: tag, Digest: listed.Digest}
+				image := Preview{Repository: repository, Tag: tag, Digest: listed.Digest}
 				e, err := event(image, listed.ArtifactType, listed.Subject)
 				if err != nil {
 					return nil, fmt.Errorf("%w %q: %w", ErrInvalidName, image.Name(), err)
