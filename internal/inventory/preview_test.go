@@ -11,6 +11,7 @@ import (
 
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -110,7 +111,7 @@ func TestPreviewListedFails(t *testing.T) {
 
 func TestPreviewNamedRefuses(t *testing.T) {
 	for _, name := range []string{"", "app", "app:", "App:v1", "app:-v", "app@sha256:1", "example.com/app:v1:2", "app@", ":v1", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app"} {
-		if image, err := inventory.PreviewNamed(name, previewRules(t, "*:*", true)); !errors.Is(err, inventory.ErrInvalidName) {
+		if image, err := inventory.PreviewNamed(name, previewRules(t, "*:*", true)); !errors.Is(err, names.ErrInvalid) {
 			t.Errorf("PreviewNamed(%q) = %+v, %v", name, image, err)
 		}
 	}
