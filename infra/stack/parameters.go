@@ -8,6 +8,7 @@ import (
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/names"
 )
 
 // parameter describes one parameter of the template.
@@ -40,7 +41,7 @@ var (
 // Partitions, regions and accounts as they stand in ARNs.
 const (
 	arnPartition = `arn:aws[a-z-]*`
-	arnAccount   = `[0-9]{12}`
+	arnAccount   = names.Account
 )
 
 // groups are the parameters of every template, in the order of the console.
@@ -85,7 +86,7 @@ var groups = []group{
 		{
 			name: deployed.ParamTagSuffix, label: "Suffix of the SOCI-enabled image's tag",
 			description: "What the tag of the SOCI-enabled image has after the image's tag. Only with V2 and Both.",
-			byDefault:   "-soci", pattern: `^[A-Za-z0-9._-]{1,127}$`,
+			byDefault:   names.DefaultTagSuffix, pattern: "^" + names.TagSuffix + "$",
 			constraint: "1 to 127 of A-Z, a-z, 0-9, ., _ and -",
 		},
 		{

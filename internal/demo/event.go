@@ -13,6 +13,7 @@ import (
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/lambdas/filter/eventfilter"
 	"soci-index-builder/lambdas/indexgen/generator"
@@ -60,7 +61,7 @@ func (r *run) handleEvent(ctx context.Context, image ocispec.Descriptor) (*gener
 		Open: config.Opener(r.logger), Options: config.Options(), Logger: r.logger,
 	}}
 	filter := &eventfilter.Handler{
-		Config:  eventfilter.Config{Filters: chosen, GeneratorARN: generatorARN, TagSuffix: "-soci"},
+		Config:  eventfilter.Config{Filters: chosen, GeneratorARN: generatorARN, TagSuffix: names.DefaultTagSuffix},
 		Invoker: invoker,
 		Logger:  r.logger,
 	}
