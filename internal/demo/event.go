@@ -52,7 +52,7 @@ func (r *run) handleEvent(ctx context.Context, image ocispec.Descriptor) (*gener
 		return nil, err
 	}
 	config, err := generator.ReadConfig(func(name string) string {
-		return map[string]string{"ECR_REGISTRY_ENDPOINT": r.registry.URL()}[name]
+		return map[string]string{"ECR_REGISTRY_ENDPOINT": "http://" + r.registry.host()}[name]
 	})
 	if err != nil {
 		return nil, err
