@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
@@ -75,9 +74,8 @@ func explainRights(err error) error {
 	if !ok || known {
 		return err
 	}
-	host, _, _ := strings.Cut(e.Repository, "/")
 	actions := permission.OfRefusal(err)
-	if _, ofECR := ecrclient.ParseECRHost(host); !ofECR || len(actions) == 0 || e.Status == 0 {
+	if _, ofECR := e.ECRHost(); !ofECR || len(actions) == 0 || e.Status == 0 {
 		return err
 	}
 	return &rightsError{err, actions}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -10,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
-	"soci-index-builder/internal/awsconfig"
+	"soci-index-builder/internal/names"
 )
 
 func newFiltersARNsCommand() *cobra.Command {
@@ -50,13 +49,13 @@ With --output json there is one JSON object: filters, and repositoryArns, a list
 		if !given("filters") && !given("stack") {
 			return usageErrorf("%s: --filters or --stack is required", cmd.CommandPath())
 		}
-		if given("account") && !account.MatchString(flags.account) {
+		if given("account") && !names.IsAccount(flags.account) {
 			return usageErrorf("invalid argument %q for \"--account\" flag: must be 12 digits", flags.account)
 		}
-		if given("partition") && !partition.MatchString(flags.partition) {
+		if given("partition") && !names.IsPartition(flags.partition) {
 			return usageErrorf("invalid argument %q for \"--partition\" flag: must look like aws or aws-cn", flags.partition)
 		}
-		if given("region") && !awsconfig.IsRegion(flags.aws.region) {
+		if given("region") && !names.IsRegion(flags.aws.region) {
 			return usageErrorf("invalid argument %q for \"--region\" flag: must look like us-east-1", flags.aws.region)
 		}
 		list := flags.filters.Filters
@@ -102,11 +101,6 @@ With --output json there is one JSON object: filters, and repositoryArns, a list
 	}
 	return cmd
 }
-
-var (
-	account   = regexp.MustCompile(`^[0-9]{12}$`)
-	partition = regexp.MustCompile(`^aws(?:-[a-z]+){0,3}$`)
-)
 
 // partitions by the beginning of their regions' names. All other regions are
 // in aws.

@@ -10,7 +10,6 @@ import (
 
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/preview"
 )
 
 func newFiltersTestCommand() *cobra.Command {
@@ -54,9 +53,9 @@ With --output json there is one JSON object:
 		if err != nil {
 			return err
 		}
-		var images []preview.Image
+		var images []inventory.Preview
 		for _, name := range args {
-			image, err := preview.Named(name, rules)
+			image, err := inventory.PreviewNamed(name, rules)
 			if err != nil {
 				return usageErrorf("%w", err)
 			}
@@ -70,7 +69,7 @@ With --output json there is one JSON object:
 				}
 				cfg = &c
 			}
-			if images, err = preview.Listed(cmd.Context(), inventory.ECR(*cfg), rules); err != nil {
+			if images, err = inventory.PreviewListed(cmd.Context(), inventory.ECR(*cfg), rules); err != nil {
 				return explain(err)
 			}
 		}
@@ -86,7 +85,7 @@ var decisions = []filters.Decision{
 	filters.Matched, filters.NotMatched, filters.OwnArtifact, filters.Referrer, filters.Untagged,
 }
 
-func countDecisions(images []preview.Image) map[filters.Decision]int {
+func countDecisions(images []inventory.Preview) map[filters.Decision]int {
 	n := map[filters.Decision]int{}
 	for _, image := range images {
 		n[image.Decision]++
@@ -94,7 +93,7 @@ func countDecisions(images []preview.Image) map[filters.Decision]int {
 	return n
 }
 
-func writeFiltersTestText(w io.Writer, images []preview.Image) error {
+func writeFiltersTestText(w io.Writer, images []inventory.Preview) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if len(images) > 0 {
 		fmt.Fprintf(t, "IMAGE\tDECISION\tDECIDED BY\n")
@@ -156,7 +155,7 @@ type (
 	}
 )
 
-func newFiltersTestJSON(rules filters.Rules, images []preview.Image) filtersTestJSON {
+func newFiltersTestJSON(rules filters.Rules, images []inventory.Preview) filtersTestJSON {
 	out := filtersTestJSON{Filters: rules.Filters.String(), Images: []filtersTestImageJSON{}, Counts: countDecisions(images)}
 	for _, image := range images {
 		out.Images = append(out.Images, filtersTestImageJSON{

@@ -14,6 +14,7 @@ import (
 
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/pace"
 	"soci-index-builder/internal/redrive"
 )
@@ -137,7 +138,7 @@ func (c *redriveCommand) selection(cmd *cobra.Command) (redrive.Selection, error
 		return s, usageErrorf("invalid argument \"%g\" for \"--rate\" flag: must be above 0, and 1000 at most", c.rate)
 	}
 	for _, text := range c.images {
-		image, err := redrive.ParseImage(text)
+		image, err := names.ParseECR(text)
 		if err != nil {
 			return s, usageErrorf("--image: %w", err)
 		}

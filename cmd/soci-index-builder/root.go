@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/awsconfig"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/pkg/ecrclient"
 )
 
@@ -101,8 +102,8 @@ func (f *registryFlags) add(cmd *cobra.Command) {
 // open gives the repository of ref, and the tag or digest in it.
 func (f *registryFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, error) {
 	opts := f.options(cmd)
-	host, _, _ := strings.Cut(ref, "/")
-	ecr, ofECR := ecrclient.ParseECRHost(host)
+	image, _ := names.ParseHosted(ref) // ecrclient tells what is wrong with it
+	ecr, ofECR := ecrclient.ParseECRHost(image.Host)
 	if ofECR {
 		opts = append(opts, ecrEndpoint()...)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/names"
 )
 
 // parameter describes one parameter of the template.
@@ -33,7 +34,7 @@ var (
 // Partitions, regions and accounts as they stand in ARNs.
 const (
 	arnPartition = `arn:aws[a-z-]*`
-	arnAccount   = `[0-9]{12}`
+	arnAccount   = names.Account
 )
 
 // everywhere are the parameters of every template.
@@ -77,7 +78,7 @@ var everywhere = []parameter{
 	{
 		name:        deployed.ParamTagSuffix,
 		description: "What the tag of the SOCI-enabled image (V2) has after the image's tag",
-		byDefault:   "-soci", pattern: `^[A-Za-z0-9._-]{1,127}$`,
+		byDefault:   names.DefaultTagSuffix, pattern: "^" + names.TagSuffix + "$",
 		constraint: "1 to 127 of A-Z, a-z, 0-9, ., _ and -",
 	},
 	{

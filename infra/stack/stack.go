@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/constructs-go/constructs/v10"
@@ -21,6 +20,7 @@ import (
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/dist"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/version"
 )
 
@@ -77,12 +77,10 @@ var (
 	ErrNotBuilt     = errors.New("is not built: run make build")
 )
 
-var stackName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,127}$`)
-
 // Check tells whether New can make a stack with these properties.
 func (p Props) Check() error {
 	p = p.complete()
-	if !stackName.MatchString(p.StackName) {
+	if !names.IsStack(p.StackName) {
 		return fmt.Errorf("stack %q %w", p.StackName, ErrStackName)
 	}
 	if p.Architecture != ARM64 && p.Architecture != AMD64 {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -19,7 +18,7 @@ import (
 	"github.com/aws/smithy-go/logging"
 
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/awshttp"
+	"soci-index-builder/internal/names"
 )
 
 var (
@@ -77,19 +76,14 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if cfg.Region == "" {
 		return cfg, settingf("no AWS region is set: %sset AWS_REGION, or set a region in the profile", give(o.RegionFlag))
 	}
-	if !IsRegion(cfg.Region) {
+	if !names.IsRegion(cfg.Region) {
 		return cfg, settingf("AWS region %q: must look like us-east-1", cfg.Region)
 	}
-	cfg.HTTPClient = awshttp.New(cfg.HTTPClient)
+	cfg.HTTPClient = NewHTTPClient(cfg.HTTPClient)
 	cfg.Credentials = &provider{cfg.Credentials, o.ProfileFlag}
 	_, err = cfg.Credentials.Retrieve(ctx)
 	return cfg, err
 }
-
-var region = regexp.MustCompile(`^[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}$`)
-
-// IsRegion tells whether name looks as every region's does.
-func IsRegion(name string) bool { return region.MatchString(name) }
 
 // Prompt gives a function that asks for an MFA code on out, and reads it from
 // in.

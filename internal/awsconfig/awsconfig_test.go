@@ -1,4 +1,4 @@
-package awsconfig
+package awsconfig_test
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/testkit/awstest"
 )
@@ -19,7 +20,7 @@ func TestLoad(t *testing.T) {
 		"credential_source = Environment\nmfa_serial = arn:aws:iam::123456789012:mfa/me\n"
 	for _, tt := range []struct {
 		name   string
-		o      Options
+		o      awsconfig.Options
 		env    map[string]string
 		config string
 		want   []error // nil: there is a configuration
@@ -27,16 +28,16 @@ func TestLoad(t *testing.T) {
 		region string
 	}{
 		{name: "of the environment", region: awstest.Region},
-		{name: "region given", o: Options{Region: "us-gov-east-1"}, region: "us-gov-east-1"},
-		{name: "region of the profile", o: Options{Profile: "p"}, env: map[string]string{"AWS_REGION": ""}, config: "[profile p]\nregion = cn-north-1\naws_access_key_id = a\naws_secret_access_key = b\n", region: "cn-north-1"},
-		{name: "no region", env: map[string]string{"AWS_REGION": ""}, want: []error{ErrSetting}, text: "no AWS region is set: give the region, or set AWS_REGION, or set a region in the profile"},
-		{name: "no such region", o: Options{Region: "Ireland"}, want: []error{ErrSetting}, text: `AWS region "Ireland": must look like us-east-1`},
-		{name: "no such profile", env: map[string]string{"AWS_PROFILE": "nobody"}, want: []error{ErrSetting},
+		{name: "region given", o: awsconfig.Options{Region: "us-gov-east-1"}, region: "us-gov-east-1"},
+		{name: "region of the profile", o: awsconfig.Options{Profile: "p"}, env: map[string]string{"AWS_REGION": ""}, config: "[profile p]\nregion = cn-north-1\naws_access_key_id = a\naws_secret_access_key = b\n", region: "cn-north-1"},
+		{name: "no region", env: map[string]string{"AWS_REGION": ""}, want: []error{awsconfig.ErrSetting}, text: "no AWS region is set: give the region, or set AWS_REGION, or set a region in the profile"},
+		{name: "no such region", o: awsconfig.Options{Region: "Ireland"}, want: []error{awsconfig.ErrSetting}, text: `AWS region "Ireland": must look like us-east-1`},
+		{name: "no such profile", env: map[string]string{"AWS_PROFILE": "nobody"}, want: []error{awsconfig.ErrSetting},
 			text: `no AWS profile "nobody": give another profile (or AWS_PROFILE), or make it with: aws configure --profile nobody`},
 		{name: "no credentials", env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, want: []error{awserror.ErrCredentials},
 			text: "give profile, or set AWS_PROFILE"},
-		{name: "nobody to ask for a code", o: Options{Profile: "mfa"}, config: mfa, want: []error{awserror.ErrCredentials, ErrCode}, text: ErrCode.Error()},
-		{name: "somebody to ask for a code", o: Options{Profile: "mfa", Code: func() (string, error) { return "", errAsked }}, config: mfa,
+		{name: "nobody to ask for a code", o: awsconfig.Options{Profile: "mfa"}, config: mfa, want: []error{awserror.ErrCredentials, awsconfig.ErrCode}, text: awsconfig.ErrCode.Error()},
+		{name: "somebody to ask for a code", o: awsconfig.Options{Profile: "mfa", Code: func() (string, error) { return "", errAsked }}, config: mfa,
 			want: []error{awserror.ErrCredentials, errAsked}, text: errAsked.Error()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -56,7 +57,7 @@ func TestLoad(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			tt.o.ProfileFlag, tt.o.RegionFlag = "profile", "the region"
-			cfg, err := Load(t.Context(), tt.o)
+			cfg, err := awsconfig.Load(t.Context(), tt.o)
 			if len(tt.want) == 0 {
 				if err != nil || cfg.Region != tt.region {
 					t.Errorf("region %q, error %v, want %q", cfg.Region, err, tt.region)
@@ -82,18 +83,18 @@ func TestPrompt(t *testing.T) {
 	}{
 		{"a code", "123456\n", "123456", nil},
 		{"a code at the end of the input", " 123456", "123456", nil},
-		{"nothing", "\n", "", ErrCode},
-		{"nobody", "", "", ErrCode},
+		{"nothing", "\n", "", awsconfig.ErrCode},
+		{"nobody", "", "", awsconfig.ErrCode},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out strings.Builder
-			code, err := Prompt(strings.NewReader(tt.in), &out)()
+			code, err := awsconfig.Prompt(strings.NewReader(tt.in), &out)()
 			if code != tt.code || !errors.Is(err, tt.want) || !strings.HasPrefix(out.String(), "MFA code: ") {
 				t.Errorf("%q, %v, asked %q, want %q, %v", code, err, out.String(), tt.code, tt.want)
 			}
 		})
 	}
-	if _, err := Prompt(errReader{}, io.Discard)(); !errors.Is(err, errAsked) {
+	if _, err := awsconfig.Prompt(errReader{}, io.Discard)(); !errors.Is(err, errAsked) {
 		t.Errorf("error %v, want that of the input", err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -13,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/lazyregexp"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -50,7 +50,7 @@ func (r *registryRepository) Name() string { return r.repo.Name() }
 // referrersTag is the tag under which a registry without the referrers API
 // keeps the list of an image's referrers. The list is no image. With any other
 // word in front it is a tag like others, of a commit or of a build.
-var referrersTag = regexp.MustCompile(`^sha(256|384|512)-[0-9a-f]{64}$`)
+var referrersTag = lazyregexp.New(`^sha(256|384|512)-[0-9a-f]{64}$`)
 
 func (r *registryRepository) List(ctx context.Context) ([]inventory.Image, error) {
 	tagged, err := r.source.Images(ctx, r.name)

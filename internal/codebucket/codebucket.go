@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -25,6 +24,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/lazyregexp"
 )
 
 // What can be wrong with a bucket or its name, beside what awserror knows.
@@ -37,8 +37,8 @@ var (
 )
 
 var (
-	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	keyPrefix  = regexp.MustCompile(`^(?:[A-Za-z0-9._-][A-Za-z0-9._/-]{0,198}/)?$`)
+	bucketName = lazyregexp.New(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	keyPrefix  = lazyregexp.New(`^(?:[A-Za-z0-9._-][A-Za-z0-9._/-]{0,198}/)?$`)
 )
 
 // CheckBucketName and CheckPrefix tell whether a name can be used, without

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 
 	"soci-index-builder/internal/bytesize"
-	"soci-index-builder/internal/localregistry"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -65,12 +64,12 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	if err := os.Mkdir(storage, 0o700); err != nil {
 		return err
 	}
-	registry, err := localregistry.New(localregistry.Config{Dir: storage})
+	registry, err := startRegistry(storage)
 	if err != nil {
 		return err
 	}
 	// What it has to say of its storage does not matter: that goes away too.
-	defer func() { _ = registry.Close() }()
+	defer func() { _ = registry.close() }()
 
 	run := &run{w: w, registry: registry, logger: o.Logger}
 	var image *source
@@ -87,7 +86,7 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 
 type run struct {
 	w        io.Writer
-	registry *localregistry.Registry
+	registry *localRegistry
 	logger   *slog.Logger
 	err      error // of writing; sticky
 }
@@ -99,7 +98,7 @@ func (r *run) printf(format string, args ...any) {
 }
 
 func (r *run) all(ctx context.Context, image *source) error {
-	ref := r.registry.Host() + "/" + repository + ":" + tag
+	ref := r.registry.host() + "/" + repository + ":" + tag
 	r.printf("1. Push %s to a registry on this machine\n", image.what)
 	if err := image.push(ctx, ref); err != nil {
 		return fmt.Errorf("pushing %s: %w", image.what, err)

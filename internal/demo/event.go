@@ -13,6 +13,7 @@ import (
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/lambdas/filter/eventfilter"
 	"soci-index-builder/lambdas/indexgen/generator"
@@ -51,7 +52,7 @@ func (r *run) handleEvent(ctx context.Context, image ocispec.Descriptor) (*gener
 		return nil, err
 	}
 	config, err := generator.ReadConfig(func(name string) string {
-		return map[string]string{"ECR_REGISTRY_ENDPOINT": r.registry.URL()}[name]
+		return map[string]string{"ECR_REGISTRY_ENDPOINT": "http://" + r.registry.host()}[name]
 	})
 	if err != nil {
 		return nil, err
@@ -60,7 +61,7 @@ func (r *run) handleEvent(ctx context.Context, image ocispec.Descriptor) (*gener
 		Open: config.Opener(r.logger), Options: config.Options(), Logger: r.logger,
 	}}
 	filter := &eventfilter.Handler{
-		Config:  eventfilter.Config{Filters: chosen, GeneratorARN: generatorARN, TagSuffix: "-soci"},
+		Config:  eventfilter.Config{Filters: chosen, GeneratorARN: generatorARN, TagSuffix: names.DefaultTagSuffix},
 		Invoker: invoker,
 		Logger:  r.logger,
 	}

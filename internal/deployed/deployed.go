@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +16,8 @@ import (
 	"github.com/aws/smithy-go"
 
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names"
 )
 
 // What can be wrong with a stack. Other errors of Find are AWS's.
@@ -50,15 +51,12 @@ type Stack struct {
 	values values
 }
 
-var (
-	name = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]{0,127}$`)
-	id   = regexp.MustCompile(`^arn:aws[a-z-]{0,16}:cloudformation:[a-z0-9-]{1,32}:[0-9]{12}:stack/[a-zA-Z][a-zA-Z0-9-]{0,127}/[a-zA-Z0-9-]{1,64}$`)
-)
+var stackARN = lazyregexp.New(`^arn:` + names.Partition + `:cloudformation:` + names.Region + `:` + names.Account + `:stack/` + names.Stack + `/[a-zA-Z0-9-]{1,64}$`)
 
 // CheckName tells whether a stack can have this name or ARN. Its error
 // matches ErrInvalidName.
 func CheckName(stack string) error {
-	if !name.MatchString(stack) && !id.MatchString(stack) {
+	if !names.IsStack(stack) && !stackARN.MatchString(stack) {
 		return fmt.Errorf("%.200q: %w", stack, ErrInvalidName)
 	}
 	return nil

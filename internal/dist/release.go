@@ -12,11 +12,11 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 
+	"soci-index-builder/internal/lazyregexp"
 	"soci-index-builder/internal/version"
 )
 
@@ -60,7 +60,7 @@ type Release struct {
 	Templates string
 }
 
-var versionPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$`)
+var versionPattern = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$`)
 
 // Build writes the release and calls done with each file when it is there. It
 // calls the go command, with the working directory inside this module. A

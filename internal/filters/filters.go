@@ -15,8 +15,10 @@ package filters
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
+
+	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names"
 )
 
 // What can be wrong with a list of filters. Every error of Parse matches at
@@ -94,13 +96,11 @@ const (
 const Pattern = `^\s*` + filterGrammar + `(?:\s*,\s*` + filterGrammar + `)*\s*$`
 
 var (
-	repositoryPart = regexp.MustCompile(`^` + repositoryGrammar + `$`)
-	hostPart       = regexp.MustCompile(hostGrammar)
-	portPart       = regexp.MustCompile(`^(?:[0-9]+/|//)`) // of HOST:PORT/REPOSITORY, SCHEME://HOST
-	tagPart        = regexp.MustCompile(`^` + tagGrammar + `$`)
+	repositoryPart = lazyregexp.New(`^` + repositoryGrammar + `$`)
+	hostPart       = lazyregexp.New(hostGrammar)
+	portPart       = lazyregexp.New(`^(?:[0-9]+/|//)`) // of HOST:PORT/REPOSITORY, SCHEME://HOST
+	tagPart        = lazyregexp.New(`^` + tagGrammar + `$`)
 )
-
-const maxRepositoryLength = 256
 
 // Filters is a parsed list. Its zero value matches nothing. It may be used by
 // several goroutines at once.
@@ -158,7 +158,7 @@ func parse(text string) (filter, error) {
 		return filter{}, ErrNoTagPart
 	case hostPart.MatchString(f.repository), portPart.MatchString(f.tag):
 		return filter{}, ErrHost
-	case len(f.repository) > maxRepositoryLength || !repositoryPart.MatchString(f.repository):
+	case len(f.repository) > names.MaxRepository || !repositoryPart.MatchString(f.repository):
 		return filter{}, ErrRepositoryPart
 	case !tagPart.MatchString(f.tag):
 		return filter{}, ErrTagPart

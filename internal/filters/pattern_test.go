@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"soci-index-builder/internal/names"
 )
 
 var (
@@ -51,7 +53,7 @@ func agree(t *testing.T, list string) (accepted bool) {
 	case err != nil && matched:
 		for _, text := range strings.Split(list, ",") {
 			repository, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(text), "!"), ":")
-			if len(repository) > maxRepositoryLength {
+			if len(repository) > names.MaxRepository {
 				return false
 			}
 		}

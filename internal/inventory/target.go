@@ -4,9 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
-	"oras.land/oras-go/v2/registry"
+	"soci-index-builder/internal/names"
 )
 
 // ErrTarget: neither REPOSITORY[:TAG] nor HOST/NAME[:TAG].
@@ -19,26 +18,16 @@ type Target struct {
 	Tag        string // empty for all
 }
 
-// ParseTarget reads a target. What stands before the first slash is a host if
-// it has a dot or a colon, or is localhost. The error is ErrTarget.
+// ParseTarget reads a target as [names.Parse] does. The error is ErrTarget.
 func ParseTarget(s string) (Target, error) {
-	host, _, hasHost := strings.Cut(s, "/")
-	if hasHost = hasHost && (strings.ContainsAny(host, ".:") || host == "localhost"); !hasHost {
-		s = "ecr.invalid/" + s
+	image, err := names.Parse(s)
+	if err != nil {
+		return Target{}, fmt.Errorf("%.300q: %w", s, ErrTarget)
 	}
-	ref, err := registry.ParseReference(s)
-	name := strings.TrimPrefix(s, "ecr.invalid/")
-	if err != nil || strings.HasSuffix(s, ":") {
-		return Target{}, fmt.Errorf("%.300q: %w", name, ErrTarget)
+	if image.Digest != "" {
+		return Target{}, fmt.Errorf("%.300q names an image by digest: %w", s, ErrTarget)
 	}
-	if strings.Contains(s, "@") {
-		return Target{}, fmt.Errorf("%.300q names an image by digest: %w", name, ErrTarget)
-	}
-	t := Target{Host: ref.Registry, Repository: ref.Repository, Tag: ref.Reference}
-	if !hasHost {
-		t.Host = ""
-	}
-	return t, nil
+	return Target{Host: image.Host, Repository: image.Repository, Tag: image.Tag}, nil
 }
 
 // Place is what is to be looked at in one registry.

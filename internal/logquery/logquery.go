@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"soci-index-builder/internal/names"
 )
 
 // Group is one of the stack's log groups, by the function that writes to it.
@@ -70,8 +72,8 @@ type Query struct {
 
 // Params are what a query is about.
 type Params struct {
-	Image Image // the zero value: all images
-	Limit int   // rows at most; 0: the query's own limit
+	Image names.Image // the zero value: all images
+	Limit int         // rows at most; 0: the query's own limit
 }
 
 // The errors of Find and Query.Text.
@@ -97,19 +99,19 @@ func Find(name string) (Query, error) {
 }
 
 // Text gives the query in the language of Logs Insights. The error is
-// ErrNeedsImage, ErrTakesNoImage or ErrInvalidImage.
+// ErrNeedsImage, ErrTakesNoImage or names.ErrInvalid.
 func (q Query) Text(p Params) (string, error) {
 	stages := q.stages
-	switch none := p.Image == (Image{}); {
+	switch none := p.Image == (names.Image{}); {
 	case none && q.Image == RequiredImage:
 		return "", fmt.Errorf("query %s %w", q.Name, ErrNeedsImage)
 	case !none && q.Image == NoImage:
 		return "", fmt.Errorf("query %s %w", q.Name, ErrTakesNoImage)
 	case !none:
-		if err := p.Image.check(); err != nil {
+		if err := check(p.Image); err != nil {
 			return "", fmt.Errorf("query %s: %w", q.Name, err)
 		}
-		stages = append([]string{p.Image.stage(q.metrics)}, stages...)
+		stages = append([]string{stage(p.Image, q.metrics)}, stages...)
 	}
 	if limit := cmp.Or(p.Limit, q.limit); limit > 0 {
 		stages = append(slices.Clip(stages), "limit "+strconv.Itoa(limit))

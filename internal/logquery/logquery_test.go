@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/testkit/awstest/logsql"
 )
 
@@ -163,16 +164,18 @@ func TestTextRefuses(t *testing.T) {
 	image := Example
 	tests := []struct {
 		name, query string
-		image       Image
+		image       names.Image
 		want        error
 	}{
-		{"needs an image", "why", Image{}, ErrNeedsImage},
+		{"needs an image", "why", names.Image{}, ErrNeedsImage},
 		{"takes none", "cost", image, ErrTakesNoImage},
-		{"quote in the repository", "why", Image{Repository: `a" or repository != "b`, Tag: "1"}, ErrInvalidImage},
-		{"line break in the tag", "why", Image{Repository: "a", Tag: "1\n| limit 1"}, ErrInvalidImage},
-		{"backslash in the tag", "why", Image{Repository: "a", Tag: `1\`}, ErrInvalidImage},
-		{"capital in the digest", "why", Image{Repository: "a", Digest: "sha256:" + strings.Repeat("A", 64)}, ErrInvalidImage},
-		{"repository alone", "failures", Image{Repository: "a"}, ErrInvalidImage},
+		{"quote in the repository", "why", names.Image{Repository: `a" or repository != "b`, Tag: "1"}, names.ErrInvalid},
+		{"line break in the tag", "why", names.Image{Repository: "ab", Tag: "1\n| limit 1"}, names.ErrInvalid},
+		{"backslash in the tag", "why", names.Image{Repository: "ab", Tag: `1\`}, names.ErrInvalid},
+		{"capital in the digest", "why", names.Image{Repository: "ab", Digest: "sha256:" + strings.Repeat("A", 64)}, names.ErrInvalid},
+		{"repository of one character", "failures", names.Image{Repository: "a", Tag: "1"}, names.ErrInvalid},
+		{"tag within the repository", "failures", names.Image{Repository: "ab:1"}, names.ErrInvalid},
+		{"repository alone", "failures", names.Image{Repository: "ab"}, names.ErrInvalid},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -252,36 +255,38 @@ func TestParseImage(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0a", 32)
 	tests := []struct {
 		name, in string
-		want     Image // the zero value: ErrInvalidImage
+		want     names.Image // the zero value: names.ErrInvalid
 	}{
-		{"tag", "team/app:v1.2.3", Image{Repository: "team/app", Tag: "v1.2.3"}},
-		{"digest", "app@" + digest, Image{Repository: "app", Digest: digest}},
-		{"both", "app:1@" + digest, Image{Repository: "app", Tag: "1", Digest: digest}},
-		{"host", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1", Image{Repository: "team/app", Tag: "1"}},
-		{"host in China", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/app:1", Image{Repository: "app", Tag: "1"}},
-		{"host, dual-stack", "123456789012.dkr-ecr.eu-west-1.on.aws/app:1", Image{Repository: "app", Tag: "1"}},
-		{"host, FIPS", "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com/app:1", Image{Repository: "app", Tag: "1"}},
-		{"capital in the tag", "app:RC_1", Image{Repository: "app", Tag: "RC_1"}},
-		{"nothing", "", Image{}},
-		{"repository alone", "team/app", Image{}},
-		{"empty tag", "app:", Image{}},
-		{"empty digest", "app@", Image{}},
-		{"empty tag before a digest", "app:@" + digest, Image{}},
-		{"short digest", "app@sha256:0a", Image{}},
-		{"other algorithm", "app@sha512:" + strings.Repeat("0a", 64), Image{}},
-		{"capital in the repository", "App:1", Image{}},
-		{"other registry", "ghcr.io/a/b:1", Image{Repository: "ghcr.io/a/b", Tag: "1"}}, // as a pull-through prefix can be
-		{"port", "localhost:5000/app:1", Image{}},
-		{"quote", `app:1" or "a" = "a`, Image{}},
-		{"asterisk", "app:*", Image{}},
-		{"tag too long", "app:" + strings.Repeat("t", 129), Image{}},
-		{"longest tag", "app:" + strings.Repeat("t", 128), Image{Repository: "app", Tag: strings.Repeat("t", 128)}},
-		{"repository too long", strings.Repeat("r", 257) + ":1", Image{}},
+		{"tag", "team/app:v1.2.3", names.Image{Repository: "team/app", Tag: "v1.2.3"}},
+		{"digest", "app@" + digest, names.Image{Repository: "app", Digest: digest}},
+		{"both", "app:1@" + digest, names.Image{Repository: "app", Tag: "1", Digest: digest}},
+		{"host", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1", names.Image{Repository: "team/app", Tag: "1"}},
+		{"host in China", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/app:1", names.Image{Repository: "app", Tag: "1"}},
+		{"host, dual-stack", "123456789012.dkr-ecr.eu-west-1.on.aws/app:1", names.Image{Repository: "app", Tag: "1"}},
+		{"host, FIPS", "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com/app:1", names.Image{Repository: "app", Tag: "1"}},
+		{"capital in the tag", "app:RC_1", names.Image{Repository: "app", Tag: "RC_1"}},
+		{"host of no region", "123456789012.dkr.ecr.amazonaws.com/app:1", names.Image{}},
+		{"repository of one character", "a:1", names.Image{}},
+		{"nothing", "", names.Image{}},
+		{"repository alone", "team/app", names.Image{}},
+		{"empty tag", "app:", names.Image{}},
+		{"empty digest", "app@", names.Image{}},
+		{"empty tag before a digest", "app:@" + digest, names.Image{}},
+		{"short digest", "app@sha256:0a", names.Image{}},
+		{"other algorithm", "app@sha512:" + strings.Repeat("0a", 64), names.Image{}},
+		{"capital in the repository", "App:1", names.Image{}},
+		{"other registry", "ghcr.io/a/b:1", names.Image{Repository: "ghcr.io/a/b", Tag: "1"}}, // as a pull-through prefix can be
+		{"port", "localhost:5000/app:1", names.Image{}},
+		{"quote", `app:1" or "a" = "a`, names.Image{}},
+		{"asterisk", "app:*", names.Image{}},
+		{"tag too long", "app:" + strings.Repeat("t", 129), names.Image{}},
+		{"longest tag", "app:" + strings.Repeat("t", 128), names.Image{Repository: "app", Tag: strings.Repeat("t", 128)}},
+		{"repository too long", strings.Repeat("r", 257) + ":1", names.Image{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := ParseImage(tt.in)
-			if got != tt.want || errors.Is(err, ErrInvalidImage) != (tt.want == Image{}) {
+			if got != tt.want || errors.Is(err, names.ErrInvalid) != (tt.want == names.Image{}) {
 				t.Fatalf("ParseImage(%q) = %+v, %v, want %+v", tt.in, got, err, tt.want)
 			}
 			if err == nil {

@@ -132,8 +132,7 @@ func OfRefusal(err error) []string {
 	if inner, ok := errors.AsType[*ecrclient.Error](e.Err); ok && inner.Op == "authenticate" {
 		return OfOperation(inner.Op)
 	}
-	host, _, _ := strings.Cut(e.Repository, "/")
-	_, ofECR := ecrclient.ParseECRHost(host)
+	_, ofECR := e.ECRHost()
 	push := ofECR && (e.Op == "push blob" || e.Op == "push manifest")
 	if e.Op == "authenticate" || e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized && push {
 		return OfOperation(e.Op)

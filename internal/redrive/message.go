@@ -3,7 +3,6 @@ package redrive
 import (
 	"bytes"
 	"encoding/json"
-	"regexp"
 	"strconv"
 	"time"
 
@@ -13,6 +12,8 @@ import (
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
+	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names"
 )
 
 // Origin says who put a message into the queue, and so which format it has.
@@ -173,7 +174,7 @@ func (m *Message) ofRecord(body []byte) bool {
 }
 
 // plain is what a name out of an event must be to be shown and searched for.
-var plain = regexp.MustCompile(`^[A-Za-z0-9._/:@+-]{1,256}$`)
+var plain = lazyregexp.New(`^[A-Za-z0-9._/:@+-]{1,256}$`)
 
 // readEvent names the image, also of an event that is not valid.
 func (m *Message) readEvent() {
@@ -195,12 +196,5 @@ func (m *Message) Image() string {
 	if m.Repository == "" {
 		return ""
 	}
-	s := m.Repository
-	if m.Tag != "" {
-		s += ":" + m.Tag
-	}
-	if m.Digest != "" {
-		s += "@" + m.Digest
-	}
-	return s
+	return names.Image{Repository: m.Repository, Tag: m.Tag, Digest: m.Digest}.String()
 }

@@ -12,7 +12,7 @@ import (
 
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
-	"soci-index-builder/internal/logquery"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -178,7 +178,7 @@ func TestSelection(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := Selection{Reasons: tt.reasons, IDs: tt.ids}
 			for _, text := range tt.images {
-				image, err := ParseImage(text)
+				image, err := names.ParseECR(text)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -191,10 +191,10 @@ func TestSelection(t *testing.T) {
 	}
 }
 
-func TestParseImageInvalid(t *testing.T) {
+func TestSelectionInvalid(t *testing.T) {
 	for _, text := range []string{"", "Team/app", "team/app:", "team/app@", "team/app@sha256:12", "team/app:v 1", "https://host/app:1"} {
-		if image, err := ParseImage(text); !errors.Is(err, logquery.ErrInvalidImage) {
-			t.Errorf("ParseImage(%q) = %v, %v, want ErrInvalidImage", text, image, err)
+		if image, err := names.ParseECR(text); !errors.Is(err, names.ErrInvalid) {
+			t.Errorf("%q is %v, %v, want names.ErrInvalid", text, image, err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/logquery"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/testkit/awstest/logsql"
 	"soci-index-builder/internal/testkit/lambdaruntime"
 	"soci-index-builder/internal/testkit/registrytest"
@@ -156,7 +157,7 @@ func TestQueriesAnswer(t *testing.T) {
 			}
 			var p logquery.Params
 			if tt.image != "" {
-				p.Image = logquery.Image{Repository: repository, Tag: tt.image}
+				p.Image = names.Image{Repository: repository, Tag: tt.image}
 			}
 			text, err := q.Text(p)
 			if err != nil {

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"sync"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
+
+	"soci-index-builder/internal/lazyregexp"
 )
 
 // newAuth chooses how requests to a repository of host are authenticated.
@@ -120,7 +121,7 @@ func anew(req *http.Request) (again *http.Request, ok bool, err error) {
 	return again, err == nil, err
 }
 
-var endedPattern = regexp.MustCompile(`(?i)\btoken\b[^.]*\b(expired|invalid|not valid|no longer valid)\b` +
+var endedPattern = lazyregexp.New(`(?i)\btoken\b[^.]*\b(expired|invalid|not valid|no longer valid)\b` +
 	`|\b(expired|invalid)\b[^.]*\btoken\b`)
 
 // tokenEnded reports whether an answer of 400 says that the token has ended, as
@@ -132,7 +133,7 @@ func tokenEnded(resp *http.Response) bool {
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	resp.Body = &readAgain{io.MultiReader(bytes.NewReader(text), resp.Body), resp.Body}
-	return err == nil && endedPattern.Match(text)
+	return err == nil && endedPattern.MatchString(string(text))
 }
 
 // readAgain is a body of which the beginning was read before.

@@ -57,6 +57,13 @@ type Error struct {
 	Err        error  // the cause
 }
 
+// ECRHost returns the host that the error is of, taken apart; it is false for
+// one that is not ECR's.
+func (e *Error) ECRHost() (ECRHost, bool) {
+	host, _, _ := strings.Cut(e.Repository, "/")
+	return ParseECRHost(host)
+}
+
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)

@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+
+	"soci-index-builder/internal/names"
 )
 
 // ECRHost is what the name of a private ECR registry says.
@@ -19,15 +20,9 @@ type ECRHost struct {
 	DualStack bool
 }
 
-var (
-	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
-	regionPattern  = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]{2,12}){1,2}-[0-9]{1,2}$`)
-	hostPattern    = regexp.MustCompile(`^([0-9]{12})\.dkr([.-])ecr(-fips)?\.([a-z0-9-]+)\.[a-z0-9.-]+$`)
-)
-
 // String gives the host name, "" for an account or region that cannot be.
 func (h ECRHost) String() string {
-	if !accountPattern.MatchString(h.Account) || !regionPattern.MatchString(h.Region) {
+	if !names.IsAccount(h.Account) || !names.IsRegion(h.Region) {
 		return ""
 	}
 	// The SDK knows which DNS suffix a region's partition has; it is what is
@@ -63,10 +58,10 @@ func (h ECRHost) String() string {
 // region of any partition: the FIPS one when AWS_USE_FIPS_ENDPOINT is true,
 // the dual-stack one when AWS_USE_DUALSTACK_ENDPOINT is true.
 func RegistryHost(account, region string) (string, error) {
-	if !accountPattern.MatchString(account) {
+	if !names.IsAccount(account) {
 		return "", fmt.Errorf("AWS account %q: must be 12 digits", account)
 	}
-	if !regionPattern.MatchString(region) {
+	if !names.IsRegion(region) {
 		return "", fmt.Errorf("AWS region %q: must look like us-east-1", region)
 	}
 	h := ECRHost{Account: account, Region: region}
@@ -93,11 +88,11 @@ func RegistryHost(account, region string) (string, error) {
 // that is not exactly that of a private ECR registry in a partition that the
 // AWS SDK knows, so a token goes to no other host; a port makes it false too.
 func ParseECRHost(host string) (ECRHost, bool) {
-	m := hostPattern.FindStringSubmatch(host)
-	if m == nil {
+	text, ok := names.ParseECRHost(host)
+	if !ok {
 		return ECRHost{}, false
 	}
-	h := ECRHost{Account: m[1], Region: m[4], FIPS: m[3] != "", DualStack: m[2] == "-"}
+	h := ECRHost{Account: text.Account, Region: text.Region, FIPS: text.FIPS, DualStack: text.DualStack}
 	if h.String() != host {
 		return ECRHost{}, false
 	}

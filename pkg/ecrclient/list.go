@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
+
+	"soci-index-builder/internal/lazyregexp"
 )
 
 const (
@@ -60,7 +61,7 @@ func (r *Repository) list(
 	}
 }
 
-var linkPattern = regexp.MustCompile(`<([^>]*)>([^<]*)`)
+var linkPattern = lazyregexp.New(`<([^>]*)>([^<]*)`)
 
 // nextPage returns where the Link header of a page leads, nil if nowhere. It
 // leads to no other host than the one that was asked.
@@ -69,7 +70,7 @@ func nextPage(page *url.URL, h http.Header) (*url.URL, error) {
 	if link == "" {
 		return nil, nil
 	}
-	all := linkPattern.FindAllStringSubmatch(link, -1)
+	all := linkPattern.Compiled().FindAllStringSubmatch(link, -1)
 	if all == nil {
 		return nil, fmt.Errorf("the link to the next page, %q, is malformed", printable(link))
 	}

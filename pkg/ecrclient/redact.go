@@ -3,11 +3,12 @@ package ecrclient
 import (
 	"errors"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"soci-index-builder/internal/lazyregexp"
 )
 
 // A signed URL's query is as good as a password for the blob, and other
@@ -15,14 +16,14 @@ import (
 const redacted = "REDACTED"
 
 var (
-	queryPattern    = regexp.MustCompile(`\?[^\s"'=?]+=[^\s"']*`)
-	userinfoPattern = regexp.MustCompile(`://[^/\s"'@]+@`)
+	queryPattern    = lazyregexp.New(`\?[^\s"'=?]+=[^\s"']*`)
+	userinfoPattern = lazyregexp.New(`://[^/\s"'@]+@`)
 )
 
 // redactText takes the queries and user names of URLs out of a text.
 func redactText(s string) string {
-	s = queryPattern.ReplaceAllString(s, "?"+redacted)
-	return userinfoPattern.ReplaceAllString(s, "://")
+	s = queryPattern.Compiled().ReplaceAllString(s, "?"+redacted)
+	return userinfoPattern.Compiled().ReplaceAllString(s, "://")
 }
 
 // redactURL gives u without its query, fragment and user.

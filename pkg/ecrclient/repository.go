@@ -4,6 +4,7 @@
 package ecrclient
 
 import (
+	"cmp"
 	"context"
 	_ "crypto/sha256" // digests of this kind can be verified
 	_ "crypto/sha512" // as well
@@ -23,6 +24,8 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"soci-index-builder/internal/names"
 )
 
 // Repository is one repository of one registry. It is a soci.Source and a
@@ -49,18 +52,22 @@ type Repository struct {
 // New gives the repository that ref names, "host[:port]/name[:tag|@digest]".
 // It makes no request. A malformed ref is ErrInvalidReference.
 func New(ref string, opts ...Option) (*Repository, error) {
-	parsed, err := registry.ParseReference(ref)
+	image, err := names.ParseHosted(ref)
 	if err != nil {
-		return nil, fmt.Errorf("%w %q: %s; it must be host[:port]/name[:tag|@digest]",
-			ErrInvalidReference, redactText(ref), strings.TrimPrefix(err.Error(), errdef.ErrInvalidReference.Error()+": "))
+		reason := err.Error()
+		if e, ok := errors.AsType[*names.Error](err); ok {
+			reason = e.Reason()
+		}
+		return nil, fmt.Errorf("%w %.300q: %s; it must be host[:port]/name[:tag|@digest]", ErrInvalidReference, redactText(ref), redactText(reason))
 	}
+	parsed := registry.Reference{Registry: image.Host, Repository: image.Repository}
 	o, err := newOptions(opts)
 	if err != nil {
 		return nil, err
 	}
 	r := &Repository{
 		name:      parsed.Registry + "/" + parsed.Repository,
-		reference: parsed.Reference,
+		reference: cmp.Or(image.Digest, image.Tag),
 		policy:    o.retry,
 		pieces:    newPieces(o.parallel),
 		log:       o.logger,
@@ -80,7 +87,6 @@ func New(ref string, opts ...Option) (*Repository, error) {
 			return nil, fmt.Errorf("endpoint %q contradicts plain HTTP %t", redactText(o.endpoint), *o.plainHTTP)
 		}
 	}
-	parsed.Reference = ""
 	httpClient := &http.Client{
 		Transport: &watchedTransport{
 			base: o.transport, header: o.headerTimeout, stall: o.stall, userAgent: o.userAgent,
@@ -135,7 +141,7 @@ func (r *Repository) Reference() string { return r.reference }
 // the registry describes it: media type, digest and size.
 func (r *Repository) Resolve(ctx context.Context, reference string) (ocispec.Descriptor, error) {
 	op := operation{"resolve", reference}
-	if reference == "" || (registry.Reference{Reference: reference}).ValidateReference() != nil {
+	if !names.IsTag(reference) && !names.IsDigest(reference) {
 		return ocispec.Descriptor{}, r.fail(op, fmt.Errorf("%w: not a tag or digest", ErrInvalidReference))
 	}
 	var desc ocispec.Descriptor

@@ -3,7 +3,6 @@ package ecrclient
 import (
 	"errors"
 	"net/http"
-	"strings"
 )
 
 // NotFound reports whether the registry has no such repository, manifest, tag
@@ -28,8 +27,7 @@ func (e *Error) TagImmutable() bool {
 	case http.StatusForbidden, http.StatusMethodNotAllowed:
 		// What some say who do not move a tag, of one that is there. ECR says
 		// 403 of a missing right alone.
-		host, _, _ := strings.Cut(e.Repository, "/")
-		_, ofECR := ParseECRHost(host)
+		_, ofECR := e.ECRHost()
 		return !ofECR && e.Op == opPushManifest && !isDigest(e.Reference)
 	}
 	return false

@@ -2,7 +2,8 @@ package soci
 
 import (
 	"fmt"
-	"regexp"
+
+	"soci-index-builder/internal/names"
 )
 
 // IndexVersion says which SOCI indexes an image gets. One build of the zTOCs
@@ -34,20 +35,12 @@ func (v IndexVersion) v2() bool { return v != V1 }
 
 // DefaultTagSuffix makes the tag of a SOCI-enabled image of the tag of the
 // original.
-const DefaultTagSuffix = "-soci"
-
-// maxTag is the length of a tag by the distribution specification.
-const maxTag = 128
-
-var (
-	tagGrammar    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
-	suffixGrammar = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,127}$`)
-)
+const DefaultTagSuffix = names.DefaultTagSuffix
 
 // CheckTagSuffix tells whether a tag with this suffix can be a tag: letters,
 // digits, "_", "." and "-", 1 to 127 of them. Otherwise it is ErrInvalidOption.
 func CheckTagSuffix(suffix string) error {
-	if !suffixGrammar.MatchString(suffix) {
+	if !names.IsTagSuffix(suffix) {
 		return fmt.Errorf("%w: tag suffix %q, not 1 to 127 letters, digits, \"_\", \".\" and \"-\"", ErrInvalidOption, cut(suffix, 200))
 	}
 	return nil
@@ -62,12 +55,12 @@ func enabledTag(tag, suffix string) (string, error) {
 	if err := CheckTagSuffix(suffix); err != nil {
 		return "", err
 	}
-	if !tagGrammar.MatchString(tag) {
+	if !names.IsTag(tag) {
 		return "", fmt.Errorf("%w: tag %q, not 1 to %d letters, digits, \"_\", \".\" and \"-\" that begin with none of the last two",
-			ErrInvalidOption, cut(tag, 200), maxTag)
+			ErrInvalidOption, cut(tag, 200), names.MaxTag)
 	}
-	if n := len(tag) + len(suffix); n > maxTag {
-		return "", fmt.Errorf("%w: %q with the suffix %q has %d characters, more than the %d of a tag", errTagTooLong, tag, suffix, n, maxTag)
+	if n := len(tag) + len(suffix); n > names.MaxTag {
+		return "", fmt.Errorf("%w: %q with the suffix %q has %d characters, more than the %d of a tag", errTagTooLong, tag, suffix, n, names.MaxTag)
 	}
 	return tag + suffix, nil
 }

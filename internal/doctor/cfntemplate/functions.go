@@ -2,9 +2,10 @@ package cfntemplate
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"soci-index-builder/internal/lazyregexp"
 )
 
 // call works out an intrinsic function.
@@ -127,14 +128,14 @@ func pick(index, values any, unsupported error) (any, error) {
 }
 
 // variable is one of Fn::Sub; ${!x} stands for ${x} itself.
-var variable = regexp.MustCompile(`\$\{(!?[^}]+)\}`)
+var variable = lazyregexp.New(`\$\{(!?[^}]+)\}`)
 
 func (r *resolver) sub(format string, names map[string]any) (any, error) {
 	var (
 		err     error
 		unknown bool
 	)
-	out := variable.ReplaceAllStringFunc(format, func(match string) string {
+	out := variable.Compiled().ReplaceAllStringFunc(format, func(match string) string {
 		name := match[2 : len(match)-1]
 		if literal, ok := strings.CutPrefix(name, "!"); ok {
 			return "${" + literal + "}"

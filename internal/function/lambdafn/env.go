@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names"
 )
 
 // ErrInvalidVariable: an environment variable has a value that is not
@@ -111,9 +113,7 @@ func (e *Env) LogLevel() slog.Level {
 	return level
 }
 
-const region = `[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}`
-
-var functionARN = regexp.MustCompile(`^arn:aws[a-z-]{0,16}:lambda:` + region + `:[0-9]{12}:function:[A-Za-z0-9_-]{1,140}(?::(?:\$LATEST|[A-Za-z0-9_-]{1,128}))?$`)
+var functionARN = lazyregexp.New(`^arn:` + names.Partition + `:lambda:` + names.Region + `:` + names.Account + `:function:[A-Za-z0-9_-]{1,140}(?::(?:\$LATEST|[A-Za-z0-9_-]{1,128}))?$`)
 
 // FunctionARN reads the ARN of a Lambda function, which must be set; a version
 // or an alias behind it is allowed.
@@ -125,19 +125,17 @@ func (e *Env) FunctionARN(name string) string {
 	return value
 }
 
-// 127 leaves room for one character of the tag in front.
-var tagSuffix = regexp.MustCompile(`^[A-Za-z0-9._-]{1,127}$`)
-
 // TagSuffix reads SOCI_TAG_SUFFIX, what is appended to a tag to name the
-// SOCI-enabled image. The default is "-soci".
+// SOCI-enabled image. The default is
+// names.DefaultTagSuffix.
 func (e *Env) TagSuffix() string {
 	const name = "SOCI_TAG_SUFFIX"
 	value := e.lookup(name)
 	if value == "" {
-		return "-soci"
+		return names.DefaultTagSuffix
 	}
-	if !tagSuffix.MatchString(value) {
-		e.fail(name, value, errors.New("allowed are 1 to 127 of A-Z, a-z, 0-9, ., _ and -"))
+	if !names.IsTagSuffix(value) {
+		e.fail(name, value, errors.New("allowed are "+names.TagSuffixAllowed))
 	}
 	return value
 }
@@ -201,9 +199,9 @@ func (e *Env) StackName() string {
 }
 
 var (
-	queueURL  = regexp.MustCompile(`^https?://[A-Za-z0-9.:-]{1,255}/[0-9]{12}/[A-Za-z0-9_-]{1,80}$`)
-	eventBus  = regexp.MustCompile(`^(?:[A-Za-z0-9/._-]{1,256}|arn:aws[a-z-]{0,16}:events:` + region + `:[0-9]{12}:event-bus/[A-Za-z0-9/._-]{1,256})$`)
-	stackName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
+	queueURL  = lazyregexp.New(`^https?://[A-Za-z0-9.:-]{1,255}/` + names.Account + `/[A-Za-z0-9_-]{1,80}$`)
+	eventBus  = lazyregexp.New(`^(?:[A-Za-z0-9/._-]{1,256}|arn:` + names.Partition + `:events:` + names.Region + `:` + names.Account + `:event-bus/[A-Za-z0-9/._-]{1,256})$`)
+	stackName = lazyregexp.New(`^[A-Za-z0-9_-]{1,255}$`)
 )
 
 // Parsed reads a variable that must be set through a parse function, whose

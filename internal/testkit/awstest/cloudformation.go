@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/names"
 )
 
 // Stack is one that CloudFormation has.
@@ -45,7 +46,7 @@ func NewStack(name string) *Stack {
 		Parameters: map[string]string{
 			deployed.ParamFilters:              "*:*",
 			deployed.ParamIndexVersion:         "Both",
-			deployed.ParamTagSuffix:            "-soci",
+			deployed.ParamTagSuffix:            names.DefaultTagSuffix,
 			deployed.ParamTagUnindexed:         "true",
 			deployed.ParamMinLayerSizeMiB:      "10",
 			deployed.ParamIndexUntagged:        "false",

@@ -24,7 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"soci-index-builder/internal/awshttp"
+	"soci-index-builder/internal/awsconfig"
 )
 
 // Where everything is.
@@ -78,7 +78,7 @@ func (s *Server) Config() aws.Config {
 		Region:       Region,
 		BaseEndpoint: aws.String(s.URL()),
 		Credentials:  credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
-		HTTPClient:   awshttp.New(nil),
+		HTTPClient:   awsconfig.NewHTTPClient(nil),
 		Retryer: func() aws.Retryer {
 			return aws.NopRetryer{}
 		},

@@ -8,13 +8,13 @@ import (
 	"io"
 	"maps"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/dist"
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/names"
 )
 
 // What the CDK app calls the stack and its template. Its package is not
@@ -27,14 +27,12 @@ const (
 
 var (
 	errCommand   = errors.New("allowed are synth, diff, deploy and destroy")
-	errStack     = errors.New("allowed are 1 to 128 of A-Z, a-z, 0-9 and -, a letter at the beginning")
+	errStack     = errors.New("allowed are " + names.StackAllowed)
 	errArch      = errors.New("allowed are arm64 and amd64")
 	errParameter = errors.New("allowed is Name=Value, several separated by blanks")
 	errTwice     = errors.New("is given twice")
 	errUnknown   = errors.New("is not a parameter of the stack")
 )
-
-var stackName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,127}$`)
 
 // options are a command and its flags.
 type options struct {
@@ -90,7 +88,7 @@ func (o *options) check() error {
 	if !slices.Contains(dist.Architectures, o.arch) {
 		errs = append(errs, fmt.Errorf("architecture %q: %w", o.arch, errArch))
 	}
-	if !stackName.MatchString(o.stack) {
+	if !names.IsStack(o.stack) {
 		errs = append(errs, fmt.Errorf("stack %q: %w", o.stack, errStack))
 	}
 	if o.filters != "" {

@@ -7,8 +7,6 @@ import (
 	"soci-index-builder/internal/deployed"
 )
 
-var stackName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,127}$`)
-
 // maxBody is the size in bytes from which on the AWS CLI takes a template from
 // S3 alone, CloudFormation's limit for one within a request.
 const maxBody = 51_200

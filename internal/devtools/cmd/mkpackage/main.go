@@ -18,6 +18,7 @@ import (
 	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/dist"
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/version"
 )
 
@@ -119,7 +120,7 @@ func (o *options) complete() (*template, error) {
 		return nil, fmt.Errorf("prefix: %w", err)
 	}
 	setDefault(&o.stack, defaultStack)
-	if !stackName.MatchString(o.stack) {
+	if !names.IsStack(o.stack) {
 		return nil, fmt.Errorf("stack: %q is not the name of a stack: allowed are 1 to 128 of A-Z, a-z, 0-9 and -, a letter at the beginning", o.stack)
 	}
 	setDefault(&o.filters, "*:*")

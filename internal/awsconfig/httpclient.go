@@ -1,6 +1,4 @@
-// Package awshttp is the HTTP client of the AWS SDK, made safe against one
-// race: [New].
-package awshttp
+package awsconfig
 
 import (
 	"io"
@@ -10,25 +8,25 @@ import (
 	awsclient "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 )
 
-// Client sends the SDK's requests.
-type Client struct{ from aws.HTTPClient }
+// HTTPClient sends the SDK's requests.
+type HTTPClient struct{ from aws.HTTPClient }
 
-// New wraps the client of a configuration; nil is the SDK's default.
+// NewHTTPClient wraps the client of a configuration; nil is the SDK's default.
 //
 // The SDK closes a request's body as soon as the response has begun. net/http
 // may not have asked the body for its end until then, and the SDK's body,
 // which is an io.WriterTo, answers with io.EOF as an error: net/http takes the
 // request for not sent and closes the connection, from which a response of
 // more than a few KiB is still read. Without WriteTo the end is an end.
-func New(from aws.HTTPClient) *Client {
+func NewHTTPClient(from aws.HTTPClient) *HTTPClient {
 	if from == nil {
 		from = awsclient.NewBuildableClient()
 	}
-	return &Client{from}
+	return &HTTPClient{from}
 }
 
 // Do implements aws.HTTPClient.
-func (c *Client) Do(r *http.Request) (*http.Response, error) {
+func (c *HTTPClient) Do(r *http.Request) (*http.Response, error) {
 	if r.Body != nil && r.Body != http.NoBody {
 		r = r.WithContext(r.Context()) // a copy
 		r.Body = struct{ io.ReadCloser }{r.Body}

@@ -1,4 +1,4 @@
-package awshttp_test
+package awsconfig_test
 
 import (
 	"io"
@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"soci-index-builder/internal/awshttp"
+	"soci-index-builder/internal/awsconfig"
 )
 
 // closedBody is as the SDK's is after it was closed, once it has been read.
@@ -23,7 +23,7 @@ func (b closedBody) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-func TestClient(t *testing.T) {
+func TestHTTPClient(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(w, r.Body)
 	}))
@@ -45,20 +45,20 @@ func TestClient(t *testing.T) {
 		return string(b), err
 	}
 	for range 20 {
-		if answer, err := send(awshttp.New(nil)); err != nil || answer != "question" {
+		if answer, err := send(awsconfig.NewHTTPClient(nil)); err != nil || answer != "question" {
 			t.Fatalf("%q, %v", answer, err)
 		}
 	}
 }
 
-func TestClientWithoutBody(t *testing.T) {
+func TestHTTPClientWithoutBody(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := awshttp.New(http.DefaultClient).Do(r)
+	resp, err := awsconfig.NewHTTPClient(http.DefaultClient).Do(r)
 	if err != nil || resp.StatusCode != http.StatusNotFound {
 		t.Fatalf("%v, %v", resp, err)
 	}

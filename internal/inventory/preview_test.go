@@ -1,4 +1,4 @@
-package preview_test
+package inventory_test
 
 import (
 	"context"
@@ -11,12 +11,12 @@ import (
 
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/preview"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
-func rules(t *testing.T, list string, untagged bool) filters.Rules {
+func previewRules(t *testing.T, list string, untagged bool) filters.Rules {
 	t.Helper()
 	parsed, err := filters.Parse(list)
 	if err != nil {
@@ -61,7 +61,7 @@ func (l *listing) Open(string) (*ecrclient.Repository, error) {
 
 var one, two = digest.FromString("1"), digest.FromString("2")
 
-func TestListed(t *testing.T) {
+func TestPreviewListed(t *testing.T) {
 	source := &listing{
 		repositories: []string{"app", "empty", "lib"},
 		images: map[string][]inventory.Image{
@@ -84,7 +84,7 @@ func TestListed(t *testing.T) {
 		{true, []string{"app:v1 matched", "app:v1-debug not-matched", "app:v1-soci own-artifact",
 			"app@" + digest.FromString("sbom").String() + " referrer", "app@" + digest.FromString("index").String() + " own-artifact", "lib@" + two.String() + " matched"}},
 	} {
-		images, err := preview.Listed(t.Context(), source, rules(t, "*:*,!*:*-debug", tt.untagged))
+		images, err := inventory.PreviewListed(t.Context(), source, previewRules(t, "*:*,!*:*-debug", tt.untagged))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,21 +98,21 @@ func TestListed(t *testing.T) {
 	}
 }
 
-func TestListedFails(t *testing.T) {
+func TestPreviewListedFails(t *testing.T) {
 	for name, source := range map[string]*listing{
 		"repositories": {err: errGone},
 		"images":       {repositories: []string{"app"}},
 	} {
-		if images, err := preview.Listed(t.Context(), source, rules(t, "*:*", false)); !errors.Is(err, errGone) || images != nil {
+		if images, err := inventory.PreviewListed(t.Context(), source, previewRules(t, "*:*", false)); !errors.Is(err, errGone) || images != nil {
 			t.Errorf("%s: %v, %v", name, images, err)
 		}
 	}
 }
 
-func TestNamedRefuses(t *testing.T) {
+func TestPreviewNamedRefuses(t *testing.T) {
 	for _, name := range []string{"", "app", "app:", "App:v1", "app:-v", "app@sha256:1", "example.com/app:v1:2", "app@", ":v1", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app"} {
-		if image, err := preview.Named(name, rules(t, "*:*", true)); !errors.Is(err, preview.ErrInvalidName) {
-			t.Errorf("Named(%q) = %+v, %v", name, image, err)
+		if image, err := inventory.PreviewNamed(name, previewRules(t, "*:*", true)); !errors.Is(err, names.ErrInvalid) {
+			t.Errorf("PreviewNamed(%q) = %+v, %v", name, image, err)
 		}
 	}
 }

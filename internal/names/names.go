@@ -1,0 +1,101 @@
+// Package names is what repositories, tags, digests, regions, accounts, stacks
+// and the hosts of registries can be called, and how the text that names an
+// image is read: [Parse]. It depends on nothing of this project's but
+// lazyregexp, so that everything may use it.
+package names
+
+import "soci-index-builder/internal/lazyregexp"
+
+// The grammars, to be part of larger expressions. None is anchored, all are in
+// what the expressions of Go and of CloudFormation have in common.
+const (
+	// Account of AWS.
+	Account = `[0-9]{12}`
+
+	// Region of AWS: eu-west-1, us-gov-west-1, us-isob-east-1, eusc-de-east-1.
+	// It has room for regions that are not there yet.
+	Region = `[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}`
+
+	// Partition of AWS: aws, aws-cn, aws-us-gov, aws-iso-b.
+	Partition = `aws(?:-[a-z]{1,12}){0,3}`
+
+	// Stack of CloudFormation.
+	Stack = `[A-Za-z][A-Za-z0-9-]{0,127}`
+
+	// Repository of any registry, its length apart.
+	Repository = `[a-z0-9]+(?:(?:[./]|__?|-+)[a-z0-9]+)*`
+
+	// Tag of an image.
+	Tag = `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`
+
+	// TagSuffix is what may follow a tag. One character of the tag must have
+	// room in front.
+	TagSuffix = `[A-Za-z0-9._-]{1,127}`
+)
+
+// Bounds, in characters.
+const (
+	MaxTag        = 128
+	MaxRepository = 256 // of ECR; others allow fewer
+)
+
+// DefaultTagSuffix makes the tag of a SOCI-enabled image of the tag of the
+// original.
+const DefaultTagSuffix = "-soci"
+
+// What is allowed, in words, for messages.
+const (
+	AccountAllowed       = "12 digits"
+	RegionAllowed        = "the name of a region, such as eu-west-1"
+	StackAllowed         = "1 to 128 of A-Z, a-z, 0-9 and -, a letter at the beginning"
+	RepositoryAllowed    = "1 to 256 of a-z and 0-9, separated by one of / . _ __ or by hyphens"
+	ECRRepositoryAllowed = "2 to 256 of a-z and 0-9, separated by one of / . _ __ or by hyphens"
+	TagAllowed           = "1 to 128 of A-Z, a-z, 0-9, _, and, but not at its beginning, . and -"
+	TagSuffixAllowed     = "1 to 127 of A-Z, a-z, 0-9, ., _ and -"
+	DigestAllowed        = "sha256:, sha384: or sha512: and 64, 96 or 128 of 0-9 and a-f"
+	ECRDigestAllowed     = "sha256: and 64 of 0-9 and a-f"
+)
+
+func whole(grammar string) *lazyregexp.Regexp { return lazyregexp.New(`^(?:` + grammar + `)$`) }
+
+var (
+	account    = whole(Account)
+	region     = whole(Region)
+	partition  = whole(Partition)
+	stack      = whole(Stack)
+	repository = whole(Repository)
+	tag        = whole(Tag)
+	tagSuffix  = whole(TagSuffix)
+	ecrDigest  = whole(`sha256:[0-9a-f]{64}`)
+	digest     = whole(`sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}`)
+)
+
+// IsAccount reports whether s can be an AWS account.
+func IsAccount(s string) bool { return account.MatchString(s) }
+
+// IsRegion reports whether s looks as the names of AWS regions do.
+func IsRegion(s string) bool { return region.MatchString(s) }
+
+// IsPartition reports whether s looks as the names of AWS partitions do.
+func IsPartition(s string) bool { return partition.MatchString(s) }
+
+// IsStack reports whether a stack of CloudFormation can be called s.
+func IsStack(s string) bool { return stack.MatchString(s) }
+
+// IsRepository reports whether a repository of some registry can be called s.
+func IsRepository(s string) bool { return len(s) <= MaxRepository && repository.MatchString(s) }
+
+// IsECRRepository reports whether a repository of ECR can be called s.
+func IsECRRepository(s string) bool { return len(s) >= 2 && IsRepository(s) }
+
+// IsTag reports whether s can be the tag of an image.
+func IsTag(s string) bool { return tag.MatchString(s) }
+
+// IsTagSuffix reports whether there is a tag that can have s appended.
+func IsTagSuffix(s string) bool { return tagSuffix.MatchString(s) }
+
+// IsDigest reports whether s can be the digest of content in some registry.
+func IsDigest(s string) bool { return digest.MatchString(s) }
+
+// IsECRDigest reports whether s can be the digest of content in ECR.
+func IsECRDigest(s string) bool { return ecrDigest.MatchString(s) }
