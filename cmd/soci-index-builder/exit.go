@@ -48,8 +48,8 @@ func usageErrorf(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 
-// report tells err on one line and gives the exit code for it.
-func report(ctx context.Context, stderr io.Writer, err error) int {
+// exitCode tells err on one line and returns the exit code for it.
+func exitCode(ctx context.Context, stderr io.Writer, err error) int {
 	var usage *usageError
 	switch {
 	case err == nil:
