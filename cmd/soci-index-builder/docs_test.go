@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,4 +72,58 @@ func explains(t *testing.T, cmd *cobra.Command) {
 			t.Errorf("--%s is not described", f.Name)
 		}
 	})
+}
+
+func TestMarkdown(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"prose", "one\ntwo\n\nthree", "one\ntwo\n\nthree"},
+		{"code at the end", "one:\n  a\n    b", "one:\n\n      a\n        b"},
+		{"code between", "one:\n  a*\ntwo*", "one:\n\n      a*\n\ntwo\\*"},
+		{"code with an empty line", "one:\n\n  a\n\n  b\n\ntwo", "one:\n\n\n      a\n\n      b\n\n\ntwo"},
+		{"marks", "a*b_c <d> [e](f)", "a\\*b\\_c \\<d\\> \\[e\\](f)"},
+	}
+	for _, tt := range tests {
+		if got := markdown(tt.text); got != tt.want {
+			t.Errorf("%s: %q becomes\n%q, want\n%q", tt.name, tt.text, got, tt.want)
+		}
+	}
+}
+
+// The same program has the same pages, one for each command that is not hidden.
+func TestManPages(t *testing.T) {
+	var all [2]map[string]string
+	for i := range all {
+		dir := filepath.Join(t.TempDir(), "man1")
+		if code := run([]string{"docs", "man", dir}); code != exitOK {
+			t.Fatalf("exit code %d", code)
+		}
+		pages, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[i] = map[string]string{}
+		for _, page := range pages {
+			content, err := os.ReadFile(page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[i][filepath.Base(page)] = string(content)
+		}
+	}
+	if !maps.Equal(all[0], all[1]) {
+		t.Error("two runs differ")
+	}
+	for name, page := range all[0] {
+		if strings.Contains(page, "Auto generated") || !strings.Contains(page, `"1" "" "soci-index-builder `) {
+			t.Errorf("%s has a date, or no version: %.200s", name, page)
+		}
+		if strings.Contains(name, "-docs") {
+			t.Errorf("there is a page %s of a hidden command", name)
+		}
+	}
+	for _, want := range []string{"soci-index-builder.1", "soci-index-builder-index.1", "soci-index-builder-ztoc-create.1"} {
+		if all[0][want] == "" {
+			t.Errorf("there is no page %s", want)
+		}
+	}
 }

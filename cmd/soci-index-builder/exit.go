@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"soci-index-builder/internal/reference"
 )
 
 const programName = "soci-index-builder"
@@ -19,21 +17,11 @@ const (
 	exitUsage   = 2 // the command line is wrong, nothing was done
 )
 
-// exitCodes is what they mean, for the help text and docs/cli.md.
-var exitCodes = []reference.ExitCode{
-	{Code: exitOK, Meaning: "all went well"},
-	{Code: exitFailure, Meaning: "something failed, verify found a difference, or status --check an image that should be indexed and is not"},
-	{Code: exitUsage, Meaning: "the command line is wrong; nothing was done"},
-}
-
-var exitCodeHelp = func() string {
-	var b strings.Builder
-	b.WriteString("Exit codes:")
-	for _, c := range exitCodes {
-		fmt.Fprintf(&b, "\n  %d  %s", c.Code, c.Meaning)
-	}
-	return b.String()
-}()
+// exitCodeHelp is what they mean, for the help text.
+const exitCodeHelp = `Exit codes:
+  0  all went well
+  1  something failed, verify found a difference, or status --check an image that should be indexed and is not
+  2  the command line is wrong; nothing was done`
 
 // errReported stands for failures that were told already, each on its line.
 var errReported = errors.New("failed")
@@ -48,8 +36,8 @@ func usageErrorf(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 
-// report tells err on one line and gives the exit code for it.
-func report(ctx context.Context, stderr io.Writer, err error) int {
+// exitCode tells err on one line and returns the exit code for it.
+func exitCode(ctx context.Context, stderr io.Writer, err error) int {
 	var usage *usageError
 	switch {
 	case err == nil:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/report"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -80,7 +81,8 @@ With --output json there is one JSON object for each REF, on a line of its own:
       uncompressedSize, spans, files, seconds, ztoc {digest, size}, reused
         (the layer was not read)
 For one that failed it has reference and error, and the rest only when the tag
-is immutable. Sizes are in bytes.`,
+is immutable. Sizes are in bytes. The generator function answers in the same
+form.`,
 		Example: `  soci-index-builder index 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder index --index-version V2 --tag-suffix .soci registry.example.com/team/app:1.4
   soci-index-builder index --platform linux/arm64 --dry-run registry.example.com/team/app@sha256:...
@@ -195,10 +197,12 @@ func (c *indexCommand) write(w io.Writer, ref string, result *soci.Result, failu
 		}
 		return writeIndexText(w, ref, c.dryRun, result)
 	}
-	out := indexJSON{Reference: ref}
+	out := &report.Image{}
 	if result != nil {
-		out = newIndexJSON(ref, c.dryRun, result)
+		out = report.New(result)
+		out.DryRun = c.dryRun
 	}
+	out.Reference = ref
 	if failure != nil {
 		out.Error = failure.Error()
 	}

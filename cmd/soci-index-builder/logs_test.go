@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/logquery"
 	"soci-index-builder/internal/testkit/awstest"
 )
 
@@ -62,9 +65,11 @@ func TestLogsInterrupted(t *testing.T) {
 // go with it:
 //
 //	loggroups STACK                 make the log groups of a stack
-//	loglines STACK FUNCTION AGO FILE
-//	                                write the lines of a file to the log group of
-//	                                filter, generator or reponame, all so long ago
+//	logrows STACK FUNCTION AGO FILE
+//	                                what queries find in the log group of filter,
+//	                                generator or reponame, in lines that are so old:
+//	                                in each line of the file the name of a query, an
+//	                                image or -, and the cells of a row as JSON
 //	logqueries STATUS...            what queries go through; the last is the end
 type logsWorld struct{ logs *awstest.Logs }
 
@@ -79,14 +84,34 @@ func (l *logsWorld) groups(_ *testscript.TestScript, _ bool, args []string) {
 	l.logs.Make(outputs[deployed.OutFilterLogGroup], outputs[deployed.OutGeneratorLogGroup], outputs[deployed.OutRepositoryLogGroup])
 }
 
-func (l *logsWorld) lines(ts *testscript.TestScript, _ bool, args []string) {
+func (l *logsWorld) rows(ts *testscript.TestScript, _ bool, args []string) {
 	group := awstest.NewStack(args[0]).Outputs[map[string]string{
 		"filter": deployed.OutFilterLogGroup, "generator": deployed.OutGeneratorLogGroup, "reponame": deployed.OutRepositoryLogGroup,
 	}[args[1]]]
 	ago, err := time.ParseDuration(args[2])
 	ts.Check(err)
 	for line := range strings.Lines(ts.ReadFile(args[3])) {
-		l.logs.Add(group, time.Now().Add(-ago), strings.TrimSpace(line))
+		name, rest, _ := strings.Cut(line, " ")
+		image, row, _ := strings.Cut(rest, " ")
+		query, err := logquery.Find(name)
+		ts.Check(err)
+		var p logquery.Params
+		if image != "-" {
+			p.Image, err = logquery.ParseImage(image)
+			ts.Check(err)
+		}
+		text, err := query.Text(p)
+		ts.Check(err)
+		var values map[string]string
+		ts.Check(json.Unmarshal([]byte(row), &values))
+		var cells []awstest.Cell
+		for field, value := range values {
+			if !slices.ContainsFunc(query.Columns, func(c logquery.Column) bool { return c.Name == field }) {
+				ts.Fatalf("query %s has no column %s", name, field)
+			}
+			cells = append(cells, awstest.Cell{Field: field, Value: value})
+		}
+		l.logs.Add(group, time.Now().Add(-ago), text, cells...)
 	}
 }
 

@@ -24,5 +24,5 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	cmd := newRootCommand()
 	cmd.SetArgs(args)
-	return report(ctx, os.Stderr, cmd.ExecuteContext(ctx))
+	return exitCode(ctx, os.Stderr, cmd.ExecuteContext(ctx))
 }

@@ -36,7 +36,7 @@ to the standard error.
 
 ` + exitCodeHelp,
 		Version:       version,
-		SilenceErrors: true, // report prints them
+		SilenceErrors: true, // exitCode prints them
 		SilenceUsage:  true,
 		Args:          needsCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

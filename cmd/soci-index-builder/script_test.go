@@ -86,7 +86,7 @@ func TestScripts(t *testing.T) {
 					"pushed": functions.pushed, "readonly": functions.readOnly, "cure": functions.cure,
 					"deploy": deploy.deploy, "drift": deploy.drift, "waiting": deploy.waiting, "metric": deploy.metric,
 					"habit":     (&habitWorld{registry}).habit,
-					"loggroups": logs.groups, "loglines": logs.lines, "logqueries": logs.queries,
+					"loggroups": logs.groups, "logrows": logs.rows, "logqueries": logs.queries,
 				},
 			})
 		})

@@ -122,10 +122,10 @@ func (r *run) all(ctx context.Context, image *source) error {
 	}
 	r.printf("4. Ask the registry for the referrers of each platform's image manifest\n")
 	for _, m := range result.Manifests {
-		if m.IndexDigest == "" {
+		if m.Index == nil {
 			continue
 		}
-		manifest, err := repo.Resolve(ctx, m.Digest)
+		manifest, err := repo.Resolve(ctx, m.Digest.String())
 		if err != nil {
 			return err
 		}

@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/report"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/lambdas/filter/eventfilter"
 	"soci-index-builder/lambdas/indexgen/generator"
@@ -42,7 +44,7 @@ func pushEvent(image ocispec.Descriptor) ([]byte, error) {
 }
 
 // handleEvent sends the event to the filter, which invokes the generator.
-func (r *run) handleEvent(ctx context.Context, image ocispec.Descriptor) (*generator.Result, error) {
+func (r *run) handleEvent(ctx context.Context, image ocispec.Descriptor) (*report.Image, error) {
 	event, err := pushEvent(image)
 	if err != nil {
 		return nil, err
@@ -85,7 +87,7 @@ func (r *run) handleEvent(ctx context.Context, image ocispec.Descriptor) (*gener
 // generatorInvoker runs the generator in the place of Lambda, and waits for it.
 type generatorInvoker struct {
 	handler *generator.Handler
-	result  *generator.Result
+	result  *report.Image
 }
 
 // Invoke implements eventfilter.Invoker.
@@ -100,24 +102,25 @@ func (g *generatorInvoker) Invoke(ctx context.Context, in *lambda.InvokeInput, _
 }
 
 // table shows the layers of each platform: size, and what became of them.
-func (r *run) table(result *generator.Result, report *verify.Report) {
-	verified := map[string]*verify.LayerReport{}
-	for _, l := range report.Layers() {
-		verified[l.Layer.Digest.String()] = l
+func (r *run) table(result *report.Image, checked *verify.Report) {
+	verified := map[digest.Digest]*verify.LayerReport{}
+	for _, l := range checked.Layers() {
+		verified[l.Layer.Digest] = l
 	}
 	t := tabwriter.NewWriter(r.w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\nPLATFORM\tLAYER\tSIZE\tARCHIVE\tZTOC\tSPANS\tFILES\tSECONDS\tMiB/s\n")
 	for _, m := range result.Manifests {
-		for _, l := range m.LayersIndexed {
+		for _, l := range m.Layers {
+			if l.Skipped != "" {
+				fmt.Fprintf(t, "%s\t%.19s\t%s\tnot indexed: %s\n", m.Platform, l.Digest, bytesize.Format(l.Size), l.Skipped)
+				continue
+			}
 			v := verified[l.Digest]
 			if v == nil {
 				continue
 			}
 			fmt.Fprintf(t, "%s\t%.19s\t%s\t%s\t%s\t%d\t%d\t%.2f\t%.0f\n", m.Platform, l.Digest, bytesize.Format(l.Size),
 				bytesize.Format(v.Bytes), bytesize.Format(v.Ztoc.Size), v.Spans, v.Files, l.Seconds, float64(l.Size)/(1<<20)/max(l.Seconds, 1e-9))
-		}
-		for _, l := range m.LayersSkipped {
-			fmt.Fprintf(t, "%s\t%.19s\t%s\tnot indexed: %s\n", m.Platform, l.Digest, bytesize.Format(l.Size), l.Reason)
 		}
 	}
 	fmt.Fprintln(t)

@@ -7,20 +7,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"soci-index-builder/internal/names"
-	"soci-index-builder/internal/testkit/awstest/logsql"
+	"soci-index-builder/internal/testkit/insights"
 )
 
-// parsed gives the sample of a query as Logs Insights would read it.
-func parsed(t *testing.T, text string) *logsql.Query {
+// read returns what a query needs of the log lines.
+func read(t *testing.T, text string) *insights.Query {
 	t.Helper()
-	p, err := logsql.Parse(text)
+	q, err := insights.Read(text)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	return p
+	return q
 }
 
 func TestQueries(t *testing.T) {
@@ -38,7 +37,7 @@ func TestQueries(t *testing.T) {
 			if len(q.Sample()) > 10000 {
 				t.Errorf("%d characters, Logs Insights takes 10000", len(q.Sample()))
 			}
-			columns := parsed(t, q.Sample()).Columns()
+			columns := read(t, q.Sample()).Columns
 			var declared []string
 			for _, c := range q.Columns {
 				declared = append(declared, c.Name)
@@ -86,7 +85,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 		documented[m[1]] = true
 	}
 	for _, q := range All() {
-		for _, field := range parsed(t, q.Sample()).Fields() {
+		for _, field := range read(t, q.Sample()).Fields {
 			top, _, _ := strings.Cut(field, ".")
 			if !slices.Contains(fromLambda, field) && !documented[top] {
 				t.Errorf("query %s reads %s, which docs/logs.md does not have", q.Name, field)
@@ -113,31 +112,15 @@ func TestValuesAreDocumented(t *testing.T) {
 	}
 }
 
-// Of one image only its lines are found, whatever else is in the logs.
+// Of one image only its lines are looked at, whatever else is in the logs.
 func TestImage(t *testing.T) {
 	const digest = "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd12345678"
-	var lines []logsql.Line
-	for _, message := range []string{
-		`{"level":"INFO","message":"image passed on","repository":"team/app","tag":"v1","digest":"` + digest + `","n":"1"}`,
-		`{"level":"INFO","message":"image passed on","repository":"team/app","tag":"v2","digest":"sha256:other","n":"2"}`,
-		`{"level":"INFO","message":"image passed on","repository":"team/app","tag":"","digest":"` + digest + `","n":"3"}`,
-		`{"level":"INFO","message":"image passed on","repository":"team/app2","tag":"v1","digest":"` + digest + `","n":"4"}`,
-		`{"level":"INFO","message":"trying again","repository":"team/app","tag":"v1","n":"5"}`,
-		`{"Function":"indexgen","Duration":1,"Repository":"team/app","Tag":"v1","Digest":"` + digest + `"}`,
-	} {
-		lines = append(lines, logsql.Line{Group: "g", Time: time.Now(), Message: message})
-	}
-	tests := []struct {
-		name, query, image string
-		rows               int
-	}{
-		{"tag", "why", "team/app:v1", 1},
-		{"digest", "why", "team/app@" + digest, 2},
-		{"digest and tag: the digest decides", "why", "team/app:v9@" + digest, 2},
-		{"other repository", "why", "team/other:v1", 0},
-		{"metrics", "slowest", "team/app:v1", 1},
-		{"metrics, digest", "slowest", "team/app@" + digest, 1},
-		{"metrics, other tag", "slowest", "team/app:v2", 0},
+	tests := []struct{ name, query, image, want string }{
+		{"tag", "why", "team/app:v1", `filter repository = "team/app" and tag = "v1"`},
+		{"digest", "why", "team/app@" + digest, `filter repository = "team/app" and digest = "` + digest + `"`},
+		{"digest and tag: the digest decides", "why", "team/app:v9@" + digest, `filter repository = "team/app" and digest = "` + digest + `"`},
+		{"metrics", "slowest", "team/app:v1", `filter Repository = "team/app" and Tag = "v1"`},
+		{"metrics, digest", "slowest", "team/app@" + digest, `filter Repository = "team/app" and Digest = "` + digest + `"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -153,8 +136,11 @@ func TestImage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if rows := parsed(t, text).Run(lines, logsql.Options{}); len(rows) != tt.rows {
-				t.Errorf("%d rows, want %d: %v\n%s", len(rows), tt.rows, rows, text)
+			if first, _, _ := strings.Cut(text, "\n| "); first != tt.want {
+				t.Errorf("the query begins with %s, want %s", first, tt.want)
+			}
+			if !strings.HasPrefix(text, tt.want+"\n| "+q.stages[0]) {
+				t.Errorf("the image's filter does not come first:\n%s", text)
 			}
 		})
 	}
@@ -216,22 +202,8 @@ func TestLimit(t *testing.T) {
 // Whatever a string has in it, it stays one string with that value.
 func TestQuote(t *testing.T) {
 	for _, value := range []string{"", "v1", `"`, `\`, `\"`, `a" or 1 = 1 or b = "`, `trailing\`, `\\`, `'`, "`", "a|b # c", "ünï"} {
-		text := "fields value | filter value = " + quote(value) + " | limit 5"
-		q, err := logsql.Parse(text)
-		if err != nil {
-			t.Errorf("%q becomes %s: %v", value, text, err)
-			continue
-		}
-		line := logsql.Line{Message: `{"value":` + jsonString(value) + `}`}
-		other := logsql.Line{Message: `{"value":"another"}`}
-		if rows := q.Run([]logsql.Line{other, line}, logsql.Options{}); len(rows) != 1 {
-			t.Errorf("%q becomes %s, which finds %v", value, text, rows)
-		}
+		staysOne(t, value)
 	}
-}
-
-func jsonString(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
 func FuzzQuote(f *testing.F) {
@@ -241,14 +213,16 @@ func FuzzQuote(f *testing.F) {
 		if strings.ContainsAny(s, "\n") {
 			t.Skip("no name has one, and Logs Insights ends the string there")
 		}
-		q, err := logsql.Parse("filter a = " + quote(s))
-		if err != nil {
-			t.Fatalf("%q becomes %s: %v", s, quote(s), err)
-		}
-		if fields := q.Fields(); !slices.Equal(fields, []string{"a"}) {
-			t.Fatalf("%q becomes %s, which reads %q", s, quote(s), fields)
-		}
+		staysOne(t, s)
 	})
+}
+
+func staysOne(t *testing.T, value string) {
+	t.Helper()
+	q := read(t, "fields a | filter a = "+quote(value)+" | limit 5")
+	if got := q.Values["a"]; !slices.Equal(got, []string{value}) || !slices.Equal(q.Fields, []string{"a"}) {
+		t.Errorf("%q becomes %s, which reads %q, and compares with %q", value, quote(value), q.Fields, got)
+	}
 }
 
 func TestParseImage(t *testing.T) {

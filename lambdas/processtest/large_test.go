@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -102,13 +103,16 @@ func TestLargeImage(t *testing.T) {
 		Outcome   string
 		BytesRead int64
 		Seconds   float64
-		Manifests []struct{ LayersIndexed []struct{ Digest string } }
+		Manifests []struct {
+			Layers []struct{ Ztoc struct{ Digest string } }
+		}
 	}](t, answer)
 	for _, l := range m.Layers {
 		reads += l.Size
 	}
 	// A layer that had to make way for an older one is read again.
-	if result.Outcome != "indexed" || result.BytesRead < reads || len(result.Manifests) != 1 || len(result.Manifests[0].LayersIndexed) != *largeLayers {
+	if result.Outcome != "indexed" || result.BytesRead < reads || len(result.Manifests) != 1 || len(result.Manifests[0].Layers) != *largeLayers ||
+		slices.ContainsFunc(result.Manifests[0].Layers, func(l struct{ Ztoc struct{ Digest string } }) bool { return l.Ztoc.Digest == "" }) {
 		t.Fatalf("the generator answers %.2000s", answer)
 	}
 	peak, cpu := usage(t, f.PID())

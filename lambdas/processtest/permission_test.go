@@ -25,6 +25,7 @@ import (
 	"soci-index-builder/internal/function/failurequeue"
 	"soci-index-builder/internal/localregistry"
 	"soci-index-builder/internal/permission"
+	"soci-index-builder/internal/report"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/lambdas/filter/eventfilter"
@@ -139,7 +140,7 @@ func newAccount(t *testing.T, g *guard, cfg localregistry.Config) *account {
 }
 
 // handle runs the generator on one event.
-func (a *account) handle(t *testing.T, event []byte) *generator.Result {
+func (a *account) handle(t *testing.T, event []byte) *report.Image {
 	t.Helper()
 	cfg := a.aws.Config()
 	// Every ECR host is the test's registry.
@@ -195,29 +196,29 @@ func TestGeneratorPermissions(t *testing.T) {
 	flows := []struct {
 		name string
 		cfg  localregistry.Config
-		run  func(t *testing.T, a *account) *generator.Result
+		run  func(t *testing.T, a *account) *report.Image
 		want soci.Outcome
 	}{
-		{"both versions of a multi-platform image", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"both versions of a multi-platform image", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			return a.handle(t, eventOf(t, index(t, a, false, "v1"), "v1", ""))
 		}, soci.OutcomeIndexed},
-		{"V1 alone", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"V1 alone", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			a.options.IndexVersion = soci.V1
 			return a.handle(t, eventOf(t, index(t, a, false, "v1"), "v1", ""))
 		}, soci.OutcomeIndexed},
-		{"V2 alone, Docker's media types", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"V2 alone, Docker's media types", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			a.options.IndexVersion = soci.V2
 			return a.handle(t, eventOf(t, index(t, a, true, "v1"), "v1", ""))
 		}, soci.OutcomeIndexed},
-		{"without a tag", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"without a tag", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			return a.handle(t, eventOf(t, index(t, a, false, ""), "", ""))
 		}, soci.OutcomeIndexed},
-		{"the same event twice", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"the same event twice", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			event := eventOf(t, index(t, a, false, "v1"), "v1", "")
 			a.handle(t, event)
 			return a.handle(t, event)
 		}, soci.OutcomeIndexed},
-		{"zTOCs of an earlier image", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"zTOCs of an earlier image", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			a.handle(t, eventOf(t, a.PushImage(t, repository, "v1", image(big(1), big(2))).Manifest.Digest, "v1", ""))
 			r := a.handle(t, eventOf(t, a.PushImage(t, repository, "v2", image(big(1), big(3))).Manifest.Digest, "v2", ""))
 			if a.aws.Count("ecr", "DescribeImages") == 0 {
@@ -225,44 +226,44 @@ func TestGeneratorPermissions(t *testing.T) {
 			}
 			return r
 		}, soci.OutcomeIndexed},
-		{"all layers anew", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"all layers anew", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			event := eventOf(t, a.PushImage(t, repository, "v1", image(big(1))).Manifest.Digest, "v1", "")
 			a.handle(t, event)
 			a.options.Force = true
 			return a.handle(t, event)
 		}, soci.OutcomeIndexed},
-		{"layers behind signed URLs", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"layers behind signed URLs", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			redirect := registrytest.StartSignedURLs(t, a.Server).Redirect()
 			a.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/sha256:", Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				a.registry(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { redirect(w, r, next) })).ServeHTTP(w, r)
 			}})
 			return a.handle(t, eventOf(t, a.PushImage(t, repository, "v1", image(big(1))).Manifest.Digest, "v1", ""))
 		}, soci.OutcomeIndexed},
-		{"only small layers", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"only small layers", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			return a.handle(t, eventOf(t, a.PushImage(t, repository, "v1", image(small)).Manifest.Digest, "v1", ""))
 		}, soci.OutcomeNoLayer},
-		{"opted out", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"opted out", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			one := image(big(1))
 			one.Config = []byte(`{"architecture":"amd64","os":"linux","config":{"Labels":{"` + soci.LabelSkip + `":"true"}},"rootfs":{"type":"layers","diff_ids":[]}}`)
 			return a.handle(t, eventOf(t, a.PushImage(t, repository, "v1", one).Manifest.Digest, "v1", ""))
 		}, soci.OutcomeOptedOut},
-		{"the tag names another image by now", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"the tag names another image by now", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			a.options.IndexVersion = soci.V2
 			first := a.PushImage(t, repository, "v1", image(big(1))).Manifest.Digest
 			a.PushImage(t, repository, "v1", image(big(2)))
 			return a.handle(t, eventOf(t, first, "v1", ""))
 		}, soci.OutcomeSuperseded},
-		{"deleted meanwhile", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"deleted meanwhile", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			return a.handle(t, eventOf(t, digest.FromString("gone"), "v1", ""))
 		}, generator.OutcomeImageGone},
-		{"a SOCI index", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"a SOCI index", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			return a.handle(t, eventOf(t, digest.FromString("x"), "", soci.ArtifactTypeV1))
 		}, soci.OutcomeOwnArtifact},
-		{"a SOCI-enabled image", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"a SOCI-enabled image", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			r := a.handle(t, eventOf(t, a.PushImage(t, repository, "v1", image(big(1))).Manifest.Digest, "v1", ""))
-			return a.handle(t, eventOf(t, digest.Digest(r.Enabled.Digest), "", ""))
+			return a.handle(t, eventOf(t, r.Enabled.Image.Digest, "", ""))
 		}, soci.OutcomeOwnArtifact},
-		{"a failure for good", localregistry.Config{}, func(t *testing.T, a *account) *generator.Result {
+		{"a failure for good", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			broken := big(1)
 			broken.Content[len(broken.Content)/2] ^= 0xff
 			r := a.handle(t, eventOf(t, a.PushImage(t, repository, "v1", image(broken)).Manifest.Digest, "v1", ""))
@@ -270,10 +271,10 @@ func TestGeneratorPermissions(t *testing.T) {
 				t.Errorf("calls %+v, want one message and one announcement", a.aws.Requests())
 			}
 			return r
-		}, generator.OutcomeFailed},
+		}, soci.OutcomeFailed},
 		// ECR has the referrers API. Where it is missing, the old list of
 		// referrers stays, and all else goes well.
-		{"a registry without the referrers API", localregistry.Config{NoReferrers: true}, func(t *testing.T, a *account) *generator.Result {
+		{"a registry without the referrers API", localregistry.Config{NoReferrers: true}, func(t *testing.T, a *account) *report.Image {
 			p := a.PushImage(t, repository, "v1", image(big(1)))
 			a.handle(t, eventOf(t, p.Manifest.Digest, "v1", ""))
 			a.options.SpanSize = 128 << 10 // another SOCI index

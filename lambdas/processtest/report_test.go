@@ -257,7 +257,10 @@ func TestAnnouncedAndMeasured(t *testing.T) {
 			t.Fatal(err)
 		}
 		index := decode[struct {
-			Manifests []struct{ Platform, IndexDigest string }
+			Manifests []struct {
+				Platform string
+				Index    struct{ Digest string }
+			}
 		}](t, answer).Manifests[0]
 		events := takeEvents(t, bus)
 		if len(events) != 1 {
@@ -266,9 +269,9 @@ func TestAnnouncedAndMeasured(t *testing.T) {
 		layers := map[string]any{"indexed": 1.0, "skipped": 1.0}
 		want := announcement{"SOCI Index Created", map[string]any{
 			"repository": repository, "tag": "v1", "imageDigest": image.Manifest.Digest.String(), "outcome": "indexed",
-			"indexDigests": []any{index.IndexDigest}, "layers": layers,
+			"indexDigests": []any{index.Index.Digest}, "layers": layers,
 			"platforms": []any{map[string]any{"platform": index.Platform, "manifestDigest": image.Manifest.Digest.String(),
-				"indexV1Digest": index.IndexDigest, "layers": layers}},
+				"indexV1Digest": index.Index.Digest, "layers": layers}},
 		}}
 		if !reflect.DeepEqual(events[0], want) {
 			t.Errorf("announced\n%v, want\n%v", events[0], want)

@@ -3,8 +3,8 @@ package loginsights
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,23 +22,24 @@ const (
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-// start gives an AWS with two log groups of a line each minute, and a query
-// for all of them; no time is spent on pauses, which are counted.
+// start returns an AWS with two log groups of a line each minute, and a query
+// that finds all of them; no time is spent on pauses, which are counted.
 func start(t *testing.T) (*awstest.Server, *awstest.Logs, *cloudwatchlogs.Client, *Query, *[]time.Duration) {
 	t.Helper()
+	const text = "fields n | sort n asc"
 	logs := awstest.NewLogs(filterGroup, generatorGroup)
 	for i := range 10 {
 		group := filterGroup
 		if i%2 == 1 {
 			group = generatorGroup
 		}
-		logs.Add(group, noon.Add(time.Duration(i)*time.Minute), fmt.Sprintf(`{"n":%d}`, i))
+		logs.Add(group, noon.Add(time.Duration(i)*time.Minute), text, awstest.Cell{Field: "n", Value: strconv.Itoa(i)})
 	}
 	server := awstest.Start(t)
 	server.Handle("logs", logs)
 	var pauses []time.Duration
 	q := &Query{
-		Groups: []string{filterGroup, generatorGroup}, Text: "fields n | sort n asc", From: noon, To: noon.Add(time.Hour), Limit: 1000,
+		Groups: []string{filterGroup, generatorGroup}, Text: text, From: noon, To: noon.Add(time.Hour), Limit: 1000,
 		Pause: func(ctx context.Context, d time.Duration) error {
 			pauses = append(pauses, d)
 			return ctx.Err()
@@ -108,7 +109,9 @@ func TestRunFails(t *testing.T) {
 		text   string
 	}{
 		{"no log group", func(_ *awstest.Server, _ *awstest.Logs, q *Query) { q.Groups = append(q.Groups, "/aws/lambda/none") }, ErrNoLogGroup, "'/aws/lambda/none' does not exist"},
-		{"malformed", func(_ *awstest.Server, _ *awstest.Logs, q *Query) { q.Text = "filter (" }, ErrRefused, "offset 8"},
+		{"malformed", func(s *awstest.Server, _ *awstest.Logs, _ *Query) {
+			s.Fail("logs", "StartQuery", 1, &awstest.Error{Status: 400, Code: "MalformedQueryException", Message: "unexpected symbol found ( at line 1"})
+		}, ErrRefused, "unexpected symbol found ("},
 		{"turned round", func(_ *awstest.Server, _ *awstest.Logs, q *Query) { q.From, q.To = q.To, q.From }, ErrRefused, ""},
 		{"too many queries", func(s *awstest.Server, _ *awstest.Logs, _ *Query) {
 			s.Fail("logs", "StartQuery", 1, &awstest.Error{Status: 400, Code: "LimitExceededException", Message: "limit reached"})

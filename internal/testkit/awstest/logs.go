@@ -2,19 +2,18 @@ package awstest
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
-
-	"soci-index-builder/internal/testkit/awstest/logsql"
 )
 
-// Logs has log groups, and runs the queries of CloudWatch Logs Insights over
-// them. It answers StartQuery, GetQueryResults and StopQuery.
+// Logs has log groups, and answers queries of CloudWatch Logs Insights with
+// rows that were recorded for them. It answers StartQuery, GetQueryResults and
+// StopQuery.
 type Logs struct {
 	// Steps are the statuses that a query goes through before its end, one
 	// with each GetQueryResults. A query that is Running has results already,
@@ -31,14 +30,30 @@ type Logs struct {
 	PageSize int
 
 	mu      sync.Mutex
-	groups  map[string][]logsql.Line
+	groups  map[string]bool
+	rows    []recorded
 	queries map[string]*logsQuery
 	stopped []string
 	h       http.Handler
 }
 
+// Cell of a result, as the API returns it. A row has none for a field that is
+// not in its lines.
+type Cell struct {
+	Field string `json:"field"`
+	Value string `json:"value"`
+}
+
+// recorded is a row of a query's result.
+type recorded struct {
+	group string // of the line that it is from
+	at    time.Time
+	query string
+	cells []Cell
+}
+
 type logsQuery struct {
-	rows    [][]logsql.Cell
+	rows    [][]Cell
 	scanned int
 	steps   []string
 	status  string
@@ -46,7 +61,7 @@ type logsQuery struct {
 
 // NewLogs is for Server.Handle("logs", ...), with log groups that are empty.
 func NewLogs(groups ...string) *Logs {
-	l := &Logs{groups: map[string][]logsql.Line{}, queries: map[string]*logsQuery{}}
+	l := &Logs{groups: map[string]bool{}, queries: map[string]*logsQuery{}}
 	l.Make(groups...)
 	l.h = JSON(map[string]func([]byte) (any, error){
 		"StartQuery": l.start, "GetQueryResults": l.results, "StopQuery": l.stop,
@@ -61,15 +76,18 @@ func (l *Logs) Make(groups ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, g := range groups {
-		l.groups[g] = append(l.groups[g], []logsql.Line{}...)
+		l.groups[g] = true
 	}
 }
 
-// Add writes a line to a log group, which it makes if it is not there.
-func (l *Logs) Add(group string, at time.Time, message string) {
+// Add records a row for the queries that begin with this text, from a line of a
+// log group, which it makes if it is not there. Rows are returned in the order
+// of their recording, those of the log groups and of the time that are asked for.
+func (l *Logs) Add(group string, at time.Time, query string, cells ...Cell) {
+	l.Make(group)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.groups[group] = append(l.groups[group], logsql.Line{Group: group, Time: at, Message: message})
+	l.rows = append(l.rows, recorded{group, at, query, cells})
 }
 
 // Stopped gives the queries that were stopped, by their ids.
@@ -94,21 +112,21 @@ func (l *Logs) start(body []byte) (any, error) {
 	if len(in.LogGroupNames) == 0 || in.StartTime > in.EndTime {
 		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidParameterException", Message: "no log group, or the range of time is turned round"}
 	}
-	var lines []logsql.Line
 	for _, name := range in.LogGroupNames {
-		group, ok := l.groups[name]
-		if !ok {
+		if !l.groups[name] {
 			return nil, &Error{Status: http.StatusBadRequest, Code: "ResourceNotFoundException", Message: fmt.Sprintf("Log group '%s' does not exist for account ID '%s'", name, Account)}
 		}
-		for _, line := range group {
-			if at := line.Time.Unix(); at >= in.StartTime && at <= in.EndTime {
-				lines = append(lines, line)
-			}
-		}
 	}
-	query, err := logsql.Parse(in.QueryString)
-	if syntax, ok := errors.AsType[*logsql.SyntaxError](err); ok {
-		return nil, &Error{Status: http.StatusBadRequest, Code: "MalformedQueryException", Message: syntax.Error()}
+	scanned := 0
+	var rows [][]Cell
+	for _, row := range l.rows {
+		if at := row.at.Unix(); !slices.Contains(in.LogGroupNames, row.group) || at < in.StartTime || at > in.EndTime {
+			continue
+		}
+		scanned++
+		if strings.HasPrefix(in.QueryString, row.query) {
+			rows = append(rows, row.cells)
+		}
 	}
 	underWay := 0
 	for _, q := range l.queries {
@@ -119,13 +137,11 @@ func (l *Logs) start(body []byte) (any, error) {
 	if most := l.MaxQueries; underWay >= most && (most > 0 || underWay >= 100) {
 		return nil, &Error{Status: http.StatusBadRequest, Code: "LimitExceededException", Message: "Account maximum query concurrency limit reached"}
 	}
-	slices.SortStableFunc(lines, func(a, b logsql.Line) int { return b.Time.Compare(a.Time) }) // newest first, unless sorted
-	rows := query.Run(lines, logsql.Options{Account: Account})
 	if in.Limit > 0 {
 		rows = rows[:min(in.Limit, len(rows))]
 	}
 	id := fmt.Sprintf("12ab3456-12ab-123a-789e-%012d", len(l.queries)+1)
-	l.queries[id] = &logsQuery{rows: rows, scanned: len(lines), steps: slices.Clone(l.Steps)}
+	l.queries[id] = &logsQuery{rows: rows, scanned: scanned, steps: slices.Clone(l.Steps)}
 	return map[string]string{"queryId": id}, nil
 }
 
@@ -175,17 +191,9 @@ func (l *Logs) results(body []byte) (any, error) {
 	if status == "Complete" && last < len(rows) {
 		out["nextToken"] = strconv.Itoa(last)
 	}
-	type field struct {
-		Field string `json:"field"`
-		Value string `json:"value"`
-	}
-	all := make([][]field, 0, last-first)
+	all := make([][]Cell, 0, last-first)
 	for i, row := range rows[first:last] {
-		fields := make([]field, 0, len(row)+1)
-		for _, c := range row {
-			fields = append(fields, field{c.Field, c.Value})
-		}
-		all = append(all, append(fields, field{"@ptr", fmt.Sprintf("CmEKJgoi%04d", first+i)}))
+		all = append(all, append(slices.Clone(row), Cell{"@ptr", fmt.Sprintf("CmEKJgoi%04d", first+i)}))
 	}
 	out["results"] = all
 	return out, nil

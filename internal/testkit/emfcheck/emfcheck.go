@@ -1,166 +1,102 @@
-// Package emfcheck tells, for tests, whether a line is metrics in CloudWatch's
-// embedded metric format. CloudWatch drops what is not without a word.
-// https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+// Package emfcheck checks, for tests, that a line is metrics in CloudWatch's
+// embedded metric format, against a JSON schema of the format's specification.
+// CloudWatch silently drops what is not.
 package emfcheck
 
 import (
 	"bytes"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
+	"sync"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// The format's limits.
-const (
-	maxSize       = 256 << 10 // bytes of a line, in the narrowest case
-	maxMetrics    = 100       // of a directive
-	maxDimensions = 30        // of a dimension set
-	maxName       = 1024      // characters of a metric's name, and of a dimension's value
-	maxDimension  = 250       // characters of a dimension's name
-	maxNamespace  = 1024      // characters
-	maxValues     = 100       // of a metric
-)
+//go:embed emf.schema.json
+var schema []byte
 
-// units are what PutMetricData takes.
-var units = strings.Fields(`Seconds Microseconds Milliseconds Bytes Kilobytes Megabytes Gigabytes Terabytes
-	Bits Kilobits Megabits Gigabits Terabits Percent Count Bytes/Second Kilobytes/Second Megabytes/Second Gigabytes/Second
-	Terabytes/Second Bits/Second Kilobits/Second Megabits/Second Gigabits/Second Terabits/Second Count/Second None`)
+// maxSize is the format's limit for a line in bytes, in the narrowest case.
+const maxSize = 256 << 10
+
+// schemas are of the document, and of what the names in it stand for.
+type schemas struct{ document, metricValue, dimensionValue *jsonschema.Schema }
+
+var compiled = sync.OnceValues(func() (*schemas, error) {
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		return nil, err
+	}
+	const name = "emf.schema.json"
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource(name, value); err != nil {
+		return nil, err
+	}
+	s := &schemas{}
+	for at, part := range map[string]**jsonschema.Schema{
+		"": &s.document, "#/$defs/metricValue": &s.metricValue, "#/$defs/dimensionValue": &s.dimensionValue,
+	} {
+		if *part, err = c.Compile(name + at); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+})
 
 // Line checks one line. Its error joins everything that is wrong with it.
 func Line(line []byte) error {
 	if len(line) > maxSize {
 		return fmt.Errorf("the line has %d bytes, at most %d are allowed", len(line), maxSize)
 	}
-	var root map[string]any
-	if err := json.Unmarshal(line, &root); err != nil {
-		return fmt.Errorf("the line is not a JSON object: %w", err)
+	s, err := compiled()
+	if err != nil {
+		return fmt.Errorf("compiling the schema: %w", err)
 	}
-	var metadata struct {
-		AWS *struct {
-			Timestamp         *int64
-			LogGroupName      *string
-			LogStreamName     *string
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(line))
+	if err != nil {
+		return fmt.Errorf("the line is not JSON: %w", err)
+	}
+	if err := s.document.Validate(document); err != nil {
+		return err
+	}
+	return s.targets(line, document.(map[string]any))
+}
+
+// targets checks what no schema can: the members of the root that the document
+// refers to by name, and that a directive names a metric once.
+func (s *schemas) targets(line []byte, root map[string]any) error {
+	var document struct {
+		AWS struct {
 			CloudWatchMetrics []struct {
-				Namespace  string
 				Dimensions [][]string
-				Metrics    []struct {
-					Name              string
-					Unit              *string
-					StorageResolution *int
-				}
+				Metrics    []struct{ Name string }
 			}
 		} `json:"_aws"`
 	}
-	if err := json.Unmarshal(line, &metadata); err != nil {
-		return fmt.Errorf("_aws is not what it must be: %w", err)
-	}
-	if metadata.AWS == nil {
-		return errors.New("_aws is missing")
-	}
-	if err := membersOf(root["_aws"]); err != nil {
+	if err := json.Unmarshal(line, &document); err != nil {
 		return err
 	}
-	c := &check{root: root}
-	if t := metadata.AWS.Timestamp; t == nil || *t <= 0 {
-		c.fail("_aws.Timestamp is missing: it is milliseconds since 1970")
+	var errs []error
+	check := func(kind string, directive int, name string, schema *jsonschema.Schema) {
+		if err := schema.Validate(root[name]); err != nil {
+			errs = append(errs, fmt.Errorf("directive %d: %s %s has the value %.50v at the root: %w", directive, kind, name, root[name], err))
+		}
 	}
-	if len(metadata.AWS.CloudWatchMetrics) == 0 {
-		c.fail("_aws.CloudWatchMetrics is empty")
-	}
-	for i, d := range metadata.AWS.CloudWatchMetrics {
-		if n := len(d.Namespace); n == 0 || n > maxNamespace {
-			c.fail("directive %d: a namespace of %d characters", i, n)
-		}
-		if len(d.Dimensions) == 0 {
-			c.fail("directive %d: no dimension set", i)
-		}
-		for _, set := range d.Dimensions {
-			c.dimensions(i, set)
-		}
-		if n := len(d.Metrics); n == 0 || n > maxMetrics {
-			c.fail("directive %d: %d metrics, 1 to %d are allowed", i, n, maxMetrics)
+	for i, directive := range document.AWS.CloudWatchMetrics {
+		for _, set := range directive.Dimensions {
+			for _, name := range set {
+				check("dimension", i, name, s.dimensionValue)
+			}
 		}
 		seen := map[string]bool{}
-		for _, m := range d.Metrics {
-			if seen[m.Name] {
-				c.fail("directive %d: metric %s stands there twice", i, m.Name)
+		for _, metric := range directive.Metrics {
+			if seen[metric.Name] {
+				errs = append(errs, fmt.Errorf("directive %d: metric %s stands there twice", i, metric.Name))
 			}
-			seen[m.Name] = true
-			c.metric(i, m.Name)
-			if m.Unit != nil && !slices.Contains(units, *m.Unit) {
-				c.fail("directive %d: metric %s: no unit is called %q", i, m.Name, *m.Unit)
-			}
-			if m.StorageResolution != nil && *m.StorageResolution != 1 && *m.StorageResolution != 60 {
-				c.fail("directive %d: metric %s: a resolution of %d s", i, m.Name, *m.StorageResolution)
-			}
+			seen[metric.Name] = true
+			check("metric", i, metric.Name, s.metricValue)
 		}
 	}
-	return errors.Join(c.errs...)
-}
-
-// membersOf refuses members that the format does not have.
-func membersOf(metadata any) error {
-	b, err := json.Marshal(metadata)
-	if err != nil {
-		return err
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	var known struct {
-		Timestamp, LogGroupName, LogStreamName any
-		CloudWatchMetrics                      []struct {
-			Namespace, Dimensions any
-			Metrics               []struct{ Name, Unit, StorageResolution any }
-		}
-	}
-	if err := d.Decode(&known); err != nil {
-		return fmt.Errorf("_aws: %w", err)
-	}
-	return nil
-}
-
-type check struct {
-	root map[string]any
-	errs []error
-}
-
-func (c *check) fail(format string, args ...any) {
-	c.errs = append(c.errs, fmt.Errorf(format, args...))
-}
-
-func (c *check) dimensions(directive int, set []string) {
-	if len(set) > maxDimensions {
-		c.fail("directive %d: %d dimensions, at most %d are allowed", directive, len(set), maxDimensions)
-	}
-	for _, name := range set {
-		value, ok := c.root[name].(string)
-		if !ok || value == "" || len(value) > maxName {
-			c.fail("directive %d: dimension %s: its value %.50v must be a string of 1 to %d characters", directive, name, c.root[name], maxName)
-		}
-		if len(name) == 0 || len(name) > maxDimension || strings.HasPrefix(name, ":") {
-			c.fail("directive %d: %q cannot be a dimension's name", directive, name)
-		}
-	}
-}
-
-func (c *check) metric(directive int, name string) {
-	if len(name) == 0 || len(name) > maxName {
-		c.fail("directive %d: a metric's name of %d characters", directive, len(name))
-	}
-	switch value := c.root[name].(type) {
-	case float64:
-	case []any:
-		if len(value) > maxValues {
-			c.fail("directive %d: metric %s has %d values, at most %d are allowed", directive, name, len(value), maxValues)
-		}
-		for _, one := range value {
-			if _, ok := one.(float64); !ok {
-				c.fail("directive %d: metric %s has the value %v", directive, name, one)
-			}
-		}
-	default:
-		c.fail("directive %d: metric %s has the value %v at the root", directive, name, value)
-	}
+	return errors.Join(errs...)
 }

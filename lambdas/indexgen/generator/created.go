@@ -5,6 +5,7 @@ import (
 
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/announce"
+	"soci-index-builder/internal/report"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -52,6 +53,6 @@ func created(d ecrevent.Detail, r *soci.Result) announce.Created {
 }
 
 func announceLayers(manifests ...soci.ManifestResult) announce.Layers {
-	built, reused, skipped := countLayers(manifests...)
-	return announce.Layers{Indexed: built + reused, Skipped: sum(skipped)}
+	layers := report.CountLayers(manifests...)
+	return announce.Layers{Indexed: layers.Indexed(), Skipped: layers.WithoutZtoc()}
 }

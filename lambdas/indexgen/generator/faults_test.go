@@ -19,6 +19,7 @@ import (
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/report"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -193,7 +194,7 @@ func TestHandleConcurrentDuplicates(t *testing.T) {
 	image, platform = multiImage(t, s)
 	var (
 		wg      sync.WaitGroup
-		results [4]*Result
+		results [4]*report.Image
 		errs    [4]error
 		one     = handlerOf(s)
 	)
@@ -206,7 +207,7 @@ func TestHandleConcurrentDuplicates(t *testing.T) {
 	}
 	wg.Wait()
 	for i, r := range results {
-		if errs[i] != nil || r.Outcome != soci.OutcomeIndexed || r.Enabled.Digest != want["v1-soci"] {
+		if errs[i] != nil || r.Outcome != soci.OutcomeIndexed || r.Enabled.Image.Digest.String() != want["v1-soci"] {
 			t.Errorf("Handle = %+v, %v", r, errs[i])
 		}
 	}

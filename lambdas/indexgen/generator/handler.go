@@ -11,13 +11,26 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/announce"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
 	"soci-index-builder/internal/function/metrics"
+	"soci-index-builder/internal/report"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
+)
+
+// Outcomes of an image beside those of soci.Result. One that failed for good,
+// so that the failure queue has the event, is soci.OutcomeFailed with a
+// failure.Reason.
+const (
+	// OutcomeImageGone: the image was deleted before its index could be built.
+	OutcomeImageGone soci.Outcome = "image-gone"
+	// OutcomeReferrer: an artifact that refers to an image.
+	OutcomeReferrer soci.Outcome = "referrer"
 )
 
 // Repository holds the image and takes the index. *ecrclient.Repository is
@@ -68,7 +81,7 @@ const defaultMargin = 10 * time.Second
 // is not to be indexed is a result, not an error; so is a failure that the
 // queue has taken. Its error is a *failure.Error, worth another attempt unless
 // there is no queue for it.
-func (h *Handler) Handle(ctx context.Context, event []byte) (*Result, error) {
+func (h *Handler) Handle(ctx context.Context, event []byte) (*report.Image, error) {
 	i := &invocation{Handler: h, start: time.Now(), progress: newProgress(), logger: h.Logger}
 	r, err := i.run(ctx, event)
 	var f *failure.Error
@@ -92,7 +105,7 @@ type invocation struct {
 
 func (i *invocation) seconds() float64 { return time.Since(i.start).Seconds() }
 
-func (i *invocation) run(ctx context.Context, event []byte) (*Result, error) {
+func (i *invocation) run(ctx context.Context, event []byte) (*report.Image, error) {
 	e, err := ecrevent.Parse(event)
 	if err != nil {
 		return nil, err
@@ -134,7 +147,7 @@ func (i *invocation) run(ctx context.Context, event []byte) (*Result, error) {
 	}
 	logManifests(ctx, i.logger, result)
 	logResult(ctx, i.logger, result, announced)
-	return newResult(i.detail, result), nil
+	return i.report(result), nil
 }
 
 // tagSuffix tells the tags of SOCI-enabled images, as long as they have the
@@ -143,9 +156,17 @@ func (i *invocation) tagSuffix() string {
 	return cmp.Or(i.Options.TagSuffix, soci.DefaultTagSuffix)
 }
 
-// passedOver is the result of an image that the engine has not seen.
-func (i *invocation) passedOver(outcome soci.Outcome, reason string) *Result {
-	return &Result{Repository: i.detail.RepositoryName, Digest: i.detail.ImageDigest, Tag: i.detail.ImageTag,
+// report is what the engine made of the image, in the function's answer.
+func (i *invocation) report(built *soci.Result) *report.Image {
+	r := report.New(built)
+	r.Repository, r.Tag = i.detail.RepositoryName, i.detail.ImageTag
+	r.Bound()
+	return r
+}
+
+// passedOver is the report of an image that the engine has not seen.
+func (i *invocation) passedOver(outcome soci.Outcome, reason string) *report.Image {
+	return &report.Image{Repository: i.detail.RepositoryName, Digest: digest.Digest(i.detail.ImageDigest), Tag: i.detail.ImageTag,
 		Outcome: outcome, Reason: reason, Seconds: i.seconds()}
 }
 

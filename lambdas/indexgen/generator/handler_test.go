@@ -125,23 +125,23 @@ func TestHandleImage(t *testing.T) {
 	if len(index) != 1 {
 		t.Fatalf("the image has %d SOCI indexes, want 1", len(index))
 	}
-	if r.Repository != repository || r.Digest != image.Manifest.Digest.String() || r.Tag != "v1" || r.Outcome != soci.OutcomeIndexed {
+	if r.Repository != repository || r.Digest != image.Manifest.Digest || r.Tag != "v1" || r.Outcome != soci.OutcomeIndexed {
 		t.Errorf("result %+v", r)
 	}
 	if r.BytesRead < int64(len(big)) || r.BytesPushed == 0 || r.Seconds <= 0 || len(r.Manifests) != 1 {
 		t.Fatalf("result %+v", r)
 	}
 	m := r.Manifests[0]
-	if !strings.HasPrefix(m.Platform, "linux/arm64") || m.IndexDigest != index[0].Digest.String() || len(m.LayersIndexed) != 1 || len(m.LayersSkipped) != 2 {
+	if !strings.HasPrefix(m.Platform, "linux/arm64") || m.Index == nil || m.Index.Digest != index[0].Digest || len(m.Layers) != 3 {
 		t.Fatalf("manifest %+v", m)
 	}
-	if l := m.LayersIndexed[0]; l.Digest != digest.FromBytes(big).String() || l.Size != int64(len(big)) || s.Blob(t, repository, digest.Digest(l.ZtocDigest)) == nil {
+	if l := m.Layers[0]; l.Digest != digest.FromBytes(big) || l.Size != int64(len(big)) || l.Skipped != "" || s.Blob(t, repository, l.Ztoc.Digest) == nil {
 		t.Errorf("indexed layer %+v", l)
 	}
-	if l := m.LayersSkipped[0]; l.Digest != digest.FromBytes(small).String() || l.Reason != soci.SkipTooSmall {
+	if l := m.Layers[1]; l.Digest != digest.FromBytes(small) || l.Skipped != soci.SkipTooSmall {
 		t.Errorf("skipped layer %+v, want %s", l, soci.SkipTooSmall)
 	}
-	if l := m.LayersSkipped[1]; l.Digest != digest.FromBytes(zstd).String() || l.Reason != soci.SkipZstd {
+	if l := m.Layers[2]; l.Digest != digest.FromBytes(zstd) || l.Skipped != soci.SkipZstd {
 		t.Errorf("skipped layer %+v, want %s", l, soci.SkipZstd)
 	}
 
@@ -151,8 +151,8 @@ func TestHandleImage(t *testing.T) {
 	}
 	line := lines[0]
 	want := map[string]any{
-		"repository": repository, "digest": r.Digest, "tag": "v1", "platform": m.Platform, "manifest": r.Digest,
-		"outcome": "indexed", "indexDigest": m.IndexDigest, "layersIndexed": 1.0, "bytes": float64(len(big)),
+		"repository": repository, "digest": r.Digest.String(), "tag": "v1", "platform": m.Platform, "manifest": r.Digest.String(),
+		"outcome": "indexed", "indexDigest": m.Index.Digest.String(), "layersIndexed": 1.0, "bytes": float64(len(big)),
 	}
 	for key, value := range want {
 		if line[key] != value {

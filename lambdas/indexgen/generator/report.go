@@ -4,18 +4,17 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/opencontainers/go-digest"
-
 	"soci-index-builder/internal/function/announce"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/internal/function/metrics"
+	"soci-index-builder/internal/report"
 	"soci-index-builder/pkg/soci"
 )
 
 // fail says that the event failed, to everybody who should know. Its error is
 // what Lambda gets, nil when the queue has the event.
-func (i *invocation) fail(ctx context.Context, event []byte, f *failure.Error) (*Result, error) {
+func (i *invocation) fail(ctx context.Context, event []byte, f *failure.Error) (*report.Image, error) {
 	i.logger.ErrorContext(ctx, "image failed", append(i.progress.attrs(),
 		"class", f.Class, "reason", f.Reason, "permission", f.Permission, "seconds", i.seconds(), "error", f)...)
 	// The announcement comes first: when the bus does not take it, the event
@@ -30,10 +29,10 @@ func (i *invocation) fail(ctx context.Context, event []byte, f *failure.Error) (
 		return nil, err
 	}
 	if i.built == nil {
-		return i.passedOver(OutcomeFailed, string(f.Reason)), nil
+		return i.passedOver(soci.OutcomeFailed, string(f.Reason)), nil
 	}
-	r := newResult(i.detail, i.built)
-	r.Outcome, r.Reason = OutcomeFailed, string(f.Reason)
+	r := i.report(i.built)
+	r.Outcome, r.Reason = soci.OutcomeFailed, string(f.Reason)
 	return r, nil
 }
 
@@ -64,7 +63,7 @@ func (i *invocation) announce(ctx context.Context) (announced bool, err error) {
 
 // measure writes the metrics of the invocation; f is nil unless it failed, r
 // is nil if Lambda gets an error.
-func (i *invocation) measure(ctx context.Context, r *Result, f *failure.Error) {
+func (i *invocation) measure(ctx context.Context, r *report.Image, f *failure.Error) {
 	if i.Metrics == nil {
 		return
 	}
@@ -86,12 +85,12 @@ func (i *invocation) measure(ctx context.Context, r *Result, f *failure.Error) {
 	_, _, read := i.progress.sum()
 	if i.built != nil {
 		read = i.built.BytesRead // the progress of a reused layer is that of one read
-		built, reused, skipped := countLayers(i.built.Manifests...)
-		m.Add("LayersBuilt", metrics.Count, float64(built))
-		m.Add("LayersReused", metrics.Count, float64(reused))
-		m.Add("LayersSkipped", metrics.Count, float64(sum(skipped)))
-		m.Add("LayersSkippedZstd", metrics.Count, float64(skipped[soci.SkipZstd]))
-		m.Set("LayersSkippedByReason", skipped)
+		layers := report.CountLayers(i.built.Manifests...)
+		m.Add("LayersBuilt", metrics.Count, float64(layers.Built))
+		m.Add("LayersReused", metrics.Count, float64(layers.Reused))
+		m.Add("LayersSkipped", metrics.Count, float64(layers.WithoutZtoc()))
+		m.Add("LayersSkippedZstd", metrics.Count, float64(layers.Skipped[soci.SkipZstd]))
+		m.Set("LayersSkippedByReason", layers.Skipped)
 	}
 	m.Add("BytesRead", metrics.Bytes, float64(read))
 	m.Add("Duration", metrics.Seconds, i.seconds())
@@ -101,33 +100,4 @@ func (i *invocation) measure(ctx context.Context, r *Result, f *failure.Error) {
 	if err := i.Metrics.Emit(&m); err != nil {
 		i.Logger.ErrorContext(ctx, "metrics not written", "error", err)
 	}
-}
-
-// countLayers counts the layers of manifests, each once, by what became of
-// them.
-func countLayers(manifests ...soci.ManifestResult) (built, reused int, skipped map[soci.SkipReason]int) {
-	seen := map[digest.Digest]bool{}
-	skipped = map[soci.SkipReason]int{}
-	for _, m := range manifests {
-		for _, l := range m.Layers {
-			switch {
-			case seen[l.Layer.Digest]:
-			case l.Reused && l.Indexed():
-				reused++
-			case l.Indexed():
-				built++
-			default:
-				skipped[l.Reason]++
-			}
-			seen[l.Layer.Digest] = true
-		}
-	}
-	return built, reused, skipped
-}
-
-func sum(counts map[soci.SkipReason]int) (n int) {
-	for _, one := range counts {
-		n += one
-	}
-	return n
 }

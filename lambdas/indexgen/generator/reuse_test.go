@@ -6,6 +6,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"soci-index-builder/internal/report"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/soci"
 )
@@ -17,7 +18,7 @@ func TestHandleReuse(t *testing.T) {
 	first := registrytest.Image{Layers: []registrytest.Layer{{Content: big[0]}, {Content: layer(t, 3, minSize)}, {Content: big[1]}}}
 	changed := layer(t, 4, minSize)
 	next := registrytest.Image{Layers: []registrytest.Layer{{Content: big[0]}, {Content: changed}, {Content: big[1]}}}
-	index := func(t *testing.T, s *registrytest.Server, h *Handler, image registrytest.Image, tag string) *Result {
+	index := func(t *testing.T, s *registrytest.Server, h *Handler, image registrytest.Image, tag string) *report.Image {
 		t.Helper()
 		pushed := s.PushImage(t, repository, tag, image)
 		r, err := h.Handle(t.Context(), push(pushed.Manifest.Digest, tag))
@@ -42,7 +43,7 @@ func TestHandleReuse(t *testing.T) {
 			s := registrytest.Start(t)
 			h, out := setup(t, s)
 			h.Options.IndexVersion = soci.Both
-			for _, l := range index(t, s, h, first, "v1").Manifests[0].LayersIndexed {
+			for _, l := range index(t, s, h, first, "v1").Manifests[0].Layers {
 				if l.Reused {
 					t.Errorf("reused in an empty repository: %+v", l)
 				}
@@ -62,11 +63,11 @@ func TestHandleReuse(t *testing.T) {
 				t.Errorf("%d bytes read, want %d", r.BytesRead, len(changed))
 			}
 			got := r.Manifests[0]
-			if got.IndexDigest != want.IndexDigest || got.IndexV2Digest != want.IndexV2Digest || want.IndexV2Digest == "" {
-				t.Errorf("SOCI indexes %s and %s, want %s and %s", got.IndexDigest, got.IndexV2Digest, want.IndexDigest, want.IndexV2Digest)
+			if *got.Index != *want.Index || *got.IndexV2 != *want.IndexV2 {
+				t.Errorf("SOCI indexes %v and %v, want %v and %v", got.Index, got.IndexV2, want.Index, want.IndexV2)
 			}
-			for i, l := range got.LayersIndexed {
-				if l.Reused != (i != 1) || l.ZtocDigest != want.LayersIndexed[i].ZtocDigest {
+			for i, l := range got.Layers {
+				if l.Reused != (i != 1) || *l.Ztoc != *want.Layers[i].Ztoc {
 					t.Errorf("layer %d: %+v", i, l)
 				}
 			}
@@ -86,7 +87,7 @@ func TestHandleReuse(t *testing.T) {
 		out.Reset()
 		s.Add(registrytest.Rule{Path: "/tags/list", Fault: registrytest.Status(403, "DENIED", "")})
 		r := index(t, s, h, next, "v2")
-		if got := r.Manifests[0]; got.IndexDigest != want.IndexDigest || got.LayersIndexed[0].Reused {
+		if got := r.Manifests[0]; *got.Index != *want.Index || got.Layers[0].Reused {
 			t.Errorf("%+v", got)
 		}
 		if lines := logged(t, out, "reusable zTOCs not all found"); len(lines) != 1 || lines[0]["level"] != "WARN" {

@@ -1,0 +1,156 @@
+// Package report says what became of an image that was indexed, in the one
+// JSON shape of the command line's output and of the generator's answer.
+//
+// Start with [New]; [CountLayers] is what log lines, metrics and announcements
+// count by.
+package report
+
+import (
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/pkg/soci"
+)
+
+// Image says what became of an image. Its JSON names are documented in the help
+// text of the command index.
+type Image struct {
+	// Reference is the image as a command line names it; Repository and Tag are
+	// as an event names them.
+	Reference  string `json:"reference,omitempty"`
+	Repository string `json:"repository,omitempty"`
+	Tag        string `json:"tag,omitempty"`
+
+	Error       string            `json:"error,omitempty"`
+	Digest      digest.Digest     `json:"digest,omitempty"`
+	Outcome     soci.Outcome      `json:"outcome,omitempty"`
+	Reason      string            `json:"reason,omitempty"` // why it was left alone, or failed
+	Version     soci.IndexVersion `json:"version,omitempty"`
+	DryRun      bool              `json:"dryRun,omitempty"`
+	BytesRead   int64             `json:"bytesRead"`   // compressed bytes of layers
+	BytesPushed int64             `json:"bytesPushed"` // what was not there before
+	Seconds     float64           `json:"seconds"`
+	SearchError string            `json:"searchError,omitempty"` // why not all earlier zTOCs were found
+	Enabled     *Enabled          `json:"enabled,omitempty"`     // unless only V1 was asked for
+	Manifests   []Manifest        `json:"manifests,omitempty"`
+
+	// LayersOmitted counts the layers that Bound took from the lists.
+	LayersOmitted int `json:"layersOmitted,omitempty"`
+}
+
+// Enabled is the SOCI-enabled image of SOCI index v2.
+type Enabled struct {
+	Outcome   soci.Outcome `json:"outcome"`
+	Reason    string       `json:"reason,omitempty"`
+	Tag       string       `json:"tag,omitempty"`
+	Image     *Content     `json:"image,omitempty"`
+	Unindexed bool         `json:"unindexed,omitempty"` // it lists the original manifests
+}
+
+// Manifest says what became of one manifest of the image.
+type Manifest struct {
+	Digest       digest.Digest `json:"digest"`
+	Platform     string        `json:"platform,omitempty"` // "linux/arm64/v8"
+	Outcome      soci.Outcome  `json:"outcome"`
+	Reason       string        `json:"reason,omitempty"`  // why it has no SOCI index
+	Index        *Content      `json:"index,omitempty"`   // the SOCI index v1
+	IndexV2      *Content      `json:"indexV2,omitempty"` // the SOCI index v2
+	Enabled      *Content      `json:"enabled,omitempty"` // its manifest in the SOCI-enabled image
+	AlreadyThere bool          `json:"alreadyThere,omitempty"`
+	Layers       []Layer       `json:"layers,omitempty"`
+}
+
+// Layer says what became of one layer. Sizes are in bytes.
+type Layer struct {
+	Digest    digest.Digest   `json:"digest"`
+	MediaType string          `json:"mediaType"`
+	Size      int64           `json:"size"`              // compressed
+	Skipped   soci.SkipReason `json:"skipped,omitempty"` // why it has no zTOC
+	Detail    string          `json:"detail,omitempty"`
+
+	// The rest is zero for a skipped layer, except Reused.
+	Compression      soci.Compression `json:"compression,omitempty"`
+	UncompressedSize int64            `json:"uncompressedSize,omitempty"`
+	Spans            int              `json:"spans,omitempty"`
+	Files            int              `json:"files,omitempty"`
+	Seconds          float64          `json:"seconds,omitempty"`
+	Ztoc             *Content         `json:"ztoc,omitempty"`
+	Reused           bool             `json:"reused,omitempty"` // the layer was not read
+}
+
+// Content is a blob or a manifest of the registry.
+type Content struct {
+	Digest digest.Digest `json:"digest"`
+	Size   int64         `json:"size"`
+}
+
+// New returns the report of a result. The names of the image are for the caller
+// to set.
+func New(r *soci.Result) *Image {
+	image := &Image{
+		Digest: r.Image.Digest, Outcome: r.Outcome(), Reason: r.Reason, Version: r.Version,
+		BytesRead: r.BytesRead, BytesPushed: r.BytesPushed, Seconds: r.Seconds,
+	}
+	if r.SearchError != nil {
+		image.SearchError = r.SearchError.Error()
+	}
+	if e := r.Enabled; e.Outcome != "" {
+		image.Enabled = &Enabled{Outcome: e.Outcome, Reason: e.Reason, Tag: e.Tag, Image: content(e.Image), Unindexed: e.Unindexed}
+	}
+	for _, m := range r.Manifests {
+		one := Manifest{
+			Digest: m.Manifest.Digest, Platform: m.Platform, Outcome: m.Outcome, Reason: m.Reason,
+			Index: content(m.Index), IndexV2: content(m.IndexV2), Enabled: content(m.Enabled), AlreadyThere: m.AlreadyThere,
+		}
+		for _, l := range m.Layers {
+			one.Layers = append(one.Layers, Layer{
+				Digest: l.Layer.Digest, MediaType: l.Layer.MediaType, Size: l.Layer.Size,
+				Skipped: l.Reason, Detail: l.Detail,
+				Compression: l.Compression, UncompressedSize: l.UncompressedSize,
+				Spans: l.Spans, Files: l.Files, Seconds: l.Seconds, Ztoc: content(l.Ztoc), Reused: l.Reused,
+			})
+		}
+		image.Manifests = append(image.Manifests, one)
+	}
+	return image
+}
+
+// content returns nil for a descriptor of nothing.
+func content(desc ocispec.Descriptor) *Content {
+	if desc.Digest == "" {
+		return nil
+	}
+	return &Content{Digest: desc.Digest, Size: desc.Size}
+}
+
+// MaxListed is how many manifests and layers together Bound leaves listed.
+const MaxListed = 500
+
+// Bound keeps the report of the largest image under what Lambda hands on from
+// an asynchronous invocation, 256 KiB in the narrowest case: of the layers it
+// leaves the first, as many as MaxListed has room for beside the manifests, and
+// it cuts texts that hold names from inside an image.
+func (i *Image) Bound() {
+	i.Reason, i.SearchError = Cut(i.Reason, 2000), Cut(i.SearchError, 2000)
+	room := max(MaxListed-len(i.Manifests), 0)
+	for j := range i.Manifests {
+		m := &i.Manifests[j]
+		m.Reason = Cut(m.Reason, 200)
+		listed := min(len(m.Layers), room)
+		room -= listed
+		i.LayersOmitted += len(m.Layers) - listed
+		m.Layers = m.Layers[:listed]
+		for k := range m.Layers {
+			l := &m.Layers[k]
+			l.MediaType, l.Detail = Cut(l.MediaType, 100), Cut(l.Detail, 200)
+		}
+	}
+}
+
+// Cut bounds a text to so many characters, and marks what it cut.
+func Cut(s string, most int) string {
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most]) + "..."
+	}
+	return s
+}
