@@ -96,7 +96,7 @@ func flagsOf(cmd *cobra.Command) []option {
 func commonFlags(root *cobra.Command) []option {
 	out := []option{
 		{name: "-h, --help", meaning: "print what the command does, and its flags"},
-		{name: "--version", meaning: "print the program's version, and which functions it has in it (without a command)"},
+		{name: "--version", meaning: "print the program's version (without a command)"},
 	}
 	root.PersistentFlags().VisitAll(func(f *pflag.Flag) {
 		if f.Name != "help" && f.Name != "version" {
