@@ -69,8 +69,8 @@ destroy: ## delete the stack (STACK= REGION= PROFILE=)
 	@$(GO) run ./internal/devtools/cmd/cdk destroy -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" -- $(CDK_FLAGS)
 
 .PHONY: install
-install: ## install the command line
-	$(GO) install -trimpath ./cmd/soci-index-builder
+install: ## install the command line, with the functions in it
+	$(GO) run ./internal/devtools/cmd/mkdist -install
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck

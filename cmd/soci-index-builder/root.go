@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/awsconfig"
+	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/pkg/ecrclient"
 )
@@ -41,7 +42,11 @@ to the standard error.
 		Args:          needsCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	has := "with the functions for " + strings.Join(embedded.Architectures(), " and ")
+	if embedded.Architectures() == nil {
+		has = embedded.ErrNoFunctions.Error()
+	}
+	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n" + has + "\n")
 	cmd.PersistentFlags().BoolP("verbose", "v", false, "log what the libraries do, to the standard error")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageErrorf("%s: %w", cmd.CommandPath(), err)

@@ -61,9 +61,9 @@ type resource struct {
 
 // synthesized is made once, since the process behind it takes seconds.
 var synthesized struct {
-	once                  sync.Once
-	folder                string
-	plain, images, assets *template
+	once                         sync.Once
+	folder                       string
+	plain, images, assets, amd64 *template
 }
 
 // The plain templates as they are committed, which TestTemplateIsCurrent compares
@@ -130,11 +130,13 @@ func synthesizeOnce(t *testing.T) {
 		app := NewApp(folder)
 		New(app, ID, Props{})
 		New(app, "Images", Props{Images: true})
+		New(app, "AMD64", Props{Architecture: AMD64})
 		second := New(app, "Second", Props{StackName: "second", Architecture: AMD64, CodeFolder: code})
 		addNag(second)
 		app.Synth(nil)
 		synthesized.plain = readTemplate(t, filepath.Join(folder, ID+".template.json"))
 		synthesized.images = readTemplate(t, filepath.Join(folder, "Images.template.json"))
+		synthesized.amd64 = readTemplate(t, filepath.Join(folder, "AMD64.template.json"))
 		synthesized.assets = readTemplate(t, filepath.Join(folder, "Second.template.json"))
 	})
 	if synthesized.assets == nil {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"soci-index-builder/internal/embedded"
 )
 
 func TestTemplateIsCurrent(t *testing.T) {
@@ -34,6 +36,19 @@ func TestTemplateIsSmall(t *testing.T) {
 		if len(text) > 40_000 {
 			t.Errorf("%s has %d bytes, at most 40,000 are allowed", file, len(text))
 		}
+	}
+}
+
+// The template that the command line has in it for another architecture is the
+// one that the stack makes.
+func TestTemplateOfAMD64(t *testing.T) {
+	synthAssets(t)
+	want, err := Emit(synthesized.amd64.text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := embedded.Template(embedded.Zip, string(AMD64)); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("package embedded has another template, %v:\n%s", err, got)
 	}
 }
 

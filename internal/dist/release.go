@@ -20,7 +20,10 @@ import (
 	"soci-index-builder/internal/version"
 )
 
-const program = "soci-index-builder"
+const (
+	program        = "soci-index-builder"
+	commandPackage = "soci-index-builder/cmd/" + program
+)
 
 // Platform is an operating system and an architecture, as Go names them.
 type Platform struct{ OS, Arch string }
@@ -38,9 +41,9 @@ const Checksums = "SHA256SUMS"
 var ErrVersion = errors.New("invalid version")
 
 // Release is a release to be built: for each platform an archive of the
-// command line with its manual pages, completions and documents, an archive of
-// the stack (the functions' zip files, by architecture, and the template), and
-// the checksums of these.
+// command line, which has the functions in it, with its manual pages,
+// completions and documents, an archive of the stack (the functions' zip files,
+// by architecture, and the templates), and the checksums of these.
 type Release struct {
 	// Version is what --version prints, and part of the files' names: 1 to 100
 	// letters, digits, ".", "_", "-" and "+", the first a letter or a digit.
@@ -90,7 +93,10 @@ func (r Release) Build(ctx context.Context, done func(path string)) (err error) 
 	if err := r.clear(); err != nil {
 		return err
 	}
-	b := &releaser{Release: r, root: root, work: work}
+	b := &releaser{Release: r, root: root, work: work, functions: filepath.Join(work, "functions")}
+	if err := Build(ctx, b.functions, b.Architectures, func(string) {}); err != nil {
+		return err
+	}
 	for _, step := range []func(context.Context) ([]string, error){b.commandLines, b.stack} {
 		files, err := step(ctx)
 		if err != nil {
@@ -127,9 +133,10 @@ func (r Release) clear() error {
 // releaser builds one release.
 type releaser struct {
 	Release
-	root  string // of the module
-	work  string // a folder that goes away
-	files []string
+	root      string // of the module
+	work      string // a folder that goes away
+	functions string // the folder in it with the functions
+	files     []string
 }
 
 // commandLines writes the archives of the command line.
@@ -138,10 +145,14 @@ func (b *releaser) commandLines(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	flags, err := withFunctions(b.root, b.functions, b.work, b.Architectures)
+	if err != nil {
+		return nil, err
+	}
 	var files []string
 	for _, p := range b.Platforms {
 		executable := filepath.Join(b.work, p.OS, p.Arch, program)
-		if err := b.commandLine(ctx, p, executable); err != nil {
+		if err := b.commandLine(ctx, p, executable, flags...); err != nil {
 			return nil, err
 		}
 		name := fmt.Sprintf("%s_%s_%s_%s", program, b.Version, p.OS, p.Arch)
@@ -154,8 +165,8 @@ func (b *releaser) commandLines(ctx context.Context) ([]string, error) {
 	return files, nil
 }
 
-func (b *releaser) commandLine(ctx context.Context, p Platform, path string) error {
-	return compile(ctx, "soci-index-builder/cmd/"+program, p, path, "-X main.version="+b.Version)
+func (b *releaser) commandLine(ctx context.Context, p Platform, path string, flags ...string) error {
+	return compile(ctx, commandPackage, p, path, "-X main.version="+b.Version, flags...)
 }
 
 // completions are the shells that they are written for, with the names under
@@ -218,15 +229,12 @@ func (b *releaser) stack(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	templates = slices.DeleteFunc(templates, func(e entry) bool { return path.Ext(e.name) == ".go" })
 	entries = append(entries, templates...)
-	err = Build(ctx, filepath.Join(b.work, "functions"), b.Architectures, func(string) {})
-	if err != nil {
-		return nil, err
-	}
 	for _, arch := range b.Architectures {
 		for _, function := range Functions {
 			name := arch + "/" + function + ".zip"
-			entries = append(entries, entry{name, filepath.Join(b.work, "functions", filepath.FromSlash(name)), 0o644})
+			entries = append(entries, entry{name, filepath.Join(b.functions, filepath.FromSlash(name)), 0o644})
 		}
 	}
 	name := fmt.Sprintf("%s_%s_stack", program, b.Version)

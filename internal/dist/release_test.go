@@ -63,10 +63,15 @@ func TestRelease(t *testing.T) {
 			checkCommandLine(t, p, unpack(t, filepath.Join(folders[0], name+".tar.gz"), name))
 		})
 	}
+	binary := unpack(t, filepath.Join(folders[0], fmt.Sprintf("soci-index-builder_1.2.3-rc.1_%s_%s.tar.gz", platforms[0].OS, platforms[0].Arch)),
+		fmt.Sprintf("soci-index-builder_1.2.3-rc.1_%s_%s", platforms[0].OS, platforms[0].Arch))[program]
 	stack := unpack(t, filepath.Join(folders[0], "soci-index-builder_1.2.3-rc.1_stack.tar.gz"), "soci-index-builder_1.2.3-rc.1_stack")
 	for _, name := range []string{"LICENSE", "templates/a.template.json", "arm64/filter.zip", "arm64/indexgen.zip", "arm64/reponame.zip"} {
 		if len(stack[name]) == 0 {
 			t.Errorf("the stack's archive has no %s", name)
+		}
+		if strings.HasSuffix(name, ".zip") && !bytes.Contains(binary, stack[name]) {
+			t.Errorf("the command line has another %s in it than the stack's archive", name)
 		}
 		delete(stack, name)
 	}
@@ -178,7 +183,7 @@ func checkCommandLine(t *testing.T, p Platform, files map[string][]byte) {
 		return
 	}
 	out, err := exec.CommandContext(t.Context(), path, "--version").CombinedOutput()
-	if err != nil || string(out) != "soci-index-builder 1.2.3-rc.1\n" {
+	if err != nil || string(out) != "soci-index-builder 1.2.3-rc.1\nwith the functions for arm64\n" {
 		t.Errorf("--version: %q, %v", out, err)
 	}
 }

@@ -1,8 +1,10 @@
-// Mkdist builds what is deployed into a folder, or a release of it. Run it from
+// Mkdist builds what is deployed into a folder, or a release of it, or installs
+// the command line with it. Run it from
 // inside the module:
 //
 //	go run ./internal/devtools/cmd/mkdist [-o dist] [-arch arm64,amd64]
 //	go run ./internal/devtools/cmd/mkdist -release [-o dist] [-version 1.2.3]
+//	go run ./internal/devtools/cmd/mkdist -install
 package main
 
 import (
@@ -34,6 +36,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	list := flags.String("arch", strings.Join(dist.Architectures, ","), "build for these `architectures`, separated by commas")
 	release := flags.Bool("release", false, "build the archives of a release, with their checksums")
 	version := flags.String("version", "", "`version` of the release (default as git describes it)")
+	install := flags.Bool("install", false, "install the command line with the functions in it, where go install does")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -42,6 +45,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if *version != "" && !*release {
 		return fmt.Errorf("flag -version: only with -release")
+	}
+	if *install {
+		if flags.NFlag() > 1 {
+			return fmt.Errorf("flag -install: takes no other flag")
+		}
+		return dist.Install(ctx)
 	}
 	architectures := strings.Split(*list, ",")
 	for _, arch := range architectures {

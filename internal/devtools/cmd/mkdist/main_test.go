@@ -18,6 +18,7 @@ func TestRunRefuses(t *testing.T) {
 		{"no architecture", []string{"-arch", ""}, `"" is not one of`},
 		{"version of no release", []string{"-version", "1.2.3"}, "only with -release"},
 		{"version that is no name of a file", []string{"-release", "-version", "1/2"}, `invalid version "1/2"`},
+		{"installing a release", []string{"-install"}, "-install: takes no other flag"},
 		{"argument", []string{"filter"}, `argument "filter"`},
 	}
 	for _, tt := range tests {

@@ -1,0 +1,7 @@
+//go:build !embed_functions
+
+package embedded
+
+import "io/fs"
+
+var functions fs.FS
