@@ -110,6 +110,9 @@ func join(separator, values any, unsupported error) (any, error) {
 		if v == any(Unknown) {
 			return Unknown, nil
 		}
+		if !scalar(v) {
+			return nil, unsupported
+		}
 		parts = append(parts, text(v))
 	}
 	return strings.Join(parts, between), nil
@@ -151,14 +154,20 @@ func (r *resolver) sub(format string, names map[string]any) (any, error) {
 		} else {
 			v, fail = r.ref(name)
 		}
-		if fail != nil && err == nil {
+		switch {
+		case fail != nil:
+		case v == any(Unknown):
+			unknown = true
+			return ""
+		case scalar(v):
+			return text(v)
+		default:
+			fail = fmt.Errorf("${%s} of Fn::Sub is no text: %w", name, ErrUnsupported)
+		}
+		if err == nil {
 			err = fail
 		}
-		unknown = unknown || v == any(Unknown)
-		if v == any(Unknown) {
-			return ""
-		}
-		return text(v)
+		return ""
 	})
 	if err != nil || unknown {
 		return Unknown, err
@@ -176,6 +185,11 @@ func (r *resolver) condition(name string) (bool, error) {
 	if !ok {
 		return false, fmt.Errorf("%w: condition %s", ErrUnknownName, name)
 	}
+	if r.judging[name] {
+		return false, fmt.Errorf("condition %s depends on itself: %w", name, ErrUnsupported)
+	}
+	r.judging[name] = true
+	defer delete(r.judging, name)
 	return r.holds(c)
 }
 
@@ -199,8 +213,12 @@ func (r *resolver) holds(c any) (bool, error) {
 			if err != nil {
 				return false, err
 			}
+			// What is not known is neither equal nor different.
 			pair := resolved.([]any)
-			return len(pair) == 2 && text(pair[0]) == text(pair[1]), nil
+			if len(pair) != 2 || !scalar(pair[0]) || !scalar(pair[1]) {
+				return false, unsupported
+			}
+			return text(pair[0]) == text(pair[1]), nil
 		case function == "Fn::Not" && len(list) == 1:
 			holds, err := r.holds(list[0])
 			return !holds, err

@@ -23,6 +23,9 @@ var (
 	// one, that this package does not know.
 	ErrUnsupported = errors.New("not a form of an intrinsic function that is understood")
 
+	// ErrNoValue: a parameter has neither a value nor a default.
+	ErrNoValue = errors.New("the parameter has no value")
+
 	// ErrUnknownName: a reference to something that the template does not
 	// have.
 	ErrUnknownName = errors.New("the template has no such parameter, resource or condition")
@@ -91,7 +94,7 @@ type novalue struct{}
 // worked out: strings, numbers (float64), bools, []any, map[string]any, and
 // Unknown.
 func (t *Template) Resolve(v Values) (map[string]Resource, error) {
-	r := &resolver{t: t, v: v}
+	r := &resolver{t: t, v: v, judging: map[string]bool{}}
 	out := map[string]Resource{}
 	for _, id := range slices.Sorted(maps.Keys(t.Resources)) {
 		res := t.Resources[id]
@@ -105,14 +108,19 @@ func (t *Template) Resolve(v Values) (map[string]Resource, error) {
 		if err != nil {
 			return nil, fmt.Errorf("resource %s: %w", id, err)
 		}
-		out[id] = Resource{Type: res.Type, Condition: res.Condition, Properties: properties.(map[string]any)}
+		// A function may stand in place of all of them.
+		object, ok := properties.(map[string]any)
+		if !ok && properties != any(novalue{}) {
+			return nil, fmt.Errorf("resource %s: its properties are no object: %w", id, ErrUnsupported)
+		}
+		out[id] = Resource{Type: res.Type, Condition: res.Condition, Properties: anyMap(object)}
 	}
 	return out, nil
 }
 
 // ResolveOutputs gives the outputs whose condition holds.
 func (t *Template) ResolveOutputs(v Values) (map[string]any, error) {
-	r := &resolver{t: t, v: v}
+	r := &resolver{t: t, v: v, judging: map[string]bool{}}
 	out := map[string]any{}
 	for _, name := range slices.Sorted(maps.Keys(t.Outputs)) {
 		there, err := r.condition(t.Outputs[name].Condition)
@@ -135,8 +143,9 @@ func anyMap(m map[string]any) map[string]any {
 }
 
 type resolver struct {
-	t *Template
-	v Values
+	t       *Template
+	v       Values
+	judging map[string]bool // the conditions that are being worked out
 }
 
 // value resolves whatever stands in a property.
@@ -197,7 +206,12 @@ func (r *resolver) ref(name string) (any, error) {
 	}
 	if p, ok := r.t.Parameters[name]; ok {
 		value, given := r.v.Parameters[name]
-		if !given {
+		switch {
+		case strings.HasPrefix(p.Type, "AWS::SSM::Parameter::Value<"):
+			return Unknown, nil // what is given is the name of the value
+		case !given && p.Default == nil:
+			return nil, fmt.Errorf("%w: %s", ErrNoValue, name)
+		case !given:
 			value = text(p.Default)
 		}
 		if p.Type == "CommaDelimitedList" || strings.HasPrefix(p.Type, "List<") {
@@ -222,6 +236,15 @@ func (r *resolver) attribute(id, name string) (any, error) {
 		}
 	}
 	return Unknown, nil
+}
+
+// scalar reports whether v is known, and can stand in a text.
+func scalar(v any) bool {
+	switch v.(type) {
+	case string, float64, bool:
+		return true
+	}
+	return false
 }
 
 // text writes a scalar as CloudFormation does: 10, not 1e+01.
