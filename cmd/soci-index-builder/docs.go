@@ -98,7 +98,8 @@ func documented() []*cobra.Command {
 	return all
 }
 
-var marks = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "<", `\<`, ">", `\>`, "[", `\[`, "]", `\]`, "~", `\~`)
+var marks = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`,
+	"<", `\<`, ">", `\>`, "[", `\[`, "]", `\]`, "~", `\~`)
 
 // markdown makes Markdown of a help text: what is indented there is code, and the
 // rest is prose whose marks have no meaning.

@@ -106,7 +106,8 @@ func (l *logsWorld) rows(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(json.Unmarshal([]byte(row), &values))
 		var cells []awstest.Cell
 		for field, value := range values {
-			if !slices.ContainsFunc(query.Columns, func(c logquery.Column) bool { return c.Name == field }) {
+			known := func(c logquery.Column) bool { return c.Name == field }
+			if !slices.ContainsFunc(query.Columns, known) {
 				ts.Fatalf("query %s has no column %s", name, field)
 			}
 			cells = append(cells, awstest.Cell{Field: field, Value: value})

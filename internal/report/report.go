@@ -95,12 +95,15 @@ func New(r *soci.Result) *Image {
 		image.SearchError = r.SearchError.Error()
 	}
 	if e := r.Enabled; e.Outcome != "" {
-		image.Enabled = &Enabled{Outcome: e.Outcome, Reason: e.Reason, Tag: e.Tag, Image: content(e.Image), Unindexed: e.Unindexed}
+		image.Enabled = &Enabled{
+			Outcome: e.Outcome, Reason: e.Reason, Tag: e.Tag, Image: content(e.Image), Unindexed: e.Unindexed,
+		}
 	}
 	for _, m := range r.Manifests {
 		one := Manifest{
 			Digest: m.Manifest.Digest, Platform: m.Platform, Outcome: m.Outcome, Reason: m.Reason,
-			Index: content(m.Index), IndexV2: content(m.IndexV2), Enabled: content(m.Enabled), AlreadyThere: m.AlreadyThere,
+			Index: content(m.Index), IndexV2: content(m.IndexV2), Enabled: content(m.Enabled),
+			AlreadyThere: m.AlreadyThere,
 		}
 		for _, l := range m.Layers {
 			one.Layers = append(one.Layers, Layer{

@@ -15,24 +15,30 @@ import (
 )
 
 func desc(name string, size int64) ocispec.Descriptor {
-	return ocispec.Descriptor{Digest: digest.FromString(name), Size: size, MediaType: "application/vnd.docker.image.rootfs.diff.tar.gzip"}
+	const mediaType = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+	return ocispec.Descriptor{Digest: digest.FromString(name), Size: size, MediaType: mediaType}
 }
 
 // Lambda hands on no larger result of an asynchronous invocation.
 func TestBound(t *testing.T) {
 	const manifests, layers = 256, 1024 // the most that the engine takes of manifests
 	large := desc("x", 1<<40)
+	detail := strings.Repeat("name", 1000)
 	r := &soci.Result{Image: large, Version: soci.Both, SearchError: errors.New(strings.Repeat("e", 1<<20)),
 		Enabled: soci.EnabledResult{Outcome: soci.OutcomeTagged, Tag: strings.Repeat("t", 128), Image: large}}
 	for range manifests {
-		m := soci.ManifestResult{Manifest: large, Platform: "linux/arm64/v8", Outcome: soci.OutcomeIndexed, AlreadyThere: true,
-			Index: large, IndexV2: large, Enabled: large}
+		m := soci.ManifestResult{
+			Manifest: large, Platform: "linux/arm64/v8", Outcome: soci.OutcomeIndexed, AlreadyThere: true,
+			Index: large, IndexV2: large, Enabled: large,
+		}
 		for j := range layers {
-			l := soci.LayerResult{Layer: large, Ztoc: large, Compression: soci.Gzip, UncompressedSize: 1 << 50, Spans: 1 << 20, Files: 1 << 24,
-				Seconds: 123.456789012345, Reused: true}
+			l := soci.LayerResult{
+				Layer: large, Ztoc: large, Compression: soci.Gzip, UncompressedSize: 1 << 50,
+				Spans: 1 << 20, Files: 1 << 24, Seconds: 123.456789012345, Reused: true,
+			}
 			if j%2 == 0 {
-				l = soci.LayerResult{Layer: large, Reason: soci.SkipEntryType, Detail: strings.Repeat("name", 1000)}
-				l.Layer.MediaType = strings.Repeat("m", 1000)
+				l = soci.LayerResult{Layer: large, Reason: soci.SkipEntryType, Detail: detail}
+				l.Layer.MediaType = detail
 			}
 			m.Layers = append(m.Layers, l)
 		}
@@ -64,13 +70,15 @@ func TestBound(t *testing.T) {
 // Every fact of the engine's result is in the report, under its documented name.
 func TestNew(t *testing.T) {
 	image := New(&soci.Result{
-		Image: desc("image", 1), Version: soci.Both, BytesRead: 2, BytesPushed: 3, Seconds: 4.5, SearchError: errors.New("no list"),
-		Enabled: soci.EnabledResult{Outcome: soci.OutcomeTagged, Tag: "v1-soci", Image: desc("enabled", 5)},
+		Image: desc("image", 1), Version: soci.Both, BytesRead: 2, BytesPushed: 3, Seconds: 4.5,
+		SearchError: errors.New("no list"),
+		Enabled:     soci.EnabledResult{Outcome: soci.OutcomeTagged, Tag: "v1-soci", Image: desc("enabled", 5)},
 		Manifests: []soci.ManifestResult{{
-			Manifest: desc("m", 6), Platform: "linux/arm64", Outcome: soci.OutcomeIndexed, Index: desc("v1", 7), IndexV2: desc("v2", 8),
-			Enabled: desc("em", 9), AlreadyThere: true,
+			Manifest: desc("m", 6), Platform: "linux/arm64", Outcome: soci.OutcomeIndexed,
+			Index: desc("v1", 7), IndexV2: desc("v2", 8), Enabled: desc("em", 9), AlreadyThere: true,
 			Layers: []soci.LayerResult{
-				{Layer: desc("a", 10), Ztoc: desc("za", 11), Compression: soci.Gzip, UncompressedSize: 12, Spans: 13, Files: 14, Seconds: 15.5, Reused: true},
+				{Layer: desc("a", 10), Ztoc: desc("za", 11), Compression: soci.Gzip, UncompressedSize: 12,
+					Spans: 13, Files: 14, Seconds: 15.5, Reused: true},
 				{Layer: desc("b", 16), Reason: soci.SkipZstd, Detail: "frame"},
 			},
 		}},
@@ -88,15 +96,15 @@ func TestNew(t *testing.T) {
 	}
 	mediaType := desc("", 0).MediaType
 	want := map[string]any{
-		"digest": digest.FromString("image").String(), "outcome": "indexed", "version": "Both", "bytesRead": 2.0, "bytesPushed": 3.0,
-		"seconds": 4.5, "searchError": "no list",
+		"digest": digest.FromString("image").String(), "outcome": "indexed", "version": "Both",
+		"bytesRead": 2.0, "bytesPushed": 3.0, "seconds": 4.5, "searchError": "no list",
 		"enabled": map[string]any{"outcome": "tagged", "tag": "v1-soci", "image": content("enabled", 5)},
 		"manifests": []any{map[string]any{
-			"digest": digest.FromString("m").String(), "platform": "linux/arm64", "outcome": "indexed", "index": content("v1", 7),
-			"indexV2": content("v2", 8), "enabled": content("em", 9), "alreadyThere": true,
+			"digest": digest.FromString("m").String(), "platform": "linux/arm64", "outcome": "indexed",
+			"index": content("v1", 7), "indexV2": content("v2", 8), "enabled": content("em", 9), "alreadyThere": true,
 			"layers": []any{
-				with(content("a", 10), map[string]any{"mediaType": mediaType, "compression": "gzip", "uncompressedSize": 12.0, "spans": 13.0,
-					"files": 14.0, "seconds": 15.5, "reused": true, "ztoc": content("za", 11)}),
+				with(content("a", 10), map[string]any{"mediaType": mediaType, "compression": "gzip",
+					"uncompressedSize": 12.0, "spans": 13.0, "files": 14.0, "seconds": 15.5, "reused": true, "ztoc": content("za", 11)}),
 				with(content("b", 16), map[string]any{"mediaType": mediaType, "skipped": "zstd", "detail": "frame"}),
 			},
 		}},
@@ -119,7 +127,8 @@ func TestCountLayers(t *testing.T) {
 		soci.ManifestResult{Layers: []soci.LayerResult{built, zstd, built, known}},
 		soci.ManifestResult{Layers: []soci.LayerResult{reused, built, zstd}},
 	)
-	want := Layers{Built: 1, Reused: 1, Skipped: map[soci.SkipReason]int{soci.SkipEntryType: 1, soci.SkipZstd: 1}, Bytes: 120, Seconds: 1}
+	skipped := map[soci.SkipReason]int{soci.SkipEntryType: 1, soci.SkipZstd: 1}
+	want := Layers{Built: 1, Reused: 1, Skipped: skipped, Bytes: 120, Seconds: 1}
 	if !reflect.DeepEqual(got, want) || got.Indexed() != 2 || got.WithoutZtoc() != 2 {
 		t.Errorf("CountLayers = %+v, %d indexed, %d without, want %+v", got, got.Indexed(), got.WithoutZtoc(), want)
 	}

@@ -79,8 +79,9 @@ func (s *schemas) targets(line []byte, root map[string]any) error {
 	}
 	var errs []error
 	check := func(kind string, directive int, name string, schema *jsonschema.Schema) {
-		if err := schema.Validate(root[name]); err != nil {
-			errs = append(errs, fmt.Errorf("directive %d: %s %s has the value %.50v at the root: %w", directive, kind, name, root[name], err))
+		value := root[name]
+		if err := schema.Validate(value); err != nil {
+			errs = append(errs, fmt.Errorf("directive %d: %s %s is %.50v: %w", directive, kind, name, value, err))
 		}
 	}
 	for i, directive := range document.AWS.CloudWatchMetrics {

@@ -20,15 +20,19 @@ type Query struct {
 
 // Words of the language, which are fields only in backticks.
 var (
-	commands = strings.Fields("fields display filter stats sort limit parse dedup pattern diff unmask unnest lookup join source head tail")
-	links    = strings.Fields("as by asc desc and or in")
-	others   = strings.Fields("not like start end")
+	commands = strings.Fields("fields display filter stats sort limit parse dedup pattern diff unmask unnest lookup " +
+		"join source head tail")
+	links  = strings.Fields("as by asc desc and or in")
+	others = strings.Fields("not like start end")
 )
 
 // token matches, after blanks and comments, a string, a name in backticks, a
 // bare name, a number or an operator.
 var token = regexp.MustCompile("^(?:\\s|#[^\n]*)*(?:" +
-	`("(?:[^"\\\n]|\\.)*")` + "|`([^`\n]+)`" + `|(@?[A-Za-z_][\w.@]*)|([0-9]+(?:\.[0-9]+)?)|(!=|<=|>=|[=<>+\-*/%(),|\[\]])` + ")")
+	`("(?:[^"\\\n]|\\.)*")` + "|`([^`\n]+)`" + `|(@?[A-Za-z_][\w.@]*)|([0-9]+(?:\.[0-9]+)?)` +
+	`|(!=|<=|>=|[=<>+\-*/%(),|\[\]])` + ")")
+
+var unescape = strings.NewReplacer(`\\`, `\`, `\"`, `"`)
 
 type reader struct {
 	Query
@@ -54,7 +58,8 @@ func Read(query string) (*Query, error) {
 		switch {
 		case m[1] != "":
 			if r.operator != "!=" {
-				r.Values[r.field] = append(r.Values[r.field], strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(m[1][1:len(m[1])-1]))
+				value := unescape.Replace(m[1][1 : len(m[1])-1])
+				r.Values[r.field] = append(r.Values[r.field], value)
 			}
 			r.item = append(r.item, m[1])
 		case m[2] != "":

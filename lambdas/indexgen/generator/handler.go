@@ -166,8 +166,10 @@ func (i *invocation) report(built *soci.Result) *report.Image {
 
 // passedOver is the report of an image that the engine has not seen.
 func (i *invocation) passedOver(outcome soci.Outcome, reason string) *report.Image {
-	return &report.Image{Repository: i.detail.RepositoryName, Digest: digest.Digest(i.detail.ImageDigest), Tag: i.detail.ImageTag,
-		Outcome: outcome, Reason: reason, Seconds: i.seconds()}
+	return &report.Image{
+		Repository: i.detail.RepositoryName, Digest: digest.Digest(i.detail.ImageDigest), Tag: i.detail.ImageTag,
+		Outcome: outcome, Reason: reason, Seconds: i.seconds(),
+	}
 }
 
 // stopInTime gives a context that ends before the invocation does, with

@@ -17,8 +17,9 @@ func logManifests(ctx context.Context, logger *slog.Logger, r *soci.Result) {
 		logger := logger.With("manifest", m.Manifest.Digest.String(), "platform", m.Platform)
 		for _, l := range m.Layers {
 			if !l.Indexed() {
-				logger.Log(ctx, skipLevel(l.Reason), "layer skipped", "layer", l.Layer.Digest.String(), "size", l.Layer.Size,
-					"reason", l.Reason, "detail", report.Cut(l.Detail, 200), "hint", hints[l.Reason])
+				logger.Log(ctx, skipLevel(l.Reason), "layer skipped",
+					"layer", l.Layer.Digest.String(), "size", l.Layer.Size, "reason", l.Reason,
+					"detail", report.Cut(l.Detail, 200), "hint", hints[l.Reason])
 			}
 		}
 		layers := report.CountLayers(m)
@@ -32,7 +33,8 @@ func logManifests(ctx context.Context, logger *slog.Logger, r *soci.Result) {
 			level = slog.LevelWarn
 		}
 		logger.Log(ctx, level, "manifest finished",
-			"outcome", m.Outcome, "reason", m.Reason, "indexDigest", m.Index.Digest.String(), "indexV2Digest", m.IndexV2.Digest.String(),
+			"outcome", m.Outcome, "reason", m.Reason,
+			"indexDigest", m.Index.Digest.String(), "indexV2Digest", m.IndexV2.Digest.String(),
 			"layersIndexed", layers.Indexed(), "layersReused", layers.Reused, slog.Group("layersSkipped", reasons...),
 			"bytes", layers.Bytes, "seconds", layers.Seconds)
 	}
@@ -48,13 +50,15 @@ func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result, announc
 		level = slog.LevelWarn
 	}
 	logger.Log(ctx, level, "image finished", "outcome", r.Outcome(), "reason", r.Reason, "manifests", len(r.Manifests),
-		"sociTag", r.Enabled.Tag, "sociDigest", r.Enabled.Image.Digest.String(), "sociOutcome", r.Enabled.Outcome, "sociReason", r.Enabled.Reason,
+		"sociTag", r.Enabled.Tag, "sociDigest", r.Enabled.Image.Digest.String(),
+		"sociOutcome", r.Enabled.Outcome, "sociReason", r.Enabled.Reason,
 		"bytesRead", r.BytesRead, "bytesPushed", r.BytesPushed, "seconds", r.Seconds, "announced", announced)
 }
 
 // hints say what the image's maker can do about a skipped layer.
 var hints = map[soci.SkipReason]string{
-	soci.SkipZstd: "build the image with gzip layers: docker buildx build --output type=image,push=true,compression=gzip,force-compression=true",
+	soci.SkipZstd: "build the image with gzip layers: " +
+		"docker buildx build --output type=image,push=true,compression=gzip,force-compression=true",
 }
 
 // skipLevel is WARN where the image's maker can do something about it.
