@@ -18,7 +18,7 @@ func TestRegexp(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if r.Compiled() != r.Compiled() {
+	if first := r.Compiled(); first != r.Compiled() {
 		t.Error("it is compiled twice")
 	}
 }
