@@ -150,7 +150,7 @@ func TestCommand(t *testing.T) {
 
 // The templates of the project travel within a request.
 func TestCommandWithoutBucketForTheTemplate(t *testing.T) {
-	tmpl, err := readTemplate("../../../" + defaultTemplate)
+	tmpl, err := readTemplate("../../../../" + defaultTemplate)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestReadTemplate(t *testing.T) {
 		{"no file", filepath.Join(t.TempDir(), "none.json"), "reading the template"},
 		{"not JSON", write("Resources:\n"), "reading the template"},
 		{"of the CDK", write(`{"Parameters": {"BootstrapVersion": {}}, "Resources": {}}`), "no parameter CodeS3Bucket"},
-		{"for images", "../../../templates/soci-index-builder-image.template.json", "takes container images: code from a bucket goes with " + defaultTemplate},
+		{"for images", "../../../../templates/soci-index-builder-image.template.json", "takes container images: code from a bucket goes with " + defaultTemplate},
 		{"other architectures", plainTemplate(t, []string{"arm64", "x86_64", "arm64"}, 0), "functions for arm64 and x86_64"},
 		{"unknown architecture", plainTemplate(t, []string{"arm64", "riscv", "arm64"}, 0), `architectures ["riscv"]`},
 		{"a function too many", plainTemplate(t, append([]string{"arm64"}, arm...), 0), "has 4 functions, and there is code for 3"},
