@@ -256,9 +256,7 @@ func TestRowsCoverChecks(t *testing.T) {
 // read at all.
 func TestAnotherTemplate(t *testing.T) {
 	server, d := deploy(t)
-	const variable = `"SOCI_STACK_NAME": {
-      "Ref": "AWS::StackName"
-     }`
+	const variable = `"SOCI_STACK_NAME":{"Ref":"AWS::StackName"}`
 	well := d.Stack.Template
 	d.Stack.Template = strings.Replace(well, variable, `"SOCI_STACK_NAME": {"Fn::GetAtt": ["FailureQueue", "Age"]}`, 1)
 	if d.Stack.Template == well {

@@ -139,27 +139,27 @@ func TestSurveyErrors(t *testing.T) {
 	t.Run("one repository is denied", func(t *testing.T) {
 		a := newAccount(t)
 		for i := range 200 {
-			a.registry.PushImage(t, "a", fmt.Sprint(i), registrytest.Image{Annotations: map[string]string{"n": fmt.Sprint(i)}})
+			a.registry.PushImage(t, "aa", fmt.Sprint(i), registrytest.Image{Annotations: map[string]string{"n": fmt.Sprint(i)}})
 		}
-		a.image("b", "1", 0)
-		a.registry.Add(registrytest.Rule{Path: "/v2/a/", Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
+		a.image("bb", "1", 0)
+		a.registry.Add(registrytest.Rule{Path: "/v2/aa/", Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
 		one := all
 		one.Concurrency = 1
 		r := survey(t.Context(), a.source(), one)
-		if r.records != 1 || len(r.errs) != 1 || r.of[0] != "a" || !errors.Is(r.errs[0], ecrclient.ErrDenied) ||
-			!strings.Contains(r.errs[0].Error(), "199 more images of a are not looked at") {
+		if r.records != 1 || len(r.errs) != 1 || r.of[0] != "aa" || !errors.Is(r.errs[0], ecrclient.ErrDenied) ||
+			!strings.Contains(r.errs[0].Error(), "199 more images of aa are not looked at") {
 			t.Errorf("%+v", r)
 		}
-		if n := a.registry.Count("", "/v2/a/"); n >= 200 {
+		if n := a.registry.Count("", "/v2/aa/"); n >= 200 {
 			t.Errorf("%d requests to a repository that denies", n)
 		}
 	})
 	t.Run("one repository cannot be listed", func(t *testing.T) {
 		a := newAccount(t)
-		a.image("a", "1", 0)
-		a.image("b", "1", 0)
+		a.image("aa", "1", 0)
+		a.image("bb", "1", 0)
 		a.aws.Fail("ecr", "DescribeImages", 1, &awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "no"})
-		if r := survey(t.Context(), a.source(), all); r.records != 1 || len(r.errs) != 1 || r.of[0] != "a" {
+		if r := survey(t.Context(), a.source(), all); r.records != 1 || len(r.errs) != 1 || r.of[0] != "aa" {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -178,19 +178,19 @@ func TestSurveyErrors(t *testing.T) {
 	})
 	t.Run("no such tag", func(t *testing.T) {
 		a := newAccount(t)
-		a.image("a", "1", 0)
+		a.image("aa", "1", 0)
 		o := all
-		o.Tags = map[string][]string{"a": {"1", "2"}}
+		o.Tags = map[string][]string{"aa": {"1", "2"}}
 		if r := survey(t.Context(), a.source(), o); r.records != 0 || len(r.errs) != 1 || !errors.Is(r.errs[0], inventory.ErrNoTag) {
 			t.Errorf("%+v", r)
 		}
 	})
 	t.Run("cancelled", func(t *testing.T) {
 		a := newAccount(t)
-		a.image("a", "1", 0)
-		a.image("a", "2", 1)
+		a.image("aa", "1", 0)
+		a.image("aa", "2", 1)
 		ctx, cancel := context.WithCancel(t.Context())
-		a.registry.Add(registrytest.Rule{Path: "/v2/a/", Skip: 3, Fault: func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+		a.registry.Add(registrytest.Rule{Path: "/v2/aa/", Skip: 3, Fault: func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
 			cancel()
 			<-r.Context().Done()
 		}})
@@ -201,7 +201,7 @@ func TestSurveyErrors(t *testing.T) {
 	t.Run("not read to its end", func(t *testing.T) {
 		a := newAccount(t)
 		for i := range 5 {
-			a.registry.PushImage(t, "a", fmt.Sprint(i), registrytest.Image{Annotations: map[string]string{"n": fmt.Sprint(i)}})
+			a.registry.PushImage(t, "aa", fmt.Sprint(i), registrytest.Image{Annotations: map[string]string{"n": fmt.Sprint(i)}})
 		}
 		for range inventory.Survey(t.Context(), a.source(), all) {
 			break
