@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/olareg/olareg"
@@ -43,6 +44,7 @@ type Config struct {
 // Registry is a running registry. It is safe for concurrent use.
 type Registry struct {
 	server   *olareg.Server
+	requests *underWay
 	handler  http.Handler
 	http     *http.Server
 	listener net.Listener
@@ -81,12 +83,14 @@ func New(cfg Config) (*Registry, error) {
 		return nil, fmt.Errorf("local registry: %w", err)
 	}
 	server := olareg.New(conf)
-	var handler http.Handler = server
+	requests := &underWay{next: server}
+	var handler http.Handler = requests
 	if cfg.Wrap != nil {
 		handler = cfg.Wrap(handler)
 	}
 	r := &Registry{
 		server:   server,
+		requests: requests,
 		handler:  handler,
 		listener: listener,
 		done:     make(chan struct{}),
@@ -122,5 +126,33 @@ func (r *Registry) Close() error {
 		err = r.http.Close()
 	}
 	<-r.done
+	r.requests.wait(3 * time.Second)
 	return errors.Join(err, r.server.Close())
+}
+
+// underWay knows the requests that have not been answered, those that come
+// through Registry.Handler among them: the store must not be closed under them.
+type underWay struct {
+	next     http.Handler
+	requests sync.WaitGroup
+}
+
+// ServeHTTP implements http.Handler.
+func (u *underWay) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	u.requests.Add(1)
+	defer u.requests.Done()
+	u.next.ServeHTTP(w, r)
+}
+
+// wait returns when all have been answered, or after some time.
+func (u *underWay) wait(most time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		u.requests.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(most):
+	}
 }
