@@ -138,13 +138,23 @@ var everyLayer = soci.Options{MinLayerSize: 1}
 // good gives some sound gzip layer; other n, other layer.
 func good(t testing.TB, n int) []byte {
 	t.Helper()
-	layers, err := testlayers.Stored()
+	layers, err := storedGzip()
 	if err != nil {
 		t.Fatal(err)
 	}
-	layers = slices.DeleteFunc(layers, func(l testlayers.Layer) bool { return l.Compression != testlayers.Gzip })
-	return layers[n].Blob()
+	return bytes.Clone(layers[n])
 }
+
+// storedGzip are the stored gzip layers, read once.
+var storedGzip = sync.OnceValues(func() (blobs [][]byte, err error) {
+	layers, err := testlayers.Stored()
+	for _, l := range layers {
+		if l.Compression == testlayers.Gzip {
+			blobs = append(blobs, l.Blob())
+		}
+	}
+	return blobs, err
+})
 
 func TestIndexImage(t *testing.T) {
 	ctx := context.Background()
