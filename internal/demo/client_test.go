@@ -21,7 +21,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/localregistry"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -33,16 +32,16 @@ func TestSnapshotterReadsTheDemo(t *testing.T) {
 	ctx := t.Context()
 	dir := t.TempDir()
 	storage := t.TempDir()
-	registry, err := localregistry.New(localregistry.Config{Dir: storage})
+	registry, err := startRegistry(storage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer registry.Close()
+	defer registry.close()
 	image, err := makeImage(ctx, os.Getenv("DEMO_FILES"), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ref := registry.Host() + "/" + repository + ":" + tag
+	ref := registry.host() + "/" + repository + ":" + tag
 	if err := image.push(ctx, ref); err != nil {
 		t.Fatal(err)
 	}
