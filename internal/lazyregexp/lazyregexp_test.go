@@ -18,7 +18,7 @@ func TestRegexp(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if r.Compiled() != r.Compiled() {
+	if first := r.Compiled(); r.Compiled() != first {
 		t.Error("it is compiled twice")
 	}
 }
