@@ -103,13 +103,15 @@ func parse(text string, isHost func(first string) bool, onlyECR bool) (Image, er
 			problems = append(problems, Problem{part, value, allowed})
 		}
 	}
+	// A registry that is named judges itself what can be in it, as long as it can
+	// be asked.
 	ofECR := true
 	rest := text
 	if first, after, ok := strings.Cut(text, "/"); ok && isHost(first) {
 		image.Host, rest = first, after
-		_, ofECR = ParseECRHost(first)
-		if onlyECR {
-			check(ofECR, "host", first, ecrHostAllowed)
+		if ofECR = onlyECR; ofECR {
+			_, ok := ParseECRHost(first)
+			check(ok, "host", first, ecrHostAllowed)
 		} else {
 			check(IsHost(first), "host", first, hostAllowed)
 		}

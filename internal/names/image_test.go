@@ -31,8 +31,8 @@ func TestParse(t *testing.T) {
 
 		{host + "/team/app:1", image{host, "team/app", "1", ""}, image{host, "team/app", "1", ""}, image{host, "team/app", "1", ""}},
 		{host + "/app@" + d, image{host, "app", "", d}, image{host, "app", "", d}, image{host, "app", "", d}},
-		{host + "/app@" + d512, none, none, none},
-		{host + "/a:1", none, none, none},
+		{host + "/app@" + d512, image{host, "app", "", d512}, image{host, "app", "", d512}, none},
+		{host + "/a:1", image{host, "a", "1", ""}, image{host, "a", "1", ""}, none},
 		{host + ":443/app:1", image{host + ":443", "app", "1", ""}, image{host + ":443", "app", "1", ""}, none},
 		// logs took it for ECR's, filters test for a part of the repository's name.
 		{"123456789012.dkr.ecr.amazonaws.com/app:1", image{"123456789012.dkr.ecr.amazonaws.com", "app", "1", ""}, image{"123456789012.dkr.ecr.amazonaws.com", "app", "1", ""}, none},
