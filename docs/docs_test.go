@@ -45,7 +45,7 @@ var (
 	code    = regexp.MustCompile("`([^`\n]+)`")
 )
 
-// anchors gives those of a page's headings, as GitHub makes them.
+// anchors returns those of a page's headings, as GitHub makes them.
 func anchors(page string) []string {
 	var all []string
 	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(page, ""), -1) {

@@ -174,7 +174,7 @@ func (c *backfillCommand) run(cmd *cobra.Command, args []string) error {
 	return w.do(cmd.Context())
 }
 
-// place gives what the arguments name, in one registry.
+// place returns what the arguments name, in one registry.
 func (c *backfillCommand) place(cmd *cobra.Command, args []string) (inventory.Place, []inventory.Target, error) {
 	var targets []inventory.Target
 	for _, arg := range args {
@@ -213,7 +213,7 @@ func ofStack(p inventory.Place, stack *deployed.Stack) error {
 	return nil
 }
 
-// options gives what the survey goes by, from the stack and the flags; the
+// options returns what the survey goes by, from the stack and the flags; the
 // stack is nil when none is named.
 func (c *backfillCommand) options(cmd *cobra.Command) (inventory.Options, *deployed.Stack, error) {
 	given := cmd.Flags().Changed
@@ -278,7 +278,7 @@ func (w *backfillWork) memory() int {
 	return backfill.MemoryPerCPU
 }
 
-// about gives a duration to people.
+// about returns a duration to people.
 func about(d time.Duration) string {
 	switch {
 	case d < time.Minute:

@@ -52,7 +52,7 @@ func (w *backfillWork) writePlan() error {
 	return p.err
 }
 
-// dollars gives small sums with the digits that tell something.
+// dollars returns small sums with the digits that tell something.
 func dollars(f float64) string {
 	if f < 1 {
 		return fmt.Sprintf("%.4f", f)

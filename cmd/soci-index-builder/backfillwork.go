@@ -166,7 +166,7 @@ func (w *backfillWork) await(ctx context.Context) error {
 	return nil
 }
 
-// end tells what became of everything, and gives the error for err and for
+// end tells what became of everything, and returns the error for err and for
 // what failed.
 func (w *backfillWork) end(err error) error {
 	stderr := w.cmd.ErrOrStderr()

@@ -156,7 +156,7 @@ func (c *cleanupCommand) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// repositories gives those that were named, or all there are.
+// repositories returns those that were named, or all there are.
 func (c *cleanupCommand) repositories(cmd *cobra.Command, args []string) ([]cleanup.Repository, error) {
 	targets, err := c.targets(args)
 	if err != nil {
@@ -221,7 +221,7 @@ func ofECR(t inventory.Target) bool {
 	return ok || t.Host == ""
 }
 
-// regionOf gives the region of the first registry of ECR, "" if there is none.
+// regionOf returns the region of the first registry of ECR, "" if there is none.
 func regionOf(targets []inventory.Target) string {
 	for _, t := range targets {
 		if host, ok := ecrclient.ParseECRHost(t.Host); ok {
@@ -231,7 +231,7 @@ func regionOf(targets []inventory.Target) string {
 	return ""
 }
 
-// open gives access to repositories.
+// open returns access to repositories.
 func (c *cleanupCommand) open(cmd *cobra.Command, cfg aws.Config, targets []inventory.Target) ([]cleanup.Repository, error) {
 	sources := map[string]*inventory.ECRSource{}
 	repos := make([]cleanup.Repository, len(targets))

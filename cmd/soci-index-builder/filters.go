@@ -58,7 +58,7 @@ func (f *ruleFlags) add(cmd *cobra.Command) {
 	f.aws.add(cmd)
 }
 
-// rules gives the rules. Without --stack they need no AWS, and cfg and stack
+// rules returns the rules. Without --stack they need no AWS, and cfg and stack
 // are nil.
 func (f *ruleFlags) rules(cmd *cobra.Command) (rules filters.Rules, cfg *aws.Config, stack *deployed.Stack, err error) {
 	given := cmd.Flags().Changed

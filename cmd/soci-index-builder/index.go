@@ -209,7 +209,7 @@ func (c *indexCommand) write(w io.Writer, ref string, result *soci.Result, failu
 	return writeJSONLine(w, out)
 }
 
-// tagOf gives the reference if it is a tag.
+// tagOf returns the reference if it is a tag.
 func tagOf(reference string) string {
 	if strings.Contains(reference, ":") { // a digest
 		return ""

@@ -132,7 +132,7 @@ func (l *logsCommand) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// query gives what is asked by the arguments and flags.
+// query returns what is asked by the arguments and flags.
 func (l *logsCommand) query(cmd *cobra.Command, args []string) (logquery.Query, logquery.Params, error) {
 	name := "failures"
 	switch {

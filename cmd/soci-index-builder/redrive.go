@@ -302,7 +302,7 @@ func (w *redriveWork) summary(ctx context.Context) error {
 	return p.err
 }
 
-// count gives "1 message", "2 messages".
+// count returns "1 message", "2 messages".
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

@@ -75,7 +75,7 @@ func needsCommand(cmd *cobra.Command, args []string) error {
 	return usageErrorf("%s: unknown command %q, the commands are %s", cmd.CommandPath(), args[0], strings.Join(known, ", "))
 }
 
-// takes gives an Args function for the number of arguments, max < 0 being any
+// takes returns an Args function for the number of arguments, max < 0 being any
 // number.
 func takes(low, high int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
@@ -104,7 +104,7 @@ func (f *registryFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.plainHTTP, "plain-http", false, "speak http to the registry, which is the default for loopback addresses")
 }
 
-// open gives the repository of ref, and the tag or digest in it.
+// open returns the repository of ref, and the tag or digest in it.
 func (f *registryFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, error) {
 	opts := f.options(cmd)
 	image, _ := names.ParseHosted(ref) // ecrclient tells what is wrong with it

@@ -124,7 +124,7 @@ type world struct {
 	pushed map[string]registrytest.Pushed // by NAME:TAG
 }
 
-// blob gives a stored layer, or the content of a file that begins with "./".
+// blob returns a stored layer, or the content of a file that begins with "./".
 func (w *world) blob(ts *testscript.TestScript, name string) []byte {
 	if strings.HasPrefix(name, "./") {
 		return []byte(ts.ReadFile(name))

@@ -183,7 +183,7 @@ func (c *statusCommand) run(cmd *cobra.Command, args []string) error {
 	return c.survey(cmd, places, sources, o)
 }
 
-// options gives what the survey goes by, from the stack and the flags.
+// options returns what the survey goes by, from the stack and the flags.
 func (c *statusCommand) options(cmd *cobra.Command) (inventory.Options, error) {
 	given := cmd.Flags().Changed
 	o := inventory.Options{
@@ -215,7 +215,7 @@ func (c *statusCommand) options(cmd *cobra.Command) (inventory.Options, error) {
 	return o, nil
 }
 
-// source gives what lists a place.
+// source returns what lists a place.
 func (c *statusCommand) source(cmd *cobra.Command, p inventory.Place) (inventory.Source, error) {
 	host, ofECR := ecrclient.ParseECRHost(p.Host)
 	if p.Host != "" && !ofECR {

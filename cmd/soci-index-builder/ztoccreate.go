@@ -110,7 +110,7 @@ func (c *ztocCreateCommand) build(ctx context.Context, layer io.Reader) (*soci.Z
 	}
 }
 
-// openInput opens a file, or the standard input for "-", and gives its name
+// openInput opens a file, or the standard input for "-", and returns its name
 // for people. The caller closes it.
 func openInput(cmd *cobra.Command, name string) (io.ReadCloser, string, error) {
 	if name == stdio {

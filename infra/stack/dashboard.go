@@ -101,7 +101,7 @@ func (s series) as(stat, label string) series {
 	return s
 }
 
-// value gives the line as it stands behind a line of the metric before: "." is
+// value returns the line as it stands behind a line of the metric before: "." is
 // what is the same in its place, "..." all of it but the last.
 func (s series) value(before []string, stat string) []any {
 	o := options{Label: s.label, ID: s.id, Expression: s.expression}
@@ -133,7 +133,7 @@ func (s series) value(before []string, stat string) []any {
 	return append(v, o)
 }
 
-// graph gives the properties of a widget with lines. unit names the left axis.
+// graph returns the properties of a widget with lines. unit names the left axis.
 func graph(title, unit string, all ...series) properties {
 	p := properties{Title: title, Region: "${AWS::Region}", YAxis: &axes{axis{Label: unit}}}
 	for i := range all {
@@ -165,7 +165,7 @@ var (
 	failClasses = []string{"permanent", "transient"}
 )
 
-// widgets gives the dashboard. Variables in it are those of addDashboard.
+// widgets returns the dashboard. Variables in it are those of addDashboard.
 func widgets(generatorTimeout float64) []widget {
 	var skipped, failed []series
 	for _, reason := range skipReasons {

@@ -47,7 +47,7 @@ func addFunction(s *builder, id string, f *function, env map[string]any, props *
 	f.resource = awslambda.NewCfnFunction(s.stack, jsii.String(id), props)
 }
 
-// code says where CloudFormation finds the code of a function, and gives what
+// code says where CloudFormation finds the code of a function, and returns what
 // changes with it.
 func (s *builder) code(function string) (code *awslambda.CfnFunction_CodeProperty, changes *string) {
 	if s.props.Images {

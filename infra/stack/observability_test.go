@@ -18,7 +18,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// documentedMetrics gives the metrics of docs/logs.md, which is held to the
+// documentedMetrics returns the metrics of docs/logs.md, which is held to the
 // code, with the dimensions that each has beside the stack's name.
 func documentedMetrics(t *testing.T) map[string][]string {
 	t.Helper()
@@ -105,7 +105,7 @@ func wholeMetrics(t *testing.T, w *shownWidget) {
 	}
 }
 
-// shown gives every metric of the dashboard: namespace, name, dimensions with
+// shown returns every metric of the dashboard: namespace, name, dimensions with
 // their values.
 func shown(t *testing.T, widgets []shownWidget) [][]string {
 	t.Helper()

@@ -64,7 +64,7 @@ func TestDeployedNames(t *testing.T) {
 	}
 }
 
-// constants gives the values of package deployed's constants whose names begin
+// constants returns the values of package deployed's constants whose names begin
 // with prefix, sorted.
 func constants(t *testing.T, prefix string) []string {
 	t.Helper()

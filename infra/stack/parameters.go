@@ -246,12 +246,12 @@ func (s *builder) condition(id string, expression awscdk.ICfnConditionExpression
 	return awscdk.NewCfnCondition(s.stack, jsii.String(id), &awscdk.CfnConditionProps{Expression: expression})
 }
 
-// ifElse gives one of two values, as CloudFormation finds the condition.
+// ifElse returns one of two values, as CloudFormation finds the condition.
 func ifElse(c awscdk.CfnCondition, then, otherwise any) awscdk.ICfnRuleConditionExpression {
 	return awscdk.Fn_ConditionIf(c.LogicalId(), then, otherwise)
 }
 
-// ifOnly gives the value, or nothing at all.
+// ifOnly returns the value, or nothing at all.
 func ifOnly(c awscdk.CfnCondition, then any) awscdk.ICfnRuleConditionExpression {
 	return ifElse(c, then, awscdk.Aws_NO_VALUE())
 }

@@ -17,7 +17,7 @@ import (
 // These tests read the parameters as this package describes them and need no
 // Node.js; TestParametersOfTheTemplate holds the template against them.
 
-// parameters gives all, by name.
+// parameters returns all, by name.
 func parameters() map[string]parameter {
 	all := map[string]parameter{}
 	for _, p := range slices.Concat(inBucket, asImages, everywhere) {

@@ -12,7 +12,7 @@ import (
 	"soci-index-builder/internal/permission"
 )
 
-// rights gives the policy of a function with what package permission lists for
+// rights returns the policy of a function with what package permission lists for
 // it. targets has the ARN of everything that this policy is about, but of the
 // function's log group.
 func (s *builder) rights(function string, group awslogs.CfnLogGroup, targets map[permission.Target]any) map[string]any {
@@ -58,7 +58,7 @@ var targetOrder = []permission.Target{
 	permission.Everything, permission.Repositories, permission.Generator, permission.EventBus, permission.FailureQueue, permission.LogGroup,
 }
 
-// allow gives the statement with all that a function may do on one target.
+// allow returns the statement with all that a function may do on one target.
 func allow(function string, on permission.Target, arn any) map[string]any {
 	var actions []string
 	for _, need := range permission.Functions[function] {

@@ -22,7 +22,7 @@ type rule struct {
 	condition awscdk.CfnCondition // nil: the rule is always there
 }
 
-// ifThere gives the value, or nothing where the rule is not there.
+// ifThere returns the value, or nothing where the rule is not there.
 func (r rule) ifThere(value any) any {
 	if r.condition == nil {
 		return value

@@ -17,7 +17,7 @@ type setting struct {
 	account, region string
 }
 
-// resolve gives what CloudFormation makes of a value of the template; there is
+// resolve returns what CloudFormation makes of a value of the template; there is
 // nothing when ok is false.
 func (s setting) resolve(t *testing.T, v any) (resolved any, ok bool) {
 	t.Helper()
@@ -99,7 +99,7 @@ func matches(t *testing.T, pattern, event map[string]any) bool {
 	return true
 }
 
-// rulesFor gives the rules that are there and take the event.
+// rulesFor returns the rules that are there and take the event.
 func (s setting) rulesFor(t *testing.T, event map[string]any) []string {
 	t.Helper()
 	tmpl := synth(t)
@@ -194,7 +194,7 @@ func TestRulesOnOtherEvents(t *testing.T) {
 	}
 }
 
-// corpus gives the events of package ecrevent's tests by name.
+// corpus returns the events of package ecrevent's tests by name.
 func corpus(t *testing.T, folder string) map[string][]byte {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("../../internal/ecrevent/testdata", folder, "*.json"))

@@ -42,7 +42,7 @@ const (
 	AMD64 Architecture = "amd64"
 )
 
-// lambda gives the architecture as Lambda names it.
+// lambda returns the architecture as Lambda names it.
 func (a Architecture) lambda() string {
 	if a == AMD64 {
 		return "x86_64"

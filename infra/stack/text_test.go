@@ -87,7 +87,7 @@ func intrinsic(name string, of any) (string, bool) {
 	return "", false
 }
 
-// at gives what stands at a path of names and numbers ("Targets.0.Arn") in a
+// at returns what stands at a path of names and numbers ("Targets.0.Arn") in a
 // resource: its properties, or with a path that begins with @ what is beside
 // them ("@DependsOn"). It is "" when there is nothing.
 func (r resource) at(path string) string {
@@ -122,7 +122,7 @@ func (r resource) at(path string) string {
 	return textOf(v)
 }
 
-// ids gives the logical ids of a type, sorted.
+// ids returns the logical ids of a type, sorted.
 func (tmpl *template) ids(kind string) []string {
 	var all []string
 	for id, r := range tmpl.Resources {

@@ -127,7 +127,7 @@ func TestImages(t *testing.T) {
 	}
 }
 
-// without gives a resource but for what TestVariants looks at.
+// without returns a resource but for what TestVariants looks at.
 func without(t *testing.T, r resource) []byte {
 	t.Helper()
 	r.Properties = maps.Clone(r.Properties)

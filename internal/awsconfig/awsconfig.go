@@ -42,7 +42,7 @@ type Options struct {
 	Code  func() (string, error)        // asks for an MFA code; nil: [ErrCode]
 }
 
-// Load gives the configuration, with a region and with credentials that could
+// Load returns the configuration, with a region and with credentials that could
 // be had. Errors are [ErrSetting], or a [CredentialsError].
 func Load(ctx context.Context, o Options) (aws.Config, error) {
 	options := []func(*config.LoadOptions) error{
@@ -85,7 +85,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	return cfg, err
 }
 
-// Prompt gives a function that asks for an MFA code on out, and reads it from
+// Prompt returns a function that asks for an MFA code on out, and reads it from
 // in.
 func Prompt(in io.Reader, out io.Writer) func() (string, error) {
 	lines := bufio.NewReader(in)

@@ -58,7 +58,7 @@ var expiredCodes = []string{"ExpiredToken", "ExpiredTokenException", "RequestExp
 
 var deniedCodes = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
 
-// Explain gives err in one line that says what to do. An error that is
+// Explain returns err in one line that says what to do. An error that is
 // nothing of AWS's, and one that the end of the context made, is returned as
 // it is; so is nil. What the caller wrote in front of the SDK's error stays.
 func Explain(err error) error {
@@ -109,7 +109,7 @@ func deniedText(action, message string) string {
 	return fmt.Sprintf("%v: %s; %s", ErrDenied, strings.TrimSuffix(message, "."), cure)
 }
 
-// answer gives what the service said.
+// answer returns what the service said.
 func answer(err error) (code, message string) {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode(), api.ErrorMessage()
@@ -149,7 +149,7 @@ func inFront(err error) string {
 	return before
 }
 
-// Action gives the action of IAM that the failed call needs,
+// Action returns the action of IAM that the failed call needs,
 // "ecr:DescribeImages"; empty if it cannot be known.
 func Action(err error) string {
 	op, ok := errors.AsType[*smithy.OperationError](err)

@@ -164,7 +164,7 @@ func (p *Plan) count() {
 	}
 }
 
-// Total gives the sum of layers and compressed bytes to read.
+// Total returns the sum of layers and compressed bytes to read.
 func (p *Plan) Total() (layers int, bytes int64) {
 	for _, i := range p.Items {
 		layers += i.Layers

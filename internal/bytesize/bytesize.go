@@ -71,7 +71,7 @@ func cutSuffixFold(s, suffix string) (string, bool) {
 	return s[:len(s)-len(suffix)], true
 }
 
-// Format gives n with one digit after the point and the largest unit that
+// Format returns n with one digit after the point and the largest unit that
 // leaves at least 1 before it: "512 B", "57.3 MiB".
 func Format(n int64) string {
 	for _, u := range units {

@@ -122,7 +122,7 @@ func (unlimited) GetToken(context.Context, uint) (func() error, error) {
 }
 func (unlimited) AddTokens(uint) error { return nil }
 
-// content gives all manifests of a repository with their tags.
+// content returns all manifests of a repository with their tags.
 func (a *account) content(name string) map[digest.Digest]string {
 	a.t.Helper()
 	images, err := a.repo(name).List(a.t.Context())

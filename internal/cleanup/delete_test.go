@@ -59,7 +59,7 @@ func indexed(t *testing.T) *account {
 	return a
 }
 
-// of gives the item of a kind.
+// of returns the item of a kind.
 func of(t *testing.T, plan *cleanup.Plan, kind soci.Kind) cleanup.Item {
 	t.Helper()
 	i := slices.IndexFunc(plan.Items, func(i cleanup.Item) bool { return i.Kind == kind })

@@ -25,7 +25,7 @@ type ecrRepository struct {
 	name    string
 }
 
-// ECR gives a repository of a private registry of ECR. The source must list
+// ECR returns a repository of a private registry of ECR. The source must list
 // archived images as well (inventory.WithArchived), since these may be what a
 // SOCI index was made for. account is as in inventory.WithAccount, or empty.
 //

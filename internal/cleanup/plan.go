@@ -299,7 +299,7 @@ func (s *selection) madeOf(n, original *node) bool {
 	return !slices.ContainsFunc(s.fingerprints(n), func(made string) bool { return !slices.Contains(of, made) })
 }
 
-// shorter gives what tags name that are the beginning of this one.
+// shorter returns what tags name that are the beginning of this one.
 func (s *selection) shorter(tag string) []*node {
 	var found []*node
 	for end := len(tag) - 1; end > 0; end-- {
@@ -433,7 +433,7 @@ func (s *selection) needed(n *node) (Reason, string) {
 	return "", ""
 }
 
-// mayList gives an image index that cannot be read, as an archived one cannot,
+// mayList returns an image index that cannot be read, as an archived one cannot,
 // and that may list n. It lists only what was there before it.
 func (s *selection) mayList(n *node) *node {
 	if n.is(soci.KindSOCIIndexV1, soci.KindEnabledImage, soci.KindUnindexed) {
@@ -455,7 +455,7 @@ func (s *selection) keepNode(n *node, reason Reason, detail string) {
 	}
 }
 
-// items gives what goes, the parts of a SOCI-enabled image behind it.
+// items returns what goes, the parts of a SOCI-enabled image behind it.
 func (s *selection) items() []Item {
 	var out []Item
 	for _, n := range s.order {

@@ -34,7 +34,7 @@ type stored struct {
 	b    []byte
 }
 
-// Registry gives a repository of a registry that is not ECR, by the
+// Registry returns a repository of a registry that is not ECR, by the
 // distribution API. It sees what has a tag, what such an image leads to, and
 // the SOCI indexes v1 that refer to these; nothing has a time.
 func Registry(source *inventory.RegistrySource, name string) (Repository, error) {

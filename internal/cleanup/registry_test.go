@@ -29,7 +29,7 @@ func (a *account) plain(name string) cleanup.Repository {
 	return repo
 }
 
-// stored gives the manifests of a repository that are there, found or not.
+// stored returns the manifests of a repository that are there, found or not.
 func (a *account) stored(name string) map[digest.Digest]bool {
 	out := map[digest.Digest]bool{}
 	for _, s := range a.registry.Stored() {

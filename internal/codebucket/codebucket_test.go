@@ -17,7 +17,7 @@ import (
 
 const name = "code-bucket"
 
-// start gives an S3 with an empty bucket in the region of the configuration.
+// start returns an S3 with an empty bucket in the region of the configuration.
 func start(t *testing.T) (*awstest.Server, *awstest.S3) {
 	t.Helper()
 	server, s3 := awstest.Start(t), awstest.NewS3()

@@ -175,7 +175,7 @@ func (r *run) verified(report *verify.Report) error {
 	return nil
 }
 
-// biggest gives the layer with the most compressed bytes that has a zTOC.
+// biggest returns the layer with the most compressed bytes that has a zTOC.
 func biggest(report *verify.Report) *verify.LayerReport {
 	var big *verify.LayerReport
 	for _, l := range report.Layers() {
@@ -212,7 +212,7 @@ func (r *run) lazyRead(ctx context.Context, repo *ecrclient.Repository, report *
 	return nil
 }
 
-// middleFile gives the regular file with content that begins nearest to the
+// middleFile returns the regular file with content that begins nearest to the
 // middle of the archive.
 func middleFile(z *soci.Ztoc) (soci.Entry, bool) {
 	var best soci.Entry

@@ -13,7 +13,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// start gives an AWS with one stack.
+// start returns an AWS with one stack.
 func start(t *testing.T, change func(*awstest.Stack)) (*awstest.Server, *awstest.Stack) {
 	t.Helper()
 	stack := awstest.NewStack("prod-soci")

@@ -60,7 +60,7 @@ func commandTable() string {
 	return b.String()
 }
 
-// actionList gives actions with the service said once for each run of them.
+// actionList returns actions with the service said once for each run of them.
 func actionList(uses []Use) string {
 	var parts []string
 	last := ""

@@ -106,7 +106,7 @@ func checkChecksums(t *testing.T, folder string, files []string) {
 	}
 }
 
-// unpack gives the files of an archive by their names below its one folder.
+// unpack returns the files of an archive by their names below its one folder.
 func unpack(t *testing.T, path, folder string) map[string][]byte {
 	t.Helper()
 	z, err := gzip.NewReader(bytes.NewReader(read(t, path)))

@@ -18,7 +18,7 @@ const stackName = "prod-soci"
 
 var now = time.Date(2026, 3, 20, 12, 0, 0, 0, time.UTC)
 
-// deploy gives an account in which all is well: a stack of the project's own
+// deploy returns an account in which all is well: a stack of the project's own
 // template, repositories, and images that were indexed.
 func deploy(t *testing.T) (*awstest.Server, *stacktest.Deployment) {
 	t.Helper()

@@ -48,7 +48,7 @@ func forever(days *int32) string {
 	return "for " + count(int(*days), "day", "days")
 }
 
-// logGroup gives the log group of this very name, nil if there is none.
+// logGroup returns the log group of this very name, nil if there is none.
 func (x *examination) logGroup(ctx context.Context, name string) (*types.LogGroup, error) {
 	pages := cloudwatchlogs.NewDescribeLogGroupsPaginator(x.logs, &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: &name})
 	for pages.HasMorePages() {

@@ -35,7 +35,7 @@ func (x *examination) listRepositories(ctx context.Context, source *inventory.EC
 }
 
 // each calls look for every repository that the filters choose from, some at
-// once, and gives what they found in order. A repository that is gone
+// once, and returns what they found in order. A repository that is gone
 // meanwhile is passed over.
 func (x *examination) each(ctx context.Context, look func(ctx context.Context, name string) ([]Finding, error)) ([]Finding, error) {
 	found := make([][]Finding, len(x.chosen))

@@ -41,7 +41,7 @@ type resource struct {
 // properties are those of a resource, or a part of them.
 type properties map[string]any
 
-// at gives what stands at the end of a path, nil if nothing does.
+// at returns what stands at the end of a path, nil if nothing does.
 func (p properties) at(path ...string) any {
 	var v any = map[string]any(p)
 	for _, name := range path {
@@ -76,7 +76,7 @@ func (p properties) number(path ...string) (n int, ok bool) {
 	return n, err == nil
 }
 
-// list gives the objects of a list.
+// list returns the objects of a list.
 func (p properties) list(path ...string) []properties {
 	v, _ := p.at(path...).([]any)
 	var out []properties
@@ -88,7 +88,7 @@ func (p properties) list(path ...string) []properties {
 	return out
 }
 
-// of gives the resources of a type, by their logical ids.
+// of returns the resources of a type, by their logical ids.
 func (x *examination) of(kind string) []resource {
 	return slices.DeleteFunc(slices.Clone(x.resources), func(r resource) bool { return r.kind != kind })
 }

@@ -52,7 +52,7 @@ func orNothing(allows func(string) bool) func(string) bool {
 	return func(value string) bool { return value == "" || allows(value) }
 }
 
-// rulesOf gives the rules for events of a detail-type. What the detail of one
+// rulesOf returns the rules for events of a detail-type. What the detail of one
 // that is not understood should look like nobody here can say.
 func rulesOf(detailType string) []rule {
 	understood := slices.Contains(detailTypes, detailType)

@@ -186,7 +186,7 @@ func (f filter) match(repository, tag string) bool {
 	return match(f.tag, tag) && match(f.repository, repository)
 }
 
-// String gives the list as Parse takes it.
+// String returns the list as Parse takes it.
 func (f Filters) String() string {
 	texts := make([]string, len(f.list))
 	for i, one := range f.list {

@@ -156,7 +156,7 @@ func (r *Reader) Reset(src io.Reader, events Events) {
 	}
 }
 
-// Next gives the next run of output, which is valid until the next call. At
+// Next returns the next run of output, which is valid until the next call. At
 // the end of a sound stream it is io.EOF; a bad stream gives an *Error, a
 // failing source or Boundary its own error. The run that an error cuts short
 // is not given: where the input ended too soon, its last bytes are made up.

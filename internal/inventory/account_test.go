@@ -120,7 +120,7 @@ func rules(t *testing.T, list string) filters.Rules {
 	return filters.Rules{Filters: f, TagSuffix: "-soci"}
 }
 
-// lines gives each record as "repository:tag state reason".
+// lines returns each record as "repository:tag state reason".
 func lines(t *testing.T, records iter.Seq2[inventory.Record, error]) []string {
 	t.Helper()
 	var out []string

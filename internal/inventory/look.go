@@ -28,7 +28,7 @@ type look struct {
 	check *soci.Checker
 }
 
-// open lists the images of a repository, and gives those that are to be looked
+// open lists the images of a repository, and returns those that are to be looked
 // at. What an image index lists is no image of its own.
 func (s *survey) open(ctx context.Context, name string) (*look, []Image, error) {
 	if !s.o.All && !s.o.Rules.Filters.MatchesRepository(name) {
@@ -89,7 +89,7 @@ func (l *look) mayBeChosen(image Image) bool {
 	return slices.ContainsFunc(tagsOf(image), func(tag string) bool { return l.decide(image, tag).Decision == filters.Matched })
 }
 
-// tagsOf gives an image's tags, or "" for that of one without.
+// tagsOf returns an image's tags, or "" for that of one without.
 func tagsOf(image Image) []string {
 	if len(image.Tags) == 0 {
 		return []string{""}
@@ -102,7 +102,7 @@ func (l *look) decide(image Image, tag string) filters.Verdict {
 	return l.o.Rules.Decide(filters.Image{Repository: image.Repository, Tag: tag, ArtifactType: image.ArtifactType})
 }
 
-// children gives what the image indexes of a repository list.
+// children returns what the image indexes of a repository list.
 func (l *look) children(ctx context.Context, all []Image) (map[digest.Digest]bool, error) {
 	lists := make([][]ocispec.Descriptor, len(all))
 	group, within := errgroup.WithContext(ctx)
@@ -169,7 +169,7 @@ func (c *content) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 	return c.Repository.Fetch(ctx, desc)
 }
 
-// image gives the records of an image, one for each tag; none when it is gone,
+// image returns the records of an image, one for each tag; none when it is gone,
 // or when it turns out to be something that was not asked for.
 func (l *look) image(ctx context.Context, image Image) ([]Record, error) {
 	records, err := l.records(ctx, image)

@@ -135,7 +135,7 @@ type Record struct {
 	BeforeStack bool
 }
 
-// ToRead gives the layers that an index run could have to read, each once, and
+// ToRead returns the layers that an index run could have to read, each once, and
 // their compressed bytes. Those whose zTOC it finds it does not read.
 func (r *Record) ToRead() (layers int, bytes int64) {
 	seen := map[digest.Digest]bool{}

@@ -41,7 +41,7 @@ type Queue struct {
 	// seconds.
 	Hold time.Duration
 
-	// Ticks gives the times to renew at, one each d. The default is a
+	// Ticks returns the times to renew at, one each d. The default is a
 	// time.Ticker.
 	Ticks func(d time.Duration) (ticks <-chan time.Time, stop func())
 }
@@ -138,7 +138,7 @@ func (l *Lease) add(all []types.Message) {
 	}
 }
 
-// Messages gives them by the time of their failure.
+// Messages returns them by the time of their failure.
 func (l *Lease) Messages() []*Message { return l.messages }
 
 // Complete reports whether these are all messages that the queue would give.
@@ -287,7 +287,7 @@ func (l *Lease) delete(ctx context.Context, m *Message) error {
 // returnAttempts is how often messages are offered to the queue.
 const returnAttempts = 3
 
-// Return gives all messages that were not deleted back, so that everybody sees
+// Return returns all messages that were not deleted back, so that everybody sees
 // them at once. It works also after ctx was interrupted. It is to be called
 // once; its error matches ErrNotReturned.
 func (l *Lease) Return(ctx context.Context) error {

@@ -38,7 +38,7 @@ type Invoker interface {
 // Functions are the ARNs of a stack's two functions.
 type Functions struct{ Filter, Generator string }
 
-// Of gives the ARN to invoke with the event of m. Its errors are
+// Of returns the ARN to invoke with the event of m. Its errors are
 // ErrUnknownFormat, ErrEventCut, ErrNoEvent and ErrOtherFunction.
 func (f Functions) Of(m *Message) (string, error) {
 	switch {
@@ -106,7 +106,7 @@ func (l *Lease) Discard(ctx context.Context, m *Message) error {
 	return nil
 }
 
-// begin gives a context that outlives an interruption, unless there was one
+// begin returns a context that outlives an interruption, unless there was one
 // already, or m is not ours any more.
 func (l *Lease) begin(ctx context.Context, m *Message) (context.Context, context.CancelFunc, error) {
 	if err := ctx.Err(); err != nil {

@@ -37,7 +37,7 @@ func newComparison(ctx context.Context, plain io.Reader, lazy *LazyLayer, found 
 	return &comparison{ctx: ctx, plain: plain, lazy: lazy, found: found, span: -1, scratch: make([]byte, 64<<10)}
 }
 
-// Read gives plain's bytes, whatever lazy reading gave. Its error is plain's
+// Read returns plain's bytes, whatever lazy reading gave. Its error is plain's
 // or that of the transfer of a span.
 func (c *comparison) Read(p []byte) (int, error) {
 	if c.err != nil {
@@ -83,7 +83,7 @@ func (c *comparison) finish() error {
 	return c.close()
 }
 
-// spanEnd gives the place in the archive where the current span ends, -1 for
+// spanEnd returns the place in the archive where the current span ends, -1 for
 // the last one, which goes on to the end.
 func (c *comparison) spanEnd() int64 {
 	if c.span == len(c.lazy.spans)-1 {

@@ -62,7 +62,7 @@ func pushImage(t *testing.T, blobs ...[]byte) *image {
 	return &image{server: server, repo: open(t, server), pushed: server.PushImage(t, "team/app", "1", img), blobs: blobs}
 }
 
-// index gives the SOCI index v1 of an image, and the bytes of its zTOCs.
+// index returns the SOCI index v1 of an image, and the bytes of its zTOCs.
 func (i *image) index(t *testing.T) (m ocispec.Manifest, ztocs [][]byte) {
 	t.Helper()
 	config := ocispec.Descriptor{MediaType: soci.ArtifactTypeV1, Digest: digest.FromString("{}"), Size: 2}
@@ -104,7 +104,7 @@ func (i *image) verify(t *testing.T) (*verify.Report, error) {
 	return verify.Image(context.Background(), i.repo, desc, verify.Options{})
 }
 
-// all gives every difference of a report.
+// all returns every difference of a report.
 func all(r *verify.Report) []string {
 	var texts []string
 	for _, index := range r.Indexes {

@@ -18,7 +18,7 @@ import (
 type pair struct{ layer, ztoc ocispec.Descriptor }
 
 // checkIndex compares a SOCI index with the image manifest that it is for,
-// and gives the layers that have a zTOC. The error is that of a transfer.
+// and returns the layers that have a zTOC. The error is that of a transfer.
 func checkIndex(ctx context.Context, repo Repository, image *inspect.Node, index *inspect.SociIndex, report *IndexReport) ([]pair, error) {
 	var diffs differences
 	defer func() { report.Differences, report.Omitted = diffs.list, diffs.omitted }()

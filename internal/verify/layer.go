@@ -306,7 +306,7 @@ func (r *blobReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// failure gives the error of the transfer, if that was it; all else is wrong
+// failure returns the error of the transfer, if that was it; all else is wrong
 // with the content.
 func (r *blobReader) failure(err error, found func(Difference)) error {
 	if r.err != nil {

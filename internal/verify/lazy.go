@@ -73,7 +73,7 @@ func NewLazyLayer(src Ranger, layer ocispec.Descriptor, z *soci.Ztoc) (*LazyLaye
 // the blob and may hold more than its part of the archive.
 func (l *LazyLayer) lastSpan(i int) bool { return i == len(l.spans)-1 }
 
-// spanReader gives the uncompressed content of one span.
+// spanReader returns the uncompressed content of one span.
 type spanReader struct {
 	body    io.ReadCloser
 	hash    hash.Hash
@@ -155,7 +155,7 @@ func (r *spanReader) finish() error {
 
 func (r *spanReader) Close() error { return r.body.Close() }
 
-// ReadFile writes the content of one regular file to w and gives the number
+// ReadFile writes the content of one regular file to w and returns the number
 // of compressed bytes that were fetched for it. Only the spans that the file
 // lies in are fetched, each wholly, and their digests checked; the content
 // that was written is good only if the error is nil. A failure to decode and a

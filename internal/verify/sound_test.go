@@ -22,7 +22,7 @@ func (m memory) FetchRange(_ context.Context, _ ocispec.Descriptor, off, n int64
 	return io.NopCloser(io.NewSectionReader(bytes.NewReader(m), off, n)), nil
 }
 
-// stored gives the zTOC of a layer as it is read back.
+// stored returns the zTOC of a layer as it is read back.
 func stored(t *testing.T, blob []byte, spanSize int64) *soci.Ztoc {
 	t.Helper()
 	z, err := soci.BuildZtoc(bytes.NewReader(blob), soci.ZtocOptions{SpanSize: spanSize, AllowMisread: true})

@@ -12,7 +12,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// entry gives the entry of the name.
+// entry returns the entry of the name.
 func entry(z *soci.Ztoc, name string) *soci.Entry {
 	for i := range z.Entries {
 		if z.Entries[i].Name == name {

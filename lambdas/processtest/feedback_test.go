@@ -71,7 +71,7 @@ func (k *stack) index(t *testing.T, event []byte) string {
 
 var manifestPath = regexp.MustCompile(`^/v2/(.+)/manifests/(.+)$`)
 
-// eventsOf gives every event that ECR could send of a manifest that was put
+// eventsOf returns every event that ECR could send of a manifest that was put
 // under a tag or digest: of the kinds there are, with and without the tag, and
 // with and without the media types, which are not promised.
 func eventsOf(t *testing.T, s *registrytest.Server, reference string) [][]byte {
@@ -117,7 +117,7 @@ func eventsOf(t *testing.T, s *registrytest.Server, reference string) [][]byte {
 	return events
 }
 
-// puts gives the tags and digests under which manifests were put since the
+// puts returns the tags and digests under which manifests were put since the
 // last call, each once.
 func puts(s *registrytest.Server) []string {
 	var references []string

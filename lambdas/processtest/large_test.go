@@ -130,7 +130,7 @@ func TestLargeImage(t *testing.T) {
 }
 
 // member packs up to 256 MiB of real files, without the end of an archive,
-// and gives the archive's size and entries too.
+// and returns the archive's size and entries too.
 func member(t *testing.T, folder string) (content []byte, uncompressed, entries int64) {
 	t.Helper()
 	var out bytes.Buffer
@@ -217,7 +217,7 @@ func (r *repeated) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// at gives what of a part follows an offset, nothing at the end.
+// at returns what of a part follows an offset, nothing at the end.
 func (r *repeated) at(off int64) []byte {
 	first, second := int64(len(r.parts[0])), int64(len(r.parts[1]))
 	switch middle := first + r.times*second; {

@@ -85,7 +85,7 @@ func logCalls(t *testing.T) (calls []logCall, metrics []string) {
 	return calls, slices.Compact(metrics)
 }
 
-// metric gives the name of a metric that is added: the string in front of its
+// metric returns the name of a metric that is added: the string in front of its
 // unit, metrics.Count or another.
 func metric(call *ast.CallExpr) (name string, ok bool) {
 	for i, arg := range call.Args {

@@ -138,7 +138,7 @@ func refusedRange(err error) bool {
 	return false
 }
 
-// contentLength gives the number of bytes that a Content-Range announces. It
+// contentLength returns the number of bytes that a Content-Range announces. It
 // must begin where it was asked to; it may end earlier.
 func contentLength(header string, want byteRange, size int64) (int64, error) {
 	var first, last int64

@@ -48,7 +48,7 @@ type Catalog struct {
 	o CatalogOptions
 }
 
-// Catalog gives the catalog of the repository. It makes no request.
+// Catalog returns the catalog of the repository. It makes no request.
 func (r *Repository) Catalog(o CatalogOptions) *Catalog {
 	if o.MaxPages <= 0 {
 		o.MaxPages = 10
@@ -133,7 +133,7 @@ func (s *search) run(ctx context.Context, images []ocispec.Descriptor) {
 
 func (s *search) done(ctx context.Context) bool { return s.stopped || ctx.Err() != nil }
 
-// offer gives an index to found, unless it has it already.
+// offer returns an index to found, unless it has it already.
 func (s *search) offer(index ocispec.Descriptor) {
 	if s.stopped || s.seen[index.Digest] {
 		return

@@ -138,7 +138,7 @@ func (b *pieceReader) readStream(p []byte) (int, error) {
 	return n, err
 }
 
-// readPiece gives bytes of the first piece in the queue.
+// readPiece returns bytes of the first piece in the queue.
 func (b *pieceReader) readPiece(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -166,7 +166,7 @@ func TestPiecesEnd(t *testing.T) {
 	}
 }
 
-// running gives the number of goroutines that work for readers.
+// running returns the number of goroutines that work for readers.
 func running() int {
 	buf := make([]byte, 1<<20)
 	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "ecrclient.(*pieceReader).readAhead(") +

@@ -383,7 +383,7 @@ func TestPiecesOfSlowReader(t *testing.T) {
 	runtime.KeepAlive(content)
 }
 
-// heap gives the bytes in use when pools are empty.
+// heap returns the bytes in use when pools are empty.
 func heap() int64 {
 	for range 3 {
 		runtime.GC()

@@ -172,7 +172,7 @@ func (b *contentBody) Read(p []byte) (int, error) {
 // Close leaves the content open.
 func (b *contentBody) Close() error { return nil }
 
-// reopen gives what http.Request.GetBody wants, nil if it cannot be.
+// reopen returns what http.Request.GetBody wants, nil if it cannot be.
 func (b *contentBody) reopen() func() (io.ReadCloser, error) {
 	if b.source == nil {
 		return nil

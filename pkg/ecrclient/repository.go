@@ -49,7 +49,7 @@ type Repository struct {
 	sleep           func(context.Context, time.Duration) error
 }
 
-// New gives the repository that ref names, "host[:port]/name[:tag|@digest]".
+// New returns the repository that ref names, "host[:port]/name[:tag|@digest]".
 // It makes no request. A malformed ref is ErrInvalidReference.
 func New(ref string, opts ...Option) (*Repository, error) {
 	image, err := names.ParseHosted(ref)
@@ -129,15 +129,15 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Name gives "host/name", the host as in the reference given to New, also with
+// Name returns "host/name", the host as in the reference given to New, also with
 // WithEndpoint.
 func (r *Repository) Name() string { return r.name }
 
-// Reference gives the tag or digest of the reference given to New, "" if it
+// Reference returns the tag or digest of the reference given to New, "" if it
 // had none; the digest if it had both.
 func (r *Repository) Reference() string { return r.reference }
 
-// Resolve gives the descriptor of the manifest that a tag or digest names, as
+// Resolve returns the descriptor of the manifest that a tag or digest names, as
 // the registry describes it: media type, digest and size.
 func (r *Repository) Resolve(ctx context.Context, reference string) (ocispec.Descriptor, error) {
 	op := operation{"resolve", reference}

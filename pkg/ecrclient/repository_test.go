@@ -48,7 +48,7 @@ func (w *waits) list() []time.Duration {
 	return append([]time.Duration(nil), w.all...)
 }
 
-// open gives the repository of a test server, which never pauses.
+// open returns the repository of a test server, which never pauses.
 func open(t *testing.T, s *registrytest.Server, opts ...ecrclient.Option) *ecrclient.Repository {
 	t.Helper()
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
@@ -67,7 +67,7 @@ func openParallel(t *testing.T, s *registrytest.Server, opts ...ecrclient.Option
 	return r
 }
 
-// noise gives n bytes that are the same for the same seed.
+// noise returns n bytes that are the same for the same seed.
 func noise(seed uint64, n int) []byte {
 	var key [32]byte
 	key[0] = byte(seed)

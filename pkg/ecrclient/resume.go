@@ -48,7 +48,7 @@ func (r *Repository) openBlob(ctx context.Context, op operation, desc ocispec.De
 	return b, nil
 }
 
-// newBlobReader gives a reader that connects when it is first read.
+// newBlobReader returns a reader that connects when it is first read.
 func (r *Repository) newBlobReader(ctx context.Context, stop context.CancelFunc, op operation, desc ocispec.Descriptor, want byteRange) *blobReader {
 	return &blobReader{
 		r: r, ctx: ctx, stop: stop, op: op, desc: desc,

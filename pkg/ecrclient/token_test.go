@@ -121,7 +121,7 @@ func (f *fakeAWS) count() int {
 	return f.calls
 }
 
-// open gives a repository of an ECR host, which the test's registry answers
+// open returns a repository of an ECR host, which the test's registry answers
 // for.
 func (f *fakeAWS) open(t *testing.T, host string, opts ...ecrclient.Option) *ecrclient.Repository {
 	t.Helper()

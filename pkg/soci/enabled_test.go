@@ -41,7 +41,7 @@ func layers(blobs ...[]byte) []registrytest.Layer {
 	return out
 }
 
-// readIndex gives the image index under a tag or digest; nil if there is none.
+// readIndex returns the image index under a tag or digest; nil if there is none.
 func readIndex(t testing.TB, s *registrytest.Server, reference string) *ocispec.Index {
 	t.Helper()
 	b := s.Manifest(t, repoName, reference)

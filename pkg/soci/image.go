@@ -12,7 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Source gives the content of the repository that holds the image.
+// Source returns the content of the repository that holds the image.
 type Source interface {
 	// Fetch opens the content that desc names, from its first byte. The
 	// caller closes it. Content is verified by this package, not by Fetch.
@@ -41,7 +41,7 @@ type Replacer interface {
 type Tagger interface {
 	Destination
 
-	// Resolve gives the descriptor of the manifest that a tag names. When
+	// Resolve returns the descriptor of the manifest that a tag names. When
 	// there is no such tag, errors.As finds in its error a
 	// NotFound() bool that is true.
 	Resolve(ctx context.Context, tag string) (ocispec.Descriptor, error)

@@ -135,7 +135,7 @@ const (
 
 var everyLayer = soci.Options{MinLayerSize: 1}
 
-// good gives some sound gzip layer; other n, other layer.
+// good returns some sound gzip layer; other n, other layer.
 func good(t testing.TB, n int) []byte {
 	t.Helper()
 	layers, err := storedGzip()

@@ -334,7 +334,7 @@ func (l *layerReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// distinct gives the first of each digest.
+// distinct returns the first of each digest.
 func distinct(descs []ocispec.Descriptor) []ocispec.Descriptor {
 	seen := make(map[digest.Digest]bool)
 	var out []ocispec.Descriptor

@@ -26,7 +26,7 @@ const (
 	packedCheckpoint = 8 + 8 + 1 + inflate.WindowSize
 )
 
-// Marshal gives the zTOC's flatbuffer, byte for byte what upstream writes for
+// Marshal returns the zTOC's flatbuffer, byte for byte what upstream writes for
 // the same content. Its error is ErrLimit, when the zTOC is larger than a
 // flatbuffer can be, or ErrInvalidOption, when a field cannot be written.
 func (z *Ztoc) Marshal() ([]byte, error) {

@@ -16,7 +16,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// catalog gives what it holds, and counts what was asked for.
+// catalog returns what it holds, and counts what was asked for.
 type catalog struct {
 	indexes []ocispec.Descriptor
 	err     error

@@ -64,7 +64,7 @@ func (t *tagger) whySuperseded(n tagNames) string {
 }
 
 // move puts the enabled tag onto the root, unless the image has lost its own
-// tag, and gives what the tags name afterwards.
+// tag, and returns what the tags name afterwards.
 func (t *tagger) move(ctx context.Context) (tagNames, Outcome, error) {
 	n, err := t.names(ctx)
 	switch {
@@ -112,7 +112,7 @@ func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome
 }
 
 // fetchEnabled reads the SOCI-enabled image that a suffixed tag names, or the
-// image index in the place of one. It gives nil, and why, for anything else.
+// image index in the place of one. It returns nil, and why, for anything else.
 func fetchEnabled(ctx context.Context, src Source, desc ocispec.Descriptor, limits Limits) (*ocispec.Index, string, error) {
 	if !images.IsIndexType(desc.MediaType) {
 		return nil, fmt.Sprintf("media type %q", cut(desc.MediaType, 100)), nil

@@ -31,14 +31,14 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// placeholder gives the tag to an image index that stands for an image without
+// placeholder returns the tag to an image index that stands for an image without
 // a layer to index.
 func (w *world) placeholder(tag string) ocispec.Descriptor {
 	index := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{%q:"true"}}`, ocispec.MediaTypeImageIndex, soci.AnnotationUnindexed)
 	return w.s.PushManifest(w.t, repoName, tag, ocispec.MediaTypeImageIndex, index)
 }
 
-// take gives the tag to an image.
+// take returns the tag to an image.
 func (w *world) take(p registrytest.Pushed) {
 	w.s.PushManifest(w.t, repoName, "v1", p.Manifest.MediaType, p.Bytes)
 }
@@ -65,7 +65,7 @@ func (w *world) index(p registrytest.Pushed) (*soci.Result, error) {
 	return soci.IndexImage(w.t.Context(), repo, repo, image, both("v1"))
 }
 
-// enabledOf gives the digest that the SOCI-enabled image of an image has.
+// enabledOf returns the digest that the SOCI-enabled image of an image has.
 func (w *world) enabledOf(p registrytest.Pushed) digest.Digest {
 	w.t.Helper()
 	o := both("v1")

@@ -54,7 +54,7 @@ func (a *archiveReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// block gives the next block where it stands, or nil when it is not there in
+// block returns the next block where it stands, or nil when it is not there in
 // one piece.
 func (a *archiveReader) block() *[tarBlock]byte {
 	if len(a.chunk) == 0 && a.fill() != nil || len(a.chunk) < tarBlock {
@@ -63,7 +63,7 @@ func (a *archiveReader) block() *[tarBlock]byte {
 	return (*[tarBlock]byte)(a.chunk)
 }
 
-// first gives the first block without taking it, or all of a shorter archive.
+// first returns the first block without taking it, or all of a shorter archive.
 func (a *archiveReader) first() ([]byte, error) {
 	if err := a.fill(); err != nil && err != io.EOF {
 		return nil, err
@@ -281,7 +281,7 @@ func (t *tocScanner) add(h *tar.Header) error {
 	return nil
 }
 
-// all gives the entries; the scanner is of no use any more.
+// all returns the entries; the scanner is of no use any more.
 func (t *tocScanner) all() []Entry {
 	if t.before == nil {
 		return t.entries
@@ -343,7 +343,7 @@ func cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// classify gives an error of archive/tar its class.
+// classify returns an error of archive/tar its class.
 func (t *tocScanner) classify(err error) error {
 	var (
 		blob   *blobError

@@ -97,7 +97,7 @@ func sections() []section {
 	}
 }
 
-// SectionNames gives what Options.Sections can have.
+// SectionNames returns what Options.Sections can have.
 func SectionNames() []string {
 	var names []string
 	for _, s := range sections() {

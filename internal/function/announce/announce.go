@@ -86,7 +86,7 @@ type Bus struct {
 	Name   string
 }
 
-// Open gives the bus of that name or ARN, nil if it is empty.
+// Open returns the bus of that name or ARN, nil if it is empty.
 func Open(cfg aws.Config, name string) *Bus {
 	if name == "" {
 		return nil

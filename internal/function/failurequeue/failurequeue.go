@@ -116,7 +116,7 @@ func encode(m Message) ([]byte, error) {
 	return bytes.ReplaceAll(b, []byte("\uFFFF"), []byte(`\uffff`)), nil
 }
 
-// begin gives the first n bytes of s, less those of a character cut in two.
+// begin returns the first n bytes of s, less those of a character cut in two.
 func begin(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -144,7 +144,7 @@ type Queue struct {
 	Now    func() time.Time // time.Now outside of tests
 }
 
-// Open gives the queue at url, nil if that is empty.
+// Open returns the queue at url, nil if that is empty.
 func Open(cfg aws.Config, url string) *Queue {
 	if url == "" {
 		return nil

@@ -124,7 +124,7 @@ func (c *CloudFormation) describe(form url.Values) (string, error) {
 	return pageXML("Stacks", c.stacks, c.PageSize, form.Get("NextToken"), (*Stack).xml), nil
 }
 
-// find gives the stack of a request by name, or by id also when it was
+// find returns the stack of a request by name, or by id also when it was
 // deleted.
 func (c *CloudFormation) find(form url.Values) (*Stack, error) {
 	name := form.Get("StackName")

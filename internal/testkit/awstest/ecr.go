@@ -63,7 +63,7 @@ type Image struct {
 	Manifest          string        // for BatchGetImage; the digest is that of it if it is not given
 }
 
-// NewECR gives the API over a registry, which may be nil when no image has
+// NewECR returns the API over a registry, which may be nil when no image has
 // content.
 func NewECR(registry *registrytest.Server) *ECR {
 	return &ECR{
@@ -194,7 +194,7 @@ func invalidParameter(format string, args ...any) *Error {
 	return &Error{Status: 400, Code: "InvalidParameterException", Message: fmt.Sprintf(format, args...)}
 }
 
-// repository gives what is known of a repository that exists.
+// repository returns what is known of a repository that exists.
 func (e *ECR) repository(name string) (*Repository, error) {
 	if r := e.repositories[name]; r != nil {
 		return r, nil

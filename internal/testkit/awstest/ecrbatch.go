@@ -13,7 +13,7 @@ type imageFailure struct {
 	FailureReason string  `json:"failureReason"`
 }
 
-// find gives the image that an id names, by digest, by tag or by both.
+// find returns the image that an id names, by digest, by tag or by both.
 func find(all []*ecrImage, id imageID) (*ecrImage, *imageFailure) {
 	fail := func(code, reason string) (*ecrImage, *imageFailure) {
 		return nil, &imageFailure{id, code, reason}

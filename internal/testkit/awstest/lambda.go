@@ -26,7 +26,7 @@ type Invocation struct {
 	Payload   []byte
 }
 
-// NewLambda gives a Lambda without functions.
+// NewLambda returns a Lambda without functions.
 func NewLambda() *Lambda {
 	l := &Lambda{mux: http.NewServeMux(), functions: map[string]func([]byte) error{}}
 	l.Handle("POST /2015-03-31/functions/{name}/invocations", http.HandlerFunc(l.invoke))
@@ -47,7 +47,7 @@ func (l *Lambda) Function(name string, accept func(payload []byte) error) {
 	l.functions[name] = accept
 }
 
-// Invocations gives what was accepted, in order.
+// Invocations returns what was accepted, in order.
 func (l *Lambda) Invocations() []Invocation {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -90,7 +90,7 @@ func (l *Logs) Add(group string, at time.Time, query string, cells ...Cell) {
 	l.rows = append(l.rows, recorded{group, at, query, cells})
 }
 
-// Stopped gives the queries that were stopped, by their ids.
+// Stopped returns the queries that were stopped, by their ids.
 func (l *Logs) Stopped() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

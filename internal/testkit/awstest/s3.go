@@ -47,7 +47,7 @@ func (s *S3) Put(name, key string, content []byte) {
 	s.buckets[name].objects[key] = object{content: content}
 }
 
-// Objects gives the content of a bucket by key.
+// Objects returns the content of a bucket by key.
 func (s *S3) Objects(name string) map[string][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()

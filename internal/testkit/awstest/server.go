@@ -99,7 +99,7 @@ func (s *Server) Env() map[string]string {
 	}
 }
 
-// Requests gives what has arrived, in order.
+// Requests returns what has arrived, in order.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()

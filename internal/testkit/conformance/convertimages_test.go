@@ -21,7 +21,7 @@ func (r *repository) list(t *testing.T, index ocispec.Index) ocispec.Descriptor 
 	return r.addJSON(t, index.MediaType, index)
 }
 
-// listed gives the descriptor of an image for an image index.
+// listed returns the descriptor of an image for an image index.
 func listed(desc ocispec.Descriptor, p ocispec.Platform) ocispec.Descriptor {
 	desc.Platform = &p
 	return desc

@@ -122,7 +122,7 @@ func (r *repository) image(t *testing.T, docker bool, p ocispec.Platform, layers
 	return desc
 }
 
-// upstreamBuilder gives upstream's index builder and where it writes.
+// upstreamBuilder returns upstream's index builder and where it writes.
 func (r *repository) upstreamBuilder(t *testing.T, tool string, more ...upstream.BuilderOption) (*upstream.IndexBuilder, store.Store) {
 	t.Helper()
 	dir := scratch(t)

@@ -154,13 +154,13 @@ func (s *Server) PushManifest(t testing.TB, repository, tag, mediaType string, m
 	return ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(manifest))}
 }
 
-// Blob gives the content of a blob, nil if it is not there.
+// Blob returns the content of a blob, nil if it is not there.
 func (s *Server) Blob(t testing.TB, repository string, d digest.Digest) []byte {
 	t.Helper()
 	return s.request(t, http.MethodGet, fmt.Sprintf("/v2/%s/blobs/%s", repository, d), "", nil, http.StatusOK, http.StatusNotFound)
 }
 
-// Manifest gives the bytes of a manifest, nil if it is not there.
+// Manifest returns the bytes of a manifest, nil if it is not there.
 func (s *Server) Manifest(t testing.TB, repository, reference string) []byte {
 	t.Helper()
 	return s.request(t, http.MethodGet, fmt.Sprintf("/v2/%s/manifests/%s", repository, reference), "", nil, http.StatusOK, http.StatusNotFound)

@@ -18,7 +18,7 @@ type Stored struct {
 	At         time.Time // of its first push
 }
 
-// Stored gives every manifest that was ever pushed, each once, in the order of
+// Stored returns every manifest that was ever pushed, each once, in the order of
 // the pushes. Some may have been deleted since.
 func (s *Server) Stored() []Stored {
 	s.log.mu.Lock()

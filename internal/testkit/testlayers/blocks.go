@@ -136,7 +136,7 @@ func blockLayers() []Layer {
 	}
 }
 
-// longCodes gives complete codes with a long tail: 1, 2, 3 bits for the first
+// longCodes returns complete codes with a long tail: 1, 2, 3 bits for the first
 // symbols, 15 for the last.
 func longCodes() (lit, dist []uint8) { return longCode(286), longCode(30) }
 

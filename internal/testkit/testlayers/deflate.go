@@ -40,7 +40,7 @@ func (d *Deflate) Align() {
 	}
 }
 
-// Bytes gives the stream so far, filled up to whole bytes.
+// Bytes returns the stream so far, filled up to whole bytes.
 func (d *Deflate) Bytes() []byte {
 	d.Align()
 	return d.buf
@@ -70,7 +70,7 @@ func (d *Deflate) StoredLen(final bool, length, complement uint16, data []byte) 
 	d.Out = append(d.Out, data...)
 }
 
-// canonical gives the codes of the lengths, RFC 1951 section 3.2.2.
+// canonical returns the codes of the lengths, RFC 1951 section 3.2.2.
 func canonical(lengths []uint8) []huffCode {
 	var count, next [17]uint16
 	for _, l := range lengths {
@@ -308,12 +308,12 @@ func (h GzipHeader) Bytes() []byte {
 	return b
 }
 
-// Member gives the gzip member of a stream.
+// Member returns the gzip member of a stream.
 func Member(h GzipHeader, d *Deflate) []byte {
 	return MemberSum(h, d, crc32.ChecksumIEEE(d.Out), uint32(len(d.Out)))
 }
 
-// MemberSum gives the gzip member of a stream with the trailer given.
+// MemberSum returns the gzip member of a stream with the trailer given.
 func MemberSum(h GzipHeader, d *Deflate, crc, isize uint32) []byte {
 	b := append(h.Bytes(), d.Bytes()...)
 	b = binary.LittleEndian.AppendUint32(b, crc)

@@ -56,7 +56,7 @@ func KlauspostGzip(data []byte, level, step int) []byte {
 	return b.Bytes()
 }
 
-// concat gives the members one after another.
+// concat returns the members one after another.
 func concat(members ...[]byte) []byte { return bytes.Join(members, nil) }
 
 // levelName of either package.
@@ -106,7 +106,7 @@ func writerLayers() []Layer {
 	return all
 }
 
-// cut gives data in pieces of n bytes, the last one shorter.
+// cut returns data in pieces of n bytes, the last one shorter.
 func cut(data []byte, n int) [][]byte {
 	var pieces [][]byte
 	for len(data) > n {
@@ -125,7 +125,7 @@ func members(data []byte, n int) [][]byte {
 	return all
 }
 
-// bgzip gives BGZF: members of at most 64 KiB whose extra field says how long
+// bgzip returns BGZF: members of at most 64 KiB whose extra field says how long
 // they are, and an empty one at the end.
 func bgzip(data []byte) []byte {
 	var out []byte

@@ -31,7 +31,7 @@ func (i *invoker) Invoke(_ context.Context, in *lambda.InvokeInput, _ ...func(*l
 	return &lambda.InvokeOutput{StatusCode: i.status}, i.err
 }
 
-// setup gives a handler of the filters, and what it logs.
+// setup returns a handler of the filters, and what it logs.
 func setup(t *testing.T, list string, i *invoker) (*Handler, *bytes.Buffer) {
 	t.Helper()
 	c, err := ReadConfig(func(name string) string {

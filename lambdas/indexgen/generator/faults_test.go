@@ -25,7 +25,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// handlerOf gives a handler that makes SOCI indexes of both versions.
+// handlerOf returns a handler that makes SOCI indexes of both versions.
 func handlerOf(s *registrytest.Server, options ...ecrclient.Option) *Handler {
 	return &Handler{
 		Open: func(_ context.Context, e *ecrevent.Event) (Repository, error) {

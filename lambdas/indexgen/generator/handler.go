@@ -49,7 +49,7 @@ type Repository interface {
 // Handler works on one event after the other. It holds no state between them
 // and may be used by several goroutines at once.
 type Handler struct {
-	// Open gives the repository that an event names. Required.
+	// Open returns the repository that an event names. Required.
 	Open func(ctx context.Context, e *ecrevent.Event) (Repository, error)
 
 	// Options of the engine. Progress, Tag and Catalog are the handler's own.
@@ -172,7 +172,7 @@ func (i *invocation) passedOver(outcome soci.Outcome, reason string) *report.Ima
 	}
 }
 
-// stopInTime gives a context that ends before the invocation does, with
+// stopInTime returns a context that ends before the invocation does, with
 // failure.ErrOutOfTime as its cause.
 func (h *Handler) stopInTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()

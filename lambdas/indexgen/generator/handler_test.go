@@ -59,7 +59,7 @@ func layer(t *testing.T, seed uint64, n int) []byte {
 
 func second(_ int, err error) error { return err }
 
-// setup gives a handler of the registry, which tries everything just once,
+// setup returns a handler of the registry, which tries everything just once,
 // and what it logs.
 func setup(t *testing.T, s *registrytest.Server) (*Handler, *bytes.Buffer) {
 	t.Helper()
@@ -93,7 +93,7 @@ func logged(t *testing.T, out *bytes.Buffer, message string) []map[string]any {
 	return found
 }
 
-// referrers gives the SOCI indexes of a manifest.
+// referrers returns the SOCI indexes of a manifest.
 func referrers(t *testing.T, s *registrytest.Server, of digest.Digest) []ocispec.Descriptor {
 	t.Helper()
 	r, err := ecrclient.New(s.Registry.Host() + "/" + repository)

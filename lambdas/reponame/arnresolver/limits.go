@@ -57,7 +57,7 @@ func checkLimits(event cfn.Event, function arn.ARN, list string, arns []string) 
 	return errors.Join(errs...)
 }
 
-// environmentSize gives the size in bytes of the filter function's
+// environmentSize returns the size in bytes of the filter function's
 // environment, as Lambda measures it.
 func environmentSize(property any, list, generator string) (int, error) {
 	given, ok := property.(map[string]any)

@@ -83,7 +83,7 @@ var all = map[string]Func{
 	Go:        func(in Input) (func() (Output, error), error) { return discard(in, newGo) },
 }
 
-// Names gives the contenders of this build, in a fixed order.
+// Names returns the contenders of this build, in a fixed order.
 func Names() []string {
 	var names []string
 	for _, name := range []string{Ours, OursAlike, Upstream, Inflate, ZlibCRC, Zlib, Klauspost, Go, DeflateCR, Deflate} {

@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return os.WriteFile(document, renewed, 0o644)
 }
 
-// parse gives what the flags ask for, and the document to renew.
+// parse returns what the flags ask for, and the document to renew.
 func parse(args []string, stderr io.Writer) (bench.Options, string, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)

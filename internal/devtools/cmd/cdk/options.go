@@ -112,7 +112,7 @@ func (o *options) programs() int {
 	return 1
 }
 
-// cdkParameters gives the values of parameters as CDK takes them. CDK leaves
+// cdkParameters returns the values of parameters as CDK takes them. CDK leaves
 // out, without a word, what the template does not have.
 func (o *options) cdkParameters(template string) ([]string, error) {
 	given := strings.Fields(o.parameters)

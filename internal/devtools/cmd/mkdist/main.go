@@ -89,7 +89,7 @@ func buildRelease(ctx context.Context, r dist.Release, done func(path string)) e
 	return r.Build(ctx, done)
 }
 
-// sumOf gives the file's sha256 and its size in bytes.
+// sumOf returns the file's sha256 and its size in bytes.
 func sumOf(path string) (string, int64, error) {
 	f, err := os.Open(path)
 	if err != nil {

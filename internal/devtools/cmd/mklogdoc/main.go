@@ -43,7 +43,7 @@ const (
 
 var errMarkers = errors.New("the lines between which the queries stand are not there once each, in order")
 
-// renew gives the document with other queries.
+// renew returns the document with other queries.
 func renew(document []byte, queries string) ([]byte, error) {
 	before, rest, ok := bytes.Cut(document, []byte(begin))
 	_, after, also := bytes.Cut(rest, []byte(end))

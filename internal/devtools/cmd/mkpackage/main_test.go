@@ -116,7 +116,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// words gives what the aws command gets when a shell runs the line in a
+// words returns what the aws command gets when a shell runs the line in a
 // folder with files that a * could stand for.
 func words(t *testing.T, line string) []string {
 	t.Helper()

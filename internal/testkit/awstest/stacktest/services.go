@@ -297,7 +297,7 @@ func (d *Deployment) describeAlarms(in map[string]any) (map[string]any, error) {
 	return map[string]any{"MetricAlarms": alarms, "CompositeAlarms": []any{}}, nil
 }
 
-// getMetricData gives every point of a metric within the times asked for.
+// getMetricData returns every point of a metric within the times asked for.
 // Dimensions do not matter, but must be there.
 func (d *Deployment) getMetricData(in map[string]any) (map[string]any, error) {
 	seconds := func(v any) float64 { f, _ := v.(float64); return f }

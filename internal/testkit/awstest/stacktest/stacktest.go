@@ -176,7 +176,7 @@ func (d *Deployment) physical(kind, id string) string {
 	return name
 }
 
-// attribute gives what Ref and GetAtt say of a resource.
+// attribute returns what Ref and GetAtt say of a resource.
 func (d *Deployment) attribute(kind, id, attribute string) (any, bool) {
 	physical := d.physical(kind, id)
 	where := ":" + awstest.Region + ":" + awstest.Account + ":"
@@ -213,7 +213,7 @@ func (d *Deployment) attribute(kind, id, attribute string) (any, bool) {
 	return nil, false
 }
 
-// find gives the resource of a type by its physical id.
+// find returns the resource of a type by its physical id.
 func (d *Deployment) find(kind, physical string) (id string, r *Resource) {
 	for id, r := range d.Resources {
 		if r.Type == kind && r.Physical == physical && !r.Deleted {
@@ -223,7 +223,7 @@ func (d *Deployment) find(kind, physical string) (id string, r *Resource) {
 	return "", nil
 }
 
-// At gives what stands at the end of a path of properties.
+// At returns what stands at the end of a path of properties.
 func (r *Resource) At(path ...string) any {
 	var v any = r.Properties
 	for _, name := range path {
