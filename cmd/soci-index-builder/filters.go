@@ -53,8 +53,10 @@ type ruleFlags struct {
 func (f *ruleFlags) add(cmd *cobra.Command) {
 	f.filters.add(cmd)
 	f.stack.add(cmd)
-	cmd.Flags().StringVar(&f.suffix, "tag-suffix", names.DefaultTagSuffix, "what the tags of SOCI-enabled images end with; with --stack the default is the stack's")
-	cmd.Flags().BoolVar(&f.untagged, "untagged", false, "images without a tag are indexed; with --stack the default is the stack's")
+	cmd.Flags().StringVar(&f.suffix, "tag-suffix", names.DefaultTagSuffix,
+		"what the tags of SOCI-enabled images end with; with --stack the default is the stack's")
+	cmd.Flags().BoolVar(&f.untagged, "untagged", false,
+		"images without a tag are indexed; with --stack the default is the stack's")
 	f.aws.add(cmd)
 }
 

@@ -49,7 +49,8 @@ var habits = map[string]func(status int) registrytest.Rule{
 	},
 	// Nothing can be uploaded.
 	"upload": func(status int) registrytest.Rule {
-		return registrytest.Rule{Method: http.MethodPost, Path: "/uploads/", Fault: registrytest.Status(status, "DENIED", "no")}
+		return registrytest.Rule{Method: http.MethodPost, Path: "/uploads/",
+			Fault: registrytest.Status(status, "DENIED", "no")}
 	},
 }
 

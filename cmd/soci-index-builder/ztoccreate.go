@@ -46,7 +46,8 @@ digest, size, number of spans and of entries are printed.`,
 	f := cmd.Flags()
 	f.Var(&c.spanSize, "span-size", "least distance of two checkpoints, in uncompressed bytes")
 	f.Var(&c.maxMemory, "max-memory", "what the zTOC may take while it is built")
-	f.StringVar(&c.buildTool, "build-tool", soci.BuildToolIdentifier, "identifier of the build tool, which is part of the zTOC")
+	f.StringVar(&c.buildTool, "build-tool", soci.BuildToolIdentifier,
+		"identifier of the build tool, which is part of the zTOC")
 	f.StringVarP(&c.output, "output", "o", stdio, "file to write, or - for the standard output")
 	_ = cmd.MarkFlagFilename("output")
 	return cmd
@@ -82,7 +83,8 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	if err := writeFile(c.output, b); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %d bytes, %d spans, %d entries\n", digest.FromBytes(b), len(b), len(z.Checkpoints), len(z.Entries))
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %d bytes, %d spans, %d entries\n", digest.FromBytes(b), len(b),
+		len(z.Checkpoints), len(z.Entries))
 	return err
 }
 

@@ -40,7 +40,8 @@ func addRole(s *builder, id string, rights map[string]any) awsiam.CfnRole {
 		AssumeRolePolicyDocument: policy(map[string]any{
 			"Effect": "Allow", "Principal": map[string]any{"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole",
 		}),
-		PermissionsBoundary: awscdk.Token_AsString(ifOnly(s.conditions.boundary, s.params[deployed.ParamPermissionsBoundary].Value()), nil),
+		PermissionsBoundary: awscdk.Token_AsString(ifOnly(s.conditions.boundary,
+			s.params[deployed.ParamPermissionsBoundary].Value()), nil),
 		Policies: []any{&awsiam.CfnRole_PolicyProperty{
 			PolicyName:     jsii.String("function"),
 			PolicyDocument: rights,
@@ -55,7 +56,8 @@ func addRole(s *builder, id string, rights map[string]any) awsiam.CfnRole {
 
 // targetOrder is the order of the statements.
 var targetOrder = []permission.Target{
-	permission.Everything, permission.Repositories, permission.Generator, permission.EventBus, permission.FailureQueue, permission.LogGroup,
+	permission.Everything, permission.Repositories, permission.Generator, permission.EventBus, permission.FailureQueue,
+	permission.LogGroup,
 }
 
 // allow returns the statement with all that a function may do on one target.
@@ -78,5 +80,6 @@ func policy(statements ...any) map[string]any {
 
 // busARN is the event bus of the parameter.
 func (s *builder) busARN() *string {
-	return s.sub("arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${" + deployed.ParamEventBus + "}")
+	return s.sub("arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${" + deployed.ParamEventBus +
+		"}")
 }

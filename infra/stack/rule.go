@@ -62,9 +62,10 @@ func addRule(s *builder, id string, condition awscdk.CfnCondition, detailType st
 			"detail":      detail,
 		},
 		Targets: []any{&awsevents.CfnRule_TargetProperty{
-			Id:               jsii.String("Filter"),
-			Arn:              s.filter.resource.AttrArn(),
-			RetryPolicy:      &awsevents.CfnRule_RetryPolicyProperty{MaximumRetryAttempts: jsii.Number(deliveryAttempts), MaximumEventAgeInSeconds: jsii.Number(deliveryAge)},
+			Id:  jsii.String("Filter"),
+			Arn: s.filter.resource.AttrArn(),
+			RetryPolicy: &awsevents.CfnRule_RetryPolicyProperty{MaximumRetryAttempts: jsii.Number(deliveryAttempts),
+				MaximumEventAgeInSeconds: jsii.Number(deliveryAge)},
 			DeadLetterConfig: &awsevents.CfnRule_DeadLetterConfigProperty{Arn: s.queue.AttrArn()},
 		}},
 	})

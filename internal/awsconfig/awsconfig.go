@@ -68,7 +68,8 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if unknown, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
-		return cfg, settingf("no AWS profile %q: %s, or make it with: aws configure --profile %s", unknown.Profile, another(o.ProfileFlag), unknown.Profile)
+		return cfg, settingf("no AWS profile %q: %s, or make it with: aws configure --profile %s", unknown.Profile,
+			another(o.ProfileFlag), unknown.Profile)
 	}
 	if err != nil {
 		return cfg, settingf("reading the AWS configuration: %w", err)
@@ -144,7 +145,8 @@ func (e *CredentialsError) Error() string {
 	if last, ok := errors.AsType[*smithy.OperationError](e.err); ok && last.Service() == imds.ServiceID {
 		why = "there are none in the environment, in the profile or from the machine's role"
 	}
-	return fmt.Sprintf("%v: %s: %sset AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (for example: aws sso login)", awserror.ErrCredentials, why, give(e.profileFlag))
+	return fmt.Sprintf("%v: %s: %sset AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (for example: aws sso login)",
+		awserror.ErrCredentials, why, give(e.profileFlag))
 }
 
 // give is the advice to use a flag, if there is one.

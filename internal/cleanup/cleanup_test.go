@@ -92,7 +92,8 @@ func (a *account) image(reference, text string, img registrytest.Image) registry
 
 // unindexable is a layer that gets no zTOC.
 func unindexable(text string) []registrytest.Layer {
-	return []registrytest.Layer{{MediaType: ocispec.MediaTypeImageLayerZstd, Content: append([]byte{0x28, 0xb5, 0x2f, 0xfd}, text...)}}
+	return []registrytest.Layer{{MediaType: ocispec.MediaTypeImageLayerZstd,
+		Content: append([]byte{0x28, 0xb5, 0x2f, 0xfd}, text...)}}
 }
 
 // settle sets when everything was pushed.
@@ -112,7 +113,8 @@ func (a *account) repo(name string) cleanup.Repository {
 			o.RateLimiter = unlimited{}
 		})
 	}
-	return cleanup.ECR(inventory.ECR(cfg, inventory.WithArchived(), inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()))), "", name)
+	return cleanup.ECR(inventory.ECR(cfg, inventory.WithArchived(),
+		inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()))), "", name)
 }
 
 type unlimited struct{}

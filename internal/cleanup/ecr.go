@@ -85,7 +85,8 @@ func (r *ecrRepository) Manifests(ctx context.Context, images []inventory.Image)
 }
 
 func (r *ecrRepository) batch(ctx context.Context, images []inventory.Image) (map[digest.Digest][]byte, error) {
-	in := &ecr.BatchGetImageInput{RegistryId: r.registryID(), RepositoryName: aws.String(r.name), AcceptedMediaTypes: accepted}
+	in := &ecr.BatchGetImageInput{RegistryId: r.registryID(), RepositoryName: aws.String(r.name),
+		AcceptedMediaTypes: accepted}
 	for _, image := range images {
 		in.ImageIds = append(in.ImageIds, types.ImageIdentifier{ImageDigest: aws.String(image.Digest.String())})
 	}

@@ -47,7 +47,8 @@ func Policy() Document {
 		if len(actions[s.scope]) == 0 {
 			continue
 		}
-		d.Statement = append(d.Statement, Statement{s.sid, "Allow", sorted(actions[s.scope]), Resources[s.scope], conditions[s.scope]})
+		d.Statement = append(d.Statement,
+			Statement{s.sid, "Allow", sorted(actions[s.scope]), Resources[s.scope], conditions[s.scope]})
 	}
 	return d
 }
@@ -87,7 +88,8 @@ func Boundary() Document {
 		if len(actions[s.target]) == 0 {
 			continue
 		}
-		d.Statement = append(d.Statement, Statement{s.sid, "Allow", sorted(actions[s.target]), []string{targets[s.target]}, nil})
+		d.Statement = append(d.Statement,
+			Statement{s.sid, "Allow", sorted(actions[s.target]), []string{targets[s.target]}, nil})
 	}
 	return d
 }

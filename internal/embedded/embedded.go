@@ -21,7 +21,8 @@ import (
 // What can be wrong with what is asked for.
 var (
 	// ErrNoFunctions: the binary was built without the functions.
-	ErrNoFunctions = errors.New("this binary was built without the functions: build it with make install, or take a release")
+	ErrNoFunctions = errors.New(
+		"this binary was built without the functions: build it with make install, or take a release")
 
 	// ErrArchitecture: Lambda has no such architecture.
 	ErrArchitecture = errors.New("is not an architecture of Lambda's: allowed are arm64 and amd64")

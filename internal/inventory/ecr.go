@@ -69,7 +69,8 @@ func ECR(cfg aws.Config, o ...ECROption) *ECRSource {
 	if cfg.Retryer == nil && cfg.RetryMaxAttempts == 0 {
 		cfg.RetryMaxAttempts = attempts
 	}
-	s := &ECRSource{api: ecr.NewFromConfig(cfg), region: cfg.Region, client: []ecrclient.Option{ecrclient.WithAWSConfig(cfg)}}
+	s := &ECRSource{api: ecr.NewFromConfig(cfg), region: cfg.Region,
+		client: []ecrclient.Option{ecrclient.WithAWSConfig(cfg)}}
 	for _, f := range o {
 		f(s)
 	}
@@ -99,7 +100,8 @@ func (s *ECRSource) Describe(ctx context.Context) iter.Seq2[types.Repository, er
 		names := slices.Clone(s.names)
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
-			out, err := s.api.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RegistryId: s.registryID(), RepositoryNames: []string{name}})
+			out, err := s.api.DescribeRepositories(ctx,
+				&ecr.DescribeRepositoriesInput{RegistryId: s.registryID(), RepositoryNames: []string{name}})
 			if err != nil {
 				yield(types.Repository{}, fmt.Errorf("describing repository %s: %w", name, missing(err)))
 				return

@@ -14,10 +14,13 @@ import (
 // Why a message cannot be worked on. It stays in the queue.
 var (
 	// ErrUnknownFormat: the message names neither event nor function.
-	ErrUnknownFormat = errors.New("it has none of the formats of this queue, so it can only be discarded, and only by --id")
+	ErrUnknownFormat = errors.New(
+		"it has none of the formats of this queue, so it can only be discarded, and only by --id")
 
 	// ErrEventCut: the message has only the beginning of its event.
-	ErrEventCut = errors.New("its event was too large for the queue and was cut, so there is nothing to invoke the function with: push the image again, or run backfill")
+	ErrEventCut = errors.New(
+		"its event was too large for the queue and was cut, so there is nothing to invoke the function with: push the " +
+			"image again, or run backfill")
 
 	// ErrNoEvent: the message says what failed, but not with which event.
 	ErrNoEvent = errors.New("it has no event")

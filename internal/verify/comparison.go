@@ -69,7 +69,8 @@ func (c *comparison) finish() error {
 		return err
 	}
 	if more := len(c.lazy.spans) - c.span - 1; more > 0 {
-		c.found(Difference{Span: c.span + 1, Offset: c.pos, What: fmt.Sprintf("the layer ends here, the zTOC has spans from offset %d on", c.lazy.spans[c.span+1].OutStart)})
+		c.found(Difference{Span: c.span + 1, Offset: c.pos,
+			What: fmt.Sprintf("the layer ends here, the zTOC has spans from offset %d on", c.lazy.spans[c.span+1].OutStart)})
 	} else if c.open != nil && !c.failed {
 		switch n, err := io.ReadFull(c.open, c.scratch[:1]); {
 		case n > 0:
@@ -104,7 +105,8 @@ func (c *comparison) enter() error {
 		c.failed = false
 		if c.lazy.ztoc.Compression == soci.Gzip {
 			if at := c.last.differs(c.lazy.ztoc.Checkpoints[c.span].Window); at >= 0 {
-				c.found(Difference{Span: c.span, Offset: c.pos, What: fmt.Sprintf("byte %d of the checkpoint's window is not the output before it", at)})
+				c.found(Difference{Span: c.span, Offset: c.pos,
+					What: fmt.Sprintf("byte %d of the checkpoint's window is not the output before it", at)})
 			}
 		}
 		open, err := c.lazy.openSpan(c.ctx, c.span)
@@ -148,7 +150,8 @@ func (c *comparison) compare(plain []byte) error {
 		for got[i] == plain[i] {
 			i++
 		}
-		c.found(Difference{Span: c.span, File: c.where, Offset: c.pos + int64(i), What: fmt.Sprintf("the byte is %#02x in the layer and %#02x through the zTOC", plain[i], got[i])})
+		c.found(Difference{Span: c.span, File: c.where, Offset: c.pos + int64(i),
+			What: fmt.Sprintf("the byte is %#02x in the layer and %#02x through the zTOC", plain[i], got[i])})
 		c.failed = true
 		return nil
 	}

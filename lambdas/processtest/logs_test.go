@@ -25,12 +25,14 @@ type logCall struct {
 func logCalls(t *testing.T) (calls []logCall, metrics []string) {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f",
-		`{{if .Module}}{{if .Module.Main}}{{.Dir}}{{range .GoFiles}},{{.}}{{end}}{{end}}{{end}}`, "../filter", "../indexgen", "../reponame")
+		`{{if .Module}}{{if .Module.Main}}{{.Dir}}{{range .GoFiles}},{{.}}{{end}}{{end}}{{end}}`, "../filter", "../indexgen",
+		"../reponame")
 	out, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	levels := map[string]string{"DebugContext": "DEBUG", "InfoContext": "INFO", "WarnContext": "WARN", "ErrorContext": "ERROR", "Log": ""}
+	levels := map[string]string{"DebugContext": "DEBUG", "InfoContext": "INFO", "WarnContext": "WARN",
+		"ErrorContext": "ERROR", "Log": ""}
 	files := token.NewFileSet()
 	for line := range strings.Lines(string(out)) {
 		parts := strings.Split(strings.TrimSpace(line), ",")

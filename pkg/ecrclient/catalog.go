@@ -72,7 +72,8 @@ func (r *Repository) Catalog(o CatalogOptions) *Catalog {
 // A source that fails does not keep the others from being asked. The error
 // joins what went wrong, each an *Error; it is context.DeadlineExceeded as
 // well when the search took longer than its Timeout.
-func (c *Catalog) SOCIIndexes(ctx context.Context, images []ocispec.Descriptor, found func(index ocispec.Descriptor) bool) error {
+func (c *Catalog) SOCIIndexes(ctx context.Context, images []ocispec.Descriptor,
+	found func(index ocispec.Descriptor) bool) error {
 	within, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	s := &search{Catalog: c, found: found, seen: make(map[digest.Digest]bool)}
@@ -244,6 +245,7 @@ func (s *search) bounded(ctx, within context.Context, err error, listed int, eno
 		return err != nil
 	}
 	s.r.log.InfoContext(ctx, "not all images looked at for earlier zTOCs",
-		"repository", s.r.remote.Reference.Repository, "listed", listed, "maxPages", s.o.MaxPages, "timeout", s.o.ListTimeout.String(), "late", late)
+		"repository", s.r.remote.Reference.Repository, "listed", listed, "maxPages", s.o.MaxPages, "timeout",
+		s.o.ListTimeout.String(), "late", late)
 	return false
 }

@@ -1,20 +1,17 @@
 package ecrclient_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/localregistry"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 )
@@ -41,7 +38,8 @@ func TestHeadOfManifests(t *testing.T) {
 		{"no length", http.MethodHead, without("Content-Length"), 1, nil},
 		{"no length at all", "", without("Content-Length"), 1, nil},
 		{"length 0", http.MethodHead, registrytest.Header("Content-Length", "0"), 1, nil},
-		{"nothing at all", "", registrytest.Both(without("Content-Type"), registrytest.Both(without("Docker-Content-Digest"), without("Content-Length"))), 1, nil},
+		{"nothing at all", "", registrytest.Both(without("Content-Type"),
+			registrytest.Both(without("Docker-Content-Digest"), without("Content-Length"))), 1, nil},
 		{"204", http.MethodHead, registrytest.Text(204, ""), 1, nil},
 		{"400", http.MethodHead, registrytest.Status(400, "", ""), 1, nil},
 		{"403", http.MethodHead, registrytest.Status(403, "", ""), 1, nil},
@@ -49,8 +47,11 @@ func TestHeadOfManifests(t *testing.T) {
 		{"415", http.MethodHead, registrytest.Status(415, "", ""), 1, nil},
 		{"501", http.MethodHead, registrytest.Status(501, "", ""), 1, nil},
 		{"405, and GET is no better", "", registrytest.Status(405, "", ""), 1, errAny},
-		{"no digest, and another one with GET", "", registrytest.Both(without("Content-Type"), registrytest.Header("Docker-Content-Digest", otherDigest)), 1, ecrclient.ErrDigestMismatch},
-		{"no digest, and GET is cut", "", registrytest.Both(without("Docker-Content-Digest"), registrytest.Truncate(9)), attempts, ecrclient.ErrUnavailable},
+		{"no digest, and another one with GET", "",
+			registrytest.Both(without("Content-Type"), registrytest.Header("Docker-Content-Digest", otherDigest)), 1,
+			ecrclient.ErrDigestMismatch},
+		{"no digest, and GET is cut", "", registrytest.Both(without("Docker-Content-Digest"), registrytest.Truncate(9)),
+			attempts, ecrclient.ErrUnavailable},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f := newFixture(t)
@@ -58,7 +59,8 @@ func TestHeadOfManifests(t *testing.T) {
 				f.Add(registrytest.Rule{Method: row.method, Path: "/manifests/", Fault: row.fault})
 			}
 			r := open(t, f.Server, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: attempts}))
-			want := ocispec.Descriptor{MediaType: f.img.Manifest.MediaType, Digest: f.img.Manifest.Digest, Size: f.img.Manifest.Size}
+			want := ocispec.Descriptor{MediaType: f.img.Manifest.MediaType, Digest: f.img.Manifest.Digest,
+				Size: f.img.Manifest.Size}
 			for _, reference := range []string{"v1", want.Digest.String()} {
 				got, err := r.Resolve(t.Context(), reference)
 				switch {
@@ -66,7 +68,8 @@ func TestHeadOfManifests(t *testing.T) {
 					checkError(t, err, nil, 405)
 				case row.class != nil && reference == "v1":
 					checkError(t, err, row.class, 0)
-				case row.class == nil && (err != nil || got.Digest != want.Digest || got.Size != want.Size || got.MediaType != want.MediaType):
+				case row.class == nil &&
+					(err != nil || got.Digest != want.Digest || got.Size != want.Size || got.MediaType != want.MediaType):
 					t.Errorf("Resolve(%s): %+v, %v; want %+v", reference, got, err, want)
 				}
 			}
@@ -99,8 +102,10 @@ func TestMediaTypeOfContent(t *testing.T) {
 	for _, row := range []struct{ name, content, want string }{
 		{"an image manifest", `{"schemaVersion":2,"config":{},"layers":[]}`, ocispec.MediaTypeImageManifest},
 		{"an image index", `{"schemaVersion":2,"manifests":[]}`, ocispec.MediaTypeImageIndex},
-		{"Docker's", `{"schemaVersion":2,"mediaType":"` + registrytest.DockerManifestList + `","manifests":[]}`, registrytest.DockerManifestList},
-		{"schema 1", `{"schemaVersion":1,"name":"a","fsLayers":[]}`, "application/vnd.docker.distribution.manifest.v1+prettyjws"},
+		{"Docker's", `{"schemaVersion":2,"mediaType":"` + registrytest.DockerManifestList + `","manifests":[]}`,
+			registrytest.DockerManifestList},
+		{"schema 1", `{"schemaVersion":1,"name":"a","fsLayers":[]}`,
+			"application/vnd.docker.distribution.manifest.v1+prettyjws"},
 		{"both", `{"schemaVersion":2,"manifests":[],"config":{}}`, ""},
 		{"neither", `{"schemaVersion":2}`, ""},
 		{"a media type that is none", `{"mediaType":"a b c"}`, ""},
@@ -115,7 +120,8 @@ func TestMediaTypeOfContent(t *testing.T) {
 			got, err := open(t, s).Resolve(t.Context(), "v1")
 			if row.want == "" {
 				checkError(t, err, nil, 0)
-			} else if want := describe(row.want, []byte(row.content)); err != nil || got.Digest != want.Digest || got.MediaType != row.want {
+			} else if want := describe(row.want, []byte(row.content)); err != nil || got.Digest != want.Digest ||
+				got.MediaType != row.want {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
@@ -134,7 +140,8 @@ func TestHeadOfBlobs(t *testing.T) {
 		{"no length", with(registrytest.Header("Content-Length", "")), 0, true, nil},
 		{"length 0", with(registrytest.Header("Content-Length", "0")), 1, true, nil},
 		{"another length", with(registrytest.Header("Content-Length", "49999")), 0, false, nil},
-		{"another digest", with(registrytest.Header("Docker-Content-Digest", otherDigest)), 0, false, ecrclient.ErrDigestMismatch},
+		{"another digest", with(registrytest.Header("Docker-Content-Digest", otherDigest)), 0, false,
+			ecrclient.ErrDigestMismatch},
 		{"400", with(registrytest.Status(400, "", "")), 1, true, nil},
 		{"405", with(registrytest.Status(405, "", "")), 1, true, nil},
 		{"501", with(registrytest.Status(501, "", "")), 1, true, nil},
@@ -233,8 +240,10 @@ func TestListsEnd(t *testing.T) {
 			}
 			return one(n), []string{to(1), "", ""}[n]
 		}, 2, 3, ""},
-		{"nothing but empty pages", func(n int) ([]string, string) { return nil, to(n + 1) }, -1, ecrclient.MaxEmptyPages + 1, "without an entry"},
-		{"no end", func(n int) ([]string, string) { return one(n), to(n + 1) }, -1, ecrclient.MaxPages, "more than 10000 pages"},
+		{"nothing but empty pages", func(n int) ([]string, string) { return nil, to(n + 1) }, -1, ecrclient.MaxEmptyPages + 1,
+			"without an entry"},
+		{"no end", func(n int) ([]string, string) { return one(n), to(n + 1) }, -1, ecrclient.MaxPages,
+			"more than 10000 pages"},
 		{"back only", func(n int) ([]string, string) { return one(n), `</v2/x>; rel="prev"` }, 1, 1, ""},
 		{"back and on", func(n int) ([]string, string) {
 			return one(n), []string{`</v2/x>; rel="prev", ` + to(1), ""}[n]
@@ -242,7 +251,8 @@ func TestListsEnd(t *testing.T) {
 		{"without rel", func(n int) ([]string, string) { return one(n), []string{"<?page=1>", ""}[n] }, 2, 2, ""},
 		{"malformed", func(n int) ([]string, string) { return one(n), "/v2/x" }, -1, 1, "malformed"},
 		{"to no URL", func(n int) ([]string, string) { return one(n), "<http://[::1/%zz>" }, -1, 1, "malformed"},
-		{"to another host", func(n int) ([]string, string) { return one(n), "<http://127.0.0.1:1/v2/x>; rel=next" }, -1, 1, "another host"},
+		{"to another host", func(n int) ([]string, string) { return one(n), "<http://127.0.0.1:1/v2/x>; rel=next" }, -1, 1,
+			"another host"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := registrytest.Start(t)
@@ -263,223 +273,6 @@ func TestListsEnd(t *testing.T) {
 	}
 }
 
-// referrer is a manifest whose subject is another.
-func referrer(subject, config ocispec.Descriptor, n int) (ocispec.Descriptor, []byte) {
-	m := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
-		ocispec.MediaTypeImageManifest, config.Digest, subject.MediaType, subject.Digest, subject.Size, n)
-	return describe(ocispec.MediaTypeImageManifest, m), m
-}
-
-// The ways to say that there is no referrers API.
-var noReferrersAPI = map[string]registrytest.Fault{
-	"400":              registrytest.Status(400, "NAME_INVALID", ""),
-	"404":              registrytest.Page(404),
-	"405":              registrytest.Status(405, "UNSUPPORTED", ""),
-	"406":              registrytest.Page(406),
-	"501":              registrytest.Status(501, "", ""),
-	"a page":           registrytest.Page(200),
-	"an empty answer":  registrytest.Text(200, ""),
-	"another document": registrytest.Both(registrytest.Header("Content-Type", "application/json"), registrytest.Text(200, `{"referrers":[]}`)),
-}
-
-// What was pushed is found again, whatever the registry says in place of
-// the API; also when it takes notice of subjects, and only the API is closed.
-func TestNoReferrersAPI(t *testing.T) {
-	t.Setenv("DOCKER_CONFIG", t.TempDir())
-	for name, fault := range noReferrersAPI {
-		for _, closed := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, closed %t", name, closed), func(t *testing.T) {
-				s := registrytest.StartWith(t, localregistry.Config{NoReferrers: !closed})
-				s.Add(registrytest.Rule{Path: "/referrers/", Fault: fault})
-				img := s.PushImage(t, repository, "v1", registrytest.Image{})
-				config := s.PushBlob(t, repository, []byte("{}"))
-				var want []string
-				for n := range 3 {
-					desc, b := referrer(img.Manifest, config, n)
-					if err := open(t, s).Push(t.Context(), desc, bytes.NewReader(b)); err != nil {
-						t.Fatal(err)
-					}
-					want = append(want, desc.Digest.String())
-				}
-				r := open(t, s)
-				asked := s.Count("", "/referrers/")
-				for range 2 {
-					got, err := r.Referrers(t.Context(), img.Manifest, "application/vnd.mine")
-					if err != nil || !slices.Equal(digestsOf(got), want) {
-						t.Errorf("%v, %v; want %v", digestsOf(got), err, want)
-					}
-				}
-				if n := s.Count("", "/referrers/") - asked; n != 1 {
-					t.Errorf("asked %d times what the registry has not got", n)
-				}
-				if got, err := r.Referrers(t.Context(), img.Manifest, "application/vnd.other"); err != nil || len(got) != 0 {
-					t.Errorf("of another type: %v, %v", got, err)
-				}
-				if err := r.DeleteManifest(t.Context(), got(t, r, want[1])); err != nil {
-					t.Fatal(err)
-				}
-				want = slices.Delete(want, 1, 2)
-				if got, err := open(t, s).Referrers(t.Context(), img.Manifest, ""); err != nil || !slices.Equal(digestsOf(got), want) {
-					t.Errorf("after a deletion %v, %v; want %v", digestsOf(got), err, want)
-				}
-			})
-		}
-	}
-}
-
-func got(t *testing.T, r *ecrclient.Repository, reference string) ocispec.Descriptor {
-	t.Helper()
-	desc, err := r.Resolve(t.Context(), reference)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return desc
-}
-
-func digestsOf(list []ocispec.Descriptor) []string {
-	var out []string
-	for _, d := range list {
-		out = append(out, d.Digest.String())
-	}
-	return out
-}
-
-// That one manifest is not there says nothing of the API.
-func TestReferrersOfNothing(t *testing.T) {
-	t.Setenv("DOCKER_CONFIG", t.TempDir())
-	s := registrytest.Start(t)
-	img := s.PushImage(t, repository, "v1", registrytest.Image{})
-	desc, b := referrer(img.Manifest, s.PushBlob(t, repository, []byte("{}")), 1)
-	s.Add(registrytest.Rule{Path: "/referrers/" + desc.Digest.String(), Fault: registrytest.Status(404, "MANIFEST_UNKNOWN", "")})
-	r := open(t, s)
-	if got, err := r.Referrers(t.Context(), desc, ""); err != nil || len(got) != 0 {
-		t.Errorf("of nothing: %v, %v", got, err)
-	}
-	if err := r.Push(t.Context(), desc, bytes.NewReader(b)); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := r.Referrers(t.Context(), img.Manifest, ""); err != nil || len(got) != 1 {
-		t.Errorf("of the image: %v, %v", got, err)
-	}
-	if tags, err := r.Tags(t.Context()); err != nil || len(tags) != 1 {
-		t.Errorf("tags %v, %v; a list of referrers was pushed", tags, err)
-	}
-}
-
-// A registry that tells neither media type nor length of the list that clients
-// keep does not keep them from it.
-func TestReferrersListUntold(t *testing.T) {
-	t.Setenv("DOCKER_CONFIG", t.TempDir())
-	s := registrytest.StartWith(t, localregistry.Config{NoReferrers: true})
-	s.Add(registrytest.Rule{Path: "/manifests/", Fault: registrytest.Both(registrytest.Header("Content-Type", ""), registrytest.Header("Content-Length", ""))})
-	img := s.PushImage(t, repository, "v1", registrytest.Image{})
-	config := s.PushBlob(t, repository, []byte("{}"))
-	for n := range 3 {
-		desc, b := referrer(img.Manifest, config, n)
-		if err := open(t, s).Push(t.Context(), desc, bytes.NewReader(b)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got, err := open(t, s).Referrers(t.Context(), img.Manifest, ""); err != nil || len(got) != 3 {
-		t.Errorf("%v, %v", got, err)
-	}
-}
-
-// The API is there, under a media type that is written in another way.
-func TestReferrersMediaType(t *testing.T) {
-	t.Setenv("DOCKER_CONFIG", t.TempDir())
-	for _, mediaType := range []string{"", "application/json", "application/vnd.oci.image.index.v1+json; charset=utf-8", "text/plain"} {
-		t.Run(mediaType, func(t *testing.T) {
-			s := registrytest.Start(t)
-			img := s.PushImage(t, repository, "v1", registrytest.Image{})
-			desc, b := referrer(img.Manifest, s.PushBlob(t, repository, []byte("{}")), 1)
-			s.Add(registrytest.Rule{Path: "/referrers/", Fault: registrytest.Header("Content-Type", mediaType)})
-			r := open(t, s)
-			if err := r.Push(t.Context(), desc, bytes.NewReader(b)); err != nil {
-				t.Fatal(err)
-			}
-			if got, err := r.Referrers(t.Context(), img.Manifest, "application/vnd.mine"); err != nil || len(got) != 1 || s.Count("", "/manifests/sha256-") > 0 {
-				t.Errorf("%v, %v", got, err)
-			}
-		})
-	}
-}
-
-// 403 and 5xx say nothing about referrers: what the tag schema has is read, and
-// the error says that there may be more.
-func TestReferrersUnknown(t *testing.T) {
-	t.Setenv("DOCKER_CONFIG", t.TempDir())
-	for _, row := range []struct {
-		status   int
-		class    error
-		requests int // of the first call
-	}{
-		{403, ecrclient.ErrDenied, 1},
-		{500, ecrclient.ErrUnavailable, attempts},
-		{503, ecrclient.ErrUnavailable, attempts},
-	} {
-		t.Run(strconv.Itoa(row.status), func(t *testing.T) {
-			s := registrytest.StartWith(t, localregistry.Config{NoReferrers: true})
-			img := s.PushImage(t, repository, "v1", registrytest.Image{})
-			desc, b := referrer(img.Manifest, s.PushBlob(t, repository, []byte("{}")), 1)
-			if err := open(t, s).Push(t.Context(), desc, bytes.NewReader(b)); err != nil {
-				t.Fatal(err)
-			}
-			s.Clear()
-			s.Add(registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(row.status, "", "")})
-			r := open(t, s, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: attempts}))
-			for call := range 2 {
-				got, err := r.Referrers(t.Context(), img.Manifest, "application/vnd.mine")
-				checkError(t, err, row.class, row.status)
-				e, ok := errors.AsType[*ecrclient.Error](err)
-				if !ok || !e.ReferrersUnknown() || !errors.Is(err, ecrclient.ErrReferrersUnknown) || len(got) != 1 {
-					t.Errorf("%v, %v", got, err)
-				}
-				if n := s.Count("", "/referrers/"); n != row.requests+call {
-					t.Errorf("%d requests after %d calls, want %d", n, call+1, row.requests+call)
-				}
-			}
-			s.Clear()
-			if got, err := r.Referrers(t.Context(), img.Manifest, "application/vnd.mine"); err != nil || len(got) != 1 {
-				t.Errorf("once it answers: %v, %v", got, err)
-			}
-			// Neither is known.
-			s.Add(
-				registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(row.status, "", "")},
-				registrytest.Rule{Path: "/manifests/sha256-", Fault: registrytest.Status(403, "DENIED", "")},
-			)
-			got, err := open(t, s).Referrers(t.Context(), img.Manifest, "application/vnd.mine")
-			if !errors.Is(err, ecrclient.ErrReferrersUnknown) || len(got) != 0 {
-				t.Errorf("with the tag schema refused: %v, %v", got, err)
-			}
-		})
-	}
-}
-
-// ECR has the API: what it refuses is about rights, and nothing else serves.
-func TestReferrersOfECR(t *testing.T) {
-	t.Setenv("DOCKER_CONFIG", t.TempDir())
-	for _, status := range []int{400, 403, 406, 500, 501} {
-		t.Run(strconv.Itoa(status), func(t *testing.T) {
-			s := registrytest.Start(t)
-			img := s.PushImage(t, repository, "v1", registrytest.Image{})
-			s.Add(registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(status, "", "")})
-			r, err := ecrclient.New("123456789012.dkr.ecr.eu-west-1.amazonaws.com/"+repository, ecrclient.WithEndpoint(s.URL()),
-				ecrclient.WithSleep(new(waits).sleep))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := r.Referrers(t.Context(), img.Manifest, "")
-			if e, ok := errors.AsType[*ecrclient.Error](err); !ok || e.Status != status || e.ReferrersUnknown() || got != nil {
-				t.Errorf("%v, %v", got, err)
-			}
-			if s.Count("", "/manifests/sha256-") > 0 {
-				t.Error("the tag schema was read")
-			}
-		})
-	}
-}
-
 // Redirects are followed ten times, for whatever is asked.
 func TestRedirectsEnd(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
@@ -494,7 +287,8 @@ func TestRedirectsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Tags(t.Context()); err == nil || !strings.Contains(err.Error(), "stopped after 10 redirects") || hops != 10 {
+	if _, err := r.Tags(t.Context()); err == nil || !strings.Contains(err.Error(), "stopped after 10 redirects") ||
+		hops != 10 {
 		t.Errorf("got %v after %d redirects", err, hops)
 	}
 }

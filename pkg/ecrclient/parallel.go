@@ -60,7 +60,8 @@ func (p Parallel) defaults() (Parallel, error) {
 		}
 	}
 	if p.Window == 1 && p != (Parallel{Window: 1}) {
-		return p, fmt.Errorf("parallel reads: Window is 1, one stream, which contradicts PieceSize %d, MaxConnections %d and FastStream %d: all must be 0",
+		return p, fmt.Errorf("parallel reads: Window is 1, one stream, which contradicts PieceSize %d, MaxConnections %d "+
+			"and FastStream %d: all must be 0",
 			p.PieceSize, p.MaxConnections, p.FastStream)
 	}
 	if p.PieceSize == 0 {
@@ -96,8 +97,8 @@ func newPieces(p Parallel) *pieces {
 	}
 }
 
-// acquire waits for leave to read a piece. Who has it waits for nothing but
-// the registry, so it is always given back.
+// acquire waits for leave to read a piece. Its holder waits only for the
+// registry, so it is always released.
 func (p *pieces) acquire(ctx context.Context) error {
 	if err := p.slots.Acquire(ctx, 1); err != nil {
 		return err

@@ -158,7 +158,8 @@ type contentBody struct {
 }
 
 func newContentBody(source io.ReaderAt, begin, size int64, f *failure) *contentBody {
-	return &contentBody{Reader: io.NewSectionReader(source, begin, size), source: source, begin: begin, size: size, failure: f}
+	return &contentBody{Reader: io.NewSectionReader(source, begin, size), source: source, begin: begin, size: size,
+		failure: f}
 }
 
 func (b *contentBody) Read(p []byte) (int, error) {

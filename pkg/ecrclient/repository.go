@@ -58,7 +58,8 @@ func New(ref string, opts ...Option) (*Repository, error) {
 		if e, ok := errors.AsType[*names.Error](err); ok {
 			reason = e.Reason()
 		}
-		return nil, fmt.Errorf("%w %.300q: %s; it must be host[:port]/name[:tag|@digest]", ErrInvalidReference, redactText(ref), redactText(reason))
+		return nil, fmt.Errorf("%w %.300q: %s; it must be host[:port]/name[:tag|@digest]", ErrInvalidReference,
+			redactText(ref), redactText(reason))
 	}
 	parsed := registry.Reference{Registry: image.Host, Repository: image.Repository}
 	o, err := newOptions(opts)
@@ -116,7 +117,8 @@ func parseEndpoint(endpoint string) (host string, plain bool, err error) {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
 		strings.Trim(u.Path, "/") != "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", false, fmt.Errorf("registry endpoint %q: must be http://host[:port] or https://host[:port]", redactText(endpoint))
+		return "", false, fmt.Errorf("registry endpoint %q: must be http://host[:port] or https://host[:port]",
+			redactText(endpoint))
 	}
 	return u.Host, u.Scheme == "http", nil
 }
@@ -208,7 +210,8 @@ func (r *Repository) fail(op operation, err error) error {
 	} else if errors.Is(err, auth.ErrBasicCredentialNotFound) {
 		out.Status = http.StatusUnauthorized
 	}
-	if again, ok := errors.AsType[*Error](err); out.Status == http.StatusUnauthorized && (!ok || again.Op == opAuthenticate) {
+	if again, ok := errors.AsType[*Error](err); out.Status == http.StatusUnauthorized &&
+		(!ok || again.Op == opAuthenticate) {
 		if a, ok := r.client.auth.(interface{ hint() string }); ok && a.hint() != "" {
 			err = fmt.Errorf("%w; %s", err, a.hint())
 		}

@@ -132,7 +132,8 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 		archive = newTarChunks(blob, spans)
 	}
 
-	toc := &tocScanner{archive: &archiveReader{chunks: archive, blob: blob, limits: o.Limits}, maxEntries: o.Limits.MaxEntries, memory: memory}
+	toc := &tocScanner{archive: &archiveReader{chunks: archive, blob: blob, limits: o.Limits},
+		maxEntries: o.Limits.MaxEntries, memory: memory}
 	if err := toc.scan(); err != nil {
 		return nil, unsupportedGzip(err)
 	}

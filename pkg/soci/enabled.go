@@ -224,7 +224,8 @@ func imageIndexOf(t *tree) ocispec.Index {
 	return ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: ocispec.MediaTypeImageIndex,
-		Manifests: []ocispec.Descriptor{{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: t.root.target.platform.listed()}},
+		Manifests: []ocispec.Descriptor{{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size,
+			Platform: t.root.target.platform.listed()}},
 	}
 }
 

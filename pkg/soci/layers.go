@@ -195,7 +195,8 @@ func (f *failures) add(ctx context.Context, layer ocispec.Descriptor, err error)
 	}
 	for _, l := range w.layers {
 		// The SOCI-enabled image needs every manifest.
-		if !w.o.IndexVersion.v1() || !slices.ContainsFunc(w.manifests[l.Digest], func(m digest.Digest) bool { return !f.failed[m] }) {
+		if !w.o.IndexVersion.v1() ||
+			!slices.ContainsFunc(w.manifests[l.Digest], func(m digest.Digest) bool { return !f.failed[m] }) {
 			f.cancel[l.Digest](errNotNeeded)
 		}
 	}

@@ -93,7 +93,8 @@ func (z *Ztoc) marshalBound() (int, error) {
 	}
 	for i, c := range z.Checkpoints {
 		if z.Compression == Gzip && len(c.Window) != inflate.WindowSize {
-			return 0, fmt.Errorf("%w: the window of checkpoint %d has %d bytes, not %d", ErrInvalidOption, i, len(c.Window), inflate.WindowSize)
+			return 0, fmt.Errorf("%w: the window of checkpoint %d has %d bytes, not %d", ErrInvalidOption, i, len(c.Window),
+				inflate.WindowSize)
 		}
 		size += packedCheckpoint
 	}
@@ -101,7 +102,8 @@ func (z *Ztoc) marshalBound() (int, error) {
 		size += 4 + str + int64(len(d))
 	}
 	if size > maxZtocSize {
-		return 0, fmt.Errorf("%w: the zTOC would have about %d bytes, and its format holds %d", ErrLimit, size, int64(maxZtocSize))
+		return 0, fmt.Errorf("%w: the zTOC would have about %d bytes, and its format holds %d", ErrLimit, size,
+			int64(maxZtocSize))
 	}
 	return int(size), nil
 }

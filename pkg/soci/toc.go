@@ -33,10 +33,12 @@ func (a *archiveReader) fill() error {
 		switch {
 		case a.given > a.limits.MaxUncompressedSize:
 			a.chunk = nil
-			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxUncompressedSize, %d bytes", ErrLimit, a.limits.MaxUncompressedSize)
+			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxUncompressedSize, %d bytes", ErrLimit,
+				a.limits.MaxUncompressedSize)
 		case a.given/a.limits.MaxRatio > a.blob.taken:
 			a.chunk = nil
-			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxRatio, %d, times its size", ErrLimit, a.limits.MaxRatio)
+			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxRatio, %d, times its size", ErrLimit,
+				a.limits.MaxRatio)
 		}
 	}
 	return nil
@@ -204,7 +206,8 @@ func (t *tocScanner) checkEmpty(zero bool) error {
 		}
 	}
 	if !zero {
-		return notTar("the content has no tar entry and is not an empty archive, which is at most %d zero bytes", maxEmptyArchive)
+		return notTar("the content has no tar entry and is not an empty archive, which is at most %d zero bytes",
+			maxEmptyArchive)
 	}
 	return nil
 }
@@ -357,7 +360,8 @@ func (t *tocScanner) classify(err error) error {
 	case errors.As(err, &blob), errors.As(err, &stream), errors.Is(err, ErrLimit), errors.Is(err, ErrUnsupported):
 		return err
 	case errors.Is(err, tar.ErrFieldTooLong):
-		return fmt.Errorf("%w: tar archive %s, at byte %d: more than MaxHeaderExtension, %d bytes, of PAX records or a long name", ErrLimit, where, t.archive.pos, MaxHeaderExtension)
+		return fmt.Errorf("%w: tar archive %s, at byte %d: more than MaxHeaderExtension, %d bytes, of PAX records or a "+
+			"long name", ErrLimit, where, t.archive.pos, MaxHeaderExtension)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w tar archive: it ends %s, at byte %d", ErrTruncated, where, t.archive.pos)
 	default:

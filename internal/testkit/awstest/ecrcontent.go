@@ -96,7 +96,8 @@ func (c *ecrContent) manifest(repository string, d digest.Digest) *ecrManifest {
 // tags returns the sorted tags of each manifest of a repository.
 func (c *ecrContent) tags(repository string) map[digest.Digest][]string {
 	var list struct{ Tags []string }
-	if w := c.do(http.MethodGet, "/v2/"+repository+"/tags/list"); w.Code != http.StatusOK || json.Unmarshal(w.Body.Bytes(), &list) != nil {
+	if w := c.do(http.MethodGet, "/v2/"+repository+"/tags/list"); w.Code != http.StatusOK ||
+		json.Unmarshal(w.Body.Bytes(), &list) != nil {
 		return nil
 	}
 	sort.Strings(list.Tags)

@@ -78,7 +78,8 @@ func (l *Lambda) invoke(w http.ResponseWriter, r *http.Request) {
 	accept, ok := l.functions[name]
 	l.mu.Unlock()
 	if !ok {
-		WriteError(w, r, &Error{Status: http.StatusNotFound, Code: "ResourceNotFoundException", Message: "Function not found: " + FunctionARN(name)})
+		WriteError(w, r, &Error{Status: http.StatusNotFound, Code: "ResourceNotFoundException",
+			Message: "Function not found: " + FunctionARN(name)})
 		return
 	}
 	payload, err := io.ReadAll(r.Body)
@@ -86,7 +87,8 @@ func (l *Lambda) invoke(w http.ResponseWriter, r *http.Request) {
 		return // the client is gone
 	}
 	if !json.Valid(payload) {
-		WriteError(w, r, &Error{Status: http.StatusBadRequest, Code: "InvalidRequestContentException", Message: "Could not parse request body into json"})
+		WriteError(w, r, &Error{Status: http.StatusBadRequest, Code: "InvalidRequestContentException",
+			Message: "Could not parse request body into json"})
 		return
 	}
 	if accept != nil {

@@ -249,7 +249,8 @@ func JSON(operations map[string]func(body []byte) (any, error)) http.Handler {
 		body, _ := io.ReadAll(r.Body)
 		f, ok := operations[operationOf(r, body)]
 		if !ok {
-			WriteError(w, r, &Error{Status: http.StatusBadRequest, Code: "UnknownOperationException", Message: operationOf(r, body)})
+			WriteError(w, r, &Error{Status: http.StatusBadRequest, Code: "UnknownOperationException",
+				Message: operationOf(r, body)})
 			return
 		}
 		out, err := f(body)

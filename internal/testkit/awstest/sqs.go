@@ -82,7 +82,8 @@ func (q *SQS) Put(body string, attributes map[string]string) string {
 func (q *SQS) put(body string, attributes map[string]string) string {
 	q.made++
 	id := fmt.Sprintf("%08x-0000-4000-8000-%012x", q.made, q.made)
-	q.messages = append(q.messages, &sqsMessage{id: id, server: q.made % 2, body: body, attributes: attributes, sent: q.now()})
+	q.messages = append(q.messages,
+		&sqsMessage{id: id, server: q.made % 2, body: body, attributes: attributes, sent: q.now()})
 	return id
 }
 
@@ -267,7 +268,8 @@ func (q *SQS) message(m *sqsMessage, r sqsRequest) any {
 		"SentTimestamp":                    strconv.FormatInt(m.sent.UnixMilli(), 10),
 		"ApproximateFirstReceiveTimestamp": strconv.FormatInt(m.first.UnixMilli(), 10),
 	} {
-		if names := append(slices.Clone(r.AttributeNames), r.MessageSystemAttributeNames...); slices.Contains(names, name) || slices.Contains(names, "All") {
+		if names := append(slices.Clone(r.AttributeNames), r.MessageSystemAttributeNames...); slices.Contains(names, name) ||
+			slices.Contains(names, "All") {
 			system[name] = value
 		}
 	}

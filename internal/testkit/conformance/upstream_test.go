@@ -54,7 +54,8 @@ func buildUpstream(path string, c testlayers.Compression, span int64, id string)
 
 // buildOurs returns the bytes of our zTOC.
 func buildOurs(blob []byte, span int64, id string) ([]byte, error) {
-	z, err := soci.BuildZtoc(bytes.NewReader(blob), soci.ZtocOptions{SpanSize: span, BuildToolIdentifier: id, AllowMisread: true})
+	z, err := soci.BuildZtoc(bytes.NewReader(blob),
+		soci.ZtocOptions{SpanSize: span, BuildToolIdentifier: id, AllowMisread: true})
 	if err != nil {
 		return nil, err
 	}

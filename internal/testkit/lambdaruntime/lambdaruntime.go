@@ -97,7 +97,8 @@ func Start(t testing.TB, bootstrap string, o Options) *Function {
 	if len(arn) < 7 {
 		t.Fatalf("%q is not the ARN of a function", o.ARN)
 	}
-	f := &Function{options: o, dir: t.TempDir(), output: t.TempDir(), exited: make(chan struct{}), next: make(chan *invocation)}
+	f := &Function{options: o, dir: t.TempDir(), output: t.TempDir(), exited: make(chan struct{}),
+		next: make(chan *invocation)}
 
 	ctx, kill := context.WithCancel(context.Background())
 	f.kill = kill

@@ -53,7 +53,8 @@ func (l *pushLog) wrap(next http.Handler) http.Handler {
 func (l *pushLog) add(s Stored) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	known := slices.ContainsFunc(l.all, func(k Stored) bool { return k.Repository == s.Repository && k.Digest == s.Digest })
+	known := slices.ContainsFunc(l.all,
+		func(k Stored) bool { return k.Repository == s.Repository && k.Digest == s.Digest })
 	if !known {
 		l.all = append(l.all, s)
 	}

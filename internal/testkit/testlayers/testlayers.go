@@ -173,7 +173,8 @@ func gz(name, how string, blob func() []byte) Layer {
 
 // plain is a stored uncompressed layer.
 func plain(name, how string, blob func() []byte) Layer {
-	return Layer{Name: name, How: how, Compression: Uncompressed, SpanSizes: []int64{512, 64 << 10, 100_000, 1 << 20}, Blob: blob, Stored: true}
+	return Layer{Name: name, How: how, Compression: Uncompressed, SpanSizes: []int64{512, 64 << 10, 100_000, 1 << 20},
+		Blob: blob, Stored: true}
 }
 
 // baseTar is the archive in most gzip layers: about 130 KiB.

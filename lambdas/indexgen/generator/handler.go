@@ -111,7 +111,8 @@ func (i *invocation) run(ctx context.Context, event []byte) (*report.Image, erro
 		return nil, err
 	}
 	i.detail = e.Detail
-	i.logger = i.Logger.With("repository", i.detail.RepositoryName, "digest", i.detail.ImageDigest, "tag", i.detail.ImageTag, "eventId", e.ID)
+	i.logger = i.Logger.With("repository", i.detail.RepositoryName, "digest", i.detail.ImageDigest, "tag",
+		i.detail.ImageTag, "eventId", e.ID)
 
 	// The filter passes none of these on, but it is not the only one that can
 	// invoke this function.

@@ -50,8 +50,9 @@ const (
 )
 
 var (
-	errProperty    = errors.New("the stack's template and the function do not fit together")
-	errNoFilters   = errors.New("property Filters is missing: allowed is a list of repository:tag, or a string of them separated by commas")
+	errProperty  = errors.New("the stack's template and the function do not fit together")
+	errNoFilters = errors.New(
+		"property Filters is missing: allowed is a list of repository:tag, or a string of them separated by commas")
 	errFiltersType = errors.New("property Filters is of the wrong type: allowed is a list of strings, or one string")
 	errRequestType = errors.New("unknown request type: allowed are Create, Update and Delete")
 	errFunctionARN = errors.New("the invocation does not name the function's ARN")

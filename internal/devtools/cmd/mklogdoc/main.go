@@ -47,7 +47,8 @@ var errMarkers = errors.New("the lines between which the queries stand are not t
 func renew(document []byte, queries string) ([]byte, error) {
 	before, rest, ok := bytes.Cut(document, []byte(begin))
 	_, after, also := bytes.Cut(rest, []byte(end))
-	if !ok || !also || bytes.Contains(after, []byte(begin)) || bytes.Contains(after, []byte(end)) || bytes.Contains(before, []byte(end)) {
+	if !ok || !also || bytes.Contains(after, []byte(begin)) || bytes.Contains(after, []byte(end)) ||
+		bytes.Contains(before, []byte(end)) {
 		return nil, errMarkers
 	}
 	return bytes.Join([][]byte{before, []byte(begin), []byte(queries), []byte(end), after}, nil), nil
