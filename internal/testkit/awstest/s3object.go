@@ -32,12 +32,12 @@ func (s *S3) Age(name, key string, at time.Time) {
 }
 
 // Lock has every attempt to delete the versions of an object fail, within an
-// answer that says so of them alone.
-func (s *S3) Lock(name, key string) {
+// answer that says so of them alone, or lets them be deleted again.
+func (s *S3) Lock(name, key string, locked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, v := range s.buckets[name].objects[key] {
-		v.locked = true
+		v.locked = locked
 	}
 }
 
