@@ -25,6 +25,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/deploy/ours"
 	"soci-index-builder/internal/lazyregexp"
 )
 
@@ -44,7 +45,7 @@ var (
 
 	// ErrForeign: the bucket is none that the program made.
 	ErrForeign = errors.New(
-		"was not made by soci-index-builder (it lacks the tag " + TagKey + "=" + TagValue +
+		"was not made by soci-index-builder (it lacks the tag " + ours.TagKey + "=" + ours.TagValue +
 			"): name another one with --bucket")
 
 	// ErrForeignObjects: in a managed bucket there is what the program did not

@@ -12,14 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	smithytime "github.com/aws/smithy-go/time"
 
+	"soci-index-builder/internal/deploy/ours"
 	"soci-index-builder/internal/lazyregexp"
-)
-
-// The tag of whatever the program makes for itself: nothing without it is
-// updated or deleted.
-const (
-	TagKey   = "ManagedStackSource"
-	TagValue = "SociIndexBuilder"
 )
 
 // namePrefix begins the name of every managed bucket.
@@ -149,7 +143,7 @@ func (m *Managed) find(ctx context.Context, known string) (string, error) {
 			return "", nil
 		}
 		if err != nil {
-			return "", explain(fmt.Errorf("looking for a bucket with the tag %s=%s: %w", TagKey, TagValue, err))
+			return "", explain(fmt.Errorf("looking for a bucket with the tag %s=%s: %w", ours.TagKey, ours.TagValue, err))
 		}
 		for _, b := range page.Buckets {
 			// What stands for S3 may know neither prefix nor region.
@@ -189,7 +183,7 @@ func (m *Managed) ours(ctx context.Context, name string) (bool, error) {
 }
 
 func isOurTag(t types.Tag) bool {
-	return aws.ToString(t.Key) == TagKey && aws.ToString(t.Value) == TagValue
+	return aws.ToString(t.Key) == ours.TagKey && aws.ToString(t.Value) == ours.TagValue
 }
 
 // Times and pauses of attempts at making the bucket. S3 keeps a name that was
@@ -236,7 +230,7 @@ func (m *Managed) Ensure(ctx context.Context, p *Plan) (*Bucket, error) {
 func (m *Managed) make(ctx context.Context, name string) (string, error) {
 	for attempt := 1; ; attempt++ {
 		in := &s3.CreateBucketInput{Bucket: aws.String(name), CreateBucketConfiguration: &types.CreateBucketConfiguration{
-			Tags: []types.Tag{{Key: aws.String(TagKey), Value: aws.String(TagValue)}},
+			Tags: []types.Tag{{Key: aws.String(ours.TagKey), Value: aws.String(ours.TagValue)}},
 		}}
 		regional := name == m.RegionalName()
 		if regional {
@@ -284,7 +278,7 @@ func (m *Managed) tagMade(ctx context.Context, name string) error {
 		return err
 	}
 	_, err = m.client.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: &name, ExpectedBucketOwner: &m.Account,
-		Tagging: &types.Tagging{TagSet: []types.Tag{{Key: aws.String(TagKey), Value: aws.String(TagValue)}}}})
+		Tagging: &types.Tagging{TagSet: []types.Tag{{Key: aws.String(ours.TagKey), Value: aws.String(ours.TagValue)}}}})
 	if err != nil {
 		return explain(fmt.Errorf("tagging the bucket %s: %w", name, err))
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 
 	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/deploy/ours"
 	"soci-index-builder/internal/testkit/awstest"
 )
 
@@ -170,7 +171,7 @@ func TestManagedSettingsOfOthersStay(t *testing.T) {
 	kms := `<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm>` +
 		`</ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>`
 	w.s3.Set(regionalName, "encryption", kms)
-	w.s3.Tag(regionalName, map[string]string{TagKey: TagValue, "cost": "center"})
+	w.s3.Tag(regionalName, map[string]string{ours.TagKey: ours.TagValue, "cost": "center"})
 	ensure(t, m, look(t, m, ""))
 	if got := w.s3.Setting(regionalName, "encryption"); got != kms {
 		t.Errorf("the encryption is %s", got)
@@ -211,7 +212,7 @@ func TestManagedOfAnotherAccount(t *testing.T) {
 	w := newWorld(t)
 	m := w.managed(w.Config())
 	w.s3.AddBucket(randomOne, awstest.Region)
-	w.s3.Tag(randomOne, map[string]string{TagKey: TagValue})
+	w.s3.Tag(randomOne, map[string]string{ours.TagKey: ours.TagValue})
 	w.s3.Own(randomOne, "999999999999", true) // everybody may write to it: a trap
 	if _, err := m.Look(t.Context(), randomOne); !errors.Is(err, ErrOwner) {
 		t.Errorf("the error is %v, want ErrOwner", err)
@@ -221,7 +222,7 @@ func TestManagedOfAnotherAccount(t *testing.T) {
 func TestManagedElsewhere(t *testing.T) {
 	w := newWorld(t)
 	w.s3.AddBucket(randomOne, "us-west-2")
-	w.s3.Tag(randomOne, map[string]string{TagKey: TagValue})
+	w.s3.Tag(randomOne, map[string]string{ours.TagKey: ours.TagValue})
 	if _, err := w.managed(w.Config()).Look(t.Context(), randomOne); !errors.Is(err, ErrWrongRegion) {
 		t.Errorf("the error is %v, want ErrWrongRegion", err)
 	}
