@@ -137,10 +137,11 @@ func TestManagedBucketIsMadeOnce(t *testing.T) {
 
 func TestManagedSettingsArePutRight(t *testing.T) {
 	for parameter, wrong := range map[string]string{
-		"publicAccessBlock": `<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>`,
-		"policy":            `{"Version":"2012-10-17","Statement":[]}`,
-		"encryption":        "",
-		"versioning":        `<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>`,
+		"publicAccessBlock": `<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls>` +
+			`</PublicAccessBlockConfiguration>`,
+		"policy":     `{"Version":"2012-10-17","Statement":[]}`,
+		"encryption": "",
+		"versioning": `<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>`,
 		"lifecycle": `<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter><Prefix></Prefix></Filter><Expiration>` +
 			`<Days>7</Days></Expiration><AbortIncompleteMultipartUpload><DaysAfterInitiation>1</DaysAfterInitiation>` +
 			`</AbortIncompleteMultipartUpload></Rule></LifecycleConfiguration>`,
@@ -168,8 +169,8 @@ func TestManagedSettingsOfOthersStay(t *testing.T) {
 	w := newWorld(t)
 	m := w.managed(w.Config())
 	ensure(t, m, look(t, m, ""))
-	kms := `<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm>` +
-		`</ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>`
+	kms := `<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>` +
+		`<SSEAlgorithm>aws:kms</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>`
 	w.s3.Set(regionalName, "encryption", kms)
 	w.s3.Tag(regionalName, map[string]string{ours.TagKey: ours.TagValue, "cost": "center"})
 	ensure(t, m, look(t, m, ""))

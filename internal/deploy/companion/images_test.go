@@ -74,7 +74,8 @@ func (a *account) pushRecord(t *testing.T) digest.Digest {
 	t.Helper()
 	config := a.registry.PushBlob(t, a.name, []byte("{}"))
 	return a.registry.PushManifest(t, a.name, "deploy.1", ocispec.MediaTypeImageManifest, fmt.Appendf(nil,
-		`{"schemaVersion":2,"mediaType":%q,"artifactType":%[2]q,"config":{"mediaType":%[2]q,"digest":%q,"size":2},"layers":[]}`,
+		`{"schemaVersion":2,"mediaType":%q,"artifactType":%[2]q,`+
+			`"config":{"mediaType":%[2]q,"digest":%q,"size":2},"layers":[]}`,
 		ocispec.MediaTypeImageManifest, filters.DeploymentRecord, config.Digest)).Digest
 }
 

@@ -135,8 +135,10 @@ func TestTemplate(t *testing.T) {
 		"EmptyOnDelete":              `true`,
 		"Tags":                       `[{"Key":"ManagedStackSource","Value":"SociIndexBuilder"}]`,
 		"RepositoryPolicyText": `{"Statement":[{"Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"],"Condition":` +
-			`{"StringLike":{"aws:sourceARN":{"Fn::Sub":"arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:*"}}},` +
-			`"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Sid":"LambdaReadsImages"}],"Version":"2012-10-17"}`,
+			`{"StringLike":{"aws:sourceARN":{"Fn::Sub":` +
+			`"arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:*"}}},` +
+			`"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Sid":"LambdaReadsImages"}],` +
+			`"Version":"2012-10-17"}`,
 	} {
 		if got, err := json.Marshal(r.Properties[property]); err != nil || string(got) != want {
 			t.Errorf("%s is %s, %v, want %s", property, got, err, want)
