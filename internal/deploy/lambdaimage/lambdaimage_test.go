@@ -8,6 +8,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -113,9 +114,22 @@ func TestRoots(t *testing.T) {
 	if !pool.AppendCertsFromPEM(roots()) {
 		t.Fatal("the roots are no PEM file")
 	}
-	n := bytes.Count(roots(), []byte("BEGIN CERTIFICATE"))
-	if n < 80 {
-		t.Errorf("only %d roots", n)
+	amazon, n := 0, 0
+	for rest := roots(); ; n++ {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(c.Subject.CommonName, "Amazon Root CA ") {
+			amazon++
+		}
+	}
+	if n < 80 || amazon != 4 {
+		t.Errorf("%d roots, %d of them Amazon's", n, amazon)
 	}
 	i := build(t, "amd64", uri, "one")
 	var c ocispec.Image
