@@ -141,7 +141,7 @@ func open(ctx context.Context, cfg aws.Config, name, owner string) (*Bucket, err
 	region := regionOf(err)
 	switch status := statusOf(err); {
 	case region != "" && region != cfg.Region:
-		return nil, fmt.Errorf("the bucket %s is in %s, not in %s, and %w", name, region, cfg.Region, ErrWrongRegion)
+		return nil, b.elsewhere(region)
 	case status == http.StatusNotFound:
 		return nil, fmt.Errorf("the bucket %s %w: make it with  aws s3 mb s3://%s --region %s", name, ErrNoBucket, name,
 			cfg.Region)

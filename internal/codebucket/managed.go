@@ -128,11 +128,7 @@ func (m *Managed) find(ctx context.Context, known string) (string, error) {
 		if !there {
 			continue
 		}
-		ours, err := m.ours(ctx, name)
-		if err == nil && !ours {
-			err = fmt.Errorf("the bucket %s %w", name, ErrForeign)
-		}
-		return name, err
+		return name, m.checkOurs(ctx, name)
 	}
 	pages := s3.NewListBucketsPaginator(m.client, &s3.ListBucketsInput{Prefix: aws.String(namePrefix),
 		BucketRegion: &m.region, MaxBuckets: aws.Int32(1000)})
@@ -165,8 +161,7 @@ func (m *Managed) find(ctx context.Context, known string) (string, error) {
 
 // exists asks for a bucket of the account.
 func (m *Managed) exists(ctx context.Context, name string) (bool, error) {
-	b := &Bucket{Name: name, client: m.client, owner: m.Account, region: m.region}
-	err := b.CheckOwner(ctx)
+	err := m.bucket(name).CheckOwner(ctx)
 	if errors.Is(err, ErrNoBucket) {
 		return false, nil
 	}
@@ -184,6 +179,34 @@ func (m *Managed) ours(ctx context.Context, name string) (bool, error) {
 
 func isOurTag(t types.Tag) bool {
 	return aws.ToString(t.Key) == ours.TagKey && aws.ToString(t.Value) == ours.TagValue
+}
+
+// Open returns a managed bucket as it is, without a look at its settings, to
+// read what is in it. Errors are ErrNoBucket, ErrForeign, ErrOwner,
+// ErrWrongRegion or one of awserror.
+func (m *Managed) Open(ctx context.Context, name string) (*Bucket, error) {
+	b := m.bucket(name)
+	if err := b.CheckOwner(ctx); err != nil {
+		return nil, err
+	}
+	if err := m.checkOurs(ctx, name); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// bucket stands for one that exists.
+func (m *Managed) bucket(name string) *Bucket {
+	return &Bucket{Name: name, client: m.client, owner: m.Account, region: m.region}
+}
+
+// checkOurs refuses a bucket without the tag.
+func (m *Managed) checkOurs(ctx context.Context, name string) error {
+	ours, err := m.ours(ctx, name)
+	if err == nil && !ours {
+		err = fmt.Errorf("the bucket %s %w", name, ErrForeign)
+	}
+	return err
 }
 
 // Times and pauses of attempts at making the bucket. S3 keeps a name that was
@@ -207,12 +230,8 @@ func (m *Managed) Ensure(ctx context.Context, p *Plan) (*Bucket, error) {
 		name = made
 	}
 	// What is not ours stays as it is, whatever came up since Look.
-	ours, err := m.ours(ctx, name)
-	if err != nil {
+	if err := m.checkOurs(ctx, name); err != nil {
 		return nil, err
-	}
-	if !ours {
-		return nil, fmt.Errorf("the bucket %s %w", name, ErrForeign)
 	}
 	for _, s := range m.settings(name) {
 		right, err := s.right(ctx)
@@ -223,7 +242,7 @@ func (m *Managed) Ensure(ctx context.Context, p *Plan) (*Bucket, error) {
 			return nil, err
 		}
 	}
-	return &Bucket{Name: name, client: m.client, owner: m.Account, region: m.region}, nil
+	return m.bucket(name), nil
 }
 
 // make creates the bucket, tag included, and returns its name.
@@ -273,8 +292,7 @@ func (m *Managed) tagMade(ctx context.Context, name string) error {
 	if err != nil || len(tags) > 0 {
 		return err
 	}
-	b := &Bucket{Name: name, client: m.client, owner: m.Account, region: m.region}
-	if keys, err := b.Keys(ctx, ""); err != nil || len(keys) > 0 {
+	if keys, err := m.bucket(name).Keys(ctx, ""); err != nil || len(keys) > 0 {
 		return err
 	}
 	_, err = m.client.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: &name, ExpectedBucketOwner: &m.Account,

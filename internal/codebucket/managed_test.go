@@ -118,6 +118,12 @@ func TestManagedBucketIsMadeOnce(t *testing.T) {
 		t.Errorf("the bucket is %s with the prefix %q", b.Name, b.Prefix())
 	}
 	w.isRight(t, regionalName)
+	if opened, err := m.Open(t.Context(), regionalName); err != nil || opened.Name != b.Name {
+		t.Errorf("Open: %v, %v", opened, err)
+	}
+	if _, err := m.Open(t.Context(), randomOne); !errors.Is(err, ErrNoBucket) {
+		t.Errorf("the error is %v, want ErrNoBucket", err)
+	}
 
 	// A second deploy finds it, and has nothing to put right.
 	if p = look(t, m, ""); !p.Exists || len(p.Changes) > 0 || p.Name != regionalName {
@@ -197,6 +203,8 @@ func TestManagedForeign(t *testing.T) {
 	_, err := m.Look(t.Context(), "")
 	refused(regionalName, err)
 	_, err = m.Ensure(t.Context(), p) // it came up since
+	refused(regionalName, err)
+	_, err = m.Open(t.Context(), regionalName)
 	refused(regionalName, err)
 	refused(regionalName, m.Delete(t.Context(), regionalName, true))
 	w.s3.AddBucket(randomOne, awstest.Region)
@@ -376,7 +384,7 @@ func TestManagedDenied(t *testing.T) {
 			t.Errorf("without %s the error is %v", action, err)
 		}
 	}
-	// Who may not list the account's buckets can do without.
+	// The right to list the account's buckets is not needed.
 	w := newWorld(t)
 	m := w.managed(w.Config())
 	w.s3.Fail("ListBuckets", 1, denied)

@@ -77,7 +77,10 @@ func (b *Bucket) CheckOwner(ctx context.Context, keys ...string) error {
 	for _, key := range keys {
 		_, err := b.client.HeadObject(ctx,
 			&s3.HeadObjectInput{Bucket: &b.Name, Key: &key, ExpectedBucketOwner: b.expected()})
+		region := regionOf(err)
 		switch status := statusOf(err); {
+		case region != "" && region != b.region:
+			return b.elsewhere(region)
 		case status == http.StatusNotFound:
 			return fmt.Errorf("s3://%s/%s %w", b.Name, key, ErrNoObject)
 		case status == http.StatusForbidden:
@@ -93,7 +96,7 @@ func (b *Bucket) CheckOwner(ctx context.Context, keys ...string) error {
 	region := regionOf(err)
 	switch status := statusOf(err); {
 	case region != "" && region != b.region:
-		return fmt.Errorf("the bucket %s is in %s, not in %s, and %w", b.Name, region, b.region, ErrWrongRegion)
+		return b.elsewhere(region)
 	case status == http.StatusNotFound:
 		return fmt.Errorf("the bucket %s %w", b.Name, ErrNoBucket)
 	case status == http.StatusForbidden:
@@ -102,6 +105,10 @@ func (b *Bucket) CheckOwner(ctx context.Context, keys ...string) error {
 		return explain(fmt.Errorf("looking for the bucket %s: %w", b.Name, err))
 	}
 	return nil
+}
+
+func (b *Bucket) elsewhere(region string) error {
+	return fmt.Errorf("the bucket %s is in %s, not in %s, and %w", b.Name, region, b.region, ErrWrongRegion)
 }
 
 // notOwner is what a 403 means with an expected owner: S3 does not tell a

@@ -89,7 +89,24 @@ func TestOwnBucketOfAnother(t *testing.T) {
 	}
 }
 
-// Who may only write objects can use a bucket.
+// The bucket that was looked at is gone, and one of that name was made in
+// another region.
+func TestOwnBucketMoved(t *testing.T) {
+	w := newWorld(t)
+	b := w.openOwn(t, false)
+	w.s3.AddBucket(name, "us-west-2")
+	for _, keys := range [][]string{nil, {"soci-index-builder/code/1/a.zip"}} {
+		if err := b.CheckOwner(t.Context(), keys...); !errors.Is(err, ErrWrongRegion) {
+			t.Errorf("the error is %v, want ErrWrongRegion", err)
+		}
+	}
+	o := PackContents(b.Prefix(), map[string][]byte{"a.zip": []byte("one")}).Objects[0]
+	if _, err := b.Upload(t.Context(), o); !errors.Is(err, ErrWrongRegion) {
+		t.Errorf("the error is %v, want ErrWrongRegion", err)
+	}
+}
+
+// The right to write objects is enough to use a bucket.
 func TestOwnBucketWithoutLooking(t *testing.T) {
 	w := newWorld(t)
 	forbidden := &awstest.Error{Status: http.StatusForbidden}

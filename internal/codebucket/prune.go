@@ -124,14 +124,10 @@ func (m *Managed) Delete(ctx context.Context, name string, foreign bool) error {
 	if err != nil || !there {
 		return err
 	}
-	ours, err := m.ours(ctx, name)
-	if err != nil {
+	if err := m.checkOurs(ctx, name); err != nil {
 		return err
 	}
-	if !ours {
-		return fmt.Errorf("the bucket %s %w", name, ErrForeign)
-	}
-	b := &Bucket{Name: name, client: m.client, owner: m.Account, region: m.region}
+	b := m.bucket(name)
 	for attempt := 1; ; attempt++ {
 		all, err := b.versions(ctx, "")
 		if err != nil {
