@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"soci-index-builder/internal/deploy/lambdaimage"
 )
 
 var machines = map[string]elf.Machine{"arm64": elf.EM_AARCH64, "amd64": elf.EM_X86_64}
@@ -52,7 +54,15 @@ func TestBuild(t *testing.T) {
 			bootstrap := filepath.Join(folders[0], arch, function, "bootstrap")
 			t.Run(arch+"/"+function, func(t *testing.T) {
 				checkStatic(t, bootstrap, machines[arch])
-				checkZip(t, filepath.Join(folders[0], arch, function+".zip"), read(t, bootstrap))
+				zipped := filepath.Join(folders[0], arch, function+".zip")
+				checkZip(t, zipped, read(t, bootstrap))
+				image, err := lambdaimage.New(arch, "123456789012.dkr.ecr.eu-west-1.amazonaws.com/x", read(t, zipped))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := lambdaimage.Check(image.Descriptor, image.Fetch); err != nil {
+					t.Error(err)
+				}
 			})
 		}
 	}
