@@ -59,13 +59,15 @@ func list(form url.Values, name, field string) []string {
 	var all []string
 	for i := 1; ; i++ {
 		key := name + ".member." + strconv.Itoa(i)
+		there := false
+		for other := range form {
+			there = there || other == key || strings.HasPrefix(other, key+".")
+		}
+		if !there {
+			return all
+		}
 		if field != "" {
 			key += "." + field
-		}
-		_, there := form[key]
-		_, previous := form[name+".member."+strconv.Itoa(i)+".UsePreviousValue"]
-		if !there && !previous {
-			return all
 		}
 		all = append(all, form.Get(key))
 	}
@@ -184,7 +186,7 @@ func (s *changeSet) takeParameters(form url.Values, template *cfntemplate.Templa
 	s.parameters = map[string]string{}
 	var unknown, missing []string
 	for i, key := range keys {
-		p := parameter{key: key, value: at(values, i), previous: at(previous, i) == "true"}
+		p := parameter{key: key, value: values[i], previous: previous[i] == "true"}
 		s.given = append(s.given, p)
 		if _, ok := template.Parameters[key]; !ok {
 			unknown = append(unknown, key)
@@ -217,13 +219,6 @@ func (s *changeSet) takeParameters(form url.Values, template *cfntemplate.Templa
 		return invalid("Parameters: [%s] must have values", strings.Join(missing, ", "))
 	}
 	return nil
-}
-
-func at(list []string, i int) string {
-	if i < len(list) {
-		return list[i]
-	}
-	return ""
 }
 
 func (c *CloudFormation) findChangeSet(form url.Values) (*changeSet, error) {

@@ -12,6 +12,7 @@ import (
 type execution struct {
 	pending          []StackEvent
 	token, operation string
+	slow             bool   // one event with each request
 	end              func() // after the last event; nil: nothing more
 }
 
@@ -43,12 +44,15 @@ func (c *CloudFormation) Hold(stack string, hold bool) {
 }
 
 // Begin has something go on in a stack that somebody else began: these events,
-// of which the first happens at once.
+// of which the first happens at once, and each other one with a request.
 func (c *CloudFormation) Begin(stack string, events ...StackEvent) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := slices.IndexFunc(c.stacks, func(s *Stack) bool { return s.Name == stack && s.Status != deleted })
 	c.begin(c.stacks[i], "Console-"+stack, events, nil)
+	if x := c.executions[c.stacks[i].ID()]; x != nil {
+		x.slow = true
+	}
 }
 
 // Remove takes a stack away, as somebody else's deletion does.
@@ -102,6 +106,9 @@ func (c *CloudFormation) advance(s *Stack) {
 			return
 		}
 		c.next(s, x)
+		if x.slow {
+			return
+		}
 	}
 }
 

@@ -1,8 +1,8 @@
-// Package progress shows the events of a stack: as a tree with timers on a
+// Package live shows the events of a stack: as a tree with timers on a
 // terminal, as lines elsewhere.
 //
 // Start with [NewTree] or [NewLines].
-package progress
+package live
 
 import (
 	"fmt"
@@ -74,7 +74,12 @@ func (*lines) End()           {}
 // OneLine writes a text of AWS in one line, without what a terminal would take
 // for a command.
 func OneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == ' ' }), " ")
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s))
 }
 
 // tree is a Display that renews itself.
