@@ -59,9 +59,10 @@ func haveFunctions() {
 //	hold STACK on|off              have nothing more happen in the stack, or go on
 //	stackis STACK STATUS           fail unless the stack is so; absent for none
 //	asked SERVICE OPERATION N      fail unless it was asked for so often
-//	cloudformation older|empty2|NAME=TEMPLATE
+//	cloudformation older|empty2|slow|NAME=TEMPLATE
 //	                               an older partition; the other wording of an
-//	                               empty change set; somebody else's stack
+//	                               empty change set; one event with each request;
+//	                               somebody else's stack
 type accountWorld struct {
 	t       *testing.T
 	aws     *awsWorld
@@ -140,6 +141,8 @@ func (a *accountWorld) cloudFormation(ts *testscript.TestScript, _ bool, args []
 		case stack:
 			a.aws.stacks.Add(&awstest.Stack{Name: name, Status: "CREATE_COMPLETE", Template: template,
 				Parameters: map[string]string{}, Outputs: map[string]string{}, Tags: map[string]string{}})
+		case arg == "slow":
+			a.aws.stacks.Pace = 1
 		case arg == "older":
 			a.aws.stacks.Older = true
 		case arg == "empty2":

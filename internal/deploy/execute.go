@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/deploy/changeset"
 	"soci-index-builder/internal/deploy/execution"
 )
@@ -53,7 +54,8 @@ func (*execute) Do(ctx context.Context, d *Deploy) error {
 		return err
 	case err != nil:
 		d.Left = true
-		return fmt.Errorf("%w; CloudFormation goes on; to watch it: %s", err, d.WatchCommand())
+		d.Screen.Say("CloudFormation goes on without this program; to watch it: " + d.WatchCommand())
+		return awserror.Explain(err)
 	case outcome.Failure != nil:
 		d.Screen.Failed(outcome)
 		return Failure(d.Settings.Stack, outcome)
