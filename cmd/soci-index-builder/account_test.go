@@ -165,7 +165,8 @@ func TestFunctionNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range all {
-		if _, err := os.Stat("../../lambdas/" + f.Name() + "/main.go"); err == nil && !slices.Contains(deploy.Functions, f.Name()) {
+		if _, err := os.Stat("../../lambdas/" + f.Name() + "/main.go"); err == nil &&
+			!slices.Contains(deploy.Functions, f.Name()) {
 			t.Errorf("%s is not deployed", f.Name())
 		}
 	}

@@ -146,7 +146,8 @@ func dryRun(cmd *cobra.Command, d *deploy.Deploy, from *awsFlags, screen *deploy
 		d.Mode.Offline = err
 	}
 	plan, files, err := d.DryRun(cmd.Context())
-	if e := explain(err); !d.Offline() && (errors.Is(e, awserror.ErrUnreachable) || errors.Is(e, awserror.ErrCredentials)) {
+	if e := explain(err); !d.Offline() &&
+		(errors.Is(e, awserror.ErrUnreachable) || errors.Is(e, awserror.ErrCredentials)) {
 		d.Mode.Offline = e
 		plan, files, err = d.DryRun(cmd.Context())
 	}

@@ -86,7 +86,7 @@ func (c *changes) Do(ctx context.Context, d *Deploy) (err error) {
 			r.NotificationARNs = s.NotificationARNs
 		}
 	}
-	if d.asks() && !slices.Contains(r.Capabilities, capabilityIAM) {
+	if d.asks() && !acknowledged(r.Capabilities) {
 		// Making the change set makes no role; whoever reads it is asked.
 		r.Capabilities = append(slices.Clone(r.Capabilities), capabilityIAM)
 	}

@@ -48,10 +48,8 @@ func (d *Deploy) check() error {
 		}
 	}
 	errs = append(errs, d.checkTemplate(), d.checkTags(), d.checkConsent())
-	for flag, value := range map[string]string{"--role-arn": s.RoleARN} {
-		if value != "" && !isARN(value, "iam", "role/") {
-			errs = append(errs, settingf("%s %.200q: must be the ARN of an IAM role", flag, value))
-		}
+	if s.RoleARN != "" && !isARN(s.RoleARN, "iam", "role/") {
+		errs = append(errs, settingf("--role-arn %.200q: must be the ARN of an IAM role", s.RoleARN))
 	}
 	for _, topic := range s.NotificationARNs {
 		if !isARN(topic, "sns", "") {
@@ -118,11 +116,18 @@ func (d *Deploy) checkConsent() error {
 	if !d.Mode.Yes {
 		return fmt.Errorf("%w: give --yes to deploy without a question, or --dry-run to see what would be done", ErrConsent)
 	}
-	if !slices.Contains(d.Settings.Capabilities, capabilityIAM) {
+	if !acknowledged(d.Settings.Capabilities) {
 		return fmt.Errorf("%w: the stack has IAM roles, which must be acknowledged: give --capabilities %s", ErrConsent,
 			capabilityIAM)
 	}
 	return nil
+}
+
+// acknowledged reports whether the user knows of the IAM roles. To allow roles
+// with names is to allow those without.
+func acknowledged(capabilities []string) bool {
+	return slices.Contains(capabilities, capabilityIAM) ||
+		slices.Contains(capabilities, string(types.CapabilityCapabilityNamedIam))
 }
 
 // tags are those of the stack: what the user wants, what the stack has, and

@@ -47,8 +47,12 @@ func (c Change) order() int {
 	return -1
 }
 
-// unknown stands for a value that is known after the execution.
-const unknown = "(known after the execution)"
+// unknown stands for a value that is known after the execution, for which
+// CloudFormation writes knownAfter.
+const (
+	unknown    = "(known after the execution)"
+	knownAfter = "{{changeSet:KNOWN_AFTER_APPLY}}"
+)
 
 func readChange(in *types.ResourceChange, secrets []string) Change {
 	c := Change{LogicalID: aws.ToString(in.LogicalResourceId), Type: aws.ToString(in.ResourceType),
@@ -97,6 +101,7 @@ func readProperty(d types.ResourceChangeDetail, secrets []string) Property {
 			p.Path = string(t.Attribute)
 		}
 	}
+	p.New = strings.ReplaceAll(p.New, knownAfter, unknown)
 	if p.Known && t.AfterValue == nil && t.AttributeChangeType != types.AttributeChangeTypeRemove {
 		p.New = unknown
 	}

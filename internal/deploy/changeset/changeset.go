@@ -135,7 +135,8 @@ func (c *ChangeSet) read(ctx context.Context, client *cloudformation.Client, r R
 		if first, err = describe(ctx); err != nil {
 			return false, err
 		}
-		return first.Status != types.ChangeSetStatusCreatePending && first.Status != types.ChangeSetStatusCreateInProgress, nil
+		return first.Status != types.ChangeSetStatusCreatePending && first.Status != types.ChangeSetStatusCreateInProgress,
+			nil
 	})
 	if err != nil {
 		return fmt.Errorf("reading the change set of stack %s: %w", r.Stack, err)
@@ -193,7 +194,8 @@ func (c *ChangeSet) validation(ctx context.Context, client *cloudformation.Clien
 func (c *ChangeSet) Discard(ctx context.Context, client *cloudformation.Client, created bool) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	_, err := client.DeleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{ChangeSetName: &c.ID, StackName: &c.StackID})
+	_, err := client.DeleteChangeSet(ctx,
+		&cloudformation.DeleteChangeSetInput{ChangeSetName: &c.ID, StackName: &c.StackID})
 	if err != nil {
 		return fmt.Errorf("deleting the change set %s: %w", c.ID, awserror.Explain(err))
 	}

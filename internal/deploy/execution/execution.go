@@ -184,7 +184,8 @@ func (w *Watch) look(ctx context.Context) (status string, err error) {
 	}
 	is := string(now.Stacks[0].StackStatus)
 	switch {
-	case (is == string(types.StackStatusDeleteComplete) || is == string(types.StackStatusDeleteInProgress)) && !w.deletes():
+	case (is == string(types.StackStatusDeleteComplete) || is == string(types.StackStatusDeleteInProgress)) &&
+		!w.deletes():
 		return "", fmt.Errorf("stack %s: %w", w.StackID, ErrDeleted)
 	case w.Token != "" && !w.begun && !w.tokens && target.Settled(is) && is != inReview:
 		// Emulators write no tokens, and may be done before they are asked.

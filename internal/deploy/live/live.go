@@ -102,7 +102,7 @@ type row struct {
 // NewTree shows the stack and below it its resources, on a terminal of this
 // size.
 func NewTree(w io.Writer, width, height int) Display {
-	return &tree{w: w, width: max(width, 20), height: max(height, 6)}
+	return &tree{w: w, width: max(width, 40), height: max(height, 6)}
 }
 
 func (t *tree) Event(e execution.Event) {
@@ -174,7 +174,8 @@ func (t *tree) paint(all bool) {
 		if r.e.OfStack {
 			indent = ""
 		}
-		text := fmt.Sprintf("%s%s %-40s %-12s %s", indent, mark, r.e.Name(), r.e.Words(), Seconds(end.Sub(r.began)))
+		name := min(40, t.width-25) // leaves room for the words and the timer
+		text := fmt.Sprintf("%s%s %-*s %-12s %s", indent, mark, name, r.e.Name(), r.e.Words(), Seconds(end.Sub(r.began)))
 		if r.e.Failed() && !r.e.Cancelled() {
 			text += "  " + OneLine(r.e.Reason)
 		}

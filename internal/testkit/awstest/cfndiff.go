@@ -100,17 +100,38 @@ func differences(set *changeSet, template *cfntemplate.Template) ([]change, erro
 		}
 	}
 	renewed := map[string]int{}
+	var known map[string]bool // details that follow from template and parameters alone
 	for {
 		next, err := s.resolve(template, set.parameters, renewed)
 		if err != nil {
 			return nil, err
 		}
 		changes, again := compare(set, old, next, renewed)
-		if !again {
-			return changes, nil
+		if known == nil {
+			known = map[string]bool{}
+			for _, c := range changes {
+				for _, d := range c.details {
+					known[c.id+d.path] = true
+				}
+			}
 		}
+		if again {
+			continue
+		}
+		for _, c := range changes {
+			for i, d := range c.details {
+				if !known[c.id+d.path] {
+					c.details[i].dynamic, c.details[i].after = true, knownAfter
+				}
+			}
+		}
+		return changes, nil
 	}
 }
+
+// knownAfter is what CloudFormation writes for a value that it does not know
+// yet.
+const knownAfter = "{{changeSet:KNOWN_AFTER_APPLY}}"
 
 // compare adds to renewed what is replaced; then the attributes of others may
 // differ too, and again is true.

@@ -106,7 +106,8 @@ func (c *CloudFormation) describeEvents(form url.Values) (string, error) {
 
 func (e StackEvent) xml(s *Stack, status string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "<member><EventId>%s</EventId><StackId>%s</StackId><StackName>%s</StackName><Timestamp>%s</Timestamp>%s",
+	fmt.Fprintf(&b, "<member><EventId>%s</EventId><StackId>%s</StackId><StackName>%s</StackName>"+
+		"<Timestamp>%s</Timestamp>%s",
 		escape(e.ID), escape(s.ID()), escape(s.Name), e.At.Format(time.RFC3339), status)
 	for _, one := range [][2]string{
 		{"LogicalResourceId", e.LogicalID}, {"PhysicalResourceId", e.PhysicalID}, {"ResourceType", e.Type},

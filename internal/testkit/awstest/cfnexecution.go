@@ -296,7 +296,8 @@ func ordered(template string, changes []change) []change {
 	var all []change
 	placed := map[string]bool{}
 	names := func(text, id string) bool {
-		return strings.Contains(text, `"`+id+`"`) || strings.Contains(text, "${"+id+"}") || strings.Contains(text, "${"+id+".")
+		return strings.Contains(text, `"`+id+`"`) || strings.Contains(text, "${"+id+"}") ||
+			strings.Contains(text, "${"+id+".")
 	}
 	var place func(c change)
 	place = func(c change) {
