@@ -6,8 +6,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+
 	"soci-index-builder/internal/deploy"
 	"soci-index-builder/internal/deploy/settings"
+	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/awstest/stacktest"
 )
@@ -120,6 +125,53 @@ func TestWhose(t *testing.T) {
 			}
 			if n := w.server.Count("cloudformation", "CreateChangeSet"); !tt.ours && n != 0 {
 				t.Error("it was to be changed")
+			}
+		})
+	}
+}
+
+// A stack that has only change sets is deleted when they are ours, or there
+// are none; somebody else's is left alone. So is a part of another stack.
+func TestReview(t *testing.T) {
+	plain := stacktest.Template(t)
+	where := []types.Parameter{
+		{ParameterKey: aws.String(deployed.ParamCodeBucket), ParameterValue: aws.String("code")},
+		{ParameterKey: aws.String(deployed.ParamCodeKeyPrefix), ParameterValue: aws.String("x/")},
+	}
+	for _, tt := range []struct {
+		name, template, parent string
+		text                   string // of the error; empty for none
+	}{
+		{"ours", string(plain), "", ""},
+		{"somebody else's", `{"Resources":{"A":{"Type":"AWS::SQS::Queue"}}}`, "", "is not a stack of soci-index-builder"},
+		{"nested", string(plain), "arn:aws:cloudformation:eu-west-1:123456789012:stack/parent/1",
+			"is part of another stack"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			given := where
+			if tt.template != string(plain) {
+				given = nil
+			}
+			_, err := cloudformation.NewFromConfig(w.config).CreateChangeSet(t.Context(), &cloudformation.CreateChangeSetInput{
+				StackName: aws.String("prod"), ChangeSetName: aws.String("mine"), ChangeSetType: types.ChangeSetTypeCreate,
+				TemplateBody: &tt.template, Capabilities: []types.Capability{types.CapabilityCapabilityIam},
+				Parameters: given,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.stacks.Change("prod", func(s *awstest.Stack) { s.ParentID = tt.parent })
+			d, screen := w.deploy(another, nil)
+			err = d.Run(t.Context())
+			if tt.text != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.text) || w.server.Count("cloudformation", "DeleteStack") != 0 {
+					t.Errorf("the error is %v, want %s", err, tt.text)
+				}
+				return
+			}
+			if err != nil || w.status() != "CREATE_COMPLETE" || !screen.has("? Stack prod is REVIEW_IN_PROGRESS") {
+				t.Errorf("%v, said %q", err, screen.said)
 			}
 		})
 	}
