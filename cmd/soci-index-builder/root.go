@@ -57,6 +57,7 @@ to the standard error.
 	cmd.AddCommand(newBackfillCommand(), newRedriveCommand())
 	cmd.AddCommand(newStatusCommand())
 	cmd.AddCommand(newCleanupCommand(), newDoctorCommand())
+	cmd.AddCommand(newDeployCommand(), newWatchCommand())
 	cmd.AddCommand(newCompletionCommand(), newDocsCommand())
 	completeValues(cmd) // of all commands, so it comes last
 	return cmd
