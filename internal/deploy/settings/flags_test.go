@@ -192,3 +192,41 @@ func TestNoFlags(t *testing.T) {
 		t.Errorf("the flags are explained as\n%s", u)
 	}
 }
+
+// The reference, the flags and the keys of the file are the same.
+func TestReferenceHasAllFlags(t *testing.T) {
+	set := pflag.NewFlagSet("deploy", pflag.ContinueOnError)
+	new(Flags).Bind(set)
+	var flags []string
+	set.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "config" && f.Name != "env" {
+			flags = append(flags, f.Name)
+		}
+	})
+	reference := Markdown()
+	for _, name := range flags {
+		if !strings.Contains(reference, "| `"+name+"` | ") || !strings.Contains(reference, "| `--"+name) {
+			t.Errorf("the reference does not have %s", name)
+		}
+		// A key is known, whatever is wrong with its value.
+		_, _, err := read("f.toml", []byte(name+" = 1979-05-27"), "", false)
+		if err == nil || strings.Contains(err.Error(), "unknown") {
+			t.Errorf("the key %s: %v", name, err)
+		}
+	}
+	if n := strings.Count(reference, "\n| `"); n != len(flags) {
+		t.Errorf("the reference has %d settings, and there are %d flags", n, len(flags))
+	}
+}
+
+// Whatever a setting is checked with, its error fits behind flag and value.
+func TestEverySettingIsChecked(t *testing.T) {
+	for _, s := range table {
+		if s.check == nil && s.kind() != kindSwitch {
+			t.Errorf("%s is not checked", s.name)
+		}
+		if s.usage == "" || s.kind() != kindSwitch && s.value == "" {
+			t.Errorf("%s is not explained", s.name)
+		}
+	}
+}
