@@ -128,3 +128,15 @@ func parseURI(uri string) (ecrclient.ECRHost, bool) {
 	host, ok := ecrclient.ParseECRHost(image.Host)
 	return host, ok && !host.FIPS && !host.DualStack
 }
+
+// CheckText returns the check of a setting that is a text, for those who ask for
+// it: "stack", "region", "package", "filters" and so on. Its errors say what the
+// value must be, and do not name it.
+func CheckText(name string) func(value string) error {
+	t := settingOf(name)
+	return func(value string) error { return t.check("", value) }
+}
+
+// CheckEntry checks a key and its value of a setting that is a table: of
+// "parameter", "repository" or "tag".
+func CheckEntry(name, key, value string) error { return settingOf(name).check(key, value) }

@@ -81,6 +81,10 @@ func Of(k Kind, s Settings) Given {
 	g := Given{origins: map[string]Origin{}}
 	for _, t := range table {
 		from := t.field(&s)
+		if text, ok := from.(*string); ok && t.normal != nil && *text != "" {
+			normal := t.normal(*text)
+			from = &normal
+		}
 		if !isZero(from) {
 			g.take(t, from, func(string) Origin { return Origin{Kind: k} })
 		}
@@ -294,4 +298,25 @@ func (g *Given) text(t *setting, key string) string {
 		return (*field)[key]
 	}
 	return ""
+}
+
+// Only returns the settings with one kind of origin.
+func (g Given) Only(k Kind) Given {
+	out := Given{origins: map[string]Origin{}}
+	for _, t := range table {
+		from := t.field(&g.Settings)
+		if all, ok := from.(*map[string]string); ok {
+			part := map[string]string{}
+			for key, v := range *all {
+				if o, ok := g.origins[t.name+"."+key]; ok && o.Kind == k {
+					part[key] = v
+				}
+			}
+			from = &part
+		} else if o, ok := g.origins[t.name]; !ok || o.Kind != k {
+			continue
+		}
+		out.take(t, from, func(name string) Origin { return g.origins[name] })
+	}
+	return out
 }

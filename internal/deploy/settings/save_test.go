@@ -261,3 +261,18 @@ func TestSaveOnlyWhatWasSaid(t *testing.T) {
 		t.Errorf("the file has %q, %v", b, err)
 	}
 }
+
+// What CloudFormation hides is not written.
+func TestSaveHides(t *testing.T) {
+	in, err := parseTemplate([]byte(otherTemplate))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := zipTemplate
+	zipTemplate = func() *template { return in }
+	defer func() { zipTemplate = before }()
+	got, err := save(t, "", "--parameter=Secret=hush", "--parameter=Anything=open")
+	if err != nil || strings.Contains(got, "hush") || !strings.Contains(got, "Anything = 'open'") {
+		t.Errorf("the file has\n%s\n(%v)", got, err)
+	}
+}
