@@ -16,9 +16,10 @@ import (
 )
 
 // Push stores the blob or manifest that desc names, a manifest by its digest.
-// A blob that is already there is not sent again. A manifest with a subject
-// becomes a referrer of it, also on a registry without the referrers API (by
-// the referrers tag schema).
+// It does not ask whether the content is there: see Exists and BlobSize. A
+// registry that refuses a blob for being there is no failure. A manifest with a
+// subject becomes a referrer of it, also on a registry without the referrers
+// API (by the referrers tag schema).
 //
 // Content that is an io.ReaderAt and an io.Seeker, such as a *bytes.Reader, is
 // taken from its current position and can be sent again after a failure;
@@ -27,16 +28,6 @@ func (r *Repository) Push(ctx context.Context, desc ocispec.Descriptor, content 
 	if isManifest(desc) {
 		return r.pushManifest(ctx, operation{opPushManifest, desc.Digest.String()}, desc, content)
 	}
-	exists, err := r.Exists(ctx, desc)
-	if err != nil || exists {
-		return err
-	}
-	return r.pushBlob(ctx, operation{opPushBlob, desc.Digest.String()}, desc, content)
-}
-
-// TryPush pushes a blob although it may be there, so that a missing right to
-// push shows. A registry that refuses a blob for being there is content.
-func (r *Repository) TryPush(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
 	op := operation{opPushBlob, desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
 		return r.fail(op, err)

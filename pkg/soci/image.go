@@ -59,13 +59,15 @@ type Tagger interface {
 // needs a Destination that is a Tagger, and the image and its tag stay as they
 // are. Source and Destination are used from several goroutines at once.
 //
-// Everything is built before anything is pushed, but for the config of SOCI
-// indexes, two bytes by which a missing right is found before layers are read.
-// Each content is pushed before what names it: nobody sees a SOCI index whose zTOCs are not all there,
-// and the suffixed tag comes last.
+// The config of SOCI indexes is pushed first: two bytes by which a missing
+// right is found before layers are read. A zTOC is pushed as soon as it is
+// built, and its memory is free again; a blob that no manifest names is
+// invisible, and the registry's to collect. Each content is pushed before what
+// names it: nobody sees a SOCI index whose zTOCs are not all there, and the
+// suffixed tag comes last.
 //
 // The unit is the image manifest. Of one that cannot be read, or of which a
-// layer fails, nothing is pushed. The others of an image index get their SOCI
+// layer fails, no SOCI index is pushed. The others of an image index get their SOCI
 // indexes v1 all the same, but the SOCI-enabled image, which would lack it, is
 // not made. The error is then a ManifestErrors. What an image index lists and
 // the repository does not have, as in a copy of some platforms, is passed over.
@@ -136,10 +138,14 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 	}
 	work := newLayerWork(x.src, tree.images(), x.o)
 	result.SearchError = work.reuse(ctx, x.o.Catalog)
-	if err := x.probe(ctx, work, result); err != nil {
+	if !x.o.DryRun {
+		work.publisher = &publisher{dst: x.dst, src: x.src, force: x.o.Force, damaged: work.damaged}
+		defer func() { result.BytesPushed += work.publisher.sent.Load() }()
+	}
+	if err := x.probe(ctx, work); err != nil {
 		return err
 	}
-	if err := work.run(ctx); err != nil {
+	if err := x.build(ctx, work); err != nil {
 		return err
 	}
 	result.BytesRead = work.bytesRead.Load()
@@ -148,14 +154,13 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 	if err != nil {
 		return err
 	}
-	out.damaged = work.damaged
 	if x.o.IndexVersion.v2() {
 		if err := x.enable(tree, ztocsOf, failed, result, out); err != nil {
 			return err
 		}
 	}
-	if !x.o.DryRun {
-		if err := x.publish(ctx, result, out, round); err != nil {
+	if work.publisher != nil {
+		if err := x.publish(ctx, work.publisher, result, out, round); err != nil {
 			return err
 		}
 	}
@@ -163,6 +168,19 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 		return failed
 	}
 	return nil
+}
+
+// build builds what is missing. A zTOC of an earlier build that is not there
+// when that is done, or not in its size, is built as well, once.
+func (x *indexer) build(ctx context.Context, work *layerWork) error {
+	if err := work.run(ctx); err != nil || work.publisher == nil {
+		return err
+	}
+	gone, err := work.recheck(ctx)
+	if err != nil || !gone {
+		return err
+	}
+	return work.run(ctx)
 }
 
 // indexes tells of each manifest what became of it, and makes the SOCI indexes
@@ -174,7 +192,6 @@ func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output,
 	var failed ManifestErrors
 	out := &output{}
 	ztocsOf := make(map[digest.Digest][]ocispec.Descriptor)
-	chosen := make(map[digest.Digest]bool) // layers of which the zTOC is to be pushed
 	for _, t := range tree.targets {
 		mr := ManifestResult{Manifest: t.desc, Platform: t.platform.String(), Outcome: OutcomeNoLayer}
 		err := t.err
@@ -199,7 +216,6 @@ func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output,
 			mr.Layers = append(mr.Layers, lr)
 			if lr.Indexed() {
 				ztocs = append(ztocs, lr.Ztoc)
-				chosen[layer.Digest] = true
 			}
 		}
 		ztocsOf[t.desc.Digest] = ztocs
@@ -218,7 +234,6 @@ func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output,
 		}
 		result.Manifests = append(result.Manifests, mr)
 	}
-	out.ztocs = work.ztocs(chosen)
 	var layers []ocispec.Descriptor
 	for _, t := range tree.images() {
 		layers = append(layers, t.manifest.Layers...)

@@ -82,12 +82,12 @@ func (t *tenant) take(n int64) error {
 	}
 }
 
-// leave gives back all but keep bytes, which remain taken.
-func (t *tenant) leave(keep int64) {
+// leave gives back all that was taken.
+func (t *tenant) leave() {
 	m := t.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.used += keep - t.used
+	m.used -= t.used
 	t.used = 0
 	for i, other := range m.tenants {
 		if other == t {

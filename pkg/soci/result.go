@@ -202,7 +202,7 @@ type Result struct {
 	SearchError error
 
 	BytesRead   int64 // compressed bytes of layers that were transferred
-	BytesPushed int64 // what was not there before: zTOCs, SOCI indexes, manifests
+	BytesPushed int64 // what was not there before: zTOCs, SOCI indexes, manifests; not the config of SOCI indexes, 2 bytes
 	Seconds     float64
 }
 

@@ -129,9 +129,8 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	if desc.Size > maxZtocSizeOf(layer.Size) {
 		return false, nil
 	}
-	var kept int64
 	memory := w.memory.enter(0, func() {})
-	defer func() { memory.leave(kept) }()
+	defer memory.leave()
 	// The blob, and its entries as they are read from it.
 	if err := memory.take(4 * desc.Size); err != nil {
 		return false, err
@@ -164,8 +163,7 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	} else if err != nil {
 		return false, err
 	}
-	kept = desc.Size
-	*w.built[layer.Digest] = builtLayer{ztoc: b, result: LayerResult{
+	*w.built[layer.Digest] = builtLayer{result: LayerResult{
 		Ztoc:             blobDescriptor(b),
 		Reused:           true,
 		Compression:      z.Compression,
@@ -175,6 +173,27 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 		Seconds:          time.Since(start).Seconds(),
 	}}
 	return true, nil
+}
+
+// recheck looks whether the zTOCs that were taken are there before anything
+// names them: time has passed, their SOCI indexes may have been deleted
+// meanwhile, and the registry may have collected them. The layers of those that
+// have gone are to be built.
+func (w *layerWork) recheck(ctx context.Context) (gone bool, err error) {
+	for _, l := range w.layers {
+		b := w.built[l.Digest]
+		if !b.result.Reused || b.result.Ztoc.Digest == "" {
+			continue
+		}
+		there, _, err := w.publisher.exists(ctx, b.result.Ztoc, true)
+		if err != nil {
+			return false, fmt.Errorf("looking for blob %s: %w", b.result.Ztoc.Digest, err)
+		}
+		if !there {
+			*b, gone = builtLayer{}, true
+		}
+	}
+	return gone, nil
 }
 
 // noteDamage remembers content that the repository is said to have and does not
