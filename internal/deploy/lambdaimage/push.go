@@ -87,6 +87,11 @@ func (i *Image) Push(ctx context.Context, to *ecrclient.Repository) (uri string,
 		return i.URI(to.Name()), false, nil
 	}
 	for _, b := range []blob{i.layer, i.config} {
+		if there, err := to.Exists(ctx, b.Descriptor); err != nil {
+			return "", false, err
+		} else if there {
+			continue
+		}
 		if err := to.Push(ctx, b.Descriptor, bytes.NewReader(b.content)); err != nil {
 			return "", false, err
 		}
