@@ -53,23 +53,38 @@ func (r *Repository) FetchRange(ctx context.Context, desc ocispec.Descriptor, of
 	if n == 0 {
 		return http.NoBody, nil
 	}
-	return r.openBlob(ctx, op, desc, byteRange{start: off, end: off + n, always: true, skips: true})
+	return r.openBlob(ctx, op, desc, byteRange{start: off, end: off + n, use: rangeOrSkip})
 }
 
 // byteRange is the part of a blob that is wanted.
 type byteRange struct {
 	start, end int64 // end exclusive
-	always     bool  // a Range request from the beginning
-	orWhole    bool  // the whole blob will do instead
-	skips      bool  // the same, of which what is not wanted is skipped
+	use        rangeUse
 }
+
+// rangeUse says when a part of a blob is asked for with a Range request, and what
+// happens where the registry does not serve ranges.
+type rangeUse int
+
+const (
+	// rangeToResume: a Range request only for what does not begin with the
+	// blob's first byte. Of the whole blob, what comes before is skipped.
+	rangeToResume rangeUse = iota
+	// rangeOnly: always a Range request. The whole blob is ErrNoRange.
+	rangeOnly
+	// rangeOrWhole: always a Range request. The whole blob is taken instead.
+	rangeOrWhole
+	// rangeOrSkip: always a Range request. Of the whole blob, what is not wanted
+	// is skipped.
+	rangeOrSkip
+)
 
 // blobBody is the answer to one request.
 type blobBody struct {
 	io.ReadCloser
-	begin  int64 // offset in the blob
-	length int64 // -1 if the answer does not say
-	whole  bool  // the blob from its first byte to its last
+	begin, end int64 // offsets in the blob; end, which is exclusive, as it was asked for
+	length     int64 // -1 if the answer does not say
+	whole      bool  // the blob from its first byte to its last
 }
 
 // getBlob makes one request for want, at the blob's location if that is known.
@@ -77,13 +92,13 @@ type blobBody struct {
 func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want byteRange, at *location) (_ *blobBody,
 	err error) {
 	header := http.Header{"Accept-Encoding": {"identity"}} // the bytes as they are stored
-	ranged := want.always || want.start > 0
+	ranged := want.use != rangeToResume || want.start > 0
 	if ranged {
 		header.Set("Range", fmt.Sprintf("bytes=%d-%d", want.start, want.end-1))
 	}
 	resp, err := r.get(ctx, "blobs", desc, header, at)
 	if ranged && refusedRange(err) {
-		if want.always && !want.orWhole && !want.skips {
+		if want.use == rangeOnly {
 			return nil, fmt.Errorf("%w: it refused a Range request: %w", ErrNoRange, err)
 		}
 		header.Del("Range")
@@ -103,13 +118,13 @@ func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want 
 	}()
 	length := resp.ContentLength
 	if resp.StatusCode == http.StatusOK {
-		if want.always && !want.orWhole && !want.skips {
+		if want.use == rangeOnly {
 			return nil, fmt.Errorf("%w: it answered a Range request with the whole blob", ErrNoRange)
 		}
 		if length >= 0 && length != desc.Size {
 			return nil, fmt.Errorf("%w: the registry has %d bytes, not %d", ErrDigestMismatch, length, desc.Size)
 		}
-		return &blobBody{ReadCloser: resp.Body, length: length, whole: true}, nil
+		return &blobBody{ReadCloser: resp.Body, end: desc.Size, length: length, whole: true}, nil
 	}
 	if !ranged {
 		return nil, fmt.Errorf("%w: a part of the blob came, unasked", ErrDigestMismatch)
@@ -122,7 +137,7 @@ func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want 
 		return nil, fmt.Errorf("%w: Content-Range %q with %d bytes",
 			ErrDigestMismatch, printable(resp.Header.Get("Content-Range")), length)
 	}
-	return &blobBody{ReadCloser: resp.Body, begin: want.start, length: length}, nil
+	return &blobBody{ReadCloser: resp.Body, begin: want.start, end: want.end, length: length}, nil
 }
 
 // refusedRange reports whether a registry, or the storage that it redirects to,

@@ -239,7 +239,10 @@ func (r *Repository) blobExists(ctx context.Context, desc ocispec.Descriptor) (b
 		return exists(err)
 	}
 	// Its first byte shows that it is there; the answer tells its size.
-	first := byteRange{end: min(desc.Size, 1), always: desc.Size > 0, orWhole: true}
+	first := byteRange{}
+	if desc.Size > 0 {
+		first = byteRange{end: 1, use: rangeOrWhole}
+	}
 	body, err := r.getBlob(ctx, desc, first, nil)
 	if err == nil {
 		body.Close()

@@ -55,7 +55,7 @@ type piece struct {
 // one stream.
 func (r *Repository) openPieces(ctx context.Context, op operation, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	ctx, stop := context.WithCancel(ctx)
-	stream := r.newBlobReader(ctx, stop, op, desc, byteRange{end: r.pieces.PieceSize, always: true, orWhole: true})
+	stream := r.newBlobReader(ctx, stop, op, desc, byteRange{end: r.pieces.PieceSize, use: rangeOrWhole})
 	stream.at = new(location)
 	if err := stream.connect(); err != nil {
 		stop()
@@ -113,7 +113,7 @@ func (b *pieceReader) read(p []byte) (int, error) {
 		case b.pos == b.desc.Size:
 			return 0, io.EOF
 		case b.pieces == nil:
-			b.stream = b.r.newBlobReader(b.ctx, b.stop, b.op, b.desc, byteRange{start: b.pos, end: b.desc.Size, always: true})
+			b.stream = b.r.newBlobReader(b.ctx, b.stop, b.op, b.desc, byteRange{start: b.pos, end: b.desc.Size, use: rangeOnly})
 			b.stream.at, b.stream.came = b.at, b.came
 		default:
 			b.stream = nil
@@ -193,7 +193,7 @@ func (b *pieceReader) readAhead(from int64) {
 		b.queue = append(b.queue, p)
 		b.mu.Unlock()
 		src := b.r.newBlobReader(b.pieces, func() {}, b.op, b.desc,
-			byteRange{start: start, end: min(start+b.r.pieces.PieceSize, b.desc.Size), always: true})
+			byteRange{start: start, end: min(start+b.r.pieces.PieceSize, b.desc.Size), use: rangeOnly})
 		src.at, src.came = b.at, b.came
 		b.work.Go(func() {
 			defer b.r.pieces.release()

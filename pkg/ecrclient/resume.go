@@ -21,12 +21,9 @@ type blobReader struct {
 	desc ocispec.Descriptor
 	at   *location // nil to ask the registry, also for others
 
-	pos    int64 // offset in the blob of the next byte to return
-	end    int64 // exclusive
-	always bool  // with a Range request from the beginning
-	whole  bool  // the first answer may be the whole blob, which is then wanted
-	skips  bool  // every answer may be, of which what is not wanted is skipped
-	isCut  bool  // end was not what the registry was asked for
+	pos int64 // offset in the blob of the next byte to return
+	end int64 // exclusive
+	use rangeUse
 
 	came *atomic.Int64 // bytes that came, for others as well that share it
 
@@ -54,7 +51,7 @@ func (r *Repository) newBlobReader(ctx context.Context, stop context.CancelFunc,
 	want byteRange) *blobReader {
 	return &blobReader{
 		r: r, ctx: ctx, stop: stop, op: op, desc: desc,
-		pos: want.start, end: want.end, always: want.always, whole: want.orWhole, skips: want.skips,
+		pos: want.start, end: want.end, use: want.use,
 		came: new(atomic.Int64),
 	}
 }
@@ -105,10 +102,12 @@ func (b *blobReader) read(p []byte) (int, error) {
 
 // finish tells the end of the blob from bytes that should not be there.
 func (b *blobReader) finish() error {
-	// A length that was announced has been compared; a lost connection does
-	// not matter any more.
-	part := b.isCut || b.skips && b.body != nil && b.body.whole
-	if b.body != nil && b.body.length < 0 && !part {
+	if b.body == nil { // a connection that is lost here does not matter any more
+		return io.EOF
+	}
+	compared := b.body.length >= 0
+	goesOn := b.body.end > b.end
+	if !compared && !goesOn {
 		var extra [1]byte
 		if n, _ := io.ReadFull(b.body, extra[:]); n > 0 {
 			return fmt.Errorf("%w: bytes came beyond offset %d", ErrDigestMismatch, b.end)
@@ -129,9 +128,7 @@ func (b *blobReader) lose(err error) {
 
 // cut has the reader stop at end, if that is sooner.
 func (b *blobReader) cut(end int64) {
-	if end < b.end {
-		b.end, b.isCut = end, true
-	}
+	b.end = min(b.end, end)
 }
 
 func (b *blobReader) disconnect() {
@@ -156,13 +153,12 @@ func (b *blobReader) connect() error {
 		if b.failed > 0 {
 			b.at.set(nil) // a fresh one, for all
 		}
-		body, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.always, b.whole, b.skips}, b.at)
+		body, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.use}, b.at)
 		if err == nil {
 			b.body = body
-			if b.whole && body.whole {
-				b.end, b.always = b.desc.Size, false
+			if b.use == rangeOrWhole {
+				b.decide(body.whole)
 			}
-			b.whole = false
 			// The registry ignored the range: what it sent before goes by.
 			var n int64
 			n, err = io.CopyN(io.Discard, body, b.pos-body.begin)
@@ -172,6 +168,14 @@ func (b *blobReader) connect() error {
 			}
 		}
 		b.lose(err)
+	}
+}
+
+// decide makes the first answer the rule for those that follow.
+func (b *blobReader) decide(whole bool) {
+	b.use = rangeOnly
+	if whole {
+		b.end, b.use = b.desc.Size, rangeToResume
 	}
 }
 
