@@ -161,10 +161,22 @@ func contentLength(header string, want byteRange, size int64) (int64, error) {
 	var first, last int64
 	var total string
 	_, err := fmt.Sscanf(header, "bytes %d-%d/%s", &first, &last, &total)
-	if err != nil || first != want.start || last < first || last >= want.end ||
-		total != "*" && total != fmt.Sprint(size) {
-		return 0, fmt.Errorf("%w: Content-Range %q for bytes %d to %d of %d",
-			ErrDigestMismatch, printable(header), want.start, want.end-1, size)
+	wrong := ""
+	switch {
+	case err != nil:
+		wrong = "is not of the form bytes FIRST-LAST/SIZE"
+	case first != want.start:
+		wrong = "begins elsewhere"
+	case last < first:
+		wrong = "ends before it begins"
+	case last >= want.end:
+		wrong = "goes on too far"
+	case total != "*" && total != fmt.Sprint(size):
+		wrong = "is of another size"
+	}
+	if wrong != "" {
+		return 0, fmt.Errorf("%w: Content-Range %q for bytes %d to %d of %d %s",
+			ErrDigestMismatch, printable(header), want.start, want.end-1, size, wrong)
 	}
 	return last - first + 1, nil
 }

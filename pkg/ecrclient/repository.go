@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -114,13 +113,11 @@ func New(ref string, opts ...Option) (*Repository, error) {
 
 // parseEndpoint takes "http://host:port" apart.
 func parseEndpoint(endpoint string) (host string, plain bool, err error) {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		strings.Trim(u.Path, "/") != "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", false, fmt.Errorf("registry endpoint %q: must be http://host[:port] or https://host[:port]",
-			redactText(endpoint))
+	host, plain, err = names.ParseEndpoint(endpoint)
+	if err != nil {
+		return "", false, fmt.Errorf("registry endpoint %q: %w", redactText(endpoint), err)
 	}
-	return u.Host, u.Scheme == "http", nil
+	return host, plain, nil
 }
 
 func isLoopback(host string) bool {

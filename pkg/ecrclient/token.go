@@ -197,8 +197,20 @@ func (s *tokenSource) ask(ctx context.Context) (string, time.Time, error) {
 	token := aws.ToString(data.AuthorizationToken)
 	// The decoder's error would quote a part of the token.
 	plain, err := base64.StdEncoding.DecodeString(token)
-	if user, password, ok := strings.Cut(string(plain), ":"); err != nil || !ok || user == "" || password == "" {
-		return "", time.Time{}, errors.New("AWS answered with a token that is not base64 of user:password")
+	user, password, both := strings.Cut(string(plain), ":")
+	wrong := ""
+	switch {
+	case err != nil:
+		wrong = "is not base64"
+	case !both:
+		wrong = "is not base64 of user:password"
+	case user == "":
+		wrong = "has no user"
+	case password == "":
+		wrong = "has no password"
+	}
+	if wrong != "" {
+		return "", time.Time{}, errors.New("AWS answered with a token that " + wrong)
 	}
 	return token, aws.ToTime(data.ExpiresAt), nil
 }

@@ -145,11 +145,8 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	if err != nil {
 		return false, err
 	}
-	if z.CompressedSize != layer.Size || z.SpanSize != w.o.SpanSize || z.BuildToolIdentifier != w.o.BuildToolIdentifier ||
-		z.Version != ztocVersion {
-		return false, fmt.Errorf(
-			"%w zTOC: it is of a layer of %d bytes, with spans of %d, by %q, and should be of %d, %d, %q", ErrCorrupt,
-			z.CompressedSize, z.SpanSize, cut(z.BuildToolIdentifier, 100), layer.Size, w.o.SpanSize, w.o.BuildToolIdentifier)
+	if err := z.madeFor(layer.Size, &w.o); err != nil {
+		return false, err
 	}
 	if len(z.Entries) == 0 {
 		return false, nil
@@ -175,6 +172,24 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 		Seconds:          time.Since(start).Seconds(),
 	}}
 	return true, nil
+}
+
+// madeFor checks that a zTOC is what this build would make for a layer of a size.
+func (z *Ztoc) madeFor(layerSize int64, o *Options) error {
+	is := func(what string, got, want any) error {
+		return fmt.Errorf("%w zTOC: its %s is %v, and should be %v", ErrCorrupt, what, got, want)
+	}
+	switch {
+	case z.CompressedSize != layerSize:
+		return is("layer's size", z.CompressedSize, layerSize)
+	case z.SpanSize != o.SpanSize:
+		return is("span size", z.SpanSize, o.SpanSize)
+	case z.BuildToolIdentifier != o.BuildToolIdentifier:
+		return is("build tool", fmt.Sprintf("%q", cut(z.BuildToolIdentifier, 100)), fmt.Sprintf("%q", o.BuildToolIdentifier))
+	case z.Version != ztocVersion:
+		return is("version", fmt.Sprintf("%q", cut(z.Version, 100)), fmt.Sprintf("%q", ztocVersion))
+	}
+	return nil
 }
 
 // noteDamage remembers content that the repository is said to have and does not
