@@ -3,7 +3,6 @@ package names
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 )
 
@@ -14,28 +13,31 @@ const EndpointAllowed = "allowed is http:// or https:// and a host, such as http
 // whether it is plain HTTP. The error says what is wrong, without the URL, which
 // may hold a password.
 func ParseEndpoint(s string) (host string, plain bool, err error) {
-	u, err := url.Parse(s)
-	if err != nil {
-		return "", false, errors.New("it is not a URL; " + EndpointAllowed)
-	}
+	scheme, rest, hasScheme := strings.Cut(s, "://")
+	scheme = strings.ToLower(scheme)
+	beforeFragment, _, hasFragment := strings.Cut(rest, "#")
+	beforeQuery, _, hasQuery := strings.Cut(beforeFragment, "?")
+	host, path, _ := strings.Cut(beforeQuery, "/")
 	wrong := ""
 	switch {
-	case u.Scheme == "":
+	case !hasScheme:
 		wrong = "it has no scheme"
-	case u.Scheme != "http" && u.Scheme != "https":
-		wrong = fmt.Sprintf("its scheme is %q", u.Scheme)
-	case u.User != nil:
+	case scheme != "http" && scheme != "https":
+		wrong = fmt.Sprintf("its scheme is %q", scheme)
+	case strings.Contains(host, "@"):
 		wrong = "it has a user"
-	case u.Hostname() == "":
+	case host == "":
 		wrong = "it has no host"
-	case strings.Trim(u.Path, "/") != "":
+	case !IsHost(host):
+		wrong = "its host is none"
+	case strings.Trim(path, "/") != "":
 		wrong = "it has a path"
-	case u.RawQuery != "":
+	case hasQuery:
 		wrong = "it has a query"
-	case u.Fragment != "":
+	case hasFragment:
 		wrong = "it has a fragment"
 	default:
-		return u.Host, u.Scheme == "http", nil
+		return host, scheme == "http", nil
 	}
 	return "", false, errors.New(wrong + "; " + EndpointAllowed)
 }
