@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"soci-index-builder/internal/localregistry"
+	"soci-index-builder/internal/testkit/localregistry"
 )
 
 // Server is a registry behind Faults. What a test puts into it with its Push
