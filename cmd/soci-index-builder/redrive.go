@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/backfill/pace"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/names"
-	"soci-index-builder/internal/pace"
 	"soci-index-builder/internal/redrive"
 )
 
