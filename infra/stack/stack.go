@@ -1,4 +1,4 @@
-// Package stack is the CloudFormation stack: New makes it in a CDK app, with
+// Package stack is the CloudFormation stack: New creates it in a CDK app, with
 // the functions' code from a folder (for the CDK command line, which uploads
 // it), from a bucket or from images that parameters name (for the plain
 // templates).

@@ -1,8 +1,8 @@
-// Package redrive works off the failure queue: it reads the messages, in all
-// formats that come there, and invokes the functions again with their events,
-// or discards them. No message is lost on the way: while it is worked on,
-// nobody else gets it; it is deleted only after its invocation was accepted;
-// in every other case it goes back into the queue at once.
+// Package redrive processes the failure queue: it reads messages in all formats
+// found there, and invokes the functions again with their events, or discards
+// them. No message is lost: while it is being processed no one else receives
+// it; it is deleted only after its invocation was accepted; otherwise it
+// returns to the queue at once.
 //
 // Start with [Queue.Receive].
 package redrive

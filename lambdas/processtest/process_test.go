@@ -1,6 +1,6 @@
-// Package lambdas tests the functions as Lambda runs them: each a process of
-// its own that was built as for deployment, with its events coming from the
-// runtime API, and everything it talks to answering over HTTP.
+// Package lambdas tests the functions as Lambda runs them: each in its own
+// process, built as for deployment, with events from the runtime API and HTTP
+// servers for everything it talks to.
 package processtest
 
 import (

@@ -1,6 +1,6 @@
-// Package ecrclient reads and writes one repository of an OCI registry:
-// Amazon ECR, where it authenticates through the AWS SDK, or any other, where
-// it uses what somebody has logged in with by docker or podman. Begin with New.
+// Package ecrclient reads and writes one repository of an OCI registry: Amazon
+// ECR, where it authenticates through the AWS SDK, or any other, where it uses
+// the credentials of docker login or podman login. Begin with New.
 package ecrclient
 
 import (

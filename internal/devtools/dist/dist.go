@@ -1,6 +1,6 @@
 // Package dist builds what is deployed: for each Lambda function a static
 // executable named bootstrap, and a zip file of it; and what is released: see
-// [Release]. The same sources and the same Go release give the same bytes,
+// [Release]. The same sources and the same Go release produce the same bytes,
 // wherever and whenever they are built.
 package dist
 

@@ -1,6 +1,5 @@
-// Package lambdafn is what the Lambda functions of this project have in
-// common: how they read their environment, log, start, and name the class of a
-// failure.
+// Package lambdafn has what the Lambda functions of this project share: how
+// they read their environment, log and start.
 package lambdafn
 
 import (
