@@ -288,7 +288,7 @@ func (w *backfillWork) memory() int {
 	return backfill.MemoryPerCPU
 }
 
-// about returns a duration to people.
+// about formats a duration for people.
 func about(d time.Duration) string {
 	switch {
 	case d < time.Minute:

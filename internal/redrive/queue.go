@@ -292,7 +292,7 @@ func (l *Lease) delete(ctx context.Context, m *Message) error {
 // returnAttempts is how often messages are offered to the queue.
 const returnAttempts = 3
 
-// Return returns all messages that were not deleted back, so that everybody sees
+// Return puts all messages that were not deleted back, so that everyone sees
 // them at once. It works also after ctx was interrupted. It is to be called
 // once; its error matches ErrNotReturned.
 func (l *Lease) Return(ctx context.Context) error {

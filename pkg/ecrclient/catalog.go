@@ -134,7 +134,7 @@ func (s *search) run(ctx context.Context, images []ocispec.Descriptor) {
 
 func (s *search) done(ctx context.Context) bool { return s.stopped || ctx.Err() != nil }
 
-// offer returns an index to found, unless it has it already.
+// offer passes an index to found, unless it has it already.
 func (s *search) offer(index ocispec.Descriptor) {
 	if s.stopped || s.seen[index.Digest] {
 		return

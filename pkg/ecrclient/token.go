@@ -35,7 +35,7 @@ const (
 	tokenTimeout = time.Minute
 )
 
-// tokenSources returns all repositories of a registry the same token.
+// tokenSources gives all repositories of a registry the same token.
 type tokenSources struct {
 	mu      sync.Mutex
 	sources map[tokenKey]*tokenSource
@@ -260,12 +260,12 @@ var deniedCodes = []string{
 	"IncompleteSignature", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
 }
 
-// fail returns err its class.
+// fail gives err its class.
 func (s *tokenSource) fail(err error) error {
 	return awsError(&Error{Op: opAuthenticate, Repository: s.host}, err)
 }
 
-// awsError returns out the cause err, which is AWS's, and its class.
+// awsError gives out the cause err, which is AWS's, and its class.
 func awsError(out *Error, err error) *Error {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		out.Code = api.ErrorCode()

@@ -157,7 +157,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 	return z, z.misread(memory.take)
 }
 
-// unsupportedGzip returns what the decoder does not support its reason.
+// unsupportedGzip gives the reason for what the decoder does not support.
 func unsupportedGzip(err error) error {
 	var stream *inflate.Error
 	if errors.As(err, &stream) && stream.Class == inflate.ErrUnsupported {

@@ -346,7 +346,7 @@ func cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// classify returns an error of archive/tar its class.
+// classify gives an error of archive/tar its class.
 func (t *tocScanner) classify(err error) error {
 	var (
 		blob   *blobError
