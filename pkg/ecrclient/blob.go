@@ -13,13 +13,12 @@ import (
 // Fetch opens the blob or manifest that desc names, from its first byte. The
 // caller closes it; it serves one goroutine at a time.
 //
-// A large blob is read ahead by several requests at once, as WithParallel
-// says, where the registry serves ranges; it holds up to FetchMemory(desc)
+// A large blob is read ahead by several requests at once, as set by
+// WithParallel, if the registry serves ranges; it holds up to FetchMemory(desc)
 // bytes until it is closed. A blob is resumed where it stopped when a
-// connection is lost, stalls or ends early. The reader gives desc.Size bytes
-// or an error, but does not compute the digest; a registry that has more or
-// fewer bytes is ErrDigestMismatch. A manifest is read and verified as by
-// FetchManifest.
+// connection is lost, stalls or ends early. The reader returns desc.Size bytes
+// or an error, but does not compute the digest; more or fewer bytes are
+// ErrDigestMismatch. A manifest is read and verified as in FetchManifest.
 func (r *Repository) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	if isManifest(desc) {
 		manifest, err := r.FetchManifest(ctx, desc)
@@ -39,9 +38,9 @@ func (r *Repository) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.Rea
 }
 
 // FetchRange opens n bytes of the blob that desc names, from offset off; both
-// must lie within desc.Size. It is one stream, resumed as those of Fetch. Where
+// must lie within desc.Size. It is one stream, resumed like those of Fetch. If
 // the registry does not serve ranges, the bytes before off are read too and
-// thrown away.
+// discarded.
 func (r *Repository) FetchRange(ctx context.Context, desc ocispec.Descriptor, off, n int64) (io.ReadCloser, error) {
 	op := operation{"fetch blob range", desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
@@ -67,15 +66,16 @@ type byteRange struct {
 type rangeUse int
 
 const (
-	// rangeToResume: a Range request only for what does not begin with the
-	// blob's first byte. Of the whole blob, what comes before is skipped.
+	// rangeToResume: a Range request only for parts that do not begin with the
+	// blob's first byte. If the whole blob comes, the bytes before the part are
+	// skipped.
 	rangeToResume rangeUse = iota
 	// rangeOnly: always a Range request. The whole blob is ErrNoRange.
 	rangeOnly
 	// rangeOrWhole: always a Range request. The whole blob is taken instead.
 	rangeOrWhole
-	// rangeOrSkip: always a Range request. Of the whole blob, what is not wanted
-	// is skipped.
+	// rangeOrSkip: always a Range request. If the whole blob comes, the bytes
+	// outside the part are skipped.
 	rangeOrSkip
 )
 
@@ -141,8 +141,8 @@ func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want 
 }
 
 // refusedRange reports whether a registry, or the storage that it redirects to,
-// does not do what a Range header asks. It need not be that the blob is too
-// short: that the request without the header shows.
+// does not honour a Range header. The blob need not be too short: a request
+// without the header shows that.
 func refusedRange(err error) bool {
 	e, ok := err.(*statusError)
 	if !ok {
@@ -156,7 +156,7 @@ func refusedRange(err error) bool {
 }
 
 // contentLength returns the number of bytes that a Content-Range announces. It
-// must begin where it was asked to; it may end earlier.
+// must begin where the request did; it may end earlier.
 func contentLength(header string, want byteRange, size int64) (int64, error) {
 	var first, last int64
 	var total string

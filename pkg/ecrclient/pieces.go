@@ -11,9 +11,9 @@ import (
 )
 
 // pieceReader reads a blob as one stream as long as that is fast enough, then
-// by several Range requests ahead of its caller. Each piece is a blobReader of
-// its own, which is resumed alone; the caller gets them in order, the first of
-// them while it still comes in.
+// with several Range requests ahead of its caller. Each piece has its own
+// blobReader and is resumed separately; the caller gets the pieces in order,
+// the first of them while it is still arriving.
 type pieceReader struct {
 	r    *Repository
 	ctx  context.Context
@@ -42,8 +42,8 @@ type pieceReader struct {
 	shut  bool       // no piece is wanted any more
 }
 
-// source is what a pieceReader returns bytes of. It only changes to one further
-// down.
+// source is where a pieceReader takes its bytes from. It only changes to one
+// further down.
 type source int
 
 const (
@@ -133,8 +133,9 @@ func (b *pieceReader) read(p []byte) (int, error) {
 func (b *pieceReader) readSource(p []byte) (int, error) {
 	switch b.from {
 	case fromStream:
-		// A caller who reads only the beginning of a blob, to see what it is, has
-		// not asked for the rest: reading ahead begins before a read, not after it.
+		// A caller that reads only the beginning of a blob, to see what it is,
+		// does not want the rest: reading ahead begins before a read, not after
+		// it.
 		if b.behind > 2*float64(b.r.pieces.PieceSize) {
 			b.toCutStream()
 			return b.stream.Read(p)

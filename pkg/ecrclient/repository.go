@@ -36,7 +36,7 @@ type Repository struct {
 
 	// Both send through client, and push alike but for manifests with a
 	// subject: tagging always writes the referrers tag schema, remote when the
-	// registry does not say that it took notice of the subject.
+	// registry does not confirm that it processed the subject.
 	remote, tagging *remote.Repository
 	referrersAPI    referrersAPI
 	ofECR           bool
@@ -111,7 +111,7 @@ func New(ref string, opts ...Option) (*Repository, error) {
 	return r, r.tagging.SetReferrersCapability(false)
 }
 
-// parseEndpoint takes "http://host:port" apart.
+// parseEndpoint splits "http://host:port".
 func parseEndpoint(endpoint string) (host string, plain bool, err error) {
 	host, plain, err = names.ParseEndpoint(endpoint)
 	if err != nil {
@@ -151,8 +151,8 @@ func (r *Repository) Resolve(ctx context.Context, reference string) (ocispec.Des
 	return desc, err
 }
 
-// Exists reports whether the blob or manifest that desc names is there. A blob
-// of another size than desc says is not.
+// Exists reports whether the blob or manifest that desc names exists. A blob of
+// a size other than desc.Size does not count.
 func (r *Repository) Exists(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 	op := operation{"look for " + kind(desc), desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
@@ -170,7 +170,7 @@ func (r *Repository) Exists(ctx context.Context, desc ocispec.Descriptor) (bool,
 	return exists, err
 }
 
-// checkDescriptor refuses what cannot be asked for.
+// checkDescriptor refuses descriptors that no registry could serve.
 func checkDescriptor(desc ocispec.Descriptor) error {
 	if err := desc.Digest.Validate(); err != nil {
 		return fmt.Errorf("%w: digest %q: %w", ErrInvalidReference, desc.Digest, err)

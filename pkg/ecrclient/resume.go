@@ -10,9 +10,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// blobReader reads a blob, over as many connections as it takes. It asks the
-// registry for each of them, so each has a signed URL of its own; but the first
-// one goes to where others of the same blob were redirected, if it has at.
+// blobReader reads a blob, over as many connections as needed. Each begins at
+// the registry, so that it gets its own signed URL; but with at set, the first
+// one goes straight to where others of the same blob were redirected.
 type blobReader struct {
 	r    *Repository
 	ctx  context.Context
@@ -100,7 +100,7 @@ func (b *blobReader) read(p []byte) (int, error) {
 	return 0, b.finish()
 }
 
-// finish tells the end of the blob from bytes that should not be there.
+// finish checks that no bytes follow the end of the blob.
 func (b *blobReader) finish() error {
 	if b.body == nil { // a connection that is lost here does not matter any more
 		return io.EOF
@@ -159,7 +159,7 @@ func (b *blobReader) connect() error {
 			if b.use == rangeOrWhole {
 				b.decide(body.whole)
 			}
-			// The registry ignored the range: what it sent before goes by.
+			// The registry ignored the range: skip what it sent before.
 			var n int64
 			n, err = io.CopyN(io.Discard, body, b.pos-body.begin)
 			b.came.Add(n)
@@ -187,8 +187,8 @@ func (b *blobReader) explain(err error) error {
 	return fmt.Errorf("after %d of %d bytes: %w", b.pos, b.desc.Size, err)
 }
 
-// Transferred is the number of bytes that came, again after a lost connection
-// too.
+// Transferred returns the number of bytes received, including those received
+// again after a lost connection.
 func (b *blobReader) Transferred() int64 { return b.came.Load() }
 
 // Close ends the transfer. It may be called more than once.

@@ -32,9 +32,9 @@ const maxReuseIndexes = 50
 const maxReuseTime = time.Minute
 
 // reuse takes the zTOCs of layers that were indexed before with the same span
-// size and build-tool identifier, so that these layers are not read at all.
-// A layer for which none is found is built; the error tells what went wrong
-// on the way, and costs no more than that.
+// size and build-tool identifier, so that these layers are not read at all. A
+// layer for which none is found is built; the error says what went wrong on the
+// way, and costs no more than that.
 func (w *layerWork) reuse(ctx context.Context, catalog Catalog) error {
 	ctx, cancel := context.WithTimeout(ctx, maxReuseTime)
 	defer cancel()
