@@ -1,4 +1,4 @@
-// Package permission says which actions of IAM a request to AWS needs, and
+// Package permission knows which IAM actions each request to AWS needs, and
 // which of them each function's role has.
 //
 // Start with [OfRequest] for requests to a registry, [OfCall] for calls of

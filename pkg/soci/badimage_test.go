@@ -86,7 +86,7 @@ func TestBadImages(t *testing.T) {
 		{"manifest that is an index too", func(s *store) ocispec.Descriptor {
 			return s.addJSON(ocispec.MediaTypeImageManifest,
 				map[string]any{"schemaVersion": 2, "config": map[string]any{}, "manifests": []any{}})
-		}, everyLayer, soci.ErrCorrupt, "image index"},
+		}, everyLayer, soci.ErrCorrupt, "the field manifests"},
 		{"schema 1", func(s *store) ocispec.Descriptor {
 			return s.add("application/vnd.docker.distribution.manifest.v1+prettyjws", []byte("{}"))
 		}, everyLayer, soci.ErrUnsupported, "schema 1"},

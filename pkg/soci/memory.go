@@ -55,7 +55,7 @@ func (m *memory) enter(age int, cancel func()) *tenant {
 }
 
 // take accounts for n bytes more. The error is ErrLimit when the tenant would
-// exceed the budget alone, and errPreempted when it must make way.
+// exceed the budget by itself, and errPreempted when it must make way.
 func (t *tenant) take(n int64) error {
 	m := t.memory
 	m.mu.Lock()

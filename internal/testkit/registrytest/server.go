@@ -1,5 +1,5 @@
-// Package registrytest gives tests a real OCI registry over HTTP, with faults
-// where a test wants them and a record of every request. Begin with Start.
+// Package registrytest provides tests with a real OCI registry over HTTP that
+// injects faults and records every request. Begin with Start.
 package registrytest
 
 import (
@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"soci-index-builder/internal/localregistry"
+	"soci-index-builder/internal/testkit/localregistry"
 )
 
 // Server is a registry behind Faults. What a test puts into it with its Push

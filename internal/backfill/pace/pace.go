@@ -1,5 +1,5 @@
-// Package pace spreads work over time, so that what stands behind it is not
-// asked for more than it gives. Start with [Pacer.Wait].
+// Package pace limits the rate of work, so that the services behind it are not
+// overloaded. Start with [Pacer.Wait].
 package pace
 
 import (
@@ -9,9 +9,8 @@ import (
 	smithytime "github.com/aws/smithy-go/time"
 )
 
-// Pacer lets pieces of work begin one after the other, each as long after the
-// one before as that one costs. It does not save up for what comes later. It
-// is for one goroutine.
+// Pacer spaces pieces of work: each begins after the time that the previous one
+// costs. Unused time is not saved. A Pacer is for one goroutine.
 type Pacer struct {
 	// Now and Sleep are time.Now and a timer by default.
 	Now   func() time.Time

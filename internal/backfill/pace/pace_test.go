@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"soci-index-builder/internal/pace"
+	"soci-index-builder/internal/backfill/pace"
 )
 
 // clock moves by sleeping alone.

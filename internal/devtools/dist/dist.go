@@ -1,6 +1,6 @@
 // Package dist builds what is deployed: for each Lambda function a static
 // executable named bootstrap, and a zip file of it; and what is released: see
-// [Release]. The same sources and the same Go release give the same bytes,
+// [Release]. The same sources and the same Go release produce the same bytes,
 // wherever and whenever they are built.
 package dist
 
@@ -38,7 +38,7 @@ func Bootstrap(ctx context.Context, function, goos, goarch, path string) error {
 	return compile(ctx, "soci-index-builder/lambdas/"+function, Platform{goos, goarch}, path, "", "-tags=lambda.norpc")
 }
 
-// compile builds the main package pkg for a platform into path. It returns the
+// compile builds the main package pkg for a platform into path. It passes the
 // linker and the go command these flags besides those that every build has.
 func compile(ctx context.Context, pkg string, p Platform, path, ldflags string, flags ...string) error {
 	return replace(path, func(partial string) error {

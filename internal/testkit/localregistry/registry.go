@@ -1,4 +1,4 @@
-// Package localregistry is a whole OCI registry inside the process, on a free
+// Package localregistry runs a complete OCI registry in the process, on a free
 // port of the loopback interface. Begin with New.
 package localregistry
 
