@@ -43,8 +43,9 @@ func newIndexCommand() *cobra.Command {
 		Long: `Build the SOCI index of each platform of an image and push it: as a referrer of the
 image manifest (V1), and in a separate SOCI-enabled image under the image's tag
 with a suffix (V2). The image itself is not changed. Each layer is read once, as a
-stream; nothing is pushed before all layers of the image are read. Building again
-produces the same content, and pushes nothing.
+stream. A zTOC is pushed as soon as its layer is read, a SOCI index only after
+all layers of its image manifest. Building again produces the same content, and
+pushes nothing.
 
 A layer whose zTOC is already in the repository is not read: zTOCs are searched for
 in the SOCI indexes of this image, of the SOCI-enabled image under the suffixed

@@ -21,10 +21,10 @@ type Limits struct {
 
 	// MaxMemory is the maximum number of bytes that a build may use at once, in
 	// addition to the program's own: the buffers of the layers being read,
-	// twice 32 KiB for each checkpoint, about a kilobyte for each entry, and
-	// the zTOCs that are not pushed yet. Layers wait for each other to stay
-	// within it; a layer that exceeds it by itself is an ErrLimit. The default
-	// is 1 GiB.
+	// and for each of these layers twice 32 KiB for each checkpoint and about a
+	// kilobyte for each entry, until its zTOC is pushed. Layers wait for each
+	// other to stay within it; a layer that exceeds it by itself is an ErrLimit.
+	// The default is 1 GiB.
 	MaxMemory int64
 }
 
