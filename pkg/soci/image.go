@@ -2,11 +2,9 @@ package soci
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -86,18 +84,11 @@ type Tagger interface {
 // ErrTagImmutable and ErrTagTaken.
 func IndexImage(ctx context.Context, src Source, dst Destination, image ocispec.Descriptor, o Options) (*Result,
 	error) {
-	o, err := o.withDefaults()
+	w, err := Plan(ctx, src, dst, image, o)
 	if err != nil {
 		return nil, err
 	}
-	x := &indexer{src: src, dst: dst, o: o}
-	if o.IndexVersion.v2() && o.Tag != "" && !o.DryRun {
-		var ok bool
-		if x.tagger, ok = dst.(Tagger); !ok {
-			return nil, fmt.Errorf("%w: IndexVersion is %s, but the Destination has no tags", ErrInvalidOption, o.IndexVersion)
-		}
-	}
-	return x.index(ctx, image, 0)
+	return w.Index(ctx)
 }
 
 // indexer indexes one image, and any that take over its tag in the meantime.
@@ -110,70 +101,24 @@ type indexer struct {
 	configThere bool // the config of SOCI indexes is in the repository
 }
 
-func (x *indexer) index(ctx context.Context, image ocispec.Descriptor, round int) (*Result, error) {
-	start := time.Now()
-	result := &Result{Image: image, Version: x.o.IndexVersion}
-	err := x.work(ctx, result, round)
-	result.Seconds = time.Since(start).Seconds()
-	if other, ok := alone(err); ok {
-		result.LeftAlone, result.Reason, result.Lacking = other.outcome, other.reason, other.lacking
-		return result, nil
-	}
+func newIndexer(src Source, dst Destination, o Options) (*indexer, error) {
+	o, err := o.withDefaults()
 	if err != nil {
-		_, inPart := err.(ManifestErrors) // of this image, not of one that took its tag
-		err = fmt.Errorf("image %s: %w", image.Digest, err)
-		if !inPart && !errors.Is(err, ErrTagImmutable) && !errors.Is(err, ErrTagTaken) {
-			result = nil
+		return nil, err
+	}
+	x := &indexer{src: src, dst: dst, o: o}
+	if o.IndexVersion.v2() && o.Tag != "" && !o.DryRun {
+		var ok bool
+		if x.tagger, ok = dst.(Tagger); !ok {
+			return nil, fmt.Errorf("%w: IndexVersion is %s, but the Destination has no tags", ErrInvalidOption, o.IndexVersion)
 		}
 	}
-	return result, err
+	return x, nil
 }
 
-func (x *indexer) work(ctx context.Context, result *Result, round int) error {
-	tree, err := walk(ctx, x.src, result.Image, x.o)
-	if err != nil {
-		return err
-	}
-	if x.o.IndexVersion == V2 && x.o.Tag == "" {
-		result.Enabled = EnabledResult{Outcome: OutcomeUntagged, Reason: x.o.noTag}
-		return nil
-	}
-	work := newLayerWork(x.src, tree.images(), x.o)
-	result.SearchError = work.reuse(ctx, x.o.Catalog)
-	if !x.o.DryRun {
-		work.publisher = &publisher{dst: x.dst, src: x.src, force: x.o.Force, damaged: work.damaged}
-		defer func() { result.BytesPushed += work.publisher.sent.Load() }()
-	}
-	if err := x.probe(ctx, work); err != nil {
-		return err
-	}
-	if err := x.build(ctx, work); err != nil {
-		return err
-	}
-	result.BytesRead = work.bytesRead.Load()
-
-	out, ztocsOf, failed, err := x.indexes(tree, work, result)
-	if err != nil {
-		return err
-	}
-	if x.o.IndexVersion.v2() {
-		if err := x.enable(tree, ztocsOf, failed, result, out); err != nil {
-			return err
-		}
-	}
-	if work.publisher != nil {
-		if err := x.publish(ctx, work.publisher, result, out, round); err != nil {
-			return err
-		}
-	}
-	if len(failed) > 0 {
-		return failed
-	}
-	return nil
-}
-
-// build builds what is missing. A zTOC of an earlier build that is not there
-// when that is done, or not in its size, is built as well, once.
+// build builds what is missing. A zTOC of an earlier build, or of a BuildLayer,
+// that is not there when that is done, or not in its size, is built as well,
+// once.
 func (x *indexer) build(ctx context.Context, work *layerWork) error {
 	if err := work.run(ctx); err != nil || work.publisher == nil {
 		return err

@@ -55,6 +55,7 @@ type layerWork struct {
 type builtLayer struct {
 	result LayerResult
 	err    *LayerError // why the layer failed
+	taken  bool        // BuildLayer made the zTOC, in another process
 }
 
 // done reports whether the layer has its result.

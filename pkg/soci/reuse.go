@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 )
 
 // Catalog knows the SOCI indexes that earlier builds left in the repository.
@@ -172,22 +173,33 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	return true, nil
 }
 
-// recheck looks whether the zTOCs that were taken are there before anything
-// names them: time has passed, their SOCI indexes may have been deleted
+// recheck looks whether the zTOCs that this run has not pushed are there before
+// anything names them: time has passed, their SOCI indexes may have been deleted
 // meanwhile, and the registry may have collected them. The layers of those that
 // have gone are to be built.
 func (w *layerWork) recheck(ctx context.Context) (gone bool, err error) {
-	for _, l := range w.layers {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxBlobRequests)
+	there := make([]bool, len(w.layers))
+	for i, l := range w.layers {
 		b := w.built[l.Digest]
-		if !b.result.Reused || b.result.Ztoc.Digest == "" {
+		there[i] = b.result.Ztoc.Digest == "" || !b.result.Reused && !b.taken
+		if there[i] {
 			continue
 		}
-		there, _, err := w.publisher.exists(ctx, b.result.Ztoc, true)
-		if err != nil {
-			return false, fmt.Errorf("looking for blob %s: %w", b.result.Ztoc.Digest, err)
-		}
-		if !there {
-			*b, gone = builtLayer{}, true
+		group.Go(func() (err error) {
+			if there[i], _, err = w.publisher.exists(ctx, b.result.Ztoc, true); err != nil {
+				return fmt.Errorf("looking for blob %s: %w", b.result.Ztoc.Digest, err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return false, err
+	}
+	for i, l := range w.layers {
+		if !there[i] {
+			*w.built[l.Digest], gone = builtLayer{}, true
 		}
 	}
 	return gone, nil
