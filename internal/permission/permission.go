@@ -150,6 +150,7 @@ var prefixes = map[string]string{
 	"IAM":             "iam",
 	"Lambda":          "lambda",
 	"S3":              "s3",
+	"SFN":             "states",
 	"SQS":             "sqs",
 	"STS":             "sts",
 }

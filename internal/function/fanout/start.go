@@ -1,0 +1,96 @@
+package fanout
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
+	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
+
+	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/pkg/soci"
+)
+
+// API is what a Starter asks of AWS Step Functions. AWS's client is one.
+type API interface {
+	StartExecution(context.Context, *sfn.StartExecutionInput, ...func(*sfn.Options)) (*sfn.StartExecutionOutput, error)
+	DescribeExecution(context.Context, *sfn.DescribeExecutionInput, ...func(*sfn.Options)) (
+		*sfn.DescribeExecutionOutput, error)
+}
+
+// Starter starts executions of one state machine. It may be used by several
+// goroutines at once.
+type Starter struct {
+	API API
+	ARN string // of the state machine
+}
+
+// Open returns the state machine with an ARN.
+func Open(cfg aws.Config, arn string) *Starter {
+	return &Starter{API: sfn.NewFromConfig(cfg), ARN: arn}
+}
+
+// Name returns the name that all executions for an event have in common: 40
+// hexadecimal digits of a SHA-256 over the event's id, repository, digest and
+// tag, and the settings that decide on the result. Another push of the same
+// image has another id.
+func Name(e *ecrevent.Event, o soci.Options) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %q %q %q %q %d %d %t", e.ID, e.Detail.RepositoryName, e.Detail.ImageDigest,
+		e.Detail.ImageTag, o.BuildToolIdentifier, o.IndexVersion, o.TagSuffix, o.SpanSize, o.MinLayerSize, o.TagUnindexed)
+	return hex.EncodeToString(h.Sum(nil)[:20])
+}
+
+// maxExecutions is how many executions there may be of one event. Each was
+// started by an attempt of Lambda or by redrive.
+const maxExecutions = 50
+
+// ErrTooManyExecutions: an event has had maxExecutions executions.
+var ErrTooManyExecutions = errors.New("the event has had too many executions")
+
+// Execution is one of the state machine.
+type Execution struct {
+	Name   string
+	Joined bool // it was running already
+}
+
+// Start has the state machine work on an event. Its execution is named name and
+// a number from 1: the name of a closed execution stays taken for 90 days, so
+// it gets the next number; one that is running is joined. The error is that of
+// AWS or matches ErrTooManyExecutions.
+func (s *Starter) Start(ctx context.Context, name string, event []byte) (Execution, error) {
+	for n := 1; n <= maxExecutions; n++ {
+		x := Execution{Name: fmt.Sprintf("%s-%d", name, n)}
+		_, err := s.API.StartExecution(ctx, &sfn.StartExecutionInput{
+			StateMachineArn: aws.String(s.ARN), Name: aws.String(x.Name), Input: aws.String(string(event)),
+		})
+		if err == nil {
+			return x, nil
+		}
+		if _, exists := errors.AsType[*types.ExecutionAlreadyExists](err); !exists {
+			return x, fmt.Errorf("starting the execution %s of %s: %w", x.Name, s.ARN, err)
+		}
+		d, err := s.API.DescribeExecution(ctx, &sfn.DescribeExecutionInput{ExecutionArn: aws.String(s.execution(x.Name))})
+		if _, gone := errors.AsType[*types.ExecutionDoesNotExist](err); gone {
+			continue // deleted a moment ago, at the end of its 90 days
+		}
+		if err != nil {
+			return x, fmt.Errorf("looking at the execution %s of %s: %w", x.Name, s.ARN, err)
+		}
+		if d.Status == types.ExecutionStatusRunning {
+			x.Joined = true
+			return x, nil
+		}
+	}
+	return Execution{}, fmt.Errorf("%w: %d, named %s-1 and so on", ErrTooManyExecutions, maxExecutions, name)
+}
+
+// execution returns the ARN of an execution.
+func (s *Starter) execution(name string) string {
+	return strings.Replace(s.ARN, ":stateMachine:", ":execution:", 1) + ":" + name
+}

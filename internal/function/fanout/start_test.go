@@ -1,0 +1,94 @@
+package fanout_test
+
+import (
+	"errors"
+	"net/http"
+	"regexp"
+	"testing"
+
+	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/function/failure"
+	"soci-index-builder/internal/function/fanout"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/pkg/soci"
+)
+
+func event(id, tag string) *ecrevent.Event {
+	return &ecrevent.Event{ID: id, Detail: ecrevent.Detail{RepositoryName: "team/app", ImageDigest: "sha256:1",
+		ImageTag: tag}}
+}
+
+// The name is that of the event and of what decides on the result.
+func TestName(t *testing.T) {
+	first := fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1})
+	if !regexp.MustCompile(`^[0-9a-f]{40}$`).MatchString(first) {
+		t.Errorf("%q", first)
+	}
+	if again := fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, Concurrency: 7}); again != first {
+		t.Errorf("the same event and settings: %s and %s", first, again)
+	}
+	for _, other := range []string{fanout.Name(event("2", "v1"), soci.Options{SpanSize: 1}),
+		fanout.Name(event("1", "v2"), soci.Options{SpanSize: 1}), fanout.Name(event("1", "v1"), soci.Options{SpanSize: 2}),
+		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, IndexVersion: soci.V2})} {
+		if other == first {
+			t.Error("another event or setting has the same name")
+		}
+	}
+}
+
+// An event whose execution runs joins it; when that has ended, however it did,
+// the event has another one.
+func TestStart(t *testing.T) {
+	aws, states := awstest.Start(t), new(awstest.States)
+	aws.Handle("states", states)
+	s := fanout.Open(aws.Config(), awstest.StateMachineARN)
+	start := func(input, name string, joined bool) {
+		t.Helper()
+		x, err := s.Start(t.Context(), "name", []byte(input))
+		if err != nil || x.Name != name || x.Joined != joined {
+			t.Errorf("%+v %v, want %s, %t", x, err, name, joined)
+		}
+	}
+	start(`{"a":1}`, "name-1", false)
+	start(`{"a":1}`, "name-1", false) // Step Functions itself takes it for the same
+	start(`{ "a":1}`, "name-1", true)
+	states.Close("SUCCEEDED")
+	start(`{"a":1}`, "name-2", false)
+	start(`{ "a":1}`, "name-2", true)
+	for _, status := range []string{"FAILED", "TIMED_OUT", "ABORTED"} {
+		states.Close(status)
+	}
+	start(`{"a":1}`, "name-3", false)
+	if n := len(states.Executions()); n != 3 {
+		t.Errorf("%d executions, want 3", n)
+	}
+	// One that is forgotten between the two questions.
+	aws.Fail("states", "DescribeExecution", 1,
+		&awstest.Error{Status: http.StatusBadRequest, Code: "ExecutionDoesNotExist", Message: "gone"})
+	start(`{ "a":1}`, "name-3", true)
+}
+
+func TestStartErrors(t *testing.T) {
+	aws, states := awstest.Start(t), new(awstest.States)
+	aws.Handle("states", states)
+	s := fanout.Open(aws.Config(), awstest.StateMachineARN)
+	for range 50 {
+		if _, err := s.Start(t.Context(), "name", []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		states.Close("FAILED")
+	}
+	if _, err := s.Start(t.Context(), "name", []byte("{}")); !errors.Is(err, fanout.ErrTooManyExecutions) {
+		t.Errorf("%v", err)
+	}
+	for _, tt := range []struct {
+		operation, permission string
+	}{{"StartExecution", "states:StartExecution"}, {"DescribeExecution", "states:DescribeExecution"}} {
+		aws.Fail("states", tt.operation, 1,
+			&awstest.Error{Status: http.StatusBadRequest, Code: "AccessDeniedException", Message: "no"})
+		_, err := s.Start(t.Context(), "name", []byte("{}"))
+		if f := failure.Of(err); f.Reason != failure.AccessDenied || f.Permission != tt.permission {
+			t.Errorf("%s: %+v", tt.operation, f)
+		}
+	}
+}

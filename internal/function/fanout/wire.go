@@ -1,0 +1,157 @@
+// Package fanout is what the generator and the steps of the state machine share
+// about images that are too large for one function: the wire forms between the
+// states, the estimate of time and memory, and the start of an execution. Start
+// with [Starter.Start] and [Fits].
+package fanout
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/function/failure"
+	"soci-index-builder/pkg/soci"
+)
+
+// MaxPayload is the maximum size in bytes of what passes between two states.
+// https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+const MaxPayload = 256 << 10 // 256 KiB
+
+// The maximum sizes of an item and of a result, in bytes of JSON.
+const (
+	maxItem   = 100
+	maxResult = 140
+)
+
+// maxRequest is what a request of the last step has beside the event, the items
+// and the results, in bytes: a step's name and the names of the fields.
+const maxRequest = 100
+
+// Item is a layer of the plan, which one BuildLayer reads.
+type Item struct {
+	Layer digest.Digest `json:"d"`
+	Size  int64         `json:"s"` // compressed bytes
+}
+
+// Items returns the items of a plan's layers, in their order.
+func Items(layers []ocispec.Descriptor) []Item {
+	items := make([]Item, len(layers))
+	for i, l := range layers {
+		items[i] = Item{Layer: l.Digest, Size: l.Size}
+	}
+	return items
+}
+
+// Descriptor returns what a Source needs to fetch the layer.
+func (i Item) Descriptor() ocispec.Descriptor {
+	return ocispec.Descriptor{Digest: i.Layer, Size: i.Size}
+}
+
+// Fits reports whether a plan can pass between the states of an execution that
+// began with an event of so many bytes, together with the results of all its
+// items.
+func Fits(items []Item, event int) bool {
+	size := maxRequest + event
+	for _, i := range items {
+		b, err := json.Marshal(i)
+		if err != nil || len(b) > maxItem {
+			return false
+		}
+		size += len(b) + len(",") + maxResult + len(",")
+	}
+	return size <= MaxPayload
+}
+
+// Result is what became of an item: a zTOC, a reason to skip the layer, or a
+// failure that no second attempt changes.
+type Result struct {
+	Ztoc             string          `json:"z,omitempty"` // the SHA-256 of the zTOC in hexadecimal digits
+	ZtocSize         int64           `json:"s,omitempty"` // bytes
+	UncompressedSize int64           `json:"u,omitempty"` // bytes
+	Spans            int             `json:"p,omitempty"`
+	Files            int             `json:"f,omitempty"`
+	Plain            bool            `json:"n,omitempty"` // the layer is not compressed
+	Skip             soci.SkipReason `json:"k,omitempty"`
+	Failure          failure.Reason  `json:"e,omitempty"`
+	Message          string          `json:"m,omitempty"` // as much of the failure's text as there is room for
+}
+
+// ErrMalformed: a result or an item is none.
+var ErrMalformed = errors.New("not what a step answers")
+
+// Built returns the result of a layer that BuildLayer has read.
+func Built(o soci.LayerOutcome) (Result, error) {
+	r := o.Result
+	if !r.Indexed() {
+		return Result{Skip: r.Reason}, nil
+	}
+	if a := r.Ztoc.Digest.Algorithm(); a != digest.SHA256 {
+		return Result{}, fmt.Errorf("internal error: a zTOC with a digest by %s", a)
+	}
+	return Result{Ztoc: r.Ztoc.Digest.Encoded(), ZtocSize: r.Ztoc.Size, UncompressedSize: r.UncompressedSize,
+		Spans: r.Spans, Files: r.Files, Plain: r.Compression == soci.Uncompressed}, nil
+}
+
+// Failed returns the result of a layer that failed for good.
+func Failed(f *failure.Error) Result {
+	text := f.Error()
+	if l, ok := errors.AsType[*soci.LayerError](f.Err); ok {
+		text = l.Err.Error() // the layer is known
+	}
+	r := Result{Failure: f.Reason}
+	for _, c := range strings.ToValidUTF8(text, "?") {
+		longer := r
+		longer.Message += string(c)
+		if b, err := json.Marshal(longer); err != nil || len(b) > maxResult {
+			break
+		}
+		r = longer
+	}
+	return r
+}
+
+// Outcome returns the result of an item as soci.Publish takes it. The error
+// matches ErrMalformed.
+func (r Result) Outcome(i Item) (soci.LayerOutcome, error) {
+	o := soci.LayerOutcome{Layer: i.Layer, Size: i.Size}
+	switch {
+	case r.Failure != "":
+		if failure.ClassOf(r.Failure) == "" {
+			return o, fmt.Errorf("%w: of layer %s the failure %q", ErrMalformed, i.Layer, r.Failure)
+		}
+		o.Err = &failure.Error{Class: failure.Permanent, Reason: r.Failure, Err: errors.New(r.Message)}
+	case r.Skip != "":
+		o.Result.Reason = r.Skip
+	case r.Ztoc != "":
+		o.Result = soci.LayerResult{
+			Ztoc:        ocispec.Descriptor{Digest: digest.NewDigestFromEncoded(digest.SHA256, r.Ztoc), Size: r.ZtocSize},
+			Compression: soci.Gzip, UncompressedSize: r.UncompressedSize, Spans: r.Spans, Files: r.Files,
+		}
+		if r.Plain {
+			o.Result.Compression = soci.Uncompressed
+		}
+	default:
+		return o, fmt.Errorf("%w: of layer %s neither a zTOC nor a reason that there is none", ErrMalformed, i.Layer)
+	}
+	return o, nil
+}
+
+// Outcomes returns the results of a plan, in its order. The error matches
+// ErrMalformed.
+func Outcomes(items []Item, results []Result) ([]soci.LayerOutcome, error) {
+	if len(items) != len(results) {
+		return nil, fmt.Errorf("%w: %d results of %d layers", ErrMalformed, len(results), len(items))
+	}
+	outcomes := make([]soci.LayerOutcome, len(items))
+	for i := range items {
+		var err error
+		if outcomes[i], err = results[i].Outcome(items[i]); err != nil {
+			return nil, err
+		}
+	}
+	return outcomes, nil
+}

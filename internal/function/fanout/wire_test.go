@@ -1,0 +1,135 @@
+package fanout
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/function/failure"
+	"soci-index-builder/pkg/soci"
+)
+
+const largest = 52_000 << 20 // bytes of ECR's largest layer
+
+// biggest are outcomes with the longest JSON of their kind.
+func biggest(i Item) []Result {
+	long := strings.Repeat("\x00\\\"<é\U0001f600", 500)
+	ztoc, err := Built(soci.LayerOutcome{Layer: i.Layer, Size: i.Size, Result: soci.LayerResult{
+		Ztoc:             ocispec.Descriptor{Digest: digest.FromString("zTOC"), Size: 2 << 30},
+		UncompressedSize: 1 << 40, Spans: 1 << 20, Files: 4_000_000, Compression: soci.Uncompressed,
+	}})
+	if err != nil {
+		panic(err)
+	}
+	return []Result{ztoc, {Skip: soci.SkipParent}, {Skip: soci.SkipCompression},
+		Failed(&failure.Error{Reason: failure.InvalidReference, Err: errors.New(long)}),
+		Failed(&failure.Error{Reason: failure.OutOfTime, Err: errors.New(strings.Repeat("x", 1000))})}
+}
+
+// An item and a result stay within their sizes, and 127 layers of 8 platforms
+// within what passes between states, beside an event of 16,000 bytes.
+func TestSizes(t *testing.T) {
+	var (
+		items   []Item
+		longest = Result{}
+		size    int
+	)
+	for n := range 127 * 8 {
+		items = append(items, Item{Layer: digest.FromString(fmt.Sprint(n)), Size: largest})
+	}
+	if b := encoded(t, items[0]); len(b) > maxItem {
+		t.Errorf("%d bytes: %s", len(b), b)
+	}
+	for _, r := range biggest(items[0]) {
+		b := encoded(t, r)
+		if len(b) > maxResult {
+			t.Errorf("%d bytes: %s", len(b), b)
+		}
+		if len(b) > size {
+			size, longest = len(b), r
+		}
+	}
+	results := make([]Result, len(items))
+	for i := range results {
+		results[i] = longest
+	}
+	const event = 16_000
+	if !Fits(items, event) {
+		t.Error("127 layers of 8 platforms do not fit")
+	}
+	b := encoded(t, map[string]any{"step": "publish", "event": strings.Repeat("e", event-2), "items": items,
+		"results": results})
+	if len(b) > MaxPayload {
+		t.Errorf("the last step has %d bytes", len(b))
+	}
+	// At the edge: as many bytes more as there is room for, and one more.
+	room := MaxPayload - maxRequest
+	for _, i := range items {
+		room -= len(encoded(t, i)) + maxResult + 2
+	}
+	if !Fits(items, room) || Fits(items, room+1) {
+		t.Errorf("the edge is not at an event of %d bytes", room)
+	}
+	if Fits([]Item{{Layer: digest.SHA512.FromString("a layer"), Size: 1}}, 0) {
+		t.Error("an item with a digest by SHA-512 fits")
+	}
+}
+
+func encoded(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// What a result says is what was put into it.
+func TestRoundTrip(t *testing.T) {
+	i := Item{Layer: digest.FromString("layer"), Size: 12345}
+	ztoc := soci.LayerResult{Ztoc: ocispec.Descriptor{Digest: digest.FromString("zTOC"), Size: 678},
+		Compression: soci.Gzip, UncompressedSize: 90123, Spans: 4, Files: 5}
+	plain := ztoc
+	plain.Compression, plain.Files = soci.Uncompressed, 0
+	for _, want := range []soci.LayerResult{ztoc, plain, {Reason: soci.SkipSparseFile}} {
+		r, err := Built(soci.LayerOutcome{Layer: i.Layer, Size: i.Size, Result: want})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got Result
+		if err := json.Unmarshal(encoded(t, r), &got); err != nil {
+			t.Fatal(err)
+		}
+		o, err := got.Outcome(i)
+		if err != nil || o.Layer != i.Layer || o.Size != i.Size || o.Err != nil ||
+			string(encoded(t, o.Result)) != string(encoded(t, want)) {
+			t.Errorf("%v %+v, want %+v", err, o, want)
+		}
+	}
+	f := failure.Of(&soci.LayerError{Layer: i.Layer, Err: fmt.Errorf("%w gzip stream", soci.ErrCorrupt)})
+	o, err := Failed(f).Outcome(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := failure.Of(&soci.LayerError{Layer: i.Layer, Err: o.Err})
+	if again.Class != failure.Permanent || again.Reason != failure.Corrupt || again.Error() != f.Error() {
+		t.Errorf("%+v, want %+v", again, f)
+	}
+}
+
+func TestMalformedResults(t *testing.T) {
+	i := Item{Layer: digest.FromString("layer"), Size: 1}
+	for _, r := range []Result{{}, {Failure: "made-up"}, {ZtocSize: 5}} {
+		if _, err := r.Outcome(i); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	if _, err := Outcomes([]Item{i}, nil); !errors.Is(err, ErrMalformed) {
+		t.Errorf("too few results: %v", err)
+	}
+}

@@ -1,0 +1,106 @@
+package awstest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// StateMachineARN is the ARN of the state machine of States.
+const StateMachineARN = "arn:aws:states:" + Region + ":" + Account + ":stateMachine:index"
+
+// Execution is one of a state machine.
+type Execution struct {
+	Name, Input, Status string // RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED
+}
+
+// States is AWS Step Functions with one standard state machine, for
+// [Server.Handle] under "states". It runs nothing: the test says with
+// [States.Close] how an execution ends.
+type States struct {
+	mu         sync.Mutex
+	executions []*Execution
+}
+
+// Executions returns copies of all executions, in the order of their start.
+func (s *States) Executions() []Execution {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Execution, len(s.executions))
+	for i, x := range s.executions {
+		all[i] = *x
+	}
+	return all
+}
+
+// Close ends all executions that run, with a status.
+func (s *States) Close(status string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.executions {
+		if x.Status == "RUNNING" {
+			x.Status = status
+		}
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (s *States) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	JSON(map[string]func([]byte) (any, error){"StartExecution": s.start, "DescribeExecution": s.describe}).ServeHTTP(w, r)
+}
+
+const executionARN = "arn:aws:states:" + Region + ":" + Account + ":execution:index:"
+
+func (s *States) find(name string) *Execution {
+	for _, x := range s.executions {
+		if x.Name == name {
+			return x
+		}
+	}
+	return nil
+}
+
+// start is idempotent as long as the execution runs with the same input.
+// https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+func (s *States) start(body []byte) (any, error) {
+	var in struct{ StateMachineArn, Name, Input string }
+	if err := json.Unmarshal(body, &in); err != nil {
+		return nil, err
+	}
+	switch {
+	case in.StateMachineArn != StateMachineARN:
+		return nil, &Error{Status: http.StatusBadRequest, Code: "StateMachineDoesNotExist", Message: in.StateMachineArn}
+	case len(in.Name) == 0 || len(in.Name) > 80:
+		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidName", Message: in.Name}
+	case !json.Valid([]byte(in.Input)):
+		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidExecutionInput", Message: in.Input}
+	}
+	x := s.find(in.Name)
+	if x != nil && (x.Status != "RUNNING" || x.Input != in.Input) {
+		return nil, &Error{Status: http.StatusBadRequest, Code: "ExecutionAlreadyExists",
+			Message: fmt.Sprintf("Execution Already Exists: '%s'", executionARN+in.Name)}
+	}
+	if x == nil {
+		s.executions = append(s.executions, &Execution{Name: in.Name, Input: in.Input, Status: "RUNNING"})
+	}
+	return map[string]any{"executionArn": executionARN + in.Name, "startDate": time.Now().Unix()}, nil
+}
+
+func (s *States) describe(body []byte) (any, error) {
+	var in struct{ ExecutionArn string }
+	if err := json.Unmarshal(body, &in); err != nil {
+		return nil, err
+	}
+	name, _ := strings.CutPrefix(in.ExecutionArn, executionARN)
+	x := s.find(name)
+	if x == nil {
+		return nil, &Error{Status: http.StatusBadRequest, Code: "ExecutionDoesNotExist", Message: in.ExecutionArn}
+	}
+	return map[string]any{"executionArn": in.ExecutionArn, "stateMachineArn": StateMachineARN, "name": x.Name,
+		"status": x.Status, "startDate": time.Now().Unix()}, nil
+}
