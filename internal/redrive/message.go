@@ -137,7 +137,8 @@ func (m *Message) ofRecord(body []byte) bool {
 		return false
 	}
 	m.Origin = Lambda
-	if r.RequestContext.Condition == failurequeue.Condition {
+	switch r.RequestContext.Condition {
+	case failurequeue.Condition, failurequeue.ConditionSteps:
 		m.Origin, m.Attempts = Function, 1
 	}
 	if r.RequestContext.InvokeCount > 0 {

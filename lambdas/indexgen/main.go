@@ -1,5 +1,6 @@
 // Indexgen is the Lambda function that builds the SOCI index of a pushed
-// image and pushes it beside the image.
+// image and pushes it beside the image. With SOCI_HANDLER=steps it is the one
+// that does so step by step, as a state machine asks for it.
 package main
 
 import (
@@ -41,6 +42,11 @@ func main() {
 			Bus:     announce.Open(aws, c.EventBus),
 			Metrics: metrics.New(os.Stdout, c.StackName, time.Now),
 		}
+		if c.Role == generator.DoesSteps {
+			steps := &generator.Steps{Handler: h, MemorySizeMiB: c.MemorySizeMiB}
+			return lambdafn.Handler(steps.Handle), nil
+		}
+		h.FanOut = c.FanOut(aws)
 		return lambdafn.Handler(h.Handle), nil
 	})
 }

@@ -354,7 +354,7 @@ func TestServicesOfFunctions(t *testing.T) {
 	credentials := []string{"signin", "sso", "ssooidc", "sts"}
 	for function, want := range map[string][]string{
 		"filter":   append([]string{"ecr", "lambda", "sqs"}, credentials...),
-		"indexgen": append([]string{"ecr", "eventbridge", "sqs"}, credentials...),
+		"indexgen": append([]string{"ecr", "eventbridge", "sfn", "sqs"}, credentials...),
 		"reponame": nil,
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath", "-deps", "../"+function).Output()

@@ -32,6 +32,10 @@ const maxText = 8 << 10 // 8 KiB
 // sent itself. Lambda's own are RetriesExhausted and EventAgeExceeded.
 const Condition = "PermanentFailure"
 
+// ConditionSteps is the condition of a message about an image that the state
+// machine worked on, when it failed for a transient reason again and again.
+const ConditionSteps = "StepRetriesExhausted"
+
 // Message is what the queue gets: a Lambda invocation record, and why no
 // second attempt helps.
 type Message struct {
@@ -41,7 +45,8 @@ type Message struct {
 	RequestPayload  any             `json:"requestPayload"` // the event; its text when it is not JSON; null when it was cut
 	ResponsePayload ResponsePayload `json:"responsePayload"`
 
-	Class  failure.Class  `json:"class"` // always "permanent"
+	// Class is "permanent", or "transient" with ConditionSteps.
+	Class  failure.Class  `json:"class"`
 	Reason failure.Reason `json:"reason"`
 
 	// EventCut is there when the event did not fit.
@@ -52,7 +57,7 @@ type Message struct {
 type RequestContext struct {
 	RequestID   string `json:"requestId"`
 	FunctionARN string `json:"functionArn"`
-	Condition   string `json:"condition"` // Condition
+	Condition   string `json:"condition"` // Condition or ConditionSteps
 }
 
 // ResponsePayload is the failure as a function's answer.
@@ -81,6 +86,9 @@ func NewMessage(ctx context.Context, event []byte, f *failure.Error, now time.Ti
 		},
 		Class:  f.Class,
 		Reason: f.Reason,
+	}
+	if failure.ClassOf(f.Reason) == failure.Transient { // final all the same
+		m.Class, m.RequestContext.Condition = failure.Transient, ConditionSteps
 	}
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
 		m.RequestContext.RequestID, m.RequestContext.FunctionARN = lc.AwsRequestID, lc.InvokedFunctionArn

@@ -126,6 +126,20 @@ func (e *Env) FunctionARN(name string) string {
 	return value
 }
 
+var stateMachine = lazyregexp.New(`^arn:` + names.Partition + `:states:` + names.Region + `:` + names.Account +
+	`:stateMachine:[A-Za-z0-9_-]{1,80}$`)
+
+// StateMachine reads the ARN of a state machine of AWS Step Functions. The
+// default is none.
+func (e *Env) StateMachine(name string) string {
+	value := e.lookup(name)
+	if value != "" && !stateMachine.MatchString(value) {
+		e.fail(name, value, errors.New(
+			"allowed is the ARN of a state machine, arn:aws:states:<region>:<account>:stateMachine:<name>"))
+	}
+	return value
+}
+
 // TagSuffix reads SOCI_TAG_SUFFIX, what is appended to a tag to name the
 // SOCI-enabled image. The default is
 // names.DefaultTagSuffix.

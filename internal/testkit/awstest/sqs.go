@@ -90,6 +90,17 @@ func (q *SQS) put(body string, attributes map[string]string) string {
 // IDs returns the ids of all messages that are not deleted, in flight or not.
 func (q *SQS) IDs() []string { return q.ids(func(*sqsMessage) bool { return true }) }
 
+// Bodies returns what the messages hold, in the order of their arrival.
+func (q *SQS) Bodies() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	bodies := make([]string, len(q.messages))
+	for i, m := range q.messages {
+		bodies[i] = m.body
+	}
+	return bodies
+}
+
 // Visible returns the ids of the messages that a receiver would get.
 func (q *SQS) Visible() []string {
 	return q.ids(func(m *sqsMessage) bool { return !m.visible.After(q.now()) })

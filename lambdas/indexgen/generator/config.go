@@ -4,14 +4,28 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/function/fanout"
 	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
-// Config is the function's environment.
+// Role is what a function of this package does.
+type Role string
+
+// The roles.
+const (
+	Generates Role = "generator" // a Handler: events of ECR
+	DoesSteps Role = "steps"     // a Steps: requests of the state machine
+)
+
+// Config is the environment of a function.
 type Config struct {
+	Role Role // SOCI_HANDLER
+
 	MinLayerSizeMiB int64  // SOCI_MIN_LAYER_SIZE_MIB; 0 indexes every layer
 	SpanSizeMiB     int64  // SOCI_SPAN_SIZE_MIB
 	Concurrency     int    // SOCI_CONCURRENCY; 0 is the processors available
@@ -22,6 +36,9 @@ type Config struct {
 	IndexVersion soci.IndexVersion // SOCI_INDEX_VERSION
 	TagSuffix    string            // SOCI_TAG_SUFFIX
 	TagUnindexed bool              // SOCI_TAG_UNINDEXED_IMAGES
+
+	StateMachine  string // SOCI_STATE_MACHINE_ARN; empty: every image is built by the function itself
+	FanOutFromGiB int64  // SOCI_FAN_OUT_FROM_GIB; 0: the same
 
 	FailureQueueURL string     // SOCI_FAILURE_QUEUE_URL; empty: failures are returned
 	EventBus        string     // SOCI_EVENT_BUS; empty: nothing is announced
@@ -36,6 +53,7 @@ const mib = 1 << 20
 func ReadConfig(getenv func(name string) string) (Config, error) {
 	env := lambdafn.NewEnv(getenv)
 	c := Config{
+		Role: lambdafn.OneOf(env, "SOCI_HANDLER", Generates, DoesSteps),
 		// ECR's largest layer has 52,000 MiB, Lambda's largest function
 		// 10,240 MiB.
 		MinLayerSizeMiB: env.Int("SOCI_MIN_LAYER_SIZE_MIB", "MiB", 0, 52_000, soci.DefaultMinLayerSize/mib),
@@ -46,6 +64,8 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 		IndexVersion:    lambdafn.OneOf(env, "SOCI_INDEX_VERSION", soci.Both, soci.V1, soci.V2),
 		TagSuffix:       env.TagSuffix(),
 		TagUnindexed:    env.Bool("SOCI_TAG_UNINDEXED_IMAGES", true),
+		StateMachine:    env.StateMachine("SOCI_STATE_MACHINE_ARN"),
+		FanOutFromGiB:   env.Int("SOCI_FAN_OUT_FROM_GIB", "GiB", 0, 100_000, 0),
 		FailureQueueURL: env.QueueURL("SOCI_FAILURE_QUEUE_URL"),
 		EventBus:        env.EventBus(),
 		StackName:       env.StackName(),
@@ -55,15 +75,13 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 	return c, env.Err()
 }
 
-// defaultMaxMemory is the budget of a build in a function of so much memory:
-// what is left beside the program itself, less what the garbage collector and
-// the network need on top.
+// defaultMaxMemory is the budget of a build, in MiB, in a function of so much
+// memory.
 func defaultMaxMemory(memorySize int64) int64 {
 	if memorySize == 0 {
 		return 0
 	}
-	const program = 64 // MiB
-	return max((memorySize-program)*65/100, 16)
+	return fanout.Budget(memorySize) / mib
 }
 
 // MemoryLimit is the heap, in bytes, from which on the garbage collector works
@@ -81,6 +99,14 @@ func (c Config) Options() soci.Options {
 		Concurrency:  c.Concurrency,
 		Limits:       soci.Limits{MaxMemory: c.MaxMemoryMiB * mib},
 	}
+}
+
+// FanOut returns what is handed over to the state machine; nil is nothing.
+func (c Config) FanOut(aws aws.Config) *FanOut {
+	if c.StateMachine == "" || c.FanOutFromGiB == 0 {
+		return nil
+	}
+	return &FanOut{Starter: fanout.Open(aws, c.StateMachine), From: c.FanOutFromGiB << 30}
 }
 
 // Opener returns the way to the repository of an event: in the ECR registry of

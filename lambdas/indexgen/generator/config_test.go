@@ -16,7 +16,7 @@ import (
 func TestReadConfig(t *testing.T) {
 	defaults := Config{
 		MinLayerSizeMiB: 10, SpanSizeMiB: 4, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true,
-		StackName: "soci-index-builder",
+		Role: Generates, StackName: "soci-index-builder",
 	}
 	inLambda := defaults
 	inLambda.MemorySizeMiB, inLambda.MaxMemoryMiB = 2048, 1289
@@ -38,12 +38,15 @@ func TestReadConfig(t *testing.T) {
 			"SOCI_INDEX_VERSION": "V2", "SOCI_TAG_SUFFIX": "_lazy", "SOCI_TAG_UNINDEXED_IMAGES": "false",
 			"SOCI_FAILURE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/123456789012/failures", "SOCI_EVENT_BUS": "default",
 			"SOCI_STACK_NAME":       "soci",
-			"ECR_REGISTRY_ENDPOINT": "http://127.0.0.1:5000", "LOG_LEVEL": "DEBUG"},
+			"ECR_REGISTRY_ENDPOINT": "http://127.0.0.1:5000", "LOG_LEVEL": "DEBUG", "SOCI_HANDLER": "steps",
+			"SOCI_STATE_MACHINE_ARN": "arn:aws:states:us-west-2:123456789012:stateMachine:index-1",
+			"SOCI_FAN_OUT_FROM_GIB":  "7"},
 			Config{MinLayerSizeMiB: 20, SpanSizeMiB: 1, Concurrency: 3, MaxMemoryMiB: 512, IndexVersion: soci.V2,
 				TagSuffix:       "_lazy",
 				FailureQueueURL: "https://sqs.us-west-2.amazonaws.com/123456789012/failures", EventBus: "default",
-				StackName: "soci",
-				Endpoint:  "http://127.0.0.1:5000", LogLevel: slog.LevelDebug},
+				StackName: "soci", Role: DoesSteps, FanOutFromGiB: 7,
+				StateMachine: "arn:aws:states:us-west-2:123456789012:stateMachine:index-1",
+				Endpoint:     "http://127.0.0.1:5000", LogLevel: slog.LevelDebug},
 			soci.Options{MinLayerSize: 20 << 20, SpanSize: 1 << 20, Concurrency: 3, IndexVersion: soci.V2, TagSuffix: "_lazy",
 				Limits: soci.Limits{MaxMemory: 512 << 20}}},
 		{"every layer", map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "0"}, everyLayer,
@@ -82,7 +85,8 @@ func TestReadConfigRefuses(t *testing.T) {
 		"SOCI_INDEX_VERSION":  "v3", "SOCI_TAG_SUFFIX": "+soci", "SOCI_TAG_UNINDEXED_IMAGES": "yes",
 		"SOCI_FAILURE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/123456789012/failures.fifo", "SOCI_EVENT_BUS": "a bus",
 		"SOCI_STACK_NAME":       "my stack",
-		"ECR_REGISTRY_ENDPOINT": "localhost", "LOG_LEVEL": "loud",
+		"ECR_REGISTRY_ENDPOINT": "localhost", "LOG_LEVEL": "loud", "SOCI_HANDLER": "all",
+		"SOCI_STATE_MACHINE_ARN": "index", "SOCI_FAN_OUT_FROM_GIB": "-1",
 	}
 	_, err := ReadConfig(func(name string) string { return bad[name] })
 	if !errors.Is(err, lambdafn.ErrInvalidVariable) {

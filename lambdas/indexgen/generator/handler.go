@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/announce"
@@ -32,6 +33,8 @@ const (
 	OutcomeImageGone soci.Outcome = "image-gone"
 	// OutcomeReferrer: an artifact that refers to an image.
 	OutcomeReferrer soci.Outcome = "referrer"
+	// OutcomeHandedOver: the stack's state machine works on the image.
+	OutcomeHandedOver soci.Outcome = "handed-over"
 )
 
 // Repository holds the image and takes the index. *ecrclient.Repository is
@@ -55,6 +58,10 @@ type Handler struct {
 
 	// Options of the engine. Progress, Tag and Catalog are the handler's own.
 	Options soci.Options
+
+	// FanOut hands large images over to the state machine. Without it (nil)
+	// every image is built here.
+	FanOut *FanOut
 
 	// Logger is required.
 	Logger *slog.Logger
@@ -83,8 +90,8 @@ const defaultMargin = 10 * time.Second
 // queue has taken. Its error is a *failure.Error, worth another attempt unless
 // there is no queue for it.
 func (h *Handler) Handle(ctx context.Context, event []byte) (*report.Image, error) {
-	i := &invocation{Handler: h, start: time.Now(), progress: newProgress(), logger: h.Logger}
-	r, err := i.run(ctx, event)
+	i := h.invocation()
+	r, err := i.run(ctx, event, i.index)
 	var f *failure.Error
 	if err != nil {
 		f = failure.Of(err)
@@ -92,6 +99,10 @@ func (h *Handler) Handle(ctx context.Context, event []byte) (*report.Image, erro
 	}
 	i.measure(ctx, r, f)
 	return r, err
+}
+
+func (h *Handler) invocation() *invocation {
+	return &invocation{Handler: h, start: time.Now(), progress: newProgress(), logger: h.Logger}
 }
 
 // invocation is the work on one event.
@@ -102,11 +113,13 @@ type invocation struct {
 	logger   *slog.Logger    // names the image, once it is known
 	detail   ecrevent.Detail // of a valid event
 	built    *soci.Result    // once the engine is done, also with a part of the image
+	read     int64           // bytes of layers that other invocations have read for this image
 }
 
 func (i *invocation) seconds() float64 { return time.Since(i.start).Seconds() }
 
-func (i *invocation) run(ctx context.Context, event []byte) (*report.Image, error) {
+// parse reads the event, which names the image from then on.
+func (i *invocation) parse(event []byte) (*ecrevent.Event, error) {
 	e, err := ecrevent.Parse(event)
 	if err != nil {
 		return nil, err
@@ -114,6 +127,26 @@ func (i *invocation) run(ctx context.Context, event []byte) (*report.Image, erro
 	i.detail = e.Detail
 	i.logger = i.Logger.With("repository", i.detail.RepositoryName, "digest", i.detail.ImageDigest, "tag",
 		i.detail.ImageTag, "eventId", e.ID)
+	return e, nil
+}
+
+// job is what an event asks for.
+type job struct {
+	input      []byte // the event's bytes
+	event      *ecrevent.Event
+	repository Repository
+	image      ocispec.Descriptor
+	options    soci.Options // complete
+}
+
+// run works on an event; index has the image indexed. Its error is a
+// *handedOver when the state machine goes on with it.
+func (i *invocation) run(ctx context.Context, event []byte,
+	index func(context.Context, *job) (*soci.Result, error)) (*report.Image, error) {
+	e, err := i.parse(event)
+	if err != nil {
+		return nil, err
+	}
 
 	// The filter passes none of these on, but it is not the only one that can
 	// invoke this function.
@@ -127,8 +160,13 @@ func (i *invocation) run(ctx context.Context, event []byte) (*report.Image, erro
 	}
 	work, cancel := i.stopInTime(ctx)
 	defer cancel()
-	result, err := i.index(work, e)
+	result, err := i.onImage(work, &job{input: event, event: e}, index)
+	handed, over := errors.AsType[*handedOver](err)
 	switch {
+	case over:
+		i.logger.InfoContext(ctx, "image handed over", "execution", handed.Name, "joined", handed.Joined,
+			"layers", handed.layers, "bytes", handed.bytes, "reason", handed.why, "seconds", i.seconds())
+		return i.passedOver(OutcomeHandedOver, handed.Error()), nil
 	case errors.Is(err, errImageGone):
 		i.logger.InfoContext(ctx, "image gone", "reason", err)
 		return i.passedOver(OutcomeImageGone, ""), nil
@@ -193,28 +231,42 @@ func (h *Handler) stopInTime(ctx context.Context) (context.Context, context.Canc
 // errImageGone: the image was deleted after it had been pushed.
 var errImageGone = errors.New("the image is not there any more")
 
-func (i *invocation) index(ctx context.Context, e *ecrevent.Event) (*soci.Result, error) {
-	repository, err := i.Open(ctx, e)
+// onImage finds the image of an event and has index work on it.
+func (i *invocation) onImage(ctx context.Context, j *job,
+	index func(context.Context, *job) (*soci.Result, error)) (*soci.Result, error) {
+	repository, err := i.Open(ctx, j.event)
 	if err != nil {
 		return nil, err
 	}
-	image, err := repository.Resolve(ctx, e.Detail.ImageDigest)
+	image, err := repository.Resolve(ctx, i.detail.ImageDigest)
 	if errors.Is(err, ecrclient.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %w", errImageGone, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	options := i.Options
-	options.Progress = i.progress.read
-	options.Tag = e.Detail.ImageTag
-	options.Catalog = repository.Catalog(ecrclient.CatalogOptions{Tag: e.Detail.ImageTag, TagSuffix: i.tagSuffix()})
-	result, err := soci.IndexImage(ctx, repository, repository, image, options)
+	j.repository, j.image, j.options = repository, image, i.Options
+	j.options.Progress = i.progress.read
+	j.options.Tag = i.detail.ImageTag
+	j.options.Catalog = repository.Catalog(ecrclient.CatalogOptions{Tag: i.detail.ImageTag, TagSuffix: i.tagSuffix()})
+	result, err := index(ctx, j)
 	if errors.Is(err, ecrclient.ErrNotFound) {
 		// Deleted while it was read, or is just a part of it missing?
-		if _, again := repository.Resolve(ctx, e.Detail.ImageDigest); errors.Is(again, ecrclient.ErrNotFound) {
+		if _, again := repository.Resolve(ctx, i.detail.ImageDigest); errors.Is(again, ecrclient.ErrNotFound) {
 			return nil, fmt.Errorf("%w: %w", errImageGone, err)
 		}
 	}
 	return result, err
+}
+
+// index indexes an image, or hands it over to the state machine.
+func (i *invocation) index(ctx context.Context, j *job) (*soci.Result, error) {
+	w, err := soci.Plan(ctx, j.repository, j.repository, j.image, j.options)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.handOver(ctx, j, w.Layers()); err != nil {
+		return nil, err
+	}
+	return w.Index(ctx)
 }

@@ -78,6 +78,8 @@ func (i *invocation) measure(ctx context.Context, r *report.Image, f *failure.Er
 	case f != nil:
 		m.Set("FailureReason", string(f.Reason))
 		m.AddBy("Class", string(f.Class), "ImagesFailed", metrics.Count, 1)
+	case r.Outcome == OutcomeHandedOver:
+		m.Add("ImagesHandedOver", metrics.Count, 1)
 	case r.Outcome == soci.OutcomeIndexed:
 		m.Add("ImagesIndexed", metrics.Count, 1)
 	default:
@@ -85,7 +87,7 @@ func (i *invocation) measure(ctx context.Context, r *report.Image, f *failure.Er
 	}
 	_, _, read := i.progress.sum()
 	if i.built != nil {
-		read = i.built.BytesRead // the progress of a reused layer is that of one read
+		read = i.built.BytesRead + i.read // the progress of a reused layer is that of one read
 		layers := report.CountLayers(i.built.Manifests...)
 		m.Add("LayersBuilt", metrics.Count, float64(layers.Built))
 		m.Add("LayersReused", metrics.Count, float64(layers.Reused))
