@@ -21,6 +21,8 @@ demo: ## index an image of real files on an embedded registry, verify it, read o
 .PHONY: test
 test: ## run the tests (needs Go alone; without Node.js the stack is not synthesized)
 	@command -v node >/dev/null || echo 'Node.js is not installed: the tests take the template that is committed, and synthesize none'
+	@! command -v node >/dev/null || test -d infra/node_modules/aws-local-stepfunctions || \
+		echo 'The emulator of Step Functions is not installed, its tests are skipped: (cd infra && npm ci --ignore-scripts)'
 	$(GO) test ./...
 
 .PHONY: build

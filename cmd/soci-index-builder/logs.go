@@ -111,7 +111,11 @@ func (l *logsCommand) run(cmd *cobra.Command, args []string) error {
 		Text: text, From: to.Add(-time.Duration(l.since)), To: to, Limit: query.Rows(l.limit),
 	}
 	for _, group := range query.Groups {
-		ask.Groups = append(ask.Groups, stack.Outputs[logGroupOutputs[group]])
+		for _, output := range logGroupOutputs[group] {
+			if name := stack.Outputs[output]; name != "" {
+				ask.Groups = append(ask.Groups, name)
+			}
+		}
 	}
 	found, err := loginsights.Run(cmd.Context(), cloudwatchlogs.NewFromConfig(cfg), ask)
 	if err != nil {
@@ -162,10 +166,10 @@ func (l *logsCommand) query(cmd *cobra.Command, args []string) (logquery.Query, 
 }
 
 // logGroupOutputs are the outputs of the stack that name its log groups.
-var logGroupOutputs = map[logquery.Group]string{
-	logquery.Filter:       deployed.OutFilterLogGroup,
-	logquery.Generator:    deployed.OutGeneratorLogGroup,
-	logquery.Repositories: deployed.OutRepositoryLogGroup,
+var logGroupOutputs = map[logquery.Group][]string{
+	logquery.Filter:       {deployed.OutFilterLogGroup},
+	logquery.Generator:    {deployed.OutGeneratorLogGroup, deployed.OutStepsLogGroup}, // the latter not of older stacks
+	logquery.Repositories: {deployed.OutRepositoryLogGroup},
 }
 
 func nothing(q logquery.Query, since *ageFlag) string {

@@ -82,7 +82,7 @@ func newLogsWorld(server *awstest.Server) *logsWorld {
 func (l *logsWorld) groups(_ *testscript.TestScript, _ bool, args []string) {
 	outputs := awstest.NewStack(args[0]).Outputs
 	l.logs.Make(outputs[deployed.OutFilterLogGroup], outputs[deployed.OutGeneratorLogGroup],
-		outputs[deployed.OutRepositoryLogGroup])
+		outputs[deployed.OutStepsLogGroup], outputs[deployed.OutRepositoryLogGroup])
 }
 
 func (l *logsWorld) rows(ts *testscript.TestScript, _ bool, args []string) {

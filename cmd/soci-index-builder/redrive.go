@@ -115,7 +115,8 @@ func (c *redriveCommand) run(cmd *cobra.Command, _ []string) error {
 	w := &redriveWork{
 		redriveCommand: c, cmd: cmd, lease: lease, invoker: lambda.NewFromConfig(cfg),
 		functions: redrive.Functions{Filter: stack.Outputs[deployed.OutFilterFunctionARN],
-			Generator: stack.Outputs[deployed.OutGeneratorFunctionARN]},
+			Generator: stack.Outputs[deployed.OutGeneratorFunctionARN], Steps: stack.Outputs[deployed.OutStepsFunctionARN],
+			Machine: stack.Outputs[deployed.OutStateMachineARN]},
 		pacer: &pace.Pacer{},
 	}
 	err = w.do(ctx, selection)

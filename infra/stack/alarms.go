@@ -89,6 +89,9 @@ func addAlarms(s *builder) {
 			"Lambda has not let the generator run as often as images came for 15 minutes. "+kept+
 				"Raise the parameter "+deployed.ParamGeneratorConcurrency+", or the account's concurrency"), 3),
 
+		lasting(lambda("StepsThrottlesAlarm", s.steps, "Throttles",
+			"Lambda has not let the steps of large images run for 15 minutes; an execution waits as long, then fails. "+
+				"Lower the parameter "+deployed.ParamFanOutConcurrency+", or ask for more concurrency"), 3),
 		duration,
 
 		lambda("FilterEventsLostAlarm", s.filter, "DestinationDeliveryFailures",

@@ -7,7 +7,9 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awss3assets"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsstepfunctions"
 	"github.com/aws/jsii-runtime-go"
 )
 
@@ -28,11 +30,16 @@ type builder struct {
 	conditions conditions
 	queue      awssqs.CfnQueue // the failure queue; Ref is the URL
 
-	filter, generator, reponame function
+	filter, generator, steps, reponame function
+
+	assets map[string]awss3assets.Asset // by the package, when the code is in a folder
+
+	machine awsstepfunctions.CfnStateMachine // Ref is the ARN
 
 	// repositories is the custom resource, repositoryPolicy what it grants.
 	repositories     awscdk.CfnCustomResource
 	repositoryPolicy awsiam.CfnRolePolicy
+	stepsPolicy      awsiam.CfnRolePolicy // the same of the steps
 
 	// first are what events need on their way: no rule comes before them.
 	first []awscdk.CfnResource

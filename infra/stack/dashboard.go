@@ -203,6 +203,7 @@ func widgets(generatorTimeout float64) []widget {
 	row(
 		graph("Images", "images", own("ImagesMatched").as("Sum", "chosen by a filter"),
 			own("ImagesIndexed").as("Sum", "indexed"),
+			own("ImagesHandedOver").as("Sum", "handed over"),
 			own("ImagesSkipped").as("Sum", "left alone"), own("ImagesFailed").as("Sum", "attempts failed")),
 		graph("Left alone, by reason", "images", skipped...),
 		graph("Attempts failed, by class", "attempts", failed...),
@@ -226,20 +227,21 @@ func widgets(generatorTimeout float64) []widget {
 	)
 	row(
 		graph("Functions: errors", "invocations", ofFunction("Errors", "FilterFunction", "filter"),
-			ofFunction("Errors", "GeneratorFunction", "generator"),
+			ofFunction("Errors", "GeneratorFunction", "generator"), ofFunction("Errors", "StepsFunction", "steps"),
 			ofFunction("Errors", "RepositoryNameFunction", "repository names")),
 		graph("Functions: throttles", "invocations", ofFunction("Throttles", "FilterFunction", "filter"),
-			ofFunction("Throttles", "GeneratorFunction", "generator")),
+			ofFunction("Throttles", "GeneratorFunction", "generator"), ofFunction("Throttles", "StepsFunction", "steps")),
 		graph("Functions: running at once", "invocations",
 			ofFunction("ConcurrentExecutions", "FilterFunction", "").as("Maximum", "filter"),
-			ofFunction("ConcurrentExecutions", "GeneratorFunction", "").as("Maximum", "generator")),
+			ofFunction("ConcurrentExecutions", "GeneratorFunction", "").as("Maximum", "generator"),
+			ofFunction("ConcurrentExecutions", "StepsFunction", "").as("Maximum", "steps")),
 		graph("Functions: how long events waited", "milliseconds",
 			ofFunction("AsyncEventAge", "FilterFunction", "").as("Maximum", "filter"),
 			ofFunction("AsyncEventAge", "GeneratorFunction", "").as("Maximum", "generator")),
 	)
 	return append(w, widget{Type: "log", Width: 24, Height: 8, Properties: properties{
 		Title: failures.Question, Region: "${AWS::Region}", View: "table",
-		Query: "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${RepositoryNameLogGroup}' | " +
+		Query: "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${StepsLogGroup}' | SOURCE '${RepositoryNameLogGroup}' | " +
 			failures.Sample(),
 	}})
 }

@@ -39,7 +39,7 @@ func addFunction(s *builder, id string, f *function, env map[string]any, props *
 		props.Handler = jsii.String("bootstrap")
 	}
 	props.Architectures = jsii.Strings(s.props.Architecture.lambda())
-	props.Code, f.code = s.code(f.name)
+	props.Code, f.code = s.code(permission.Package(f.name))
 	props.Role = f.role.AttrArn()
 	props.Timeout = jsii.Number(f.timeout)
 	props.LoggingConfig = s.logging(f.logGroup)
@@ -61,8 +61,12 @@ func (s *builder) code(function string) (code *awslambda.CfnFunction_CodePropert
 			S3Key:    s.sub("${" + deployed.ParamCodeKeyPrefix + "}" + function + ".zip"),
 		}, prefix
 	}
-	asset := awss3assets.NewAsset(s.stack, jsii.String("Code-"+function),
-		&awss3assets.AssetProps{Path: jsii.String(s.props.zip(function))})
+	asset := s.assets[function]
+	if asset == nil { // two functions may have one package
+		asset = awss3assets.NewAsset(s.stack, jsii.String("Code-"+function),
+			&awss3assets.AssetProps{Path: jsii.String(s.props.zip(function))})
+		s.assets[function] = asset
+	}
 	return &awslambda.CfnFunction_CodeProperty{S3Bucket: asset.S3BucketName(), S3Key: asset.S3ObjectKey()},
 		asset.AssetHash()
 }
@@ -73,23 +77,17 @@ func addGenerator(s *builder) {
 	f.logGroup = addLogGroup(s, "GeneratorLogGroup", "SociIndexGeneratorLambda")
 	rights := s.rights(f.name, f.logGroup, map[permission.Target]any{
 		permission.Everything:   "*",
+		permission.StateMachine: s.machine.Ref(),
+		permission.Executions:   s.executions(),
 		permission.EventBus:     s.busARN(),
 		permission.FailureQueue: s.queue.AttrArn(),
 	})
 	f.role = addRole(s, "GeneratorRole", rights)
-	addRepositories(s)
-	addRepositoryPolicy(s, f.role)
-	addFunction(s, "GeneratorFunction", &f,
-		map[string]any{
-			"SOCI_INDEX_VERSION":        s.param(deployed.ParamIndexVersion),
-			"SOCI_TAG_SUFFIX":           s.param(deployed.ParamTagSuffix),
-			"SOCI_TAG_UNINDEXED_IMAGES": s.param(deployed.ParamTagUnindexed),
-			"SOCI_MIN_LAYER_SIZE_MIB":   awscdk.Token_AsString(s.params[deployed.ParamMinLayerSizeMiB].Value(), nil),
-			"SOCI_FAILURE_QUEUE_URL":    s.queue.Ref(),
-			"SOCI_EVENT_BUS":            s.param(deployed.ParamEventBus),
-			"SOCI_STACK_NAME":           awscdk.Aws_STACK_NAME(),
-			"LOG_LEVEL":                 s.param(deployed.ParamLogLevel),
-		},
+	s.repositoryPolicy = addRepositoryPolicy(s, "GeneratorRepositoryPolicy", f.name, f.role)
+	env := s.builderEnvironment()
+	env["SOCI_STATE_MACHINE_ARN"] = s.machine.Ref()
+	env["SOCI_FAN_OUT_FROM_GIB"] = awscdk.Token_AsString(s.params[deployed.ParamFanOutFromGiB].Value(), nil)
+	addFunction(s, "GeneratorFunction", &f, env,
 		&awslambda.CfnFunctionProps{
 			MemorySize: s.params[deployed.ParamGeneratorMemorySize].ValueAsNumber(),
 			ReservedConcurrentExecutions: awscdk.Token_AsNumber(
@@ -107,6 +105,21 @@ func addGenerator(s *builder) {
 			&awsecr.CfnPullTimeUpdateExclusionProps{
 				PrincipalArn: f.role.AttrArn(),
 			}))
+}
+
+// builderEnvironment is the environment that the functions which build SOCI
+// indexes have in common.
+func (s *builder) builderEnvironment() map[string]any {
+	return map[string]any{
+		"SOCI_INDEX_VERSION":        s.param(deployed.ParamIndexVersion),
+		"SOCI_TAG_SUFFIX":           s.param(deployed.ParamTagSuffix),
+		"SOCI_TAG_UNINDEXED_IMAGES": s.param(deployed.ParamTagUnindexed),
+		"SOCI_MIN_LAYER_SIZE_MIB":   awscdk.Token_AsString(s.params[deployed.ParamMinLayerSizeMiB].Value(), nil),
+		"SOCI_FAILURE_QUEUE_URL":    s.queue.Ref(),
+		"SOCI_EVENT_BUS":            s.param(deployed.ParamEventBus),
+		"SOCI_STACK_NAME":           awscdk.Aws_STACK_NAME(),
+		"LOG_LEVEL":                 s.param(deployed.ParamLogLevel),
+	}
 }
 
 // addFilter adds the function that decides which events reach the generator.
@@ -127,6 +140,7 @@ func addFilter(s *builder) {
 	// New filters may pass on images of repositories that the generator could
 	// not use before.
 	f.resource.AddResourceDependency(s.repositoryPolicy, nil)
+	f.resource.AddResourceDependency(s.stepsPolicy, nil)
 	addAsyncConfig(s, "FilterAsyncConfig", f)
 	s.filter = f
 }

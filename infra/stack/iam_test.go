@@ -108,12 +108,36 @@ var rolesRights = []struct {
 	{"GeneratorRole", "logs:CreateLogStream", "${GeneratorLogGroup.Arn}", "", "its log"},
 	{"GeneratorRole", "logs:PutLogEvents", "${GeneratorLogGroup.Arn}", "", "its log"},
 
+	{"GeneratorRole", "states:StartExecution", "${SociLargeImages}", "", "hands large images over"},
+	{"GeneratorRole", "states:DescribeExecution",
+		"arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${SociLargeImages.Name}:*", "",
+		"finds out whether an execution works on the same event"},
+
+	{"StepsRole", "ecr:GetAuthorizationToken", "*", "", "the action knows no resource"},
+	{"StepsRole", "ecr:BatchGetImage", "${Repositories.RepositoryArns}", "", "reads manifests and referrers"},
+	{"StepsRole", "ecr:GetDownloadUrlForLayer", "${Repositories.RepositoryArns}", "", "reads layers"},
+	{"StepsRole", "ecr:BatchCheckLayerAvailability", "${Repositories.RepositoryArns}", "",
+		"looks whether a blob is there"},
+	{"StepsRole", "ecr:InitiateLayerUpload", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
+	{"StepsRole", "ecr:UploadLayerPart", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
+	{"StepsRole", "ecr:CompleteLayerUpload", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
+	{"StepsRole", "ecr:PutImage", "${Repositories.RepositoryArns}", "", "pushes SOCI indexes and SOCI-enabled images"},
+	{"StepsRole", "ecr:DescribeImages", "${Repositories.RepositoryArns}", "", "finds earlier zTOCs"},
+	{"StepsRole", "events:PutEvents",
+		"arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBusName}", "EventBus",
+		"announces SOCI indexes"},
+	{"StepsRole", "sqs:SendMessage", "${FailureQueue.Arn}", "", "events that failed for good"},
+	{"StepsRole", "logs:CreateLogStream", "${StepsLogGroup.Arn}", "", "its log"},
+	{"StepsRole", "logs:PutLogEvents", "${StepsLogGroup.Arn}", "", "its log"},
+
+	{"MachineRole", "lambda:InvokeFunction", "${StepsFunction.Arn}", "", "does its steps, and invokes nothing else"},
+
 	{"RepositoryNameRole", "logs:CreateLogStream", "${RepositoryNameLogGroup.Arn}", "", "its log"},
 	{"RepositoryNameRole", "logs:PutLogEvents", "${RepositoryNameLogGroup.Arn}", "", "its log"},
 }
 
 // functionOf is whose role it is, as package permission names it.
-var functionOf = map[string]string{"FilterRole": "filter", "GeneratorRole": "indexgen",
+var functionOf = map[string]string{"FilterRole": "filter", "GeneratorRole": "indexgen", "StepsRole": "steps",
 	"RepositoryNameRole": "reponame"}
 
 // What each role may do is what the list says, action by action, resource by
@@ -124,7 +148,10 @@ func TestRolesRights(t *testing.T) {
 	for id, r := range tmpl.Resources {
 		switch r.Type {
 		case "AWS::IAM::Role":
-			if functionOf[id] == "" {
+			service := "lambda.amazonaws.com"
+			if id == "MachineRole" {
+				service = "states.amazonaws.com"
+			} else if functionOf[id] == "" {
 				t.Errorf("the role %s is not known", id)
 			}
 			if _, ok := r.Properties["ManagedPolicyArns"]; ok {
@@ -134,7 +161,7 @@ func TestRolesRights(t *testing.T) {
 				got = append(got, statements(t, id, p.(map[string]any)["PolicyDocument"])...)
 			}
 			trust := statements(t, id, r.Properties["AssumeRolePolicyDocument"])
-			if want := (right{"{Service: lambda.amazonaws.com}", "Allow", "sts:AssumeRole", "", ""}); len(trust) != 1 ||
+			if want := (right{"{Service: " + service + "}", "Allow", "sts:AssumeRole", "", ""}); len(trust) != 1 ||
 				trust[0] != want {
 				t.Errorf("%s is assumed by %+v, want %+v", id, trust, want)
 			}
@@ -221,7 +248,7 @@ func TestResourcePolicies(t *testing.T) {
 		}
 	}
 	rules := "[${PushRule.Arn}, if(Replicated, ${ReplicationRule.Arn}, nothing), if(Cached, " +
-		"${PullThroughCacheRule.Arn}, nothing)]"
+		"${PullThroughCacheRule.Arn}, nothing), ${ExecutionRule.Arn}]"
 	compareRights(t, got, []right{
 		{"*", "Deny", "sqs:*", "${FailureQueue.Arn}", "{Bool: {aws:SecureTransport: false}}"},
 		{"{Service: events.amazonaws.com}", "Allow", "sqs:SendMessage", "${FailureQueue.Arn}",

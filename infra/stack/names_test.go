@@ -24,6 +24,7 @@ var namesOf = map[string][]string{
 	"AWS::Logs::QueryDefinition":        {"Name"},
 	"AWS::SQS::Queue":                   {"QueueName"},
 	"AWS::SQS::QueuePolicy":             nil,
+	"AWS::StepFunctions::StateMachine":  {"StateMachineName"},
 	"Custom::SociRepositoryArns":        nil,
 }
 
@@ -113,13 +114,14 @@ func TestLogGroupNames(t *testing.T) {
 	for id, want := range map[string]string{
 		"GeneratorLogGroup":      "/aws/lambda/${AWS::StackName}-SociIndexGeneratorLambda",
 		"FilterLogGroup":         "/aws/lambda/${AWS::StackName}-ECRImageActionEventFilteringLambda",
+		"StepsLogGroup":          "/aws/lambda/${AWS::StackName}-SociIndexStepsLambda",
 		"RepositoryNameLogGroup": "/aws/lambda/${AWS::StackName}-RepositoryNameParsingLambda",
 	} {
 		if got := tmpl.Resources[id].at("LogGroupName"); got != want {
 			t.Errorf("%s is called %q, want %q", id, got, want)
 		}
 	}
-	if got := tmpl.ids("AWS::Logs::LogGroup"); len(got) != 3 {
+	if got := tmpl.ids("AWS::Logs::LogGroup"); len(got) != 4 {
 		t.Errorf("log groups %q, want one for each function", got)
 	}
 }

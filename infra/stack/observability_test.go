@@ -139,11 +139,11 @@ var ofAWS = map[string]struct {
 }{
 	"AWS/Lambda": {[]string{"Errors", "Throttles", "Duration", "ConcurrentExecutions", "AsyncEventAge",
 		"DestinationDeliveryFailures"}, "FunctionName",
-		[]string{"${FilterFunction}", "${GeneratorFunction}", "${RepositoryNameFunction}"}},
+		[]string{"${FilterFunction}", "${GeneratorFunction}", "${StepsFunction}", "${RepositoryNameFunction}"}},
 	"AWS/SQS": {[]string{"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"}, "QueueName",
 		[]string{"${FailureQueue.QueueName}"}},
 	"AWS/Events": {[]string{"InvocationsFailedToBeSentToDlq"}, "RuleName",
-		[]string{"${PushRule}", "${ReplicationRule}", "${PullThroughCacheRule}"}},
+		[]string{"${PushRule}", "${ReplicationRule}", "${PullThroughCacheRule}", "${ExecutionRule}"}},
 }
 
 // A graph of a metric that nothing writes is empty, and nobody wonders.
@@ -246,8 +246,8 @@ func TestDashboard(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${RepositoryNameLogGroup}' | " +
-				q.Sample(); w.Properties["query"] != want {
+			if want := "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${StepsLogGroup}' | " +
+				"SOURCE '${RepositoryNameLogGroup}' | " + q.Sample(); w.Properties["query"] != want {
 				t.Errorf("%q asks\n%v, want\n%s", title, w.Properties["query"], want)
 			}
 		case "metric":
@@ -297,6 +297,9 @@ func TestAlarms(t *testing.T) {
 		{"RepositoryNameErrorsAlarm", "AWS/Lambda Errors", "${RepositoryNameFunction}", "Sum", "0", "/1", ""},
 		{"FilterThrottlesAlarm", "AWS/Lambda Throttles", "${FilterFunction}", "Sum", "0", "/3", ""},
 		{"GeneratorThrottlesAlarm", "AWS/Lambda Throttles", "${GeneratorFunction}", "Sum", "0", "/3", ""},
+		{"StepsThrottlesAlarm", "AWS/Lambda Throttles", "${StepsFunction}", "Sum", "0", "/3", ""},
+		{"ExecutionRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${ExecutionRule}", "Sum", "0", "/1",
+			""},
 		{"GeneratorDurationAlarm", "AWS/Lambda Duration", "${GeneratorFunction}", "Maximum", "720000", "/1", ""},
 		{"FilterEventsLostAlarm", "AWS/Lambda DestinationDeliveryFailures", "${FilterFunction}", "Sum", "0", "/1", ""},
 		{"GeneratorEventsLostAlarm", "AWS/Lambda DestinationDeliveryFailures", "${GeneratorFunction}", "Sum", "0", "/1", ""},
@@ -383,7 +386,7 @@ func TestAlarmsSayWhatToDo(t *testing.T) {
 func TestQueries(t *testing.T) {
 	tmpl := synth(t)
 	names := map[logquery.Group]string{
-		logquery.Filter: "${FilterLogGroup}", logquery.Generator: "${GeneratorLogGroup}",
+		logquery.Filter: "${FilterLogGroup}", logquery.Generator: "${GeneratorLogGroup}, ${StepsLogGroup}",
 		logquery.Repositories: "${RepositoryNameLogGroup}",
 	}
 	saved := map[string]resource{}

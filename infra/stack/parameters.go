@@ -105,6 +105,26 @@ var everywhere = []parameter{
 	},
 
 	{
+		// No Number either.
+		name:        deployed.ParamFanOutFromGiB,
+		description: "Images with more GiB of new layers are built by several functions at once. 0: never",
+		byDefault:   "8", pattern: `^(?:0|[1-9][0-9]{0,4})$`,
+		constraint: "a whole number from 0 to 99999",
+	},
+	{
+		name:        deployed.ParamFanOutConcurrency,
+		description: "Layers of such an image that are worked on at once",
+		byDefault:   "20", pattern: `^(?:[1-9]|[123][0-9]|40)$`,
+		constraint: "a whole number from 1 to 40",
+	},
+	{
+		name: deployed.ParamStepsMemorySize, kind: "Number",
+		description: "MB of the functions that build such an image",
+		byDefault:   3008, low: jsii.Number(512), high: jsii.Number(10240),
+		constraint: "a whole number from 512 to 10240",
+	},
+
+	{
 		name:        deployed.ParamAlarmTopic,
 		description: "SNS topic that is told of alarms, if any",
 		byDefault:   "", pattern: `^(?:` + arnPartition + `:sns:[a-z0-9-]+:` + arnAccount + `:[A-Za-z0-9_-]{1,256})?$`,

@@ -117,6 +117,10 @@ func TestParameterValues(t *testing.T) {
 			"": good, "default": good, "team-events": good, "aws.partner/example.com/x": good, "A_b.c-1": good,
 			"my bus": bad, "arn:aws:events:eu-west-1:123456789012:event-bus/x": bad, "bus*": bad, long(257): bad,
 		},
+		deployed.ParamFanOutFromGiB: {"0": good, "8": good, "99999": good, "": bad, "-1": bad, "08": bad, "1.5": bad,
+			"100000": bad, "8GiB": bad},
+		deployed.ParamFanOutConcurrency: {"1": good, "20": good, "40": good, "": bad, "0": bad, "41": bad, "1.5": bad,
+			"020": bad},
 		deployed.ParamCodeBucket: {"my-bucket": good, "a.b.c": good, "123": good, "": bad, "ab": bad, "My-Bucket": bad,
 			"-bucket": bad, "bucket-": bad, "s3://bucket": bad, long(64): bad},
 		deployed.ParamFilterImage: images, deployed.ParamGeneratorImage: images, deployed.ParamRepositoryNameImage: images,
@@ -132,7 +136,7 @@ func TestParameterValues(t *testing.T) {
 		}
 	}
 	numbers := map[string][2]float64{deployed.ParamGeneratorMemorySize: {512, 10240},
-		deployed.ParamGeneratorConcurrency: {0, -1}}
+		deployed.ParamGeneratorConcurrency: {0, -1}, deployed.ParamStepsMemorySize: {512, 10240}}
 	for name, p := range all {
 		limits, number := numbers[name]
 		if _, ok := tests[name]; ok == number {

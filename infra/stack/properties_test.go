@@ -13,9 +13,9 @@ import (
 type property struct{ resource, path, want, why string }
 
 const (
-	functions = "FilterFunction GeneratorFunction RepositoryNameFunction"
-	roles     = "FilterRole GeneratorRole RepositoryNameRole"
-	logGroups = "FilterLogGroup GeneratorLogGroup RepositoryNameLogGroup"
+	functions = "FilterFunction GeneratorFunction RepositoryNameFunction StepsFunction"
+	roles     = "FilterRole GeneratorRole MachineRole RepositoryNameRole StepsRole"
+	logGroups = "FilterLogGroup GeneratorLogGroup RepositoryNameLogGroup StepsLogGroup"
 	rules     = "PushRule ReplicationRule PullThroughCacheRule"
 	async     = "FilterAsyncConfig GeneratorAsyncConfig"
 	tagged    = "if(Untagged, nothing, [{anything-but: [\"\"]}])"
@@ -36,7 +36,7 @@ var promises = []property{
 	{"FilterFunction", "MemorySize", "256", "it decides, and is paid for each push"},
 	{"FilterFunction", "Role", "${FilterRole.Arn}", "one role per function"},
 	{"FilterFunction", "LoggingConfig.LogGroup", "${FilterLogGroup}", "the stack's log group"},
-	{"FilterFunction", "@DependsOn", "GeneratorRepositoryPolicy",
+	{"FilterFunction", "@DependsOn", "GeneratorRepositoryPolicy, StepsRepositoryPolicy",
 		"no event is passed on before the generator's rights, also when filters change"},
 	{"FilterFunction", "Environment.Variables.SOCI_REPOSITORY_IMAGE_TAG_FILTERS",
 		"join(,, ${SociRepositoryImageTagFilters})", "the filters"},
@@ -59,6 +59,39 @@ var promises = []property{
 	{"GeneratorFunction", "Environment.Variables.SOCI_EVENT_BUS", "${EventBusName}", "announcements"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_FAILURE_QUEUE_URL", "${FailureQueue}", "its permanent failures"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_STACK_NAME", "${AWS::StackName}", "dimension of the metrics"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_STATE_MACHINE_ARN", "${SociLargeImages}", "hands large images over"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_FAN_OUT_FROM_GIB", "${FanOutFromGiB}", "the parameter"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_HANDLER", "", "events of ECR"},
+	{"StepsFunction", "Environment.Variables.SOCI_HANDLER", "steps", "requests of the state machine"},
+	{"StepsFunction", "Environment.Variables.SOCI_STATE_MACHINE_ARN", "", "it starts nothing"},
+	{"StepsFunction", "Environment.Variables.SOCI_INDEX_VERSION", "${SociIndexVersion}", "as the generator's"},
+	{"StepsFunction", "Environment.Variables.SOCI_TAG_SUFFIX", "${SociTagSuffix}", "the same"},
+	{"StepsFunction", "Environment.Variables.SOCI_TAG_UNINDEXED_IMAGES", "${TagUnindexedImages}", "the same"},
+	{"StepsFunction", "Environment.Variables.SOCI_MIN_LAYER_SIZE_MIB", "${MinLayerSizeMiB}", "the same"},
+	{"StepsFunction", "Environment.Variables.SOCI_EVENT_BUS", "${EventBusName}", "announcements"},
+	{"StepsFunction", "Environment.Variables.SOCI_FAILURE_QUEUE_URL", "${FailureQueue}", "failures of large images"},
+	{"StepsFunction", "Environment.Variables.SOCI_STACK_NAME", "${AWS::StackName}", "dimension of the metrics"},
+	{"StepsFunction", "Timeout", "900", "the longest that Lambda has"},
+	{"StepsFunction", "MemorySize", "${StepsMemorySize}", "a parameter"},
+	{"StepsFunction", "ReservedConcurrentExecutions", "", "the account's concurrency and FanOutConcurrency bound it"},
+	{"StepsFunction", "Role", "${StepsRole.Arn}", "one role per function"},
+	{"StepsFunction", "LoggingConfig.LogGroup", "${StepsLogGroup}", "the stack's log group"},
+	{"StepsFunction", "@DependsOn", "StepsRepositoryPolicy", "new code has the rights that it needs"},
+	{"SociLargeImages", "RoleArn", "${MachineRole.Arn}", "it invokes the steps"},
+	{"SociLargeImages", "StateMachineType", "", "by default standard: it may run for hours"},
+	{"SociLargeImages", "StateMachineName", "", "two stacks live side by side"},
+	{"SociLargeImages", "LoggingConfiguration", "", "the rights for it know no resource"},
+	{"ExecutionRule", "EventPattern.source", "[aws.states]", "Step Functions' own events"},
+	{"ExecutionRule", "EventPattern.detail-type", "[Step Functions Execution Status Change]", "ends of executions"},
+	{"ExecutionRule", "EventPattern.detail.status", "[FAILED, TIMED_OUT, ABORTED]", "that nobody was told of"},
+	{"ExecutionRule", "EventPattern.detail.stateMachineArn", "[${SociLargeImages}]", "of this state machine alone"},
+	{"ExecutionRule", "Targets.0.Arn", "${FailureQueue.Arn}", "nothing is lost"},
+	{"ExecutionRule", "Targets.0.DeadLetterConfig.Arn", "${FailureQueue.Arn}", "its alarm tells when that fails"},
+	{"ExecutionRule", "Targets.1", "", "one target"},
+	{"StepsPullTimeExclusion", "PrincipalArn", "${StepsRole.Arn}", "nor do these"},
+	{"StepsRepositoryPolicy", "RoleName", "${StepsRole}", "exactly the same repositories"},
+	{"StepsRepositoryPolicy", "PolicyName", "repositories-${Repositories.RepositoryArnsDigest}", "as the generator's"},
+	{"StepsRepositoryPolicy", "PolicyDocument.Statement.0.Resource", "${Repositories.RepositoryArns}", "as the generator's"},
 	{"RepositoryNameFunction", "Role", "${RepositoryNameRole.Arn}", "one role per function"},
 	{"RepositoryNameFunction", "LoggingConfig.LogGroup", "${RepositoryNameLogGroup}", "the stack's log group"},
 	{"RepositoryNameFunction", "Timeout", "60", "well before CloudFormation gives up"},
@@ -91,7 +124,8 @@ var promises = []property{
 	{rules, "EventBusName", "", "ECR sends to the default bus"},
 	{rules, "Name", "", "two stacks live side by side"},
 	{"PushRule", "@DependsOn",
-		"FilterAsyncConfig, GeneratorAsyncConfig, GeneratorPullTimeExclusion, GeneratorRepositoryPolicy",
+		"FilterAsyncConfig, GeneratorAsyncConfig, GeneratorPullTimeExclusion, GeneratorRepositoryPolicy, " +
+			"StepsPullTimeExclusion, StepsRepositoryPolicy",
 		"no event arrives before the rights"},
 	{"ReplicationRule PullThroughCacheRule", "@DependsOn", "PushRule", "nor these"},
 	{"PushRule", "EventPattern.detail-type", "[ECR Image Action]", "pushes"},
@@ -152,22 +186,23 @@ func TestResourcesAreKnown(t *testing.T) {
 	for kind, want := range map[string]string{
 		"AWS::Lambda::Function":             functions,
 		"AWS::IAM::Role":                    roles,
-		"AWS::IAM::RolePolicy":              "GeneratorRepositoryPolicy",
+		"AWS::IAM::RolePolicy":              "GeneratorRepositoryPolicy StepsRepositoryPolicy",
 		"AWS::Logs::LogGroup":               logGroups,
-		"AWS::Events::Rule":                 "PullThroughCacheRule PushRule ReplicationRule",
+		"AWS::Events::Rule":                 "ExecutionRule PullThroughCacheRule PushRule ReplicationRule",
 		"AWS::Lambda::Permission":           "PullThroughCacheRulePermission PushRulePermission ReplicationRulePermission",
 		"AWS::Lambda::EventInvokeConfig":    async,
 		"AWS::SQS::Queue":                   "FailureQueue",
 		"AWS::SQS::QueuePolicy":             "FailureQueuePolicy",
 		"Custom::SociRepositoryArns":        "Repositories",
-		"AWS::ECR::PullTimeUpdateExclusion": "GeneratorPullTimeExclusion",
+		"AWS::ECR::PullTimeUpdateExclusion": "GeneratorPullTimeExclusion StepsPullTimeExclusion",
+		"AWS::StepFunctions::StateMachine":  "SociLargeImages",
 	} {
 		if got := strings.Join(tmpl.ids(kind), " "); got != want {
 			t.Errorf("%s: %s, want %s", kind, got, want)
 		}
 	}
-	if len(dist.Functions) != len(strings.Fields(functions)) {
-		t.Errorf("%q are built", dist.Functions)
+	if len(dist.Functions) != len(strings.Fields(functions))-1 {
+		t.Errorf("%q are built, of which the steps have the generator's", dist.Functions)
 	}
 	if tmpl.Rules != nil {
 		t.Errorf("rules %v: the bootstrap stack is no prerequisite of the plain template", tmpl.Rules)
@@ -205,9 +240,12 @@ func TestRolePoliciesFit(t *testing.T) {
 	longest := strings.NewReplacer(
 		"${AWS::Partition}", "aws-us-gov", "${AWS::Region}", "ap-northeast-99", "${AWS::AccountId}", "123456789012",
 		"${EventBusName}", strings.Repeat("b", 256),
+		"${SociLargeImages}", strings.Repeat("m", len("arn:aws-us-gov:states:ap-northeast-99:123456789012:stateMachine:")+40),
+		"${SociLargeImages.Name}", strings.Repeat("m", 40), // the logical id, and characters of CloudFormation's
 		"${FailureQueue.Arn}", strings.Repeat("q", len("arn:aws-us-gov:sqs:ap-northeast-99:123456789012:")+80),
 		"${GeneratorLogGroup.Arn}",
-		strings.Repeat("g", len("arn:aws-us-gov:logs:ap-northeast-99:123456789012:log-group::*")+512),
+		strings.Repeat("g", len("arn:aws-us-gov:logs:ap-northeast-99:123456789012:log-group::*")+
+			len("/aws/lambda/-SociIndexGeneratorLambda")+128), // the longest name of a stack
 		"if(EventBus, ", "", ", nothing)", "",
 		"${Repositories.RepositoryArns}", "[]")
 	tmpl := synth(t)

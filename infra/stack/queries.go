@@ -25,9 +25,12 @@ func (s *builder) logGroups(groups []logquery.Group) *[]any {
 	byGroup := map[logquery.Group]function{
 		logquery.Filter: s.filter, logquery.Generator: s.generator, logquery.Repositories: s.reponame,
 	}
-	names := make([]any, len(groups))
-	for i, g := range groups {
-		names[i] = byGroup[g].logGroup.Ref()
+	var names []any
+	for _, g := range groups {
+		names = append(names, byGroup[g].logGroup.Ref())
+		if g == logquery.Generator {
+			names = append(names, s.steps.logGroup.Ref())
+		}
 	}
 	return &names
 }

@@ -44,8 +44,8 @@ func addRepositories(s *builder) {
 	s.repositories = r
 }
 
-// addRepositoryPolicy grants the generator what it does in repositories, on
-// those that the filters name.
+// addRepositoryPolicy grants a function what it does in repositories, on those
+// that the filters name.
 //
 // There is no moment in which the filter passes on an image whose repository
 // the generator may not use, although the filters in use change at another
@@ -55,14 +55,15 @@ func addRepositories(s *builder) {
 // filter, which depends on the policy, and removes the old policy when it
 // cleans up after the update. If the update fails the new one is removed. A
 // role has room for both, with as many ARNs as the custom resource can answer.
-func addRepositoryPolicy(s *builder, generator awsiam.CfnRole) {
-	s.repositoryPolicy = awsiam.NewCfnRolePolicy(s.stack, jsii.String("GeneratorRepositoryPolicy"),
+func addRepositoryPolicy(s *builder, id, function string, role awsiam.CfnRole) awsiam.CfnRolePolicy {
+	p := awsiam.NewCfnRolePolicy(s.stack, jsii.String(id),
 		&awsiam.CfnRolePolicyProps{
-			RoleName:   generator.Ref(),
+			RoleName:   role.Ref(),
 			PolicyName: s.sub("repositories-${" + *s.repositories.Node().Id() + "." + repositoryDigest + "}"),
-			PolicyDocument: policy(allow("indexgen", permission.Repositories,
+			PolicyDocument: policy(allow(function, permission.Repositories,
 				awscdk.Token_AsList(s.repositories.GetAtt(jsii.String(repositoryARNs), awscdk.ResolutionTypeHint_STRING_LIST),
 					nil))),
 		})
-	s.first = append(s.first, s.repositoryPolicy)
+	s.first = append(s.first, p)
+	return p
 }

@@ -36,14 +36,19 @@ func (s *builder) rights(function string, group awslogs.CfnLogGroup, targets map
 
 // addRole adds the role of a function.
 func addRole(s *builder, id string, rights map[string]any) awsiam.CfnRole {
+	return addRoleFor(s, id, "lambda.amazonaws.com", "function", rights)
+}
+
+// addRoleFor adds a role that a service assumes, with a policy of a name.
+func addRoleFor(s *builder, id, service, name string, rights map[string]any) awsiam.CfnRole {
 	role := awsiam.NewCfnRole(s.stack, jsii.String(id), &awsiam.CfnRoleProps{
 		AssumeRolePolicyDocument: policy(map[string]any{
-			"Effect": "Allow", "Principal": map[string]any{"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole",
+			"Effect": "Allow", "Principal": map[string]any{"Service": service}, "Action": "sts:AssumeRole",
 		}),
 		PermissionsBoundary: awscdk.Token_AsString(ifOnly(s.conditions.boundary,
 			s.params[deployed.ParamPermissionsBoundary].Value()), nil),
 		Policies: []any{&awsiam.CfnRole_PolicyProperty{
-			PolicyName:     jsii.String("function"),
+			PolicyName:     jsii.String(name),
 			PolicyDocument: rights,
 		}},
 	})
@@ -56,22 +61,14 @@ func addRole(s *builder, id string, rights map[string]any) awsiam.CfnRole {
 
 // targetOrder is the order of the statements.
 var targetOrder = []permission.Target{
-	permission.Everything, permission.Repositories, permission.Generator, permission.EventBus, permission.FailureQueue,
+	permission.Everything, permission.Repositories, permission.Generator, permission.StateMachine, permission.Executions,
+	permission.EventBus, permission.FailureQueue,
 	permission.LogGroup,
 }
 
 // allow returns the statement with all that a function may do on one target.
 func allow(function string, on permission.Target, arn any) map[string]any {
-	var actions []string
-	for _, need := range permission.Functions[function] {
-		if need.On == on {
-			actions = append(actions, need.Action)
-		}
-	}
-	if len(actions) == 0 {
-		panic("internal error: function " + function + " has no right on " + string(on))
-	}
-	return map[string]any{"Sid": on.Statement(), "Effect": "Allow", "Action": actions, "Resource": arn}
+	return allowNeeds(permission.Functions[function], on, arn)
 }
 
 func policy(statements ...any) map[string]any {

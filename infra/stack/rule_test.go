@@ -39,6 +39,8 @@ func (s setting) resolve(t *testing.T, v any) (resolved any, ok bool) {
 			return s.account, true
 		case "AWS::Region":
 			return s.region, true
+		case "SociLargeImages":
+			return "arn:aws:states:us-west-2:123456789012:stateMachine:SociLargeImages", true
 		default:
 			t.Fatalf("a rule has %s", textOf(v))
 		}

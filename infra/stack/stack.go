@@ -11,12 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awss3assets"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
@@ -94,7 +93,7 @@ func (p Props) Check() error {
 	if p.Images {
 		return ErrTwoPackages
 	}
-	for _, function := range slices.Sorted(maps.Keys(permission.Functions)) {
+	for _, function := range permission.Packages() {
 		if _, err := os.Stat(p.zip(function)); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("the function %s (%s) %w", function, p.zip(function), ErrNotBuilt)
 		} else if err != nil {
@@ -130,16 +129,21 @@ func New(scope constructs.Construct, id string, props Props) awscdk.Stack {
 			GenerateBootstrapVersionRule: jsii.Bool(false),
 		}),
 	}
-	s := &builder{stack: awscdk.NewStack(scope, jsii.String(id), stackProps), props: props}
+	s := &builder{stack: awscdk.NewStack(scope, jsii.String(id), stackProps), props: props,
+		assets: map[string]awss3assets.Asset{}}
 
 	// By this a stack is known for one of ours.
 	s.stack.AddMetadata(jsii.String(deployed.Metadata), map[string]any{"Version": version.Version})
 	addParameters(s)
 	addQueue(s)
 	addReponame(s)
+	addRepositories(s)
+	addSteps(s)
+	addMachine(s)
 	addGenerator(s)
 	addFilter(s)
 	addRules(s)
+	addMachineRule(s)
 	addQueuePolicy(s)
 	addAlarms(s)
 	addDashboard(s)

@@ -20,6 +20,9 @@ const (
 	ParamIndexPullThrough     = "IndexPullThroughCacheImages"
 	ParamGeneratorMemorySize  = "GeneratorMemorySize"
 	ParamGeneratorConcurrency = "GeneratorReservedConcurrency"
+	ParamFanOutFromGiB        = "FanOutFromGiB"
+	ParamFanOutConcurrency    = "FanOutConcurrency"
+	ParamStepsMemorySize      = "StepsMemorySize"
 	ParamLogRetentionDays     = "LogRetentionDays"
 	ParamLogLevel             = "LogLevel"
 	ParamPermissionsBoundary  = "IamPermissionsBoundaryArn"
@@ -49,6 +52,9 @@ const (
 	OutRepositoryLogGroup     = "RepositoryNameLogGroupName"
 	OutFailureQueueURL        = "FailureQueueUrl"
 	OutFailureQueueARN        = "FailureQueueArn"
+	OutStepsFunctionARN       = "StepsFunctionArn"
+	OutStepsLogGroup          = "StepsLogGroupName"
+	OutStateMachineARN        = "StateMachineArn"
 	OutRuleName               = "RuleName"
 	OutGeneratorRoleName      = "GeneratorRoleName"
 	OutDashboardURL           = "DashboardUrl"
@@ -56,3 +62,7 @@ const (
 	OutTailGeneratorLogs      = "TailGeneratorLogs"
 	OutVersion                = "Version"
 )
+
+// MachineID is the logical id of the state machine, with which CloudFormation
+// begins its name: it does not begin with the stack's.
+const MachineID = "SociLargeImages"

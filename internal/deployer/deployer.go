@@ -7,6 +7,8 @@
 // [Tables].
 package deployer
 
+import "soci-index-builder/internal/deployed"
+
 //go:generate go run ../devtools/cmd/mkpolicies ../../docs
 
 // Scope is what actions are allowed on.
@@ -14,45 +16,53 @@ type Scope string
 
 // The scopes.
 const (
-	Stack        Scope = "the stack"
-	Code         Scope = "the functions' code in the bucket"
-	CodeBucket   Scope = "the bucket"
-	Roles        Scope = "roles of the stack"
-	BoundedRoles Scope = "roles of the stack that have the permissions boundary"
-	PassedRoles  Scope = "roles of the stack, handed to Lambda"
-	Functions    Scope = "functions of the stack"
-	Queues       Scope = "queues of the stack"
-	Rules        Scope = "rules of the stack on the default event bus"
-	LogGroups    Scope = "log groups of the stack"
-	Alarms       Scope = "alarms of the stack"
-	AllAlarms    Scope = "alarms"
-	Dashboards   Scope = "the stack's dashboard"
-	Anything     Scope = "everything: these actions know no resource"
+	Stack          Scope = "the stack"
+	Code           Scope = "the functions' code in the bucket"
+	CodeBucket     Scope = "the bucket"
+	Roles          Scope = "roles of the stack"
+	BoundedRoles   Scope = "roles of the stack that have the permissions boundary"
+	PassedRoles    Scope = "roles of the stack, handed to Lambda"
+	PassedToStates Scope = "roles of the stack, handed to Step Functions"
+	Functions      Scope = "functions of the stack"
+	Machines       Scope = "state machines of the stack"
+	Queues         Scope = "queues of the stack"
+	Rules          Scope = "rules of the stack on the default event bus"
+	LogGroups      Scope = "log groups of the stack"
+	Alarms         Scope = "alarms of the stack"
+	AllAlarms      Scope = "alarms"
+	Dashboards     Scope = "the stack's dashboard"
+	Anything       Scope = "everything: these actions know no resource"
 )
+
+// machines are the state machines that CloudFormation names by the logical id.
+const machines = "arn:${Partition}:states:${Region}:${Account}:stateMachine:" + deployed.MachineID + "-*"
 
 // Resources are the ARNs of the scopes, with placeholders.
 // CloudFormation begins the names that it makes with the stack's name.
 var Resources = map[Scope][]string{
-	Stack:        {"arn:${Partition}:cloudformation:${Region}:${Account}:stack/${Stack}/*"},
-	Code:         {"arn:${Partition}:s3:::${CodeBucket}/${CodePrefix}*"},
-	CodeBucket:   {"arn:${Partition}:s3:::${CodeBucket}"},
-	Roles:        {"arn:${Partition}:iam::${Account}:role/${Stack}-*"},
-	BoundedRoles: {"arn:${Partition}:iam::${Account}:role/${Stack}-*"},
-	PassedRoles:  {"arn:${Partition}:iam::${Account}:role/${Stack}-*"},
-	Functions:    {"arn:${Partition}:lambda:${Region}:${Account}:function:${Stack}-*"},
-	Queues:       {"arn:${Partition}:sqs:${Region}:${Account}:${Stack}-*"},
-	Rules:        {"arn:${Partition}:events:${Region}:${Account}:rule/${Stack}-*"},
-	LogGroups:    {"arn:${Partition}:logs:${Region}:${Account}:log-group:/aws/lambda/${Stack}-*"},
-	Alarms:       {"arn:${Partition}:cloudwatch:${Region}:${Account}:alarm:${Stack}-*"},
-	AllAlarms:    {"arn:${Partition}:cloudwatch:${Region}:${Account}:alarm:*"},
-	Dashboards:   {"arn:${Partition}:cloudwatch::${Account}:dashboard/${Stack}"},
-	Anything:     {"*"},
+	Stack:          {"arn:${Partition}:cloudformation:${Region}:${Account}:stack/${Stack}/*"},
+	Code:           {"arn:${Partition}:s3:::${CodeBucket}/${CodePrefix}*"},
+	CodeBucket:     {"arn:${Partition}:s3:::${CodeBucket}"},
+	Roles:          {"arn:${Partition}:iam::${Account}:role/${Stack}-*"},
+	BoundedRoles:   {"arn:${Partition}:iam::${Account}:role/${Stack}-*"},
+	PassedRoles:    {"arn:${Partition}:iam::${Account}:role/${Stack}-*"},
+	PassedToStates: {"arn:${Partition}:iam::${Account}:role/${Stack}-*"},
+	Machines:       {machines},
+	Functions:      {"arn:${Partition}:lambda:${Region}:${Account}:function:${Stack}-*"},
+	Queues:         {"arn:${Partition}:sqs:${Region}:${Account}:${Stack}-*"},
+	Rules:          {"arn:${Partition}:events:${Region}:${Account}:rule/${Stack}-*"},
+	LogGroups:      {"arn:${Partition}:logs:${Region}:${Account}:log-group:/aws/lambda/${Stack}-*"},
+	Alarms:         {"arn:${Partition}:cloudwatch:${Region}:${Account}:alarm:${Stack}-*"},
+	AllAlarms:      {"arn:${Partition}:cloudwatch:${Region}:${Account}:alarm:*"},
+	Dashboards:     {"arn:${Partition}:cloudwatch::${Account}:dashboard/${Stack}"},
+	Anything:       {"*"},
 }
 
 // conditions of the scopes that have one.
 var conditions = map[Scope]map[string]map[string]string{
-	BoundedRoles: {"StringEquals": {"iam:PermissionsBoundary": "arn:${Partition}:iam::${Account}:policy/${Boundary}"}},
-	PassedRoles:  {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
+	BoundedRoles:   {"StringEquals": {"iam:PermissionsBoundary": "arn:${Partition}:iam::${Account}:policy/${Boundary}"}},
+	PassedToStates: {"StringEquals": {"iam:PassedToService": "states.amazonaws.com"}},
+	PassedRoles:    {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
 }
 
 // sids name the statements, in the order of the policy.
@@ -66,7 +76,9 @@ var sids = []struct {
 	{BoundedRoles, "RolesWithinTheBoundary"},
 	{Roles, "Roles"},
 	{PassedRoles, "RolesForLambda"},
+	{PassedToStates, "RoleForStates"},
 	{Functions, "Functions"},
+	{Machines, "StateMachine"},
 	{Queues, "FailureQueue"},
 	{Rules, "Rules"},
 	{LogGroups, "LogGroups"},
@@ -190,6 +202,16 @@ var Types = []Type{
 	{
 		Name:   "AWS::SQS::QueuePolicy",
 		Create: []Use{{Queues, []string{"sqs:SetQueueAttributes"}}},
+	},
+	{
+		Name: "AWS::StepFunctions::StateMachine",
+		Create: []Use{
+			{Machines, []string{"states:CreateStateMachine", "states:DescribeStateMachine", "states:TagResource"}},
+			{PassedToStates, []string{"iam:PassRole"}},
+		},
+		Update: []Use{{Machines, []string{"states:ListTagsForResource", "states:UntagResource",
+			"states:UpdateStateMachine"}}},
+		Delete: []Use{{Machines, []string{"states:DeleteStateMachine"}}},
 	},
 	{
 		// CloudFormation invokes the function that the resource names.

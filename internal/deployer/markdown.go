@@ -12,6 +12,7 @@ import (
 var functions = []struct{ name, role string }{
 	{"filter", "FilterRole"},
 	{"indexgen", "GeneratorRole"},
+	{"steps", "StepsRole"},
 	{"reponame", "RepositoryNameRole"},
 }
 
@@ -20,6 +21,9 @@ var shown = map[permission.Target]string{
 	permission.Everything:   "`*`",
 	permission.Repositories: "the repositories that the filters name",
 	permission.Generator:    "the generator function",
+	permission.Steps:        "the function that does the steps",
+	permission.StateMachine: "the state machine",
+	permission.Executions:   "its executions",
 	permission.EventBus:     "the event bus `EventBusName`; without the parameter the statement is not there",
 	permission.FailureQueue: "the failure queue",
 	permission.LogGroup:     "the log streams of the function's own log group",
@@ -38,6 +42,9 @@ func roles() string {
 		for _, n := range permission.Functions[f.name] {
 			fmt.Fprintf(&b, "| %s (`%s`) | `%s` | %s | %s |\n", f.name, f.role, n.Action, shown[n.On], n.Why)
 		}
+	}
+	for _, n := range permission.Machine {
+		fmt.Fprintf(&b, "| machine (`MachineRole`) | `%s` | %s | %s |\n", n.Action, shown[n.On], n.Why)
 	}
 	return b.String()
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/permission"
 )
 
@@ -59,6 +60,9 @@ var targets = map[permission.Target]string{
 	permission.Everything:   "*",
 	permission.Repositories: "arn:${Partition}:ecr:${Region}:${Account}:repository/*",
 	permission.Generator:    "arn:${Partition}:lambda:${Region}:${Account}:function:${Stack}-*",
+	permission.Steps:        "arn:${Partition}:lambda:${Region}:${Account}:function:${Stack}-*",
+	permission.StateMachine: machines,
+	permission.Executions:   "arn:${Partition}:states:${Region}:${Account}:execution:" + deployed.MachineID + "-*",
 	permission.EventBus:     "arn:${Partition}:events:${Region}:${Account}:event-bus/*",
 	permission.FailureQueue: "arn:${Partition}:sqs:${Region}:${Account}:${Stack}-*",
 	permission.LogGroup:     "arn:${Partition}:logs:${Region}:${Account}:log-group:/aws/lambda/${Stack}-*",
@@ -73,6 +77,9 @@ func Boundary() Document {
 			actions[n.On] = append(actions[n.On], n.Action)
 		}
 	}
+	for _, n := range permission.Machine {
+		actions[n.On] = append(actions[n.On], n.Action)
+	}
 	d := Document{Version: version}
 	for _, s := range []struct {
 		target permission.Target
@@ -81,6 +88,9 @@ func Boundary() Document {
 		{permission.Everything, "RegistryToken"},
 		{permission.Repositories, "Repositories"},
 		{permission.Generator, "Generator"},
+		{permission.Steps, "Steps"},
+		{permission.StateMachine, "StateMachine"},
+		{permission.Executions, "Executions"},
 		{permission.EventBus, "EventBus"},
 		{permission.FailureQueue, "FailureQueue"},
 		{permission.LogGroup, "Log"},

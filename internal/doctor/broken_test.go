@@ -242,7 +242,7 @@ var broken = []row{
 	{"queue deleted", remove("FailureQueue"), doctor.CheckQueue, doctor.Problem, queue, "was deleted by hand",
 		"docs/deploy.md"},
 	{"queue takes no dead letters", remove("FailureQueuePolicy"), doctor.CheckQueue, doctor.Problem, queue,
-		"does not take the dead letters of rule prod-soci-PushRule-1A2B3C4D5E6F", "DeadLettersOfTheRules"},
+		"takes nothing from the rules prod-soci-ExecutionRule-1A2B3C4D5E6F, prod-soci-PushRule-1A2B3C4D5E6F", "DeadLettersOfTheRules"},
 	{"queue under a KMS key", set("FailureQueue", "alias/aws/sqs", "KmsMasterKeyId"), doctor.CheckQueue, doctor.Problem,
 		queue, "KMS key alias/aws/sqs", "SqsManagedSseEnabled=true"},
 	{"queue forgets", set("FailureQueue", 60.0, "MessageRetentionPeriod"), doctor.CheckQueue, doctor.Warning, queue,
@@ -286,8 +286,10 @@ var broken = []row{
 		const list = "prod/*:*,!*:*-debug,staging/*:*"
 		d.Stack.Parameters[deployed.ParamFilters] = list
 		d.Resources[filterFunction].Set(list, "Environment", "Variables", "SOCI_REPOSITORY_IMAGE_TAG_FILTERS")
-		s := d.Resources["GeneratorRepositoryPolicy"].At("PolicyDocument", "Statement").([]any)[0].(map[string]any)
-		s["Resource"] = append(s["Resource"].([]any), "arn:aws:ecr:eu-west-1:123456789012:repository/staging/*")
+		for _, policy := range []string{"GeneratorRepositoryPolicy", "StepsRepositoryPolicy"} {
+			s := d.Resources[policy].At("PolicyDocument", "Statement").([]any)[0].(map[string]any)
+			s["Resource"] = append(s["Resource"].([]any), "arn:aws:ecr:eu-west-1:123456789012:repository/staging/*")
+		}
 	}, doctor.CheckFilters, doctor.Warning, named("staging/*:*"), "matches none of the 3 repositories",
 		"filters test --filters"},
 	{"policy denies everybody", denying(`"Principal": "*"`, ""), doctor.CheckPolicy, doctor.Problem, named("prod/api"),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -57,12 +58,16 @@ func (x *examination) queue(ctx context.Context) ([]Finding, error) {
 			return found, fmt.Errorf("reading the failure queue's policy: %w", err)
 		}
 	}
+	var refused []string
 	for _, r := range x.of(typeRule) {
 		arn, _ := x.attribute(typeRule, r.physical, "Arn")
 		if !allows(policy, "sqs:SendMessage", "events.amazonaws.com", arn.(string)) {
-			add(Problem, "does not take the dead letters of rule "+r.physical,
-				"put the statement DeadLettersOfTheRules of the stack's template back into the queue's policy")
+			refused = append(refused, r.physical)
 		}
+	}
+	if len(refused) > 0 {
+		add(Problem, "takes nothing from the rules "+strings.Join(refused, ", "),
+			"put the statement DeadLettersOfTheRules of the stack's template back into the queue's policy")
 	}
 	for _, r := range x.of(typeQueue) {
 		want, ok := r.want.number("MessageRetentionPeriod")

@@ -26,6 +26,7 @@ const (
 	typeRolePolicy = "AWS::IAM::RolePolicy"
 	typeLogGroup   = "AWS::Logs::LogGroup"
 	typeQueue      = "AWS::SQS::Queue"
+	typeMachine    = "AWS::StepFunctions::StateMachine"
 	typeAlarm      = "AWS::CloudWatch::Alarm"
 	typeARNs       = "Custom::SociRepositoryArns"
 )
@@ -176,6 +177,8 @@ func (x *examination) attribute(kind, physical, name string) (any, bool) {
 		return arn("sqs", queueName(physical))
 	case typeQueue + " QueueName":
 		return queueName(physical), true
+	case typeMachine + " Name": // Ref is the ARN
+		return physical[strings.LastIndexByte(physical, ':')+1:], true
 	case typeRole + " Arn":
 		return x.roleARN(physical), true
 	case typeARNs + " RepositoryArns":

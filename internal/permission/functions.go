@@ -1,5 +1,7 @@
 package permission
 
+import "slices"
+
 // Target is what a role may use an action on.
 type Target string
 
@@ -15,6 +17,12 @@ const (
 	EventBus Target = "event bus"
 	// Generator is the generator function.
 	Generator Target = "generator"
+	// Steps is the function that does the steps of the state machine.
+	Steps Target = "steps"
+	// StateMachine is the one that works on large images.
+	StateMachine Target = "state machine"
+	// Executions are those of the state machine.
+	Executions Target = "executions"
 	// LogGroup is the function's own one, all of its log streams.
 	LogGroup Target = "log group"
 )
@@ -33,6 +41,12 @@ func (t Target) Statement() string {
 		return "EventBus"
 	case Generator:
 		return "Generator"
+	case Steps:
+		return "Steps"
+	case StateMachine:
+		return "StateMachine"
+	case Executions:
+		return "Executions"
 	case LogGroup:
 		return "Log"
 	}
@@ -61,28 +75,59 @@ var Functions = map[string][]Need{
 		{"lambda:InvokeFunction", Generator, "passing on the events of the images to index"},
 		queue, logStream, logEvents,
 	},
-	"indexgen": {
-		{"ecr:GetAuthorizationToken", Everything, "the token of the registry, which is the whole account's"},
-		{"ecr:BatchGetImage", Repositories, "reading manifests and listing referrers"},
-		{"ecr:GetDownloadUrlForLayer", Repositories, "reading layers, configs and earlier zTOCs"},
-		{"ecr:BatchCheckLayerAvailability", Repositories, "asking whether a blob is there before it is pushed"},
-		{"ecr:InitiateLayerUpload", Repositories, "pushing zTOCs"},
-		{"ecr:UploadLayerPart", Repositories, "the same"},
-		{"ecr:CompleteLayerUpload", Repositories, "the same"},
-		{"ecr:PutImage", Repositories, "pushing SOCI indexes and SOCI-enabled images"},
-		{"ecr:DescribeImages", Repositories, "finding the SOCI indexes whose zTOCs can be reused"},
-		{"events:PutEvents", EventBus, "announcing SOCI indexes"},
-		queue, logStream, logEvents,
-	},
+	"indexgen": append([]Need{
+		{"states:StartExecution", StateMachine, "handing over large images"},
+		{"states:DescribeExecution", Executions, "finding out whether one works on the same event"},
+	}, builder...),
+	"steps":    builder,
 	"reponame": {logStream, logEvents},
+}
+
+// builder is what a function needs that builds SOCI indexes.
+var builder = []Need{
+	{"ecr:GetAuthorizationToken", Everything, "the token of the registry, which is the whole account's"},
+	{"ecr:BatchGetImage", Repositories, "reading manifests and listing referrers"},
+	{"ecr:GetDownloadUrlForLayer", Repositories, "reading layers, configs and earlier zTOCs"},
+	{"ecr:BatchCheckLayerAvailability", Repositories, "asking whether a blob is there before it is pushed"},
+	{"ecr:InitiateLayerUpload", Repositories, "pushing zTOCs"},
+	{"ecr:UploadLayerPart", Repositories, "the same"},
+	{"ecr:CompleteLayerUpload", Repositories, "the same"},
+	{"ecr:PutImage", Repositories, "pushing SOCI indexes and SOCI-enabled images"},
+	{"ecr:DescribeImages", Repositories, "finding the SOCI indexes whose zTOCs can be reused"},
+	{"events:PutEvents", EventBus, "announcing SOCI indexes"},
+	queue, logStream, logEvents,
+}
+
+// Machine is what the role of the state machine may do.
+var Machine = []Need{{"lambda:InvokeFunction", Steps, "doing its steps"}}
+
+// Package returns the name of the package with the code of a function.
+func Package(function string) string {
+	if function == "steps" {
+		return "indexgen"
+	}
+	return function
+}
+
+// Packages returns the names of all packages, in alphabetical order.
+func Packages() []string {
+	var all []string
+	for function := range Functions {
+		all = append(all, Package(function))
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Withheld are actions that the functions ask for and do not get: they go on
 // without them.
 var Withheld = map[string][]Need{
-	"indexgen": {
-		{"ecr:BatchDeleteImage", Repositories,
-			"only on a registry without the referrers API is an old list of referrers deleted, " +
-				"and it is left behind when that fails; ECR has the API, and a builder that deletes nothing can lose nothing"},
-	},
+	"indexgen": withheld,
+	"steps":    withheld,
+}
+
+var withheld = []Need{
+	{"ecr:BatchDeleteImage", Repositories,
+		"only on a registry without the referrers API is an old list of referrers deleted, " +
+			"and it is left behind when that fails; ECR has the API, and a builder that deletes nothing can lose nothing"},
 }

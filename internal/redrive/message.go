@@ -27,6 +27,9 @@ const (
 	Lambda Origin = "lambda"
 	// Function: a function itself, since no second attempt would help.
 	Function Origin = "function"
+	// Execution: the state machine, of which an execution did not come to an end
+	// of its own.
+	Execution Origin = "execution"
 	// Bare: only the event, put there by hand.
 	Bare Origin = "event"
 	// Unknown: none of the formats.
@@ -51,7 +54,7 @@ type Message struct {
 
 	FunctionARN string    // that failed, or was to get the event; maybe with a version or an alias behind it
 	RequestID   string    // of the last invocation, as in its log
-	Condition   string    // RetriesExhausted, EventAgeExceeded, PermanentFailure; of a rule what EventBridge exhausted
+	Condition   string    // RetriesExhausted, EventAgeExceeded, PermanentFailure; of a rule what EventBridge exhausted; of an execution its status
 	Attempts    int       // 0 if unknown
 	Failed      time.Time // when it failed
 
@@ -105,6 +108,7 @@ func parse(in types.Message) *Message {
 	m.Origin = Unknown
 	body := []byte(m.Body)
 	switch {
+	case m.ofExecution(body):
 	case m.Attributes["RULE_ARN"] != "" && json.Valid(body):
 		m.ofRule(body)
 	case !m.ofRecord(body):
@@ -126,6 +130,40 @@ func (m *Message) ofRule(body []byte) {
 	if retries, err := strconv.Atoi(m.Attributes["RETRY_ATTEMPTS"]); err == nil {
 		m.Attempts = retries + 1
 	}
+}
+
+// ofExecution reads the event of an execution that failed, timed out or was
+// aborted, and reports whether it is one.
+// https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+func (m *Message) ofExecution(body []byte) bool {
+	var e struct {
+		Source     string    `json:"source"`
+		DetailType string    `json:"detail-type"`
+		Time       time.Time `json:"time"`
+		Detail     struct {
+			ExecutionARN    string `json:"executionArn"`
+			StateMachineARN string `json:"stateMachineArn"`
+			Status          string `json:"status"`
+			Input           string `json:"input"`
+			Error           string `json:"error"`
+			Cause           string `json:"cause"`
+		} `json:"detail"`
+	}
+	if err := json.Unmarshal(body, &e); err != nil || e.Source != "aws.states" ||
+		e.DetailType != "Step Functions Execution Status Change" || e.Detail.StateMachineARN == "" {
+		return false
+	}
+	m.Origin, m.Failed, m.Attempts = Execution, e.Time.UTC(), 1
+	m.FunctionARN, m.RequestID, m.Condition = e.Detail.StateMachineARN, e.Detail.ExecutionARN, e.Detail.Status
+	m.Error = e.Detail.Cause
+	if m.Reason = e.Detail.Error; m.Reason == "" {
+		m.Reason = e.Detail.Status
+	}
+	m.Class = failure.ClassOf(failure.Reason(m.Reason))
+	if json.Valid([]byte(e.Detail.Input)) {
+		m.Event = json.RawMessage(e.Detail.Input)
+	}
+	return true
 }
 
 // ofRecord reads an invocation record, and reports whether it is one.

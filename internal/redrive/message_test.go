@@ -28,6 +28,21 @@ func ownMessage(t *testing.T, event string) string {
 	return string(b)
 }
 
+// executionEvent is what Step Functions says of an execution that has ended.
+func executionEvent(t *testing.T, status, input string) string {
+	t.Helper()
+	b, err := json.Marshal(map[string]any{
+		"version": "0", "id": "315c1398-40ff-a850-213b-158f73e60175", "source": "aws.states",
+		"detail-type": "Step Functions Execution Status Change", "time": "2026-01-02T03:00:00Z",
+		"detail": map[string]any{"executionArn": "arn:execution", "stateMachineArn": functions.Machine, "status": status,
+			"input": input, "inputDetails": map[string]any{"included": input != ""}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 func TestFormats(t *testing.T) {
 	rule := map[string]string{
 		"RULE_ARN": "arn:aws:events:eu-west-1:123456789012:rule/push", "TARGET_ARN": functions.Filter,
@@ -57,6 +72,18 @@ func TestFormats(t *testing.T) {
 			of(Message{Origin: Rule, FunctionARN: functions.Filter, Attempts: 3, Condition: "MaximumRetryAttempts",
 				Failed: start, Reason: "NO_PERMISSIONS", Error: "may not invoke"}, image),
 			functions.Filter, nil},
+		{"of the steps", strings.ReplaceAll(ownMessage(t, event("team/app")), functions.Generator, functions.Steps), nil,
+			of(Message{Origin: Function, FunctionARN: functions.Steps, RequestID: "r-2", Condition: "PermanentFailure",
+				Attempts: 1, Failed: start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt",
+				Error: soci.ErrCorrupt.Error()},
+				Message{Event: json.RawMessage(compact(t, event("team/app"))), EventID: image.EventID, Repository: "team/app",
+					Tag: "v1", Digest: digestOf}), functions.Generator, nil},
+		{"of an execution", executionEvent(t, "TIMED_OUT", event("team/app")), nil,
+			of(Message{Origin: Execution, FunctionARN: functions.Machine, RequestID: "arn:execution", Condition: "TIMED_OUT",
+				Attempts: 1, Failed: failed, Reason: "TIMED_OUT"}, image), functions.Generator, nil},
+		{"of an execution without its input", executionEvent(t, "FAILED", ""), nil,
+			Message{Origin: Execution, FunctionARN: functions.Machine, RequestID: "arn:execution", Condition: "FAILED",
+				Attempts: 1, Failed: failed, Reason: "FAILED"}, "", ErrNoEvent},
 		{"of Lambda", lambdaRecord("team/app"), nil,
 			of(Message{Origin: Lambda, FunctionARN: functions.Generator + ":$LATEST", RequestID: "r-1", Attempts: 3,
 				Condition: "RetriesExhausted",

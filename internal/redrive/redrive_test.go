@@ -19,7 +19,8 @@ import (
 	"soci-index-builder/internal/testkit/awstest"
 )
 
-var functions = Functions{Filter: awstest.FunctionARN("filter"), Generator: awstest.FunctionARN("generator")}
+var functions = Functions{Filter: awstest.FunctionARN("filter"), Generator: awstest.FunctionARN("generator"),
+	Steps: awstest.FunctionARN("steps"), Machine: awstest.StateMachineARN}
 
 // account has a queue and two functions. Time passes only where a test says so.
 type account struct {

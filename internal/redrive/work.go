@@ -38,8 +38,9 @@ type Invoker interface {
 	Invoke(ctx context.Context, in *lambda.InvokeInput, opts ...func(*lambda.Options)) (*lambda.InvokeOutput, error)
 }
 
-// Functions are the ARNs of a stack's two functions.
-type Functions struct{ Filter, Generator string }
+// Functions are the ARNs of a stack's functions, and of its state machine.
+// Steps and Machine are empty of a stack without them.
+type Functions struct{ Filter, Generator, Steps, Machine string }
 
 // Of returns the ARN to invoke with the event of m. Its errors are
 // ErrUnknownFormat, ErrEventCut, ErrNoEvent and ErrOtherFunction.
@@ -60,6 +61,9 @@ func (f Functions) Of(m *Message) (string, error) {
 		if arn == ours || strings.HasPrefix(arn, ours+":") {
 			return arn, nil
 		}
+	}
+	if arn != "" && (arn == f.Steps || arn == f.Machine) {
+		return f.Generator, nil // which hands the image over again
 	}
 	return "", fmt.Errorf("%w: %s", ErrOtherFunction, m.FunctionARN)
 }

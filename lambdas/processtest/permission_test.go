@@ -22,7 +22,9 @@ import (
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/function/announce"
+	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
+	"soci-index-builder/internal/function/fanout"
 	"soci-index-builder/internal/permission"
 	"soci-index-builder/internal/report"
 	"soci-index-builder/internal/testkit/awstest"
@@ -92,6 +94,7 @@ func (g *guard) registry(next http.Handler) http.Handler {
 var calls = map[string]func(awstest.Request) (service, operation string){
 	"ecr":    func(r awstest.Request) (string, string) { return "ECR", r.Operation },
 	"sqs":    func(r awstest.Request) (string, string) { return "SQS", r.Operation },
+	"states": func(r awstest.Request) (string, string) { return "SFN", r.Operation },
 	"events": func(r awstest.Request) (string, string) { return "EventBridge", r.Operation },
 	"lambda": func(r awstest.Request) (string, string) {
 		if strings.HasPrefix(r.Operation, "POST /2015-03-31/functions/") && strings.HasSuffix(r.Operation, "/invocations") {
@@ -125,6 +128,8 @@ type account struct {
 	aws     *awstest.Server
 	queue   *awstest.SQS
 	options soci.Options
+
+	handOver bool // every image
 }
 
 func newAccount(t *testing.T, g *guard, cfg localregistry.Config) *account {
@@ -134,6 +139,7 @@ func newAccount(t *testing.T, g *guard, cfg localregistry.Config) *account {
 	}
 	a.aws.Handle("ecr", awstest.NewECR(a.Server))
 	a.aws.Handle("sqs", a.queue)
+	a.aws.Handle("states", new(awstest.States))
 	a.aws.Handle("events", awstest.JSON(map[string]func([]byte) (any, error){"PutEvents": func(body []byte) (any, error) {
 		return map[string]any{"FailedEntryCount": 0, "Entries": []map[string]string{{"EventId": "1"}}}, nil
 	}}))
@@ -166,11 +172,60 @@ func (a *account) handle(t *testing.T, event []byte) *report.Image {
 		Queue:   failurequeue.Open(cfg, a.queue.URL),
 		Bus:     announce.Open(cfg, "default"),
 	}
+	if a.function == "steps" {
+		return doSteps(t, &generator.Steps{Handler: h}, event)
+	}
+	if a.handOver {
+		h.FanOut = &generator.FanOut{Starter: fanout.Open(cfg, awstest.StateMachineARN), From: 1}
+	}
 	r, err := h.Handle(t.Context(), event)
 	if err != nil {
 		t.Fatalf("under its rights the generator fails: %v", err)
 	}
 	return r
+}
+
+// doSteps does what the state machine has done.
+func doSteps(t *testing.T, s *generator.Steps, event []byte) *report.Image {
+	t.Helper()
+	step := func(name string, more map[string]any) (any, error) {
+		request := map[string]any{"step": name, "event": json.RawMessage(event)}
+		maps.Copy(request, more)
+		b, err := json.Marshal(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Handle(t.Context(), b)
+	}
+	fail := func(err error) *report.Image {
+		f := failure.Of(err)
+		r, err := step("fail", map[string]any{"error": f.Reason, "cause": f.Error()})
+		if err != nil {
+			t.Fatalf("under its rights the steps fail: %v", err)
+		}
+		return r.(*report.Image)
+	}
+	answer, err := step("plan", nil)
+	if err != nil {
+		return fail(err)
+	}
+	b, err := json.Marshal(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	items := decode[struct{ Items []fanout.Item }](t, b).Items
+	results := []any{}
+	for _, item := range items {
+		r, err := step("layer", map[string]any{"layer": item})
+		if err != nil {
+			return fail(err)
+		}
+		results = append(results, r)
+	}
+	if answer, err = step("publish", map[string]any{"items": items, "results": results}); err != nil {
+		return fail(err)
+	}
+	return answer.(*report.Image)
 }
 
 // eventOf is push in the account of awstest.
@@ -205,6 +260,12 @@ func TestGeneratorPermissions(t *testing.T) {
 		{"both versions of a multi-platform image", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			return a.handle(t, eventOf(t, index(t, a, false, "v1"), "v1", ""))
 		}, soci.OutcomeIndexed},
+		{"handed over, twice", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
+			a.handOver = true
+			event := eventOf(t, index(t, a, false, "v1"), "v1", "")
+			a.handle(t, event)
+			return a.handle(t, append([]byte(" "), event...)) // the same event with other bytes: the execution is looked at
+		}, generator.OutcomeHandedOver},
 		{"V1 alone", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			a.options.IndexVersion = soci.V1
 			return a.handle(t, eventOf(t, index(t, a, false, "v1"), "v1", ""))
@@ -288,18 +349,23 @@ func TestGeneratorPermissions(t *testing.T) {
 				return a.handle(t, eventOf(t, p.Manifest.Digest, "v1", ""))
 			}, soci.OutcomeIndexed},
 	}
-	used := map[string]bool{}
-	for _, flow := range flows {
-		t.Run(flow.name, func(t *testing.T) {
-			a := newAccount(t, newGuard(t, "indexgen"), flow.cfg)
-			if r := flow.run(t, a); r.Outcome != flow.want {
-				t.Errorf("outcome %s, want %s", r.Outcome, flow.want)
+	for _, function := range []string{"indexgen", "steps"} {
+		used := map[string]bool{}
+		for _, flow := range flows {
+			if function == "steps" && flow.want == generator.OutcomeHandedOver {
+				continue // it hands nothing over
 			}
-			a.calls(a.aws)
-			maps.Copy(used, a.used)
-		})
+			t.Run(function+": "+flow.name, func(t *testing.T) {
+				a := newAccount(t, newGuard(t, function), flow.cfg)
+				if r := flow.run(t, a); r.Outcome != flow.want {
+					t.Errorf("outcome %s, want %s", r.Outcome, flow.want)
+				}
+				a.calls(a.aws)
+				maps.Copy(used, a.used)
+			})
+		}
+		complete(t, function, used)
 	}
-	complete(t, "indexgen", used)
 }
 
 // complete fails when the role of a function may do what it has not done.

@@ -122,7 +122,7 @@ func (p *Parameter) Check(value string) error {
 // template is what is needed of one.
 type template struct {
 	parameters []Parameter // by name
-	functions  []string    // logical ids, sorted
+	functions  []string    // logical ids of those with an image or a zip file of their own, sorted
 }
 
 var (
@@ -177,7 +177,12 @@ func parseTemplate(text []byte) (*template, error) {
 			AllowedValues                            []value
 			MinLength, MaxLength, MinValue, MaxValue *value
 		}
-		Resources map[string]struct{ Type string }
+		Resources map[string]struct {
+			Type       string
+			Properties struct {
+				Code struct{ ImageUri struct{ Ref string } }
+			}
+		}
 	}
 	if err := json.Unmarshal(text, &in); err != nil {
 		return nil, err
@@ -213,12 +218,16 @@ func parseTemplate(text []byte) (*template, error) {
 		p.allowedPatternCompiled = lazyregexp.New(`^(?:` + p.AllowedPattern + `)$`).Compiled
 		t.parameters = append(t.parameters, p)
 	}
-	for id, r := range in.Resources {
-		if r.Type == "AWS::Lambda::Function" {
-			t.functions = append(t.functions, id)
+	images := map[string]bool{}
+	for _, id := range slices.Sorted(maps.Keys(in.Resources)) {
+		r := in.Resources[id]
+		image := r.Properties.Code.ImageUri.Ref
+		if r.Type != "AWS::Lambda::Function" || images[image] {
+			continue // the steps have the generator's image
 		}
+		images[image] = image != ""
+		t.functions = append(t.functions, id)
 	}
-	slices.Sort(t.functions)
 	return t, nil
 }
 

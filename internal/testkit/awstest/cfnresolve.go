@@ -26,9 +26,11 @@ func (s *Stack) physical(kind, id string, renewed int) string {
 		// The name is the template's: it is written out there.
 		function := map[string]string{
 			"GeneratorLogGroup": "SociIndexGeneratorLambda", "FilterLogGroup": "ECRImageActionEventFilteringLambda",
-			"RepositoryNameLogGroup": "RepositoryNameParsingLambda",
+			"RepositoryNameLogGroup": "RepositoryNameParsingLambda", "StepsLogGroup": "SociIndexStepsLambda",
 		}[id]
 		return "/aws/lambda/" + s.Name + "-" + function
+	case "AWS::StepFunctions::StateMachine": // of the logical id alone
+		return "arn:aws:states:" + Region + ":" + Account + ":stateMachine:" + id + suffix
 	}
 	return name
 }
@@ -55,6 +57,8 @@ func (s *Stack) attribute(parameters map[string]string, kind, id, attribute stri
 		return "arn:aws:events" + where + "rule/" + physical, true
 	case "AWS::Logs::LogGroup Arn":
 		return "arn:aws:logs" + where + "log-group:" + physical + ":*", true
+	case "AWS::StepFunctions::StateMachine Name":
+		return physical[strings.LastIndexByte(physical, ':')+1:], true
 	case "AWS::CloudWatch::Alarm Arn":
 		return "arn:aws:cloudwatch" + where + "alarm:" + physical, true
 	case "Custom::SociRepositoryArns RepositoryArns":

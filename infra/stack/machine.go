@@ -1,0 +1,169 @@
+package stack
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecr"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsstepfunctions"
+	"github.com/aws/jsii-runtime-go"
+
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/function/failure"
+	"soci-index-builder/internal/permission"
+)
+
+// addSteps adds the function that does the steps of the state machine. It has
+// the generator's code.
+func addSteps(s *builder) {
+	f := function{name: "steps", timeout: generatorTimeout}
+	f.logGroup = addLogGroup(s, "StepsLogGroup", "SociIndexStepsLambda")
+	f.role = addRole(s, "StepsRole", s.rights(f.name, f.logGroup, map[permission.Target]any{
+		permission.Everything:   "*",
+		permission.EventBus:     s.busARN(),
+		permission.FailureQueue: s.queue.AttrArn(),
+	}))
+	s.stepsPolicy = addRepositoryPolicy(s, "StepsRepositoryPolicy", f.name, f.role)
+	env := s.builderEnvironment()
+	env["SOCI_HANDLER"] = "steps"
+	addFunction(s, "StepsFunction", &f, env, &awslambda.CfnFunctionProps{
+		MemorySize: s.params[deployed.ParamStepsMemorySize].ValueAsNumber(),
+	})
+	f.resource.AddResourceDependency(s.stepsPolicy, nil)
+	s.steps = f
+	s.first = append(s.first,
+		awsecr.NewCfnPullTimeUpdateExclusion(s.stack, jsii.String("StepsPullTimeExclusion"),
+			&awsecr.CfnPullTimeUpdateExclusionProps{PrincipalArn: f.role.AttrArn()}))
+}
+
+// addMachine adds the state machine that works on large images. CloudFormation
+// names it by its logical id, which the policies of package deployer know.
+func addMachine(s *builder) {
+	role := addRoleFor(s, "MachineRole", "states.amazonaws.com", "machine",
+		policy(allowNeeds(permission.Machine, permission.Steps, s.steps.resource.AttrArn())))
+	text, retry := definition()
+	s.machine = awsstepfunctions.NewCfnStateMachine(s.stack, jsii.String(deployed.MachineID),
+		&awsstepfunctions.CfnStateMachineProps{
+			RoleArn:          role.AttrArn(),
+			DefinitionString: awscdk.Fn_Sub(jsii.String(text), &map[string]*string{"Retry": jsii.String(retry)}),
+		})
+}
+
+// The retries of a step. Lambda's own errors have backoff over more than 15
+// minutes; a layer has at most 5 retries, so that 1,016 layers stay under the
+// 25,000 events that an execution may have. That a function ran out of time or
+// of memory is not among them.
+const (
+	transientRetries = 2
+	lambdaRetries    = 3
+)
+
+// executionTimeout is when an execution is given up, in seconds.
+const executionTimeout = 24 * 60 * 60
+
+// definition returns the state machine in Amazon States Language, with
+// variables for Fn::Sub, and the text of the variable Retry.
+func definition() (text, retry string) {
+	type object = map[string]any
+	var transient []string
+	for _, r := range failure.Reasons() {
+		if failure.ClassOf(r) == failure.Transient {
+			transient = append(transient, string(r))
+		}
+	}
+	const event = "$$.Execution.Input"
+	step := func(name string, more object) object {
+		parameters := object{"step": name, "event.$": event}
+		maps.Copy(parameters, more)
+		return object{"Type": "Task", "Resource": "${StepsFunction.Arn}", "Parameters": parameters, "Retry": "${Retry}"}
+	}
+	with := func(state, more object) object {
+		maps.Copy(state, more)
+		return state
+	}
+	caught := []object{{"ErrorEquals": []string{"States.ALL"}, "Next": "Fail"}}
+	text = encode(object{
+		"StartAt":        "Plan",
+		"TimeoutSeconds": executionTimeout,
+		"States": object{
+			"Plan": with(step("plan", nil), object{"Catch": caught, "Next": "Layers"}),
+			"Layers": object{
+				"Type": "Map", "ItemsPath": "$.items", "MaxConcurrency": "${" + deployed.ParamFanOutConcurrency + "}",
+				"ItemSelector": object{"step": "layer", "event.$": event, "layer.$": "$$.Map.Item.Value"},
+				"ItemProcessor": object{
+					"ProcessorConfig": object{"Mode": "INLINE"},
+					"StartAt":         "BuildLayer",
+					"States": object{"BuildLayer": object{"Type": "Task", "Resource": "${StepsFunction.Arn}", "Retry": "${Retry}",
+						"End": true}},
+				},
+				"ResultPath": "$.results", "Catch": caught, "Next": "Publish",
+			},
+			"Publish": with(step("publish", object{"items.$": "$.items", "results.$": "$.results"}),
+				object{"Catch": caught, "End": true}),
+			"Fail": with(step("fail", object{"error.$": "$.Error", "cause.$": "$.Cause"}), object{"End": true}),
+		},
+	})
+	for _, bare := range []string{"Retry", deployed.ParamFanOutConcurrency} { // they are no text
+		text = strings.ReplaceAll(text, `"${`+bare+`}"`, "${"+bare+"}")
+	}
+	return text, encode([]object{
+		{"ErrorEquals": transient, "IntervalSeconds": 20, "BackoffRate": 3, "MaxAttempts": transientRetries,
+			"JitterStrategy": "FULL"},
+		{"ErrorEquals": []string{"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.AWSLambdaException",
+			"Lambda.SdkClientException"}, "IntervalSeconds": 100, "BackoffRate": 3, "MaxAttempts": lambdaRetries},
+	})
+}
+
+func encode(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("internal error: " + err.Error())
+	}
+	return string(b)
+}
+
+// addMachineRule leads what the state machine could not tell of itself to the
+// failure queue: an execution that did not come to an end of its own.
+func addMachineRule(s *builder) {
+	r := awsevents.NewCfnRule(s.stack, jsii.String("ExecutionRule"), &awsevents.CfnRuleProps{
+		EventPattern: map[string]any{
+			"source":      []any{"aws.states"},
+			"detail-type": []any{"Step Functions Execution Status Change"},
+			"detail": map[string]any{
+				"status":          []any{"FAILED", "TIMED_OUT", "ABORTED"},
+				"stateMachineArn": []any{s.machine.Ref()},
+			},
+		},
+		Targets: []any{&awsevents.CfnRule_TargetProperty{
+			Id:               jsii.String("Queue"),
+			Arn:              s.queue.AttrArn(),
+			DeadLetterConfig: &awsevents.CfnRule_DeadLetterConfigProperty{Arn: s.queue.AttrArn()},
+		}},
+	})
+	s.rules = append(s.rules, rule{resource: r})
+}
+
+// executions is the ARN of all executions of the state machine.
+func (s *builder) executions() *string {
+	return s.sub("arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${" + deployed.MachineID +
+		".Name}:*")
+}
+
+// allowNeeds returns the statement with the actions on one target.
+func allowNeeds(needs []permission.Need, on permission.Target, arn any) map[string]any {
+	var actions []string
+	for _, need := range needs {
+		if need.On == on && !slices.Contains(actions, need.Action) {
+			actions = append(actions, need.Action)
+		}
+	}
+	if len(actions) == 0 {
+		panic("internal error: no right on " + string(on))
+	}
+	return map[string]any{"Sid": on.Statement(), "Effect": "Allow", "Action": actions, "Resource": arn}
+}
