@@ -2,6 +2,9 @@
 
 export CGO_ENABLED = 0
 
+# One set of flags for all that is compiled, so that nothing is compiled twice.
+export GOFLAGS := $(strip -trimpath $(GOFLAGS))
+
 GO         ?= go
 DIST       ?= dist
 FUZZTIME   ?= 10s
@@ -16,12 +19,14 @@ help: ## print this list
 
 .PHONY: demo
 demo: ## index an image of real files on an embedded registry, verify it, read one file lazily
-	$(GO) run ./cmd/soci-index-builder demo $(DEMO_FLAGS)
+	@echo 'compiling the command line: a minute or two the first time, then nothing'
+	@$(GO) run ./cmd/soci-index-builder demo $(DEMO_FLAGS)
 
 .PHONY: test
 test: ## run the tests (needs Go alone; without Node.js the stack is not synthesized)
 	@command -v node >/dev/null || echo 'Node.js is not installed: the tests take the template that is committed, and synthesize none'
-	$(GO) test ./...
+	@echo 'compiling and running the tests of all packages: a few minutes the first time'
+	@$(GO) test ./...
 
 .PHONY: build
 build: ## leave the functions in dist/<arch>/<name>/bootstrap and dist/<arch>/<name>.zip
@@ -44,6 +49,10 @@ package: ## upload the functions to BUCKET and print the command that deploys th
 dist: export VERSION := $(VERSION)
 dist: ## leave the archives of a release with their checksums in dist/release (VERSION=1.2.3, else as git describes it)
 	$(GO) run ./internal/devtools/cmd/mkdist -release -version "$$VERSION" -o $(DIST)/release
+
+.PHONY: dist-test
+dist-test: ## test that functions, archives and installed programs are right for every platform
+	$(GO) test ./internal/dist -all
 
 .PHONY: synth
 synth diff deploy destroy: export ARCH := $(ARCH)
