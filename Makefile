@@ -94,8 +94,8 @@ generate: ## renew generated files; the tree must be clean afterwards
 
 .PHONY: race
 race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame/... ./internal/verify ./internal/inspect ./internal/localregistry ./internal/testkit/registrytest \
-		./internal/backfill ./internal/cleanup ./internal/inventory ./internal/logquery/loginsights ./internal/pace ./internal/redrive
+	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame/... ./internal/verify ./internal/inspect ./internal/testkit/localregistry ./internal/testkit/registrytest \
+		./internal/backfill ./internal/cleanup ./internal/inventory ./internal/logquery/loginsights ./internal/backfill/pace ./internal/redrive
 
 .PHONY: portable
 portable: ## test the decoder's checked variant, and under emulation, where qemu-user is installed, on arm64 and big-endian s390x

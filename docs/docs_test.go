@@ -1,5 +1,5 @@
-// Package docs tests that the documentation agrees with itself and with what
-// it is about.
+// Package docs tests that the documentation is consistent with itself and with
+// the program.
 package docs
 
 import (

@@ -39,44 +39,43 @@ func newBackfillCommand() *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "backfill (--stack NAME | --local) [REPOSITORY[:TAG]...]",
-		Short: "Index the images that were pushed before the stack was there",
-		Long: `Index every image that should have SOCI indexes and has none, or not all: what
-"status" calls missing, incomplete, stale and other-tool.
+		Short: "Index the images that were pushed before the stack existed",
+		Long: `Index every image that lacks SOCI indexes it should have: those that "status"
+calls missing, incomplete, stale or other-tool.
 
-With --stack each image is handed to the filter function of the deployed stack,
-as an event of the same form as ECR's whose id begins with "backfill-"; the
-stack's filters choose. The functions work on them on their own, so the command
-ends before they do; --wait 1h waits for the SOCI indexes, an hour at most. The
-pace leaves room for pushes: half of the 10 manifests per second that ECR takes,
-half of the concurrency that is reserved for the generator, and less while the
-generator is throttled or gets its events late. --rate sets images per second
-instead.
+With --stack, each image that the stack's filters choose is sent to its filter
+function, as an event like ECR's whose id begins with "backfill-". The functions
+work asynchronously, so the command returns before they finish; --wait 1h waits
+for the SOCI indexes, for at most an hour. To leave room for pushes, the command
+uses at most half of ECR's 10 manifests per second and half of the generator's
+reserved concurrency, and slows down while the generator is throttled or gets its
+events late. --rate sets images per second instead.
 
-With --local the SOCI indexes are built here. The images are those that --filters
-or the rules of --stack choose, or the repositories that are named. HOST/NAME is a
-repository of any registry, ECR or other. --parallel images are worked on at
-once, within --max-memory together.
+With --local, the SOCI indexes are built on this machine, for the images that
+--filters or the filters of --stack choose, or for the named repositories.
+HOST/NAME is a repository of any registry, ECR or other. --parallel images are
+built at once, and share --max-memory.
 
-What was pushed last comes first. Images that are indexed are passed over, so an
-interrupted backfill goes on where it stopped when it is run again; with --stack,
-give the functions time to finish first. --dry-run only says what there is to do,
-how many bytes are to be read and about what that costs on Lambda; the figures
-are those of docs/performance.md.
+The newest images come first. Indexed images are skipped, so an interrupted
+backfill continues where it stopped when run again; with --stack, give the
+functions time to finish first. --dry-run only shows what there is to do, how many
+bytes would be read, and an estimate of the cost on Lambda, based on
+docs/performance.md.
 
-Failures are told at the end, and the exit code is then 1. Those of the functions
-come to the stack's failure queue: see "redrive".
+Failures are listed at the end, and make the exit code 1. Failures of the functions
+go to the stack's failure queue: see "redrive".
 
-The caller needs the rights of "status". With --stack also
+The caller needs the permissions of "status". With --stack also
 cloudformation:DescribeStacks, and lambda:InvokeFunction on the filter function;
-cloudwatch:GetMetricData lets the pace follow the generator. With --local also
+cloudwatch:GetMetricData lets the speed follow the generator. With --local also
 those to push: ecr:InitiateLayerUpload, ecr:UploadLayerPart,
 ecr:CompleteLayerUpload, ecr:BatchCheckLayerAvailability, ecr:PutImage.
 
-With --output json there is one JSON object for each image, on a line of its own:
+With --output json, the output is one JSON object for each image, each on its own line:
   repository, tag, digest, pushedAt, state (as in "status"), manifests, layers
     and bytes to read, result (planned, handed-over, built, failed), eventId,
   outcome, bytesRead, bytesPushed, seconds (of what was built here), error
-and at last one with
+and a last one with
   summary: images, omitted (for --limit), layers, bytes, failed, notIndexed (after
     --wait), and the estimate: seconds, gbSeconds, dollarsArm64, dollarsX86`,
 		Example: `  soci-index-builder backfill --stack soci-index-builder --dry-run
@@ -90,26 +89,26 @@ and at last one with
 	}
 	f := cmd.Flags()
 	f.BoolVar(&c.local, "local", false, "build the SOCI indexes here")
-	f.BoolVar(&c.dryRun, "dry-run", false, "say what there is to do and what it costs, and do nothing")
+	f.BoolVar(&c.dryRun, "dry-run", false, "show what there is to do and what it costs, and do nothing")
 	c.look.rules.add(cmd)
 	c.look.registry.add(cmd)
 	c.output.add(cmd)
-	f.Var(&c.look.since, "since", "only images that were pushed within that time, such as 24h or 7d; on ECR alone")
-	f.IntVar(&c.limit, "limit", 0, "so many images at most, those that were pushed last; 0 means all")
+	f.Var(&c.look.since, "since", "only images pushed within that time, such as 24h or 7d; ECR only")
+	f.IntVar(&c.limit, "limit", 0, "at most n images, the newest; 0 means all")
 	f.BoolVar(&c.look.anyTool, "any-tool", false, "SOCI indexes of other build tools count as well")
-	f.Float64Var(&c.rate, "rate", 0, "images per second; 0 means what ECR and the generator take")
+	f.Float64Var(&c.rate, "rate", 0, "images per second; 0 means as fast as ECR and the generator allow")
 	f.Var(&c.wait, "wait", "with --stack: how long to wait for the SOCI indexes, such as 30m")
-	f.IntVar(&c.parallel, "parallel", 2, "with --local: images worked on at once")
+	f.IntVar(&c.parallel, "parallel", 2, "with --local: images processed at once")
 	f.IntVar(&c.concurrency, "concurrency",
-		0, "with --local: layers of an image worked on at once; 0 means the number of processors")
-	f.Var(&c.maxMemory, "max-memory", "with --local: what all builds together may hold in memory")
+		0, "with --local: layers of an image processed at once; 0 means the number of processors")
+	f.Var(&c.maxMemory, "max-memory", "with --local: memory that all builds together may use")
 	f.Var(&c.look.version, "index-version",
 		"with --local: SOCI indexes to build, V1, V2 or Both; with --stack the default is the stack's")
 	f.Var(&c.look.minLayerSize, "min-layer-size",
-		"with --local: pass over layers with fewer compressed bytes; with --stack the default is the stack's")
-	f.Var(&c.spanSize, "span-size", "with --local: least distance of two checkpoints, in uncompressed bytes")
+		"with --local: skip layers with fewer compressed bytes; with --stack the default is the stack's")
+	f.Var(&c.spanSize, "span-size", "with --local: minimum distance between checkpoints, in uncompressed bytes")
 	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true,
-		"with --local: make the suffixed tag also when no layer turns out to be indexable; with --stack the default is the "+
+		"with --local: make the suffixed tag even if no layer can be indexed; with --stack the default is the "+
 			"stack's")
 	return cmd
 }
@@ -289,7 +288,7 @@ func (w *backfillWork) memory() int {
 	return backfill.MemoryPerCPU
 }
 
-// about returns a duration to people.
+// about formats a duration for people.
 func about(d time.Duration) string {
 	switch {
 	case d < time.Minute:

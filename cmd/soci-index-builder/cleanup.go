@@ -41,51 +41,51 @@ func newCleanupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cleanup [REPO...]",
 		Short: "Delete SOCI indexes and SOCI-enabled images",
-		Long: `Delete SOCI artifacts: SOCI indexes of both versions, SOCI-enabled images with
-what was made for them, and the image indexes that stand under the suffixed tag
-for images without a layer to index. Images are never deleted, nor signatures,
-attestations or other artifacts: what a manifest is its content decides, not its
-tag. Without --yes nothing is deleted, and what would be is shown.
+		Long: `Delete SOCI artifacts: SOCI indexes of both versions, SOCI-enabled images and
+their parts, and the image indexes under suffixed tags of images without a layer
+to index. Images, signatures, attestations and other artifacts are never deleted:
+a manifest is classified by its content, not by its tag. Without --yes nothing is
+deleted, only listed.
 
-REPO is a repository of the account's ECR registry, or HOST/NAME for one
-elsewhere. Without REPO all repositories of the account and region are looked
-at, or with --stack those that the stack's filters choose.
+REPO is a repository of the account's ECR registry, or HOST/NAME for another
+registry. Without REPO, cleanup covers all repositories of the account and region,
+or with --stack those that the stack's filters choose.
 
-Only the artifacts of this tool go, by the build-tool identifier; with
---all-tools those of every tool. Further limits, of which all that are given
-must hold:
+Only artifacts with this tool's build-tool identifier are deleted, or with
+--all-tools those of every tool. These flags limit them further; all that are
+given must apply:
   --older-than  pushed longer ago
-  --unused-for  not pulled since, nor pushed; ECR may be a day late to tell
-  --orphaned    the original is gone: the subject of a SOCI index v1, the tag
-                that a SOCI-enabled image was made for, or that tag names
-                another image by now (for an hour or more)
-  --broken      clients cannot use it, or not rightly: a zTOC is missing, damaged,
-                of another layer, of a layer that is no tar archive, or one with
-                which clients misread the layer; or a SOCI index of a SOCI-enabled
-                image is missing. Every zTOC is read for that.
+  --unused-for  neither pulled nor pushed since; ECR may report pulls a day late
+  --orphaned    the original is gone: the subject of a SOCI index v1, or the tag that
+                a SOCI-enabled image was made for; or that tag has named
+                another image for an hour or more
+  --broken      clients cannot use it, or not correctly: a zTOC is missing, damaged,
+                made for another layer, made for a layer that is not a tar
+                archive, or makes clients misread the layer; or a SOCI index of a
+                SOCI-enabled image is missing. This reads every zTOC.
 
-A SOCI-enabled image that also has a tag without the suffix stays, unless
+A SOCI-enabled image that also has a tag without the suffix is kept, unless
 --any-tag is given. Manifests listed by an index that is kept are kept. An image
-manifest that names a SOCI index is deleted only when another image in the
-repository has the same config and layers: images that were built from a
-SOCI-enabled one, or copied out of one, name its SOCI index too. A SOCI-enabled
-image whose originals are not in the repository stays for the same reason: it may
-be all that there is.
+manifest that names a SOCI index is deleted only if another image in the
+repository has the same config and layers, because images built from a
+SOCI-enabled image, or copied out of one, name its SOCI index too. For the same
+reason a SOCI-enabled image whose originals are not in the repository is kept: it
+may be the only copy.
 
-An ECS service keeps the digest that its tag named when it was deployed: a
-SOCI-enabled image without a tag may still be pulled. --unused-for keeps those
-that are. To find out what a manifest is takes reading it, which ECR may count as
-a pull, also without --yes: before --unused-for is used, exclude the identity by
+An ECS service keeps the digest that its tag named at deployment, so a SOCI-enabled
+image without a tag may still be pulled; --unused-for keeps such images. cleanup
+must read manifests to classify them, even without --yes, and ECR may count that as
+a pull: before using --unused-for, exclude the identity with
 "aws ecr register-pull-time-update-exclusion".
 
-The repository is listed again before each batch of 100, and what has got
-another tag by then, or is needed, stays. Deleting is safe to repeat. It needs
+The repository is listed again before each batch of 100; manifests that have got
+another tag since, or are needed, are kept. Deleting is safe to repeat. It needs
 ecr:DescribeRepositories, ecr:DescribeImages, ecr:BatchGetImage, and with --yes
 ecr:BatchDeleteImage, with --broken also ecr:GetAuthorizationToken and
-ecr:GetDownloadUrlForLayer. A registry that is not ECR tells no times, and shows only
-what a tag or a referrer leads to.
+ecr:GetDownloadUrlForLayer. Registries other than ECR report no times, and
+list only manifests that a tag or a referrer leads to.
 
-With --output json there is one JSON object:
+With --output json, the output is one JSON object:
   dryRun, items, a list of
     repository, digest, tags, kind (soci-index-v1, soci-index-v2,
     soci-enabled-image, soci-enabled-manifest, unindexed-image; also image and
@@ -93,11 +93,11 @@ With --output json there is one JSON object:
     SOCI index), tools, partOf, pushedAt, size (of manifest and zTOCs, in bytes),
     trouble (with --broken: what is wrong), outcome (would-delete, deleted, gone,
     kept, failed), reason
-  kept, a list of SOCI artifacts that are not to go, likewise, with reason,
-  and totals: repositories, items (to go), size, deleted, gone, kept, failed`,
-		Example: `  soci-index-builder cleanup --orphaned                       # what has lost its image, in the whole account
+  kept, a list of SOCI artifacts that are kept, with the same fields and a reason,
+  and totals: repositories, items (to delete), size, deleted, gone, kept, failed`,
+		Example: `  soci-index-builder cleanup --orphaned                       # artifacts whose image is gone
   soci-index-builder cleanup --stack soci --older-than 90d --unused-for 30d --yes
-  soci-index-builder cleanup --broken --all-tools prod/api        # what clients cannot use
+  soci-index-builder cleanup --broken --all-tools prod/api        # artifacts that clients cannot use
   soci-index-builder cleanup --all-tools team/app prod/api --output json | jq .totals
   soci-index-builder cleanup registry.example.com/team/app --yes`,
 		Args: cobra.ArbitraryArgs,
@@ -105,13 +105,13 @@ With --output json there is one JSON object:
 	}
 	f := cmd.Flags()
 	f.BoolVar(&c.allTools, "all-tools", false, "delete the artifacts of other build tools too")
-	f.Var(&c.olderThan, "older-than", "leave what was pushed more recently, such as 12h or 30d")
-	f.Var(&c.unusedFor, "unused-for", "leave what was pulled or pushed more recently, such as 30d")
-	f.BoolVar(&c.orphaned, "orphaned", false, "delete only what has lost its original")
-	f.BoolVar(&c.broken, "broken", false, "delete only what clients cannot use, or not rightly; reads every zTOC")
-	f.BoolVar(&c.anyTag, "any-tag", false, "delete also what has a tag without the suffix")
+	f.Var(&c.olderThan, "older-than", "keep artifacts pushed more recently, such as 12h or 30d")
+	f.Var(&c.unusedFor, "unused-for", "keep artifacts pulled or pushed more recently, such as 30d")
+	f.BoolVar(&c.orphaned, "orphaned", false, "delete only artifacts whose original is gone")
+	f.BoolVar(&c.broken, "broken", false, "delete only artifacts that clients cannot use correctly; reads every zTOC")
+	f.BoolVar(&c.anyTag, "any-tag", false, "also delete images that have a tag without the suffix")
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix,
-		"what the tags of SOCI-enabled images end with; with --stack the default is the stack's")
+		"suffix of the tags of SOCI-enabled images; with --stack the default is the stack's")
 	f.BoolVar(&c.dryRun, "dry-run", false, "delete nothing, which is the default")
 	f.BoolVarP(&c.yes, "yes", "y", false, "delete")
 	c.stack.add(cmd)

@@ -32,13 +32,13 @@ func newCompletionCommand() *cobra.Command {
 	names := strings.Join(shellNames(), "|")
 	return &cobra.Command{
 		Use:   "completion " + names,
-		Short: "Write the script by which a shell completes commands and flags",
-		Long: `Write the script by which a shell completes commands, flags and the values of
+		Short: "Write a shell's completion script for commands and flags",
+		Long: `Write the script with which a shell completes commands, flags and the values of
 flags.
 
 bash needs the package bash-completion, and reads the script from
-~/.local/share/bash-completion/completions; zsh reads it from any folder of
-fpath, when compinit runs. The release archives hold the scripts in their folder
+~/.local/share/bash-completion/completions; zsh reads it from any folder in
+fpath, when compinit runs. Release archives contain the scripts in the folder
 completions.`,
 		Example: `  # bash: this session; every session
   source <(soci-index-builder completion bash)

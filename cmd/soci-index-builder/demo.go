@@ -11,14 +11,14 @@ func newDemoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "See it happen on this machine, without AWS, Docker or a network",
-		Long: `See the whole way on this machine: a registry is started on a free loopback port,
-an image pushed to it, and the event that Amazon ECR would send is given to the
-filter's and the generator's handlers, the same that run in AWS Lambda. Then the
-SOCI index is in the registry, as a referrer of the image. It is verified file by
-file, and one file is read out of the biggest layer without the rest of it.
+		Long: `Run the whole flow on this machine: start a registry on a free loopback port, push
+an image to it, and pass the event that Amazon ECR would send to the filter's and
+the generator's handlers, which are those that run in AWS Lambda. The SOCI index is
+then in the registry, as a referrer of the image. It is verified file by file, and
+one file is read from the largest layer without the rest of it.
 
-The image is made of the Go installation, unless files or an image are named.
-Everything is kept in a temporary directory, which is removed at the end.`,
+The image is made from the Go installation, unless files or an image are named.
+All data is in a temporary directory, which is removed at the end.`,
 		Example: `  soci-index-builder demo
   soci-index-builder demo --files /usr/share
   soci-index-builder demo --image ubuntu.tar
@@ -32,7 +32,7 @@ Everything is kept in a temporary directory, which is removed at the end.`,
 			return demo.Run(cmd.Context(), cmd.OutOrStdout(), o)
 		},
 	}
-	cmd.Flags().StringVar(&o.Files, "files", "", "directory to make the image of")
+	cmd.Flags().StringVar(&o.Files, "files", "", "directory to make the image from")
 	cmd.Flags().StringVar(&o.Image, "image", "",
 		"image to use: an OCI layout directory, a docker-save tar or a registry reference")
 	_ = cmd.MarkFlagDirname("files")

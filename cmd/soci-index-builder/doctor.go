@@ -25,32 +25,32 @@ func newDoctorCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "doctor --stack NAME",
-		Short: "Look for whatever keeps a deployed stack from indexing images",
-		Long: `Look at a deployed stack and at the registry it works on, and tell what is well,
-what is not, and the cure of that. Nothing is changed.
+		Short: "Find what keeps a deployed stack from indexing images",
+		Long: `Check a deployed stack and its registry, and report what is in order, what is not,
+and how to fix it. Nothing is changed.
 
-Rules, functions, roles, log groups, queue and alarms are compared with what the
-stack's own template makes of its parameters, so that changes by hand are found.
-Of the repositories that the filters choose from, the policies, the mutability
-of tags and the lifecycle rules are looked at. The failure queue, the alarms and
-the metrics of the last 14 days tell whether images are indexed.
+Rules, functions, roles, log groups, queue and alarms are compared with the stack's
+template and parameters, to find changes made by hand. For the repositories that
+the filters choose, the policies, tag mutability and lifecycle rules are checked.
+The failure queue, the alarms and the metrics of the last 14 days show whether
+images are being indexed.
 
-  ok       all is as it should be
-  warning  images are indexed, but something is not as the stack has it, can cost
-           images later, or could not be looked at
+  ok       in order
+  warning  images are indexed, but something differs from the stack, can cause
+           images to be missed later, or could not be checked
   problem  images are not indexed, or are lost; the exit code is 1
 
-Whoever runs it needs cloudformation:DescribeStacks, and for everything to be
-looked at cloudformation:GetTemplate, cloudformation:ListStackResources,
+The caller needs cloudformation:DescribeStacks, and to check everything
+cloudformation:GetTemplate, cloudformation:ListStackResources,
 cloudwatch:DescribeAlarms, cloudwatch:GetMetricData, ecr:DescribeRepositories,
 ecr:GetAccountSetting, ecr:GetLifecyclePolicy, ecr:GetRepositoryPolicy,
 ecr:ListPullTimeUpdateExclusions, events:DescribeRule, events:ListTargetsByRule,
 iam:GetRole, iam:GetRolePolicy, iam:ListRolePolicies,
 lambda:GetFunctionConcurrency, lambda:GetFunctionConfiguration,
 lambda:GetFunctionEventInvokeConfig, lambda:GetPolicy, logs:DescribeLogGroups and
-sqs:GetQueueAttributes. A right that is missing is a warning that names it.
+sqs:GetQueueAttributes. A missing permission is a warning that names it.
 
-With --output json there is one JSON object:
+With --output json, the output is one JSON object:
   stack, region, account, version (of the stack), counts (ok, warning, problem),
   and findings, a list of check, severity, subject, found, cure`,
 		Example: `  soci-index-builder doctor --stack soci-index-builder --region eu-west-1

@@ -15,13 +15,16 @@ const (
 	exitOK      = 0
 	exitFailure = 1 // it failed, or a difference was found
 	exitUsage   = 2 // the command line is wrong, nothing was done
+
+	exitLeft = 130 // the user left while CloudFormation goes on; as shells have it after Ctrl-C
 )
 
 // exitCodeHelp is what they mean, for the help text.
 const exitCodeHelp = `Exit codes:
   0  all went well
   1  something failed, verify found a difference, or status --check an image that should be indexed and is not
-  2  the command line is wrong; nothing was done`
+  2  the command line is wrong; nothing was done
+  130  deploy or watch was left with Ctrl-C while CloudFormation goes on`
 
 // errReported stands for failures that were told already, each on its line.
 var errReported = errors.New("failed")
@@ -44,6 +47,9 @@ func exitCode(ctx context.Context, stderr io.Writer, err error) int {
 		return exitOK
 	case errors.Is(err, errReported):
 		return exitFailure
+	case isLeft(err):
+		printError(stderr, err)
+		return exitLeft
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		printError(stderr, errors.New("interrupted"))
 		return exitFailure

@@ -15,9 +15,8 @@ func newFiltersCommand() *cobra.Command {
 		Short: "Try filters before they are deployed",
 		Long: `Try the filters that choose which images are indexed, before they are deployed.
 
-A filter is repository:tag, in which * stands for any run of characters. A
-filter that begins with ! excludes. The last filter of the list that matches
-decides.`,
+A filter is repository:tag, in which * matches any run of characters. A filter that
+begins with ! excludes. The last filter of the list that matches decides.`,
 		Args: needsCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -54,9 +53,9 @@ func (f *ruleFlags) add(cmd *cobra.Command) {
 	f.filters.add(cmd)
 	f.stack.add(cmd)
 	cmd.Flags().StringVar(&f.suffix, "tag-suffix", names.DefaultTagSuffix,
-		"what the tags of SOCI-enabled images end with; with --stack the default is the stack's")
+		"suffix of the tags of SOCI-enabled images; with --stack the default is the stack's")
 	cmd.Flags().BoolVar(&f.untagged, "untagged", false,
-		"images without a tag are indexed; with --stack the default is the stack's")
+		"index images without a tag too; with --stack the default is the stack's")
 	f.aws.add(cmd)
 }
 

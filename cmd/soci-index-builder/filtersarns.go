@@ -24,15 +24,15 @@ func newFiltersARNsCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "arns (--filters LIST | --stack NAME)",
-		Short: "Show the repositories that the generator's role is given",
+		Short: "Show the repositories that the generator's role may use",
 		Long: `Show the ARNs of the repositories in which the generator may read and push when
 the stack has these filters. Duplicates, and patterns that a wider one covers,
 are left out; filters that exclude do not narrow them.
 
 Region, account and partition are those of the stack, or of the credentials. With
---account and --region no AWS account is asked.
+--account and --region no AWS call is made.
 
-With --output json there is one JSON object: filters, and repositoryArns, a list.`,
+With --output json, the output is one JSON object: filters, and repositoryArns, a list.`,
 		Example: `  soci-index-builder filters arns --filters 'prod/*:*,app:v*' --account 123456789012 --region eu-west-1
   soci-index-builder filters arns --stack soci-index-builder`,
 		Args: takes(0, 0, "no argument"),

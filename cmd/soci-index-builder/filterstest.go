@@ -19,24 +19,23 @@ func newFiltersTestCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "test (--filters LIST | --stack NAME) [IMAGE...]",
-		Short: "Tell which filter decides on images",
-		Long: `Tell for each image whether it would be indexed when it is pushed, and which
-filter decides. IMAGE is REPOSITORY:TAG, or REPOSITORY@DIGEST for an image that
-is pushed without a tag; the host of an ECR registry may stand in front. Without
-IMAGE all images of the account's ECR registry in the region are judged, each of
-their tags by itself.
+		Short: "Show which filter decides on images",
+		Long: `Show for each image whether it would be indexed when pushed, and which filter
+decides. IMAGE is REPOSITORY:TAG, or REPOSITORY@DIGEST for an image that is pushed
+without a tag, optionally preceded by the host of an ECR registry. Without IMAGE, all
+images of the account's ECR registry in the region are checked, each tag separately.
 
-The decision is that of the filter function, which leaves SOCI indexes and
-SOCI-enabled images alone whatever the filters say, and images without a tag
-unless they are asked for. --stack takes filters, suffix and the rule about
-images without a tag from a deployed stack; --filters beside it tries other
-filters with the rest of the stack. Nothing is changed.
+The decision is the filter function's, which ignores SOCI indexes and SOCI-enabled
+images whatever the filters say, and images without a tag unless --untagged is
+given. --stack takes filters, suffix and the rule for images without a tag from a
+deployed stack; together with --filters it tries other filters with the stack's
+remaining settings. Nothing is changed.
 
-Names and --filters alone need no AWS account. The list of all images needs
+With names and --filters no AWS account is needed. Listing all images needs
 ecr:DescribeRepositories and ecr:DescribeImages, --stack needs
 cloudformation:DescribeStacks.
 
-With --output json there is one JSON object:
+With --output json, the output is one JSON object:
   filters, and images, a list of
     repository, tag, digest, decision (matched, not-matched, own-artifact,
     referrer, untagged), filter (that decided; absent when none matches), reason,

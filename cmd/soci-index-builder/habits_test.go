@@ -9,7 +9,7 @@ import (
 	"soci-index-builder/internal/testkit/registrytest"
 )
 
-// habitWorld returns the registry of a script the habits of others:
+// habitWorld gives the registry of a script the habits of others:
 //
 //	habit NAME [STATUS]    takes on a habit, beside those before
 //	habit none             forgets all of them

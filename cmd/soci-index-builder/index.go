@@ -40,32 +40,31 @@ func newIndexCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "index REF...",
 		Short: "Build the SOCI indexes of an image and push them",
-		Long: `Build the SOCI index of each platform of an image and push it beside the image,
-which is not changed: as a referrer of the image manifest (V1), and in a
-SOCI-enabled image of its own under the image's tag with a suffix (V2). Each
-layer is read once, as a stream; nothing is pushed before all layers of the
-image were read. Building again gives the same content, and pushes nothing.
+		Long: `Build the SOCI index of each platform of an image and push it: as a referrer of the
+image manifest (V1), and in a separate SOCI-enabled image under the image's tag
+with a suffix (V2). The image itself is not changed. Each layer is read once, as a
+stream. A zTOC is pushed as soon as its layer is read, a SOCI index only after
+all layers of its image manifest. Building again produces the same content, and
+pushes nothing.
 
-A layer whose zTOC is in the repository already is not read: the zTOCs are
-looked for in the SOCI indexes of this image, of the SOCI-enabled image under
-the suffixed tag, and of other images that were pushed lately. On ECR that
-needs ecr:DescribeImages; without it fewer zTOCs may be found, and the layers
-are read. --no-reuse reads every layer. --force does too, and pushes again what
-is there: all manifests and the suffixed tag; a blob of the same digest is not
-sent twice.
+A layer whose zTOC is already in the repository is not read: zTOCs are searched for
+in the SOCI indexes of this image, of the SOCI-enabled image under the suffixed
+tag, and of other recent images. On ECR that needs ecr:DescribeImages; without it
+fewer zTOCs may be found, and more layers are read. --no-reuse reads every layer.
+So does --force, which also pushes all manifests and the suffixed tag again; blobs
+that are there are not sent again.
 
-V2 needs a tag. A REF that names the image by digest gets V1 only, and is
-refused with --index-version V2. When the tag was moved to another image
-meanwhile, the suffixed tag is not moved (outcome superseded). A REF with
-neither has the tag latest.
+V2 needs a tag. A REF with a digest gets only V1, and is refused with
+--index-version V2. If the tag has moved to another image in the meantime, the
+suffixed tag is not moved (outcome superseded). A REF with neither tag nor digest
+means the tag latest.
 
-An image with no layer to index is no failure; under the suffixed tag there is
-then an image index that lists the original manifests. A SOCI index, a
-SOCI-enabled image, and an image whose config has the label
-` + soci.LabelSkip + `=true are left alone. Of several images those after a
-failed one are still worked on.
+An image with no layer to index is not a failure; its suffixed tag then names an
+image index that lists the original manifests. SOCI indexes, SOCI-enabled images,
+and images whose config has the label ` + soci.LabelSkip + `=true
+are skipped. If one of several images fails, the rest are still processed.
 
-With --output json there is one JSON object for each REF, on a line of its own:
+With --output json, the output is one JSON object for each REF, each on its own line:
   reference, digest, outcome (indexed, no-layer-to-index, passed-over,
   own-artifact, opted-out, superseded, tag-immutable, tag-taken), reason, version,
   dryRun, bytesRead, bytesPushed, seconds, searchError (why not all earlier zTOCs were
@@ -80,9 +79,8 @@ With --output json there is one JSON object for each REF, on a line of its own:
       digest, mediaType, size, skipped (the reason), detail, compression,
       uncompressedSize, spans, files, seconds, ztoc {digest, size}, reused
         (the layer was not read)
-For one that failed it has reference and error, and the rest only when the tag
-is immutable. Sizes are in bytes. The generator function answers in the same
-form.`,
+For a failed one it has reference and error, and the rest only if the tag is
+immutable. Sizes are in bytes. The generator function's answer has the same form.`,
 		Example: `  soci-index-builder index 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder index --index-version V2 --tag-suffix .soci registry.example.com/team/app:1.4
   soci-index-builder index --platform linux/arm64 --dry-run registry.example.com/team/app@sha256:...
@@ -97,17 +95,17 @@ form.`,
 	_ = cmd.RegisterFlagCompletionFunc("index-version",
 		cobra.FixedCompletions([]string{"V1", "V2", "Both"}, cobra.ShellCompDirectiveNoFileComp))
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix,
-		"what the tag of the SOCI-enabled image has after the image's tag")
-	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true, "make the suffixed tag also for an image with no layer to index")
-	f.StringArrayVar(&c.platforms, "platform", nil, "work on this platform only, as os/arch[/variant]; may be given again")
+		"suffix that the image's tag gets for the SOCI-enabled image")
+	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true, "make the suffixed tag even for an image with no layer to index")
+	f.StringArrayVar(&c.platforms, "platform", nil, "index only this platform, as os/arch[/variant]; may be repeated")
 	f.Var(&c.minLayerSize, "min-layer-size",
-		"pass over layers with fewer compressed bytes; 0 means every layer is indexed")
-	f.Var(&c.spanSize, "span-size", "least distance of two checkpoints, in uncompressed bytes")
+		"skip layers with fewer compressed bytes; 0 indexes every layer")
+	f.Var(&c.spanSize, "span-size", "minimum distance between checkpoints, in uncompressed bytes")
 	f.Var(&c.maxMemory, "max-memory",
-		"what the build may hold in memory: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
-	f.IntVar(&c.concurrency, "concurrency", 0, "layers worked on at once; 0 means the number of processors")
-	f.BoolVar(&c.noReuse, "no-reuse", false, "read every layer, although its zTOC may be there")
-	f.BoolVar(&c.force, "force", false, "read every layer, and push also what is there")
+		"memory that the build may use: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
+	f.IntVar(&c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
+	f.BoolVar(&c.noReuse, "no-reuse", false, "read every layer, even if its zTOC exists")
+	f.BoolVar(&c.force, "force", false, "read every layer, and push manifests and tags again")
 	f.BoolVar(&c.dryRun, "dry-run", false, "build everything and push nothing")
 	return cmd
 }

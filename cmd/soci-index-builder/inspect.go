@@ -19,11 +19,11 @@ func newInspectCommand() *cobra.Command {
 		Long: `Show the tree of an image: image index, image manifests with their platforms,
 layers, SOCI indexes and zTOCs, with digests and sizes. SOCI indexes of version
 1 are found as referrers of an image manifest, those of version 2 by its
-annotation. Layer sizes are compressed. Of each zTOC and each other blob that a
-SOCI index lists, existence and size are asked, and what is missing or has
-another size is marked; its content is not read, which verify does.
+annotation. Layer sizes are compressed. The existence and size of each zTOC and
+other blob that a SOCI index lists are checked, and missing blobs and different
+sizes are marked; content is not read (verify does that).
 
-With --output json there is one JSON object, a manifest:
+With --output json, the output is one JSON object, a manifest:
   kind (image, image-index, soci-enabled-image, soci-enabled-manifest,
   unindexed-image, soci-index-v1, soci-index-v2, artifact-list, attestation,
   signature, artifact), mediaType,
@@ -32,13 +32,14 @@ With --output json there is one JSON object, a manifest:
   layers (of an image), a list of mediaType, digest, size
   sociIndexes (of an image), a list of version (v1, v2), digest, size,
     buildTool, missing, invalid (why it cannot be read), and
-    ztocs, a list of digest, size, layer (the digest), spanSize, and where it is
-      so: foreign (the image does not have the layer), missing (not in the
-      repository), storedSize (bytes in the repository, where they are not size),
-      invalid (why it cannot be asked for)
+    ztocs, a list of digest, size, layer (the digest), spanSize, and if it
+      applies: foreign (the image does not have the layer), missing (not in the
+      repository), storedSize (bytes in the repository, if different from size),
+      invalid (why it cannot be checked)
     prefetch, a list of the prefetch artifacts that upstream's tool can add, with
       the same fields except spanSize
-    other, a list of what clients do not read, with the same and mediaType`,
+    other, a list of blobs that clients do not read, with the same fields and
+      mediaType`,
 		Example: `  soci-index-builder inspect 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder inspect --output json 127.0.0.1:5000/app | jq '.. | .sociIndexes? // empty'`,
 		Args: takes(1, 1, "one image REF"),

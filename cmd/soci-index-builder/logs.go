@@ -23,20 +23,20 @@ func newLogsCommand() *cobra.Command {
 	l := logsCommand{since: ageFlag(day)}
 	cmd := &cobra.Command{
 		Use:   "logs [QUERY]",
-		Short: "Ask the logs of a deployed stack why, what and how much",
+		Short: "Query the logs of a deployed stack",
 		Long: `Run one of the stack's saved queries over its logs with CloudWatch Logs
-Insights, and print what it finds as a table. Without QUERY it is "why" when
---image is given, and "failures" otherwise. Logs Insights bills the bytes that
-a query reads. An interrupt ends the query, too.
+Insights, and print the result as a table. The default QUERY is "why" with
+--image, and "failures" otherwise. Logs Insights charges for the bytes that
+a query reads. An interrupt also stops the query.
 
-The identity that runs it needs cloudformation:DescribeStacks, logs:StartQuery,
+The caller needs cloudformation:DescribeStacks, logs:StartQuery,
 logs:GetQueryResults and logs:StopQuery.
 
-With --output json there is one JSON object:
+With --output json, the output is one JSON object:
   query (the name), question, text (as Logs Insights gets it), logGroups, from,
   to, linesScanned, bytesScanned, and
   rows, a list of objects with the columns of the query that apply
-and with --list a list of name, question, image (required, optional, none),
+With --list it is a list of name, question, image (required, optional, none),
 logGroups (of which functions), and text.
 
 The queries:
@@ -63,8 +63,8 @@ The queries:
 	cmd.Flags().StringVar(&l.image, "image", "",
 		"ask about one image: `REPO:TAG` or REPO@DIGEST, with or without the registry's host")
 	cmd.Flags().Var(&l.since, "since", "how far to look back, such as 90m, 24h or 7d")
-	cmd.Flags().IntVar(&l.limit, "limit", 0, "rows at most, 1 to 10000; the default is 100, and 20 for slowest")
-	cmd.Flags().BoolVar(&l.list, "list", false, "list the queries, and ask nothing")
+	cmd.Flags().IntVar(&l.limit, "limit", 0, "maximum number of rows, 1 to 10000; the default is 100, and 20 for slowest")
+	cmd.Flags().BoolVar(&l.list, "list", false, "list the queries, without running one")
 	for _, name := range []string{"image", "since", "limit"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}

@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/backfill/pace"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/names"
-	"soci-index-builder/internal/pace"
 	"soci-index-builder/internal/redrive"
 )
 
@@ -38,36 +38,35 @@ func newRedriveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "redrive",
 		Short: "Show the events that failed for good, and retry or discard them",
-		Long: `Show what is in the failure queue of a stack: events that EventBridge could not
-hand to the filter, events that Lambda gave up, and events of which a function
-itself knew that no second attempt helps. For each: the image, when and where it
-failed, why, and the command that shows its log.
+		Long: `Show the messages in a stack's failure queue: events that EventBridge could not
+deliver to the filter, events that Lambda gave up on, and events with failures that
+a function knew to be permanent. Each shows the image, when, where and why it
+failed, and the command that shows its log.
 
-Without --retry or --discard nothing is changed, and every message can be seen
-by others again as soon as the command ends. With one of them, but without
---yes, it says what would be done.
+Without --retry or --discard nothing is changed, and all messages are visible to
+others again as soon as the command ends. With one of them but without --yes, the
+command shows what it would do.
 
---retry invokes the function that failed (the filter, for what came from the
-rule), asynchronously and with the event unchanged, and deletes the message once
-Lambda has accepted the invocation. A message that cannot be retried stays in
-the queue, and so does what an interruption leaves over. Do away with the cause
-first: an event that fails again comes back to the queue.
+--retry invokes the function that failed (the filter, for events that the rule could
+not deliver), asynchronously and with the unchanged event, and deletes the message
+once Lambda has accepted the invocation. A message that cannot be retried stays in
+the queue, as do those left after an interruption. Fix the cause first: an event that
+fails again returns to the queue.
 
---discard deletes messages. One whose format is unknown is discarded only when
---id names it.
+--discard deletes messages; one of unknown format only if --id names it.
 
---image, --reason and --id choose messages; each may be given again, and a
-message must match one of each kind that is given.
+--image, --reason and --id choose messages; each may be repeated, and a message
+must match one value of each flag given.
 
-Listing counts as receiving: "received" goes up by one each time.
+Listing counts as receiving: "received" rises by one each time.
 
 The caller needs cloudformation:DescribeStacks; sqs:ReceiveMessage,
 sqs:ChangeMessageVisibility and sqs:GetQueueAttributes on the queue; for --retry
 lambda:InvokeFunction on both functions and sqs:DeleteMessage, for --discard
 sqs:DeleteMessage.
 
-With --output json there is one JSON object for each message, on a line of its
-own:
+With --output json, the output is one JSON object for each message, each on its own
+line:
   id, origin (rule, lambda, function, event: put there by hand, unknown),
   repository, tag, digest, eventId, failed (time), function (ARN), attempts,
   condition, requestId, class, reason, error, received (times), event,
@@ -88,13 +87,13 @@ own:
 	f := cmd.Flags()
 	f.BoolVar(&c.retry, "retry", false, "invoke the functions again")
 	f.BoolVar(&c.discard, "discard", false, "delete the messages")
-	f.BoolVar(&c.yes, "yes", false, "do what --retry or --discard says; without it nothing is changed")
+	f.BoolVar(&c.yes, "yes", false, "do what --retry or --discard asks for; without it nothing is changed")
 	f.StringArrayVar(&c.images, "image", nil,
-		"only messages about this REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST; may be given again")
-	f.StringArrayVar(&c.reasons, "reason", nil, "only messages with this reason, as the list shows it; may be given again")
-	f.StringArrayVar(&c.ids, "id", nil, "only the message with this id; may be given again")
-	f.IntVar(&c.limit, "limit", 1000, "read at most so many messages; 0 means all")
-	f.Float64Var(&c.rate, "rate", 2, "retries per second; more can exceed what ECR takes, 10 manifests per second")
+		"only messages about this REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST; may be repeated")
+	f.StringArrayVar(&c.reasons, "reason", nil, "only messages with this reason, as the list shows it; may be repeated")
+	f.StringArrayVar(&c.ids, "id", nil, "only the message with this id; may be repeated")
+	f.IntVar(&c.limit, "limit", 1000, "read at most n messages; 0 means all")
+	f.Float64Var(&c.rate, "rate", 2, "retries per second; more can exceed ECR's limit of 10 manifests per second")
 	return cmd
 }
 

@@ -23,17 +23,16 @@ func newRootCommand() *cobra.Command {
 before its image is downloaded.
 
 A SOCI index lists a zTOC for each large layer of an image: a table of its
-files, and the checkpoints from which any of them can be read without the
-bytes before it.
+files, and checkpoints from which each file can be read without the bytes
+before it.
 
-References have the form HOST/NAME[:TAG|@DIGEST]. For Amazon ECR the credentials
-are those of the AWS SDK (environment, profile, role), for any other registry
-those of "docker login" or "podman login"; REGISTRY_AUTH_FILE names a file of
-credentials that comes first. A registry on a loopback address is spoken to over
-plain HTTP.
+References have the form HOST/NAME[:TAG|@DIGEST]. For Amazon ECR the AWS SDK's
+credentials are used (environment, profile, role), for other registries those of
+"docker login" or "podman login"; a credentials file named by REGISTRY_AUTH_FILE
+takes precedence. Registries on loopback addresses are contacted over plain HTTP.
 
-Results go to the standard output; errors, one line each, progress and logs go
-to the standard error.
+Results go to standard output; errors (one line each), progress and logs go to
+standard error.
 
 ` + exitCodeHelp,
 		Version:       version,
@@ -47,7 +46,7 @@ to the standard error.
 		has = embedded.ErrNoFunctions.Error()
 	}
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n" + has + "\n")
-	cmd.PersistentFlags().BoolP("verbose", "v", false, "log what the libraries do, to the standard error")
+	cmd.PersistentFlags().BoolP("verbose", "v", false, "log what the libraries do, to standard error")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageErrorf("%s: %w", cmd.CommandPath(), err)
 	})
@@ -57,6 +56,7 @@ to the standard error.
 	cmd.AddCommand(newBackfillCommand(), newRedriveCommand())
 	cmd.AddCommand(newStatusCommand())
 	cmd.AddCommand(newCleanupCommand(), newDoctorCommand())
+	cmd.AddCommand(newDeployCommand(), newWatchCommand())
 	cmd.AddCommand(newCompletionCommand(), newDocsCommand())
 	completeValues(cmd) // of all commands, so it comes last
 	return cmd
@@ -104,7 +104,7 @@ type registryFlags struct {
 
 func (f *registryFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.plainHTTP, "plain-http", false,
-		"speak http to the registry, which is the default for loopback addresses")
+		"use http for the registry, which is the default for loopback addresses")
 }
 
 // open returns the repository of ref, and the tag or digest in it.

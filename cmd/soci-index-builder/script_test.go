@@ -29,7 +29,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){programName: main})
+	testscript.Main(m, map[string]func(){programName: func() {
+		haveFunctions()
+		main()
+	}})
 }
 
 var updateScripts = flag.Bool("update", false, "write into the scripts what cmp finds different")
@@ -45,7 +48,7 @@ var updateScripts = flag.Bool("update", false, "write into the scripts what cmp 
 //	capture NAME REGEXP               set $NAME to what the last output has in ( )
 //
 // $CLOSED is an address where nobody listens. The commands of awsWorld,
-// logsWorld, statusWorld, deployWorld and habitWorld are there too.
+// logsWorld, statusWorld, deployWorld, accountWorld and habitWorld are there too.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -61,6 +64,7 @@ func TestScripts(t *testing.T) {
 			queue := newQueueWorld(aws.server)
 			functions := &functionsWorld{t: t, server: aws.server, registry: registry, ecr: aws.ecr, queue: queue}
 			deploy := &deployWorld{t: t, aws: aws}
+			account := &accountWorld{t: t, aws: aws, s3: awstest.NewS3()}
 			status := &statusWorld{t: t, ecr: aws.ecr, registry: registry}
 			w := &world{t: t, server: registry, layers: layers, pushed: map[string]registrytest.Pushed{}}
 			remove := &cleanupWorld{world: w, ecr: aws.ecr}
@@ -87,6 +91,9 @@ func TestScripts(t *testing.T) {
 					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose, "images": functions.images,
 					"pushed": functions.pushed, "readonly": functions.readOnly, "cure": functions.cure,
 					"deploy": deploy.deploy, "drift": deploy.drift, "waiting": deploy.waiting, "metric": deploy.metric,
+					"account": account.open, "bucket": account.bucket, "failresource": account.failResource,
+					"logline": account.logLine, "begin": account.begin, "hold": account.hold, "stackis": account.stackIs,
+					"uploaded": account.uploaded, "asked": account.asked, "cloudformation": account.cloudFormation,
 					"habit":     (&habitWorld{registry}).habit,
 					"loggroups": logs.groups, "logrows": logs.rows, "logqueries": logs.queries,
 				},

@@ -37,73 +37,72 @@ func newStatusCommand() *cobra.Command {
 	c := &statusCommand{version: versionFlag(soci.Both), minLayerSize: sizeFlag{bytes: soci.DefaultMinLayerSize}}
 	cmd := &cobra.Command{
 		Use:   "status [REPOSITORY[:TAG]...]",
-		Short: "Tell which images have their SOCI indexes, and why others have none",
-		Long: `Tell for each image whether it has the SOCI indexes that it should have, and if
+		Short: "Show which images have their SOCI indexes, and why others have none",
+		Long: `Show for each image whether it has the SOCI indexes that it should have, and if
 not, why.
 
-REPOSITORY is one of the account's ECR registry; without any, all of them are
-looked at. HOST/NAME[:TAG] is a repository of any registry, ECR or other. What
-stands before the first slash is a host if it has a dot or a colon.
+REPOSITORY is a repository of the account's ECR registry; without any, status covers
+all of them. HOST/NAME[:TAG] is a repository of any registry, ECR or other. The part
+before the first slash is a host if it contains a dot or a colon.
 
 --stack takes filters, index version, suffix and layer size from a deployed
-stack; flags beside it replace them. Without --stack and --filters every tagged
-image counts. An image under several tags is judged under each. What an image
-is, its manifests say, not its name.
+stack; flags override them. Without --stack and --filters every tagged image
+counts. An image with several tags is checked under each. Images are recognised by
+their manifests, not by their names.
 
 STATE is one of
-  indexed           all that the index version asks for is there
-  missing           nothing is there yet
-  incomplete        a part is there: one version, or some platforms
-  stale             the suffixed tag was made of another image, which had the tag
-                    before, or of this one as it was; WHY says which
-  other-tool        only another build tool's SOCI indexes are there
-  unknown           the registry refuses to tell which SOCI indexes v1 there are, or
-                    fails to; none is found under the referrers tag schema
+  indexed           everything that the index version requires exists
+  missing           nothing exists yet
+  incomplete        a part exists: one version, or some platforms
+  stale             the suffixed tag was made from another image, which had the tag
+                    before, or from an earlier state of this one; WHY says which
+  other-tool        only another build tool's SOCI indexes exist
+  unknown           the registry refuses or fails to list SOCI indexes v1, and none is
+                    found under the referrers tag schema
   partly-enabled    a SOCI-enabled image that lacks the SOCI index of a platform
-  broken            a SOCI index is there that clients cannot use, or not rightly,
-                    and that an index run leaves: "cleanup --broken" deletes it
+  broken            clients cannot use a SOCI index, or not correctly, and an index
+                    run does not replace it: "cleanup --broken" deletes it
   fails             an index run cannot succeed: the manifest is damaged or of
                     Docker schema 1, or the tag is too long for the suffix
-  unindexable       layers are large enough, but none can be indexed: by the media
-                    type (zstd, EROFS, encrypted, ...), or as an index run found,
-                    which left an image index under the suffixed tag that says so
+  unindexable       layers are large enough, but none can be indexed, because of the
+                    media type (zstd, EROFS, encrypted, ...) or as an index run found
+                    and recorded in an image index under the suffixed tag
   nothing-to-index  no layer is large enough
   opted-out         the image has the label ` + soci.LabelSkip + `=true
 and with --all also
   excluded          the filters do not choose it
-  untagged          it has no tag, and such images are not asked for
+  untagged          it has no tag, and --untagged is not given
   no-image          it is a SOCI index, a SOCI-enabled image, a signature, ...
-V1 tells whether the platforms with a layer to index have their SOCI index v1, V2
-what the suffixed tag names: "yes" is the SOCI-enabled image of this image.
-All states from missing to unindexable but unknown mean that the image has no SOCI
-index, or none that works; --missing shows these and unknown, and --check makes the
-exit code 1 when there is one. The exit code is 1 in any case when something is
-unknown. An image that never can have one, and is not meant to, belongs behind a
-filter with a "!".
+V1 shows whether the platforms with a layer to index have their SOCI index v1; V2
+shows what the suffixed tag names: "yes" is the SOCI-enabled image of this image.
+All states from missing to unindexable except unknown mean that the image has no
+working SOCI index; --missing shows these and unknown, and --check makes the exit
+code 1 if there is one. The exit code is always 1 if something is unknown. Exclude
+images that cannot have a SOCI index, or should not, with a "!" filter.
 
-The zTOCs of every SOCI index are asked for: one that is missing, has another size
-or is of a layer that the image does not have makes the image incomplete or broken.
-With --deep they are also read, each once in a repository: damaged ones, those of
-another layer by their sizes, those with which clients misread the layer, and those
-without files of a layer that is no empty archive are found. That takes as many
-bytes as there are zTOCs; "verify" compares one image with every byte of its layers.
+Every SOCI index's zTOCs are checked: one that is missing, has a different size or
+is for a layer that the image does not have makes the image incomplete or broken.
+--deep also reads them, each once in a repository, and finds zTOCs that are damaged,
+that have the size of another layer, that make clients misread the layer, or that
+have no files although the layer is not an empty archive. It downloads all zTOCs;
+"verify" compares one image with every byte of its layers.
 
-No layer is read, but for those up to 1 MiB whose zTOC has no files (--deep). Only an
+No layer is read, except those up to 1 MiB whose zTOC has no files (--deep). Only an
 index run can find out that a large layer cannot be indexed; with V1 it leaves no
 record.
 
-On ECR the rights ecr:DescribeRepositories, ecr:DescribeImages,
-ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:GetAuthorizationToken are
-needed, with --stack also cloudformation:DescribeStacks. ECR may take the reading
-of a manifest for a pull of the image, which lifecycle rules by the time of the
-last pull count; an account can exclude a role from that.
+On ECR the caller needs ecr:DescribeRepositories, ecr:DescribeImages,
+ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:GetAuthorizationToken, with
+--stack also cloudformation:DescribeStacks. Reading a manifest may count as a pull
+in ECR and so affect lifecycle rules based on last pull time; an account can exclude
+a role from that.
 
-The result is the same whatever is looked at first. An image that is deleted
-meanwhile is left out. When a repository cannot be read, the others still are,
-and the exit code is 1.
+The result does not depend on the order of the checks. Images deleted during the run
+are left out. If a repository cannot be read, the others still are, and the exit code
+is 1.
 
-With --output json there is one JSON object for each image and tag, on a line of
-its own:
+With --output json, the output is one JSON object for each image and tag, each on its
+own line:
   reference (HOST/NAME:TAG, or @DIGEST without a tag), repository, tag, digest,
   pushedAt, size (of ECR alone; bytes), kind (image, image-index, soci-index-v1,
     soci-index-v2, soci-enabled-image, soci-enabled-manifest, unindexed-image,
@@ -119,7 +118,7 @@ its own:
     digest, buildTool and faults, a list of ztoc, layer, fault (missing,
     size-differs, invalid, foreign, no-ztoc; with --deep damaged, not-a-ztoc,
     other-layer, no-archive, misread), detail
-The summary is then on the standard error.`,
+The summary then goes to standard error.`,
 		Example: `  soci-index-builder status --stack soci-index-builder
   soci-index-builder status --stack soci-index-builder --missing --since 7d
   soci-index-builder status --stack soci-index-builder --check --missing     # for cron
@@ -134,16 +133,16 @@ The summary is then on the standard error.`,
 	c.registry.add(cmd)
 	c.output.add(cmd)
 	f.Var(&c.version, "index-version",
-		"what an image should have: V1, V2 or Both; with --stack the default is the stack's")
+		"SOCI indexes that an image should have: V1, V2 or Both; with --stack the default is the stack's")
 	f.Var(&c.minLayerSize, "min-layer-size",
-		"layers with fewer compressed bytes are not to be indexed; with --stack the default is the stack's")
-	f.Var(&c.since, "since", "only images that were pushed within that time, such as 24h or 7d; on ECR alone")
-	f.BoolVar(&c.all, "all", false, "show also what is not to be indexed")
-	f.BoolVar(&c.missing, "missing", false, "show only what should be indexed and is not")
+		"layers with fewer compressed bytes need no index; with --stack the default is the stack's")
+	f.Var(&c.since, "since", "only images pushed within that time, such as 24h or 7d; ECR only")
+	f.BoolVar(&c.all, "all", false, "also show images that are not to be indexed")
+	f.BoolVar(&c.missing, "missing", false, "show only images that should be indexed and are not")
 	f.BoolVar(&c.anyTool, "any-tool", false, "SOCI indexes of other build tools count as well")
-	f.BoolVar(&c.check, "check", false, "end with exit code 1 when an image should be indexed and is not")
-	f.BoolVar(&c.deep, "deep", false, "read the zTOCs, too, and compare them with the image")
-	f.IntVar(&c.concurrency, "concurrency", 8, "images looked at at once")
+	f.BoolVar(&c.check, "check", false, "exit with code 1 if an image should be indexed and is not")
+	f.BoolVar(&c.deep, "deep", false, "also read the zTOCs, and compare them with the image")
+	f.IntVar(&c.concurrency, "concurrency", 8, "images checked at once")
 	return cmd
 }
 

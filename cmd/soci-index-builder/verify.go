@@ -20,24 +20,23 @@ func newVerifyCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "verify REF",
-		Short: "Compare what a SOCI index gives with what the image holds",
-		Long: `Read an image twice, and compare. For every SOCI index of the image, and every
-layer that has a zTOC in it: each span is fetched by a Range request, its digest
-compared, and decoded from its checkpoint; each byte that comes out, and so the
-content of every file, is compared with a plain read of the layer, and every
-entry of the table of contents with its tar header. The SOCI index itself must
-name the image, its layers and its zTOCs rightly, and be in the form in which
-the snapshotter keeps it. Prefetch artifacts, which upstream's tool can add, must
-name spans that their layer has.
+		Short: "Compare an image read through its SOCI index with the image itself",
+		Long: `Read an image twice, and compare. For each layer with a zTOC in one of the image's
+SOCI indexes, verify fetches every span with a Range request, checks its digest and
+decodes it from its checkpoint. It compares every byte, and so the content of every
+file, with a plain read of the layer, and every entry of the table of contents with
+its tar header. The SOCI index must name the image, its layers and its zTOCs
+correctly, and have the form in which the snapshotter keeps it. Prefetch artifacts,
+which upstream's tool can add, must name spans that their layer has.
 
-The decoder is the standard library's, which the builder does not use. Nothing
-is written to disk, and a layer is never held in memory.
+The decoder is the standard library's, which the builder does not use. Nothing is
+written to disk, and no layer is held in memory.
 
 An image without a SOCI index is a failure. A manifest that an image index lists
-but the repository does not have is told, and is none. A difference is told with layer,
-span, file and offset (of the uncompressed archive).
+but the repository does not have is reported, and is not a failure. Differences are
+reported with layer, span, file and offset (in the uncompressed archive).
 
-With --output json there is one JSON object:
+With --output json, the output is one JSON object:
   reference, differences (their number), seconds, withoutIndex (a list of
   platforms), missing (a list of the manifests that the repository does not
   have), and indexes, a list of
@@ -46,15 +45,15 @@ With --output json there is one JSON object:
       fetchedBytes, seconds, differences
     prefetch, a list of the prefetch artifacts that are right: digest, size,
       layer, ranges (their number), spans (in all ranges)
-  differences, where they are a list, hold layer, span, file, offset, what; the
-  list is cut after 20, omitted tells how many more there are`,
+  a list of differences has layer, span, file, offset, what; it is cut after 20,
+  and omitted is the number of the others`,
 		Example: `  soci-index-builder verify 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder verify --output json 127.0.0.1:5000/app:dev | jq .differences`,
 		Args: takes(1, 1, "one image REF"),
 	}
 	registry.add(cmd)
 	output.add(cmd)
-	cmd.Flags().IntVar(&concurrency, "concurrency", 0, "layers worked on at once; 0 means the number of processors")
+	cmd.Flags().IntVar(&concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if concurrency < 0 {
 			return usageErrorf("invalid argument \"%d\" for \"--concurrency\" flag: must be 0 or more", concurrency)

@@ -31,24 +31,24 @@ func newZtocCreateCommand() *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "create LAYER",
-		Short: "Build the zTOC of a layer, a file or - for the standard input",
+		Short: "Build the zTOC of a layer, a file or - for standard input",
 		Long: `Build the zTOC of a layer: a tar archive compressed with gzip, or a plain one.
 The layer is read once, as a stream. The same layer, span size and build-tool
-identifier give the same zTOC.
+identifier produce the same zTOC.
 
-The zTOC is written as a whole or not at all. When it goes to a file, its
-digest, size, number of spans and of entries are printed.`,
+The zTOC is written completely or not at all. If it is written to a file, its digest,
+size and number of spans and entries are printed.`,
 		Example: `  soci-index-builder ztoc create -o layer.ztoc layer.tar.gz
   crane blob registry.example.com/app@sha256:... | soci-index-builder ztoc create - > layer.ztoc`,
 		Args: takes(1, 1, "one LAYER"),
 		RunE: c.run,
 	}
 	f := cmd.Flags()
-	f.Var(&c.spanSize, "span-size", "least distance of two checkpoints, in uncompressed bytes")
-	f.Var(&c.maxMemory, "max-memory", "what the zTOC may take while it is built")
+	f.Var(&c.spanSize, "span-size", "minimum distance between checkpoints, in uncompressed bytes")
+	f.Var(&c.maxMemory, "max-memory", "memory that building the zTOC may use")
 	f.StringVar(&c.buildTool, "build-tool", soci.BuildToolIdentifier,
 		"identifier of the build tool, which is part of the zTOC")
-	f.StringVarP(&c.output, "output", "o", stdio, "file to write, or - for the standard output")
+	f.StringVarP(&c.output, "output", "o", stdio, "file to write, or - for standard output")
 	_ = cmd.MarkFlagFilename("output")
 	return cmd
 }

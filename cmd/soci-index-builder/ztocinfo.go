@@ -19,10 +19,10 @@ func newZtocInfoCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "info FILE",
-		Short: "Show what a zTOC says, a file or - for the standard input",
-		Long: `Show what a zTOC says, whichever tool wrote it.
+		Short: "Show the content of a zTOC, a file or - for standard input",
+		Long: `Show the content of a zTOC, whichever tool wrote it.
 
-With --output json there is one JSON object:
+With --output json, the output is one JSON object:
   version, buildTool, compression, compressedSize, uncompressedSize, spanSize,
   entries (their number), spans, a list of start, end (compressed offsets),
   outStart, outEnd (offsets in the archive; -1: to its end), digest

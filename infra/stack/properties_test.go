@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"soci-index-builder/internal/dist"
+	"soci-index-builder/internal/devtools/dist"
 )
 
 // property is one thing that must hold of the template; resource may name

@@ -1,4 +1,4 @@
-// Package stack is the CloudFormation stack: New makes it in a CDK app, with
+// Package stack is the CloudFormation stack: New creates it in a CDK app, with
 // the functions' code from a folder (for the CDK command line, which uploads
 // it), from a bucket or from images that parameters name (for the plain
 // templates).
@@ -11,16 +11,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/dist"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/permission"
 	"soci-index-builder/internal/version"
 )
 
@@ -93,7 +95,7 @@ func (p Props) Check() error {
 	if p.Images {
 		return ErrTwoPackages
 	}
-	for _, function := range dist.Functions {
+	for _, function := range slices.Sorted(maps.Keys(permission.Functions)) {
 		if _, err := os.Stat(p.zip(function)); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("the function %s (%s) %w", function, p.zip(function), ErrNotBuilt)
 		} else if err != nil {

@@ -1,5 +1,5 @@
-// Package awsconfig finds region and credentials the way the AWS CLI does, and
-// says in one line what is missing and how to give it. Start with [Load].
+// Package awsconfig finds region and credentials as the AWS CLI does, and
+// reports in one line what is missing and how to set it. Start with [Load].
 package awsconfig
 
 import (

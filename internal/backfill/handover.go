@@ -12,8 +12,8 @@ import (
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/backfill/pace"
 	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/pace"
 )
 
 // EventPrefix is what the id of an event begins with that a backfill made.
@@ -24,7 +24,7 @@ type Invoker interface {
 	Invoke(ctx context.Context, in *lambda.InvokeInput, opts ...func(*lambda.Options)) (*lambda.InvokeOutput, error)
 }
 
-// Handover returns items to the filter function of a stack, as ECR's events
+// Handover sends items to the filter function of a stack, as ECR's events
 // would.
 type Handover struct {
 	Invoker         Invoker

@@ -15,8 +15,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/backfill/pace"
 	"soci-index-builder/internal/ecrevent"
-	"soci-index-builder/internal/pace"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/pkg/soci"
 )

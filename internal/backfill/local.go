@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"soci-index-builder/internal/backfill/pace"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/pace"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

@@ -1,6 +1,6 @@
-// Package backfill indexes the images that were there before the builder was:
-// it makes a list of those that lack SOCI indexes, and works on it, by events
-// for a deployed stack or here.
+// Package backfill indexes images that are older than the builder: it lists
+// those that lack SOCI indexes, and indexes them, by sending events to a
+// deployed stack or in this process.
 //
 // Start with [NewPlan]; then [Handover.Run] or [Local.Run].
 package backfill

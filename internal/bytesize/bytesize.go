@@ -1,4 +1,4 @@
-// Package bytesize reads and writes sizes in bytes for people: Parse and
+// Package bytesize parses and formats sizes in bytes for people: Parse and
 // Format.
 package bytesize
 

@@ -17,7 +17,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// mistake returns an image the SOCI index that earlier releases made of a layer
+// mistake gives an image the SOCI index that earlier releases made of a layer
 // that is no tar archive but begins like an empty one.
 func (a *account) mistake(tag string) (index digest.Digest) {
 	a.t.Helper()

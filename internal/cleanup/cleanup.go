@@ -1,10 +1,10 @@
 // Package cleanup removes SOCI artifacts from the repositories of a registry:
-// SOCI indexes, SOCI-enabled images with what was made for them, and the image
-// indexes that stand for images without a layer to index. Nothing else is ever
-// deleted: what a manifest is its content decides, never its tag or a name.
+// SOCI indexes, SOCI-enabled images with their parts, and the image indexes
+// that stand in for images without a layer to index. Nothing else is ever
+// deleted: manifests are classified by their content, never by a tag or a name.
 //
-// Begin with [ECR] or [Registry], which give a [Repository]; [Look] tells what
-// would go, and [Plan.Delete] deletes it.
+// Begin with [ECR] or [Registry], which return a [Repository]; [Look] lists
+// what would be deleted, and [Plan.Delete] deletes it.
 package cleanup
 
 import (

@@ -11,7 +11,7 @@ import (
 
 	"soci-index-builder/internal/cleanup"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/localregistry"
+	"soci-index-builder/internal/testkit/localregistry"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"

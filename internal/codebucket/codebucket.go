@@ -1,8 +1,10 @@
 // Package codebucket puts the functions' code where CloudFormation takes it
 // from: into an S3 bucket, under keys that no other code has.
 //
-// [Pack] tells what to put and under which prefix, [Open] finds the bucket,
-// [Bucket.Upload] puts it there.
+// [Pack] and [PackContents] tell what to put and under which prefix. [Open] and
+// [OpenOwn] find a user's own bucket, [Managed] is the one that the program
+// makes and keeps for itself. [Bucket.Upload] puts the code there, and
+// [Bucket.Prune] deletes what nothing names any more.
 package codebucket
 
 import (
@@ -18,12 +20,12 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 
 	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/deploy/ours"
 	"soci-index-builder/internal/lazyregexp"
 )
 
@@ -37,6 +39,24 @@ var (
 			"at its end")
 	ErrNoBucket    = errors.New("does not exist")
 	ErrWrongRegion = errors.New("is in another region: Lambda takes code only from a bucket in its own region")
+
+	// ErrOwner: the bucket may belong to another account.
+	ErrOwner = errors.New("does not belong to the account")
+
+	// ErrForeign: the bucket is none that the program made.
+	ErrForeign = errors.New(
+		"was not made by soci-index-builder (it lacks the tag " + ours.TagKey + "=" + ours.TagValue +
+			"): name another one with --bucket")
+
+	// ErrForeignObjects: in a managed bucket there is what the program did not
+	// write.
+	ErrForeignObjects = errors.New("has objects that soci-index-builder did not write")
+
+	ErrNoObject = errors.New("does not exist")
+	ErrTooLarge = errors.New("has more than")
+
+	// ErrNotOurs: a key is none of the program's.
+	ErrNotOurs = errors.New("is not deleted: its key does not begin with")
 )
 
 var (
@@ -100,25 +120,28 @@ func Pack(prefix, version string, files []string) (*Package, error) {
 type Bucket struct {
 	Name   string
 	client *s3.Client
+	owner  string // the account that must own it, empty for any
+	region string
+	prefix string // of all keys of the program's
 }
 
-// Open finds the bucket. The error matches ErrNoBucket, ErrWrongRegion or one
-// of awserror where it is one of these.
+// Open finds the bucket, whoever owns it. The error matches ErrNoBucket,
+// ErrWrongRegion or one of awserror where it is one of these.
 func Open(ctx context.Context, cfg aws.Config, name string) (*Bucket, error) {
-	b := &Bucket{name, s3.NewFromConfig(cfg)}
-	_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name})
-	var response *awshttp.ResponseError
-	if !errors.As(err, &response) {
-		if err != nil {
-			return nil, explain(fmt.Errorf("looking for the bucket %s: %w", name, err))
-		}
+	return open(ctx, cfg, name, "")
+}
+
+func open(ctx context.Context, cfg aws.Config, name, owner string) (*Bucket, error) {
+	b := &Bucket{Name: name, client: s3.NewFromConfig(cfg), owner: owner, region: cfg.Region}
+	_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name, ExpectedBucketOwner: b.expected()})
+	if err == nil {
 		return b, nil
 	}
 	// A HEAD's answer has no body that would say more than its status.
-	region := response.Response.Header.Get("X-Amz-Bucket-Region")
-	switch status := response.HTTPStatusCode(); {
+	region := regionOf(err)
+	switch status := statusOf(err); {
 	case region != "" && region != cfg.Region:
-		return nil, fmt.Errorf("the bucket %s is in %s, not in %s, and %w", name, region, cfg.Region, ErrWrongRegion)
+		return nil, b.elsewhere(region)
 	case status == http.StatusNotFound:
 		return nil, fmt.Errorf("the bucket %s %w: make it with  aws s3 mb s3://%s --region %s", name, ErrNoBucket, name,
 			cfg.Region)
@@ -135,23 +158,27 @@ func Open(ctx context.Context, cfg aws.Config, name string) (*Bucket, error) {
 func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
 	sum := base64.StdEncoding.EncodeToString(o.sum[:])
 	head, err := b.client.HeadObject(ctx,
-		&s3.HeadObjectInput{Bucket: &b.Name, Key: &o.Key, ChecksumMode: types.ChecksumModeEnabled})
+		&s3.HeadObjectInput{Bucket: &b.Name, Key: &o.Key, ChecksumMode: types.ChecksumModeEnabled,
+			ExpectedBucketOwner: b.expected()})
 	if err == nil && aws.ToString(head.ChecksumSHA256) == sum && aws.ToInt64(head.ContentLength) == int64(len(o.Content)) {
 		return false, nil
 	}
-	var response *awshttp.ResponseError
-	if err != nil && !errors.As(err, &response) {
+	if err != nil && statusOf(err) == 0 {
 		return false, explain(fmt.Errorf("looking for s3://%s/%s: %w", b.Name, o.Key, err))
 	}
 	// Whatever the answer was, the upload tells better: to one who may not
 	// list the bucket a missing object is a forbidden one.
 	_, err = b.client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket:         &b.Name,
-		Key:            &o.Key,
-		Body:           bytes.NewReader(o.Content),
-		ContentType:    aws.String("application/zip"),
-		ChecksumSHA256: &sum,
+		Bucket:              &b.Name,
+		Key:                 &o.Key,
+		Body:                bytes.NewReader(o.Content),
+		ContentType:         aws.String("application/zip"),
+		ChecksumSHA256:      &sum,
+		ExpectedBucketOwner: b.expected(),
 	})
+	if statusOf(err) == http.StatusForbidden && b.owner != "" {
+		return false, b.notOwner("s3:PutObject")
+	}
 	if err != nil {
 		return false, explain(fmt.Errorf("uploading s3://%s/%s: %w", b.Name, o.Key, err))
 	}
@@ -160,9 +187,19 @@ func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
 
 // explain says what is to be done about an answer of S3.
 func explain(err error) error {
-	var api smithy.APIError
-	if errors.As(err, &api) && api.ErrorCode() == "NoSuchBucket" {
+	switch codeOf(err) {
+	case "NoSuchBucket":
 		return fmt.Errorf("%w: the bucket %w", err, ErrNoBucket)
+	case "PermanentRedirect":
+		return fmt.Errorf("%w: the bucket %w", err, ErrWrongRegion)
 	}
 	return awserror.Explain(err)
+}
+
+// codeOf returns the code of an answer of S3, empty for any other error.
+func codeOf(err error) string {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorCode()
+	}
+	return ""
 }

@@ -1,7 +1,6 @@
-// Package demo shows the whole way on one machine: an image is pushed to a
-// registry, ECR's event about it goes through the filter's and the generator's
-// handlers, and the SOCI index that is then in the registry is verified and
-// used. Begin with Run.
+// Package demo runs the whole flow on one machine: it pushes an image to a
+// registry, passes ECR's event about it to the filter's and the generator's
+// handlers, and verifies and uses the resulting SOCI index. Begin with Run.
 package demo
 
 import (

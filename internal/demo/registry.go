@@ -16,7 +16,7 @@ import (
 // localRegistry is an OCI registry inside the process, on a free port of the
 // loopback interface. It keeps blobs in a directory and manifests in memory.
 //
-// It is not the one of the tests (internal/localregistry): a program that links
+// It is not the one of the tests (internal/testkit/localregistry): a program that links
 // that one computes the hash of a password whenever it starts.
 type localRegistry struct {
 	http     *http.Server

@@ -337,7 +337,7 @@ func anAlarm(d *stacktest.Deployment) string {
 	return ""
 }
 
-// renameRole returns the generator's role another name, under which nobody
+// renameRole gives the generator's role another name, under which nobody
 // registered it.
 func renameRole(d *stacktest.Deployment, old, name string) {
 	d.Stack.Outputs[deployed.OutGeneratorRoleName] = name

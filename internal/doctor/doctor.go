@@ -1,10 +1,9 @@
-// Package doctor looks at a deployed stack, and at the registry that it works
-// on, for whatever keeps images from being indexed. It reads and changes
-// nothing.
+// Package doctor checks a deployed stack and its registry for anything that
+// keeps images from being indexed. It only reads.
 //
-// What the resources of the stack should be like is what the stack's own
-// template says of its parameters; so a resource that somebody changed by hand
-// is found, and a stack of another version is judged by its own measure.
+// The expected state of each resource comes from the stack's own template and
+// parameters, so that changes by hand are found, and a stack of another version
+// is compared with its own template.
 //
 // Start with [Examine].
 package doctor

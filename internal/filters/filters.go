@@ -1,11 +1,11 @@
 // Package filters is the language in which people choose the images to index.
 //
 // A list of filters is comma-separated; blanks around a filter are ignored. A
-// filter is "repository:tag". In either part "*" stands for any run of
-// characters, the empty one and "/" included; every other character stands
-// for itself. A filter matches whole names, never a part of one, and names no
-// registry. A filter that begins with "!" excludes what it matches. The last filter of the list that
-// matches decides, and an image that none matches is not chosen:
+// filter is "repository:tag". In either part "*" matches any run of characters,
+// including "/" and the empty one; every other character matches itself. A
+// filter matches whole names, and names no registry. A filter that begins with
+// "!" excludes what it matches. The last filter of the list that matches
+// decides, and an image that none matches is not chosen:
 //
 //	prod/*:*,!*:*-debug
 //

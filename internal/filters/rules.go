@@ -23,13 +23,17 @@ const (
 	sociIndexV2 = "application/vnd.amazon.soci.index.v2+json"
 )
 
+// DeploymentRecord is the artifact type of the records of deployments that
+// deploy keeps beside the functions' images.
+const DeploymentRecord = "application/vnd.soci-index-builder.deployment.v1+json"
+
 // Own reports whether the image is an artifact of this project, or of another
 // SOCI builder, that must never be indexed in turn, and why: the artifact type
-// tells a SOCI index, and tagSuffix the tag of an image that was made from
+// tells a SOCI index or a record, and tagSuffix the tag of an image that was made from
 // another one. An empty tagSuffix matches no tag.
 func (i Image) Own(tagSuffix string) (why string, own bool) {
 	switch t := strings.ToLower(i.ArtifactType); t {
-	case sociIndexV1, sociIndexV2:
+	case sociIndexV1, sociIndexV2, DeploymentRecord:
 		return "artifact media type " + t, true
 	}
 	// The suffix alone is nobody's <tag><suffix>.

@@ -28,6 +28,8 @@ func TestDecide(t *testing.T) {
 			want: filters.Verdict{Decision: filters.Matched, Filter: "*:*"}},
 		{name: "SOCI index", artifact: soci.ArtifactTypeV2, untagged: true,
 			want: filters.Verdict{Decision: filters.OwnArtifact, Reason: "artifact media type " + soci.ArtifactTypeV2}},
+		{name: "record of a deployment", tag: "deploy.1", artifact: filters.DeploymentRecord,
+			want: filters.Verdict{Decision: filters.OwnArtifact, Reason: "artifact media type " + filters.DeploymentRecord}},
 		{name: "referrer", referrer: true, untagged: true, want: filters.Verdict{Decision: filters.Referrer}},
 		{name: "no tag", want: filters.Verdict{Decision: filters.Untagged}},
 		{name: "no tag, asked for", untagged: true, want: filters.Verdict{Decision: filters.Matched, Filter: "*:*"}},

@@ -1,9 +1,10 @@
-// Package inventory tells what is in the repositories of a registry, Amazon
-// ECR or another: its images and artifacts, what each is by its content, and
+// Package inventory lists the content of a registry's repositories, in Amazon
+// ECR or another: images and artifacts, the kind of each by its content, and
 // whether an image has the SOCI indexes that it should have.
 //
-// Begin with [ECR] or [Registry], which list; [soci.Classify] tells what a manifest
-// is; [Survey] looks at many images at once and gives the state of each.
+// Begin with [ECR] or [Registry], which list; [soci.Classify] classifies a
+// manifest; [Survey] examines many images at once and returns the state of
+// each.
 package inventory
 
 import (

@@ -214,7 +214,7 @@ func (s *survey) consume(ctx context.Context, yield func(Record, error) bool) {
 	}
 }
 
-// yield returns the records of one image, or the error that its repository ends
+// yield passes on the records of one image, or the error that its repository ends
 // with.
 func (s *survey) yield(t *task, yield func(Record, error) bool) bool {
 	r := t.repository

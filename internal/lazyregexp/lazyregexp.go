@@ -1,5 +1,6 @@
 // Package lazyregexp compiles regular expressions when they are first used, so
-// that no program pays at its start for those that it does not need.
+// that a program does not spend its start-up time on those that it does not
+// need.
 package lazyregexp
 
 import (
@@ -12,7 +13,7 @@ import (
 type Regexp struct{ compiled func() *regexp.Regexp }
 
 // New returns the expression. One that is malformed panics when it is first
-// used, so each must be used by a test.
+// used, so a test must use each.
 func New(expression string) *Regexp {
 	return &Regexp{sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })}
 }

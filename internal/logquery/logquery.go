@@ -1,7 +1,6 @@
-// Package logquery holds the questions that the functions' logs answer, as
-// named queries of CloudWatch Logs Insights. It is the one source of the
-// queries in docs/logs.md, of those that the stack saves, and of those that the
-// command line runs.
+// Package logquery holds named CloudWatch Logs Insights queries on the
+// functions' logs. It is the only source of the queries in docs/logs.md, in the
+// stack, and in the command line.
 //
 // Start with [All] or [Find], then [Query.Text].
 package logquery

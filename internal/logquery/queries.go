@@ -14,7 +14,8 @@ var queries = []Query{
 		Question: "Why was this image not indexed?",
 		Note: "Each event of the image ends with one line of the filter and, when that passed it on, one of the generator; " +
 			"[Messages](#messages) and [Outcomes](#outcomes) say what they mean. " +
-			"No line at all: no event came. Is the rule enabled, and is the image in the registry and region of the stack?",
+			"If there is no line, no event arrived: check that the rule is enabled, and that the image is in the " +
+			"stack's registry and region.",
 		Nothing: "no event of this image came within that time: was it pushed then, to the registry and region of the " +
 			"stack, and is the stack's rule enabled?",
 		Groups: bothGroups,
@@ -33,8 +34,8 @@ var queries = []Query{
 	{
 		Name:     "failures",
 		Question: "What failed?",
-		Note: "`transient` failures were tried again by Lambda; what failed for good is in the failure queue. " +
-			"Whether an image has its SOCI index by now, `why` tells. Invocations that Lambda ended are under `crashes`.",
+		Note: "Lambda retries `transient` failures; events that failed for good are in the failure queue. " +
+			"`why` shows whether an image has got its SOCI index since. Invocations that Lambda ended are under `crashes`.",
 		Nothing: "nothing failed",
 		Groups:  allGroups,
 		Image:   OptionalImage,
@@ -65,8 +66,8 @@ var queries = []Query{
 	{
 		Name:     "filters",
 		Question: "Which filter decided?",
-		Note: "No filter beside `image not chosen`: none matches. `soci-index-builder filters test` tells it for " +
-			"images that were not pushed yet.",
+		Note: "`image not chosen` without a filter means that none matches. `soci-index-builder filters test` " +
+			"answers this for images that are not pushed yet.",
 		Groups: []Group{Filter},
 		Image:  OptionalImage,
 		stages: []string{
@@ -81,7 +82,7 @@ var queries = []Query{
 	{
 		Name:     "indexed",
 		Question: "What was indexed?",
-		Note:     "Read are compressed bytes of layers; 0 when every layer had been indexed before.",
+		Note:     "`readMiB` counts compressed bytes of layers; it is 0 if every layer had been indexed before.",
 		Groups:   []Group{Generator},
 		Image:    OptionalImage,
 		stages: []string{
@@ -99,7 +100,7 @@ var queries = []Query{
 		Name:     "small-images",
 		Question: "Which images have no layer large enough?",
 		Note: "Layers below `MinLayerSizeMiB` (10) are downloaded whole, and an image without larger ones has no SOCI index. " +
-			"That is no failure: its suffixed tag is made all the same, unless `TagUnindexedImages` is false.",
+			"That is not a failure: its suffixed tag is made anyway, unless `TagUnindexedImages` is false.",
 		Groups: []Group{Generator},
 		Image:  OptionalImage,
 		stages: []string{
@@ -129,7 +130,7 @@ var queries = []Query{
 	{
 		Name:     "skipped-layers",
 		Question: "Which layers could not be indexed, and why?",
-		Note:     "Small layers are not among them: their lines are at DEBUG. `hint` says what the image's maker can do.",
+		Note:     "Small layers are not included: their lines are at DEBUG. `hint` says what the image's author can do.",
 		Groups:   []Group{Generator},
 		Image:    OptionalImage,
 		stages: []string{
@@ -144,7 +145,7 @@ var queries = []Query{
 	{
 		Name:     "superseded",
 		Question: "Which images lost their tag to a newer one before they were indexed?",
-		Note:     "Their suffixed tag was not moved to them. The newer image has an event of its own.",
+		Note:     "The suffixed tag was not moved to them. The newer image has its own event.",
 		Groups:   []Group{Generator},
 		Image:    OptionalImage,
 		stages: []string{
@@ -157,10 +158,9 @@ var queries = []Query{
 	},
 	{
 		Name:     "permissions",
-		Question: "Which rights does a role lack?",
-		Note: "The filters say which repositories the generator's role may use; what it lacks beyond that is denied by a " +
-			"repository policy, " +
-			"a permissions boundary, an organization's policy or a KMS key.",
+		Question: "Which permissions does a role lack?",
+		Note: "The filters decide which repositories the generator's role may use; anything else that it lacks is denied " +
+			"by a repository policy, a permissions boundary, an organization's policy or a KMS key.",
 		Nothing: "nothing was denied",
 		Groups:  allGroups,
 		Image:   OptionalImage,
@@ -175,8 +175,8 @@ var queries = []Query{
 	{
 		Name:     "queued",
 		Question: "Which events went to the failure queue?",
-		Note: "Those that Lambda moves there itself, after its last attempt, have no line `event queued`; `failures` " +
-			"has them as `transient`.",
+		Note: "Events that Lambda itself moves there, after its last attempt, have no line `event queued`; `failures` " +
+			"lists them as `transient`.",
 		Nothing: "no function sent an event to the failure queue",
 		Groups:  bothGroups,
 		Image:   OptionalImage,
@@ -191,8 +191,8 @@ var queries = []Query{
 	{
 		Name:     "retries",
 		Question: "Which requests did the registry throttle or fail?",
-		Note: "Status 429 is throttling; no status: the connection failed. What still failed after the last attempt is " +
-			"under `failures`.",
+		Note: "Status 429 is throttling; without a status the connection failed. Requests that failed even after the " +
+			"last attempt are under `failures`.",
 		Nothing: "no request had to be repeated",
 		Groups:  []Group{Generator},
 		Image:   NoImage,
@@ -224,10 +224,10 @@ var queries = []Query{
 	},
 	{
 		Name:     "crashes",
-		Question: "Which invocations did not succeed in Lambda's eyes?",
+		Question: "Which invocations did Lambda count as failed?",
 		Note: "`timeout`: the function was ended. `error` and `failure` with an `errorType` that begins with `Runtime.`: " +
-			"it died, mostly for want of memory. " +
-			"Any other `errorType`: the function reported a failure itself, to be tried again.",
+			"it crashed, usually because it ran out of memory. " +
+			"Any other `errorType`: the function itself reported a failure that Lambda retries.",
 		Nothing: "all invocations succeeded",
 		Groups:  allGroups,
 		Image:   NoImage,
@@ -294,7 +294,7 @@ var queries = []Query{
 		Question: "What did the functions cost?",
 		Note: "`GBSeconds` times the price of a GB-second in your region and for arm64 or x86-64, plus `invocations` times " +
 			"the price of a request, is what Lambda bills. " +
-			"Log storage, queue and events come on top.",
+			"Log storage, queue and events cost extra.",
 		Groups: allGroups,
 		Image:  NoImage,
 		stages: []string{

@@ -1,7 +1,7 @@
-// Package names is what repositories, tags, digests, regions, accounts, stacks
-// and the hosts of registries can be called, and how the text that names an
-// image is read: [Parse]. It depends on nothing of this project's but
-// lazyregexp, so that everything may use it.
+// Package names holds the grammars of the names of repositories, tags, digests,
+// regions, accounts, stacks and registry hosts, and reads the text that names
+// an image: [Parse]. Of this project it imports only lazyregexp, so that every
+// package may use it.
 package names
 
 import "soci-index-builder/internal/lazyregexp"

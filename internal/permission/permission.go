@@ -1,4 +1,4 @@
-// Package permission says which actions of IAM a request to AWS needs, and
+// Package permission knows which IAM actions each request to AWS needs, and
 // which of them each function's role has.
 //
 // Start with [OfRequest] for requests to a registry, [OfCall] for calls of
@@ -157,17 +157,26 @@ var prefixes = map[string]string{
 // others are the calls whose action has another name than their own.
 // https://docs.aws.amazon.com/service-authorization/latest/reference/
 var others = map[string]string{
-	"ECR.ListImageReferrers":           "ecr:BatchGetImage",
-	"Lambda.Invoke":                    "lambda:InvokeFunction",
-	"S3.HeadBucket":                    "s3:ListBucket",
-	"S3.HeadObject":                    "s3:GetObject",
-	"S3.ListObjectsV2":                 "s3:ListBucket",
-	"S3.CreateMultipartUpload":         "s3:PutObject",
-	"S3.UploadPart":                    "s3:PutObject",
-	"S3.CompleteMultipartUpload":       "s3:PutObject",
-	"SQS.DeleteMessageBatch":           "sqs:DeleteMessage",
-	"SQS.SendMessageBatch":             "sqs:SendMessage",
-	"SQS.ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+	"ECR.ListImageReferrers":             "ecr:BatchGetImage",
+	"Lambda.Invoke":                      "lambda:InvokeFunction",
+	"S3.DeleteObjects":                   "s3:DeleteObjectVersion", // the program names the versions
+	"S3.GetBucketEncryption":             "s3:GetEncryptionConfiguration",
+	"S3.GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+	"S3.GetPublicAccessBlock":            "s3:GetBucketPublicAccessBlock",
+	"S3.HeadBucket":                      "s3:ListBucket",
+	"S3.HeadObject":                      "s3:GetObject",
+	"S3.ListBuckets":                     "s3:ListAllMyBuckets",
+	"S3.ListObjectVersions":              "s3:ListBucketVersions",
+	"S3.ListObjectsV2":                   "s3:ListBucket",
+	"S3.PutBucketEncryption":             "s3:PutEncryptionConfiguration",
+	"S3.PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+	"S3.PutPublicAccessBlock":            "s3:PutBucketPublicAccessBlock",
+	"S3.CreateMultipartUpload":           "s3:PutObject",
+	"S3.UploadPart":                      "s3:PutObject",
+	"S3.CompleteMultipartUpload":         "s3:PutObject",
+	"SQS.DeleteMessageBatch":             "sqs:DeleteMessage",
+	"SQS.SendMessageBatch":               "sqs:SendMessage",
+	"SQS.ChangeMessageVisibilityBatch":   "sqs:ChangeMessageVisibility",
 }
 
 // OfCall returns the action of a call by the SDK's names of service ("ECR") and

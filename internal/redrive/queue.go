@@ -1,8 +1,8 @@
-// Package redrive works off the failure queue: it reads the messages, in all
-// formats that come there, and invokes the functions again with their events,
-// or discards them. No message is lost on the way: while it is worked on,
-// nobody else gets it; it is deleted only after its invocation was accepted;
-// in every other case it goes back into the queue at once.
+// Package redrive processes the failure queue: it reads messages in all formats
+// found there, and invokes the functions again with their events, or discards
+// them. No message is lost: while it is being processed no one else receives
+// it; it is deleted only after its invocation was accepted; otherwise it
+// returns to the queue at once.
 //
 // Start with [Queue.Receive].
 package redrive
@@ -292,7 +292,7 @@ func (l *Lease) delete(ctx context.Context, m *Message) error {
 // returnAttempts is how often messages are offered to the queue.
 const returnAttempts = 3
 
-// Return returns all messages that were not deleted back, so that everybody sees
+// Return puts all messages that were not deleted back, so that everyone sees
 // them at once. It works also after ctx was interrupted. It is to be called
 // once; its error matches ErrNotReturned.
 func (l *Lease) Return(ctx context.Context) error {

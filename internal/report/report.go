@@ -1,8 +1,8 @@
-// Package report says what became of an image that was indexed, in the one
-// JSON shape of the command line's output and of the generator's answer.
+// Package report describes the outcome of indexing an image, in the JSON form
+// shared by the command line's output and the generator's answer.
 //
-// Start with [New]; [CountLayers] is what log lines, metrics and announcements
-// count by.
+// Start with [New]; log lines, metrics and announcements use the numbers of
+// [CountLayers].
 package report
 
 import (

@@ -1,9 +1,9 @@
-// Package verify compares what a lazy reader gets by way of a SOCI index with
-// what the image really holds, every byte of it. Begin with Image.
+// Package verify compares every byte that a lazy reader gets through a SOCI
+// index with the image itself. Begin with Image.
 //
-// It shares nothing with the code that builds: a span is decoded from its
-// checkpoint by the standard library's compress/flate, and the layer it is
-// compared with is read by compress/gzip and archive/tar.
+// It shares no code with the builder: a span is decoded from its checkpoint by
+// the standard library's compress/flate, and the layer it is compared with is
+// read by compress/gzip and archive/tar.
 package verify
 
 import (

@@ -1,6 +1,6 @@
-// Package lambdas tests the functions as Lambda runs them: each a process of
-// its own that was built as for deployment, with its events coming from the
-// runtime API, and everything it talks to answering over HTTP.
+// Package lambdas tests the functions as Lambda runs them: each in its own
+// process, built as for deployment, with events from the runtime API and HTTP
+// servers for everything it talks to.
 package processtest
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/dist"
+	"soci-index-builder/internal/devtools/dist"
 	"soci-index-builder/internal/testkit/lambdaruntime"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"

@@ -43,9 +43,9 @@ func givenCredential(f CredentialFunc) auth.CredentialFunc {
 	}
 }
 
-// loginAuth sends requests with the credentials that somebody has logged in
-// with, or with a token for which the registry takes them. oras-go renews a
-// token when it is refused with 401.
+// loginAuth sends requests with the credentials of a login, or with a token
+// that the registry issues for them. oras-go renews a token when it is refused
+// with 401.
 type loginAuth struct {
 	host  string
 	keys  *keychain // nil for those of WithCredentials
@@ -62,7 +62,7 @@ func (a *loginAuth) Do(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	// oras-go sends the PUT of an upload with the token of its POST, and only
-	// that: it may have ended in between.
+	// that: it may have expired in between.
 	repeated := resp.StatusCode == http.StatusUnauthorized && req.Header.Get("Authorization") != ""
 	ended := tokenEnded(resp)
 	if !repeated && !ended {
@@ -89,7 +89,7 @@ func (a *loginAuth) current() *auth.Client {
 	return a.client
 }
 
-// renew forgets the tokens of a client, unless somebody else has.
+// renew drops the tokens of a client, unless another caller already has.
 func (a *loginAuth) renew(old *auth.Client) *auth.Client {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -99,7 +99,7 @@ func (a *loginAuth) renew(old *auth.Client) *auth.Client {
 	return a.client
 }
 
-// hint says what to do when the registry refuses, empty if nobody knows.
+// hint says what to do when the registry refuses; empty if that is not known.
 func (a *loginAuth) hint() string {
 	if a.keys == nil {
 		return ""
@@ -107,7 +107,7 @@ func (a *loginAuth) hint() string {
 	return a.keys.hint()
 }
 
-// anew makes the same request again; it is false when its body cannot be had a
+// anew makes the same request again; it is false if its body cannot be read a
 // second time.
 func anew(req *http.Request) (again *http.Request, ok bool, err error) {
 	again = req.Clone(req.Context())
@@ -124,9 +124,9 @@ func anew(req *http.Request) (again *http.Request, ok bool, err error) {
 var endedPattern = lazyregexp.New(`(?i)\btoken\b[^.]*\b(expired|invalid|not valid|no longer valid)\b` +
 	`|\b(expired|invalid)\b[^.]*\btoken\b`)
 
-// tokenEnded reports whether an answer of 400 says that the token has ended, as
-// ECR's registries do, the public one among them: "Your authorization token has
-// expired. Reauthenticate and try again." The body can still be read.
+// tokenEnded reports whether an answer of 400 says that the token has expired,
+// as ECR's registries do, including the public one: "Your authorization token
+// has expired. Reauthenticate and try again." The body can still be read.
 func tokenEnded(resp *http.Response) bool {
 	if resp.StatusCode != http.StatusBadRequest {
 		return false

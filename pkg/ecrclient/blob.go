@@ -13,13 +13,12 @@ import (
 // Fetch opens the blob or manifest that desc names, from its first byte. The
 // caller closes it; it serves one goroutine at a time.
 //
-// A large blob is read ahead by several requests at once, as WithParallel
-// says, where the registry serves ranges; it holds up to FetchMemory(desc)
+// A large blob is read ahead by several requests at once, as set by
+// WithParallel, if the registry serves ranges; it holds up to FetchMemory(desc)
 // bytes until it is closed. A blob is resumed where it stopped when a
-// connection is lost, stalls or ends early. The reader gives desc.Size bytes
-// or an error, but does not compute the digest; a registry that has more or
-// fewer bytes is ErrDigestMismatch. A manifest is read and verified as by
-// FetchManifest.
+// connection is lost, stalls or ends early. The reader returns desc.Size bytes
+// or an error, but does not compute the digest; more or fewer bytes are
+// ErrDigestMismatch. A manifest is read and verified as in FetchManifest.
 func (r *Repository) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	if isManifest(desc) {
 		manifest, err := r.FetchManifest(ctx, desc)
@@ -39,9 +38,9 @@ func (r *Repository) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.Rea
 }
 
 // FetchRange opens n bytes of the blob that desc names, from offset off; both
-// must lie within desc.Size. It is one stream, resumed as those of Fetch. Where
+// must lie within desc.Size. It is one stream, resumed like those of Fetch. If
 // the registry does not serve ranges, the bytes before off are read too and
-// thrown away.
+// discarded.
 func (r *Repository) FetchRange(ctx context.Context, desc ocispec.Descriptor, off, n int64) (io.ReadCloser, error) {
 	op := operation{"fetch blob range", desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
@@ -53,23 +52,39 @@ func (r *Repository) FetchRange(ctx context.Context, desc ocispec.Descriptor, of
 	if n == 0 {
 		return http.NoBody, nil
 	}
-	return r.openBlob(ctx, op, desc, byteRange{start: off, end: off + n, always: true, skips: true})
+	return r.openBlob(ctx, op, desc, byteRange{start: off, end: off + n, use: rangeOrSkip})
 }
 
 // byteRange is the part of a blob that is wanted.
 type byteRange struct {
 	start, end int64 // end exclusive
-	always     bool  // a Range request from the beginning
-	orWhole    bool  // the whole blob will do instead
-	skips      bool  // the same, of which what is not wanted is skipped
+	use        rangeUse
 }
+
+// rangeUse says when a part of a blob is asked for with a Range request, and what
+// happens where the registry does not serve ranges.
+type rangeUse int
+
+const (
+	// rangeToResume: a Range request only for parts that do not begin with the
+	// blob's first byte. If the whole blob comes, the bytes before the part are
+	// skipped.
+	rangeToResume rangeUse = iota
+	// rangeOnly: always a Range request. The whole blob is ErrNoRange.
+	rangeOnly
+	// rangeOrWhole: always a Range request. The whole blob is taken instead.
+	rangeOrWhole
+	// rangeOrSkip: always a Range request. If the whole blob comes, the bytes
+	// outside the part are skipped.
+	rangeOrSkip
+)
 
 // blobBody is the answer to one request.
 type blobBody struct {
 	io.ReadCloser
-	begin  int64 // offset in the blob
-	length int64 // -1 if the answer does not say
-	whole  bool  // the blob from its first byte to its last
+	begin, end int64 // offsets in the blob; end, which is exclusive, as it was asked for
+	length     int64 // -1 if the answer does not say
+	whole      bool  // the blob from its first byte to its last
 }
 
 // getBlob makes one request for want, at the blob's location if that is known.
@@ -77,13 +92,13 @@ type blobBody struct {
 func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want byteRange, at *location) (_ *blobBody,
 	err error) {
 	header := http.Header{"Accept-Encoding": {"identity"}} // the bytes as they are stored
-	ranged := want.always || want.start > 0
+	ranged := want.use != rangeToResume || want.start > 0
 	if ranged {
 		header.Set("Range", fmt.Sprintf("bytes=%d-%d", want.start, want.end-1))
 	}
 	resp, err := r.get(ctx, "blobs", desc, header, at)
 	if ranged && refusedRange(err) {
-		if want.always && !want.orWhole && !want.skips {
+		if want.use == rangeOnly {
 			return nil, fmt.Errorf("%w: it refused a Range request: %w", ErrNoRange, err)
 		}
 		header.Del("Range")
@@ -103,13 +118,13 @@ func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want 
 	}()
 	length := resp.ContentLength
 	if resp.StatusCode == http.StatusOK {
-		if want.always && !want.orWhole && !want.skips {
+		if want.use == rangeOnly {
 			return nil, fmt.Errorf("%w: it answered a Range request with the whole blob", ErrNoRange)
 		}
 		if length >= 0 && length != desc.Size {
 			return nil, fmt.Errorf("%w: the registry has %d bytes, not %d", ErrDigestMismatch, length, desc.Size)
 		}
-		return &blobBody{ReadCloser: resp.Body, length: length, whole: true}, nil
+		return &blobBody{ReadCloser: resp.Body, end: desc.Size, length: length, whole: true}, nil
 	}
 	if !ranged {
 		return nil, fmt.Errorf("%w: a part of the blob came, unasked", ErrDigestMismatch)
@@ -122,12 +137,12 @@ func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want 
 		return nil, fmt.Errorf("%w: Content-Range %q with %d bytes",
 			ErrDigestMismatch, printable(resp.Header.Get("Content-Range")), length)
 	}
-	return &blobBody{ReadCloser: resp.Body, begin: want.start, length: length}, nil
+	return &blobBody{ReadCloser: resp.Body, begin: want.start, end: want.end, length: length}, nil
 }
 
 // refusedRange reports whether a registry, or the storage that it redirects to,
-// does not do what a Range header asks. It need not be that the blob is too
-// short: that the request without the header shows.
+// does not honour a Range header. The blob need not be too short: a request
+// without the header shows that.
 func refusedRange(err error) bool {
 	e, ok := err.(*statusError)
 	if !ok {
@@ -141,15 +156,27 @@ func refusedRange(err error) bool {
 }
 
 // contentLength returns the number of bytes that a Content-Range announces. It
-// must begin where it was asked to; it may end earlier.
+// must begin where the request did; it may end earlier.
 func contentLength(header string, want byteRange, size int64) (int64, error) {
 	var first, last int64
 	var total string
 	_, err := fmt.Sscanf(header, "bytes %d-%d/%s", &first, &last, &total)
-	if err != nil || first != want.start || last < first || last >= want.end ||
-		total != "*" && total != fmt.Sprint(size) {
-		return 0, fmt.Errorf("%w: Content-Range %q for bytes %d to %d of %d",
-			ErrDigestMismatch, printable(header), want.start, want.end-1, size)
+	wrong := ""
+	switch {
+	case err != nil:
+		wrong = "is not of the form bytes FIRST-LAST/SIZE"
+	case first != want.start:
+		wrong = "begins elsewhere"
+	case last < first:
+		wrong = "ends before it begins"
+	case last >= want.end:
+		wrong = "goes on too far"
+	case total != "*" && total != fmt.Sprint(size):
+		wrong = "is of another size"
+	}
+	if wrong != "" {
+		return 0, fmt.Errorf("%w: Content-Range %q for bytes %d to %d of %d %s",
+			ErrDigestMismatch, printable(header), want.start, want.end-1, size, wrong)
 	}
 	return last - first + 1, nil
 }

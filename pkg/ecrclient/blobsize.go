@@ -20,10 +20,9 @@ var headRefused = []int{
 }
 
 // BlobSize returns the size in bytes that the blob of desc's digest has in the
-// repository, which may be another one than desc names; ErrNotFound when there
-// is no such blob. It asks with HEAD, and begins to read the blob only where the
-// registry refuses that or tells no size; it then counts at most one byte more
-// than desc names.
+// repository, which may differ from desc's; ErrNotFound if there is no such
+// blob. It sends HEAD, and reads the blob only if the registry refuses that or
+// reports no size; it then reads at most one byte more than desc.Size.
 func (r *Repository) BlobSize(ctx context.Context, desc ocispec.Descriptor) (int64, error) {
 	op := operation{"look for blob", desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
@@ -43,7 +42,8 @@ func (r *Repository) BlobSize(ctx context.Context, desc ocispec.Descriptor) (int
 	return size, err
 }
 
-// headBlob asks for the size of a blob; 0 or less is one that was not told.
+// headBlob asks for the size of a blob; 0 or less means that it was not
+// reported.
 func (r *Repository) headBlob(ctx context.Context, desc ocispec.Descriptor) (int64, error) {
 	ref, scheme := r.remote.Reference, "https"
 	if r.remote.PlainHTTP {

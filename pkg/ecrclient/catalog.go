@@ -19,7 +19,7 @@ const (
 	sociIndexV2 = "application/vnd.amazon.soci.index.v2+json"
 )
 
-// unindexed is the annotation of an image index that stands in the place of a
+// unindexed is the annotation of an image index that stands in for a
 // SOCI-enabled image.
 const unindexed = "soci-index-builder.unindexed"
 
@@ -33,7 +33,7 @@ type CatalogOptions struct {
 	// The default is 10.
 	MaxPages int
 
-	// ListTimeout bounds that list. What was listed until then is used. The
+	// ListTimeout bounds that listing. Whatever was listed by then is used. The
 	// default is 5 s.
 	ListTimeout time.Duration
 
@@ -64,14 +64,15 @@ func (r *Repository) Catalog(o CatalogOptions) *Catalog {
 
 // SOCIIndexes calls found with each SOCI index once, until it returns false:
 // with the referrers of images, then with what the SOCI-enabled image of the
-// tag lists, or with the image index in the place of one, then with others of the repository. On ECR these are the most
-// recently pushed ones, by DescribeImages (which needs ecr:DescribeImages); on
-// any other registry those of the last 20 tags with the suffix, the last one
-// first. To find none is no error.
+// tag lists, or with the image index in the place of one, then with others of
+// the repository. On ECR these are the most recently pushed ones, by
+// DescribeImages (which needs ecr:DescribeImages); on any other registry those
+// of the last 20 tags with the suffix, the last one first. Finding none is not
+// an error.
 //
-// A source that fails does not keep the others from being asked. The error
-// joins what went wrong, each an *Error; it is context.DeadlineExceeded as
-// well when the search took longer than its Timeout.
+// If one source fails the others are still asked. The error joins all failures,
+// each an *Error; it is also context.DeadlineExceeded if the search took longer
+// than its Timeout.
 func (c *Catalog) SOCIIndexes(ctx context.Context, images []ocispec.Descriptor,
 	found func(index ocispec.Descriptor) bool) error {
 	within, cancel := context.WithTimeout(ctx, c.o.Timeout)
@@ -134,7 +135,7 @@ func (s *search) run(ctx context.Context, images []ocispec.Descriptor) {
 
 func (s *search) done(ctx context.Context) bool { return s.stopped || ctx.Err() != nil }
 
-// offer returns an index to found, unless it has it already.
+// offer passes an index to found, unless it has it already.
 func (s *search) offer(index ocispec.Descriptor) {
 	if s.stopped || s.seen[index.Digest] {
 		return
@@ -143,8 +144,8 @@ func (s *search) offer(index ocispec.Descriptor) {
 	s.stopped = !s.found(index)
 }
 
-// goesOn notes an error, and reports whether it is worth asking the same
-// source for more. What is not there has no SOCI index, and is no error.
+// goesOn records an error, and reports whether to go on asking the same source.
+// A missing manifest has no SOCI index, and is not an error.
 func (s *search) goesOn(ctx context.Context, err error) bool {
 	if ctx.Err() != nil {
 		return false
@@ -237,8 +238,8 @@ func (s *search) recentTags(ctx context.Context) {
 	}
 }
 
-// bounded logs that a list ended at its bound of number or of time, and
-// reports whether err is still to be told.
+// bounded logs that a list ended at its bound of number or of time, and reports
+// whether err is still to be reported.
 func (s *search) bounded(ctx, within context.Context, err error, listed int, enough bool) bool {
 	late := err != nil && within.Err() != nil
 	if ctx.Err() != nil || !late && !enough {

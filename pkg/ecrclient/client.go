@@ -31,16 +31,16 @@ type client struct {
 	now  func() time.Time
 }
 
-// Do asks the registry. It gives responses below 400, and 404, which oras-go
-// tells apart itself. Any other is a *statusError.
+// Do asks the registry. It returns responses below 400, and 404, which oras-go
+// handles itself. Any other is a *statusError.
 func (c *client) Do(req *http.Request) (*http.Response, error) {
 	resp, _, err := c.send(c.auth, req, req.URL)
 	return resp, err
 }
 
-// send is Do, for req itself or for what stands in its place: asked is the URL
-// at the registry. It tells where the answer came from if not from there; the
-// response does not.
+// send is Do, for req itself or for a request in its place: asked is the URL at
+// the registry. It returns where the answer came from if not from there, which
+// the response does not say.
 func (c *client) send(via doer, req *http.Request, asked *url.URL) (*http.Response, *url.URL, error) {
 	if body, ok := req.Body.(*contentBody); ok && req.GetBody == nil {
 		req.GetBody = body.reopen()
@@ -72,7 +72,7 @@ func (c *client) send(via doer, req *http.Request, asked *url.URL) (*http.Respon
 	return resp, from, nil
 }
 
-// statusError is an answer that says no.
+// statusError is an answer with an error status.
 type statusError struct {
 	status       int
 	code         string // the first of the body's error codes

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// completing is the client as oras-go uses it. oras-go reads no manifest of
-// which the registry does not tell media type and length with the content; here
-// both are told, from the content.
+// completing is the client as oras-go uses it. oras-go reads no manifest
+// without the registry's media type and length; this fills in both from the
+// content.
 type completing struct{ *client }
 
 func (c completing) Do(req *http.Request) (*http.Response, error) {

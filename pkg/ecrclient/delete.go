@@ -10,8 +10,8 @@ import (
 )
 
 // DeleteManifest deletes the manifest that desc names, and all tags of it. A
-// manifest that is not there is ErrNotFound. On a registry without the
-// referrers API the list of its subject's referrers is put right.
+// missing manifest is ErrNotFound. On a registry without the referrers API the
+// list of its subject's referrers is updated.
 func (r *Repository) DeleteManifest(ctx context.Context, desc ocispec.Descriptor) error {
 	op := operation{"delete manifest", desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
@@ -33,8 +33,8 @@ func unsupported(status int, code string) bool {
 	return status == http.StatusMethodNotAllowed || code == errcode.ErrorCodeUnsupported
 }
 
-// DeletionDisabled reports whether the registry deletes no manifests, as many
-// do unless they are told to.
+// DeletionDisabled reports whether the registry does not delete manifests, as
+// many do not unless configured to.
 func (e *Error) DeletionDisabled() bool {
 	return e.Op == "delete manifest" && (e.Status == http.StatusNotImplemented || unsupported(e.Status, e.Code))
 }

@@ -15,9 +15,9 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
-// Not every registry tells with HEAD what it should: some leave out the digest,
-// the media type or the length, some refuse the method. GET then brings the
-// content, and what the registry did not say is counted here.
+// Not every registry answers HEAD completely: some leave out the digest, the
+// media type or the length, some refuse the method. GET then fetches the
+// content, and what is missing is computed from it.
 
 // errUntold: the answer to a HEAD leaves something out.
 var errUntold = errors.New("the answer to HEAD says too little")
@@ -33,8 +33,8 @@ func (r *Repository) describe(ctx context.Context, reference string) (ocispec.De
 }
 
 // refusedHead reports whether GET may be answered although HEAD was not: every
-// refusal but those that have a meaning of their own for both. ECR refuses
-// nobody HEAD who may GET.
+// refusal except those that mean the same for both. ECR never refuses HEAD to a
+// caller that may GET.
 func (r *Repository) refusedHead(err error) bool {
 	e, ok := err.(*statusError)
 	if !ok {
@@ -159,8 +159,8 @@ func (r *Repository) getByReference(ctx context.Context, reference string) (ocis
 	return desc, manifest, nil
 }
 
-// mediaTypeOf is what a manifest says that it is, or else what its fields make
-// it: the oldest ones do not say.
+// mediaTypeOf returns a manifest's own media type, or the one that its fields
+// imply: the oldest ones have none.
 func mediaTypeOf(manifest []byte) string {
 	var m struct {
 		SchemaVersion int             `json:"schemaVersion"`
@@ -214,8 +214,8 @@ func (r *Repository) manifestExists(ctx context.Context, desc ocispec.Descriptor
 	return exists(err)
 }
 
-// blobExists asks for a blob. One of another size is not the one that is
-// meant, so it is as good as none.
+// blobExists asks for a blob. One of another size is not the one that is meant,
+// and counts as missing.
 func (r *Repository) blobExists(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 	req, err := r.request(ctx, http.MethodHead, "blobs/"+desc.Digest.String())
 	if err != nil {
@@ -238,8 +238,11 @@ func (r *Repository) blobExists(ctx context.Context, desc ocispec.Descriptor) (b
 	if !errors.Is(err, errUntold) && !r.refusedHead(err) {
 		return exists(err)
 	}
-	// Its first byte shows that it is there; the answer tells its size.
-	first := byteRange{end: min(desc.Size, 1), always: desc.Size > 0, orWhole: true}
+	// Its first byte shows that it exists; the answer has its size.
+	first := byteRange{}
+	if desc.Size > 0 {
+		first = byteRange{end: 1, use: rangeOrWhole}
+	}
 	body, err := r.getBlob(ctx, desc, first, nil)
 	if err == nil {
 		body.Close()
@@ -250,7 +253,7 @@ func (r *Repository) blobExists(ctx context.Context, desc ocispec.Descriptor) (b
 	return exists(err)
 }
 
-// exists makes an answer of an error.
+// exists turns an error into an answer.
 func exists(err error) (bool, error) {
 	if errors.Is(err, ErrNotFound) {
 		return false, nil

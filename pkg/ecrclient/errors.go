@@ -13,15 +13,15 @@ var (
 	ErrNotFound = errors.New("not found")
 
 	// ErrDenied: the registry, or AWS when it was asked for a token, did not
-	// accept the credentials or their rights (401, 403).
+	// accept the credentials or their permissions (401, 403).
 	ErrDenied = errors.New("access denied")
 
 	// ErrThrottled: too many requests (429), also after all attempts.
 	ErrThrottled = errors.New("throttled")
 
-	// ErrUnavailable: the registry could not do it now (408, 5xx), or the
-	// connection was refused, reset, cut short or stalled, also after all
-	// attempts.
+	// ErrUnavailable: the registry could not serve the request now (408, 5xx),
+	// or the connection was refused, reset, cut short or stalled, also after
+	// all attempts.
 	ErrUnavailable = errors.New("registry unavailable")
 
 	// ErrManifestTooLarge: a manifest exceeds MaxManifestSize.
@@ -34,20 +34,20 @@ var (
 	// ErrInvalidReference: not a reference of the form host/name[:tag|@digest].
 	ErrInvalidReference = errors.New("invalid reference")
 
-	// ErrReferrersUnknown: the registry's referrers API refused (403), or failed
-	// after all attempts (5xx). That a manifest has no referrers must not be
-	// concluded.
+	// ErrReferrersUnknown: the registry's referrers API refused (403), or
+	// failed after all attempts (5xx). It must not be concluded that a manifest
+	// has no referrers.
 	ErrReferrersUnknown = errors.New("the registry does not tell which manifests refer to this one")
 
 	// ErrNoRange: the registry does not serve Range requests.
 	ErrNoRange = errors.New("registry does not serve ranges")
 )
 
-// Error tells what was asked of which repository and how that failed. It
-// matches one of the classes above with errors.Is, ErrReferrersUnknown with
-// that of its cause; errors.Is also finds
-// context.Canceled and context.DeadlineExceeded when the caller's context
-// ended. Its text has neither credentials nor the query of any URL.
+// Error describes a failed operation on a repository. It matches one of the
+// classes above with errors.Is, ErrReferrersUnknown together with that of its
+// cause; errors.Is also finds context.Canceled and context.DeadlineExceeded
+// when the caller's context ended. Its text has neither credentials nor the
+// query of any URL.
 type Error struct {
 	Op         string // what was being done: "fetch blob"
 	Repository string // host/name, or the host alone for "authenticate"

@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/localregistry"
+	"soci-index-builder/internal/testkit/localregistry"
 	"soci-index-builder/pkg/ecrclient"
 )
 

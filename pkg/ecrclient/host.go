@@ -12,7 +12,7 @@ import (
 	"soci-index-builder/internal/names"
 )
 
-// ECRHost is what the name of a private ECR registry says.
+// ECRHost has the parts of the name of a private ECR registry.
 type ECRHost struct {
 	Account   string // 12 digits
 	Region    string // "eu-central-1"
@@ -20,7 +20,7 @@ type ECRHost struct {
 	DualStack bool
 }
 
-// String returns the host name, "" for an account or region that cannot be.
+// String returns the host name, "" for an invalid account or region.
 func (h ECRHost) String() string {
 	if !names.IsAccount(h.Account) || !names.IsRegion(h.Region) {
 		return ""
@@ -84,9 +84,10 @@ func RegistryHost(account, region string) (string, error) {
 	return host, nil
 }
 
-// ParseECRHost takes a registry's host name apart. It is false for every name
-// that is not exactly that of a private ECR registry in a partition that the
-// AWS SDK knows, so a token goes to no other host; a port makes it false too.
+// ParseECRHost splits a registry's host name into its parts. It is false for
+// every name that is not exactly that of a private ECR registry in a partition
+// that the AWS SDK knows, so a token goes to no other host; a port makes it
+// false too.
 func ParseECRHost(host string) (ECRHost, bool) {
 	text, ok := names.ParseECRHost(host)
 	if !ok {

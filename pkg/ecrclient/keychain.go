@@ -14,15 +14,15 @@ import (
 	"oras.land/oras-go/v2/registry/remote/credentials"
 )
 
-// authFileVariable names a file that is asked before all others, as podman,
-// buildah and skopeo do.
+// authFileVariable names a file that takes precedence over all others, as
+// podman, buildah and skopeo do.
 const authFileVariable = "REGISTRY_AUTH_FILE"
 
 // dockerHub is the host of Docker Hub's registry.
 const dockerHub = "registry-1.docker.io"
 
-// keychain finds the credentials that somebody has logged in with, by docker or
-// by podman. Its files are read when a registry first wants credentials.
+// keychain finds the credentials of docker login or podman login. Its files are
+// read when a registry first wants credentials.
 type keychain struct {
 	host       string // of the registry
 	repository string
@@ -66,9 +66,9 @@ func (k *keychain) files() []authFile {
 	return all
 }
 
-// get returns the credentials for a host, none for one that nobody has logged in
-// to. A credential helper that is not installed is as good as none, until the
-// registry insists.
+// get returns the credentials for a host, or none without a login. A credential
+// helper that is not installed counts as none, until the registry demands
+// credentials.
 func (k *keychain) get(ctx context.Context, host string) (auth.Credential, error) {
 	for _, file := range k.files() {
 		c, err := k.from(ctx, file, host)
@@ -130,7 +130,7 @@ func notInstalled(err error) bool {
 		strings.Contains(err.Error(), "desktop.exe") // for which oras-go has a text of its own
 }
 
-// hint says what to do when the registry did not take what was found.
+// hint says what to do when the registry did not accept the credentials.
 func (k *keychain) hint() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()

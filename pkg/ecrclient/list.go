@@ -18,8 +18,8 @@ const (
 
 // list reads the pages of a list from first on, as the registry links them.
 // take reads one and returns how many entries it has, and how many of them no
-// page before had. A list ends without a link, and where it leads in a circle:
-// at a page that brings nothing new, or was asked for before.
+// page before had. A list ends where there is no link, and where links form a
+// circle: at a page that adds nothing new, or was requested before.
 func (r *Repository) list(
 	ctx context.Context, first string, take func(*http.Response) (entries, fresh int, err error),
 ) error {
@@ -63,8 +63,8 @@ func (r *Repository) list(
 
 var linkPattern = lazyregexp.New(`<([^>]*)>([^<]*)`)
 
-// nextPage returns where the Link header of a page leads, nil if nowhere. It
-// leads to no other host than the one that was asked.
+// nextPage returns the target of a page's Link header, nil if there is none. It
+// is never on another host.
 func nextPage(page *url.URL, h http.Header) (*url.URL, error) {
 	link := strings.Join(h.Values("Link"), ", ")
 	if link == "" {

@@ -7,9 +7,9 @@ import (
 )
 
 // location is where the registry redirects to for one blob: a signed URL that
-// goes on serving until it expires, so that not every piece has to be asked
-// for in two places. It is as good as a password: it is sent nothing that is
-// meant for the registry, and its query is seen nowhere.
+// goes on serving until it expires, so that not every piece has to be asked for
+// in two places. It is as sensitive as a password: nothing meant for the
+// registry is sent to it, and its query never appears in a text.
 //
 // The nil location is that of a blob whose every request goes to the registry.
 type location struct {
@@ -48,8 +48,8 @@ func (l *location) serves(u *url.URL) {
 	l.served = l.served || l.url == u
 }
 
-// refused notes that u is not good any more. If it never was, neither will
-// those be that follow it.
+// refused notes that u no longer works. If it never did, its successors will
+// not either.
 func (l *location) refused(u *url.URL) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

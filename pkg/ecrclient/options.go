@@ -27,8 +27,8 @@ type options struct {
 	transport     http.RoundTripper
 	userAgent     string
 
-	// From outside in tests alone: the clock, the pause between two attempts,
-	// and who else has the token.
+	// Set from outside only in tests: the clock, the pause between two
+	// attempts, and who else has the token.
 	now    func() time.Time
 	sleep  func(context.Context, time.Duration) error
 	tokens *tokenSources
@@ -84,24 +84,24 @@ type RetryPolicy struct {
 	MaxWait time.Duration
 }
 
-// WithPlainHTTP chooses between http and https. The default is http for
-// loopback hosts alone.
+// WithPlainHTTP chooses between http and https. The default is http only for
+// loopback hosts.
 func WithPlainHTTP(plain bool) Option { return func(o *options) { o.plainHTTP = &plain } }
 
 // WithEndpoint sends every request to the registry at url
-// ("http://127.0.0.1:5000") in place of the reference's host. No AWS call is
-// made then. The default is the reference's host.
+// ("http://127.0.0.1:5000") instead of the reference's host. Then no AWS call
+// is made. The default is the reference's host.
 func WithEndpoint(url string) Option { return func(o *options) { o.endpoint = url } }
 
-// WithAWSConfig is the configuration with which tokens are asked for; its
-// region is replaced by that of the ECR host. The default is what the SDK's
-// default chain finds, loaded when an ECR host is first talked to.
+// WithAWSConfig sets the configuration for requesting tokens; its region is
+// replaced by that of the ECR host. The default is what the SDK's default chain
+// finds, loaded when an ECR host is first contacted.
 func WithAWSConfig(cfg aws.Config) Option { return func(o *options) { o.awsConfig = &cfg } }
 
-// WithCredentials replaces both the ECR token and the credentials that somebody
-// has logged in with. The default is a token of AWS for an ECR host; for any
-// other host it is what the first of these files has for it, or for a path that
-// leads to the repository: that which REGISTRY_AUTH_FILE names, Docker's
+// WithCredentials replaces both the ECR token and the credentials of a login.
+// The default for an ECR host is a token from AWS; for any other host it is the
+// entry for the host, or for a path that leads to the repository, in the first
+// of these files that has one: the file that REGISTRY_AUTH_FILE names, Docker's
 // config.json with its helpers, and podman's auth.json.
 func WithCredentials(f CredentialFunc) Option { return func(o *options) { o.credentials = f } }
 
@@ -115,21 +115,21 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithRetry bounds the attempts. The default stands at RetryPolicy.
+// WithRetry bounds the attempts. See RetryPolicy for the default.
 func WithRetry(p RetryPolicy) Option { return func(o *options) { o.retry = p } }
 
-// WithStallTimeout is how long a transfer may go without a byte before the
-// connection is given up. The default is 60 s.
+// WithStallTimeout sets how long a transfer may go without a byte before the
+// connection is closed. The default is 60 s.
 func WithStallTimeout(d time.Duration) Option { return func(o *options) { o.stall = d } }
 
-// WithParallel bounds the requests by which blobs are read ahead. The default
-// stands at Parallel.
+// WithParallel bounds the requests by which blobs are read ahead. See Parallel
+// for the default.
 func WithParallel(p Parallel) Option { return func(o *options) { o.parallel = p } }
 
 // WithTransport sends the requests. The default is a transport that all
 // repositories of the process share.
 func WithTransport(t http.RoundTripper) Option { return func(o *options) { o.transport = t } }
 
-// WithUserAgent names the program to the registry. The default is
+// WithUserAgent sets the program's name in requests. The default is
 // "soci-index-builder".
 func WithUserAgent(s string) Option { return func(o *options) { o.userAgent = s } }

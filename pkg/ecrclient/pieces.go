@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
 	"sync"
 	"sync/atomic"
 
@@ -12,9 +11,9 @@ import (
 )
 
 // pieceReader reads a blob as one stream as long as that is fast enough, then
-// by several Range requests ahead of its caller. Each piece is a blobReader of
-// its own, which is resumed alone; the caller gets them in order, the first of
-// them while it still comes in.
+// with several Range requests ahead of its caller. Each piece has its own
+// blobReader and is resumed separately; the caller gets the pieces in order,
+// the first of them while it is still arriving.
 type pieceReader struct {
 	r    *Repository
 	ctx  context.Context
@@ -25,12 +24,13 @@ type pieceReader struct {
 	came *atomic.Int64 // bytes that came, by all requests
 
 	call   sync.Mutex  // Read or the end of Close; over all down to err
-	stream *blobReader // what comes before the pieces, or in place of them; may be nil
+	from   source      // of the next byte
+	stream *blobReader // what comes before the pieces, or in place of them
 	behind float64     // bytes that the stream would have brought, had it been fast enough
 	pos    int64       // offset in the blob of the next byte to return
 	err    error       // sticky
 
-	pieces     context.Context // ends with ctx or before; nil before readAhead
+	pieces     context.Context // ends with ctx or before
 	stopPieces context.CancelFunc
 	room       chan struct{} // holds one for each piece in queue
 	work       sync.WaitGroup
@@ -41,6 +41,23 @@ type pieceReader struct {
 	ended error      // why nothing follows queue
 	shut  bool       // no piece is wanted any more
 }
+
+// source is where a pieceReader takes its bytes from. It only changes to one
+// further down.
+type source int
+
+const (
+	// fromStream: one stream, request after request, and nothing is read ahead.
+	fromStream source = iota
+	// fromCutStream: the rest of that stream, up to where the pieces begin,
+	// which are being read.
+	fromCutStream
+	// fromPieces: the pieces, up to the end of the blob.
+	fromPieces
+	// fromLastStream: one stream to the end of the blob, since the registry no
+	// longer serves ranges.
+	fromLastStream
+)
 
 // piece is a part of a blob.
 type piece struct {
@@ -55,7 +72,7 @@ type piece struct {
 // one stream.
 func (r *Repository) openPieces(ctx context.Context, op operation, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	ctx, stop := context.WithCancel(ctx)
-	stream := r.newBlobReader(ctx, stop, op, desc, byteRange{end: r.pieces.PieceSize, always: true, orWhole: true})
+	stream := r.newBlobReader(ctx, stop, op, desc, byteRange{end: r.pieces.PieceSize, use: rangeOrWhole})
 	stream.at = new(location)
 	if err := stream.connect(); err != nil {
 		stop()
@@ -64,7 +81,11 @@ func (r *Repository) openPieces(ctx context.Context, op operation, desc ocispec.
 	if stream.end == desc.Size {
 		return stream, nil
 	}
-	b := &pieceReader{r: r, ctx: ctx, stop: stop, op: op, desc: desc, at: stream.at, stream: stream, came: stream.came}
+	b := &pieceReader{
+		r: r, ctx: ctx, stop: stop, op: op, desc: desc, at: stream.at, stream: stream, came: stream.came,
+		room: make(chan struct{}, r.pieces.Window),
+	}
+	b.pieces, b.stopPieces = context.WithCancel(ctx)
 	b.news.L = &b.mu
 	return b, nil
 }
@@ -91,52 +112,75 @@ func (b *pieceReader) read(p []byte) (int, error) {
 		if err := b.ctx.Err(); err != nil { // also when bytes are there
 			return 0, b.r.fail(b.op, err)
 		}
-		n, err := 0, error(nil)
-		if b.stream != nil {
-			n, err = b.readStream(p)
-		} else {
-			n, err = b.readPiece(p)
-		}
+		n, err := b.readSource(p)
 		switch {
 		case n > 0:
 			return n, nil // err comes again
 		case errors.Is(err, ErrNoRange):
-			b.shutPieces()
-			b.r.log.InfoContext(b.ctx, "the registry no longer serves ranges, going on with one stream",
-				"op", b.op.name, "repository", b.r.remote.Reference.Repository, referenceAttr(b.op.reference), "offset", b.pos,
-				"size", b.desc.Size)
-			b.stream = b.r.newBlobReader(b.ctx, b.stop, b.op, b.desc, byteRange{start: b.pos, end: b.desc.Size})
-			b.stream.came = b.came
-			b.behind = math.Inf(-1)
+			b.toLastStream()
 		case err != io.EOF:
 			return 0, err
 		case b.pos == b.desc.Size:
 			return 0, io.EOF
-		case b.pieces == nil:
-			b.stream = b.r.newBlobReader(b.ctx, b.stop, b.op, b.desc, byteRange{start: b.pos, end: b.desc.Size, always: true})
-			b.stream.at, b.stream.came = b.at, b.came
-		default:
-			b.stream = nil
+		case b.from == fromStream:
+			b.stream = b.newReader(b.ctx, byteRange{start: b.pos, end: b.desc.Size, use: rangeOnly})
+		case b.from == fromCutStream:
+			b.from = fromPieces
 		}
 	}
 }
 
-// readStream reads the stream, and begins to read ahead when it is too slow.
-// A caller who reads only the beginning of a blob, to see what it is, has not
-// asked for the rest: reading ahead begins before a read, not after it.
-func (b *pieceReader) readStream(p []byte) (int, error) {
-	if b.behind > 2*float64(b.r.pieces.PieceSize) && b.pieces == nil {
-		b.pieces, b.stopPieces = context.WithCancel(b.ctx)
-		b.room = make(chan struct{}, b.r.pieces.Window)
-		from := min(b.stream.end, b.pos+b.r.pieces.PieceSize)
-		b.stream.cut(from)
-		b.work.Go(func() { b.readAhead(from) })
+func (b *pieceReader) readSource(p []byte) (int, error) {
+	switch b.from {
+	case fromStream:
+		// A caller that reads only the beginning of a blob, to see what it is,
+		// does not want the rest: reading ahead begins before a read, not after
+		// it.
+		if b.behind > 2*float64(b.r.pieces.PieceSize) {
+			b.toCutStream()
+			return b.stream.Read(p)
+		}
+		return b.timeStream(p)
+	case fromPieces:
+		return b.readPiece(p)
 	}
+	return b.stream.Read(p)
+}
+
+// timeStream reads the stream, and keeps account of whether it is fast enough.
+func (b *pieceReader) timeStream(p []byte) (int, error) {
 	start := b.r.now()
 	n, err := b.stream.Read(p)
 	waited := b.r.now().Sub(start)
 	b.behind = max(0, b.behind+waited.Seconds()*float64(b.r.pieces.FastStream)-float64(n))
 	return n, err
+}
+
+// toCutStream begins to read ahead.
+func (b *pieceReader) toCutStream() {
+	start := min(b.stream.end, b.pos+b.r.pieces.PieceSize)
+	b.stream.cut(start)
+	b.work.Go(func() { b.readAhead(start) })
+	b.from = fromCutStream
+}
+
+// toLastStream goes on without ranges.
+func (b *pieceReader) toLastStream() {
+	b.shutPieces()
+	b.r.log.InfoContext(b.ctx, "the registry no longer serves ranges, going on with one stream",
+		"op", b.op.name, "repository", b.r.remote.Reference.Repository, referenceAttr(b.op.reference), "offset", b.pos,
+		"size", b.desc.Size)
+	b.stream = b.newReader(b.ctx, byteRange{start: b.pos, end: b.desc.Size})
+	b.stream.at = nil
+	b.from = fromLastStream
+}
+
+// newReader returns a reader of a part of the blob, whose bytes are counted with
+// the others.
+func (b *pieceReader) newReader(ctx context.Context, want byteRange) *blobReader {
+	src := b.r.newBlobReader(ctx, func() {}, b.op, b.desc, want)
+	src.at, src.came = b.at, b.came
+	return src
 }
 
 // readPiece returns bytes of the first piece in the queue.
@@ -192,9 +236,8 @@ func (b *pieceReader) readAhead(from int64) {
 		b.mu.Lock()
 		b.queue = append(b.queue, p)
 		b.mu.Unlock()
-		src := b.r.newBlobReader(b.pieces, func() {}, b.op, b.desc,
-			byteRange{start: start, end: min(start+b.r.pieces.PieceSize, b.desc.Size), always: true})
-		src.at, src.came = b.at, b.came
+		end := min(start+b.r.pieces.PieceSize, b.desc.Size)
+		src := b.newReader(b.pieces, byteRange{start: start, end: end, use: rangeOnly})
 		b.work.Go(func() {
 			defer b.r.pieces.release()
 			b.fill(p, src)
@@ -242,9 +285,6 @@ func (b *pieceReader) giveBack(p *piece) {
 // shutPieces stops all pieces. Those that are being read give back their
 // buffers themselves.
 func (b *pieceReader) shutPieces() {
-	if b.stopPieces == nil {
-		return
-	}
 	b.stopPieces()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -269,9 +309,7 @@ func (b *pieceReader) Close() error {
 		b.err = b.r.fail(b.op, errors.New("read after Close"))
 	}
 	b.shutPieces()
-	if b.stream != nil {
-		b.stream.disconnect()
-	}
+	b.stream.disconnect()
 	b.work.Wait()
 	return nil
 }

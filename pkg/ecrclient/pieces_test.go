@@ -8,7 +8,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
@@ -271,6 +273,39 @@ func TestPiecesWithoutRanges(t *testing.T) {
 		_, err := open(t, s, ahead(10_000, 3)).Fetch(t.Context(), desc)
 		checkError(t, err, ecrclient.ErrDigestMismatch, 0)
 	})
+}
+
+// A registry that stops serving ranges is not asked for one again, however slow
+// the stream is that brings the rest.
+func TestPiecesWhenRangesEnd(t *testing.T) {
+	content := noise(35, 100_000)
+	s := registrytest.Start(t)
+	desc := s.PushBlob(t, repository, content)
+	s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Skip: 1, Fault: registrytest.IgnoreRange()})
+	var mu sync.Mutex
+	var passed time.Duration
+	clock := func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		if s.Count(http.MethodGet, "/blobs/") > 2 {
+			passed += time.Second
+		}
+		return time.Unix(0, 0).Add(passed)
+	}
+	r := open(t, s, ecrclient.WithClock(clock),
+		ecrclient.WithParallel(ecrclient.Parallel{PieceSize: 10_000, Window: 3, FastStream: 1 << 20}))
+	got, err := fetchAllBy(t.Context(), r, desc, 512)
+	if err != nil || !bytes.Equal(got, content) {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+	var ranges []string
+	for _, request := range s.Requests() {
+		ranges = append(ranges, request.Range)
+	}
+	// The last is of the stream that takes the whole blob instead.
+	if want := []string{"bytes=0-9999", "bytes=10000-99999", "bytes=10000-99999"}; !slices.Equal(ranges, want) {
+		t.Errorf("ranges %q, want %q", ranges, want)
+	}
 }
 
 // What is asked for, by how a blob is to be read.

@@ -16,27 +16,18 @@ import (
 )
 
 // Push stores the blob or manifest that desc names, a manifest by its digest.
-// A blob that is already there is not sent again. A manifest with a subject
-// becomes a referrer of it, also on a registry without the referrers API (by
-// the referrers tag schema).
+// It does not ask whether the content is there: see Exists and BlobSize. A
+// registry that refuses a blob for being there is no failure. A manifest with a
+// subject becomes a referrer of it, also on a registry without the referrers
+// API (by the referrers tag schema).
 //
 // Content that is an io.ReaderAt and an io.Seeker, such as a *bytes.Reader, is
-// taken from its current position and can be sent again after a failure;
-// of a blob from any other reader there is one attempt.
+// read from its current position and can be sent again after a failure; any
+// other blob is tried once.
 func (r *Repository) Push(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
 	if isManifest(desc) {
 		return r.pushManifest(ctx, operation{opPushManifest, desc.Digest.String()}, desc, content)
 	}
-	exists, err := r.Exists(ctx, desc)
-	if err != nil || exists {
-		return err
-	}
-	return r.pushBlob(ctx, operation{opPushBlob, desc.Digest.String()}, desc, content)
-}
-
-// TryPush pushes a blob although it may be there, so that a missing right to
-// push shows. A registry that refuses a blob for being there is content.
-func (r *Repository) TryPush(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
 	op := operation{opPushBlob, desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
 		return r.fail(op, err)
@@ -54,8 +45,8 @@ func (r *Repository) TryPush(ctx context.Context, desc ocispec.Descriptor, conte
 }
 
 // PushTag stores the manifest that desc names under a tag. A registry that
-// refuses to overwrite the tag is no failure when the tag names that very
-// manifest already.
+// refuses to overwrite the tag is not an error if the tag already names that
+// manifest.
 func (r *Repository) PushTag(ctx context.Context, desc ocispec.Descriptor, content io.Reader, tag string) error {
 	op := operation{opPushManifest, tag}
 	if (registry.Reference{Reference: tag}).ValidateReferenceAsTag() != nil {
@@ -88,8 +79,8 @@ func (r *Repository) pushManifest(ctx context.Context, op operation, desc ocispe
 	return r.retry(ctx, op, func(ctx context.Context) error {
 		err := to.Manifests().PushReference(ctx, desc, bytes.NewReader(manifest), op.reference)
 		if e, ok := errors.AsType[*remote.ReferrersError](err); ok && e.IsReferrersIndexDelete() {
-			// The new list of referrers stands; only its predecessor, which
-			// nothing names any more, could not be removed.
+			// The new list of referrers is in place; only its predecessor,
+			// which nothing refers to any more, could not be removed.
 			r.log.InfoContext(ctx, "old referrers list left behind", "op", op.name, "repository", r.remote.Reference.Repository,
 				"digest", desc.Digest.String(), "error", redact(err).Error())
 			return nil

@@ -11,8 +11,8 @@ import (
 	"soci-index-builder/internal/lazyregexp"
 )
 
-// A signed URL's query is as good as a password for the blob, and other
-// queries say nothing that an error or a log line needs: all are taken out.
+// A signed URL's query is as sensitive as a password for the blob, and errors
+// and log lines need no other queries: all are removed.
 const redacted = "REDACTED"
 
 var (
@@ -20,7 +20,7 @@ var (
 	userinfoPattern = lazyregexp.New(`://[^/\s"'@]+@`)
 )
 
-// redactText takes the queries and user names of URLs out of a text.
+// redactText removes the queries and user names of URLs from a text.
 func redactText(s string) string {
 	s = queryPattern.Compiled().ReplaceAllString(s, "?"+redacted)
 	return userinfoPattern.Compiled().ReplaceAllString(s, "://")
@@ -60,8 +60,8 @@ func redact(err error) error {
 	return err
 }
 
-// redactedError stands for an error whose text must not be seen. It matches
-// what that error matches, but does not lead to it: there is no Unwrap.
+// redactedError replaces an error whose text must not be seen. It matches what
+// that error matches, but does not lead to it: there is no Unwrap.
 type redactedError struct {
 	text string
 	err  error

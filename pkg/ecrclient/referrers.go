@@ -18,10 +18,10 @@ import (
 // maxReferrers bounds the list that Referrers collects.
 const maxReferrers = 10_000
 
-// errNoReferrersAPI: what the referrers API was asked, something else answered.
+// errNoReferrersAPI: something other than the referrers API answered.
 var errNoReferrersAPI = errors.New("the answer is no list of referrers")
 
-// referrersAPI is what a repository knows of its registry's referrers API.
+// referrersAPI is what a repository knows about its registry's referrers API.
 type referrersAPI struct{ state atomic.Int32 }
 
 const (
@@ -39,13 +39,12 @@ func (a *referrersAPI) set(state int32) { a.state.Store(state) }
 
 // Referrers lists the manifests whose subject is desc, of one artifact type or
 // of all (""), in the registry's order, each digest once. A manifest without
-// any, and one that is not there, has an empty list. More than 10,000 are an
-// error.
+// any, or a missing one, has an empty list. More than 10,000 are an error.
 //
-// A registry without the referrers API is read by the referrers tag schema.
-// Where the API is there but refuses, or fails after all attempts, the error is
-// ErrReferrersUnknown, and the list is what the tag schema has: there may be
-// more. ECR has the API and no tag schema; there it is the error alone.
+// On a registry without the referrers API the referrers tag schema is read. If
+// the API exists but refuses, or fails after all attempts, the error is
+// ErrReferrersUnknown, and the list is that of the tag schema: there may be
+// more. ECR has the API and no tag schema, and returns only the error.
 func (r *Repository) Referrers(ctx context.Context, desc ocispec.Descriptor, artifactType string) (
 	[]ocispec.Descriptor, error) {
 	op := operation{opReferrers, desc.Digest.String()}
@@ -84,7 +83,7 @@ func (r *Repository) Referrers(ctx context.Context, desc ocispec.Descriptor, art
 	return found, nil
 }
 
-// askReferrersAPI reads the list by the API, with the attempts that it is worth.
+// askReferrersAPI reads the list with the API, retrying if that may help.
 func (r *Repository) askReferrersAPI(ctx context.Context, op operation, desc ocispec.Descriptor, artifactType string) (
 	[]ocispec.Descriptor, error) {
 	var found []ocispec.Descriptor
@@ -107,9 +106,9 @@ func (r *Repository) askReferrersAPI(ctx context.Context, op operation, desc oci
 	return found, nil
 }
 
-// judgeReferrersAPI tells of a failed answer what it says of the API; it is
-// apiUntried for an error that says nothing. ECR has the API: there a refusal
-// is about rights, and a failure will pass.
+// judgeReferrersAPI returns what a failed answer says about the API, apiUntried
+// if nothing. ECR has the API: there a refusal is about permissions, and a
+// failure is temporary.
 func (r *Repository) judgeReferrersAPI(err error) int32 {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -128,7 +127,8 @@ func (r *Repository) judgeReferrersAPI(err error) int32 {
 	case e.Status == http.StatusForbidden, e.Status >= 500:
 		state = apiFails
 	}
-	// What serves once has the API; one bad answer does not take that back.
+	// A registry that served it once has the API; one bad answer does not
+	// change that.
 	if state == apiMissing && r.referrersAPI.is(apiServes) {
 		return apiUntried
 	}
@@ -139,8 +139,8 @@ func (r *Repository) judgeReferrersAPI(err error) int32 {
 }
 
 // takesReferrers reports whether a manifest that is pushed becomes a referrer
-// of its subject by itself. What a listing found before may have been a chance;
-// so it is asked anew.
+// of its subject by itself. An earlier listing may have been a fluke, so it is
+// asked again.
 func (r *Repository) takesReferrers(ctx context.Context, subject ocispec.Descriptor) bool {
 	if r.ofECR || r.referrersAPI.is(apiServes) || checkDescriptor(subject) != nil {
 		return true
@@ -194,7 +194,7 @@ func readReferrers(resp *http.Response) (*ocispec.Index, error) {
 }
 
 // referrersByTag reads the list that clients keep under a tag made of the
-// digest. What is there and no image index is something else's.
+// digest. Anything there that is not an image index is unrelated.
 func (r *Repository) referrersByTag(ctx context.Context, desc ocispec.Descriptor, artifactType string) (
 	[]ocispec.Descriptor, error) {
 	list, b, err := r.getByReference(ctx, desc.Digest.Algorithm().String()+"-"+desc.Digest.Encoded())

@@ -8,9 +8,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Replace is as Push, but sends a blob also when the registry says that it is
-// there, as one with damaged content is. Whether the registry then takes the
-// new content, only reading it tells.
+// Replace is like Push, but also sends a blob that the registry says it has,
+// since its content may be damaged. Only reading it shows whether the registry
+// then took the new content.
 func (r *Repository) Replace(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
 	if isManifest(desc) {
 		return r.Push(ctx, desc, content)
@@ -22,6 +22,6 @@ func (r *Repository) Replace(ctx context.Context, desc ocispec.Descriptor, conte
 	return r.pushBlob(ctx, op, desc, content)
 }
 
-// ContentMismatch reports whether the registry had other content than the
-// descriptor names.
+// ContentMismatch reports whether the registry's content did not match the
+// descriptor.
 func (e *Error) ContentMismatch() bool { return errors.Is(e.Err, ErrDigestMismatch) }

@@ -1,6 +1,6 @@
-// Package ecrclient reads and writes one repository of an OCI registry:
-// Amazon ECR, where it authenticates through the AWS SDK, or any other, where
-// it uses what somebody has logged in with by docker or podman. Begin with New.
+// Package ecrclient reads and writes one repository of an OCI registry: Amazon
+// ECR, where it authenticates through the AWS SDK, or any other, where it uses
+// the credentials of docker login or podman login. Begin with New.
 package ecrclient
 
 import (
@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -37,7 +36,7 @@ type Repository struct {
 
 	// Both send through client, and push alike but for manifests with a
 	// subject: tagging always writes the referrers tag schema, remote when the
-	// registry does not say that it took notice of the subject.
+	// registry does not confirm that it processed the subject.
 	remote, tagging *remote.Repository
 	referrersAPI    referrersAPI
 	ofECR           bool
@@ -112,15 +111,13 @@ func New(ref string, opts ...Option) (*Repository, error) {
 	return r, r.tagging.SetReferrersCapability(false)
 }
 
-// parseEndpoint takes "http://host:port" apart.
+// parseEndpoint splits "http://host:port".
 func parseEndpoint(endpoint string) (host string, plain bool, err error) {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		strings.Trim(u.Path, "/") != "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", false, fmt.Errorf("registry endpoint %q: must be http://host[:port] or https://host[:port]",
-			redactText(endpoint))
+	host, plain, err = names.ParseEndpoint(endpoint)
+	if err != nil {
+		return "", false, fmt.Errorf("registry endpoint %q: %w", redactText(endpoint), err)
 	}
-	return u.Host, u.Scheme == "http", nil
+	return host, plain, nil
 }
 
 func isLoopback(host string) bool {
@@ -154,8 +151,8 @@ func (r *Repository) Resolve(ctx context.Context, reference string) (ocispec.Des
 	return desc, err
 }
 
-// Exists reports whether the blob or manifest that desc names is there. A blob
-// of another size than desc says is not.
+// Exists reports whether the blob or manifest that desc names exists. A blob of
+// a size other than desc.Size does not count.
 func (r *Repository) Exists(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 	op := operation{"look for " + kind(desc), desc.Digest.String()}
 	if err := checkDescriptor(desc); err != nil {
@@ -173,7 +170,7 @@ func (r *Repository) Exists(ctx context.Context, desc ocispec.Descriptor) (bool,
 	return exists, err
 }
 
-// checkDescriptor refuses what cannot be asked for.
+// checkDescriptor refuses descriptors that no registry could serve.
 func checkDescriptor(desc ocispec.Descriptor) error {
 	if err := desc.Digest.Validate(); err != nil {
 		return fmt.Errorf("%w: digest %q: %w", ErrInvalidReference, desc.Digest, err)

@@ -16,7 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/localregistry"
+	"soci-index-builder/internal/testkit/localregistry"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -258,21 +258,25 @@ func TestPushBlob(t *testing.T) {
 		for _, request := range s.Requests() {
 			methods = append(methods, request.Method)
 		}
-		if got := strings.Join(methods, " "); got != "HEAD POST PUT" {
+		if got := strings.Join(methods, " "); got != "POST PUT" {
 			t.Fatalf("requests %s", got)
 		}
-		if n := s.Requests()[2].ContentLength; n != desc.Size {
+		if n := s.Requests()[1].ContentLength; n != desc.Size {
 			t.Errorf("PUT with Content-Length %d", n)
 		}
 	})
-	t.Run("skipped when there", func(t *testing.T) {
-		s := registrytest.Start(t)
-		s.PushBlob(t, repository, content)
-		if err := open(t, s).Push(t.Context(), desc, bytes.NewReader(content)); err != nil {
-			t.Fatal(err)
-		}
-		if s.Count("", "") != 1 || s.Count(http.MethodHead, "/blobs/") != 1 {
-			t.Errorf("requests %+v", s.Requests())
+	t.Run("refused for being there", func(t *testing.T) {
+		for _, status := range []int{http.StatusBadRequest, http.StatusConflict, http.StatusUnprocessableEntity} {
+			s := registrytest.Start(t)
+			s.Add(registrytest.Rule{Method: http.MethodPut,
+				Fault: registrytest.Status(status, "LAYER_ALREADY_EXISTS", "")})
+			if err := open(t, s).Push(t.Context(), desc, bytes.NewReader(content)); err == nil {
+				t.Errorf("%d, and it is not there", status)
+			}
+			s.PushBlob(t, repository, content)
+			if err := open(t, s).Push(t.Context(), desc, bytes.NewReader(content)); err != nil {
+				t.Errorf("%d, and it is there: %v", status, err)
+			}
 		}
 	})
 	t.Run("a stream", func(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// blobReader reads a blob, over as many connections as it takes. It asks the
-// registry for each of them, so each has a signed URL of its own; but the first
-// one goes to where others of the same blob were redirected, if it has at.
+// blobReader reads a blob, over as many connections as needed. Each begins at
+// the registry, so that it gets its own signed URL; but with at set, the first
+// one goes straight to where others of the same blob were redirected.
 type blobReader struct {
 	r    *Repository
 	ctx  context.Context
@@ -21,12 +21,9 @@ type blobReader struct {
 	desc ocispec.Descriptor
 	at   *location // nil to ask the registry, also for others
 
-	pos    int64 // offset in the blob of the next byte to return
-	end    int64 // exclusive
-	always bool  // with a Range request from the beginning
-	whole  bool  // the first answer may be the whole blob, which is then wanted
-	skips  bool  // every answer may be, of which what is not wanted is skipped
-	isCut  bool  // end was not what the registry was asked for
+	pos int64 // offset in the blob of the next byte to return
+	end int64 // exclusive
+	use rangeUse
 
 	came *atomic.Int64 // bytes that came, for others as well that share it
 
@@ -54,7 +51,7 @@ func (r *Repository) newBlobReader(ctx context.Context, stop context.CancelFunc,
 	want byteRange) *blobReader {
 	return &blobReader{
 		r: r, ctx: ctx, stop: stop, op: op, desc: desc,
-		pos: want.start, end: want.end, always: want.always, whole: want.orWhole, skips: want.skips,
+		pos: want.start, end: want.end, use: want.use,
 		came: new(atomic.Int64),
 	}
 }
@@ -103,12 +100,14 @@ func (b *blobReader) read(p []byte) (int, error) {
 	return 0, b.finish()
 }
 
-// finish tells the end of the blob from bytes that should not be there.
+// finish checks that no bytes follow the end of the blob.
 func (b *blobReader) finish() error {
-	// A length that was announced has been compared; a lost connection does
-	// not matter any more.
-	part := b.isCut || b.skips && b.body != nil && b.body.whole
-	if b.body != nil && b.body.length < 0 && !part {
+	if b.body == nil { // a connection that is lost here does not matter any more
+		return io.EOF
+	}
+	compared := b.body.length >= 0
+	goesOn := b.body.end > b.end
+	if !compared && !goesOn {
 		var extra [1]byte
 		if n, _ := io.ReadFull(b.body, extra[:]); n > 0 {
 			return fmt.Errorf("%w: bytes came beyond offset %d", ErrDigestMismatch, b.end)
@@ -129,9 +128,7 @@ func (b *blobReader) lose(err error) {
 
 // cut has the reader stop at end, if that is sooner.
 func (b *blobReader) cut(end int64) {
-	if end < b.end {
-		b.end, b.isCut = end, true
-	}
+	b.end = min(b.end, end)
 }
 
 func (b *blobReader) disconnect() {
@@ -156,14 +153,13 @@ func (b *blobReader) connect() error {
 		if b.failed > 0 {
 			b.at.set(nil) // a fresh one, for all
 		}
-		body, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.always, b.whole, b.skips}, b.at)
+		body, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.use}, b.at)
 		if err == nil {
 			b.body = body
-			if b.whole && body.whole {
-				b.end, b.always = b.desc.Size, false
+			if b.use == rangeOrWhole {
+				b.decide(body.whole)
 			}
-			b.whole = false
-			// The registry ignored the range: what it sent before goes by.
+			// The registry ignored the range: skip what it sent before.
 			var n int64
 			n, err = io.CopyN(io.Discard, body, b.pos-body.begin)
 			b.came.Add(n)
@@ -175,6 +171,14 @@ func (b *blobReader) connect() error {
 	}
 }
 
+// decide makes the first answer the rule for those that follow.
+func (b *blobReader) decide(whole bool) {
+	b.use = rangeOnly
+	if whole {
+		b.end, b.use = b.desc.Size, rangeToResume
+	}
+}
+
 // explain adds how far the blob came.
 func (b *blobReader) explain(err error) error {
 	if b.pos == 0 || errors.Is(err, context.Canceled) {
@@ -183,8 +187,8 @@ func (b *blobReader) explain(err error) error {
 	return fmt.Errorf("after %d of %d bytes: %w", b.pos, b.desc.Size, err)
 }
 
-// Transferred is the number of bytes that came, again after a lost connection
-// too.
+// Transferred returns the number of bytes received, including those received
+// again after a lost connection.
 func (b *blobReader) Transferred() int64 { return b.came.Load() }
 
 // Close ends the transfer. It may be called more than once.

@@ -14,8 +14,8 @@ import (
 
 // Attempts are counted here, around a whole operation, and nowhere else:
 // oras-go's retrying transport is not used. A transport sees no failure after
-// the headers, and it would send a PUT again into an upload session whose state
-// nobody knows; an operation begins with a new session.
+// the headers, and it would repeat a PUT in an upload session of unknown state;
+// an operation begins with a new session.
 
 // defaults fills the fields left zero.
 func (p RetryPolicy) defaults() (RetryPolicy, error) {
@@ -73,7 +73,7 @@ func retryableStatus(status int) bool {
 	return class == ErrThrottled || class == ErrUnavailable
 }
 
-// operation is what the attempts are counted of, and what is logged of it.
+// operation is what attempts are counted for, and its description in the log.
 type operation struct {
 	name      string
 	reference string // tag or digest

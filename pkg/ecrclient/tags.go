@@ -9,13 +9,13 @@ import (
 // or blob.
 func (e *Error) NotFound() bool { return errors.Is(e, ErrNotFound) }
 
-// ReferrersUnknown reports whether a list of referrers may have left some out,
-// since the registry did not tell.
+// ReferrersUnknown reports whether a list of referrers may be incomplete,
+// because the registry refused or failed to list them.
 func (e *Error) ReferrersUnknown() bool { return errors.Is(e, ErrReferrersUnknown) }
 
 // TagImmutable reports whether a manifest was refused because its tag names
-// another one and must not be moved. That the tag is there at all is for the
-// caller to find out: other refusals can look the same.
+// another one and must not be moved. The caller has to check that the tag
+// exists at all: other refusals can look the same.
 func (e *Error) TagImmutable() bool {
 	switch e.Status {
 	case http.StatusBadRequest:
@@ -25,8 +25,8 @@ func (e *Error) TagImmutable() bool {
 	case http.StatusConflict, http.StatusPreconditionFailed:
 		return true // a tag is all that a manifest can be in conflict with
 	case http.StatusForbidden, http.StatusMethodNotAllowed:
-		// What some say who do not move a tag, of one that is there. ECR says
-		// 403 of a missing right alone.
+		// Answers of some registries that do not move an existing tag. ECR
+		// answers 403 only for a missing permission.
 		_, ofECR := e.ECRHost()
 		return !ofECR && e.Op == opPushManifest && !isDigest(e.Reference)
 	}

@@ -35,14 +35,14 @@ const (
 	tokenTimeout = time.Minute
 )
 
-// tokenSources returns all repositories of a registry the same token.
+// tokenSources provides all repositories of a registry with the same token.
 type tokenSources struct {
 	mu      sync.Mutex
 	sources map[tokenKey]*tokenSource
 }
 
-// sharedTokens is that of the process: a function that is called again for
-// another repository still has its token.
+// sharedTokens is shared by the whole process: a function that is called again
+// for another repository still has its token.
 var sharedTokens = &tokenSources{}
 
 // tokenKey is what a token depends on.
@@ -135,7 +135,7 @@ func (s *tokenSource) get(ctx context.Context) (token string, cached bool, err e
 	case <-ctx.Done():
 		return "", false, ctx.Err()
 	}
-	// Somebody else may have asked meanwhile. Such a token is as new as one
+	// Another caller may have asked in the meantime. Its token is as new as one
 	// of our own.
 	if token := s.valid(); token != "" {
 		return token, false, nil
@@ -147,8 +147,8 @@ func (s *tokenSource) get(ctx context.Context) (token string, cached bool, err e
 		}
 		return "", false, s.fail(err)
 	}
-	// The wall clock decides: a monotonic one stands still while a function is
-	// frozen between two events.
+	// Use the wall clock: a monotonic one stops while a function is frozen
+	// between two events.
 	now := s.now().Round(0)
 	if expires.IsZero() {
 		expires = now.Add(tokenLife)
@@ -169,7 +169,7 @@ func (s *tokenSource) valid() string {
 	return s.token
 }
 
-// drop forgets token, unless a newer one has come.
+// drop discards token, unless a newer one has arrived.
 func (s *tokenSource) drop(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,8 +197,20 @@ func (s *tokenSource) ask(ctx context.Context) (string, time.Time, error) {
 	token := aws.ToString(data.AuthorizationToken)
 	// The decoder's error would quote a part of the token.
 	plain, err := base64.StdEncoding.DecodeString(token)
-	if user, password, ok := strings.Cut(string(plain), ":"); err != nil || !ok || user == "" || password == "" {
-		return "", time.Time{}, errors.New("AWS answered with a token that is not base64 of user:password")
+	user, password, both := strings.Cut(string(plain), ":")
+	wrong := ""
+	switch {
+	case err != nil:
+		wrong = "is not base64"
+	case !both:
+		wrong = "is not base64 of user:password"
+	case user == "":
+		wrong = "has no user"
+	case password == "":
+		wrong = "has no password"
+	}
+	if wrong != "" {
+		return "", time.Time{}, errors.New("AWS answered with a token that " + wrong)
 	}
 	return token, aws.ToTime(data.ExpiresAt), nil
 }
@@ -226,9 +238,9 @@ func (s *tokenSource) load(ctx context.Context) (*ecr.Client, error) {
 	return ecr.NewFromConfig(*s.cfg, s.endpoint), nil
 }
 
-// endpoint asks for the token where the registry's host says: a network that
-// reaches it by FIPS or IPv6 alone reaches the API in the same way. A custom
-// endpoint stays as it is.
+// endpoint requests the token in the way that the registry's host implies: a
+// network that reaches it only by FIPS or IPv6 reaches the API in the same way.
+// A custom endpoint stays as it is.
 func (s *tokenSource) endpoint(o *ecr.Options) {
 	if o.BaseEndpoint != nil {
 		return
@@ -241,19 +253,19 @@ func (s *tokenSource) endpoint(o *ecr.Options) {
 	}
 }
 
-// deniedCodes are those of AWS that stand for credentials or rights.
+// deniedCodes are AWS's error codes for credentials or permissions.
 var deniedCodes = []string{
 	"AccessDenied", "AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId",
 	"InvalidSignatureException", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException",
 	"IncompleteSignature", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
 }
 
-// fail returns err its class.
+// fail gives err its class.
 func (s *tokenSource) fail(err error) error {
 	return awsError(&Error{Op: opAuthenticate, Repository: s.host}, err)
 }
 
-// awsError returns out the cause err, which is AWS's, and its class.
+// awsError gives out the cause err, which is AWS's, and its class.
 func awsError(out *Error, err error) *Error {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		out.Code = api.ErrorCode()

@@ -39,9 +39,9 @@ var sharedTransport = sync.OnceValue(func() *http.Transport {
 })
 
 // watchedTransport sends requests and gives up on those that stop moving: no
-// answer within header of the request being sent, no byte within stall while
-// a body goes either way. It is the one place that tells a lost connection
-// (unavailableError) from the caller's end and from what no retry can mend.
+// answer within header of the request being sent, no byte within stall while a
+// body goes either way. Only here is a lost connection (unavailableError)
+// distinguished from a cancelled call and from failures that no retry can fix.
 type watchedTransport struct {
 	base      http.RoundTripper
 	header    time.Duration
@@ -187,18 +187,18 @@ type stallError struct {
 
 func (e *stallError) Error() string { return fmt.Sprintf("no %s for %v", e.what, e.after) }
 
-// Timeout makes it a timeout to callers who look for one.
+// Timeout makes it a timeout for callers that check for one.
 func (e *stallError) Timeout() bool { return true }
 
-// unavailableError is a failure of the connection that another attempt may not
-// have.
+// unavailableError is a failure of the connection that may not recur in another
+// attempt.
 type unavailableError struct{ cause error }
 
 func (e *unavailableError) Error() string        { return e.cause.Error() }
 func (e *unavailableError) Unwrap() error        { return e.cause }
 func (e *unavailableError) Is(target error) bool { return target == ErrUnavailable }
 
-// lost says what a failed request failed of.
+// lost returns why a request failed.
 func lost(parent, ctx context.Context, err error) error {
 	if parent.Err() != nil {
 		return parent.Err()
@@ -235,9 +235,9 @@ func permanent(err error) bool {
 	return false
 }
 
-// checkRedirect follows to where blobs are kept, and takes along nothing that
-// is meant for the registry alone. net/http keeps Authorization for the same
-// host name with another port, and for subdomains.
+// checkRedirect follows redirects to where blobs are stored, and removes
+// anything that is meant only for the registry. net/http keeps Authorization
+// for the same host name with another port, and for subdomains.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return fmt.Errorf("stopped after %d redirects", maxRedirects)

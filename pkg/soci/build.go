@@ -54,10 +54,10 @@ func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
 // BuildZtoc reads one layer blob to its end, in one pass, and builds its
 // zTOC. What it holds is the finished zTOC and a few hundred kilobytes.
 //
-// The error is ErrTruncated, ErrCorrupt, ErrDigestMismatch, ErrUnsupported
-// (an *UnsupportedError), ErrLimit or ErrInvalidOption, or the reader's own.
-// When the blob is bad or unsupported and its digest is known, it is read to
-// its end first: ErrDigestMismatch then tells a bad transfer from a bad layer.
+// The error is ErrTruncated, ErrCorrupt, ErrDigestMismatch, ErrUnsupported (an
+// *UnsupportedError), ErrLimit or ErrInvalidOption, or the reader's own. When
+// the blob is bad or unsupported and its digest is known, it is read to its end
+// first: ErrDigestMismatch then distinguishes a bad transfer from a bad layer.
 // Only a compression that the first bytes rule out is not read on.
 func BuildZtoc(layer io.Reader, o ZtocOptions) (*Ztoc, error) {
 	o, err := o.withDefaults()
@@ -157,7 +157,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 	return z, z.misread(memory.take)
 }
 
-// unsupportedGzip returns what the decoder does not support its reason.
+// unsupportedGzip gives the reason for what the decoder does not support.
 func unsupportedGzip(err error) error {
 	var stream *inflate.Error
 	if errors.As(err, &stream) && stream.Class == inflate.ErrUnsupported {

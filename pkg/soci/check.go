@@ -29,8 +29,7 @@ const (
 	FaultMissing FaultKind = "missing"
 	// FaultSize: it is there with another size than the SOCI index names.
 	FaultSize FaultKind = "size-differs"
-	// FaultDescriptor: it is listed without a digest that can be asked for, or
-	// without a size.
+	// FaultDescriptor: it is listed without a usable digest, or without a size.
 	FaultDescriptor FaultKind = "invalid"
 	// FaultForeign: it is listed for a layer that the image does not have.
 	FaultForeign FaultKind = "foreign"
@@ -42,19 +41,19 @@ const (
 const (
 	// FaultDamaged: its bytes are not those of its digest.
 	FaultDamaged FaultKind = "damaged"
-	// FaultNotZtoc: it is no zTOC, or one that cannot be read.
+	// FaultNotZtoc: it is not a zTOC, or cannot be read.
 	FaultNotZtoc FaultKind = "not-a-ztoc"
-	// FaultOtherLayer: by its sizes it is that of another layer, or of other
-	// spans than the SOCI index says.
+	// FaultOtherLayer: its sizes are those of another layer, or of other spans
+	// than the SOCI index names.
 	FaultOtherLayer FaultKind = "other-layer"
-	// FaultNoArchive: it has no files, and the layer is no empty archive.
+	// FaultNoArchive: it has no files, and the layer is not an empty archive.
 	FaultNoArchive FaultKind = "no-archive"
-	// FaultMisread: clients show other files than the layer has; see
+	// FaultMisread: clients show different files from the layer's; see
 	// Ztoc.Misread.
 	FaultMisread FaultKind = "misread"
 )
 
-// ZtocFault is a zTOC that clients cannot use, or not rightly.
+// ZtocFault is a zTOC that clients cannot use, or not correctly.
 type ZtocFault struct {
 	Ztoc   digest.Digest // empty for FaultNone
 	Layer  digest.Digest // that it is listed for
@@ -72,8 +71,8 @@ func (f ZtocFault) String() string {
 	return fmt.Sprintf("zTOC %s of layer %s %s", f.Ztoc, f.Layer, f.Detail)
 }
 
-// Mendable reports whether pushing the same zTOC again, as an index run by the
-// same rules does, puts it right.
+// Mendable reports whether pushing the same zTOC again, as an index run with
+// the same rules does, fixes it.
 func (f ZtocFault) Mendable() bool {
 	return f.Kind == FaultMissing || f.Kind == FaultSize || f.Kind == FaultDamaged
 }
@@ -86,8 +85,9 @@ const MaxCheckedZtoc = 1 << 30
 // read and parsed.
 const maxCheckMemory = 1 << 30
 
-// maxEmptyBlob is the size in bytes up to which a layer is read to tell whether
-// it is an empty archive. No tool makes so much of one record of zeros.
+// maxEmptyBlob is the size in bytes up to which a layer is read to check
+// whether it is an empty archive. No tool compresses an empty archive to more
+// than that.
 const maxEmptyBlob = 1 << 20
 
 // Checker looks at the zTOCs of the SOCI indexes of a repository, each blob
@@ -107,8 +107,8 @@ type Checker struct {
 
 // NewChecker returns a Checker that asks for the existence and the size of each
 // zTOC. A deep one also reads it, verifies its digest and compares it with what
-// the SOCI index and the image say of its layer; of layers it reads none but
-// those up to 1 MiB whose zTOC has no files.
+// the SOCI index and the image say of its layer; it reads only layers of up to
+// 1 MiB whose zTOC has no files.
 func NewChecker(r ZtocReader, deep bool) *Checker {
 	return &Checker{
 		r: r, deep: deep, slots: semaphore.NewWeighted(maxBlobRequests), memory: semaphore.NewWeighted(maxCheckMemory),
@@ -252,8 +252,8 @@ func (c *Checker) readZtoc(ctx context.Context, desc ocispec.Descriptor) (ztocFa
 	return facts, nil
 }
 
-// notEmpty says why a layer is no empty archive; it returns nothing for one
-// that is, or that cannot be had. The error is one of the repository.
+// notEmpty says why a layer is not an empty archive; it returns nothing for one
+// that is, or that cannot be fetched. The error is the repository's.
 func (c *Checker) notEmpty(ctx context.Context, layer ocispec.Descriptor) (string, error) {
 	if layer.Size > maxEmptyBlob {
 		return fmt.Sprintf("it has %d bytes, compressed", layer.Size), nil
@@ -306,8 +306,8 @@ type asked[T any] struct {
 	err   error
 }
 
-// once asks for something, unless it has been asked for. An answer that somebody
-// gave up waiting for is forgotten.
+// once asks for something, unless it has been asked for. An answer whose caller
+// gave up waiting is forgotten.
 func once[T any](ctx context.Context, mu *sync.Mutex, known map[digest.Digest]*asked[T], d digest.Digest,
 	ask func() (T, error)) (T, error) {
 	for {

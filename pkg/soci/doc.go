@@ -3,9 +3,10 @@
 // manifest the SOCI index that lists them.
 //
 // Call IndexImage to index an image of a repository, or BuildZtoc and
-// Ztoc.Marshal for a single layer. The bytes are those of soci-snapshotter's
-// library for the same layer, span size and build-tool identifier, and stay
-// the same across releases; see docs/format.md for the rules.
+// Ztoc.Marshal for a single layer. The output is byte-identical to that of
+// soci-snapshotter's library for the same layer, span size and build-tool
+// identifier, and does not change across releases; see docs/format.md for the
+// rules.
 //
 // The words:
 //

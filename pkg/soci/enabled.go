@@ -84,7 +84,7 @@ func (e *enabler) add(list *[]content, c content) {
 	}
 }
 
-// rewriteManifest returns an image manifest OCI's media types, since registries
+// rewriteManifest gives an image manifest OCI's media types, since registries
 // take those of Docker amiss beside a SOCI index, and the name of its SOCI
 // index, if it has one.
 func (e *enabler) rewriteManifest(t *target) error {

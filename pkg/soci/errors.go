@@ -67,7 +67,7 @@ func (e *UnsupportedError) compressed() bool {
 	return e.Reason == SkipZstd || e.Reason == SkipCompression
 }
 
-// LayerError tells which layer of which manifest failed.
+// LayerError names the layer that failed and its manifest.
 type LayerError struct {
 	Manifest digest.Digest // the image manifest that lists the layer
 	Layer    digest.Digest
@@ -78,7 +78,7 @@ func (e *LayerError) Error() string { return fmt.Sprintf("layer %s: %v", e.Layer
 
 func (e *LayerError) Unwrap() error { return e.Err }
 
-// ManifestError tells which manifest of an image failed, and why. Err is a
+// ManifestError names the manifest of an image that failed, and why. Err is a
 // *LayerError when a layer is at fault.
 type ManifestError struct {
 	Manifest digest.Digest

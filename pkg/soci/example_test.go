@@ -10,7 +10,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/localregistry"
+	"soci-index-builder/internal/testkit/localregistry"
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"

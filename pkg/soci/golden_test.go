@@ -83,7 +83,7 @@ func goldenZtoc(t *testing.T, l testlayers.Layer, layer testlayers.GoldenLayer, 
 	check("digest of the zTOC", digest.FromBytes(b), want.Digest)
 }
 
-// TestGoldenReaders returns the decoder its input in odd pieces.
+// TestGoldenReaders feeds the decoder its input in odd pieces.
 func TestGoldenReaders(t *testing.T) {
 	stored, err := testlayers.Stored()
 	if err != nil {

@@ -29,11 +29,12 @@ type Destination interface {
 	Push(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error
 }
 
-// Replacer is a Destination that can store content in place of what it has
-// under the same digest, though that be damaged. It is asked with Options.Force
-// and for what was found to be damaged; any other Destination gets a Push.
+// Replacer is a Destination that can store content again under a digest that it
+// already has, for instance because the stored content is damaged. It is used
+// with Options.Force and for content found to be damaged; without it, Push is
+// used.
 type Replacer interface {
-	// Replace is as Push, and never passes over what is there.
+	// Replace is like Push, but sends content that is there already.
 	Replace(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error
 }
 
@@ -41,15 +42,15 @@ type Replacer interface {
 type Tagger interface {
 	Destination
 
-	// Resolve returns the descriptor of the manifest that a tag names. When
-	// there is no such tag, errors.As finds in its error a
-	// NotFound() bool that is true.
+	// Resolve returns the descriptor of the manifest that a tag names. If there
+	// is no such tag, errors.As finds in the error a NotFound() bool that is
+	// true.
 	Resolve(ctx context.Context, tag string) (ocispec.Descriptor, error)
 
-	// PushTag stores the manifest that desc names under a tag, in place of
-	// any other. content is a *bytes.Reader. When the registry may have
-	// refused to move the tag, errors.As finds in its error a TagImmutable()
-	// bool that is true; whether it has, what the tag names then decides.
+	// PushTag stores the manifest that desc names under a tag, in place of any
+	// other. content is a *bytes.Reader. If the registry may have refused to
+	// move the tag, errors.As finds in the error a TagImmutable() bool that is
+	// true; the manifest that the tag then names shows whether it has.
 	PushTag(ctx context.Context, desc ocispec.Descriptor, content io.Reader, tag string) error
 }
 
@@ -59,24 +60,27 @@ type Tagger interface {
 // needs a Destination that is a Tagger, and the image and its tag stay as they
 // are. Source and Destination are used from several goroutines at once.
 //
-// Everything is built before anything is pushed, but for the config of SOCI
-// indexes, two bytes by which a missing right is found before layers are read.
-// Each content is pushed before what names it: nobody sees a SOCI index whose zTOCs are not all there,
-// and the suffixed tag comes last.
+// The config of SOCI indexes is pushed first: two bytes that reveal a missing
+// permission before layers are read. A zTOC is pushed as soon as it is built,
+// which frees its memory; a blob that no manifest names is invisible, and the
+// registry's to collect. Content is pushed before anything that refers to it:
+// no client sees a SOCI index without all of its zTOCs, and the suffixed tag
+// comes last.
 //
-// The unit is the image manifest. Of one that cannot be read, or of which a
-// layer fails, nothing is pushed. The others of an image index get their SOCI
-// indexes v1 all the same, but the SOCI-enabled image, which would lack it, is
-// not made. The error is then a ManifestErrors. What an image index lists and
-// the repository does not have, as in a copy of some platforms, is passed over.
+// The unit is the image manifest. If one cannot be read, or one of its layers
+// fails, no SOCI index is pushed for it. The others of an image index still get
+// their SOCI indexes v1, but the SOCI-enabled image, which would lack it, is not
+// made. The error is then a ManifestErrors. Manifests that an image index lists
+// but the repository does not have, as in a copy of some platforms, are
+// skipped.
 //
-// The suffixed tag follows the tag of the image. When that names another image
-// by now, the suffixed tag is not moved. When that turns out only after it was
-// moved, the image that the tag names is indexed as well, which puts the
-// suffixed tag right whatever others did to it meanwhile.
+// The suffixed tag follows the tag of the image. If that tag now names another
+// image, the suffixed tag is not moved. If that becomes known only after it was
+// moved, the image that the tag names is indexed as well, which corrects the
+// suffixed tag whatever others did to it in the meantime.
 //
-// An image without a layer to index is no error but an Outcome, and so is one
-// that is left alone. The error is one of this package's classes (a
+// An image without a layer to index is not an error but an Outcome, and so is
+// one that is skipped. The error is one of this package's classes (a
 // *LayerError when a layer is at fault) or wraps that of the Source or the
 // Destination. The Result is nil with an error other than ManifestErrors,
 // ErrTagImmutable and ErrTagTaken.
@@ -96,7 +100,7 @@ func IndexImage(ctx context.Context, src Source, dst Destination, image ocispec.
 	return x.index(ctx, image, 0)
 }
 
-// indexer indexes one image, and those that take its tag meanwhile.
+// indexer indexes one image, and any that take over its tag in the meantime.
 type indexer struct {
 	src    Source
 	dst    Destination
@@ -136,10 +140,14 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 	}
 	work := newLayerWork(x.src, tree.images(), x.o)
 	result.SearchError = work.reuse(ctx, x.o.Catalog)
-	if err := x.probe(ctx, work, result); err != nil {
+	if !x.o.DryRun {
+		work.publisher = &publisher{dst: x.dst, src: x.src, force: x.o.Force, damaged: work.damaged}
+		defer func() { result.BytesPushed += work.publisher.sent.Load() }()
+	}
+	if err := x.probe(ctx, work); err != nil {
 		return err
 	}
-	if err := work.run(ctx); err != nil {
+	if err := x.build(ctx, work); err != nil {
 		return err
 	}
 	result.BytesRead = work.bytesRead.Load()
@@ -148,14 +156,13 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 	if err != nil {
 		return err
 	}
-	out.damaged = work.damaged
 	if x.o.IndexVersion.v2() {
 		if err := x.enable(tree, ztocsOf, failed, result, out); err != nil {
 			return err
 		}
 	}
-	if !x.o.DryRun {
-		if err := x.publish(ctx, result, out, round); err != nil {
+	if work.publisher != nil {
+		if err := x.publish(ctx, work.publisher, result, out, round); err != nil {
 			return err
 		}
 	}
@@ -165,16 +172,28 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 	return nil
 }
 
-// indexes tells of each manifest what became of it, and makes the SOCI indexes
-// v1 of those of which every layer succeeded. It returns what is to be pushed,
-// the zTOCs of each image manifest as a SOCI index lists them, and the
-// manifests that failed.
+// build builds what is missing. A zTOC of an earlier build that is not there
+// when that is done, or not in its size, is built as well, once.
+func (x *indexer) build(ctx context.Context, work *layerWork) error {
+	if err := work.run(ctx); err != nil || work.publisher == nil {
+		return err
+	}
+	gone, err := work.recheck(ctx)
+	if err != nil || !gone {
+		return err
+	}
+	return work.run(ctx)
+}
+
+// indexes records the outcome of each manifest, and makes the SOCI indexes v1
+// of those whose layers all succeeded. It returns what is to be pushed, the
+// zTOCs of each image manifest as a SOCI index lists them, and the manifests
+// that failed.
 func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output, map[digest.Digest][]ocispec.Descriptor,
 	ManifestErrors, error) {
 	var failed ManifestErrors
 	out := &output{}
 	ztocsOf := make(map[digest.Digest][]ocispec.Descriptor)
-	chosen := make(map[digest.Digest]bool) // layers of which the zTOC is to be pushed
 	for _, t := range tree.targets {
 		mr := ManifestResult{Manifest: t.desc, Platform: t.platform.String(), Outcome: OutcomeNoLayer}
 		err := t.err
@@ -199,7 +218,6 @@ func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output,
 			mr.Layers = append(mr.Layers, lr)
 			if lr.Indexed() {
 				ztocs = append(ztocs, lr.Ztoc)
-				chosen[layer.Digest] = true
 			}
 		}
 		ztocsOf[t.desc.Digest] = ztocs
@@ -218,7 +236,6 @@ func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output,
 		}
 		result.Manifests = append(result.Manifests, mr)
 	}
-	out.ztocs = work.ztocs(chosen)
 	var layers []ocispec.Descriptor
 	for _, t := range tree.images() {
 		layers = append(layers, t.manifest.Layers...)
@@ -239,7 +256,7 @@ func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descrip
 		result.Enabled = EnabledResult{Outcome: OutcomeFailed, Tag: x.o.Tag + x.o.TagSuffix,
 			Reason: fmt.Sprintf("manifest %s (%s) failed", failed[0].Manifest, failed[0].Platform)}
 		for i := range result.Manifests {
-			// With V2 alone the others are not indexed either.
+			// With only V2 the others are not indexed either.
 			if m := &result.Manifests[i]; m.Outcome == OutcomeNoLayer && len(ztocsOf[m.Manifest.Digest]) > 0 {
 				m.Outcome, m.Reason = OutcomePassedOver, "there is no SOCI-enabled image, since another manifest failed"
 			}

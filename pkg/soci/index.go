@@ -33,13 +33,13 @@ const (
 	// an image index, names the image manifest it belongs to.
 	AnnotationImageManifestDigest = "com.amazon.soci.image-manifest-digest"
 
-	// AnnotationUnindexed, with the value "true", is on an image index that
-	// stands for an image without a layer to index under the tag where its
-	// SOCI-enabled image would be.
+	// AnnotationUnindexed, with the value "true", marks an image index that
+	// stands in for the SOCI-enabled image of an image without a layer to
+	// index, under the same tag.
 	AnnotationUnindexed = "soci-index-builder.unindexed"
 
-	// LabelSkip, with the value "true" in the config of an image, has the
-	// image left alone.
+	// LabelSkip, with the value "true" in the config of an image, makes the
+	// builder skip the image.
 	LabelSkip = "soci-index-builder.skip"
 )
 
@@ -91,9 +91,10 @@ func ztocDescriptor(ztoc, layer ocispec.Descriptor, spanSize int64) ocispec.Desc
 	return ztoc
 }
 
-// ParseIndex reads a SOCI index manifest, v1 or v2. ContentOf tells its zTOCs
-// from what else its Layers hold; the image manifest of a v1 index is its
-// Subject. Another manifest is ErrUnsupported, what is no manifest ErrCorrupt.
+// ParseIndex reads a SOCI index manifest, v1 or v2. ContentOf separates its
+// zTOCs from the other content of its Layers; the image manifest of a v1 index
+// is its Subject. Any other manifest is ErrUnsupported, and anything else
+// ErrCorrupt.
 func ParseIndex(b []byte) (*ocispec.Manifest, error) {
 	var m ocispec.Manifest
 	if err := json.Unmarshal(b, &m); err != nil {
@@ -117,12 +118,12 @@ type IndexContent struct {
 	Ztocs    []ocispec.Descriptor
 	Prefetch []ocispec.Descriptor // prefetch artifacts
 
-	// Other are blobs of any other type, which clients pass over.
+	// Other are blobs of any other type, which clients ignore.
 	Other []ocispec.Descriptor
 }
 
 // ContentOf sorts the blobs of a SOCI index by their media types, as clients
-// do: a blob of another type than a zTOC's is never taken for a zTOC.
+// do: a blob of a type other than a zTOC's is never mistaken for a zTOC.
 func ContentOf(index *ocispec.Manifest) IndexContent {
 	var c IndexContent
 	for _, blob := range index.Layers {

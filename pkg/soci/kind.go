@@ -38,8 +38,8 @@ const (
 	// of that image.
 	KindUnindexed Kind = "unindexed-image"
 
-	// KindArtifactList is an image index that lists artifacts alone, such as
-	// the list of referrers that stands in for the referrers API.
+	// KindArtifactList is an image index that lists only artifacts, such as the
+	// list of referrers that stands in for the referrers API.
 	KindArtifactList Kind = "artifact-list"
 
 	// KindAttestation is a statement about an image, as BuildKit pushes them.
@@ -137,7 +137,7 @@ func IsSchema1(mediaType string) bool { return slices.Contains(schema1Types, med
 // 1.10 pushed it, with manifests of schema 2.
 const earlyConfigType = "application/octet-stream"
 
-// Classify tells by its bytes what a manifest is. mediaType is what the
+// Classify returns the kind of a manifest by its bytes. mediaType is what the
 // registry says it is. The error is ErrManifest.
 func Classify(mediaType string, manifest []byte) (*ManifestInfo, error) {
 	if IsSchema1(mediaType) {
@@ -259,8 +259,8 @@ const (
 	annotationReferenceDigest = "vnd.docker.reference.digest"
 )
 
-// ClassifyListed tells what an image index says of one of its entries. An
-// entry that may be an image or an image index, which only reading it shows,
+// ClassifyListed returns the kind of an image index's entry by its descriptor.
+// An entry that may be an image or an image index, which only reading it shows,
 // passes for one.
 func ClassifyListed(desc ocispec.Descriptor) Kind {
 	switch {

@@ -43,16 +43,23 @@ type layerWork struct {
 	memory    *memory
 	bytesRead atomic.Int64
 
+	// publisher takes each zTOC as soon as it is built; nil in a dry run.
+	publisher *publisher
+
 	// damaged are zTOCs and SOCI indexes of earlier builds that the repository
 	// does not give as their digests name them.
 	damaged map[digest.Digest]bool
 }
 
-// builtLayer is the result for a layer and its serialised zTOC, if any.
+// builtLayer is the result for a layer.
 type builtLayer struct {
 	result LayerResult
-	ztoc   []byte
 	err    *LayerError // why the layer failed
+}
+
+// done reports whether the layer has its result.
+func (b *builtLayer) done() bool {
+	return b.err != nil || b.result.Reason != "" || b.result.Ztoc.Digest != ""
 }
 
 func newLayerWork(src Source, targets []target, o Options) *layerWork {
@@ -122,7 +129,12 @@ var errNotNeeded = errors.New("every manifest of the layer has failed")
 // image manifests alone. A layer that makes way for an older one begins again
 // when another has left. The error says why the work was given up.
 func (w *layerWork) run(ctx context.Context) error {
-	f := &failures{w: w, cancel: make(map[digest.Digest]context.CancelCauseFunc)}
+	f := &failures{w: w, cancel: make(map[digest.Digest]context.CancelCauseFunc), failed: make(map[digest.Digest]bool)}
+	for _, l := range w.layers {
+		if w.built[l.Digest].err != nil {
+			f.lose(l)
+		}
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(w.o.Concurrency)
 	of := make([]context.Context, len(w.layers))
@@ -133,7 +145,7 @@ func (w *layerWork) run(ctx context.Context) error {
 		f.cancel[l.Digest] = cancel
 	}
 	for age, l := range w.layers {
-		if w.built[l.Digest].result.Reused {
+		if w.built[l.Digest].done() || !f.needed(l) {
 			continue
 		}
 		group.Go(func() error {
@@ -154,6 +166,9 @@ func (w *layerWork) run(ctx context.Context) error {
 					continue
 				case ctx.Err() == nil && context.Cause(of[age]) == errNotNeeded:
 					return nil
+				}
+				if unpushed, ok := errors.AsType[*pushError](err); ok {
+					return unpushed.error // the repository is at fault, not the layer
 				}
 				return f.add(ctx, l, err)
 			}
@@ -187,32 +202,47 @@ func (f *failures) add(ctx context.Context, layer ocispec.Descriptor, err error)
 		return &ManifestError{Manifest: first, Platform: w.platforms[first], Err: failed}
 	}
 	w.built[layer.Digest].err = failed
-	if f.failed == nil {
-		f.failed = make(map[digest.Digest]bool)
-	}
-	for _, m := range w.manifests[layer.Digest] {
-		f.failed[m] = true
-	}
+	f.lose(layer)
 	for _, l := range w.layers {
-		// The SOCI-enabled image needs every manifest.
-		if !w.o.IndexVersion.v1() ||
-			!slices.ContainsFunc(w.manifests[l.Digest], func(m digest.Digest) bool { return !f.failed[m] }) {
+		if !f.needed(l) {
 			f.cancel[l.Digest](errNotNeeded)
 		}
 	}
 	return nil
 }
 
-// build makes the zTOC of a layer. The error is errPreempted when the work is
-// to be begun again.
+// lose notes that the image manifests of a layer have failed.
+func (f *failures) lose(layer ocispec.Descriptor) {
+	for _, m := range f.w.manifests[layer.Digest] {
+		f.failed[m] = true
+	}
+}
+
+// needed reports whether anything can still come of a layer: a SOCI-enabled
+// image needs every manifest, a SOCI index v1 its own.
+func (f *failures) needed(layer ocispec.Descriptor) bool {
+	if len(f.failed) == 0 {
+		return true
+	}
+	return f.w.o.IndexVersion.v1() &&
+		slices.ContainsFunc(f.w.manifests[layer.Digest], func(m digest.Digest) bool { return !f.failed[m] })
+}
+
+// pushError is that a zTOC could not be pushed.
+type pushError struct{ error }
+
+func (e *pushError) Unwrap() error { return e.error }
+
+// build makes the zTOC of a layer, pushes it and forgets it: until a manifest
+// names it, a blob is invisible. The error is errPreempted when the work is to
+// be begun again.
 func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor) (err error) {
 	start := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	memory := w.memory.enter(age, func() { cancel(errPreempted) })
-	var ztoc []byte
 	defer func() {
-		memory.leave(int64(len(ztoc)))
+		memory.leave()
 		// Being cancelled shows as any error of the source.
 		if err != nil && context.Cause(ctx) == errPreempted {
 			err = errPreempted
@@ -259,10 +289,16 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 	if err != nil {
 		return err
 	}
-	ztoc = b
-	out.ztoc = ztoc
+	desc := blobDescriptor(b)
+	if w.publisher != nil {
+		ztoc := content{desc, b}
+		ztoc.desc.MediaType = ZtocMediaType
+		if _, err := w.publisher.put(ctx, "blob", ztoc); err != nil {
+			return &pushError{err}
+		}
+	}
 	out.result = LayerResult{
-		Ztoc:             blobDescriptor(out.ztoc),
+		Ztoc:             desc,
 		Compression:      z.Compression,
 		UncompressedSize: z.UncompressedSize,
 		Spans:            len(z.Checkpoints),
@@ -300,20 +336,6 @@ func (w *layerWork) result(layer ocispec.Descriptor) LayerResult {
 		lr.Ztoc = ztocDescriptor(lr.Ztoc, layer, w.o.SpanSize)
 	}
 	return lr
-}
-
-// ztocs are the serialised zTOCs of the layers chosen, those of equal layers
-// once.
-func (w *layerWork) ztocs(chosen map[digest.Digest]bool) []content {
-	var out []content
-	for _, l := range w.layers {
-		if b := w.built[l.Digest]; chosen[l.Digest] && b.ztoc != nil {
-			desc := b.result.Ztoc
-			desc.MediaType = ZtocMediaType
-			out = append(out, content{desc, b.ztoc})
-		}
-	}
-	return out
 }
 
 // layerReader stops when the work is cancelled, and tells how far it came.

@@ -2,35 +2,37 @@ package soci
 
 import "fmt"
 
-// Limits bound what one layer or image may cost. Zero is the default.
+// Limits bound the resources that one layer or image may use. Zero means the
+// default.
 type Limits struct {
 	MaxManifestSize int64 // bytes of one manifest; the default is 4 MiB, what ECR takes
 	MaxLayers       int   // of one manifest; the default is 1,024
 	MaxManifests    int   // of one image, nested ones included; the default is 256
 	MaxEntries      int   // tar members of one layer; the default is 4,000,000
 
-	// MaxUncompressedSize is how many bytes a layer may expand to. The default
-	// is 1 TiB.
+	// MaxUncompressedSize is the maximum uncompressed size of a layer in bytes.
+	// The default is 1 TiB.
 	MaxUncompressedSize int64
 
-	// MaxRatio is how many bytes a layer may expand to for each byte of its
-	// blob. The default is 1,032, the most that deflate can reach: a layer of
-	// zeros is a sound layer, and what it costs other limits bound.
+	// MaxRatio is the maximum number of uncompressed bytes for each byte of a
+	// layer's blob. The default is 1,032, the maximum of deflate: a layer of
+	// zeros is valid, and other limits bound its cost.
 	MaxRatio int64
 
-	// MaxMemory is how many bytes a build may hold at once, beside what the
-	// program holds anyway: the buffers of the layers being read, twice 32 KiB
-	// for each checkpoint, about a kilobyte for each entry, and the zTOCs that
-	// are not pushed yet. Layers wait for each other within it; one that
-	// exceeds it alone is an ErrLimit. The default is 1 GiB.
+	// MaxMemory is the maximum number of bytes that a build may use at once, in
+	// addition to the program's own: the buffers of the layers being read,
+	// and for each of these layers twice 32 KiB for each checkpoint and about a
+	// kilobyte for each entry, until its zTOC is pushed. Layers wait for each
+	// other to stay within it; a layer that exceeds it by itself is an ErrLimit.
+	// The default is 1 GiB.
 	MaxMemory int64
 }
 
-// MaxHeaderExtension is how many bytes the PAX records of a tar entry, or its
-// name in GNU's long form, may have: 1 MiB, where archive/tar ends.
+// MaxHeaderExtension is the maximum size in bytes of a tar entry's PAX records,
+// or of its name in GNU's long form: 1 MiB, as in archive/tar.
 const MaxHeaderExtension = 1 << 20
 
-// maxZtocSize is what a flatbuffer, whose offsets are 31 bits, can hold.
+// maxZtocSize is the maximum size of a flatbuffer, whose offsets have 31 bits.
 const maxZtocSize = 2<<30 - 64<<10
 
 func (l Limits) withDefaults() (Limits, error) {

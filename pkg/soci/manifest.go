@@ -102,10 +102,20 @@ func checkDocument(b []byte, desc ocispec.Descriptor, isIndex bool) error {
 	if d.SchemaVersion != 2 {
 		return fmt.Errorf("%w manifest %s: schemaVersion is %d, not 2", ErrCorrupt, desc.Digest, d.SchemaVersion)
 	}
-	hasImage := d.Config != nil || d.Layers != nil || d.FSLayers != nil
-	if isIndex && hasImage || !isIndex && (d.Manifests != nil || d.FSLayers != nil) {
-		return fmt.Errorf("%w manifest %s: it holds the fields of an image manifest and of an image index", ErrCorrupt,
-			desc.Digest)
+	foreign := ""
+	switch {
+	case d.FSLayers != nil:
+		foreign = "fsLayers"
+	case isIndex && d.Config != nil:
+		foreign = "config"
+	case isIndex && d.Layers != nil:
+		foreign = "layers"
+	case !isIndex && d.Manifests != nil:
+		foreign = "manifests"
+	}
+	if foreign != "" {
+		return fmt.Errorf("%w manifest %s: it has the field %s, of another kind of manifest", ErrCorrupt, desc.Digest,
+			foreign)
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func (m *memory) enter(age int, cancel func()) *tenant {
 }
 
 // take accounts for n bytes more. The error is ErrLimit when the tenant would
-// exceed the budget alone, and errPreempted when it must make way.
+// exceed the budget by itself, and errPreempted when it must make way.
 func (t *tenant) take(n int64) error {
 	m := t.memory
 	m.mu.Lock()
@@ -82,12 +82,12 @@ func (t *tenant) take(n int64) error {
 	}
 }
 
-// leave gives back all but keep bytes, which remain taken.
-func (t *tenant) leave(keep int64) {
+// leave gives back all that was taken.
+func (t *tenant) leave() {
 	m := t.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.used += keep - t.used
+	m.used -= t.used
 	t.used = 0
 	for i, other := range m.tenants {
 		if other == t {

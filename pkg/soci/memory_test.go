@@ -15,12 +15,12 @@ func TestMemoryAlone(t *testing.T) {
 	if err := a.take(1); !errors.Is(err, ErrLimit) {
 		t.Errorf("beyond the budget: %v", err)
 	}
-	a.leave(30)
+	a.leave()
 	b := m.enter(1, func() {})
-	if err := b.take(71); !errors.Is(err, ErrLimit) {
-		t.Errorf("beyond what was kept: %v", err)
+	if err := b.take(101); !errors.Is(err, ErrLimit) {
+		t.Errorf("beyond the budget, alone: %v", err)
 	}
-	if err := b.take(70); err != nil {
+	if err := b.take(100); err != nil {
 		t.Error(err)
 	}
 }
@@ -40,7 +40,7 @@ func TestMemoryYoungerMakesWay(t *testing.T) {
 	if err := young.take(1); err != errPreempted {
 		t.Errorf("the younger one, again: %v", err)
 	}
-	young.leave(0)
+	young.leave()
 
 	young = m.enter(2, func() { cancelled <- true })
 	if err := young.take(50); err != nil {
@@ -49,7 +49,7 @@ func TestMemoryYoungerMakesWay(t *testing.T) {
 	before := m.departures()
 	go func() {
 		<-cancelled
-		young.leave(0)
+		young.leave()
 	}()
 	if err := old.take(60); err != nil { // waits for the younger one to leave
 		t.Errorf("the oldest: %v", err)
@@ -62,7 +62,7 @@ func TestMemoryYoungerMakesWay(t *testing.T) {
 		m.awaitDeparture(before)
 		close(done)
 	}()
-	old.leave(0)
+	old.leave()
 	<-done
 }
 
@@ -96,7 +96,7 @@ func TestMemoryProgress(t *testing.T) {
 					}
 					return nil
 				}()
-				tn.leave(0)
+				tn.leave()
 				if err == nil {
 					return
 				}

@@ -212,7 +212,7 @@ func (t *clientTree) mark(p *place, name string) (*place, error) {
 	return p, nil
 }
 
-// add does with an entry what a client does, and tells what is wrong then.
+// add processes an entry as a client does, and returns what goes wrong.
 func (t *clientTree) add(e *Entry) (SkipReason, string) {
 	if len(e.Name) > maxPath {
 		return SkipEntryName, fmt.Sprintf("a name of %d bytes, more than the %d of a path", len(e.Name), maxPath)
@@ -360,7 +360,7 @@ func countXattrs(pax map[string]string) (n int) {
 // stateDir is what a client shows in the root of a layer for itself.
 const stateDir = ".soci-snapshotter"
 
-// unfitName tells why no client can show a name.
+// unfitName returns why no client can show a name.
 func unfitName(dir, base string) string {
 	switch {
 	case len(base) > maxName:

@@ -33,9 +33,9 @@ type Options struct {
 	// default is DefaultTagSuffix.
 	TagSuffix string
 
-	// TagUnindexed has the suffixed tag made also when no layer of the image
-	// can be indexed: an image index that lists the original manifests and is
-	// annotated AnnotationUnindexed. The default is to leave the tag alone.
+	// TagUnindexed makes the suffixed tag even if no layer of the image can be
+	// indexed: for an image index that lists the original manifests and is
+	// annotated AnnotationUnindexed. The default is not to change the tag.
 	TagUnindexed bool
 
 	// Platforms limits the SOCI indexes to the image manifests of these
@@ -44,31 +44,32 @@ type Options struct {
 	// SOCI-enabled image has the other platforms too, without a SOCI index.
 	Platforms []string
 
-	// Catalog is where zTOCs are looked for that can be reused. The default
-	// is none: every layer is read.
+	// Catalog is searched for zTOCs to reuse. The default is none: every layer
+	// is read.
 	Catalog Catalog
 
-	// Force has every layer read, whatever Catalog has, and everything pushed,
-	// without asking the Destination first whether it is there; AlreadyThere
-	// and OutcomeAlreadyTagged are not found out then. A tag that must not be
-	// moved is moved no more than without.
+	// Force reads every layer, whatever Catalog has, and pushes everything
+	// without first asking the Destination whether it exists; AlreadyThere and
+	// OutcomeAlreadyTagged are then not reported. It does not move tags that
+	// must not be moved.
 	Force bool
 
-	// Concurrency is the number of layers worked on at once. The default is
-	// the number of processors available.
+	// Concurrency is the number of layers processed at once. The default is the
+	// number of processors available.
 	Concurrency int
 
-	// Limits bound what an image may cost. The defaults stand at Limits.
+	// Limits bound the resources that an image may use. See Limits for the
+	// defaults.
 	Limits Limits
 
 	// DryRun builds everything and pushes nothing; the Destination may be nil.
 	DryRun bool
 
 	// Progress, if set, is called from several goroutines at once with the
-	// compressed bytes of a layer that have been read so far; at the end of
-	// the layer n is layer.Size. It does not come to that for a layer whose
-	// first bytes tell that it cannot be indexed, and is not called for one that
-	// is not read since its zTOC is reused.
+	// compressed bytes of a layer that have been read so far; at the end of the
+	// layer n is layer.Size. It does not reach that for a layer whose first
+	// bytes show that it cannot be indexed, and is not called for a layer whose
+	// zTOC is reused.
 	Progress func(layer ocispec.Descriptor, n int64)
 
 	tagged bool   // the image was pushed under a tag, whether or not one with a suffix can be made
@@ -103,7 +104,7 @@ func (o Options) withDefaults() (Options, error) {
 		_, err := enabledTag(o.Tag, o.TagSuffix)
 		switch {
 		case errors.Is(err, errTagTooLong) && o.IndexVersion == Both:
-			// V1 can be had all the same.
+			// V1 is still possible.
 			o.Tag, o.noTag = "", err.Error()
 		case err != nil:
 			return o, err

@@ -250,10 +250,26 @@ func (z *Ztoc) parseGzipCheckpoints(b []byte) error {
 		if len(z.Checkpoints) > 0 {
 			before = z.Checkpoints[len(z.Checkpoints)-1]
 		}
-		if c.Bits > 7 || c.In <= before.In || c.In > z.CompressedSize || c.Out < before.Out {
-			return fmt.Errorf("checkpoint %d is out of order or out of the layer", len(z.Checkpoints))
+		if err := c.follows(before, z.CompressedSize); err != nil {
+			return fmt.Errorf("checkpoint %d %w", len(z.Checkpoints), err)
 		}
 		z.Checkpoints = append(z.Checkpoints, c)
+	}
+	return nil
+}
+
+// follows checks what c says of itself: that it comes after another one, in a
+// layer of a size.
+func (c Checkpoint) follows(before Checkpoint, compressedSize int64) error {
+	switch {
+	case c.Bits > 7:
+		return fmt.Errorf("has %d bits of a byte", c.Bits)
+	case c.In <= before.In:
+		return fmt.Errorf("is at compressed byte %d, not after %d", c.In, before.In)
+	case c.In > compressedSize:
+		return fmt.Errorf("is at compressed byte %d of %d", c.In, compressedSize)
+	case c.Out < before.Out:
+		return fmt.Errorf("is at uncompressed byte %d, before %d", c.Out, before.Out)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 )
 
 // content is a blob or a manifest with its descriptor.
@@ -18,25 +17,17 @@ type content struct {
 	b    []byte
 }
 
-// pushConcurrency is well below ECR's quotas for one function.
-const pushConcurrency = 4
-
 // output is what is to be pushed for an image.
 type output struct {
-	ztocs   []content
 	indexes []content     // SOCI indexes v1
 	enabled *enabledImage // nil when there is none to be tagged
 
 	unindexable string // AnnotationUnindexable of the unindexed image
-	// damaged is what the repository has, by digest, but not as it should be.
-	damaged map[digest.Digest]bool
 }
 
-// publish pushes the blobs, the SOCI indexes that name them, the manifests
-// that name those, and the tag at last.
-func (x *indexer) publish(ctx context.Context, result *Result, out *output, round int) error {
-	p := &publisher{dst: x.dst, src: x.src, force: x.o.Force, damaged: out.damaged}
-	defer func() { result.BytesPushed += p.sent.Load() }()
+// publish pushes the SOCI indexes, whose zTOCs are there, the manifests that
+// name them, and the tag at last.
+func (x *indexer) publish(ctx context.Context, p *publisher, result *Result, out *output, round int) error {
 	enabled := out.enabled
 	var (
 		t *tagger
@@ -55,7 +46,7 @@ func (x *indexer) publish(ctx context.Context, result *Result, out *output, roun
 		}
 	}
 	if len(out.indexes) > 0 || enabled != nil && len(enabled.indexes) > 0 {
-		if err := p.blobs(ctx, out.ztocs, x.configThere); err != nil {
+		if err := x.pushConfig(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -166,23 +157,6 @@ func damagedText(damaged bool) string {
 		return ", which is damaged in the registry"
 	}
 	return ""
-}
-
-// blobs stores the zTOCs, and the config, which is the same for SOCI indexes
-// of both versions.
-func (p *publisher) blobs(ctx context.Context, ztocs []content, configThere bool) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(pushConcurrency)
-	if !configThere {
-		ztocs = append(ztocs, content{indexConfigDescriptor(ArtifactTypeV1), []byte(indexConfig)})
-	}
-	for _, c := range ztocs {
-		group.Go(func() error {
-			_, err := p.put(ctx, "blob", c)
-			return err
-		})
-	}
-	return group.Wait()
 }
 
 // manifests stores manifests one after the other; it gives those that were

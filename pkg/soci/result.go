@@ -9,8 +9,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Outcome says how the work on an image, on one of its manifests or on its
-// SOCI-enabled image ended.
+// Outcome is the result of indexing an image, one of its manifests or its
+// SOCI-enabled image.
 type Outcome string
 
 // The outcomes of a manifest, and of an image.
@@ -20,27 +20,25 @@ const (
 	OutcomeIndexed Outcome = "indexed"
 	// OutcomeNoLayer: the image is sound but has no layer to index.
 	OutcomeNoLayer Outcome = "no-layer-to-index"
-	// OutcomePassedOver: not an image manifest for a platform (an
-	// attestation, another artifact); Reason tells which.
+	// OutcomePassedOver: not an image manifest for a platform (an attestation,
+	// another artifact); Reason says which.
 	OutcomePassedOver Outcome = "passed-over"
 	// OutcomeMissing: an image index lists the manifest, but it is not in the
 	// repository, as in a copy of some platforms.
 	OutcomeMissing Outcome = "missing"
 	// OutcomeUnreadable: an image index lists the manifest without a platform,
-	// and it is none that any client could read; Reason tells why.
+	// and no client could read it; Reason says why.
 	OutcomeUnreadable Outcome = "unreadable"
 	// OutcomeFailed: the manifest could not be read, or one of its layers
-	// failed; Reason tells which. Nothing that names it was pushed. The error is a
-	// ManifestErrors.
+	// failed; Reason says which. Nothing that refers to it was pushed. The
+	// error is a ManifestErrors.
 	OutcomeFailed Outcome = "failed"
 )
 
-// The outcomes of an image that is left alone: nothing was built, nothing
-// pushed.
+// The outcomes of an image that is skipped: nothing was built or pushed.
 const (
-	// OutcomeOwnArtifact: it is a SOCI index, a SOCI-enabled image (of
-	// whatever maker) or a part of one, or an image index annotated
-	// AnnotationUnindexed.
+	// OutcomeOwnArtifact: it is a SOCI index, a SOCI-enabled image (by any
+	// tool) or a part of one, or an image index annotated AnnotationUnindexed.
 	OutcomeOwnArtifact Outcome = "own-artifact"
 	// OutcomeOptedOut: the config of one of its platforms has the label
 	// LabelSkip.
@@ -58,9 +56,9 @@ const (
 	// OutcomeUntagged: none was made, since the image has no tag, or one to
 	// which the suffix cannot be added.
 	OutcomeUntagged Outcome = "untagged"
-	// OutcomeSuperseded: the tag of the image names another image by now, or
-	// none, so the suffixed tag was not moved to this one. Also that of a
-	// manifest whose SOCI index v2, the only one asked for, was not pushed.
+	// OutcomeSuperseded: the tag of the image now names another image, or none,
+	// so the suffixed tag was not moved to this one. Also that of a manifest
+	// whose SOCI index v2, the only one asked for, was not pushed.
 	OutcomeSuperseded Outcome = "superseded"
 	// OutcomeTagImmutable: the error is ErrTagImmutable.
 	OutcomeTagImmutable Outcome = "tag-immutable"
@@ -90,8 +88,8 @@ const (
 	SkipZtocTooLarge SkipReason = "ztoc-too-large"
 )
 
-// The reasons for which a layer is skipped whose zTOC clients would take, and
-// show other files than the layer has, or which they refuse: see Ztoc.Misread.
+// The reasons for skipping a layer because clients would refuse its zTOC, or
+// accept it and show files that the layer does not have: see Ztoc.Misread.
 const (
 	SkipEmptySpan   SkipReason = "empty-span"
 	SkipEmptyXattr  SkipReason = "empty-xattr"
@@ -104,7 +102,7 @@ const (
 	SkipEntryName   SkipReason = "entry-name"
 )
 
-// LayerResult is what became of one occurrence of a layer in a manifest.
+// LayerResult is the result for one occurrence of a layer in a manifest.
 type LayerResult struct {
 	Layer ocispec.Descriptor
 
@@ -128,7 +126,7 @@ type LayerResult struct {
 // Indexed reports whether the layer has a zTOC.
 func (l LayerResult) Indexed() bool { return l.Reason == "" }
 
-// ManifestResult is what became of one manifest of the image.
+// ManifestResult is the result for one manifest of the image.
 type ManifestResult struct {
 	Manifest ocispec.Descriptor
 	Platform string // "linux/arm64", normalized, or "unknown"; empty when passed over
@@ -143,8 +141,8 @@ type ManifestResult struct {
 	// AlreadyThere: these SOCI indexes were in the repository before.
 	AlreadyThere bool
 
-	// Enabled is the manifest in the SOCI-enabled image that stands for this
-	// one; it has no digest when there is no SOCI-enabled image.
+	// Enabled is the manifest in the SOCI-enabled image that corresponds to
+	// this one; it has no digest when there is no SOCI-enabled image.
 	Enabled ocispec.Descriptor
 }
 
@@ -164,7 +162,7 @@ func (m *ManifestResult) whyNoLayer() string {
 	return "its layers: " + strings.Join(parts, ", ")
 }
 
-// EnabledResult is what became of the SOCI-enabled image.
+// EnabledResult is the result for the SOCI-enabled image.
 type EnabledResult struct {
 	// Outcome is empty when V2 was not asked for; Reason adds to it.
 	Outcome Outcome
@@ -202,14 +200,14 @@ type Result struct {
 	SearchError error
 
 	BytesRead   int64 // compressed bytes of layers that were transferred
-	BytesPushed int64 // what was not there before: zTOCs, SOCI indexes, manifests
+	BytesPushed int64 // what was not there before: zTOCs, SOCI indexes, manifests; not the config of SOCI indexes, 2 bytes
 	Seconds     float64
 }
 
-// Outcome of the whole image: that for which it was left alone; else
-// OutcomeFailed when any manifest failed; else OutcomeSuperseded, OutcomeTagImmutable, OutcomeTagTaken or, when only V2
-// was
-// asked for, OutcomeUntagged, as the SOCI-enabled image has it; else OutcomeIndexed when
+// Outcome of the whole image: the one for which it was skipped; else
+// OutcomeFailed when any manifest failed; else OutcomeSuperseded,
+// OutcomeTagImmutable, OutcomeTagTaken or, when only V2 was asked for,
+// OutcomeUntagged, as the SOCI-enabled image has it; else OutcomeIndexed when
 // any manifest was indexed, OutcomeNoLayer when any was an image,
 // OutcomeMissing when any is not in the repository, and OutcomePassedOver
 // otherwise.

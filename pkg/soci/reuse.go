@@ -32,9 +32,9 @@ const maxReuseIndexes = 50
 const maxReuseTime = time.Minute
 
 // reuse takes the zTOCs of layers that were indexed before with the same span
-// size and build-tool identifier, so that these layers are not read at all.
-// A layer for which none is found is built; the error tells what went wrong
-// on the way, and costs no more than that.
+// size and build-tool identifier, so that these layers are not read at all. A
+// layer for which none is found is built; the error says what went wrong on the
+// way, and costs no more than that.
 func (w *layerWork) reuse(ctx context.Context, catalog Catalog) error {
 	ctx, cancel := context.WithTimeout(ctx, maxReuseTime)
 	defer cancel()
@@ -129,9 +129,8 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	if desc.Size > maxZtocSizeOf(layer.Size) {
 		return false, nil
 	}
-	var kept int64
 	memory := w.memory.enter(0, func() {})
-	defer func() { memory.leave(kept) }()
+	defer memory.leave()
 	// The blob, and its entries as they are read from it.
 	if err := memory.take(4 * desc.Size); err != nil {
 		return false, err
@@ -145,11 +144,8 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	if err != nil {
 		return false, err
 	}
-	if z.CompressedSize != layer.Size || z.SpanSize != w.o.SpanSize || z.BuildToolIdentifier != w.o.BuildToolIdentifier ||
-		z.Version != ztocVersion {
-		return false, fmt.Errorf(
-			"%w zTOC: it is of a layer of %d bytes, with spans of %d, by %q, and should be of %d, %d, %q", ErrCorrupt,
-			z.CompressedSize, z.SpanSize, cut(z.BuildToolIdentifier, 100), layer.Size, w.o.SpanSize, w.o.BuildToolIdentifier)
+	if err := z.madeFor(layer.Size, &w.o); err != nil {
+		return false, err
 	}
 	if len(z.Entries) == 0 {
 		return false, nil
@@ -164,8 +160,7 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	} else if err != nil {
 		return false, err
 	}
-	kept = desc.Size
-	*w.built[layer.Digest] = builtLayer{ztoc: b, result: LayerResult{
+	*w.built[layer.Digest] = builtLayer{result: LayerResult{
 		Ztoc:             blobDescriptor(b),
 		Reused:           true,
 		Compression:      z.Compression,
@@ -175,6 +170,45 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 		Seconds:          time.Since(start).Seconds(),
 	}}
 	return true, nil
+}
+
+// recheck looks whether the zTOCs that were taken are there before anything
+// names them: time has passed, their SOCI indexes may have been deleted
+// meanwhile, and the registry may have collected them. The layers of those that
+// have gone are to be built.
+func (w *layerWork) recheck(ctx context.Context) (gone bool, err error) {
+	for _, l := range w.layers {
+		b := w.built[l.Digest]
+		if !b.result.Reused || b.result.Ztoc.Digest == "" {
+			continue
+		}
+		there, _, err := w.publisher.exists(ctx, b.result.Ztoc, true)
+		if err != nil {
+			return false, fmt.Errorf("looking for blob %s: %w", b.result.Ztoc.Digest, err)
+		}
+		if !there {
+			*b, gone = builtLayer{}, true
+		}
+	}
+	return gone, nil
+}
+
+// madeFor checks that a zTOC is what this build would make for a layer of a size.
+func (z *Ztoc) madeFor(layerSize int64, o *Options) error {
+	is := func(what string, got, want any) error {
+		return fmt.Errorf("%w zTOC: its %s is %v, and should be %v", ErrCorrupt, what, got, want)
+	}
+	switch {
+	case z.CompressedSize != layerSize:
+		return is("layer's size", z.CompressedSize, layerSize)
+	case z.SpanSize != o.SpanSize:
+		return is("span size", z.SpanSize, o.SpanSize)
+	case z.BuildToolIdentifier != o.BuildToolIdentifier:
+		return is("build tool", fmt.Sprintf("%q", cut(z.BuildToolIdentifier, 100)), fmt.Sprintf("%q", o.BuildToolIdentifier))
+	case z.Version != ztocVersion:
+		return is("version", fmt.Sprintf("%q", cut(z.Version, 100)), fmt.Sprintf("%q", ztocVersion))
+	}
+	return nil
 }
 
 // noteDamage remembers content that the repository is said to have and does not

@@ -69,7 +69,7 @@ func TestReuse(t *testing.T) {
 	if !slices.Equal(reused, []bool{true, false, true}) {
 		t.Errorf("reused: %v", reused)
 	}
-	if len(s.pushed) != 2 { // the new layer's zTOC and the SOCI index
+	if len(s.left()) != 2 { // the new layer's zTOC and the SOCI index
 		t.Errorf("pushed %+v", s.pushed)
 	}
 

@@ -24,7 +24,7 @@ type Reader interface {
 	Referrers(ctx context.Context, desc ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error)
 }
 
-// Status is what IndexImage would find at an image before it read a layer.
+// Status is what IndexImage would know about an image before reading a layer.
 type Status struct {
 	Image ocispec.Descriptor
 
@@ -59,8 +59,8 @@ func (m *ManifestStatus) Indexable() bool {
 	return slices.ContainsFunc(m.Layers, func(l LayerStatus) bool { return l.Reason == "" })
 }
 
-// LayerStatus is a layer as its descriptor tells. Whether its content can be
-// indexed only reading it shows.
+// LayerStatus is a layer as its descriptor describes it. Only reading it shows
+// whether its content can be indexed.
 type LayerStatus struct {
 	Layer  ocispec.Descriptor
 	Reason SkipReason // empty for a layer that would be read
@@ -98,8 +98,8 @@ const (
 	EnabledAbsent EnabledState = "absent"
 	// EnabledMatches: the SOCI-enabled image of this image.
 	EnabledMatches EnabledState = "matches"
-	// EnabledUnindexed: the image index that stands for this image, which has
-	// no layer to index.
+	// EnabledUnindexed: the image index that stands in for this image, which
+	// has no layer to index.
 	EnabledUnindexed EnabledState = "unindexed"
 	// EnabledStale: the SOCI-enabled image of another image, or of this one as
 	// it was, or the image index in the place of such a one. Reason says which.
@@ -130,13 +130,13 @@ type EnabledStatus struct {
 	Indexes map[digest.Digest]FoundIndex
 }
 
-// Examine tells what there is of an image's SOCI indexes, of both versions and
-// of any maker, for an image that has these tags. It reads manifests and
-// configs, has the zTOCs checked, and pushes nothing. A check of nil is
-// NewChecker(r, false); one for all images of a repository asks for zTOCs that
-// they share once. Of the Options it heeds MinLayerSize, TagSuffix, Platforms,
-// Limits and, by looking at no suffixed tag, the IndexVersion V1. Its errors are
-// those of IndexImage.
+// Examine returns the state of the SOCI indexes of an image with these tags, of
+// both versions and by any tool. It reads manifests and configs, checks the
+// zTOCs, and pushes nothing. A check of nil means NewChecker(r, false); sharing
+// one among all images of a repository checks shared zTOCs only once. Of the
+// Options it uses MinLayerSize, TagSuffix, Platforms and Limits; with the
+// IndexVersion V1 it does not look at suffixed tags. Its errors are those of
+// IndexImage.
 func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []string, o Options,
 	check *Checker) (*Status, error) {
 	noEnabled := o.IndexVersion == V1
@@ -213,9 +213,8 @@ func (x *examiner) work(ctx context.Context, status *Status, tags []string) erro
 	return nil
 }
 
-// expectedSkip tells why a layer will have no zTOC, as far as its descriptor
-// tells: a build goes by the first bytes, not by the compression of the media
-// type.
+// expectedSkip returns why a layer will have no zTOC, as far as its descriptor
+// shows: a build checks the first bytes, not the compression in the media type.
 func expectedSkip(layer ocispec.Descriptor, o Options) (SkipReason, string) {
 	reason, detail := skipByDescriptor(layer, o)
 	if reason == "" && (strings.HasSuffix(layer.MediaType, "+zstd") || strings.HasSuffix(layer.MediaType, ".zstd")) {
@@ -224,8 +223,8 @@ func expectedSkip(layer ocispec.Descriptor, o Options) (SkipReason, string) {
 	return reason, detail
 }
 
-// referrers returns the SOCI indexes v1 of an image manifest. One that is gone
-// by the time it is looked into is none. There can be some with an error for
+// referrers returns the SOCI indexes v1 of an image manifest. One that has been
+// deleted since is left out. The result can be non-empty with an error for
 // which referrersUnknown is true.
 func (x *examiner) referrers(ctx context.Context, image *target) ([]FoundIndex, error) {
 	list, unknown := x.r.Referrers(ctx, image.desc, ArtifactTypeV1)
@@ -245,8 +244,8 @@ func (x *examiner) referrers(ctx context.Context, image *target) ([]FoundIndex, 
 	return found, unknown
 }
 
-// found looks into a SOCI index of an image manifest; nil is one that is of no
-// use, with the reason.
+// found reads a SOCI index of an image manifest; it returns nil and the reason
+// for one that is unusable.
 func (x *examiner) found(ctx context.Context, desc ocispec.Descriptor, image *target) (*FoundIndex, string, error) {
 	m, reason, err := x.index(ctx, desc)
 	if err != nil || m == nil {
@@ -259,8 +258,8 @@ func (x *examiner) found(ctx context.Context, desc ocispec.Descriptor, image *ta
 	return &FoundIndex{desc, m.Annotations[AnnotationBuildToolIdentifier], faults}, "", nil
 }
 
-// index reads a SOCI index; nil is one that is of no use, with the reason. The
-// error is one of the repository.
+// index reads a SOCI index; it returns nil and the reason for one that is
+// unusable. The error is the repository's.
 func (x *examiner) index(ctx context.Context, desc ocispec.Descriptor) (*ocispec.Manifest, string, error) {
 	b, err := fetchVerified(ctx, x.r, desc, x.o.Limits)
 	if notThere(err) {
@@ -431,7 +430,8 @@ func referrersUnknown(err error) bool {
 	return ok && unknown.ReferrersUnknown()
 }
 
-// unusable tells content that is at fault from a repository that is.
+// unusable reports whether an error is the content's fault rather than the
+// repository's.
 func unusable(err error) bool {
 	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrLimit)
 }

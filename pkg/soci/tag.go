@@ -45,10 +45,10 @@ func (t *tagger) names(ctx context.Context) (n tagNames, err error) {
 	return n, nil
 }
 
-// superseded tells whether the image has lost its tag.
+// superseded reports whether the image has lost its tag.
 func (t *tagger) superseded(n tagNames) bool { return n.image.Digest != t.image.Digest }
 
-// misplaced tells that the image has lost its tag to another one and its
+// misplaced reports that the image has lost its tag to another one and its
 // SOCI-enabled image still has the suffixed one: it was put there too late, by
 // this run or by an earlier one that did not come to its end, or the run that
 // belongs to the other image is still under way.
@@ -92,7 +92,7 @@ func (t *tagger) move(ctx context.Context) (tagNames, Outcome, error) {
 	return n, OutcomeTagged, nil
 }
 
-// taken tells whether the enabled tag names somebody's own image, which would
+// taken reports whether the enabled tag names a user's own image, which would
 // lose its tag, and on ECR fall to the lifecycle rules for untagged images.
 func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome, error) {
 	if enabled.Digest == "" || enabled.Digest == t.root.desc.Digest {
@@ -132,7 +132,7 @@ func fetchEnabled(ctx context.Context, src Source, desc ocispec.Descriptor, limi
 	return index, "", nil
 }
 
-// refused tells an immutable tag from another failure to push.
+// refused distinguishes an immutable tag from other failures to push.
 func (t *tagger) refused(ctx context.Context, err error) (tagNames, Outcome, error) {
 	failure := fmt.Errorf("pushing SOCI-enabled image %s as %q: %w", t.root.desc.Digest, t.enabledTag, err)
 	immutable, ok := errors.AsType[interface {

@@ -31,7 +31,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// placeholder returns the tag to an image index that stands for an image without
+// placeholder gives the tag to an image index that stands for an image without
 // a layer to index.
 func (w *world) placeholder(tag string) ocispec.Descriptor {
 	index := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{%q:"true"}}`,
@@ -39,7 +39,7 @@ func (w *world) placeholder(tag string) ocispec.Descriptor {
 	return w.s.PushManifest(w.t, repoName, tag, ocispec.MediaTypeImageIndex, index)
 }
 
-// take returns the tag to an image.
+// take gives the tag to an image.
 func (w *world) take(p registrytest.Pushed) {
 	w.s.PushManifest(w.t, repoName, "v1", p.Manifest.MediaType, p.Bytes)
 }

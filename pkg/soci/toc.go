@@ -196,8 +196,9 @@ func (t *tocScanner) scan() error {
 	return err
 }
 
-// checkEmpty tells an archive of no files from other content that begins with
-// two blocks of zeros: an EROFS image does, whose superblock comes behind them.
+// checkEmpty distinguishes an archive without files from other content that
+// begins with two blocks of zeros: an EROFS image does, whose superblock comes
+// behind them.
 func (t *tocScanner) checkEmpty(zero bool) error {
 	if zero {
 		var err error
@@ -309,11 +310,11 @@ func (t *tocScanner) name(s string) string {
 	return s
 }
 
-// describable tells why a zTOC cannot hold an entry. A sparse file's content
-// is shorter in the archive than its size says, and the format has no place
-// for the difference. A client finds each header behind the content before
-// it, and refuses a zTOC in which a size reaches into the next content, such as
-// that of a hard link that has a size and no content.
+// describable returns why a zTOC cannot describe an entry. A sparse file's
+// content is shorter in the archive than its size says, and the format has no
+// place for the difference. A client finds each header behind the content
+// before it, and refuses a zTOC in which a size reaches into the next content,
+// such as that of a hard link that has a size and no content.
 func (t *tocScanner) describable(h *tar.Header) error {
 	reason, what := SkipReason(""), ""
 	switch {
@@ -346,7 +347,7 @@ func cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// classify returns an error of archive/tar its class.
+// classify gives an error of archive/tar its class.
 func (t *tocScanner) classify(err error) error {
 	var (
 		blob   *blobError

@@ -23,7 +23,7 @@ const unindexableRules = "1"
 // the longest digest and reason fit.
 const maxUnindexable = 256 << 10 // 256 KiB
 
-// unindexableReasons are those that only the whole content of a layer tells.
+// unindexableReasons are those that only the whole content of a layer shows.
 // Others are found by the descriptor or by the first bytes.
 var unindexableReasons = map[SkipReason]bool{
 	SkipNotTar: true, SkipSparseFile: true, SkipGlobalPAX: true, SkipEntryType: true, SkipEntrySize: true,

@@ -37,8 +37,9 @@ func (v IndexVersion) v2() bool { return v != V1 }
 // original.
 const DefaultTagSuffix = names.DefaultTagSuffix
 
-// CheckTagSuffix tells whether a tag with this suffix can be a tag: letters,
-// digits, "_", "." and "-", 1 to 127 of them. Otherwise it is ErrInvalidOption.
+// CheckTagSuffix returns an error unless a tag with this suffix can be valid:
+// letters, digits, "_", "." and "-", 1 to 127 of them. Otherwise it is
+// ErrInvalidOption.
 func CheckTagSuffix(suffix string) error {
 	if !names.IsTagSuffix(suffix) {
 		return fmt.Errorf("%w: tag suffix %q, not 1 to 127 letters, digits, \"_\", \".\" and \"-\"", ErrInvalidOption,

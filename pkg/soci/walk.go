@@ -252,7 +252,7 @@ func (w *walker) visitManifest(ctx context.Context, desc ocispec.Descriptor) (*t
 	case KindSOCIIndexV1, KindSOCIIndexV2:
 		return nil, ownArtifact("manifest %s is a SOCI index", desc.Digest)
 	case KindEnabledManifest:
-		// Ours are pushed by digest alone. Under a tag it is an image that
+		// Ours are pushed only by digest. Under a tag it is an image that
 		// inherited the annotation of the one that it was built from.
 		if !w.o.tagged {
 			return nil, ownArtifact("image manifest %s is annotated as those of a SOCI-enabled image", desc.Digest)
@@ -282,9 +282,9 @@ func (w *walker) visitManifest(ctx context.Context, desc ocispec.Descriptor) (*t
 	return t, nil
 }
 
-// enabledImage leaves a SOCI-enabled image alone, whoever made it, and finds
-// the platforms that it has no SOCI index for although a layer could have one:
-// those stay without until somebody makes it anew.
+// enabledImage skips a SOCI-enabled image, by any tool, and finds the platforms
+// that it has no SOCI index for although a layer could have one: those stay
+// without until it is made again.
 func (w *walker) enabledImage(ctx context.Context, desc ocispec.Descriptor, index *ocispec.Index) error {
 	own := &leftAlone{outcome: OutcomeOwnArtifact, reason: fmt.Sprintf("image index %s lists SOCI indexes", desc.Digest)}
 	indexed := map[string]bool{}
@@ -348,5 +348,5 @@ func (w *walker) wants(p platform) bool {
 	return len(w.wanted) == 0 || slices.ContainsFunc(w.wanted, p.matches)
 }
 
-// alone tells apart what was left alone from what failed.
+// alone separates what was skipped from what failed.
 func alone(err error) (*leftAlone, bool) { return errors.AsType[*leftAlone](err) }

@@ -1,6 +1,7 @@
-// Package bench measures what building zTOCs costs, beside what others take for
-// the same layers in the same run, and sets the tables of docs/performance.md.
-// A program that uses it calls child.Main with Work first of all, then Run.
+// Package bench measures the cost of building zTOCs, compared with other
+// programs on the same layers in the same run, and writes the tables of
+// docs/performance.md. A program that uses it calls child.Main with Work first
+// of all, then Run.
 package bench
 
 import (

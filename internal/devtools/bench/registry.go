@@ -17,7 +17,7 @@ import (
 
 	"soci-index-builder/internal/devtools/bench/child"
 	"soci-index-builder/internal/devtools/bench/corpus"
-	"soci-index-builder/internal/localregistry"
+	"soci-index-builder/internal/testkit/localregistry"
 )
 
 type registryIn struct {

@@ -1,6 +1,6 @@
-// Package cfntemplate works out what a template of CloudFormation makes of
-// its parameters: which resources there are, and with which properties. It
-// knows the intrinsic functions that the templates of this project use.
+// Package cfntemplate evaluates a CloudFormation template for given parameters:
+// which resources it has, with which properties. It knows the intrinsic
+// functions that the templates of this project use.
 //
 // Start with [Parse], then [Template.Resolve].
 package cfntemplate

@@ -1,6 +1,6 @@
-// Package iampolicy reads the policies of IAM and of resources, as far as it
-// takes to tell whether one statement of them can concern somebody's call.
-// Conditions are not evaluated: they are there, or they are not.
+// Package iampolicy reads IAM and resource policies far enough to say whether a
+// statement can apply to a call. Conditions are not evaluated, only their
+// presence is known.
 //
 // Start with [Parse].
 package iampolicy

@@ -1,4 +1,4 @@
-// Package announce tells an event bus of Amazon EventBridge that the SOCI
+// Package announce sends events to an Amazon EventBridge bus when the SOCI
 // index of an image is ready, or will never be. The events are described in
 // docs/events.md. Start with [Bus].
 package announce

@@ -1,5 +1,5 @@
-// Package failure tells failures that a second attempt can mend from those
-// that it cannot, and names what went wrong. Start with [Of].
+// Package failure separates failures that another attempt may fix from
+// permanent ones, and names the reason. Start with [Of].
 package failure
 
 import (

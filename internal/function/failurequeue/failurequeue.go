@@ -1,6 +1,6 @@
-// Package failurequeue hands events that failed for good to a queue of Amazon
-// SQS, in the shape in which Lambda itself hands over an event that it gives
-// up: one reader understands both. Start with [Queue.Send].
+// Package failurequeue sends events that failed for good to an Amazon SQS
+// queue, in the form that Lambda uses for events that it gives up on, so that
+// one reader understands both. Start with [Queue.Send].
 package failurequeue
 
 import (

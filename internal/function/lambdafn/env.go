@@ -1,6 +1,5 @@
-// Package lambdafn is what the Lambda functions of this project have in
-// common: how they read their environment, log, start, and name the class of a
-// failure.
+// Package lambdafn has what the Lambda functions of this project share: how
+// they read their environment, log and start.
 package lambdafn
 
 import (
@@ -149,16 +148,13 @@ func (e *Env) Endpoint(name string) string {
 	if value == "" {
 		return ""
 	}
-	u, err := url.Parse(value)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
-		u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+	if _, _, err := names.ParseEndpoint(value); err != nil {
 		// A password has no place in a message.
-		if err == nil {
-			value = u.Redacted()
-		} else {
-			value = "not a URL"
+		u, parseErr := url.Parse(value)
+		if parseErr != nil {
+			u = &url.URL{Opaque: "not a URL"}
 		}
-		e.fail(name, value, errors.New("allowed is http:// or https:// and a host, such as http://127.0.0.1:5000"))
+		e.fail(name, u.Redacted(), err)
 		return ""
 	}
 	return strings.TrimSuffix(value, "/")

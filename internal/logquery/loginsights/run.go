@@ -1,5 +1,5 @@
-// Package loginsights runs queries of CloudWatch Logs Insights, and shows what
-// they find. Start with [Run].
+// Package loginsights runs CloudWatch Logs Insights queries, and shows their
+// results. Start with [Run].
 package loginsights
 
 import (

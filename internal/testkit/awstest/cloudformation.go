@@ -21,6 +21,15 @@ type Stack struct {
 
 	Template  string // as it was deployed
 	Resources []StackResource
+
+	Reason           string // of the status
+	RoleARN          string // that CloudFormation works with
+	NotificationARNs []string
+	Protected        bool   // from termination
+	ParentID         string // of a nested stack
+
+	made    int            // how many stacks of this name there were before
+	renewed map[string]int // how often a resource was replaced, by logical id
 }
 
 // StackResource is a resource of a stack.
@@ -29,10 +38,10 @@ type StackResource struct {
 	Status                      string // the default is CREATE_COMPLETE
 }
 
-// ID is the stack's ARN.
+// ID is the stack's ARN. Each stack of a name has its own.
 func (s *Stack) ID() string {
-	return "arn:aws:cloudformation:" + Region + ":" + Account + ":stack/" + s.Name +
-		"/51af3dc0-da77-11e4-872e-1234567db123"
+	return fmt.Sprintf("arn:aws:cloudformation:%s:%s:stack/%s/51af3dc0-da77-11e4-872e-1234567db%03d", Region, Account,
+		s.Name, 123+s.made)
 }
 
 // NewStack is a stack of this project as it is after its creation with the
@@ -87,22 +96,54 @@ func NewStack(name string) *Stack {
 	}
 }
 
-// CloudFormation has stacks. It answers DescribeStacks, of all of them in
-// pages, ListStackResources in pages, and GetTemplate.
+// CloudFormation has stacks, makes and executes change sets, and tells of what
+// happens in events. What is left in its exported fields is read with each
+// request.
 type CloudFormation struct {
-	PageSize int // stacks or resources in a page; 0 is 100
+	PageSize int // stacks, resources, changes or events in a page; 0 is 100
 
-	mu     sync.Mutex
-	stacks []*Stack
-	h      http.Handler
+	// NoChanges is the reason of a change set without changes; empty is the
+	// first of EmptyReasons.
+	NoChanges string
+
+	// Older is a partition without DescribeEvents and without the values of
+	// properties in change sets.
+	Older bool
+
+	// Pace is how many events of an execution happen with each request that asks
+	// for events or for the stack; 0 is 8.
+	Pace int
+
+	// Settled is called when an execution has ended, within a request. It must not
+	// ask this CloudFormation.
+	Settled func(*Stack)
+
+	mu         sync.Mutex
+	stacks     []*Stack
+	changeSets []*changeSet
+	events     map[string][]StackEvent // by the stack's id, the oldest first
+	executions map[string]*execution   // by the stack's id
+	faults     map[string][]string     // reasons by "stack/logical id/what"
+	held       map[string]bool         // stacks in which nothing happens
+	tokens     map[string]bool         // that were given with a request
+	ticks      int
+	h          http.Handler
 }
 
 // NewCloudFormation is for Server.Handle("cloudformation", ...). What the test
 // changes in a stack between two requests shows in the second one.
 func NewCloudFormation(stacks ...*Stack) *CloudFormation {
-	c := &CloudFormation{stacks: stacks}
+	c := &CloudFormation{
+		stacks: stacks, events: map[string][]StackEvent{}, executions: map[string]*execution{},
+		faults: map[string][]string{}, held: map[string]bool{}, tokens: map[string]bool{},
+	}
 	c.h = Query(map[string]func(url.Values) (string, error){
 		"DescribeStacks": c.describe, "GetTemplate": c.template, "ListStackResources": c.resources,
+		"CreateChangeSet": c.createChangeSet, "DescribeChangeSet": c.describeChangeSet,
+		"DeleteChangeSet": c.deleteChangeSet, "ListChangeSets": c.listChangeSets, "ExecuteChangeSet": c.executeChangeSet,
+		"DescribeStackEvents": c.describeStackEvents, "DescribeEvents": c.describeEvents,
+		"CancelUpdateStack": c.cancelUpdate, "ContinueUpdateRollback": c.continueRollback, "DeleteStack": c.deleteStack,
+		"UpdateTerminationProtection": c.protect,
 	})
 	return c
 }
@@ -124,9 +165,14 @@ func (c *CloudFormation) describe(form url.Values) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		c.advance(s)
+		if s, err = c.find(form); err != nil { // deleted just now
+			return "", err
+		}
 		return "<Stacks>" + s.xml() + "</Stacks>", nil
 	}
-	return pageXML("Stacks", c.stacks, c.PageSize, form.Get("NextToken"), (*Stack).xml), nil
+	living := slices.DeleteFunc(slices.Clone(c.stacks), func(s *Stack) bool { return s.Status == deleted })
+	return pageXML("Stacks", living, c.PageSize, form.Get("NextToken"), (*Stack).xml), nil
 }
 
 // find returns the stack of a request by name, or by id also when it was
@@ -134,7 +180,7 @@ func (c *CloudFormation) describe(form url.Values) (string, error) {
 func (c *CloudFormation) find(form url.Values) (*Stack, error) {
 	name := form.Get("StackName")
 	for _, s := range c.stacks {
-		if s.Name == name && s.Status != "DELETE_COMPLETE" || s.ID() == name {
+		if s.Name == name && s.Status != deleted || s.ID() == name {
 			return s, nil
 		}
 	}
@@ -145,9 +191,19 @@ func (c *CloudFormation) find(form url.Values) (*Stack, error) {
 func (c *CloudFormation) template(form url.Values) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if form.Get("ChangeSetName") != "" {
+		set, err := c.findChangeSet(form)
+		if err != nil {
+			return "", err
+		}
+		return "<TemplateBody>" + escape(set.template) + "</TemplateBody>", nil
+	}
 	s, err := c.find(form)
 	if err != nil {
 		return "", err
+	}
+	if s.Status == inReview {
+		return "", invalid("Stack with id %s has no template", s.Name)
 	}
 	return "<TemplateBody>" + escape(s.Template) + "</TemplateBody>", nil
 }
@@ -198,8 +254,22 @@ func (s *Stack) xml() string {
 	members(&b, "Parameters", "ParameterKey", "ParameterValue", s.Parameters)
 	members(&b, "Outputs", "OutputKey", "OutputValue", s.Outputs)
 	members(&b, "Tags", "Key", "Value", s.Tags)
-	b.WriteString("</member>")
+	texts(&b, "NotificationARNs", s.NotificationARNs)
+	for _, one := range [][2]string{{"StackStatusReason", s.Reason}, {"RoleARN", s.RoleARN}, {"ParentId", s.ParentID}} {
+		if one[1] != "" {
+			fmt.Fprintf(&b, "<%[1]s>%[2]s</%[1]s>", one[0], escape(one[1]))
+		}
+	}
+	fmt.Fprintf(&b, "<EnableTerminationProtection>%t</EnableTerminationProtection></member>", s.Protected)
 	return b.String()
+}
+
+func texts(b *strings.Builder, list string, of []string) {
+	fmt.Fprintf(b, "<%s>", list)
+	for _, one := range of {
+		fmt.Fprintf(b, "<member>%s</member>", escape(one))
+	}
+	fmt.Fprintf(b, "</%s>", list)
 }
 
 func members(b *strings.Builder, list, key, value string, of map[string]string) {

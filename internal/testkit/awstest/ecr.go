@@ -46,6 +46,7 @@ type Repository struct {
 	KMSKey          string    // ARN; "" is encryption by AES256
 	LifecyclePolicy string    // JSON; "" is none
 	Policy          string    // JSON; "" is none
+	Tags            map[string]string
 }
 
 // Image is one that is listed though the registry does not have it, to fill
@@ -167,6 +168,7 @@ func (e *ECR) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		"GetAccountSetting":            operation(e.getAccountSetting),
 		"ListPullTimeUpdateExclusions": operation(e.listPullTimeUpdateExclusions),
 		"DescribeRegistry":             operation(e.describeRegistry),
+		"ListTagsForResource":          operation(e.listTagsForResource),
 	}).ServeHTTP(w, r)
 }
 

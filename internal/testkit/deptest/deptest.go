@@ -1,5 +1,5 @@
-// Package deptest tells which packages come with a package that should not, and
-// by way of which others. Start with [Check].
+// Package deptest finds packages that a package must not import, directly or
+// not, and the chain of imports. Start with [Check].
 package deptest
 
 import (

@@ -41,6 +41,7 @@ func TestHouse(t *testing.T) {
 			"github.com/google/go-containerregistry": "ecrclient is the functions' client, a second one makes " +
 				"the first start slower",
 			"github.com/olareg/olareg": "a function serves no registry",
+			m + "/internal/deploy":     "a function deploys nothing",
 			m + "/internal/deployed":   "it asks CloudFormation",
 			m + "/internal/devtools":   "what builds the functions is no part of them",
 			m + "/infra":               "a function deploys nothing",

@@ -130,6 +130,8 @@ func (s *Server) PushReferrer(t testing.TB, repository string, desc ocispec.Desc
 }
 
 // PushBlob stores a blob.
+//
+// It can be read at once, as if an image had it.
 func (s *Server) PushBlob(t testing.TB, repository string, content []byte) ocispec.Descriptor {
 	t.Helper()
 	return s.pushBlob(t, repository, digest.SHA256, content)
@@ -141,6 +143,7 @@ func (s *Server) pushBlob(t testing.TB, repository string, algorithm digest.Algo
 	d := algorithm.FromBytes(content)
 	path := fmt.Sprintf("/v2/%s/blobs/uploads/?digest=%s", repository, d)
 	s.request(t, http.MethodPost, path, "application/octet-stream", content, http.StatusCreated)
+	s.named.add(repository, d)
 	return ocispec.Descriptor{MediaType: "application/octet-stream", Digest: d, Size: int64(len(content))}
 }
 
@@ -158,9 +161,11 @@ func (s *Server) PushManifest(t testing.TB, repository, tag, mediaType string, m
 	return ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(manifest))}
 }
 
-// Blob returns the content of a blob, nil if it is not there.
+// Blob returns the content of a blob, nil if it is not there. From then on it can
+// be read.
 func (s *Server) Blob(t testing.TB, repository string, d digest.Digest) []byte {
 	t.Helper()
+	s.named.add(repository, d)
 	return s.request(t, http.MethodGet, fmt.Sprintf("/v2/%s/blobs/%s", repository, d), "", nil, http.StatusOK,
 		http.StatusNotFound)
 }

@@ -3,12 +3,14 @@ package registrytest_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/testkit/registrytest"
@@ -136,5 +138,39 @@ func TestPushImage(t *testing.T) {
 		if len(s.Requests()) != 0 {
 			t.Errorf("the pushes are in the record: %+v", s.Requests())
 		}
+	}
+}
+
+// A blob can be asked for once it is there, and read once a manifest names it.
+func TestUnnamedBlob(t *testing.T) {
+	s := registrytest.Start(t)
+	layer := []byte("a layer")
+	d := digest.FromBytes(layer)
+	ask := func(method, path string, body []byte) int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, s.URL()+"/v2/app/blobs/"+path, bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if status := ask(http.MethodPost, "uploads/?digest="+d.String(), layer); status != http.StatusCreated {
+		t.Fatalf("pushing: %d", status)
+	}
+	head, get := ask(http.MethodHead, d.String(), nil), ask(http.MethodGet, d.String(), nil)
+	if head != http.StatusOK || get != http.StatusNotFound {
+		t.Errorf("before: HEAD %d, GET %d", head, get)
+	}
+	s.PushManifest(t, "app", "v1", ocispec.MediaTypeImageManifest, fmt.Appendf(nil,
+		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%[2]q,"digest":%[3]q,"size":7},`+
+			`"layers":[{"mediaType":%[2]q,"digest":%[3]q,"size":7}]}`,
+		ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageLayer, d))
+	if status := ask(http.MethodGet, d.String(), nil); status != http.StatusOK {
+		t.Errorf("afterwards: GET %d", status)
 	}
 }

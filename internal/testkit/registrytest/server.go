@@ -1,5 +1,5 @@
-// Package registrytest gives tests a real OCI registry over HTTP, with faults
-// where a test wants them and a record of every request. Begin with Start.
+// Package registrytest provides tests with a real OCI registry over HTTP that
+// injects faults and records every request. Begin with Start.
 package registrytest
 
 import (
@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"soci-index-builder/internal/localregistry"
+	"soci-index-builder/internal/testkit/localregistry"
 )
 
 // Server is a registry behind Faults. What a test puts into it with its Push
@@ -20,10 +20,12 @@ type Server struct {
 
 	front *httptest.Server
 	log   *pushLog
+	named *unnamed
 }
 
-// Start runs a registry in memory until the test ends. Each of wrap goes
-// around the registry, the first one innermost; the faults are outermost.
+// Start runs a registry in memory until the test ends. As ECR, it has HEAD but
+// not GET for blobs that no manifest names. Each of wrap goes around the registry, the first one innermost; the faults
+// are outermost.
 func Start(t testing.TB, wrap ...func(http.Handler) http.Handler) *Server {
 	t.Helper()
 	return StartWith(t, localregistry.Config{}, wrap...)
@@ -33,7 +35,8 @@ func Start(t testing.TB, wrap ...func(http.Handler) http.Handler) *Server {
 func StartWith(t testing.TB, cfg localregistry.Config, wrap ...func(http.Handler) http.Handler) *Server {
 	t.Helper()
 	log := &pushLog{}
-	cfg.Wrap = log.wrap
+	named := &unnamed{named: make(map[string]bool)}
+	cfg.Wrap = func(next http.Handler) http.Handler { return log.wrap(named.wrap(next)) }
 	registry, err := localregistry.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +45,7 @@ func StartWith(t testing.TB, cfg localregistry.Config, wrap ...func(http.Handler
 	for _, w := range wrap {
 		handler = w(handler)
 	}
-	s := &Server{Faults: Wrap(handler), Registry: registry, log: log}
+	s := &Server{Faults: Wrap(handler), Registry: registry, log: log, named: named}
 	s.front = serve(t, s.Faults)
 	t.Cleanup(func() {
 		if err := registry.Close(); err != nil {

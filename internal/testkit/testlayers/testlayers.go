@@ -1,11 +1,11 @@
 // Package testlayers makes the layers that the tests of this module share:
 // sound ones, ones that a zTOC cannot describe, and malformed ones.
 //
-// Generated returns every sound layer, made on the spot by the writers that are
-// linked in. Stored gives the ones whose bytes are kept under testdata, so
-// that digests of their zTOCs can be compared across versions of those
-// writers. Unsupported and Malformed give layers that have no zTOC, each with
-// the verdict that it deserves.
+// Generated returns every sound layer, made by the compressors that are linked
+// in. Stored returns those whose bytes are kept under testdata, so that digests
+// of their zTOCs can be compared across versions of the compressors.
+// Unsupported and Malformed return layers that have no zTOC, each with the
+// expected verdict.
 //
 // Everything is deterministic. The package imports no other package of this
 // module, so that each of them may import it.

@@ -1,6 +1,6 @@
-// Package eventfilter is the filter function's handler: it decides which
-// events of ECR reach the generator. It is a package of its own, since a main
-// package cannot be imported by those who run the handler without Lambda.
+// Package eventfilter is the filter function's handler: it decides which events
+// of ECR reach the generator. It is separate from the main package, which
+// cannot be imported, so that the handler can run without Lambda.
 package eventfilter
 
 import (

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"testing"
 
-	"soci-index-builder/internal/localregistry"
+	"soci-index-builder/internal/testkit/localregistry"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"

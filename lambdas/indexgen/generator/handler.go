@@ -1,6 +1,7 @@
 // Package generator is the index generator's handler: it builds the SOCI index
-// of the image that an event of ECR names. It is a package of its own, since a
-// main package cannot be imported by those who run the handler without Lambda.
+// of the image that an event of ECR names. It is separate from the main
+// package, which cannot be imported, so that the handler can run without
+// Lambda.
 package generator
 
 import (

@@ -1,7 +1,7 @@
 // Package arnresolver is the handler of the function behind the stack's custom
 // resource: it turns the filters into the ARNs of the repositories that the
-// generator may work on. It is a package of its own, since a main package cannot
-// be imported by those who run the handler without Lambda.
+// generator may work on. It is separate from the main package, which cannot be
+// imported, so that the handler can run without Lambda.
 package arnresolver
 
 import (

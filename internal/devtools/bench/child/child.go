@@ -1,7 +1,6 @@
-// Package child runs one piece of work in a process of its own, which is this
-// program again, and measures what it took: processor time, memory and disk
-// are then those of the work alone. A program that uses it calls Main first of
-// all, and Run or Start afterwards.
+// Package child runs one piece of work in its own process, which is this
+// program again, and measures its processor time, memory and disk use. A
+// program that uses it calls Main first of all, and Run or Start afterwards.
 package child
 
 import (

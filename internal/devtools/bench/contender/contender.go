@@ -1,5 +1,5 @@
-// Package contender lets several programs do the same work on a layer, each of
-// them for the process it runs in: building a zTOC, or decompressing alone.
+// Package contender has several programs do the same work on a layer, each in
+// its own process: building a zTOC, or only decompressing.
 package contender
 
 import (

@@ -1,5 +1,5 @@
-// Package corpus makes the layers that are measured, of real files and of
-// generated ones, and keeps them between runs. Begin with Cache.
+// Package corpus makes the layers to measure, from real and generated files,
+// and keeps them between runs. Begin with Cache.
 package corpus
 
 import (

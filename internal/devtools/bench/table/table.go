@@ -1,4 +1,4 @@
-// Package table sets tables for a terminal and as Markdown, and renews the
+// Package table formats tables for a terminal and as Markdown, and updates the
 // parts of a document that consist of them.
 package table
 

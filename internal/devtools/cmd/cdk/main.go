@@ -24,7 +24,7 @@ import (
 	"slices"
 
 	"soci-index-builder/internal/awsconfig"
-	"soci-index-builder/internal/dist"
+	"soci-index-builder/internal/devtools/dist"
 )
 
 func main() {

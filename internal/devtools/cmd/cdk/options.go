@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/dist"
+	"soci-index-builder/internal/devtools/dist"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/names"
 )

@@ -18,7 +18,7 @@ import (
 	"slices"
 	"strings"
 
-	"soci-index-builder/internal/dist"
+	"soci-index-builder/internal/devtools/dist"
 )
 
 func main() {

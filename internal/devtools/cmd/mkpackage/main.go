@@ -16,7 +16,7 @@ import (
 
 	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/codebucket"
-	"soci-index-builder/internal/dist"
+	"soci-index-builder/internal/devtools/dist"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/version"

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/dist"
+	"soci-index-builder/internal/devtools/dist"
 )
 
 // template is what must be known of the one that is deployed.

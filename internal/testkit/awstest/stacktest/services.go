@@ -16,7 +16,6 @@ import (
 
 // serve has every service answer for the deployment.
 func (d *Deployment) serve(server *awstest.Server) {
-	server.Handle("cloudformation", awstest.NewCloudFormation(d.Stack))
 	server.Handle("ecr", d.ECR)
 	server.Handle("events", d.locked(awstest.JSON(map[string]func([]byte) (any, error){
 		"DescribeRule": d.describeRule, "ListTargetsByRule": d.listTargets,

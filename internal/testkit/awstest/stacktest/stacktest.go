@@ -90,18 +90,34 @@ func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[st
 			t.Fatalf("the template has no parameter %s", key)
 		}
 	}
+	d.fill(t)
+	server.Handle("cloudformation", awstest.NewCloudFormation(d.Stack))
+	d.serve(server)
+	return d
+}
+
+// fill makes resources and outputs of the stack's template and parameters.
+func (d *Deployment) fill(t testing.TB) {
+	t.Helper()
+	template, err := cfntemplate.Parse([]byte(d.Stack.Template))
+	if err != nil {
+		t.Fatal(err)
+	}
 	values := cfntemplate.Values{
-		Parameters: d.Stack.Parameters, StackName: name, StackID: d.Stack.ID(),
+		Parameters: d.Stack.Parameters, StackName: d.Stack.Name, StackID: d.Stack.ID(),
 		Region: awstest.Region, Account: awstest.Account, Partition: "aws",
-		Attribute: func(id, attribute string) (any, bool) { return d.attribute(template.Resources[id].Type, id, attribute) },
+		Attribute: func(id, attribute string) (any, bool) {
+			return d.Stack.Attribute(d.Stack.Parameters, template.Resources[id].Type, id, attribute)
+		},
 	}
 	resources, err := template.Resolve(values)
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.Stack.Resources = nil
 	for _, id := range slices.Sorted(maps.Keys(resources)) {
 		r := resources[id]
-		physical := d.physical(r.Type, id)
+		physical := d.Stack.Physical(r.Type, id)
 		if name, ok := r.Properties["LogGroupName"]; ok && name != physical {
 			t.Fatalf("log group %s is called %v in the template, %s here", id, name, physical)
 		}
@@ -119,8 +135,6 @@ func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[st
 		}
 		d.Stack.Outputs[key] = scalar(value)
 	}
-	d.serve(server)
-	return d
 }
 
 // Template is the project's plain template.
@@ -161,60 +175,6 @@ func scalar(v any) string {
 		return strings.Join(texts, ",")
 	}
 	return fmt.Sprint(v)
-}
-
-// physical is what AWS calls a resource.
-func (d *Deployment) physical(kind, id string) string {
-	name := d.Stack.Name + "-" + id + "-1A2B3C4D5E6F"
-	switch kind {
-	case "AWS::SQS::Queue":
-		return "https://sqs." + awstest.Region + ".amazonaws.com/" + awstest.Account + "/" + name
-	case "AWS::Logs::LogGroup":
-		// The name is the template's: it is written out there.
-		suffix := map[string]string{
-			"GeneratorLogGroup": "SociIndexGeneratorLambda", "FilterLogGroup": "ECRImageActionEventFilteringLambda",
-			"RepositoryNameLogGroup": "RepositoryNameParsingLambda",
-		}[id]
-		return "/aws/lambda/" + d.Stack.Name + "-" + suffix
-	}
-	return name
-}
-
-// attribute returns what Ref and GetAtt say of a resource.
-func (d *Deployment) attribute(kind, id, attribute string) (any, bool) {
-	physical := d.physical(kind, id)
-	where := ":" + awstest.Region + ":" + awstest.Account + ":"
-	switch kind + " " + attribute {
-	case "AWS::Lambda::Function Arn":
-		return "arn:aws:lambda" + where + "function:" + physical, true
-	case "AWS::SQS::Queue Arn":
-		return "arn:aws:sqs" + where + physical[strings.LastIndexByte(physical, '/')+1:], true
-	case "AWS::SQS::Queue QueueName":
-		return physical[strings.LastIndexByte(physical, '/')+1:], true
-	case "AWS::IAM::Role Arn":
-		return "arn:aws:iam::" + awstest.Account + ":role/" + physical, true
-	case "AWS::Events::Rule Arn":
-		return "arn:aws:events" + where + "rule/" + physical, true
-	case "AWS::Logs::LogGroup Arn":
-		return "arn:aws:logs" + where + "log-group:" + physical + ":*", true
-	case "AWS::CloudWatch::Alarm Arn":
-		return "arn:aws:cloudwatch" + where + "alarm:" + physical, true
-	case "Custom::SociRepositoryArns RepositoryArns":
-		// As the function answers for the filters of the tests.
-		var arns []any
-		for _, filter := range strings.Split(d.Stack.Parameters["SociRepositoryImageTagFilters"], ",") {
-			if repository, _, _ := strings.Cut(strings.TrimSpace(filter), ":"); !strings.HasPrefix(repository, "!") {
-				arns = append(arns, "arn:aws:ecr"+where+"repository/"+repository)
-			}
-		}
-		return arns, true
-	case "Custom::SociRepositoryArns RepositoryArnsDigest":
-		return "0123456789abcdef", true
-	}
-	if attribute == "" {
-		return physical, true
-	}
-	return nil, false
 }
 
 // find returns the resource of a type by its physical id.

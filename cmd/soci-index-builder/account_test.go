@@ -1,0 +1,173 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"soci-index-builder/internal/deploy"
+	"soci-index-builder/internal/deploy/patience"
+	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/awstest/stacktest"
+)
+
+// haveFunctions has the program of a script carry functions, as that of a
+// release does, and ask without pauses. TEST_FUNCTIONS=none leaves it as a plain
+// go build makes it.
+func haveFunctions() {
+	deployPatience = patience.Patience{Pause: time.Millisecond}
+	if os.Getenv("TEST_FUNCTIONS") == "none" {
+		return
+	}
+	functionCode = func(architecture, function string) ([]byte, error) {
+		if _, err := embedded.Template(embedded.Zip, architecture); err != nil {
+			return nil, err
+		}
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		w, err := z.Create("bootstrap")
+		if err == nil {
+			_, err = fmt.Fprintf(w, "%s for %s %s", function, architecture, os.Getenv("TEST_FUNCTIONS"))
+		}
+		if err == nil {
+			err = z.Close()
+		}
+		return b.Bytes(), err
+	}
+}
+
+// accountWorld is an account in which a script deploys. These commands go with
+// it:
+//
+//	account                        open it; nothing is in it
+//	bucket NAME [REGION]           make a bucket
+//	uploaded BUCKET N              fail unless so many objects are in the bucket
+//	failresource STACK ID WHAT REASON
+//	                               have the next operation on a resource fail; WHAT
+//	                               is make, rollback or delete
+//	logline GROUP MESSAGE          add a line to a log group
+//	begin STACK STATUS...          somebody else has the stack go through these
+//	hold STACK on|off              have nothing more happen in the stack, or go on
+//	stackis STACK STATUS           fail unless the stack is so; absent for none
+//	asked SERVICE OPERATION N      fail unless it was asked for so often
+//	cloudformation older|empty2|slow|NAME=TEMPLATE
+//	                               an older partition; the other wording of an
+//	                               empty change set; one event with each request;
+//	                               somebody else's stack
+type accountWorld struct {
+	t       *testing.T
+	aws     *awsWorld
+	s3      *awstest.S3
+	account *stacktest.Account
+}
+
+func (a *accountWorld) open(*testscript.TestScript, bool, []string) {
+	a.account = stacktest.NewAccount(a.t, a.aws.server, a.aws.stacks, a.aws.ecr)
+	a.aws.server.Handle("s3", a.s3)
+}
+
+func (a *accountWorld) bucket(_ *testscript.TestScript, _ bool, args []string) {
+	a.s3.AddBucket(args[0], append(args[1:], awstest.Region)[0])
+}
+
+func (a *accountWorld) uploaded(ts *testscript.TestScript, _ bool, args []string) {
+	if all := a.s3.Objects(args[0]); strconv.Itoa(len(all)) != args[1] {
+		ts.Fatalf("%d objects", len(all))
+	}
+}
+
+func (a *accountWorld) failResource(_ *testscript.TestScript, _ bool, args []string) {
+	what := args[2]
+	if what == "make" {
+		what = ""
+	}
+	a.aws.stacks.FailResource(args[0], args[1], what, args[3])
+}
+
+func (a *accountWorld) logLine(_ *testscript.TestScript, _ bool, args []string) {
+	a.account.Log(args[0], stacktest.LogLine{Stream: "1", Message: args[1], At: time.Now()})
+}
+
+func (a *accountWorld) begin(_ *testscript.TestScript, _ bool, args []string) {
+	var events []awstest.StackEvent
+	for _, status := range args[1:] {
+		events = append(events, awstest.StackEvent{Status: status})
+	}
+	a.aws.stacks.Begin(args[0], events...)
+}
+
+func (a *accountWorld) hold(_ *testscript.TestScript, _ bool, args []string) {
+	a.aws.stacks.Hold(args[0], args[1] == "on")
+}
+
+func (a *accountWorld) stackIs(ts *testscript.TestScript, _ bool, args []string) {
+	is := "absent"
+	if s := a.aws.stacks.Stack(args[0]); s != nil {
+		is = s.Status
+	}
+	if is != args[1] {
+		ts.Fatalf("the stack is %s", is)
+	}
+	if left := a.aws.stacks.ChangeSets(); len(left) > 0 {
+		ts.Fatalf("change sets are left: %s", left)
+	}
+}
+
+func (a *accountWorld) asked(ts *testscript.TestScript, _ bool, args []string) {
+	n := 0
+	for _, r := range a.aws.server.Requests() {
+		if r.Service == args[0] && (r.Operation == args[1] || strings.HasPrefix(r.Operation, args[1]+" ")) {
+			n++
+		}
+	}
+	if strconv.Itoa(n) != args[2] {
+		ts.Fatalf("asked %d times", n)
+	}
+}
+
+func (a *accountWorld) cloudFormation(ts *testscript.TestScript, _ bool, args []string) {
+	for _, arg := range args {
+		name, template, stack := strings.Cut(arg, "=")
+		switch {
+		case stack:
+			a.aws.stacks.Add(&awstest.Stack{Name: name, Status: "CREATE_COMPLETE", Template: template,
+				Parameters: map[string]string{}, Outputs: map[string]string{}, Tags: map[string]string{}})
+		case arg == "slow":
+			a.aws.stacks.Pace = 1
+		case arg == "older":
+			a.aws.stacks.Older = true
+		case arg == "empty2":
+			a.aws.stacks.NoChanges = awstest.EmptyReasons[1]
+		default:
+			ts.Fatalf("nothing known of %s", arg)
+		}
+	}
+}
+
+// What deploy uploads is what the builds make.
+func TestFunctionNames(t *testing.T) {
+	for _, name := range deploy.Functions {
+		if _, err := os.Stat("../../lambdas/" + name + "/main.go"); err != nil {
+			t.Error(err)
+		}
+	}
+	all, err := os.ReadDir("../../lambdas")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		if _, err := os.Stat("../../lambdas/" + f.Name() + "/main.go"); err == nil &&
+			!slices.Contains(deploy.Functions, f.Name()) {
+			t.Errorf("%s is not deployed", f.Name())
+		}
+	}
+}

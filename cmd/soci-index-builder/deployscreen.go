@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"soci-index-builder/internal/deploy"
+	"soci-index-builder/internal/deploy/changeset"
+	"soci-index-builder/internal/deploy/execution"
+	"soci-index-builder/internal/deploy/live"
+	"soci-index-builder/internal/doctor"
+)
+
+// deployScreen shows a deploy: results on the standard output, what goes on on
+// the standard error; or all of it as JSON, a line each.
+type deployScreen struct {
+	out, progress io.Writer
+	in            *bufio.Reader
+	json          bool
+	err           error // the first of writing to out
+}
+
+func newDeployScreen(cmd *cobra.Command, output outputFlag) *deployScreen {
+	return &deployScreen{out: cmd.OutOrStdout(), progress: cmd.ErrOrStderr(), in: bufio.NewReader(cmd.InOrStdin()),
+		json: output == outputJSON}
+}
+
+// write writes a result.
+func (s *deployScreen) write(format string, v ...any) {
+	if _, err := fmt.Fprintf(s.out, format, v...); err != nil && s.err == nil {
+		s.err = err
+	}
+}
+
+func (s *deployScreen) Step(name string) {
+	if s.json {
+		s.line(stepJSON{"step", name})
+		return
+	}
+	fmt.Fprintln(s.progress, name)
+}
+
+func (s *deployScreen) Say(text string) {
+	if s.json {
+		s.line(lineJSON{"line", text})
+		return
+	}
+	fmt.Fprintln(s.progress, "  "+live.OneLine(text))
+}
+
+func (s *deployScreen) Changes(d *deploy.Deploy) {
+	if s.json {
+		s.changesJSON(d)
+		return
+	}
+	if d.ChangeSet.Empty {
+		s.write("stack %s: nothing to change\n", d.Settings.Stack)
+		return
+	}
+	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	for _, c := range d.Choices {
+		if old, value := c.Shown(); c.Changed() {
+			if !c.Had {
+				old = ""
+			}
+			fmt.Fprintf(t, "parameter\t%s\t%s\n", c.Name, changeset.Difference(old, value))
+		}
+	}
+	for _, tag := range d.TagChanges() {
+		fmt.Fprintf(t, "tag\t%s\n", tag)
+	}
+	err := t.Flush()
+	if err == nil {
+		s.write("\n")
+		err = changeset.Write(s.out, d.ChangeSet.Changes)
+	}
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	s.write("\n%s\n", d.ChangeSet.Counts())
+}
+
+func (s *deployScreen) Events() live.Display {
+	if s.json {
+		return eventsJSON{s}
+	}
+	if f, ok := s.progress.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		if width, height, err := term.GetSize(int(f.Fd())); err == nil {
+			return live.NewTree(s.progress, width, height)
+		}
+	}
+	return live.NewLines(s.progress)
+}
+
+func (s *deployScreen) Failed(o *execution.Outcome) {
+	if s.json {
+		s.line(newFailureJSON(o))
+		return
+	}
+	f := o.Failure
+	s.write("\nFAILED  %s (%s)\n", f.Root.LogicalID, f.Root.Type)
+	s.write("  %s\n", live.OneLine(f.Root.Reason))
+	for _, hook := range f.Hooks {
+		s.write("  %s\n", live.OneLine(hook))
+	}
+	if f.Lines.Group != "" {
+		s.write("  what it has logged, in %s:\n", f.Lines.Group)
+		for _, line := range f.Lines.Text {
+			s.write("    %s\n", live.OneLine(line))
+		}
+	}
+	if m := f.Missing; m != nil {
+		s.write("  missing right: %s, for %s\n", m.Action, m.Principal)
+		if m.Explicit {
+			s.write("  a policy denies it%s, so that allowing it elsewhere does not help\n", of(m.Policy))
+		} else {
+			s.write("  allowed by this statement%s:\n    %s\n", of(m.Policy), m.Statement())
+		}
+	}
+	for _, other := range f.Others {
+		s.write("  also failed: %s (%s): %s\n", other.LogicalID, other.Type, live.OneLine(other.Reason))
+	}
+	if f.Cancelled > 0 {
+		s.write("  %d more were cancelled because of that\n", f.Cancelled)
+	}
+	s.write("  the stack is %s: %s\n", o.Status, meaning(o.Status))
+}
+
+// of names a kind of policy, when it is known.
+func of(policy string) string {
+	if policy == "" {
+		return ""
+	}
+	return " (" + policy + " policy)"
+}
+
+// meaning says what became of a stack.
+func meaning(status string) string {
+	text, ok := map[string]string{
+		"ROLLBACK_COMPLETE": "what had been made is gone; the next deploy deletes the rest, after asking or with " +
+			"--delete-failed",
+		"ROLLBACK_FAILED": "not all that had been made is gone; the next deploy deletes the rest, after asking or with " +
+			"--delete-failed",
+		"CREATE_FAILED":            "what had been made is left as it is; the next deploy deletes it, after asking",
+		"UPDATE_ROLLBACK_COMPLETE": "it runs as before",
+		"UPDATE_ROLLBACK_FAILED":   "the rollback failed; the next deploy continues it, after asking or with --yes",
+		"UPDATE_FAILED":            "it is left between old and new; deploy again",
+		"DELETE_FAILED":            "not all of it could be deleted; delete what is left by hand, then deploy again",
+	}[status]
+	if !ok {
+		return "it did not do what it was to do"
+	}
+	return text
+}
+
+func (s *deployScreen) Outputs(outputs map[string]string) {
+	if s.json {
+		s.line(outputsJSON{"outputs", outputs})
+		return
+	}
+	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t)
+	for _, name := range slices.Sorted(maps.Keys(outputs)) {
+		fmt.Fprintf(t, "%s\t%s\n", name, outputs[name])
+	}
+	if err := t.Flush(); err != nil && s.err == nil {
+		s.err = err
+	}
+}
+
+// Findings shows what is not well.
+func (s *deployScreen) Findings(r *doctor.Report) {
+	if s.json {
+		s.line(struct {
+			Type string `json:"type"`
+			doctorJSON
+		}{"doctor", newDoctorJSON(r)})
+		return
+	}
+	s.write("\ndoctor: %d ok, %d warning, %d problem\n", r.Count(doctor.OK), r.Count(doctor.Warning),
+		r.Count(doctor.Problem))
+	for _, f := range r.Findings {
+		if f.Severity == doctor.OK {
+			continue
+		}
+		subject := ""
+		if f.Subject != "" {
+			subject = f.Subject + ": "
+		}
+		s.write("  %s  %s  %s%s\n", severityText(f.Severity), f.Check, subject, f.Found)
+		if f.Cure != "" {
+			s.write("    -> %s\n", f.Cure)
+		}
+	}
+}
+
+func (s *deployScreen) Next(lines []string) {
+	if s.json {
+		s.line(nextJSON{"next", lines})
+		return
+	}
+	s.write("\nwhat to do next\n")
+	for _, line := range lines {
+		s.write("  %s\n", line)
+	}
+}
+
+func (s *deployScreen) files(names []string) {
+	for _, name := range names {
+		if s.json {
+			s.line(writtenJSON{"file", name})
+		} else {
+			s.write("%s\n", name)
+		}
+	}
+}
+
+// Ask asks on the terminal. Any answer but y or yes is no.
+func (s *deployScreen) Ask(ctx context.Context, question string) (bool, error) {
+	fmt.Fprintf(s.progress, "%s [y/N] ", question)
+	type read struct {
+		line string
+		err  error
+	}
+	answer := make(chan read, 1)
+	go func() {
+		line, err := s.in.ReadString('\n')
+		answer <- read{line, err}
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(s.progress)
+		return false, ctx.Err()
+	case a := <-answer:
+		if a.err != nil && a.line == "" {
+			fmt.Fprintln(s.progress)
+			return false, nil // the end of the input is no yes
+		}
+		text := strings.ToLower(strings.TrimSpace(a.line))
+		return text == "y" || text == "yes", nil
+	}
+}

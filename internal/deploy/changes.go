@@ -1,0 +1,154 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"soci-index-builder/internal/deploy/changeset"
+	"soci-index-builder/internal/deploy/parameters"
+	"soci-index-builder/internal/embedded"
+)
+
+// changes makes the change set, shows it and has it consented to.
+type changes struct{}
+
+const changeSetStep = "change set"
+
+func (*changes) Name() string { return changeSetStep }
+
+func (*changes) Plan(_ context.Context, d *Deploy) ([]string, error) {
+	var err error
+	if d.Template, err = embedded.Template(d.Settings.Package, d.Settings.Architecture); err != nil {
+		return nil, settingf("--arch %w", err)
+	}
+	if d.template, err = parameters.Parse(d.Template); err != nil {
+		return nil, err
+	}
+	managed, provisional := d.Artifacts.Parameters()
+	var had map[string]string
+	if s := d.stack(); s != nil {
+		had = s.Parameters
+	}
+	if d.Choices, err = d.template.Choose(d.named(), managed, had); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSetting, err)
+	}
+	verb := "update"
+	if had == nil {
+		verb = "create"
+	}
+	lines := []string{fmt.Sprintf("%s stack %s with the template, %d bytes", verb, d.Settings.Stack, len(d.Template))}
+	for _, c := range d.Choices {
+		if old, value := c.Shown(); c.Changed() {
+			if !c.Had {
+				old = ""
+			}
+			lines = append(lines, fmt.Sprintf("parameter %s: %s (%s)", c.Name, changeset.Difference(old, value), c.Source))
+		}
+	}
+	if provisional {
+		lines = append(lines, "where the code is, is known only after the upload: what stands there now is provisional")
+	}
+	for _, change := range d.TagChanges() {
+		lines = append(lines, "tag "+change)
+	}
+	return lines, nil
+}
+
+// TagChanges are the stack's tags that change, each as "key: old -> new".
+func (d *Deploy) TagChanges() []string {
+	had := map[string]string{}
+	if s := d.stack(); s != nil {
+		had = s.Tags
+	}
+	var all []string
+	for key, value := range d.tags() {
+		if old, ok := had[key]; !ok || old != value {
+			all = append(all, key+": "+changeset.Difference(old, value))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (c *changes) Do(ctx context.Context, d *Deploy) (err error) {
+	s := d.stack()
+	r := changeset.Request{
+		Stack: d.Settings.Stack, Create: s == nil, Template: d.Template, Parameters: parameters.Request(d.Choices),
+		Tags: d.tags(), Capabilities: d.Settings.Capabilities, RoleARN: d.Settings.RoleARN,
+		NotificationARNs: d.Settings.NotificationARNs,
+	}
+	if s != nil {
+		r.Stack = s.ID
+		if r.NotificationARNs == nil {
+			r.NotificationARNs = s.NotificationARNs
+		}
+	}
+	if d.asks() && !acknowledged(r.Capabilities) {
+		// Making the change set makes no role; whoever reads it is asked.
+		r.Capabilities = append(slices.Clone(r.Capabilities), capabilityIAM)
+	}
+	for _, choice := range d.Choices {
+		if choice.NoEcho && choice.Source == parameters.Named {
+			r.Secrets = append(r.Secrets, choice.Value)
+		}
+	}
+	if d.ChangeSet, err = changeset.Make(ctx, d.cloudFormation(), r, d.Mode.Patience); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil || d.ChangeSet.Empty {
+			err = errors.Join(err, d.ChangeSet.Discard(context.WithoutCancel(ctx), d.cloudFormation(), r.Create))
+		}
+	}()
+	d.Screen.Changes(d)
+	if d.ChangeSet.Empty {
+		if d.Settings.FailOnEmpty {
+			return fmt.Errorf("stack %s: %w", d.Settings.Stack, ErrEmpty)
+		}
+		d.stale = true // there is nothing to execute
+		return nil
+	}
+	return c.consent(ctx, d)
+}
+
+// unchanged reports whether the change set has turned out to be empty.
+func (d *Deploy) unchanged() bool { return d.ChangeSet != nil && d.ChangeSet.Empty }
+
+// asks reports whether the user is asked.
+func (d *Deploy) asks() bool { return d.Mode.Interactive && !d.Mode.Yes }
+
+// consent has the user agree to the changes: by words on a terminal, by flags
+// elsewhere.
+func (*changes) consent(ctx context.Context, d *Deploy) error {
+	lossy := d.ChangeSet.NeedConsent()
+	var losses []string
+	for _, one := range lossy {
+		losses = append(losses, fmt.Sprintf("%s (%s): %s", one.LogicalID, one.Action, one.Consequence))
+	}
+	if !d.asks() {
+		if len(lossy) > 0 && !d.Settings.AllowReplacement {
+			return fmt.Errorf("stack %s: %s: %w: give --allow-replacement to have that done", d.Settings.Stack,
+				strings.Join(losses, ", "), ErrConsent)
+		}
+		return nil
+	}
+	question := "Deploy this (" + d.ChangeSet.Counts() + ")?"
+	if iam := d.ChangeSet.IAM(); len(iam) > 0 {
+		var names []string
+		for _, one := range iam {
+			names = append(names, one.LogicalID)
+		}
+		question = "IAM roles and policies are made or changed: " + strings.Join(names, ", ") + ".\n" + question
+	}
+	if len(losses) > 0 {
+		question = "This loses something: " + strings.Join(losses, ", ") + ".\n" + question
+	}
+	yes, err := d.Screen.Ask(ctx, question)
+	if err == nil && !yes {
+		err = ErrDeclined
+	}
+	return err
+}

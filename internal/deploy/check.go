@@ -1,0 +1,166 @@
+package deploy
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+
+	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/parameters"
+	"soci-index-builder/internal/deploy/target"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/names"
+)
+
+// capabilityIAM is what CloudFormation wants to be told before it makes roles.
+const capabilityIAM = string(types.CapabilityCapabilityIam)
+
+func settingf(format string, v ...any) error {
+	return fmt.Errorf("%w: %w", ErrSetting, fmt.Errorf(format, v...))
+}
+
+// check checks the settings by themselves, without AWS.
+func (d *Deploy) check() error {
+	s := &d.Settings
+	var errs []error
+	if !names.IsStack(s.Stack) {
+		errs = append(errs, settingf("--stack %.200q: %w", s.Stack, deployed.ErrInvalidName))
+	}
+	if s.Package != "" && s.Package != embedded.Zip {
+		errs = append(errs, settingf("--package %.100q: must be zip", s.Package))
+	}
+	if s.Bucket == "" {
+		errs = append(errs, settingf("--bucket is needed: an S3 bucket of the stack's region, for the functions' code"))
+	} else if err := codebucket.CheckBucketName(s.Bucket); err != nil {
+		errs = append(errs, settingf("--bucket %w", err))
+	}
+	if s.Filters != "" {
+		if other, ok := s.Parameters[deployed.ParamFilters]; ok && other != s.Filters {
+			errs = append(errs, settingf("--filters %.200q and --parameter %s=%.200s: give one of them", s.Filters,
+				deployed.ParamFilters, other))
+		}
+	}
+	errs = append(errs, d.checkTemplate(), d.checkTags(), d.checkConsent())
+	if s.RoleARN != "" && !isARN(s.RoleARN, "iam", "role/") {
+		errs = append(errs, settingf("--role-arn %.200q: must be the ARN of an IAM role", s.RoleARN))
+	}
+	for _, topic := range s.NotificationARNs {
+		if !isARN(topic, "sns", "") {
+			errs = append(errs, settingf("--notification-arn %.200q: must be the ARN of an SNS topic", topic))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func isARN(value, service, resource string) bool {
+	a, err := arn.Parse(value)
+	return err == nil && a.Service == service && strings.HasPrefix(a.Resource, resource) && len(a.Resource) > len(resource)
+}
+
+// checkTemplate checks what the user says of the template's parameters. The
+// parameters are the same for both architectures.
+func (d *Deploy) checkTemplate() error {
+	arch := d.Settings.Architecture
+	if arch == "" {
+		arch = defaultArchitecture
+	}
+	body, err := embedded.Template(embedded.Zip, arch)
+	if err != nil {
+		return settingf("--arch %w", err)
+	}
+	t, err := parameters.Parse(body)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(d.named())) {
+		value := d.named()[name]
+		p, ok := t.Get(name)
+		switch {
+		case !ok:
+			errs = append(errs, settingf("parameter %.200q: %w: it has %s", name, parameters.ErrUnknown,
+				strings.Join(t.Names(), ", ")))
+		case name == deployed.ParamFilters:
+			// Its own parser says better what is wrong.
+			if _, err := filters.Parse(value); err != nil {
+				errs = append(errs, settingf("filters: %w", err))
+				continue
+			}
+			fallthrough
+		default:
+			if err := p.Check(value); err != nil {
+				errs = append(errs, settingf("%w", err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkConsent finds out early that a question would have nobody to answer it.
+func (d *Deploy) checkConsent() error {
+	for _, c := range d.Settings.Capabilities {
+		if !slices.Contains(types.Capability("").Values(), types.Capability(c)) {
+			return settingf("--capabilities %.100q: must be %s", c, capabilityIAM)
+		}
+	}
+	if d.Mode.DryRun() || d.Mode.Interactive && !d.Mode.Yes {
+		return nil
+	}
+	if !d.Mode.Yes {
+		return fmt.Errorf("%w: give --yes to deploy without a question, or --dry-run to see what would be done", ErrConsent)
+	}
+	if !acknowledged(d.Settings.Capabilities) {
+		return fmt.Errorf("%w: the stack has IAM roles, which must be acknowledged: give --capabilities %s", ErrConsent,
+			capabilityIAM)
+	}
+	return nil
+}
+
+// acknowledged reports whether the user knows of the IAM roles. To allow roles
+// with names is to allow those without.
+func acknowledged(capabilities []string) bool {
+	return slices.Contains(capabilities, capabilityIAM) ||
+		slices.Contains(capabilities, string(types.CapabilityCapabilityNamedIam))
+}
+
+// tags are those of the stack: what the user wants, what the stack has, and
+// the one by which it is known.
+func (d *Deploy) tags() map[string]string {
+	all := map[string]string{}
+	if s := d.stack(); s != nil {
+		maps.Copy(all, s.Tags)
+	}
+	maps.Copy(all, d.Settings.Tags)
+	all[target.TagKey] = target.TagValue
+	return all
+}
+
+// maxTags is how many a stack can have:
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateChangeSet.html
+const maxTags = 50
+
+func (d *Deploy) checkTags() error {
+	var errs []error
+	tags := d.Settings.Tags
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		switch value := tags[key]; {
+		case key == "" || len(key) > 128 || strings.HasPrefix(strings.ToLower(key), "aws:"):
+			errs = append(errs, settingf("--tag %.200q: a key must have 1 to 128 characters and not begin with aws:", key))
+		case len(value) > 256:
+			errs = append(errs, settingf("--tag %s: a value must have at most 256 characters", key))
+		case key == target.TagKey && value != target.TagValue:
+			errs = append(errs, settingf("--tag %s=%s: deploy itself sets this tag, to %s", key, value, target.TagValue))
+		}
+	}
+	if len(tags) >= maxTags {
+		errs = append(errs, settingf("%d tags: must be fewer than %d", len(tags), maxTags))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,157 @@
+package guided
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"soci-index-builder/internal/backfill"
+	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/deployer"
+	"soci-index-builder/internal/embedded"
+)
+
+// shown is how many repositories a preview names.
+const shown = 12
+
+// showChoice tells what filters choose.
+func (t *Terminal) showChoice(l *listed, c *chosen) {
+	if len(l.repositories) == 0 {
+		t.Printf("  There is no repository yet: the filters decide on what is pushed later.\n")
+		return
+	}
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "  REPOSITORY\tCHOSEN\tNOT CHOSEN\tPUSHED IN 30 DAYS\n")
+	var none []string
+	rows := 0
+	for _, r := range c.choices {
+		if r.chosen == 0 {
+			none = append(none, r.repository)
+			continue
+		}
+		if rows++; rows <= shown {
+			fmt.Fprintf(w, "  %s\t%d\t%d\t%d\n", r.repository, r.chosen, r.others, r.pushed)
+		}
+	}
+	if rows > 0 {
+		_ = w.Flush() // what a terminal cannot show is lost
+	}
+	if rows > shown {
+		t.Printf("  and %d more repositories\n", rows-shown)
+	}
+	if rows == 0 {
+		t.Printf("  These filters choose nothing of what %s now.\n", has(len(l.repositories)))
+	}
+	if len(none) > 0 && rows > 0 {
+		more := ""
+		if n := len(none) - shown; n > 0 {
+			more = fmt.Sprintf(" and %d more", n)
+		}
+		slices.Sort(none)
+		t.Printf("  nothing in: %s%s\n", strings.Join(none[:min(shown, len(none))], ", "), more)
+	}
+}
+
+func has(repositories int) string {
+	if repositories == 1 {
+		return "the one repository has"
+	}
+	return fmt.Sprintf("the %d repositories have", repositories)
+}
+
+// priceAlarm is what CloudWatch takes for an alarm and a month, in dollars for
+// us-east-1 as of 2026-11.
+// https://aws.amazon.com/cloudwatch/pricing/
+const priceAlarm = 0.10
+
+// showCost tells what the pushes of the last month would have cost. memory is
+// the generator's, in MB.
+func (t *Terminal) showCost(c *chosen, memory int, architecture string) {
+	dollarsOf := func(cost backfill.Cost) float64 {
+		if architecture == "amd64" {
+			return cost.DollarsX86
+		}
+		return cost.DollarsARM
+	}
+	t.Printf("\nCost, by prices of us-east-1 before free tiers:\n")
+	if n := len(c.pushes.Items); n == 0 {
+		t.Printf("  No chosen image was pushed in the last 30 days, so Lambda would have cost nothing.\n")
+	} else {
+		_, size := c.pushes.Total()
+		t.Printf("  at most $%s a month for Lambda, if pushes go on as in the last 30 days: %s, %s\n",
+			dollars(dollarsOf(c.pushes.Cost(memory))), plural(n, "image"), bytesize.Format(size))
+		t.Printf("  (layers that were indexed before are not read again: most pushes cost a tenth)\n")
+	}
+	if n := alarms(); n > 0 {
+		t.Printf("  $%s a month for %d alarms; dashboard, metrics and logs by their use\n", dollars(float64(n)*priceAlarm), n)
+	}
+	if n := len(c.all.Items); n > 0 {
+		t.Printf("  at most $%s once, if you have the images that are there indexed by backfill: %s\n",
+			dollars(dollarsOf(c.all.Cost(memory))), plural(n, "image"))
+	}
+}
+
+// alarms is the number of those that every stack has.
+func alarms() int {
+	text, err := embedded.Template(embedded.Zip, "arm64")
+	if err != nil {
+		return 0
+	}
+	var in struct {
+		Resources map[string]struct{ Type, Condition string }
+	}
+	if json.Unmarshal(text, &in) != nil {
+		return 0
+	}
+	n := 0
+	for _, r := range in.Resources {
+		if r.Type == "AWS::CloudWatch::Alarm" && r.Condition == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// dollars returns small sums with the digits that tell something.
+func dollars(f float64) string {
+	if f < 1 {
+		return fmt.Sprintf("%.4f", f)
+	}
+	return fmt.Sprintf("%.2f", f)
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// showRights tells what deploying will do in the caller's name. names are what
+// the placeholders of the ARNs stand for.
+func (t *Terminal) showRights(d deployer.Document, names *strings.Replacer) {
+	t.Printf("\nRights that are used, your own or those of --role-arn (docs/deployer-policy.json has them all):\n")
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	for _, s := range d.Statement {
+		var services []string
+		count := map[string]int{}
+		for _, action := range s.Action {
+			service, _, _ := strings.Cut(action, ":")
+			if count[service] == 0 {
+				services = append(services, service)
+			}
+			count[service]++
+		}
+		for i, service := range services {
+			services[i] = fmt.Sprintf("%s (%d)", service, count[service])
+		}
+		on := names.Replace(strings.Join(s.Resource, " "))
+		if on == "*" {
+			on = "everything: these actions know no resource"
+		}
+		fmt.Fprintf(w, "  %s\t%s\n", strings.Join(services, ", "), on)
+	}
+	_ = w.Flush() // what a terminal cannot show is lost
+}

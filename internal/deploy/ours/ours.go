@@ -1,0 +1,33 @@
+// Package ours tells what in an account belongs to the program: what carries
+// its tag. Nothing else is ever updated or deleted. Start with [Check].
+package ours
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The tag of whatever the program makes for itself: companion stacks, their
+// repositories, the bucket. SAM CLI names its own in the same way, with another
+// value.
+const (
+	TagKey   = "ManagedStackSource"
+	TagValue = "SociIndexBuilder"
+)
+
+// ErrForeign: something has the name of the program's, and is none.
+var ErrForeign = errors.New("is not of soci-index-builder")
+
+// Check tells whether something, named for the error, is the program's by its
+// tags. The error matches ErrForeign.
+func Check(what string, tags map[string]string) error {
+	switch value, ok := tags[TagKey]; {
+	case !ok:
+		return fmt.Errorf("%s %w: it lacks the tag %s=%s, so it is neither updated nor deleted", what, ErrForeign, TagKey,
+			TagValue)
+	case value != TagValue:
+		return fmt.Errorf("%s %w: its tag %s is %.100q, not %s, so it is neither updated nor deleted", what, ErrForeign,
+			TagKey, value, TagValue)
+	}
+	return nil
+}

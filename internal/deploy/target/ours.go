@@ -1,0 +1,62 @@
+package target
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"soci-index-builder/internal/deployed"
+)
+
+// The tag of everything that deploy makes.
+const (
+	TagKey   = "ManagedStackSource"
+	TagValue = "SociIndexBuilder"
+)
+
+// ErrForeign: the stack is somebody else's. It is not updated and not deleted.
+var ErrForeign = errors.New("is not a stack of soci-index-builder: give another --stack")
+
+// ErrNested: another stack has made the stack.
+var ErrNested = errors.New("is part of another stack, which must be updated instead")
+
+// Mine returns nil for a main stack of this project, whoever deployed it: one
+// with the tag or with our template. The error matches ErrForeign or ErrNested.
+func (s *Stack) Mine() error {
+	if s.ParentID != "" {
+		return fmt.Errorf("stack %s %w: %s", s.Name, ErrNested, s.ParentID)
+	}
+	foreign := fmt.Errorf("stack %s (%s) %w", s.Name, s.Status, ErrForeign)
+	if s.Template == nil {
+		for _, set := range s.ChangeSets {
+			if !OurTemplate(set.Template) {
+				return foreign
+			}
+		}
+		return nil
+	}
+	if !OurTemplate(s.Template) {
+		// A companion stack has the tag too.
+		return foreign
+	}
+	return nil
+}
+
+// OurTemplate reports whether a template is one of a main stack of this
+// project. Before there was metadata of our own, it had our parameters.
+func OurTemplate(body []byte) bool {
+	var t struct {
+		Metadata   map[string]json.RawMessage
+		Parameters map[string]json.RawMessage
+		Resources  map[string]struct{ Type string }
+	}
+	if json.Unmarshal(body, &t) != nil {
+		return false // ours are JSON
+	}
+	_, filters := t.Parameters[deployed.ParamFilters]
+	if _, ok := t.Metadata[deployed.Metadata]; ok {
+		return filters
+	}
+	_, version := t.Parameters[deployed.ParamIndexVersion]
+	return filters && version && t.Resources["GeneratorFunction"].Type == "AWS::Lambda::Function"
+}

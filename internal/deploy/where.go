@@ -1,0 +1,187 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+
+	"soci-index-builder/internal/deploy/changeset"
+	"soci-index-builder/internal/deploy/execution"
+	"soci-index-builder/internal/deploy/target"
+)
+
+// where finds out who deploys and where, and brings the stack into a state from
+// which it can be deployed.
+type where struct{}
+
+func (*where) Name() string { return "who and where" }
+
+func (*where) Plan(ctx context.Context, d *Deploy) ([]string, error) {
+	if d.Offline() {
+		return []string{"AWS is not asked: " + d.Mode.Offline.Error(),
+			"stack " + d.Settings.Stack + " is taken for one that does not exist yet"}, nil
+	}
+	var err error
+	if d.Target, err = target.Look(ctx, d.AWS, d.Settings.Stack); err != nil {
+		return nil, err
+	}
+	t := d.Target
+	lines := []string{d.who()}
+	s := t.Stack
+	if s == nil {
+		return append(lines, "stack "+d.Settings.Stack+" does not exist yet"), nil
+	}
+	if err := s.Mine(); err != nil {
+		return nil, err
+	}
+	is := fmt.Sprintf("stack %s is %s", s.Name, s.Status)
+	switch s.Condition() {
+	case target.Ready:
+		return append(lines, is), nil
+	case target.InProgress:
+		return append(lines, is+": somebody works on it", "wait until that has ended"), nil
+	case target.RollbackFailed:
+		if !d.Mode.Interactive && !d.Mode.Yes && !d.Mode.DryRun() {
+			return nil, fmt.Errorf("%s: %w: give --yes to continue the rollback", is, ErrConsent)
+		}
+		return append(lines, is, "continue the rollback, after asking"), nil
+	}
+	if s.Protected {
+		return nil, fmt.Errorf("%w: %s, so it must be deleted first, and termination protection forbids that: aws "+
+			"cloudformation update-termination-protection --no-enable-termination-protection --stack-name %s --region %s",
+			ErrState, is, s.Name, t.Region)
+	}
+	if !d.Settings.DeleteFailed && (!d.Mode.Interactive || d.Mode.Yes) && !d.Mode.DryRun() {
+		return nil, fmt.Errorf("%s: a stack in this state can only be deleted: %w: give --delete-failed to have that done",
+			is, ErrConsent)
+	}
+	return append(lines, is+reason(s), "delete what is left of it, after asking"), nil
+}
+
+func (d *Deploy) who() string {
+	return fmt.Sprintf("account %s, region %s, as %s", d.Target.Account, d.Target.Region, d.Target.Caller)
+}
+
+func reason(s *target.Stack) string {
+	if s.Reason == "" {
+		return ""
+	}
+	return ": " + s.Reason
+}
+
+// maxStates is how many states a stack may go through until it is ready: an
+// update by somebody else, its rollback that fails, a deletion.
+const maxStates = 6
+
+func (w *where) Do(ctx context.Context, d *Deploy) error {
+	d.Screen.Say(d.who())
+	for range maxStates {
+		s := d.Target.Stack
+		switch s.Condition() {
+		case target.Absent, target.Ready:
+			if s == nil {
+				d.Screen.Say("stack " + d.Settings.Stack + " does not exist yet")
+			} else {
+				d.Screen.Say("stack " + s.Name + " is " + s.Status)
+			}
+			return nil
+		case target.InProgress:
+			d.Screen.Say(fmt.Sprintf("stack %s is %s: somebody works on it, waiting until that has ended", s.Name, s.Status))
+			if err := w.wait(ctx, d, s); err != nil {
+				return err
+			}
+		case target.RollbackFailed:
+			if err := w.continueRollback(ctx, d, s); err != nil {
+				return err
+			}
+		case target.Leftover:
+			if err := w.remove(ctx, d, s); err != nil {
+				return err
+			}
+		}
+		d.stale = true
+		// The answers to the questions are asked for again: a state that came up
+		// only now may need a flag that was not needed before.
+		if _, err := w.Plan(ctx, d); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %s is %s, and does not come to rest", ErrState, d.Settings.Stack, d.Target.Stack.Status)
+}
+
+func (*where) wait(ctx context.Context, d *Deploy, s *target.Stack) error {
+	outcome, err := d.watch(ctx, s.ID, "")
+	if errors.Is(err, execution.ErrIdle) || errors.Is(err, execution.ErrDeleted) {
+		return nil // it has ended meanwhile
+	}
+	if err == nil {
+		d.Screen.Say("that ended: " + outcome.Status)
+	}
+	return err
+}
+
+func (*where) continueRollback(ctx context.Context, d *Deploy, s *target.Stack) error {
+	if !d.Mode.Yes {
+		yes, err := d.Screen.Ask(ctx, fmt.Sprintf("The rollback of stack %s failed%s. Continue it?", s.Name, reason(s)))
+		if err != nil {
+			return err
+		}
+		if !yes {
+			return fmt.Errorf("stack %s is %s: %w", s.Name, s.Status, ErrDeclined)
+		}
+	}
+	token := changeset.Token()
+	in := &cloudformation.ContinueUpdateRollbackInput{StackName: &s.ID, ClientRequestToken: &token}
+	if d.Settings.RoleARN != "" {
+		in.RoleARN = &d.Settings.RoleARN
+	}
+	if _, err := d.cloudFormation().ContinueUpdateRollback(ctx, in); err != nil {
+		return fmt.Errorf("continuing the rollback of stack %s: %w", s.Name, err)
+	}
+	outcome, err := d.watch(ctx, s.ID, token)
+	if err != nil {
+		return err
+	}
+	if outcome.Status != "UPDATE_ROLLBACK_COMPLETE" {
+		d.Screen.Failed(outcome)
+		return fmt.Errorf("the rollback of stack %s %w again: it is %s", s.Name, ErrFailed, outcome.Status)
+	}
+	return nil
+}
+
+func (*where) remove(ctx context.Context, d *Deploy, s *target.Stack) error {
+	if !d.Settings.DeleteFailed {
+		yes, err := d.Screen.Ask(ctx, fmt.Sprintf("Stack %s is %s%s: it can only be deleted. Delete what is left of it?",
+			s.Name, s.Status, reason(s)))
+		if err != nil {
+			return err
+		}
+		if !yes {
+			return fmt.Errorf("stack %s is %s: %w", s.Name, s.Status, ErrDeclined)
+		}
+	}
+	d.Screen.Say(fmt.Sprintf("stack %s is %s%s: deleting it", s.Name, s.Status, reason(s)))
+	token := changeset.Token()
+	in := &cloudformation.DeleteStackInput{StackName: &s.ID, ClientRequestToken: &token}
+	if d.Settings.RoleARN != "" {
+		in.RoleARN = aws.String(d.Settings.RoleARN)
+	}
+	if _, err := d.cloudFormation().DeleteStack(ctx, in); err != nil {
+		return fmt.Errorf("deleting stack %s: %w", s.Name, err)
+	}
+	outcome, err := d.watch(ctx, s.ID, token)
+	if errors.Is(err, execution.ErrDeleted) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if outcome.Failure != nil {
+		d.Screen.Failed(outcome)
+		return fmt.Errorf("deleting stack %s %w: it is %s", s.Name, ErrFailed, outcome.Status)
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package stacktest
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"soci-index-builder/internal/doctor/cfntemplate"
+	"soci-index-builder/internal/testkit/awstest"
+)
+
+// Account is an AWS in which CloudFormation is asked to make stacks: when one
+// has been made or updated, the services answer for it as they do after
+// [Deploy]. They know the stack that was made last.
+type Account struct {
+	CloudFormation *awstest.CloudFormation
+
+	t      testing.TB
+	server *awstest.Server
+	ecr    *awstest.ECR
+
+	mu    sync.Mutex
+	lines map[string][]LogLine
+	last  *Deployment
+}
+
+// LogLine is one of a log group.
+type LogLine struct {
+	Stream, Message string
+	At              time.Time
+}
+
+// NewAccount has the services of the server answer for the stacks that
+// CloudFormation is asked for. There is none yet.
+func NewAccount(t testing.TB, server *awstest.Server, cloudFormation *awstest.CloudFormation,
+	ecr *awstest.ECR) *Account {
+	a := &Account{CloudFormation: cloudFormation, t: t, server: server, ecr: ecr, lines: map[string][]LogLine{}}
+	cloudFormation.Settled = a.settled
+	server.Handle("cloudformation", cloudFormation)
+	server.Handle("ecr", ecr)
+	server.Handle("logs", a.logs())
+	return a
+}
+
+// Log adds a line to a log group. It can be read while the group is there.
+func (a *Account) Log(group string, line LogLine) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lines[group] = append(a.lines[group], line)
+}
+
+// Deployment returns the stack that was made or updated last.
+func (a *Account) Deployment() *Deployment {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last
+}
+
+func (a *Account) settled(s *awstest.Stack) {
+	template, err := cfntemplate.Parse([]byte(s.Template))
+	if err != nil || !strings.HasSuffix(s.Status, "_COMPLETE") || s.Status == "DELETE_COMPLETE" ||
+		s.Status == "ROLLBACK_COMPLETE" || template.Resources["GeneratorFunction"].Type == "" {
+		return
+	}
+	d := &Deployment{Stack: s, Resources: map[string]*Resource{}, ECR: a.ecr, Functions: map[string]map[string]any{},
+		Alarms: map[string]map[string]any{}, Metrics: map[string][]Point{}}
+	d.fill(a.t)
+	d.serve(a.server)
+	a.server.Handle("logs", a.logs())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = d
+}
+
+// logs answers for the log groups of every stack.
+func (a *Account) logs() *logsHandler { return &logsHandler{a} }
+
+func (a *Account) filterLogEvents(body []byte) (any, error) {
+	in, err := decode[struct {
+		LogGroupName, NextToken string
+		StartTime               int64
+		Limit                   int
+	}](body)
+	if err != nil {
+		return nil, err
+	}
+	if !a.CloudFormation.Has("AWS::Logs::LogGroup", in.LogGroupName) {
+		return nil, notFound("The specified log group does not exist.")
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	lines := slices.SortedStableFunc(slices.Values(a.lines[in.LogGroupName]),
+		func(x, y LogLine) int { return cmp.Compare(x.At.UnixMilli(), y.At.UnixMilli()) })
+	events := []any{}
+	for _, l := range lines {
+		if at := l.At.UnixMilli(); at >= in.StartTime {
+			events = append(events, map[string]any{"logStreamName": l.Stream, "message": l.Message, "timestamp": at,
+				"eventId": "1"})
+		}
+	}
+	// The first page of a group that has much may be empty.
+	if in.NextToken == "" {
+		return map[string]any{"events": []any{}, "nextToken": "more"}, nil
+	}
+	return map[string]any{"events": events}, nil
+}
