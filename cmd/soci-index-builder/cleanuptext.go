@@ -55,8 +55,8 @@ func (r *cleanupReport) done(result cleanup.Result) {
 	}
 }
 
-// outcome is what is told of an item; one that nothing became of, since an
-// error came first, is as in a dry run.
+// outcome is an item's outcome as it is printed; an item that was not reached
+// because of an earlier error is printed as in a dry run.
 func (r *cleanupReport) outcome(i cleanup.Item) (outcome, reason string) {
 	result, ok := r.results[cleanupKey{i.Repository, i.Digest}]
 	if !ok {

@@ -68,10 +68,10 @@ completions.`,
 }
 
 // completeValues has the shell offer what a flag can be, for every flag of cmd
-// and the commands below it that has no say of its own: the words of a type
+// and its subcommands that does not define them itself: the words of a type
 // like "text|json", files where the flag is marked to name one, and otherwise
-// nothing. The same goes for arguments, which are files if the line of use
-// says so.
+// nothing. The same goes for arguments, which are files if the line of use says
+// so.
 func completeValues(cmd *cobra.Command) {
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { completeFlag(cmd, f) })
 	cmd.PersistentFlags().VisitAll(func(f *pflag.Flag) { completeFlag(cmd, f) })

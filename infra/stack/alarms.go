@@ -22,8 +22,7 @@ type alarm struct {
 	above       float64 // of the statistic in a period of 5 minutes
 
 	// ofThree tells in how many of three periods it must be so; 0: in one of
-	// one. A passing fault that Lambda's own attempts mend is nothing to wake
-	// somebody for.
+	// one. A passing fault that Lambda's retries fix should wake no one.
 	ofThree int
 
 	condition awscdk.CfnCondition // nil: the alarm is always there
@@ -35,8 +34,8 @@ const (
 	// nearTimeout of the generator's time is close to the limit.
 	nearTimeout = 0.8
 
-	// queueAge is when the failure queue's oldest event needs somebody, in
-	// seconds: four days before SQS deletes it.
+	// queueAge is the age at which the failure queue's oldest event needs
+	// attention, in seconds: four days before SQS deletes it.
 	queueAge = failureRetention - 4*24*60*60
 )
 

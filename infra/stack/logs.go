@@ -12,7 +12,7 @@ import (
 // addLogGroup adds the log group of a function. It belongs to the stack, so
 // that the retention holds from the first line and nothing stays behind: the
 // function is deleted before its log group, and its role cannot make another.
-// CloudFormation deletes a log group unless it is told to keep it.
+// CloudFormation deletes a log group unless configured to keep it.
 func addLogGroup(s *builder, id, name string) awslogs.CfnLogGroup {
 	return awslogs.NewCfnLogGroup(s.stack, jsii.String(id), &awslogs.CfnLogGroupProps{
 		LogGroupName:    s.sub("/aws/lambda/${AWS::StackName}-" + name),

@@ -5,8 +5,8 @@ import (
 	"github.com/aws/jsii-runtime-go"
 )
 
-// failureRetention is how long an event that failed waits for somebody, in
-// seconds: the longest that SQS keeps a message.
+// failureRetention is how long a failed event is kept, in seconds: the maximum
+// of SQS.
 const failureRetention = 14 * 24 * 60 * 60
 
 // addQueue adds the queue in which every event ends that got no SOCI index and

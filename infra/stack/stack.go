@@ -26,13 +26,12 @@ import (
 	"soci-index-builder/internal/version"
 )
 
-// ID is the id of the stack in the app: how the CDK command line and the files
-// of the cloud assembly name it. What it is called in an account is
+// ID is the id of the stack in the app, by which the CDK command line and the
+// files of the cloud assembly name it. Its name in an account is
 // Props.StackName.
 const ID = "SociIndexBuilder"
 
-// DefaultName is what the stack is called in an account, unless it is told
-// otherwise.
+// DefaultName is the default name of the stack in an account.
 const DefaultName = "soci-index-builder"
 
 // Architecture of the functions, as Go names it.

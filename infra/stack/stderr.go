@@ -27,7 +27,8 @@ func filterStderr() {
 	}
 	screen := os.Stderr
 	os.Stderr = w
-	// A line that nobody else writes tells that those before it are through.
+	// A line that no one else writes shows that the lines before it have
+	// arrived.
 	const mark = "\x00"
 	passed := make(chan struct{})
 	go func() {

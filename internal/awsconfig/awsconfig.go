@@ -25,8 +25,8 @@ var (
 	// ErrSetting: profile or region is missing or wrong.
 	ErrSetting = errors.New("wrong AWS setting")
 
-	// ErrCode: the profile's role takes an MFA code, and nobody is there to
-	// give it.
+	// ErrCode: the profile's role needs an MFA code, and there is no terminal
+	// to ask for it.
 	ErrCode = errors.New("the profile asks for an MFA code")
 )
 

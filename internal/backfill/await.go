@@ -46,9 +46,9 @@ type itemKey struct {
 func keyOf(i *Item) itemKey { return itemKey{i.Repository, i.Tag, i.Digest} }
 
 // Run waits, and returns the items that still lack their SOCI indexes when the
-// time is over. An item whose tag names another image by now, or that was
-// deleted, is not waited for. Its error is that of ctx, or why nothing could
-// be seen at the last look.
+// time is over. Items whose tag now names another image, or that were deleted,
+// are not waited for. The error is that of ctx, or why nothing could be seen at
+// the last look.
 func (a *Await) Run(ctx context.Context, items []Item) ([]Item, error) {
 	now, sleep, every := a.Now, a.Sleep, a.Every
 	if now == nil {

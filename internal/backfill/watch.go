@@ -22,8 +22,8 @@ type Watcher struct {
 	Function string // name of the generator
 
 	// Tell gets a new factor, or why the metrics cannot be read. The factor
-	// stays then: for good if the caller may not read them, else until the
-	// next look; that they cannot be read is told once until they can.
+	// stays then: for good if the caller may not read them, else until the next
+	// look; a failure to read them is reported once until they can be read.
 	Tell func(factor int, err error)
 
 	factor int

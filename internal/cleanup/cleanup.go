@@ -57,8 +57,8 @@ type Options struct {
 	// AllTools takes the artifacts of other build tools as well.
 	AllTools bool
 
-	// OlderThan leaves what was pushed more recently, or nobody knows when.
-	// The default is to leave nothing.
+	// OlderThan keeps artifacts pushed more recently, or at an unknown time.
+	// The default is to keep none.
 	OlderThan time.Duration
 
 	// UnusedFor leaves what was pulled more recently. The default is to leave
@@ -71,8 +71,8 @@ type Options struct {
 	// another image.
 	Orphaned bool
 
-	// Broken takes only SOCI indexes that clients cannot use, or not rightly, as
-	// a deep soci.Checker finds, and SOCI-enabled images with such a one. Every
+	// Broken selects only SOCI indexes that clients cannot use correctly, as a
+	// deep soci.Checker finds, and SOCI-enabled images with such a one. Every
 	// zTOC of the repository is read for it.
 	Broken bool
 

@@ -116,7 +116,7 @@ func (d *deletion) close(a *attempt, outcome Outcome, reason string) {
 	d.done(Result{a.item, outcome, reason})
 }
 
-// settle tells of what is not there any more, and of what stays by now.
+// settle reports items that no longer exist, and items that are now kept.
 func (d *deletion) settle(now *selection) {
 	kept := map[digest.Digest]Kept{}
 	for _, k := range now.kept {

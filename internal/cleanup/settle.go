@@ -65,8 +65,8 @@ func (s *selection) madeFor(root, n *node, named map[digest.Digest]bool) bool {
 				(c.is(soci.KindImage) || root.is(soci.KindUnindexed)) && s.isCopy(root, c)
 		})
 	case n.is(soci.KindImage):
-		// Rewritten without a SOCI index; only the original tells it from an
-		// image that somebody built like that.
+		// Rewritten without a SOCI index; only the original distinguishes it
+		// from an image that was built like that.
 		return s.isCopy(root, n)
 	}
 	return false

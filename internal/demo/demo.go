@@ -31,8 +31,8 @@ type Options struct {
 	// Logger takes what the handlers log. The default is none.
 	Logger *slog.Logger
 
-	// TempDir is where everything is kept meanwhile. The default is that of
-	// the system.
+	// TempDir is where all data is kept during the run. The default is the
+	// system's.
 	TempDir string
 }
 

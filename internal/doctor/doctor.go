@@ -133,8 +133,8 @@ type examination struct {
 	sqs            *sqs.Client
 }
 
-// checker looks at one thing. What it found before an error counts; the error
-// becomes a finding of its own.
+// checker checks one thing. Findings before an error count; the error becomes
+// another finding.
 type checker struct {
 	check Check // that an error is reported for
 	run   func(*examination, context.Context) ([]Finding, error)

@@ -35,8 +35,8 @@ func (x *examination) listRepositories(ctx context.Context, source *inventory.EC
 }
 
 // each calls look for every repository that the filters choose from, some at
-// once, and returns what they found in order. A repository that is gone
-// meanwhile is passed over.
+// once, and returns what they found in order. A repository deleted in the
+// meantime is skipped.
 func (x *examination) each(ctx context.Context,
 	look func(ctx context.Context, name string) ([]Finding, error)) ([]Finding, error) {
 	found := make([][]Finding, len(x.chosen))
@@ -138,8 +138,8 @@ func denial(s iampolicy.Statement, number int, role string) (Finding, bool) {
 	return f, true
 }
 
-// encryption tells how repositories are encrypted. ECR uses a KMS key by a
-// grant of its own, so that who pushes or pulls needs no right on the key.
+// encryption reports how repositories are encrypted. ECR uses a KMS key through
+// its own grant, so that clients need no permission on the key.
 func (x *examination) encryption(context.Context) ([]Finding, error) {
 	n := 0
 	for _, r := range x.chosen {

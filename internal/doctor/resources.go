@@ -205,12 +205,12 @@ func queueName(queueURL string) string {
 	return u.Path[strings.LastIndexByte(u.Path, '/')+1:]
 }
 
-// deleted is the finding for a resource that somebody took away.
+// deleted is the finding for a resource that was deleted by hand.
 func (x *examination) deleted(c Check, s Severity, name string) Finding {
 	return Finding{c, s, name, "was deleted by hand",
 		"delete the stack and deploy it again (docs/deploy.md): an update does not bring it back"}
 }
 
-// byHand is the cure for a resource that somebody changed, where one command
-// does not set it back.
+// byHand is the fix for a resource that was changed by hand, if no single
+// command restores it.
 const byHand = "set it back, or make it the stack's parameter: an update of the stack leaves it as it is now"

@@ -62,8 +62,8 @@ func orNothing(allows func(string) bool) func(string) bool {
 	return func(value string) bool { return value == "" || allows(value) }
 }
 
-// rulesOf returns the rules for events of a detail-type. What the detail of one
-// that is not understood should look like nobody here can say.
+// rulesOf returns the rules for events of a detail-type. For an unknown
+// detail-type nothing is known about the detail.
 func rulesOf(detailType string) []rule {
 	understood := slices.Contains(detailTypes, detailType)
 	var some []rule

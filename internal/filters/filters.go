@@ -81,10 +81,10 @@ const (
 )
 
 // A repository part that begins as the host of an ECR registry does,
-// <account>.dkr.ecr.<region>.<suffix> or <account>.dkr-ecr.<region>.<suffix>, is
-// refused, although a repository could be called that: nobody means it. The
-// beginning, <word>.dkr, is enough: the pattern has to be short. What
-// hostGrammar has, hostlessGrammar has not.
+// <account>.dkr.ecr.<region>.<suffix> or <account>.dkr-ecr.<region>.<suffix>,
+// is refused, although a repository could have that name: it is never what is
+// meant. The beginning, <word>.dkr, is enough: the pattern has to be short.
+// What hostGrammar has, hostlessGrammar has not.
 const (
 	hostGrammar = `^` + word + `\.dkr(?:$|[^a-z0-9*])`
 

@@ -36,7 +36,7 @@ func (i Image) Own(tagSuffix string) (why string, own bool) {
 	case sociIndexV1, sociIndexV2, DeploymentRecord:
 		return "artifact media type " + t, true
 	}
-	// The suffix alone is nobody's <tag><suffix>.
+	// The suffix by itself is not a <tag><suffix>.
 	if tag, ok := strings.CutSuffix(i.Tag, tagSuffix); ok && tagSuffix != "" && tag != "" {
 		return "tag suffix " + tagSuffix, true
 	}

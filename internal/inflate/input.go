@@ -82,7 +82,7 @@ func (r *Reader) checkOverrun() error {
 	return nil
 }
 
-// alignToByte drops the rest of the current byte and returns whole bytes that
+// alignToByte drops the rest of the current byte and gives back whole bytes that
 // were loaded back.
 func (r *Reader) alignToByte() {
 	r.inPos -= int(r.bitCnt >> 3)

@@ -28,8 +28,8 @@ type look struct {
 	check *soci.Checker
 }
 
-// open lists the images of a repository, and returns those that are to be looked
-// at. What an image index lists is no image of its own.
+// open lists the images of a repository, and returns those that are to be
+// looked at. Manifests listed by an image index are not separate images.
 func (s *survey) open(ctx context.Context, name string) (*look, []Image, error) {
 	if !s.o.All && !s.o.Rules.Filters.MatchesRepository(name) {
 		return nil, nil, nil

@@ -42,7 +42,7 @@ func (s *RegistrySource) OnlyTags(repository string, tags ...string) {
 	s.tags[repository] = append(s.tags[repository], tags...)
 }
 
-// Repositories is Source's. It asks nobody.
+// Repositories implements Source. It makes no request.
 func (s *RegistrySource) Repositories(context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, name := range s.names {

@@ -34,8 +34,8 @@ const (
 	StatePartial State = "partly-enabled"
 	// StateUnknown: the registry does not tell whether there is a SOCI index v1.
 	StateUnknown State = "unknown"
-	// StateBroken: beside what should be there, or in its place, is a SOCI index
-	// that clients cannot use, or not rightly, and that an index run leaves: it
+	// StateBroken: there is a SOCI index that clients cannot use correctly,
+	// alone or besides the right ones, and an index run does not replace it: it
 	// has to be deleted.
 	StateBroken State = "broken"
 	// StateFails: an index run cannot succeed, since the content is at fault
@@ -79,7 +79,7 @@ func (s State) ToIndex() bool {
 }
 
 // Lacking reports whether the image should be indexed and is not, or not
-// rightly, whatever the cause.
+// correctly, whatever the cause.
 func (s State) Lacking() bool {
 	switch s {
 	case StatePartial, StateBroken, StateFails, StateUnindexable:

@@ -89,9 +89,9 @@ func (o Options) withDefaults() Options {
 // finished.
 const queueLength = 256
 
-// Survey returns the state of the images of a source: by repository, within it in
-// the order of Source.Images, a record for each tag. Many are looked at at
-// once; the order does not depend on it. An image that is deleted meanwhile is
+// Survey returns the state of the images of a source: by repository, within it
+// in the order of Source.Images, a record for each tag. Several are examined at
+// once; the order does not depend on it. An image deleted in the meantime is
 // left out.
 //
 // An error comes with a Record that names the repository, and the rest of this

@@ -11,7 +11,7 @@ import (
 // ErrTarget: neither REPOSITORY[:TAG] nor HOST/NAME[:TAG].
 var ErrTarget = errors.New("must be REPOSITORY[:TAG] of the account's ECR registry, or HOST/NAME[:TAG] of any")
 
-// Target is a repository that somebody names, or one of its tags.
+// Target is a repository named by the user, or one of its tags.
 type Target struct {
 	Host       string // empty for the ECR registry of the account
 	Repository string

@@ -120,10 +120,10 @@ func List(actions []string) string {
 	return strings.Join(actions[:last], ", ") + " and " + actions[last]
 }
 
-// OfRefusal returns the actions that somebody lacks whom the registry refused an
-// operation, none where it is not known or not about rights. 401 tells of
-// credentials; but of those that ECR let read until then it tells a missing
-// right to push.
+// OfRefusal returns the actions that a caller lacks after the registry refused
+// an operation, none if they are not known or the refusal is not about
+// permissions. 401 tells of credentials; but of those that ECR let read until
+// then it tells a missing right to push.
 func OfRefusal(err error) []string {
 	e, ok := errors.AsType[*ecrclient.Error](err)
 	if !ok {

@@ -27,7 +27,7 @@ const (
 	Lambda Origin = "lambda"
 	// Function: a function itself, since no second attempt would help.
 	Function Origin = "function"
-	// Bare: the event alone, put there by somebody.
+	// Bare: only the event, put there by hand.
 	Bare Origin = "event"
 	// Unknown: none of the formats.
 	Unknown Origin = "unknown"

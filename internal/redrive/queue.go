@@ -38,8 +38,8 @@ type Queue struct {
 	Client Client
 	URL    string
 
-	// Hold is how long nobody else gets a message that was received; half of
-	// that before its end it is renewed. The default is 2 minutes, in whole
+	// Hold is how long a received message is hidden from other receivers; half
+	// of that before its end it is renewed. The default is 2 minutes, in whole
 	// seconds.
 	Hold time.Duration
 
@@ -59,7 +59,7 @@ const (
 // lost.
 var ErrNotReturned = errors.New("messages are invisible for some minutes, since the queue did not take them back")
 
-// Lease is messages that nobody else gets until Return.
+// Lease holds messages that are hidden from other receivers until Return.
 type Lease struct {
 	queue    *Queue
 	messages []*Message
@@ -147,7 +147,7 @@ func (l *Lease) Messages() []*Message { return l.messages }
 func (l *Lease) Complete() bool { return l.complete }
 
 // Elsewhere estimates how many messages of the queue are not among these:
-// visible ones, and those that somebody else holds.
+// visible ones, and those held by other receivers.
 func (l *Lease) Elsewhere(ctx context.Context) (visible, held int, err error) {
 	out, err := l.queue.Client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
 		QueueUrl: aws.String(l.queue.URL),

@@ -95,7 +95,7 @@ func (c *comparison) spanEnd() int64 {
 
 // enter opens the span that begins at pos, if one does. Of several that begin
 // at the same place all but the last one have no output; they are fetched and
-// their digests compared all the same.
+// their digests are still compared.
 func (c *comparison) enter() error {
 	for c.spanEnd() == c.pos {
 		if err := c.close(); err != nil {

@@ -36,8 +36,8 @@ func (d Difference) String() string {
 	return strings.Join(where, ", ") + ": " + d.What
 }
 
-// maxDifferences are told of one layer; a wrong zTOC can have as many as the
-// layer has files.
+// maxDifferences are reported for one layer; a wrong zTOC can have as many as
+// the layer has files.
 const maxDifferences = 20
 
 // differences collects those of one layer or one SOCI index.

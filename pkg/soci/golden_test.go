@@ -2,18 +2,16 @@ package soci_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"testing"
 	"testing/iotest"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/memrepo"
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
 )
@@ -121,40 +119,6 @@ func marshalled(t *testing.T, r io.Reader) []byte {
 	return b
 }
 
-// memory is a Source and a Destination.
-type memory struct {
-	mu       sync.Mutex
-	contents map[digest.Digest][]byte
-}
-
-func (m *memory) Fetch(_ context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	b, ok := m.contents[desc.Digest]
-	if !ok {
-		return nil, fmt.Errorf("no content %s", desc.Digest)
-	}
-	return io.NopCloser(bytes.NewReader(b)), nil
-}
-
-func (m *memory) Exists(_ context.Context, desc ocispec.Descriptor) (bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_, ok := m.contents[desc.Digest]
-	return ok, nil
-}
-
-func (m *memory) Push(_ context.Context, desc ocispec.Descriptor, content io.Reader) error {
-	b, err := io.ReadAll(content)
-	if err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.contents[desc.Digest] = b
-	return nil
-}
-
 // TestGoldenIndexes compares our SOCI indexes with the record of upstream's.
 func TestGoldenIndexes(t *testing.T) {
 	golden, err := testlayers.Golden()
@@ -175,9 +139,9 @@ func TestGoldenIndexes(t *testing.T) {
 				t.Fatalf("image %d is %s %s, the golden record is of %s %s", i, image.Name, image.Desc.Digest, want.Name,
 					want.Manifest)
 			}
-			repo := &memory{contents: make(map[digest.Digest][]byte)}
+			repo := memrepo.New()
 			for d, c := range image.Contents {
-				repo.contents[d] = c.Bytes
+				repo.Blobs[d] = c.Bytes
 			}
 			result, err := soci.IndexImage(t.Context(), repo, repo, image.Desc, soci.Options{
 				SpanSize: testlayers.ImageSpanSize, MinLayerSize: testlayers.ImageMinLayerSize,
@@ -196,7 +160,7 @@ func TestGoldenIndexes(t *testing.T) {
 			if err := json.Compact(&compact, want.Index); err != nil {
 				t.Fatal(err)
 			}
-			if got := repo.contents[index.Digest]; !bytes.Equal(got, compact.Bytes()) {
+			if got := repo.Blobs[index.Digest]; !bytes.Equal(got, compact.Bytes()) {
 				t.Errorf("the index is\n%s\nupstream's\n%s", got, compact.Bytes())
 			}
 		})

@@ -8,7 +8,7 @@ type Class string
 const (
 	// Permanent: the same event fails again, whenever it is tried.
 	Permanent Class = "permanent"
-	// Transient: trying again later can help. It is also the class of what
-	// nobody foresaw, since one attempt too many loses nothing.
+	// Transient: trying again later can help. It is also the class of
+	// unexpected failures, since an unnecessary attempt costs little.
 	Transient Class = "transient"
 )

@@ -42,7 +42,7 @@ const (
 	// DigestMismatch: what arrived is not what the descriptor names. The
 	// transfer may have been at fault.
 	DigestMismatch Reason = "digest-mismatch"
-	// TagMoving: the image's tag moved again and again meanwhile.
+	// TagMoving: the image's tag kept moving in the meantime.
 	TagMoving Reason = "tag-moving"
 	// AccessDenied: also worth another attempt, since a role that was just
 	// changed takes time to work.

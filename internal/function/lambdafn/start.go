@@ -33,8 +33,7 @@ func Start(setup func(ctx context.Context) (lambda.Handler, error)) {
 }
 
 // reportInitError tells the runtime API at addr (host:port), which
-// aws-lambda-go leaves to the function. Without an addr there is nobody to
-// tell.
+// aws-lambda-go leaves to the function. Without an addr nothing is reported.
 func reportInitError(ctx context.Context, addr string, err error) error {
 	if addr == "" {
 		return nil

@@ -29,7 +29,7 @@ var (
 	// ErrTimeout: the query took longer than Logs Insights allows.
 	ErrTimeout = errors.New("the query took too long: ask for a shorter time")
 
-	// ErrFailed: it failed, or somebody else ended it.
+	// ErrFailed: it failed, or was stopped by someone else.
 	ErrFailed = errors.New("the query failed: try again")
 )
 
@@ -167,8 +167,8 @@ func collect(ctx context.Context, api API, in *cloudwatchlogs.GetQueryResultsInp
 	}
 }
 
-// stop ends a query although ctx has ended. That it has ended meanwhile is no
-// error, and of any other nobody waits to hear.
+// stop stops a query even if ctx has ended. A query that has finished in the
+// meantime is not an error, and other errors are ignored.
 func stop(ctx context.Context, api API, id *string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()

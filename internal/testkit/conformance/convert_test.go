@@ -4,7 +4,6 @@ package conformance
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -21,36 +20,10 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// The repository's tags: the image's own, and what is put beside it.
-
-func (r *repository) Resolve(_ context.Context, tag string) (ocispec.Descriptor, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if desc, ok := r.tags[tag]; ok {
-		return desc, nil
-	}
-	return ocispec.Descriptor{}, noTag{}
-}
-
-func (r *repository) PushTag(ctx context.Context, desc ocispec.Descriptor, b io.Reader, tag string) error {
-	if err := r.Push(ctx, desc, b); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.tags[tag] = desc
-	return nil
-}
-
-type noTag struct{}
-
-func (noTag) Error() string  { return "no such tag" }
-func (noTag) NotFound() bool { return true }
-
 // convert makes our SOCI-enabled image.
 func (r *repository) convert(t *testing.T, image ocispec.Descriptor) *soci.Result {
 	t.Helper()
-	r.tags = map[string]ocispec.Descriptor{"v1": image}
+	r.Tags = map[string]ocispec.Descriptor{"v1": image}
 	result, err := soci.IndexImage(t.Context(), r, r, image, soci.Options{
 		SpanSize: testSpanSize, MinLayerSize: testMinSize, BuildToolIdentifier: buildTool, IndexVersion: soci.V2, Tag: "v1",
 	})
@@ -109,7 +82,7 @@ func TestConvert(t *testing.T) {
 				t.Fatalf("our outcome is %s", result.Enabled.Outcome)
 			}
 			theirs := read(t, blobs, want.Digest, want.Size)
-			ours := r.blobs[result.Enabled.Image.Digest]
+			ours := r.Blobs[result.Enabled.Image.Digest]
 			if keepsAttestations(t, r, image, ours, &theirs) {
 				t.Log("compared but for attestations")
 			} else if result.Enabled.Image.Digest != want.Digest || result.Enabled.Image.MediaType != want.MediaType {
@@ -128,7 +101,7 @@ func TestConvert(t *testing.T) {
 				if !images.IsManifestType(d.MediaType) || isAttestation(d) {
 					continue
 				}
-				if got, want := r.blobs[d.Digest], read(t, blobs, d.Digest, d.Size); !bytes.Equal(got, want) {
+				if got, want := r.Blobs[d.Digest], read(t, blobs, d.Digest, d.Size); !bytes.Equal(got, want) {
 					t.Errorf("manifest %s is\n%s\nupstream's\n%s", d.Digest, got, want)
 				}
 				if d.ArtifactType == soci.ArtifactTypeV2 {
@@ -153,7 +126,7 @@ func keepsAttestations(t *testing.T, r *repository, image ocispec.Descriptor, ou
 		return false
 	}
 	var was, our, their ocispec.Index
-	for b, index := range map[*ocispec.Index][]byte{&was: r.blobs[image.Digest], &our: ours, &their: *theirs} {
+	for b, index := range map[*ocispec.Index][]byte{&was: r.Blobs[image.Digest], &our: ours, &their: *theirs} {
 		if err := json.Unmarshal(index, b); err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +209,7 @@ func TestConvertSamePlatform(t *testing.T) {
 			}
 			result := r.convert(t, image)
 			theirs := decode[ocispec.Index](t, read(t, blobs, want.Digest, want.Size))
-			ours := decode[ocispec.Index](t, r.blobs[result.Enabled.Image.Digest])
+			ours := decode[ocispec.Index](t, r.Blobs[result.Enabled.Image.Digest])
 			// Theirs is ours without the SOCI index and the name of it.
 			replaced := 0
 			for i, d := range theirs.Manifests {
@@ -251,7 +224,7 @@ func TestConvertSamePlatform(t *testing.T) {
 					continue
 				}
 				replaced++
-				m := decode[ocispec.Manifest](t, r.blobs[o.Digest])
+				m := decode[ocispec.Manifest](t, r.Blobs[o.Digest])
 				if m.Annotations[soci.AnnotationIndexDigest] == "" {
 					t.Errorf("ours of entry %d has no SOCI index: %+v", i, m)
 				}

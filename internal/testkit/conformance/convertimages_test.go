@@ -31,7 +31,7 @@ func listed(desc ocispec.Descriptor, p ocispec.Platform) ocispec.Descriptor {
 func (r *repository) edited(t *testing.T, desc ocispec.Descriptor, edit func(m *ocispec.Manifest)) ocispec.Descriptor {
 	t.Helper()
 	var m ocispec.Manifest
-	if err := json.Unmarshal(r.blobs[desc.Digest], &m); err != nil {
+	if err := json.Unmarshal(r.Blobs[desc.Digest], &m); err != nil {
 		t.Fatal(err)
 	}
 	edit(&m)

@@ -4,13 +4,10 @@ package conformance
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	upstream "github.com/awslabs/soci-snapshotter/soci"
@@ -23,6 +20,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/memrepo"
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
 )
@@ -32,15 +30,11 @@ const (
 	testMinSize  = testlayers.ImageMinLayerSize
 )
 
-// repository holds content for both builders: as soci's Source and
-// Destination, and in containerd's content store for upstream.
+// repository holds content for both builders: for soci in memory, and in
+// containerd's content store for upstream.
 type repository struct {
+	*memrepo.Repository
 	cs content.Store
-
-	mu     sync.Mutex
-	blobs  map[digest.Digest][]byte
-	pushed map[digest.Digest]ocispec.Descriptor
-	tags   map[string]ocispec.Descriptor
 }
 
 func newRepository(t *testing.T) *repository {
@@ -49,16 +43,16 @@ func newRepository(t *testing.T) *repository {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &repository{cs: cs, blobs: make(map[digest.Digest][]byte), pushed: make(map[digest.Digest]ocispec.Descriptor)}
+	return &repository{Repository: memrepo.New(), cs: cs}
 }
 
 func (r *repository) add(t *testing.T, mediaType string, b []byte) ocispec.Descriptor {
 	t.Helper()
 	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
-	if _, ok := r.blobs[desc.Digest]; ok {
+	if _, ok := r.Blobs[desc.Digest]; ok {
 		return desc
 	}
-	r.blobs[desc.Digest] = b
+	r.Blobs[desc.Digest] = b
 	if err := content.WriteBlob(t.Context(), r.cs, desc.Digest.String(), bytes.NewReader(b), desc); err != nil {
 		t.Fatal(err)
 	}
@@ -72,40 +66,6 @@ func (r *repository) addJSON(t *testing.T, mediaType string, v any) ocispec.Desc
 		t.Fatal(err)
 	}
 	return r.add(t, mediaType, b)
-}
-
-func (r *repository) Fetch(_ context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	b, ok := r.blobs[desc.Digest]
-	if !ok {
-		return nil, fmt.Errorf("no content %s", desc.Digest)
-	}
-	return io.NopCloser(bytes.NewReader(b)), nil
-}
-
-func (r *repository) Exists(_ context.Context, desc ocispec.Descriptor) (bool, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, ok := r.pushed[desc.Digest]
-	return ok, nil
-}
-
-func (r *repository) Push(_ context.Context, desc ocispec.Descriptor, b io.Reader) error {
-	all, err := io.ReadAll(b)
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, ok := r.pushed[desc.Digest]; ok {
-		return fmt.Errorf("%s was pushed twice", desc.Digest)
-	}
-	if desc.Digest != digest.FromBytes(all) || desc.Size != int64(len(all)) {
-		return fmt.Errorf("%s names other content", desc.Digest)
-	}
-	r.pushed[desc.Digest], r.blobs[desc.Digest] = desc, all
-	return nil
 }
 
 // image adds an image manifest with its config.
@@ -193,13 +153,13 @@ func TestIndex(t *testing.T) {
 				}
 				compareIndex(t, r, image, p, m, want)
 			}
-			for d, desc := range r.pushed {
+			for d, desc := range r.Pushed {
 				if !want[d] {
 					t.Errorf("we pushed %s (%s), which upstream does not have", d, desc.MediaType)
 				}
 			}
-			if len(want) != len(r.pushed) {
-				t.Errorf("we pushed %d blobs and manifests, upstream wrote %d", len(r.pushed), len(want))
+			if len(want) != len(r.Pushed) {
+				t.Errorf("we pushed %d blobs and manifests, upstream wrote %d", len(r.Pushed), len(want))
 			}
 		})
 	}
@@ -221,7 +181,7 @@ func TestIndexWithUnindexableLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := r.blobs[result.Manifests[0].Index.Digest]
+	b := r.Blobs[result.Manifests[0].Index.Digest]
 	var index upstream.Index
 	if err := upstream.UnmarshalIndex(b, &index); err != nil {
 		t.Fatal(err)
@@ -252,7 +212,7 @@ func compareIndex(t *testing.T, r *repository, image ocispec.Descriptor, p ocisp
 	if m.Outcome != soci.OutcomeIndexed {
 		t.Fatalf("%s: upstream builds an index, our outcome is %s", m.Platform, m.Outcome)
 	}
-	got := r.blobs[m.Index.Digest]
+	got := r.Blobs[m.Index.Digest]
 	if !bytes.Equal(got, want) {
 		t.Fatalf("%s: the index is\n%s\nupstream's\n%s", m.Platform, got, want)
 	}
@@ -280,7 +240,7 @@ func compareIndex(t *testing.T, r *repository, image ocispec.Descriptor, p ocisp
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(theirs, r.blobs[desc.Digest]) {
+		if !bytes.Equal(theirs, r.Blobs[desc.Digest]) {
 			t.Errorf("%s: %s differs", m.Platform, desc.Digest)
 		}
 	}

@@ -22,10 +22,10 @@ import (
 func checkReadIndex(t *testing.T, r *repository, d ocispec.Descriptor) *upstream.Index {
 	t.Helper()
 	var index upstream.Index
-	if err := upstream.UnmarshalIndex(r.blobs[d.Digest], &index); err != nil {
+	if err := upstream.UnmarshalIndex(r.Blobs[d.Digest], &index); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := upstream.MarshalIndex(&index); err != nil || !bytes.Equal(again, r.blobs[d.Digest]) {
+	if again, err := upstream.MarshalIndex(&index); err != nil || !bytes.Equal(again, r.Blobs[d.Digest]) {
 		t.Errorf("upstream reads SOCI index %s and writes\n%s (%v)", d.Digest, again, err)
 	}
 	if index.ArtifactType != upstream.SociIndexArtifactTypeV2 || index.Subject != nil {
@@ -50,7 +50,7 @@ func readAsSnapshotter(t *testing.T, r *repository, index ocispec.Index) {
 		for _, d := range index.Manifests {
 			if d.ArtifactType != soci.ArtifactTypeV2 && d.Platform != nil && matcher.Match(*d.Platform) {
 				manifest = new(ocispec.Manifest)
-				if err := json.Unmarshal(r.blobs[d.Digest], manifest); err != nil {
+				if err := json.Unmarshal(r.Blobs[d.Digest], manifest); err != nil {
 					t.Fatal(err)
 				}
 				if listed.Annotations[upstream.IndexAnnotationImageManifestDigest] != d.Digest.String() {
@@ -72,7 +72,7 @@ func readAsSnapshotter(t *testing.T, r *repository, index ocispec.Index) {
 		for _, l := range manifest.Layers {
 			if z, ok := byLayer[l.Digest.String()]; ok {
 				layers++
-				extractAll(t, r.blobs[z.Digest], r.blobs[l.Digest])
+				extractAll(t, r.Blobs[z.Digest], r.Blobs[l.Digest])
 			}
 		}
 	}

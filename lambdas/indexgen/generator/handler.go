@@ -63,8 +63,8 @@ type Handler struct {
 	// failure is returned as any other.
 	Queue *failurequeue.Queue
 
-	// Bus is told of every index that is ready and of every image that will
-	// have none. Without one (nil) nobody is told.
+	// Bus receives an event for every index that is ready and for every image
+	// that will have none. Without it (nil) no events are sent.
 	Bus *announce.Bus
 
 	// Metrics measures. Without one (nil) nothing is measured.
@@ -133,7 +133,8 @@ func (i *invocation) run(ctx context.Context, event []byte) (*report.Image, erro
 		i.logger.InfoContext(ctx, "image gone", "reason", err)
 		return i.passedOver(OutcomeImageGone, ""), nil
 	case err != nil && context.Cause(work) == failure.ErrOutOfTime:
-		// What failed because it was told to stop says nothing of its own.
+		// An operation that failed because it was cancelled has no cause of its
+		// own.
 		return nil, fmt.Errorf("repository %s: image %s: %w, after %.1f s: %v",
 			i.detail.RepositoryName, i.detail.ImageDigest, failure.ErrOutOfTime, i.seconds(), i.progress)
 	case err != nil:
