@@ -52,7 +52,7 @@ dist: ## leave the archives of a release with their checksums in dist/release (V
 
 .PHONY: dist-test
 dist-test: ## test that functions, archives and installed programs are right for every platform
-	$(GO) test ./internal/dist -all
+	$(GO) test ./internal/devtools/dist -all
 
 .PHONY: synth
 synth diff deploy destroy: export ARCH := $(ARCH)
