@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -12,8 +13,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/term"
 
 	"soci-index-builder/internal/deploy"
+	"soci-index-builder/internal/deploy/guided"
 	"soci-index-builder/internal/deploy/patience"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/testkit/awstest"
@@ -25,6 +28,13 @@ import (
 // go build makes it.
 func haveFunctions() {
 	deployPatience = patience.Patience{Pause: time.Millisecond}
+	openTerminal = func(in io.Reader, out io.Writer) *guided.Terminal {
+		// ttyin has only the standard input be a terminal.
+		if f, ok := in.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+			return nil
+		}
+		return guided.NewTerminal(in, out)
+	}
 	if os.Getenv("TEST_FUNCTIONS") == "none" {
 		return
 	}

@@ -107,7 +107,7 @@ func (w *world) deploy(s settings.Settings, change func(*deploy.Mode)) (*deploy.
 		change(&m)
 	}
 	screen := &screen{}
-	d, err := deploy.New(s, m, screen)
+	d, err := deploy.New(settings.Of(settings.Flag, s), m, screen)
 	if err != nil {
 		w.t.Fatal(err)
 	}
