@@ -140,7 +140,8 @@ func (o *deployOptions) check(cmd *cobra.Command) error {
 	case !o.dryRun && cmd.Flags().Changed("output-dir"):
 		return usageErrorf("%s deploy: --output-dir is for --dry-run", programName)
 	case o.codeOnly && o.detach:
-		return usageErrorf("%s deploy: --detach does not wait for CloudFormation, which --code-only does not use", programName)
+		return usageErrorf("%s deploy: --detach does not wait for CloudFormation, which --code-only does not use",
+			programName)
 	}
 	return nil
 }

@@ -61,10 +61,11 @@ func (r *records) begin(ctx context.Context, d *Deploy) error {
 		return err
 	}
 	r.store = keeper.Records(d.Settings.Stack)
-	if err := r.carry(ctx, d); err != nil || d.same() {
+	before, err := r.carry(ctx, d)
+	if err != nil || d.same() {
 		return err
 	}
-	one, err := d.newRecord()
+	one, err := d.newRecord(before)
 	if err != nil {
 		return err
 	}
@@ -89,11 +90,15 @@ func (d *Deploy) same() bool {
 	return true
 }
 
-// newRecord is that of what is deployed.
-func (d *Deploy) newRecord() (*record.Record, error) {
+// newRecord is that of what is deployed, after the ones before: it comes later
+// by its id, also by clocks that are not right.
+func (d *Deploy) newRecord(before []*record.Record) (*record.Record, error) {
 	b := make([]byte, 4)
 	_, _ = rand.Read(b) // it never fails
 	now := d.Mode.Now()
+	if len(before) > 0 && !now.Truncate(time.Second).After(before[0].Time) {
+		now = before[0].Time.Add(time.Second)
+	}
 	one := record.Record{
 		ID: record.NewID(now, hex.EncodeToString(b)), Stack: d.Settings.Stack, Time: now, Version: version.Version,
 		Package: d.Settings.Package, Architecture: d.Settings.Architecture, Template: string(d.Template),
@@ -115,17 +120,16 @@ func (d *Deploy) newRecord() (*record.Record, error) {
 // carry marks the record of what the stack has, where that was not done, and
 // copies the records to the place of the new code, when the stack leaves
 // another: a rollback looks only where the running code is. What cannot be read
-// stays where it is, and is said.
-func (r *records) carry(ctx context.Context, d *Deploy) error {
+// stays where it is, and is said. It returns the records, the newest first.
+func (r *records) carry(ctx context.Context, d *Deploy) (all []*record.Record, err error) {
 	s := d.stack()
 	if s == nil {
-		return nil
+		return nil, nil
 	}
 	from, err := d.recordsOf(ctx, s)
 	if from == nil && err == nil {
-		return nil
+		return nil, nil
 	}
-	var all []*record.Record
 	if err == nil {
 		all, err = from.List(ctx)
 	}
@@ -138,11 +142,11 @@ func (r *records) carry(ctx context.Context, d *Deploy) error {
 	if err != nil {
 		d.Screen.Say(fmt.Sprintf("the records of the deploys before cannot be read, so that rollback may not know them: %v",
 			awserror.Explain(err)))
-		return nil
+		return nil, nil
 	}
 	now, _ := d.Artifacts.(Recorder).Code()
 	if kind, _ := codeOf(s.Template); kind == embedded.Zip && s.Parameters[deployed.ParamCodeBucket] == now {
-		return nil
+		return all, nil
 	}
 	kept, _ := record.Kept(all, record.Keep)
 	for _, one := range kept {
@@ -153,10 +157,10 @@ func (r *records) carry(ctx context.Context, d *Deploy) error {
 			err = r.store.MarkSucceeded(ctx, one)
 		}
 		if err != nil {
-			return fmt.Errorf("copying the record %s: %w", one.ID, err)
+			return nil, fmt.Errorf("copying the record %s: %w", one.ID, err)
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // recordsOf are the records beside the code of a stack; nil when there is no
@@ -269,7 +273,7 @@ func (*keep) mark(ctx context.Context, d *Deploy) error {
 			return err
 		}
 	}
-	one, err := d.newRecord()
+	one, err := d.newRecord(all)
 	if err != nil {
 		return err
 	}
