@@ -73,6 +73,7 @@ func (r *records) begin(ctx context.Context, d *Deploy) error {
 		return fmt.Errorf("writing the record of this deploy: %w", err)
 	}
 	r.written = one
+	d.Screen.Say("record " + one.ID + " written")
 	return nil
 }
 
@@ -261,7 +262,7 @@ func (k *keep) Do(ctx context.Context, d *Deploy) error {
 func (*keep) mark(ctx context.Context, d *Deploy) error {
 	r := &d.records
 	if r.written != nil && !d.unchanged() && !d.idle() {
-		return r.store.MarkSucceeded(ctx, r.written)
+		return r.succeeded(ctx, d, r.written)
 	}
 	// The stack has not changed. What runs must have a record all the same.
 	all, err := r.store.List(ctx)
@@ -283,7 +284,15 @@ func (*keep) mark(ctx context.Context, d *Deploy) error {
 	if err := r.store.Write(ctx, one); err != nil {
 		return err
 	}
-	return r.store.MarkSucceeded(ctx, one)
+	return r.succeeded(ctx, d, one)
+}
+
+func (r *records) succeeded(ctx context.Context, d *Deploy, one *record.Record) error {
+	if err := r.store.MarkSucceeded(ctx, one); err != nil {
+		return err
+	}
+	d.Screen.Say("record " + one.ID + " marked: rollback knows this version")
+	return nil
 }
 
 // fresh is for how long code is kept that nothing names: another deploy, which
