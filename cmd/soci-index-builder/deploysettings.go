@@ -59,7 +59,11 @@ func (o *deployOptions) decide(cmd *cobra.Command, terminal *guided.Terminal) (s
 		return given, nil, nil, err
 	}
 	if !ask {
-		return given, env, account, guided.Require(given)
+		if err = guided.Require(given); err != nil && terminal != nil {
+			err = usageErrorf("%s deploy: --stack is required, by a flag or in %s; --guided asks for it", programName,
+				settings.FileName)
+		}
+		return given, env, account, err
 	}
 	answers, err := o.interview(cmd, terminal, given, env, account)
 	if err != nil {

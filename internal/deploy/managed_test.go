@@ -37,6 +37,7 @@ func (w *world) objects(bucket, prefix, end string) []string {
 // Without a bucket of the user's, one is made, and every request names whose it
 // must be.
 func TestManagedBucket(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	screen := w.run(w.managed(another, nil))
 	if !screen.has("bucket "+managedName+": make the bucket") || !screen.has("uploaded       s3://"+managedName+"/code/") {
@@ -71,6 +72,7 @@ func TestManagedBucket(t *testing.T) {
 // Where S3 has no namespaces of accounts, the name is known only when the bucket
 // has been made; later deploys find it by the stack's parameter.
 func TestRandomBucket(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.s3.NoAccountRegional()
 	w.run(w.managed(another, nil))
@@ -89,6 +91,7 @@ func TestRandomBucket(t *testing.T) {
 
 // What can be in the way of the bucket's making.
 func TestManagedBucketFaults(t *testing.T) {
+	t.Parallel()
 	owned := &awstest.Error{Status: 409, Code: "BucketAlreadyOwnedByYou", Message: "it is there"}
 	for _, tt := range []struct {
 		name  string
@@ -143,6 +146,7 @@ func TestManagedBucketFaults(t *testing.T) {
 // Between the upload and the execution somebody takes the name of the bucket,
 // and lets CloudFormation read another code: it is not executed.
 func TestOwnerChanges(t *testing.T) {
+	t.Parallel()
 	for _, managed := range []bool{true, false} {
 		w := newWorld(t)
 		w.created()
@@ -173,6 +177,7 @@ func (w *world) managedFrom() (*deploy.Deploy, *screen) {
 
 // A bucket of the user's own stays that of the stack.
 func TestOwnBucketStays(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.created()
 	w.run(w.managed(another, nil))
@@ -189,6 +194,7 @@ func at(later time.Duration) func(*deploy.Mode) {
 
 // Five records are kept, and the code that they or a stack name; older code goes.
 func TestPrune(t *testing.T) {
+	t.Parallel()
 	for _, bucket := range []string{"code", managedName} {
 		t.Run(bucket, func(t *testing.T) {
 			w := newWorld(t)
@@ -222,6 +228,7 @@ func TestPrune(t *testing.T) {
 
 // Old code stays as long as it is not known what is needed.
 func TestPruneUnsure(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		do   func(*world)
@@ -255,6 +262,7 @@ func TestPruneUnsure(t *testing.T) {
 
 // What another stack names in the same bucket stays.
 func TestPruneOtherStack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.version = "a"
 	w.run(w.managed(another, nil))
@@ -277,6 +285,7 @@ func TestPruneOtherStack(t *testing.T) {
 // A deploy that ends before its execution leaves no record; one that fails
 // leaves one without a mark.
 func TestUnmarked(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run(w.managed(settings.Settings{}, nil))
 	d, screen := w.managed(another, nil)

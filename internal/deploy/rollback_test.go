@@ -44,6 +44,7 @@ func (w *world) rollback(change func(*deploy.Mode)) (*deploy.Deploy, *screen) {
 func codeOnly(m *deploy.Mode) { m.CodeOnly = true }
 
 func TestRollback(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.version = "a"
 	w.run(w.managed(settings.Settings{Filters: "a/*:*", Tags: map[string]string{"team": "a"}}, nil))
@@ -71,6 +72,7 @@ func TestRollback(t *testing.T) {
 
 // Without a record of an earlier version nothing is changed.
 func TestRollbackWithoutRecord(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d, _ := w.rollback(nil)
 	if err := d.Run(t.Context()); !errors.Is(err, deployed.ErrNotFound) {
@@ -104,6 +106,7 @@ func TestRollbackWithoutRecord(t *testing.T) {
 
 // The code that a record names is gone: that is found before anything is done.
 func TestRollbackWithoutCode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.version = "a"
 	w.run(w.managed(settings.Settings{}, nil))
@@ -129,6 +132,7 @@ func TestRollbackWithoutCode(t *testing.T) {
 // A rollback that fails is told of as a deploy is, and leaves the stack as it
 // was; so does one that is declined.
 func TestRollbackFails(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run(w.managed(settings.Settings{}, nil))
 	w.run(w.managed(another, nil))
@@ -155,6 +159,7 @@ func TestRollbackFails(t *testing.T) {
 
 // A deploy that nobody waited for is a version that ran all the same.
 func TestRollbackAfterDetach(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run(w.managed(settings.Settings{}, nil))
 	w.run(w.managed(another, func(m *deploy.Mode) { m.Detach = true }))
@@ -180,6 +185,7 @@ func TestRollbackAfterDetach(t *testing.T) {
 
 // The records go along when the code moves to another bucket.
 func TestRollbackAcrossBuckets(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.version = "a"
 	w.run(w.managed(settings.Settings{}, nil))
@@ -202,12 +208,18 @@ func TestRollbackAcrossBuckets(t *testing.T) {
 // Code in place: only the functions change, and the next deploy puts back what
 // the stack names.
 func TestCodeOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.version = "a"
 	w.run(w.managed(settings.Settings{}, nil))
 	a := w.sums()
-	w.version = "b"
+	// CloudFormation has taken each function's code from where deploy expects it.
 	screen := w.run(w.managed(settings.Settings{}, codeOnly))
+	if !screen.has("the functions have this code already") {
+		t.Errorf("said %q", screen.said)
+	}
+	w.version = "b"
+	screen = w.run(w.managed(settings.Settings{}, codeOnly))
 	b := w.sums()
 	for function, name := range w.functions() {
 		if a[function] == b[function] || w.code.Changed(name) != 1 {
@@ -253,6 +265,7 @@ func TestCodeOnly(t *testing.T) {
 
 // The repair is declined: the code stays.
 func TestDriftDeclined(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run(w.managed(settings.Settings{}, nil))
 	w.version = "b"
@@ -269,6 +282,7 @@ func TestDriftDeclined(t *testing.T) {
 // After a change in place a rollback goes back to what was deployed, though the
 // stack itself has not changed, and another one to the code in place.
 func TestRollbackAfterCodeOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.version = "a"
 	w.run(w.managed(settings.Settings{}, nil))
@@ -291,6 +305,7 @@ func TestRollbackAfterCodeOnly(t *testing.T) {
 
 // More than the code differs.
 func TestCodeOnlyRefused(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		s    settings.Settings
@@ -337,6 +352,7 @@ func TestCodeOnlyRefused(t *testing.T) {
 // Lambda cannot take the code: the error says so, and the version is none that
 // ran.
 func TestCodeOnlyFails(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.run(w.managed(settings.Settings{}, nil))
 	w.version = "b"

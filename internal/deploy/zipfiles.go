@@ -110,6 +110,7 @@ func (z *zipFiles) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 // planBucket finds the bucket, and says what would be made or put right.
 func (z *zipFiles) planBucket(ctx context.Context, d *Deploy) (lines []string, err error) {
 	own := d.Settings.Bucket != ""
+	z.codePlace, z.look, z.name = codePlace{}, nil, ""
 	switch {
 	case d.Offline() && own:
 		z.name = d.Settings.Bucket
