@@ -187,6 +187,19 @@ func TestOwnBucketStays(t *testing.T) {
 	}
 }
 
+// The managed bucket, named by the user, is the managed bucket.
+func TestManagedBucketByName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(w.managed(settings.Settings{}, nil))
+	w.run(w.managed(settings.Settings{Bucket: managedName, Filters: "team/*:*"}, nil))
+	w.run(w.rollback(nil))
+	if s := w.stacks.Stack("prod"); s.Parameters[deployed.ParamFilters] != "*:*" ||
+		len(w.objects(managedName, codebucket.OwnPrefix, "")) != 0 {
+		t.Errorf("parameters %v, objects %q", s.Parameters, w.objects(managedName, "", ""))
+	}
+}
+
 // at has a deploy think that so much time has passed.
 func at(later time.Duration) func(*deploy.Mode) {
 	return func(m *deploy.Mode) { m.Now = func() time.Time { return time.Now().Add(later) } }

@@ -98,18 +98,25 @@ func (z *zipFiles) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	prefix := codebucket.OwnPrefix
-	if d.Settings.Bucket == "" {
-		prefix = ""
+	prefix := ""
+	if d.ownBucket() {
+		prefix = codebucket.OwnPrefix
 	}
 	z.packed = codebucket.PackContents(prefix, files)
 	return append(lines, fmt.Sprintf("upload the functions for %s, %s, to s3://%s/%s, unless they are there",
 		d.Settings.Architecture, bytesize.Format(int64(size)), z.shownName(), z.packed.Prefix)), nil
 }
 
+// ownBucket reports whether the user has named a bucket that is not the managed
+// one.
+func (d *Deploy) ownBucket() bool {
+	name := d.Settings.Bucket
+	return name != "" && (d.Target == nil || !codebucket.IsManagedName(name, d.Target.Account, d.Target.Region))
+}
+
 // planBucket finds the bucket, and says what would be made or put right.
 func (z *zipFiles) planBucket(ctx context.Context, d *Deploy) (lines []string, err error) {
-	own := d.Settings.Bucket != ""
+	own := d.ownBucket()
 	z.codePlace, z.look, z.name = codePlace{}, nil, ""
 	switch {
 	case d.Offline() && own:
@@ -122,8 +129,8 @@ func (z *zipFiles) planBucket(ctx context.Context, d *Deploy) (lines []string, e
 		z.bucket, err = codebucket.OpenOwn(ctx, d.AWS, z.name, d.Target.Account)
 		return nil, err
 	}
-	known := ""
-	if s := d.stack(); s != nil {
+	known := d.Settings.Bucket
+	if s := d.stack(); s != nil && known == "" {
 		known = s.Parameters[deployed.ParamCodeBucket]
 	}
 	z.managed = d.managedBucket()
