@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -12,8 +13,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/term"
 
 	"soci-index-builder/internal/deploy"
+	"soci-index-builder/internal/deploy/guided"
 	"soci-index-builder/internal/deploy/patience"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/testkit/awstest"
@@ -25,6 +28,16 @@ import (
 // go build makes it.
 func haveFunctions() {
 	deployPatience = patience.Patience{Pause: time.Millisecond}
+	openTerminal = func(in io.Reader, out io.Writer) *guided.Terminal {
+		if os.Getenv("TEST_TERMINAL") == "real" {
+			return guided.OpenTerminal(in, out)
+		}
+		// ttyin has only the standard input be a terminal.
+		if f, ok := in.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+			return nil
+		}
+		return guided.NewTerminal(in, out)
+	}
 	if os.Getenv("TEST_FUNCTIONS") == "none" {
 		return
 	}
@@ -50,6 +63,8 @@ func haveFunctions() {
 //
 //	account                        open it; nothing is in it
 //	bucket NAME [REGION]           make a bucket
+//	repository NAME TAG...         make a repository with images that were pushed yesterday
+//	damage BUCKET KEY              write an object that is not what it should be
 //	uploaded BUCKET N              fail unless so many objects are in the bucket
 //	failresource STACK ID WHAT REASON
 //	                               have the next operation on a resource fail; WHAT
@@ -73,6 +88,18 @@ type accountWorld struct {
 func (a *accountWorld) open(*testscript.TestScript, bool, []string) {
 	a.account = stacktest.NewAccount(a.t, a.aws.server, a.aws.stacks, a.aws.ecr)
 	a.aws.server.Handle("s3", a.s3)
+	a.account.Code = awstest.NewLambdaCode(a.s3)
+}
+
+func (a *accountWorld) repository(_ *testscript.TestScript, _ bool, args []string) {
+	for _, tag := range args[1:] {
+		a.aws.ecr.Images(args[0], awstest.Image{Tags: []string{tag}, PushedAt: time.Now().AddDate(0, 0, -1),
+			Size: 200 << 20})
+	}
+}
+
+func (a *accountWorld) damage(_ *testscript.TestScript, _ bool, args []string) {
+	a.s3.Put(args[0], args[1], []byte("{"))
 }
 
 func (a *accountWorld) bucket(_ *testscript.TestScript, _ bool, args []string) {

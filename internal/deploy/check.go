@@ -10,7 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
-	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/deploy/parameters"
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"
@@ -35,11 +34,6 @@ func (d *Deploy) check() error {
 	}
 	if s.Package != "" && s.Package != embedded.Zip {
 		errs = append(errs, settingf("--package %.100q: must be zip", s.Package))
-	}
-	if s.Bucket == "" {
-		errs = append(errs, settingf("--bucket is needed: an S3 bucket of the stack's region, for the functions' code"))
-	} else if err := codebucket.CheckBucketName(s.Bucket); err != nil {
-		errs = append(errs, settingf("--bucket %w", err))
 	}
 	if s.Filters != "" {
 		if other, ok := s.Parameters[deployed.ParamFilters]; ok && other != s.Filters {
@@ -116,7 +110,7 @@ func (d *Deploy) checkConsent() error {
 	if !d.Mode.Yes {
 		return fmt.Errorf("%w: give --yes to deploy without a question, or --dry-run to see what would be done", ErrConsent)
 	}
-	if !acknowledged(d.Settings.Capabilities) {
+	if !acknowledged(d.Settings.Capabilities) && !d.Mode.CodeOnly {
 		return fmt.Errorf("%w: the stack has IAM roles, which must be acknowledged: give --capabilities %s", ErrConsent,
 			capabilityIAM)
 	}
@@ -133,11 +127,13 @@ func acknowledged(capabilities []string) bool {
 // tags are those of the stack: what the user wants, what the stack has, and
 // the one by which it is known.
 func (d *Deploy) tags() map[string]string {
-	all := map[string]string{}
-	if s := d.stack(); s != nil {
-		maps.Copy(all, s.Tags)
+	all := maps.Clone(d.Settings.Tags)
+	if d.restored != nil {
+		all = maps.Clone(d.restored.Tags)
 	}
-	maps.Copy(all, d.Settings.Tags)
+	if all == nil {
+		all = map[string]string{}
+	}
 	all[target.TagKey] = target.TagValue
 	return all
 }

@@ -39,6 +39,7 @@ func (*execute) Do(ctx context.Context, d *Deploy) error {
 		return errors.Join(err, d.ChangeSet.Discard(context.WithoutCancel(ctx), client, created))
 	}
 	token := changeset.Token()
+	d.records.begun = true
 	if err := d.ChangeSet.Execute(ctx, client, token, d.Settings.DisableRollback, d.Mode.Patience); err != nil {
 		return errors.Join(err, d.ChangeSet.Discard(context.WithoutCancel(ctx), client, created))
 	}

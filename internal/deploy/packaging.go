@@ -6,15 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 
-	"soci-index-builder/internal/bytesize"
-	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/embedded"
-	"soci-index-builder/internal/version"
 )
 
 // Functions are the names of the functions' zip files.
@@ -29,6 +25,9 @@ type packaging struct{}
 func (*packaging) Name() string { return "package" }
 
 func (*packaging) Plan(ctx context.Context, d *Deploy) ([]string, error) {
+	if d.restored != nil {
+		return d.Artifacts.Plan(ctx, d)
+	}
 	if d.Settings.Package == "" {
 		d.Settings.Package = embedded.Zip
 	}
@@ -45,12 +44,17 @@ func (*packaging) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 		d.Settings.Architecture = defaultArchitecture
 	}
 	if d.Artifacts == nil {
-		d.Artifacts = &ownBucket{}
+		d.Artifacts = &zipFiles{}
 	}
 	return d.Artifacts.Plan(ctx, d)
 }
 
-func (*packaging) Do(ctx context.Context, d *Deploy) error { return d.Artifacts.Upload(ctx, d) }
+func (*packaging) Do(ctx context.Context, d *Deploy) error {
+	if err := d.records.begin(ctx, d); err != nil {
+		return err
+	}
+	return d.Artifacts.Upload(ctx, d)
+}
 
 // codeOf reads from a template how the functions' code comes to Lambda, and for
 // which architecture it is, as Go names it; that is empty when it cannot be
@@ -71,70 +75,6 @@ func codeOf(template []byte) (embedded.Package, string) {
 		return kind, map[string]string{"arm64": "arm64", "x86_64": "amd64"}[a[0]]
 	}
 	return kind, ""
-}
-
-// keyPrefix begins the keys of all code in a bucket of the user's own.
-const keyPrefix = "soci-index-builder/"
-
-// ownBucket are zip files in a bucket of the user's own.
-type ownBucket struct {
-	packed *codebucket.Package
-	bucket *codebucket.Bucket // nil without AWS
-	name   string
-}
-
-func (b *ownBucket) Plan(ctx context.Context, d *Deploy) ([]string, error) {
-	files, size := map[string][]byte{}, 0
-	for _, name := range Functions {
-		content, err := d.Mode.Functions(d.Settings.Architecture, name)
-		if err != nil {
-			return nil, err
-		}
-		files[name+".zip"] = content
-		size += len(content)
-	}
-	b.name = d.Settings.Bucket
-	b.packed = codebucket.PackContent(keyPrefix, version.Version, files)
-	if !d.Offline() {
-		var err error
-		if b.bucket, err = codebucket.Open(ctx, d.AWS, b.name); err != nil {
-			return nil, err
-		}
-	}
-	return []string{fmt.Sprintf("upload the functions for %s, %s, to s3://%s/%s, unless they are there",
-		d.Settings.Architecture, bytesize.Format(int64(size)), b.name, b.packed.Prefix)}, nil
-}
-
-func (b *ownBucket) Parameters() (map[string]string, bool) {
-	return map[string]string{deployed.ParamCodeBucket: b.name, deployed.ParamCodeKeyPrefix: b.packed.Prefix}, false
-}
-
-func (b *ownBucket) Upload(ctx context.Context, d *Deploy) error {
-	for _, o := range b.packed.Objects {
-		sent, err := b.bucket.Upload(ctx, o)
-		if err != nil {
-			return err
-		}
-		what := "there already"
-		if sent {
-			what = "uploaded"
-		}
-		d.Screen.Say(fmt.Sprintf("%-13s  s3://%s/%s", what, b.name, o.Key))
-	}
-	return nil
-}
-
-func (b *ownBucket) Check(ctx context.Context, d *Deploy) error {
-	_, err := codebucket.Open(ctx, d.AWS, b.name)
-	return err
-}
-
-func (b *ownBucket) Save(folder string) ([]string, error) {
-	files := map[string][]byte{}
-	for _, o := range b.packed.Objects {
-		files[path.Join("code", path.Base(o.Key))] = o.Content
-	}
-	return saveAll(folder, files)
 }
 
 // saveAll writes files into a folder, by their names with slashes, and returns

@@ -21,21 +21,29 @@ func (*where) Name() string { return "who and where" }
 
 func (*where) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	if d.Offline() {
-		return []string{"AWS is not asked: " + d.Mode.Offline.Error(),
-			"stack " + d.Settings.Stack + " is taken for one that does not exist yet"}, nil
+		if err := d.resolve(); err != nil {
+			return nil, err
+		}
+		return append([]string{"AWS is not asked: " + d.Mode.Offline.Error(),
+			"stack " + d.Settings.Stack + " is taken for one that does not exist yet"}, d.settingLines()...), nil
 	}
 	var err error
 	if d.Target, err = target.Look(ctx, d.AWS, d.Settings.Stack); err != nil {
 		return nil, err
 	}
 	t := d.Target
-	lines := []string{d.who()}
 	s := t.Stack
+	if s != nil {
+		if err := s.Mine(); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.resolve(); err != nil {
+		return nil, err
+	}
+	lines := append([]string{d.who()}, d.settingLines()...)
 	if s == nil {
 		return append(lines, "stack "+d.Settings.Stack+" does not exist yet"), nil
-	}
-	if err := s.Mine(); err != nil {
-		return nil, err
 	}
 	is := fmt.Sprintf("stack %s is %s", s.Name, s.Status)
 	switch s.Condition() {

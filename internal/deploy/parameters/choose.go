@@ -20,6 +20,8 @@ const (
 	Managed Source = "managed" // made by deploy: where the code is
 	Kept    Source = "kept"    // the stack has it
 	Default Source = "default" // the template has it
+
+	Recorded Source = "recorded" // the record has it that a rollback goes to
 )
 
 // Choice is the value that a parameter gets.

@@ -18,6 +18,9 @@ import (
 type Account struct {
 	CloudFormation *awstest.CloudFormation
 
+	// Code is that of the functions; nil: Lambda says nothing of it.
+	Code *awstest.LambdaCode
+
 	t      testing.TB
 	server *awstest.Server
 	ecr    *awstest.ECR
@@ -68,6 +71,13 @@ func (a *Account) settled(s *awstest.Stack) {
 	d := &Deployment{Stack: s, Resources: map[string]*Resource{}, ECR: a.ecr, Functions: map[string]map[string]any{},
 		Alarms: map[string]map[string]any{}, Metrics: map[string][]Point{}}
 	d.fill(a.t)
+	if d.code = a.Code; d.code != nil {
+		for _, r := range d.Resources {
+			if r.Type == "AWS::Lambda::Function" {
+				d.code.Deploy(r.Physical, r.At("Code"))
+			}
+		}
+	}
 	d.serve(a.server)
 	a.server.Handle("logs", a.logs())
 	a.mu.Lock()

@@ -3,6 +3,7 @@ package stacktest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -91,6 +92,7 @@ func (d *Deployment) listTargets(body []byte) (any, error) {
 
 func (d *Deployment) lambda() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /2015-03-31/functions/{name}/code", d.updateCode)
 	handle := func(pattern string, f func(id string, r *Resource, query url.Values) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
 			name := req.PathValue("name")
@@ -111,6 +113,9 @@ func (d *Deployment) lambda() http.Handler {
 		out := map[string]any{"FunctionName": r.Physical, "State": "Active", "LastUpdateStatus": "Successful"}
 		for _, name := range []string{"Runtime", "Handler", "Role", "Timeout", "Environment", "LoggingConfig"} {
 			out[name] = r.At(name)
+		}
+		if d.code != nil {
+			maps.Copy(out, d.code.Configuration(r.Physical))
 		}
 		out["MemorySize"], _ = strconv.Atoi(scalar(r.At("MemorySize")))
 		maps.Copy(out, d.Functions[id])
@@ -154,6 +159,23 @@ func (d *Deployment) lambda() http.Handler {
 		return map[string]any{"Policy": string(b)}, err
 	})
 	return mux
+}
+
+// updateCode answers UpdateFunctionCode.
+func (d *Deployment) updateCode(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	err := notFound("Function not found: %s", name)
+	var out map[string]any
+	if _, f := d.find("AWS::Lambda::Function", name); f != nil && d.code != nil {
+		body, _ := io.ReadAll(r.Body) // the server has read it before
+		out, err = d.code.Update(name, body)
+	}
+	if e, ok := err.(*awstest.Error); ok {
+		awstest.WriteError(w, r, e)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(out)
 }
 
 func noSuchRole(name string) error {

@@ -56,6 +56,8 @@ type Deployment struct {
 
 	// Metrics by name: ImagesIndexed, ApproximateAgeOfOldestMessage.
 	Metrics map[string][]Point
+
+	code *awstest.LambdaCode // of an Account; may be nil
 }
 
 // Deploy puts a stack with these parameters, and the template's defaults for
