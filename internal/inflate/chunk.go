@@ -87,7 +87,7 @@ type chunk struct {
 	sums     []sum
 	out      int64 // bytes of output
 	member   int64 // where in the output the last member began; -1 when before
-	reach    int   // how many bytes of the window are needed
+	reach    int   // how many bytes of the window are needed, where it is not all of the member's
 	crc16    uint32
 	n16      int64
 }
@@ -484,8 +484,11 @@ func (d *chunkDecoder) resolve(c *chunk) {
 	w := c.window.Load()
 	d.value.reset(&w.window)
 	before := w.window[:]
-	c.crc16, c.n16 = 0, 0
+	c.crc16, c.n16, c.reach = 0, 0, 0
 	for _, b := range c.bufs[:c.symbolic] {
+		if w.member < WindowSize {
+			c.reach = max(c.reach, reach(b.b[window16:window16+2*b.n]))
+		}
 		// The values lie behind what they become.
 		d.value.resolve(b.b[WindowSize:], b.b[window16:window16+2*b.n])
 		copy(b.b[:WindowSize], before)
@@ -494,7 +497,6 @@ func (d *chunkDecoder) resolve(c *chunk) {
 		c.n16 += int64(b.n)
 		before = b.b[b.n : b.n+WindowSize]
 	}
-	c.reach = WindowSize - d.value.lowest
 	c.symbolic = 0
 }
 

@@ -243,50 +243,61 @@ func lastMarker(b []byte, from, to int) int {
 
 // resolver turns values of 16 bits into bytes, once the window is known.
 type resolver struct {
-	table  [firstMarker + WindowSize]byte
-	lowest int // place in the window of the first byte that a marker stood for
+	table valueTable // of which firstMarker + WindowSize are used
 }
 
 func (v *resolver) reset(window *[WindowSize]byte) {
-	for i := range firstMarker {
-		v.table[i] = byte(i)
+	if v.table[1] == 0 {
+		for i := range firstMarker {
+			v.table[i] = byte(i)
+		}
 	}
 	copy(v.table[firstMarker:], window[:])
-	v.lowest = WindowSize
 }
 
 // resolve writes a byte to dst for each value of src. It may be the same
 // memory, where dst begins no later.
 func (v *resolver) resolve(dst, src []byte) {
-	lowest := uint16(firstMarker + v.lowest)
-	i, j := 0, 0
-	for ; j+8 <= len(src); j += 8 {
-		w := binary.LittleEndian.Uint64(src[j:])
-		if w&highBytes == 0 {
-			w |= w >> 8
-			binary.LittleEndian.PutUint32(dst[i:], uint32(w&0xffff|w>>16&0xffff0000))
-			i += 4
-			continue
+	t := &v.table
+	for len(src) >= 32 {
+		in, out := (*[32]byte)(src), (*[16]byte)(dst)
+		a, b := binary.LittleEndian.Uint64(in[:8]), binary.LittleEndian.Uint64(in[8:16])
+		c, d := binary.LittleEndian.Uint64(in[16:24]), binary.LittleEndian.Uint64(in[24:])
+		if (a|b|c|d)&highBytes == 0 {
+			a, b = pack(a)|pack(b)<<32, pack(c)|pack(d)<<32
+		} else {
+			a, b = t.bytes(a)|t.bytes(b)<<32, t.bytes(c)|t.bytes(d)<<32
 		}
-		for range 4 {
-			s := uint16(w)
-			if s >= firstMarker && s < lowest {
-				lowest = s
-			}
-			dst[i] = v.table[min(int(s), len(v.table)-1)]
-			w >>= 16
-			i++
-		}
+		binary.LittleEndian.PutUint64(out[:8], a)
+		binary.LittleEndian.PutUint64(out[8:], b)
+		src, dst = src[32:], dst[16:]
 	}
-	for ; j < len(src); j += 2 {
-		s := binary.LittleEndian.Uint16(src[j:])
-		if s >= firstMarker && s < lowest {
-			lowest = s
-		}
-		dst[i] = v.table[min(int(s), len(v.table)-1)]
-		i++
+	for i := range len(src) / 2 {
+		dst[i] = t[binary.LittleEndian.Uint16(src[2*i:])]
 	}
-	v.lowest = int(lowest) - firstMarker
+}
+
+// pack takes the lower byte of each of four values.
+func pack(w uint64) uint64 {
+	w |= w >> 8
+	return w&0xffff | w>>16&0xffff0000
+}
+
+// valueTable has a byte for each value.
+type valueTable [1 << 16]byte
+
+func (t *valueTable) bytes(w uint64) uint64 {
+	return uint64(t[uint16(w)]) | uint64(t[uint16(w>>16)])<<8 | uint64(t[uint16(w>>32)])<<16 | uint64(t[w>>48])<<24
+}
+
+// reach returns how far the markers among values of 16 bits reach into the
+// window, from its end.
+func reach(values []byte) int {
+	lowest := uint16(WindowSize)
+	for i := 0; i < len(values); i += 2 {
+		lowest = min(lowest, binary.LittleEndian.Uint16(values[i:])-firstMarker)
+	}
+	return WindowSize - int(lowest)
 }
 
 // checksumOf is the CRC-32 of a run by itself.

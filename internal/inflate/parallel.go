@@ -32,8 +32,9 @@ type ParallelOptions struct {
 	MaxRatio int64
 }
 
-// DefaultSegment is the size of a segment: 512 KiB.
-const DefaultSegment = 512 << 10
+// DefaultSegment is the size of a segment: 1 MiB. With less, more of the output
+// is decoded while its window is not known.
+const DefaultSegment = 1 << 20
 
 // minSegment leaves room for a header.
 const minSegment = 2 * lookahead
@@ -60,30 +61,30 @@ type Parallel struct {
 	stopped atomic.Bool // with mu, for those who do not hold it
 	pressed atomic.Bool // memory is wanted by others
 
-	mu       sync.Mutex
-	cond     sync.Cond
-	segments []*segment // the first has the ordinal firstSeg
-	firstSeg int
-	spare    []*segment
-	live     int // segments in use
-	maxLive  int
-	begun    bool // the first header has been read
-	read     bool // the last segment is there
-	readErr  error
-	chunks   map[int]*chunk // by the ordinal of their segment
-	next     int            // ordinal of the next one to be decoded
-	certain  *certain       // what is to be decoded first
-	chain    certain        // as far as is known from the chunks
-	toLink   []*chunk       // to be resolved
-	at       int            // ordinal of the segment that the caller has come to
-	alone    bool           // the caller decodes itself
-	off      bool           // for good
-	failures int            // chunks in a row that were of no use
-	buffers  []*buffer      // free ones
-	taken    int64          // of Memory
-	inUse    int            // buffers of chunks
-	most     int            // that a chunk had
-	working  int
+	mu        sync.Mutex
+	cond      sync.Cond
+	segments  []*segment // the first has the ordinal firstSeg
+	firstSeg  int
+	spare     []*segment
+	live      int // segments in use
+	maxLive   int
+	begun     bool // the first header has been read
+	read      bool // the last segment is there
+	readErr   error
+	chunks    map[int]*chunk // by the ordinal of their segment
+	next      int            // ordinal of the next one to be decoded
+	certain   *certain       // what is to be decoded first
+	chain     certain        // as far as is known from the chunks
+	toResolve []*chunk
+	at        int       // ordinal of the segment that the caller has come to
+	alone     bool      // the caller decodes itself
+	off       bool      // for good
+	failures  int       // chunks in a row that were of no use
+	buffers   []*buffer // free ones
+	taken     int64     // of Memory
+	inUse     int       // buffers of chunks
+	most      int       // that a chunk had
+	working   int
 
 	// Of the caller.
 	seq         *Reader
@@ -110,6 +111,7 @@ type Parallel struct {
 type Stats struct {
 	Chunks  int   // that were accepted
 	Guessed int   // of them, those that began before their place was known
+	Values  int64 // bytes of output that were decoded while their window was not known
 	Alone   int64 // compressed bytes that the caller decoded itself
 }
 
@@ -170,10 +172,14 @@ func (o ParallelOptions) MemoryBase() int64 {
 	return ReaderSize + int64(o.live())*int64(segment+lookahead+inPad) + int64(o.Workers)*workerSize
 }
 
-// live is how many segments there are at most: two for each worker and the
-// caller, one more that is read, one whose last byte may be needed, and one
-// that is being hashed. The caller's Reader may be ahead by its buffer.
-func (o ParallelOptions) live() int { return max(2*o.Workers+5, 2*inBufSize/o.Segment+4) }
+// ahead is how many chunks there are at most: one for each worker, as many that
+// wait for one of these, and the caller's.
+func (o ParallelOptions) ahead() int { return 2*o.Workers + 1 }
+
+// live is how many segments there are at most: one for each chunk, the one
+// behind, one that is read, and one whose last byte may be needed. The
+// caller's Reader may be ahead by its buffer.
+func (o ParallelOptions) live() int { return max(o.ahead()+3, 2*inBufSize/o.Segment+4) }
 
 // workerSize is about what a worker holds beside its chunk: its codes, those of
 // its finder, and a table of bytes.
@@ -342,7 +348,7 @@ func (p *Parallel) newBuffer() *buffer {
 // maxBuffers are for all chunks together: so many that those under way may
 // have eight times their segment's size each, and two buffers that they fill.
 func (p *Parallel) maxBuffers() int {
-	return (2*p.o.Workers + 3) * (2 + 8*p.o.Segment/outChunk)
+	return p.o.ahead() * (2 + 8*p.o.Segment/outChunk)
 }
 
 func (p *Parallel) freeBuffer(b *buffer) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -134,29 +135,33 @@ func TestParallelMalformed(t *testing.T) {
 	}
 }
 
-// streams of all kinds, of some 100 KB to 2 MB each.
-func streams() map[string][]byte {
-	mixed := testlayers.Mixed(11, 3<<20)
-	var members []byte
-	for i := range 12 {
-		members = append(members, testlayers.GoGzip(mixed[i*150_000:(i+1)*150_000], 6, 0)...)
+// streams of all kinds, of a content of n bytes, and their names in order.
+func streams(n int) (names []string, streams map[string][]byte) {
+	mixed := testlayers.Mixed(11, n)
+	members := func(size int) []byte {
+		var b []byte
+		for rest := mixed; len(rest) > 0; rest = rest[min(size, len(rest)):] {
+			b = append(b, testlayers.GoGzip(rest[:min(size, len(rest))], 6, 0)...)
+		}
+		return b
 	}
-	var small []byte
-	for i := range 60 {
-		small = append(small, testlayers.GoGzip(mixed[i*20_000:(i+1)*20_000], 6, 0)...)
-	}
-	return map[string][]byte{
+	streams = map[string][]byte{
 		"one member":    testlayers.GoGzip(mixed, 6, 0),
 		"fast":          testlayers.GoGzip(mixed, 1, 0),
-		"members":       members,
-		"small members": small,
-		"nested":        testlayers.GoGzip(append(bytes.Clone(members), mixed...), 6, 0),
+		"members":       members(150_000),
+		"small members": members(20_000),
+		"nested":        testlayers.GoGzip(append(members(150_000), mixed...), 6, 0),
 		"stored":        testlayers.GoGzip(mixed, 0, 0),
-		"zeros":         testlayers.GoGzip(make([]byte, 40<<20), 6, 0),
-		"random":        testlayers.GoGzip(random(2<<20), 6, 0),
+		"zeros":         testlayers.GoGzip(make([]byte, 12*n), 6, 0),
+		"random":        testlayers.GoGzip(random(n/2), 6, 0),
 		"flushed":       testlayers.GoGzip(mixed, 6, 10_000),
-		"letters":       testlayers.GoGzip(letters(6<<20), 6, 0),
+		"letters":       testlayers.GoGzip(letters(2*n), 6, 0),
 	}
+	for name := range streams {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names, streams
 }
 
 func random(n int) []byte {
@@ -180,7 +185,8 @@ func letters(n int) []byte {
 }
 
 func TestParallelKinds(t *testing.T) {
-	for name, blob := range streams() {
+	_, all := streams(3 << 20)
+	for name, blob := range all {
 		want := sequentially(bytes.NewReader(blob))
 		if want.err != io.EOF {
 			t.Fatal(name, want.err)
@@ -205,7 +211,8 @@ func TestParallelMutations(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(7, 8))
 	errs := make(map[string]int)
-	for name, blob := range streams() {
+	_, all := streams(2 << 20)
+	for name, blob := range all {
 		for range rounds {
 			bad := mutate(r, blob)
 			want := sequentially(bytes.NewReader(bad))
@@ -394,4 +401,36 @@ func TestFinder(t *testing.T) {
 		t.Errorf("%d of %d blocks missed", missed, dynamic)
 	}
 	t.Logf("%d places for %d blocks in %d bytes", len(found), dynamic, len(blob))
+}
+
+// FuzzParallel holds a Parallel against a Reader: on any bytes behind a gzip
+// header, and on streams of all kinds in which something was changed.
+func FuzzParallel(f *testing.F) {
+	names, all := streams(400_000)
+	for i := range names {
+		for seed := range uint64(3) {
+			f.Add([]byte(nil), uint8(i), seed, uint8(seed), uint8(i))
+		}
+	}
+	for i, bad := range testlayers.MalformedLayers() {
+		if bad.Compression() == testlayers.Gzip && i%9 == 0 {
+			f.Add(bad.Blob, uint8(0), uint64(0), uint8(i), uint8(i))
+		}
+	}
+	f.Fuzz(func(t *testing.T, stream []byte, kind uint8, seed uint64, size, workers uint8) {
+		if len(stream) == 0 {
+			stream = all[names[int(kind)%len(names)]]
+			r := rand.New(rand.NewPCG(seed, 0))
+			for range seed % 4 {
+				if len(stream) > 0 {
+					stream = mutate(r, stream)
+				}
+			}
+		}
+		o := inflate.ParallelOptions{Workers: 1 + int(workers%4), Segment: 4 << 10 << (size % 5)}
+		want := sequentially(bytes.NewReader(stream))
+		if err := differ(inParallel(bytes.NewReader(stream), o), want); err != nil {
+			t.Errorf("%d workers, segments of %d: %v", o.Workers, o.Segment, err)
+		}
+	})
 }

@@ -270,6 +270,7 @@ func (p *Parallel) advance() {
 			p.cond.Wait()
 			continue
 		case c == nil:
+			p.certain = nil
 		case c.start >= 0 && c.start != p.place, c.done && c.start < 0:
 			p.failed(n)
 			if c.start < 0 || c.start < p.place {
@@ -376,5 +377,6 @@ func (p *Parallel) accept(c *chunk, n int) bool {
 	if c.guess {
 		p.stats.Guessed++
 	}
+	p.stats.Values += c.n16
 	return true
 }

@@ -8,9 +8,9 @@ func (p *Parallel) work(asks bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for !p.stopped.Load() {
-		if len(p.toLink) > 0 {
-			c := p.toLink[0]
-			p.toLink = p.toLink[1:]
+		if len(p.toResolve) > 0 {
+			c := p.toResolve[0]
+			p.toResolve = p.toResolve[1:]
 			p.mu.Unlock()
 			if !c.dropped.Load() {
 				d.resolve(c)
@@ -66,7 +66,7 @@ func (p *Parallel) hasTask() bool {
 	if p.certain != nil { // the caller waits for it
 		return p.complete(p.ordinal(p.certain.place))
 	}
-	return !p.pressed.Load() && p.complete(p.nextGuess()) && (p.working == 0 || p.inUse+max(p.most, 2) <= p.maxBuffers())
+	return !p.pressed.Load() && len(p.chunks) < p.o.ahead() && p.complete(p.nextGuess()) && (p.working == 0 || p.inUse+max(p.most, 2) <= p.maxBuffers())
 }
 
 // nextGuess is the ordinal of the segment that is to be decoded next: behind
@@ -136,7 +136,8 @@ func (p *Parallel) link(c *chunk, v *resolver) {
 		p.chain = certain{c.end, c.after}
 		if c.symbolic > 0 {
 			c.resolving = true
-			p.toLink = append(p.toLink, c)
+			p.toResolve = append(p.toResolve, c)
+			p.cond.Broadcast()
 		} else {
 			c.ready = true
 		}

@@ -42,6 +42,8 @@ type layerWork struct {
 	built     map[digest.Digest]*builtLayer
 	memory    *memory
 	bytesRead atomic.Int64
+
+	processors *processors
 }
 
 // builtLayer is the result for a layer and its serialised zTOC, if any.
@@ -53,7 +55,7 @@ type builtLayer struct {
 
 func newLayerWork(src Source, targets []target, o Options) *layerWork {
 	w := &layerWork{
-		src: src, o: o, memory: newMemory(o.Limits.MaxMemory),
+		src: src, o: o, memory: newMemory(o.Limits.MaxMemory), processors: newProcessors(),
 		manifests: make(map[digest.Digest][]digest.Digest),
 		platforms: make(map[digest.Digest]string),
 		built:     make(map[digest.Digest]*builtLayer),
@@ -231,13 +233,17 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 		}
 		w.bytesRead.Add(n)
 	}()
+	w.processors.busy.Add(1)
+	defer w.processors.give()
 	z, err := buildZtoc(r, ZtocOptions{
 		SpanSize:            w.o.SpanSize,
 		BuildToolIdentifier: w.o.BuildToolIdentifier,
 		Limits:              w.o.Limits,
 		Size:                layer.Size,
 		Digest:              layer.Digest,
+		LayerWorkers:        w.o.LayerWorkers,
 		maxZtoc:             maxZtocSizeOf(layer.Size),
+		processors:          w.processors,
 	}, memory)
 	var b []byte
 	if err == nil {
