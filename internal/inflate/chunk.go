@@ -17,8 +17,8 @@ const (
 	maxExpansion = 16
 
 	// maxSearch bytes of a segment are searched for a start: most blocks are
-	// shorter.
-	maxSearch = 256 << 10
+	// shorter, and it takes as long as to decode two or three times as many.
+	maxSearch = 160 << 10
 
 	// A stored block has less than maxStored bytes: as far before the place
 	// where the blocks of a gzip file within one end, the search goes on.
@@ -74,6 +74,7 @@ type chunk struct {
 	// Under Parallel.mu; start is -1 as long as there is none.
 	start, end int64
 	done       bool // decoded
+	failed     bool // of no use
 	linked     bool // and the window is known
 	resolving  bool
 	ready      bool // all is bytes

@@ -80,6 +80,7 @@ type Parallel struct {
 	alone     bool      // the caller decodes itself
 	off       bool      // for good
 	failures  int       // chunks in a row that were of no use
+	pause     int       // segments for which nothing was guessed last
 	buffers   []*buffer // free ones
 	taken     int64     // of Memory
 	inUse     int       // buffers of chunks

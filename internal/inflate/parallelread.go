@@ -272,7 +272,6 @@ func (p *Parallel) advance() {
 		case c == nil:
 			p.certain = nil
 		case c.start >= 0 && c.start != p.place, c.done && c.start < 0:
-			p.failed(n)
 			if c.start < 0 || c.start < p.place {
 				p.drop(n)
 			}
@@ -294,7 +293,7 @@ func (p *Parallel) advance() {
 			delete(p.chunks, n)
 		}
 		p.mu.Unlock()
-		if c == nil || !p.accept(c, n) {
+		if c == nil || !p.accept(c) {
 			p.enterSeq()
 		}
 		return
@@ -316,23 +315,9 @@ func (p *Parallel) dropAll() {
 	}
 }
 
-// maxFailures in a row, and for the next pause segments nothing is guessed.
-const (
-	maxFailures = 3
-	pause       = 32
-)
-
-// failed counts a chunk that was of no use. mu is held.
-func (p *Parallel) failed(n int) {
-	if p.failures++; p.failures >= maxFailures {
-		p.failures = maxFailures - 1
-		p.next = max(p.next, n+1+pause)
-	}
-}
-
 // accept takes over a chunk that begins at p.place and is all bytes, unless
 // something in it is wrong.
-func (p *Parallel) accept(c *chunk, n int) bool {
+func (p *Parallel) accept(c *chunk) bool {
 	wrong := int64(c.reach) > p.accepted-p.memberStart
 	crc, start := combine(p.crc, c.crc16, c.n16), p.memberStart
 	out := p.accepted + c.n16
@@ -356,10 +341,10 @@ func (p *Parallel) accept(c *chunk, n int) bool {
 		p.mu.Unlock()
 		return false
 	}
-	if useful := c.end >= 8*(c.first.off+int64(c.first.size)); useful || c.first.eof {
-		p.failures = 0
-	} else {
-		p.failed(n)
+	if useful := c.end >= 8*(c.first.off+int64(c.first.size)); useful && c.guess {
+		p.failures, p.pause = 0, 0
+	} else if !useful {
+		p.failed(c)
 	}
 	p.mu.Unlock()
 	for _, at := range c.places {

@@ -46,7 +46,10 @@ func (p *Parallel) work(asks bool) {
 		}
 		c.done = true
 		switch {
-		case c.dropped.Load(), c.start < 0:
+		case c.dropped.Load():
+			p.freeChunk(c)
+		case c.start < 0:
+			p.failed(c)
 			p.freeChunk(c)
 		default:
 			p.most = max(p.most, len(c.bufs))
@@ -66,7 +69,41 @@ func (p *Parallel) hasTask() bool {
 	if p.certain != nil { // the caller waits for it
 		return p.complete(p.ordinal(p.certain.place))
 	}
+	if p.failures >= maxFailures-1 && p.guessing() {
+		return false // one at a time
+	}
 	return !p.pressed.Load() && len(p.chunks) < p.o.ahead() && p.complete(p.nextGuess()) && (p.working == 0 || p.inUse+max(p.most, 2) <= p.maxBuffers())
+}
+
+// guessing reports whether there is a chunk that may be of no use.
+func (p *Parallel) guessing() bool {
+	for _, c := range p.chunks {
+		if c.guess && !c.linked && !c.failed {
+			return true
+		}
+	}
+	return false
+}
+
+// After maxFailures in a row nothing is guessed for leastPause segments, and
+// for twice as many after each that fails again, up to mostPause.
+const (
+	maxFailures = 3
+	leastPause  = 8
+	mostPause   = 64
+)
+
+// failed counts a chunk that was begun for nothing, once. mu is held.
+func (p *Parallel) failed(c *chunk) {
+	if !c.guess || c.failed {
+		return
+	}
+	c.failed = true
+	if p.failures++; p.failures >= maxFailures {
+		p.failures = maxFailures - 1
+		p.pause = min(max(2*p.pause, leastPause), mostPause)
+		p.next = max(p.next, p.at+1+p.pause)
+	}
 }
 
 // nextGuess is the ordinal of the segment that is to be decoded next: behind
@@ -163,6 +200,7 @@ func (p *Parallel) drop(ordinal int) {
 	if c.dropped.Swap(true) {
 		return
 	}
+	p.failed(c)
 	if c.done && !c.resolving {
 		p.freeChunk(c)
 	}
