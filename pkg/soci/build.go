@@ -34,6 +34,8 @@ type ZtocOptions struct {
 
 	maxZtoc    int64       // bytes of windows from which on the zTOC is too large; 0 is no limit
 	processors *processors // that the layers of an image share
+	segment    int         // compressed bytes that a worker takes at once
+	parallel   int64       // compressed bytes of a layer from which on it has several workers
 }
 
 func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
@@ -57,6 +59,7 @@ func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
 	}
 	orDefault(&o.SpanSize, DefaultSpanSize)
 	orDefault(&o.BuildToolIdentifier, BuildToolIdentifier)
+	o.segment, o.parallel = parallelSegment, parallelFrom
 	o.processors = newProcessors()
 	o.processors.busy.Store(1)
 	orDefault(&o.LayerWorkers, int(o.processors.max))

@@ -244,6 +244,8 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 		LayerWorkers:        w.o.LayerWorkers,
 		maxZtoc:             maxZtocSizeOf(layer.Size),
 		processors:          w.processors,
+		segment:             parallelSegment,
+		parallel:            parallelFrom,
 	}, memory)
 	var b []byte
 	if err == nil {

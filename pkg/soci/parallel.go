@@ -41,7 +41,7 @@ func (p *processors) give() { p.busy.Add(-1) }
 // layerWorkers is how many goroutines may decode a layer of a size: one where
 // it is too small, or its size is not known.
 func (o ZtocOptions) layerWorkers(p *processors) int {
-	if o.Size < parallelFrom {
+	if o.Size < o.parallel {
 		return 1
 	}
 	return int(min(int64(o.LayerWorkers), p.max))
@@ -58,7 +58,7 @@ func newParallel(blob *blobReader, o ZtocOptions, memory *tenant, spans *spanner
 	press := func() { p.Press() }
 	po := inflate.ParallelOptions{
 		Workers:  workers,
-		Segment:  parallelSegment,
+		Segment:  o.segment,
 		Memory:   func(n int64) bool { return memory.borrow(n, press) },
 		GiveBack: memory.giveBack,
 		Begin:    o.processors.try,
