@@ -72,7 +72,8 @@ func (p *Parallel) hasTask() bool {
 	if p.failures >= maxFailures-1 && p.guessing() {
 		return false // one at a time
 	}
-	return !p.pressed.Load() && len(p.chunks) < p.o.ahead() && p.complete(p.nextGuess()) && (p.working == 0 || p.inUse+max(p.most, 2) <= p.maxBuffers())
+	return !p.pressed.Load() && len(p.chunks) < p.o.ahead() && p.complete(p.nextGuess()) &&
+		(p.working == 0 || p.inUse+max(p.most, 2) <= p.maxBuffers())
 }
 
 // guessing reports whether there is a chunk that may be of no use.
@@ -155,7 +156,8 @@ func (p *Parallel) begins(c *chunk, place int64) (int64, bool) {
 	defer p.cond.Broadcast()
 	c.start = place
 	known := p.chain
-	if place >= 0 && known.history != nil && known.place < 8*(c.first.off+int64(c.first.size)) && known.place >= 8*c.first.off {
+	from, to := 8*c.first.off, 8*(c.first.off+int64(c.first.size))
+	if place >= 0 && known.history != nil && known.place >= from && known.place < to {
 		c.start = known.place
 		c.window.Store(known.history)
 		c.guess = false
