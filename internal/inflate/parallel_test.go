@@ -409,21 +409,28 @@ func FuzzParallel(f *testing.F) {
 	names, all := streams(400_000)
 	for i := range names {
 		for seed := range uint64(3) {
-			f.Add([]byte(nil), uint8(i), seed, uint8(seed), uint8(i))
+			f.Add(false, []byte{byte(seed)}, uint8(i), seed, uint8(seed), uint8(i))
 		}
 	}
 	for i, bad := range testlayers.MalformedLayers() {
 		if bad.Compression() == testlayers.Gzip && i%9 == 0 {
-			f.Add(bad.Blob, uint8(0), uint64(0), uint8(i), uint8(i))
+			f.Add(true, bad.Blob, uint8(0), uint64(0), uint8(i), uint8(i))
 		}
 	}
-	f.Fuzz(func(t *testing.T, stream []byte, kind uint8, seed uint64, size, workers uint8) {
-		if len(stream) == 0 {
-			stream = all[names[int(kind)%len(names)]]
+	f.Fuzz(func(t *testing.T, raw bool, stream []byte, kind uint8, seed uint64, size, workers uint8) {
+		if !raw {
+			change := stream
+			stream = bytes.Clone(all[names[int(kind)%len(names)]])
 			r := rand.New(rand.NewPCG(seed, 0))
-			for range seed % 4 {
+			for range seed % 3 {
 				if len(stream) > 0 {
 					stream = mutate(r, stream)
+				}
+			}
+			if len(stream) > 0 {
+				at := r.IntN(len(stream))
+				for i := range min(len(change), len(stream)-at) {
+					stream[at+i] ^= change[i]
 				}
 			}
 		}
