@@ -65,6 +65,13 @@ func newParallel(blob *blobReader, o ZtocOptions, memory *tenant, spans *spanner
 		End:      o.processors.give,
 		MaxRatio: o.Limits.MaxRatio,
 	}
+	// What is held to the end, although a layer may need it, is within the
+	// reserve.
+	for po.MemoryBase() > memory.memory.reserve() {
+		if po.Workers--; po.Workers < 2 {
+			return nil, nil
+		}
+	}
 	base := po.MemoryBase()
 	if !memory.borrow(base, func() {}) {
 		return nil, nil

@@ -49,7 +49,7 @@ func buildWith(t *testing.T, blob []byte, o ZtocOptions, workers int) built {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		out.lent = max(out.lent, m.lent)
-		if m.used+m.lent > m.max {
+		if m.used+m.lent > m.max+m.reserve() {
 			t.Errorf("%d bytes taken and %d lent of %d", m.used, m.lent, m.max)
 		}
 	}}, o, alone)
@@ -130,6 +130,26 @@ func TestParallelLimits(t *testing.T) {
 	}
 	if sound < 5 {
 		t.Errorf("only %d are built", sound)
+	}
+}
+
+// A layer with a checkpoint for every 5 KB needs the memory that was lent, and
+// comes as far as with one worker.
+func TestParallelMemory(t *testing.T) {
+	blob := testlayers.GoGzip(files(t, 4, 4<<20), 6, 5_000)
+	lent, refused := 0, 0
+	for budget := int64(20 << 20); budget <= 100<<20; budget += 8 << 20 {
+		o := ZtocOptions{SpanSize: 1, Limits: Limits{MaxMemory: budget}}
+		one, several := same(t, fmt.Sprintf("%d bytes of memory", budget), blob, o)
+		if errors.Is(one.err, ErrLimit) {
+			refused++
+		}
+		if several.lent > 0 {
+			lent++
+		}
+	}
+	if refused < 2 || refused > 9 || lent < 5 {
+		t.Errorf("%d budgets are too small, and of %d something is lent", refused, lent)
 	}
 }
 
