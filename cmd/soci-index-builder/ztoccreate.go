@@ -22,6 +22,7 @@ type ztocCreateCommand struct {
 	maxMemory sizeFlag
 	buildTool string
 	output    string
+	workers   int
 }
 
 func newZtocCreateCommand() *cobra.Command {
@@ -48,6 +49,7 @@ digest, size, number of spans and of entries are printed.`,
 	f.Var(&c.maxMemory, "max-memory", "what the zTOC may take while it is built")
 	f.StringVar(&c.buildTool, "build-tool", soci.BuildToolIdentifier, "identifier of the build tool, which is part of the zTOC")
 	f.StringVarP(&c.output, "output", "o", stdio, "file to write, or - for the standard output")
+	addLayerWorkers(f, &c.workers)
 	_ = cmd.MarkFlagFilename("output")
 	return cmd
 }
@@ -58,6 +60,9 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	}
 	if c.buildTool == "" {
 		return usageErrorf("invalid argument \"\" for \"--build-tool\" flag: must not be empty")
+	}
+	if err := checkLayerWorkers(c.workers); err != nil {
+		return err
 	}
 	layer, name, err := openInput(cmd, args[0])
 	if err != nil {
@@ -93,12 +98,20 @@ func (c *ztocCreateCommand) build(ctx context.Context, layer io.Reader) (*soci.Z
 		ztoc *soci.Ztoc
 		err  error
 	}
+	size := int64(0)
+	if f, ok := layer.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
+	}
 	done := make(chan result, 1)
 	go func() {
 		z, err := soci.BuildZtoc(layer, soci.ZtocOptions{
 			SpanSize:            c.spanSize.bytes,
 			BuildToolIdentifier: c.buildTool,
 			Limits:              soci.Limits{MaxMemory: c.maxMemory.bytes},
+			LayerWorkers:        c.workers,
+			Size:                size,
 		})
 		done <- result{z, err}
 	}()

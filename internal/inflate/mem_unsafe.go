@@ -25,5 +25,7 @@ func (c cursor) load64() uint64          { return *(*uint64)(c.p) }
 func (c cursor) store64(v uint64)        { *(*uint64)(c.p) = v }
 func (c cursor) load8() byte             { return *(*byte)(c.p) }
 func (c cursor) store8(v byte)           { *(*byte)(c.p) = v }
+func (c cursor) load16() uint16          { return *(*uint16)(c.p) }
+func (c cursor) store16(v uint16)        { *(*uint16)(c.p) = v }
 
 func load64(b []byte, i int) uint64 { return at(b, i).load64() }

@@ -19,6 +19,7 @@ type memory struct {
 	mu       sync.Mutex
 	changed  sync.Cond // a tenant left
 	used     int64
+	lent     int64     // beside it, to tenants that can do without
 	tenants  []*tenant // the oldest first
 	departed int       // how many have left for good
 }
@@ -36,6 +37,8 @@ type tenant struct {
 	cancel    func() // stops the work, which must then leave
 	used      int64
 	preempted bool
+	lent      int64
+	press     func() // asks for what is lent
 }
 
 // enter adds a tenant; the lower its age number, the older it is. cancel is
@@ -67,6 +70,7 @@ func (t *tenant) take(n int64) error {
 		case m.used+n <= m.max:
 			m.used += n
 			t.used += n
+			m.recall()
 			return nil
 		case m.tenants[0] != t:
 			t.preempted = true
@@ -79,6 +83,49 @@ func (t *tenant) take(n int64) error {
 			youngest.cancel()
 		}
 		m.changed.Wait()
+	}
+}
+
+// borrow takes n bytes that press asks for when a tenant needs them: they never
+// keep one from taking. It reports whether there are so many to spare. press
+// is called with the budget locked, at most once from then on.
+func (t *tenant) borrow(n int64, press func()) bool {
+	m := t.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t.preempted || m.used+m.lent+n > m.max-m.reserve() {
+		return false
+	}
+	m.lent += n
+	t.lent += n
+	t.press = press
+	return true
+}
+
+// giveBack returns borrowed bytes.
+func (t *tenant) giveBack(n int64) {
+	m := t.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lent -= n
+	t.lent -= n
+}
+
+// reserve is what is not lent, so that borrowed bytes come back before the
+// budget is used up.
+func (m *memory) reserve() int64 { return m.max / 16 }
+
+// recall asks for what is lent where it may be needed soon, from the youngest
+// tenant first.
+func (m *memory) recall() {
+	left := m.lent
+	for i := len(m.tenants) - 1; i >= 0 && m.used+left > m.max-m.reserve()/2; i-- {
+		t := m.tenants[i]
+		if t.lent > 0 && t.press != nil {
+			t.press()
+			t.press = nil
+		}
+		left -= t.lent
 	}
 }
 

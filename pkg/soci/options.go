@@ -58,6 +58,14 @@ type Options struct {
 	// the number of processors available.
 	Concurrency int
 
+	// LayerWorkers is how many goroutines may decompress one gzip layer of 16
+	// MiB or more, while processors are idle; all layers together use no more
+	// than there are. What is built is the same. Their buffers are within
+	// Limits.MaxMemory as long as layers do not need it themselves: then they are
+	// given back, but for a sixteenth of it at most. The default is the number of
+	// processors; 1 has each layer decompressed by one.
+	LayerWorkers int
+
 	// Limits bound what an image may cost. The defaults stand at Limits.
 	Limits Limits
 
@@ -83,6 +91,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"SpanSize", o.SpanSize},
 		{"MinLayerSize", o.MinLayerSize},
 		{"Concurrency", int64(o.Concurrency)},
+		{"LayerWorkers", int64(o.LayerWorkers)},
 	} {
 		if f.v < 0 {
 			return o, fmt.Errorf("%w: %s is %d, not 0 (the default) or more", ErrInvalidOption, f.name, f.v)
@@ -113,6 +122,7 @@ func (o Options) withDefaults() (Options, error) {
 	orDefault(&o.MinLayerSize, DefaultMinLayerSize)
 	orDefault(&o.BuildToolIdentifier, BuildToolIdentifier)
 	orDefault(&o.Concurrency, runtime.GOMAXPROCS(0))
+	orDefault(&o.LayerWorkers, max(runtime.GOMAXPROCS(0), leastProcessors))
 	if o.Force {
 		o.Catalog = nil
 	}

@@ -93,6 +93,7 @@ type spanner struct {
 	maxZtoc     int64
 	memory      *tenant
 	orders      chan<- spanOrder
+	held        *heldSpans // in place of orders, if set
 	checkpoints []Checkpoint
 	used        int64 // compressed bytes
 	ordered     int64 // of them, those that may be hashed
@@ -101,12 +102,20 @@ type spanner struct {
 // consumed takes the compressed bytes in order.
 func (s *spanner) consumed(p []byte) {
 	s.used += int64(len(p))
+	if s.held != nil {
+		s.held.orders <- heldOrder{p: p, release: s.held.hold()}
+		return
+	}
 	if s.used-s.ordered >= hashStep {
 		s.order(spanOrder{})
 	}
 }
 
 func (s *spanner) order(o spanOrder) {
+	if s.held != nil {
+		s.held.orders <- heldOrder{spanOrder: o}
+		return
+	}
 	o.upTo = s.used
 	s.ordered = s.used
 	s.orders <- o
