@@ -45,7 +45,7 @@ var (
 	code    = regexp.MustCompile("`([^`\n]+)`")
 )
 
-// anchors gives those of a page's headings, as GitHub makes them.
+// anchors returns those of a page's headings, as GitHub makes them.
 func anchors(page string) []string {
 	var all []string
 	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(page, ""), -1) {
@@ -109,7 +109,8 @@ func TestTroubleshootingQuotesTheLogs(t *testing.T) {
 		text := m[1]
 		first, rest, spaced := strings.Cut(text, " ")
 		switch {
-		case spaced && word.MatchString(text) && strings.ToLower(first) == first && !slices.Contains(notMessages, text) && !commands[first]:
+		case spaced && word.MatchString(text) && strings.ToLower(first) == first && !slices.Contains(notMessages, text) &&
+			!commands[first]:
 			quoted++
 			if !messages[text] {
 				t.Errorf("the message %q is not in logs.md", text)
@@ -129,7 +130,8 @@ func TestTroubleshootingQuotesTheLogs(t *testing.T) {
 
 // Of the form of a message, but somebody else's.
 var (
-	commands    = map[string]bool{"aws": true, "docker": true, "make": true, "npx": true, "journalctl": true, "tar": true, "cp": true}
+	commands = map[string]bool{"aws": true, "docker": true, "make": true, "npx": true, "journalctl": true, "tar": true,
+		"cp": true}
 	notMessages = []string{"already exists"}
 	notTokens   = []string{"force-compression", "soci-index-builder"}
 )

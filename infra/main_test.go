@@ -27,7 +27,8 @@ func TestRefused(t *testing.T) {
 		{"argument", folder, []string{"x"}, nil, `"x"`},
 		{"no Node.js", "/nowhere", nil, errNoNode, ""},
 		{"images for the CDK", folder, []string{"-images"}, nil, "-template"},
-		{"architecture of the template", folder, []string{"-template", filepath.Join(folder, "t"), "-architecture", "x86"}, stack.ErrArchitecture, `"x86"`},
+		{"architecture of the template", folder, []string{"-template", filepath.Join(folder, "t"), "-architecture", "x86"},
+			stack.ErrArchitecture, `"x86"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv("PATH", tt.path)
@@ -41,7 +42,8 @@ func TestRefused(t *testing.T) {
 
 // A panic of the constructs is an error; one of ours is not.
 func TestFailure(t *testing.T) {
-	if err := failure("Property x should be one of y"); err == nil || !strings.Contains(err.Error(), "Property x should be one of y") {
+	if err := failure("Property x should be one of y"); err == nil ||
+		!strings.Contains(err.Error(), "Property x should be one of y") {
 		t.Errorf("error %v", err)
 	}
 	defer func() {

@@ -24,7 +24,7 @@ func (f *awsFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.region, "region", "", "AWS region; the default is AWS_REGION, or that of the profile")
 }
 
-// load gives the configuration, with a region and with credentials that could
+// load returns the configuration, with a region and with credentials that could
 // be had. Its errors say what to do.
 func (f *awsFlags) load(cmd *cobra.Command) (aws.Config, error) {
 	return loadAWS(cmd, awsconfig.Options{
@@ -99,7 +99,7 @@ func (f *stackFlag) Set(s string) error {
 	return nil
 }
 
-// find gives the stack, which must have been named, and the configuration by
+// find returns the stack, which must have been named, and the configuration by
 // which it was found.
 func (f *stackFlag) find(cmd *cobra.Command, from *awsFlags) (aws.Config, *deployed.Stack, error) {
 	if f.name == "" {

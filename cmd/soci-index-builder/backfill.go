@@ -32,7 +32,8 @@ type backfillCommand struct {
 
 func newBackfillCommand() *cobra.Command {
 	c := &backfillCommand{
-		look:      statusCommand{version: versionFlag(soci.Both), minLayerSize: sizeFlag{bytes: soci.DefaultMinLayerSize}, concurrency: 8},
+		look: statusCommand{version: versionFlag(soci.Both), minLayerSize: sizeFlag{bytes: soci.DefaultMinLayerSize},
+			concurrency: 8},
 		maxMemory: sizeFlag{bytes: 1 << 30, least: 1},
 		spanSize:  sizeFlag{bytes: soci.DefaultSpanSize, least: 1},
 	}
@@ -99,23 +100,30 @@ and at last one with
 	f.Float64Var(&c.rate, "rate", 0, "images per second; 0 means what ECR and the generator take")
 	f.Var(&c.wait, "wait", "with --stack: how long to wait for the SOCI indexes, such as 30m")
 	f.IntVar(&c.parallel, "parallel", 2, "with --local: images worked on at once")
-	f.IntVar(&c.concurrency, "concurrency", 0, "with --local: layers of an image worked on at once; 0 means the number of processors")
+	f.IntVar(&c.concurrency, "concurrency",
+		0, "with --local: layers of an image worked on at once; 0 means the number of processors")
 	f.Var(&c.maxMemory, "max-memory", "with --local: what all builds together may hold in memory")
-	f.Var(&c.look.version, "index-version", "with --local: SOCI indexes to build, V1, V2 or Both; with --stack the default is the stack's")
-	f.Var(&c.look.minLayerSize, "min-layer-size", "with --local: pass over layers with fewer compressed bytes; with --stack the default is the stack's")
+	f.Var(&c.look.version, "index-version",
+		"with --local: SOCI indexes to build, V1, V2 or Both; with --stack the default is the stack's")
+	f.Var(&c.look.minLayerSize, "min-layer-size",
+		"with --local: pass over layers with fewer compressed bytes; with --stack the default is the stack's")
 	f.Var(&c.spanSize, "span-size", "with --local: least distance of two checkpoints, in uncompressed bytes")
-	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true, "with --local: make the suffixed tag also when no layer turns out to be indexable; with --stack the default is the stack's")
+	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true,
+		"with --local: make the suffixed tag also when no layer turns out to be indexable; with --stack the default is the "+
+			"stack's")
 	return cmd
 }
 
 // ofLocal are the flags that say how to build here, and which images; a stack
 // that builds has its own settings.
-var ofLocal = []string{"filters", "tag-suffix", "untagged", "parallel", "concurrency", "max-memory", "index-version", "min-layer-size", "span-size", "tag-unindexed"}
+var ofLocal = []string{"filters", "tag-suffix", "untagged", "parallel", "concurrency", "max-memory", "index-version",
+	"min-layer-size", "span-size", "tag-unindexed"}
 
 func (c *backfillCommand) check(cmd *cobra.Command, targets []inventory.Target) error {
 	given := cmd.Flags().Changed
 	if !c.local && !given("stack") {
-		return usageErrorf("%s: --stack is required, the name of the deployed stack; or --local, to build here", cmd.CommandPath())
+		return usageErrorf("%s: --stack is required, the name of the deployed stack; or --local, to build here",
+			cmd.CommandPath())
 	}
 	if !c.local {
 		for _, name := range ofLocal {
@@ -131,7 +139,8 @@ func (c *backfillCommand) check(cmd *cobra.Command, targets []inventory.Target) 
 		return usageErrorf("%s: --wait and --dry-run exclude each other", cmd.CommandPath())
 	}
 	if c.local && !given("stack") && !given("filters") && len(targets) == 0 {
-		return usageErrorf("%s: --local needs --filters, --stack or a REPOSITORY, to say which images are meant", cmd.CommandPath())
+		return usageErrorf("%s: --local needs --filters, --stack or a REPOSITORY, to say which images are meant",
+			cmd.CommandPath())
 	}
 	for _, f := range []struct {
 		name  string
@@ -174,7 +183,7 @@ func (c *backfillCommand) run(cmd *cobra.Command, args []string) error {
 	return w.do(cmd.Context())
 }
 
-// place gives what the arguments name, in one registry.
+// place returns what the arguments name, in one registry.
 func (c *backfillCommand) place(cmd *cobra.Command, args []string) (inventory.Place, []inventory.Target, error) {
 	var targets []inventory.Target
 	for _, arg := range args {
@@ -183,7 +192,8 @@ func (c *backfillCommand) place(cmd *cobra.Command, args []string) (inventory.Pl
 			return inventory.Place{}, nil, usageErrorf("%w", err)
 		}
 		if t.Host != "" && !isECR(t.Host) && c.look.since > 0 {
-			return inventory.Place{}, nil, usageErrorf("%s: --since is for ECR; %s does not tell when an image was pushed", arg, t.Host)
+			return inventory.Place{}, nil,
+				usageErrorf("%s: --since is for ECR; %s does not tell when an image was pushed", arg, t.Host)
 		}
 		targets = append(targets, t)
 	}
@@ -208,12 +218,13 @@ func ofStack(p inventory.Place, stack *deployed.Stack) error {
 		return nil
 	}
 	if host, ok := ecrclient.ParseECRHost(p.Host); !ok || host.Account != stack.Account || host.Region != stack.Region {
-		return usageErrorf("%s is not the ECR registry of account %s in %s, where stack %s works; --local builds here", p.Host, stack.Account, stack.Region, stack.Name)
+		return usageErrorf("%s is not the ECR registry of account %s in %s, where stack %s works; --local builds here",
+			p.Host, stack.Account, stack.Region, stack.Name)
 	}
 	return nil
 }
 
-// options gives what the survey goes by, from the stack and the flags; the
+// options returns what the survey goes by, from the stack and the flags; the
 // stack is nil when none is named.
 func (c *backfillCommand) options(cmd *cobra.Command) (inventory.Options, *deployed.Stack, error) {
 	given := cmd.Flags().Changed
@@ -278,7 +289,7 @@ func (w *backfillWork) memory() int {
 	return backfill.MemoryPerCPU
 }
 
-// about gives a duration to people.
+// about returns a duration to people.
 func about(d time.Duration) string {
 	switch {
 	case d < time.Minute:

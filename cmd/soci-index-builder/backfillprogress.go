@@ -23,7 +23,8 @@ func newBackfillProgress(w io.Writer, images int) *backfillProgress {
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
 		p.bar = p.bars.AddBar(int64(images),
-			mpb.AppendDecorators(decor.CountersNoUnit("%d of %d images"), decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")),
+			mpb.AppendDecorators(decor.CountersNoUnit("%d of %d images"), decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO),
+				decor.Name(" left")),
 		)
 	}
 	return p

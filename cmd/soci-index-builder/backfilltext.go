@@ -21,7 +21,8 @@ func (w *backfillWork) writePlan() error {
 		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "REPOSITORY\tIMAGES\tLAYERS\tBYTES\tNEWEST\tOLDEST")
 		for _, r := range byRepository(w.plan.Items) {
-			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\n", r.name, r.images, r.layers, bytesize.Format(r.bytes), date(r.newest), date(r.oldest))
+			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\n", r.name, r.images, r.layers, bytesize.Format(r.bytes), date(r.newest),
+				date(r.oldest))
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -44,7 +45,8 @@ func (w *backfillWork) writePlan() error {
 	if !w.local || w.dryRun && w.ofECR() {
 		c := w.plan.Cost(w.memory())
 		p.printf("on Lambda with %d MB: about %s of the generator, %.0f GB-seconds, $%s (arm64) or $%s (x86-64)\n",
-			w.memory(), about(time.Duration(c.Seconds*float64(time.Second))), c.GBSeconds, dollars(c.DollarsARM), dollars(c.DollarsX86))
+			w.memory(), about(time.Duration(c.Seconds*float64(time.Second))), c.GBSeconds, dollars(c.DollarsARM),
+			dollars(c.DollarsX86))
 	}
 	if r := w.rateOf(); r != nil && !w.local {
 		p.printf("handed over within about %s\n", about(r.Total(w.plan.Items)))
@@ -52,7 +54,7 @@ func (w *backfillWork) writePlan() error {
 	return p.err
 }
 
-// dollars gives small sums with the digits that tell something.
+// dollars returns small sums with the digits that tell something.
 func dollars(f float64) string {
 	if f < 1 {
 		return fmt.Sprintf("%.4f", f)
@@ -125,7 +127,8 @@ func (w *backfillWork) writeEnd() error {
 	case w.local:
 		p.printf("%d done, %d failed, of %s\n", len(w.done), len(w.failures), count(len(w.plan.Items), "image"))
 	default:
-		p.printf("%d handed to %s, %d failed, of %s\n", len(w.done), w.stack.Outputs[deployed.OutFilterFunctionName], len(w.failures), count(len(w.plan.Items), "image"))
+		p.printf("%d handed to %s, %d failed, of %s\n", len(w.done), w.stack.Outputs[deployed.OutFilterFunctionName],
+			len(w.failures), count(len(w.plan.Items), "image"))
 		if w.wait > 0 {
 			p.printf("%d indexed, %d not yet\n", len(w.done)-len(w.notIndexed), len(w.notIndexed))
 		}

@@ -148,10 +148,12 @@ func (w *backfillWork) await(ctx context.Context) error {
 	}
 	w.progress.end()
 	w.progress = newBackfillProgress(w.cmd.ErrOrStderr(), len(w.done))
-	w.progress.print(fmt.Sprintf("waiting for %s to be indexed, %s at most", count(len(w.done), "image"), about(time.Duration(w.wait))))
+	w.progress.print(fmt.Sprintf("waiting for %s to be indexed, %s at most", count(len(w.done), "image"),
+		about(time.Duration(w.wait))))
 	a := &backfill.Await{
 		Source: func(repositories []string) inventory.Source {
-			return inventory.ECR(*w.look.config, inventory.WithAccount(w.stack.Account), inventory.WithRepositories(repositories...),
+			return inventory.ECR(*w.look.config, inventory.WithAccount(w.stack.Account),
+				inventory.WithRepositories(repositories...),
 				inventory.WithClientOptions(append(w.look.registry.options(w.cmd), ecrEndpoint()...)...))
 		},
 		Options:  w.options,
@@ -166,7 +168,7 @@ func (w *backfillWork) await(ctx context.Context) error {
 	return nil
 }
 
-// end tells what became of everything, and gives the error for err and for
+// end tells what became of everything, and returns the error for err and for
 // what failed.
 func (w *backfillWork) end(err error) error {
 	stderr := w.cmd.ErrOrStderr()

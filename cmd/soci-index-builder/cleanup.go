@@ -110,7 +110,8 @@ With --output json there is one JSON object:
 	f.BoolVar(&c.orphaned, "orphaned", false, "delete only what has lost its original")
 	f.BoolVar(&c.broken, "broken", false, "delete only what clients cannot use, or not rightly; reads every zTOC")
 	f.BoolVar(&c.anyTag, "any-tag", false, "delete also what has a tag without the suffix")
-	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "what the tags of SOCI-enabled images end with; with --stack the default is the stack's")
+	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix,
+		"what the tags of SOCI-enabled images end with; with --stack the default is the stack's")
 	f.BoolVar(&c.dryRun, "dry-run", false, "delete nothing, which is the default")
 	f.BoolVarP(&c.yes, "yes", "y", false, "delete")
 	c.stack.add(cmd)
@@ -156,7 +157,7 @@ func (c *cleanupCommand) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// repositories gives those that were named, or all there are.
+// repositories returns those that were named, or all there are.
 func (c *cleanupCommand) repositories(cmd *cobra.Command, args []string) ([]cleanup.Repository, error) {
 	targets, err := c.targets(args)
 	if err != nil {
@@ -207,7 +208,8 @@ func (c *cleanupCommand) targets(args []string) ([]inventory.Target, error) {
 		case t.Tag != "":
 			return nil, usageErrorf("%s names a tag: cleanup takes whole repositories", arg)
 		case !ofECR(t) && (c.olderThan > 0 || c.unusedFor > 0):
-			return nil, usageErrorf("%s: --older-than and --unused-for are for ECR; %s does not tell when an image was pushed or pulled", arg, t.Host)
+			return nil, usageErrorf(
+				"%s: --older-than and --unused-for are for ECR; %s does not tell when an image was pushed or pulled", arg, t.Host)
 		}
 		if !slices.Contains(targets, t) {
 			targets = append(targets, t)
@@ -221,7 +223,7 @@ func ofECR(t inventory.Target) bool {
 	return ok || t.Host == ""
 }
 
-// regionOf gives the region of the first registry of ECR, "" if there is none.
+// regionOf returns the region of the first registry of ECR, "" if there is none.
 func regionOf(targets []inventory.Target) string {
 	for _, t := range targets {
 		if host, ok := ecrclient.ParseECRHost(t.Host); ok {
@@ -231,8 +233,9 @@ func regionOf(targets []inventory.Target) string {
 	return ""
 }
 
-// open gives access to repositories.
-func (c *cleanupCommand) open(cmd *cobra.Command, cfg aws.Config, targets []inventory.Target) ([]cleanup.Repository, error) {
+// open returns access to repositories.
+func (c *cleanupCommand) open(cmd *cobra.Command, cfg aws.Config, targets []inventory.Target) ([]cleanup.Repository,
+	error) {
 	sources := map[string]*inventory.ECRSource{}
 	repos := make([]cleanup.Repository, len(targets))
 	for i, t := range targets {
@@ -264,7 +267,8 @@ func (c *cleanupCommand) open(cmd *cobra.Command, cfg aws.Config, targets []inve
 // clean looks at one repository after the other, and ends with the first that
 // cannot be looked at or deleted from; what was found and done until then is
 // reported.
-func (c *cleanupCommand) clean(ctx context.Context, repos []cleanup.Repository, o cleanup.Options, report *cleanupReport, progress io.Writer) error {
+func (c *cleanupCommand) clean(ctx context.Context, repos []cleanup.Repository, o cleanup.Options,
+	report *cleanupReport, progress io.Writer) error {
 	for _, repo := range repos {
 		plan, err := cleanup.Look(ctx, repo, o)
 		if errors.Is(err, inventory.ErrNoRepository) && c.listed {

@@ -83,7 +83,8 @@ func (r *cleanupReport) writeText(w io.Writer) error {
 		if i.PartOf != "" {
 			kind = "+ " + kind
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s", i.Repository, orDash(strings.Join(i.Tags, ",")), shortDigest(i.Digest), kind,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s", i.Repository, orDash(strings.Join(i.Tags, ",")), shortDigest(i.Digest),
+			kind,
 			orDash(strings.Join(i.Tools, ",")), r.age(i.PushedAt), bytesize.Format(i.Size))
 		if !r.dryRun {
 			outcome, reason := r.outcome(i)
@@ -125,11 +126,13 @@ func (r *cleanupReport) summary() string {
 			deleted = append(deleted, i)
 		}
 	}
-	parts := []string{fmt.Sprintf("deleted %s, %s, in %s", counted(len(deleted), "manifest", "manifests"), bytesize.Format(cleanup.Size(deleted)), where)}
+	parts := []string{fmt.Sprintf("deleted %s, %s, in %s", counted(len(deleted), "manifest", "manifests"),
+		bytesize.Format(cleanup.Size(deleted)), where)}
 	for _, n := range []struct {
 		count int
 		what  string
-	}{{r.gone, "gone before"}, {r.stayed, "kept after all"}, {r.failed, "failed"}, {len(r.items) - len(r.results), "not tried"}} {
+	}{{r.gone, "gone before"}, {r.stayed, "kept after all"}, {r.failed, "failed"},
+		{len(r.items) - len(r.results), "not tried"}} {
 		if n.count > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n.count, n.what))
 		}
@@ -249,7 +252,8 @@ func (r *cleanupReport) writeJSON(w io.Writer) error {
 
 func newCleanupItemJSON(i cleanup.Item) cleanupItemJSON {
 	one := cleanupItemJSON{
-		Repository: i.Repository, Digest: i.Digest, Tags: i.Tags, Kind: i.Kind, Tools: i.Tools, PartOf: i.PartOf, Size: i.Size, Trouble: i.Trouble,
+		Repository: i.Repository, Digest: i.Digest, Tags: i.Tags, Kind: i.Kind, Tools: i.Tools, PartOf: i.PartOf,
+		Size: i.Size, Trouble: i.Trouble,
 	}
 	if !i.PushedAt.IsZero() {
 		at := i.PushedAt.UTC()

@@ -33,7 +33,8 @@ Everything is kept in a temporary directory, which is removed at the end.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.Files, "files", "", "directory to make the image of")
-	cmd.Flags().StringVar(&o.Image, "image", "", "image to use: an OCI layout directory, a docker-save tar or a registry reference")
+	cmd.Flags().StringVar(&o.Image, "image", "",
+		"image to use: an OCI layout directory, a docker-save tar or a registry reference")
 	_ = cmd.MarkFlagDirname("files")
 	_ = cmd.MarkFlagFilename("image")
 	return cmd

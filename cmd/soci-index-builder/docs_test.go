@@ -121,7 +121,8 @@ func TestManPages(t *testing.T) {
 			t.Errorf("there is a page %s of a hidden command", name)
 		}
 	}
-	for _, want := range []string{"soci-index-builder.1", "soci-index-builder-index.1", "soci-index-builder-ztoc-create.1"} {
+	for _, want := range []string{"soci-index-builder.1", "soci-index-builder-index.1",
+		"soci-index-builder-ztoc-create.1"} {
 		if all[0][want] == "" {
 			t.Errorf("there is no page %s", want)
 		}

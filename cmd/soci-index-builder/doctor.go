@@ -104,7 +104,8 @@ func writeDoctorText(w io.Writer, r *doctor.Report) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%d ok, %d warning, %d problem\n", r.Count(doctor.OK), r.Count(doctor.Warning), r.Count(doctor.Problem))
+	_, err := fmt.Fprintf(w, "\n%d ok, %d warning, %d problem\n", r.Count(doctor.OK), r.Count(doctor.Warning),
+		r.Count(doctor.Problem))
 	return err
 }
 

@@ -53,12 +53,14 @@ type ruleFlags struct {
 func (f *ruleFlags) add(cmd *cobra.Command) {
 	f.filters.add(cmd)
 	f.stack.add(cmd)
-	cmd.Flags().StringVar(&f.suffix, "tag-suffix", names.DefaultTagSuffix, "what the tags of SOCI-enabled images end with; with --stack the default is the stack's")
-	cmd.Flags().BoolVar(&f.untagged, "untagged", false, "images without a tag are indexed; with --stack the default is the stack's")
+	cmd.Flags().StringVar(&f.suffix, "tag-suffix", names.DefaultTagSuffix,
+		"what the tags of SOCI-enabled images end with; with --stack the default is the stack's")
+	cmd.Flags().BoolVar(&f.untagged, "untagged", false,
+		"images without a tag are indexed; with --stack the default is the stack's")
 	f.aws.add(cmd)
 }
 
-// rules gives the rules. Without --stack they need no AWS, and cfg and stack
+// rules returns the rules. Without --stack they need no AWS, and cfg and stack
 // are nil.
 func (f *ruleFlags) rules(cmd *cobra.Command) (rules filters.Rules, cfg *aws.Config, stack *deployed.Stack, err error) {
 	given := cmd.Flags().Changed

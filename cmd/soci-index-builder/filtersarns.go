@@ -39,9 +39,11 @@ With --output json there is one JSON object: filters, and repositoryArns, a list
 	}
 	flags.filters.add(cmd)
 	flags.stack.add(cmd)
-	cmd.Flags().StringVar(&flags.account, "account", "", "AWS account, 12 digits; the default is that of the stack or of the credentials")
+	cmd.Flags().StringVar(&flags.account, "account", "",
+		"AWS account, 12 digits; the default is that of the stack or of the credentials")
 	cmd.Flags().StringVar(&flags.partition, "partition", "", "AWS partition; the default is that of the region")
-	_ = cmd.RegisterFlagCompletionFunc("partition", cobra.FixedCompletions([]string{"aws", "aws-cn", "aws-us-gov"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("partition",
+		cobra.FixedCompletions([]string{"aws", "aws-cn", "aws-us-gov"}, cobra.ShellCompDirectiveNoFileComp))
 	flags.aws.add(cmd)
 	output.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -156,7 +156,8 @@ type (
 )
 
 func newFiltersTestJSON(rules filters.Rules, images []inventory.Preview) filtersTestJSON {
-	out := filtersTestJSON{Filters: rules.Filters.String(), Images: []filtersTestImageJSON{}, Counts: countDecisions(images)}
+	out := filtersTestJSON{Filters: rules.Filters.String(), Images: []filtersTestImageJSON{},
+		Counts: countDecisions(images)}
 	for _, image := range images {
 		out.Images = append(out.Images, filtersTestImageJSON{
 			Repository: image.Repository, Tag: image.Tag, Digest: image.Digest.String(),

@@ -71,13 +71,18 @@ func (w *functionsWorld) functions(ts *testscript.TestScript, _ bool, args []str
 	failures := &failurequeue.Queue{Sender: sqs.NewFromConfig(w.server.Config()), URL: w.queue.sqs.URL, Now: time.Now}
 	logger := slog.New(slog.NewJSONHandler(w, nil))
 	filter := &eventfilter.Handler{
-		Config:  eventfilter.Config{Filters: f, GeneratorARN: awstest.FunctionARN("soci-index-builder-Generator"), TagSuffix: soci.DefaultTagSuffix},
+		Config: eventfilter.Config{Filters: f, GeneratorARN: awstest.FunctionARN("soci-index-builder-Generator"),
+			TagSuffix: soci.DefaultTagSuffix},
 		Invoker: lambda.NewFromConfig(w.server.Config()), Logger: logger.With("function", "filter"), Queue: failures,
 	}
-	config := generator.Config{IndexVersion: soci.Both, TagSuffix: soci.DefaultTagSuffix, TagUnindexed: true, SpanSizeMiB: 4, Endpoint: w.registry.URL()}
-	gen := &generator.Handler{Open: config.Opener(slog.New(slog.DiscardHandler)), Options: config.Options(), Logger: logger.With("function", "generator"), Queue: failures}
-	w.run("soci-index-builder-Filter", func(ctx context.Context, event []byte) error { _, err := filter.Handle(ctx, event); return err })
-	w.run("soci-index-builder-Generator", func(ctx context.Context, event []byte) error { _, err := gen.Handle(ctx, event); return err })
+	config := generator.Config{IndexVersion: soci.Both, TagSuffix: soci.DefaultTagSuffix, TagUnindexed: true,
+		SpanSizeMiB: 4, Endpoint: w.registry.URL()}
+	gen := &generator.Handler{Open: config.Opener(slog.New(slog.DiscardHandler)), Options: config.Options(),
+		Logger: logger.With("function", "generator"), Queue: failures}
+	w.run("soci-index-builder-Filter",
+		func(ctx context.Context, event []byte) error { _, err := filter.Handle(ctx, event); return err })
+	w.run("soci-index-builder-Generator",
+		func(ctx context.Context, event []byte) error { _, err := gen.Handle(ctx, event); return err })
 }
 
 // run has a function work as it is invoked, which Lambda would do later, and
@@ -85,7 +90,8 @@ func (w *functionsWorld) functions(ts *testscript.TestScript, _ bool, args []str
 func (w *functionsWorld) run(name string, handle func(ctx context.Context, event []byte) error) {
 	arn := awstest.FunctionARN(name)
 	w.queue.lambda.Function(name, func(event []byte) error {
-		ctx := lambdacontext.NewContext(context.Background(), &lambdacontext.LambdaContext{AwsRequestID: "c6af9ac6-7b61-11e6-9a41-93e8deadbeef", InvokedFunctionArn: arn})
+		ctx := lambdacontext.NewContext(context.Background(),
+			&lambdacontext.LambdaContext{AwsRequestID: "c6af9ac6-7b61-11e6-9a41-93e8deadbeef", InvokedFunctionArn: arn})
 		err := handle(ctx, event)
 		if err == nil {
 			return nil
@@ -93,7 +99,8 @@ func (w *functionsWorld) run(name string, handle func(ctx context.Context, event
 		named, _ := err.(interface{ ErrorType() string })
 		record, err := json.Marshal(map[string]any{
 			"version": "1.0", "timestamp": "2026-01-02T03:04:05.000Z",
-			"requestContext":  map[string]any{"requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef", "functionArn": arn + ":$LATEST", "condition": "RetriesExhausted", "approximateInvokeCount": 3},
+			"requestContext": map[string]any{"requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+				"functionArn": arn + ":$LATEST", "condition": "RetriesExhausted", "approximateInvokeCount": 3},
 			"requestPayload":  json.RawMessage(event),
 			"responsePayload": map[string]any{"errorMessage": err.Error(), "errorType": named.ErrorType()},
 		})
@@ -118,8 +125,9 @@ func (w *functionsWorld) pushed(ts *testscript.TestScript, _ bool, args []string
 	event, err := json.Marshal(ecrevent.Event{
 		Version: "0", ID: "13cde686-328b-6117-af20-0e5566167482", DetailType: ecrevent.ImageAction, Source: "aws.ecr",
 		Account: awstest.Account, Time: "2026-01-02T03:04:05Z", Region: awstest.Region, Resources: []string{},
-		Detail: ecrevent.Detail{RepositoryName: m[1], ImageTag: m[2], ImageDigest: digest.FromBytes(w.registry.Manifest(w.t, m[1], m[2])).String(),
-			Result: "SUCCESS", ActionType: "PUSH"},
+		Detail: ecrevent.Detail{RepositoryName: m[1], ImageTag: m[2],
+			ImageDigest: digest.FromBytes(w.registry.Manifest(w.t, m[1], m[2])).String(),
+			Result:      "SUCCESS", ActionType: "PUSH"},
 	})
 	ts.Check(err)
 	_, err = lambda.NewFromConfig(w.server.Config()).Invoke(w.t.Context(), &lambda.InvokeInput{
@@ -138,7 +146,8 @@ func (w *functionsWorld) lose(ts *testscript.TestScript, _ bool, args []string) 
 	m := nameTag.FindStringSubmatch(args[0])
 	var manifest ocispec.Manifest
 	ts.Check(json.Unmarshal(w.registry.Manifest(w.t, m[1], m[2]), &manifest))
-	w.registry.Add(registrytest.Rule{Path: "^/v2/" + regexp.QuoteMeta(m[1]) + "/blobs/" + manifest.Layers[0].Digest.String() + "$",
+	w.registry.Add(registrytest.Rule{Path: "^/v2/" + regexp.QuoteMeta(m[1]) + "/blobs/" +
+		manifest.Layers[0].Digest.String() + "$",
 		Fault: registrytest.Status(404, "BLOB_UNKNOWN", "blob unknown to registry")})
 }
 
@@ -150,7 +159,8 @@ func (w *functionsWorld) images(ts *testscript.TestScript, _ bool, args []string
 	ts.Check(err)
 	at, err := time.Parse(time.DateOnly, args[3])
 	ts.Check(err)
-	config := w.registry.PushBlob(w.t, name, []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`))
+	config := w.registry.PushBlob(w.t, name,
+		[]byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`))
 	config.MediaType = ocispec.MediaTypeImageConfig
 	layer := func(of string, share int64) ocispec.Descriptor {
 		desc := w.registry.PushBlob(w.t, name, []byte(name+of))

@@ -9,7 +9,7 @@ import (
 	"soci-index-builder/internal/testkit/registrytest"
 )
 
-// habitWorld gives the registry of a script the habits of others:
+// habitWorld returns the registry of a script the habits of others:
 //
 //	habit NAME [STATUS]    takes on a habit, beside those before
 //	habit none             forgets all of them
@@ -49,7 +49,8 @@ var habits = map[string]func(status int) registrytest.Rule{
 	},
 	// Nothing can be uploaded.
 	"upload": func(status int) registrytest.Rule {
-		return registrytest.Rule{Method: http.MethodPost, Path: "/uploads/", Fault: registrytest.Status(status, "DENIED", "no")}
+		return registrytest.Rule{Method: http.MethodPost, Path: "/uploads/",
+			Fault: registrytest.Status(status, "DENIED", "no")}
 	},
 }
 

@@ -95,13 +95,17 @@ form.`,
 	c.output.add(cmd)
 	f := cmd.Flags()
 	f.Var(&c.version, "index-version", "SOCI indexes to build: V1, V2 or Both")
-	_ = cmd.RegisterFlagCompletionFunc("index-version", cobra.FixedCompletions([]string{"V1", "V2", "Both"}, cobra.ShellCompDirectiveNoFileComp))
-	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "what the tag of the SOCI-enabled image has after the image's tag")
+	_ = cmd.RegisterFlagCompletionFunc("index-version",
+		cobra.FixedCompletions([]string{"V1", "V2", "Both"}, cobra.ShellCompDirectiveNoFileComp))
+	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix,
+		"what the tag of the SOCI-enabled image has after the image's tag")
 	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true, "make the suffixed tag also for an image with no layer to index")
 	f.StringArrayVar(&c.platforms, "platform", nil, "work on this platform only, as os/arch[/variant]; may be given again")
-	f.Var(&c.minLayerSize, "min-layer-size", "pass over layers with fewer compressed bytes; 0 means every layer is indexed")
+	f.Var(&c.minLayerSize, "min-layer-size",
+		"pass over layers with fewer compressed bytes; 0 means every layer is indexed")
 	f.Var(&c.spanSize, "span-size", "least distance of two checkpoints, in uncompressed bytes")
-	f.Var(&c.maxMemory, "max-memory", "what the build may hold in memory: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
+	f.Var(&c.maxMemory, "max-memory",
+		"what the build may hold in memory: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
 	f.IntVar(&c.concurrency, "concurrency", 0, "layers worked on at once; 0 means the number of processors")
 	addLayerWorkers(f, &c.layerWorkers)
 	f.BoolVar(&c.noReuse, "no-reuse", false, "read every layer, although its zTOC may be there")
@@ -215,7 +219,7 @@ func (c *indexCommand) write(w io.Writer, ref string, result *soci.Result, failu
 	return writeJSONLine(w, out)
 }
 
-// tagOf gives the reference if it is a tag.
+// tagOf returns the reference if it is a tag.
 func tagOf(reference string) string {
 	if strings.Contains(reference, ":") { // a digest
 		return ""

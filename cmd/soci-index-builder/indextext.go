@@ -13,7 +13,8 @@ import (
 // writeIndexText tells people what became of an image.
 func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "%s: %s, %s read, %s pushed, %.1f s\n", ref, r.Outcome(), bytesize.Format(r.BytesRead), bytesize.Format(r.BytesPushed), r.Seconds)
+	fmt.Fprintf(t, "%s: %s, %s read, %s pushed, %.1f s\n", ref, r.Outcome(), bytesize.Format(r.BytesRead),
+		bytesize.Format(r.BytesPushed), r.Seconds)
 	if r.SearchError != nil {
 		fmt.Fprintf(t, "earlier zTOCs not all found: %s\n", strings.ReplaceAll(r.SearchError.Error(), "\n", "; "))
 	}
@@ -56,7 +57,8 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error 
 			if l.Reused {
 				seconds = "reused"
 			}
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%d\t%s\n", shortDigest(l.Layer.Digest), bytesize.Format(l.Layer.Size), bytesize.Format(l.Ztoc.Size), l.Spans, l.Files, seconds)
+			fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%d\t%s\n", shortDigest(l.Layer.Digest), bytesize.Format(l.Layer.Size),
+				bytesize.Format(l.Ztoc.Size), l.Spans, l.Files, seconds)
 		}
 	}
 	switch e := r.Enabled; e.Outcome {

@@ -60,7 +60,8 @@ The queries:
 	l.aws.add(cmd)
 	l.stack.add(cmd)
 	l.output.add(cmd)
-	cmd.Flags().StringVar(&l.image, "image", "", "ask about one image: `REPO:TAG` or REPO@DIGEST, with or without the registry's host")
+	cmd.Flags().StringVar(&l.image, "image", "",
+		"ask about one image: `REPO:TAG` or REPO@DIGEST, with or without the registry's host")
 	cmd.Flags().Var(&l.since, "since", "how far to look back, such as 90m, 24h or 7d")
 	cmd.Flags().IntVar(&l.limit, "limit", 0, "rows at most, 1 to 10000; the default is 100, and 20 for slowest")
 	cmd.Flags().BoolVar(&l.list, "list", false, "list the queries, and ask nothing")
@@ -132,7 +133,7 @@ func (l *logsCommand) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// query gives what is asked by the arguments and flags.
+// query returns what is asked by the arguments and flags.
 func (l *logsCommand) query(cmd *cobra.Command, args []string) (logquery.Query, logquery.Params, error) {
 	name := "failures"
 	switch {
@@ -208,7 +209,8 @@ func (l *logsCommand) writeList(w io.Writer) error {
 		LogGroups []logquery.Group `json:"logGroups"`
 		Text      string           `json:"text"`
 	}
-	uses := map[logquery.Use]string{logquery.NoImage: "none", logquery.OptionalImage: "optional", logquery.RequiredImage: "required"}
+	uses := map[logquery.Use]string{logquery.NoImage: "none", logquery.OptionalImage: "optional",
+		logquery.RequiredImage: "required"}
 	var all []listed
 	for _, q := range logquery.All() {
 		all = append(all, listed{q.Name, q.Question, uses[q.Image], q.Groups, q.Sample()})

@@ -81,12 +81,14 @@ func newLogsWorld(server *awstest.Server) *logsWorld {
 
 func (l *logsWorld) groups(_ *testscript.TestScript, _ bool, args []string) {
 	outputs := awstest.NewStack(args[0]).Outputs
-	l.logs.Make(outputs[deployed.OutFilterLogGroup], outputs[deployed.OutGeneratorLogGroup], outputs[deployed.OutRepositoryLogGroup])
+	l.logs.Make(outputs[deployed.OutFilterLogGroup], outputs[deployed.OutGeneratorLogGroup],
+		outputs[deployed.OutRepositoryLogGroup])
 }
 
 func (l *logsWorld) rows(ts *testscript.TestScript, _ bool, args []string) {
 	group := awstest.NewStack(args[0]).Outputs[map[string]string{
-		"filter": deployed.OutFilterLogGroup, "generator": deployed.OutGeneratorLogGroup, "reponame": deployed.OutRepositoryLogGroup,
+		"filter": deployed.OutFilterLogGroup, "generator": deployed.OutGeneratorLogGroup,
+		"reponame": deployed.OutRepositoryLogGroup,
 	}[args[1]]]
 	ago, err := time.ParseDuration(args[2])
 	ts.Check(err)

@@ -50,7 +50,8 @@ func (p *progress) layer(layer ocispec.Descriptor, n int64) {
 	if bar == nil {
 		bar = p.bars.AddBar(layer.Size,
 			mpb.PrependDecorators(decor.Name(shortDigest(layer.Digest)+" ")),
-			mpb.AppendDecorators(decor.Counters(decor.SizeB1024(0), "% .1f / % .1f"), decor.Name("  "), decor.AverageSpeed(decor.SizeB1024(0), "% .1f")),
+			mpb.AppendDecorators(decor.Counters(decor.SizeB1024(0), "% .1f / % .1f"), decor.Name("  "),
+				decor.AverageSpeed(decor.SizeB1024(0), "% .1f")),
 		)
 		p.bar[layer.Digest] = bar
 	}

@@ -36,7 +36,10 @@ func newQueueWorld(server *awstest.Server) *queueWorld {
 	server.Handle("sqs", q.sqs)
 	server.Handle("lambda", q.lambda)
 	server.Handle("monitoring", awstest.CBOR(map[string]func(map[string]any) (map[string]any, error){
-		"GetMetricData": func(map[string]any) (map[string]any, error) { return map[string]any{"MetricDataResults": []any{}}, nil },
+		"GetMetricData": func(map[string]any) (map[string]any, error) {
+			return map[string]any{"MetricDataResults": []any{}},
+				nil
+		},
 	}))
 	return q
 }

@@ -89,7 +89,8 @@ own:
 	f.BoolVar(&c.retry, "retry", false, "invoke the functions again")
 	f.BoolVar(&c.discard, "discard", false, "delete the messages")
 	f.BoolVar(&c.yes, "yes", false, "do what --retry or --discard says; without it nothing is changed")
-	f.StringArrayVar(&c.images, "image", nil, "only messages about this REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST; may be given again")
+	f.StringArrayVar(&c.images, "image", nil,
+		"only messages about this REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST; may be given again")
 	f.StringArrayVar(&c.reasons, "reason", nil, "only messages with this reason, as the list shows it; may be given again")
 	f.StringArrayVar(&c.ids, "id", nil, "only the message with this id; may be given again")
 	f.IntVar(&c.limit, "limit", 1000, "read at most so many messages; 0 means all")
@@ -114,8 +115,9 @@ func (c *redriveCommand) run(cmd *cobra.Command, _ []string) error {
 	}
 	w := &redriveWork{
 		redriveCommand: c, cmd: cmd, lease: lease, invoker: lambda.NewFromConfig(cfg),
-		functions: redrive.Functions{Filter: stack.Outputs[deployed.OutFilterFunctionARN], Generator: stack.Outputs[deployed.OutGeneratorFunctionARN]},
-		pacer:     &pace.Pacer{},
+		functions: redrive.Functions{Filter: stack.Outputs[deployed.OutFilterFunctionARN],
+			Generator: stack.Outputs[deployed.OutGeneratorFunctionARN]},
+		pacer: &pace.Pacer{},
 	}
 	err = w.do(ctx, selection)
 	if returned := lease.Return(ctx); returned != nil {
@@ -297,12 +299,13 @@ func (w *redriveWork) summary(ctx context.Context) error {
 		p.printf("about %d more messages were not read; --limit 0 reads all\n", visible)
 	}
 	if held > 0 {
-		p.printf("about %d more messages are held by somebody else, and come back within minutes if they are not deleted\n", held)
+		p.printf("about %d more messages are held by somebody else, and come back within minutes if they are not deleted\n",
+			held)
 	}
 	return p.err
 }
 
-// count gives "1 message", "2 messages".
+// count returns "1 message", "2 messages".
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

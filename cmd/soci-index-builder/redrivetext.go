@@ -29,7 +29,8 @@ func (w *redriveWork) text(out io.Writer, m *redrive.Message) error {
 		if m.Attempts > 0 {
 			p.printf(", %s", count(m.Attempts, "attempt"))
 		}
-		p.printf("\n  reason    %s\n", oneLine(strings.TrimPrefix(string(m.Class)+" "+cmp.Or(m.Reason, "not told"), " "), 100))
+		p.printf("\n  reason    %s\n",
+			oneLine(strings.TrimPrefix(string(m.Class)+" "+cmp.Or(m.Reason, "not told"), " "), 100))
 		if m.Error != "" {
 			p.printf("  error     %s\n", oneLine(m.Error, 1000))
 		}

@@ -51,7 +51,8 @@ to the standard error.
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageErrorf("%s: %w", cmd.CommandPath(), err)
 	})
-	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newFiltersCommand(), newDemoCommand())
+	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newFiltersCommand(),
+		newDemoCommand())
 	cmd.AddCommand(newLogsCommand())
 	cmd.AddCommand(newBackfillCommand(), newRedriveCommand())
 	cmd.AddCommand(newStatusCommand())
@@ -72,10 +73,11 @@ func needsCommand(cmd *cobra.Command, args []string) error {
 			known = append(known, c.Name())
 		}
 	}
-	return usageErrorf("%s: unknown command %q, the commands are %s", cmd.CommandPath(), args[0], strings.Join(known, ", "))
+	return usageErrorf("%s: unknown command %q, the commands are %s", cmd.CommandPath(), args[0],
+		strings.Join(known, ", "))
 }
 
-// takes gives an Args function for the number of arguments, max < 0 being any
+// takes returns an Args function for the number of arguments, max < 0 being any
 // number.
 func takes(low, high int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
@@ -101,10 +103,11 @@ type registryFlags struct {
 }
 
 func (f *registryFlags) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.plainHTTP, "plain-http", false, "speak http to the registry, which is the default for loopback addresses")
+	cmd.Flags().BoolVar(&f.plainHTTP, "plain-http", false,
+		"speak http to the registry, which is the default for loopback addresses")
 }
 
-// open gives the repository of ref, and the tag or digest in it.
+// open returns the repository of ref, and the tag or digest in it.
 func (f *registryFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, error) {
 	opts := f.options(cmd)
 	image, _ := names.ParseHosted(ref) // ecrclient tells what is wrong with it
@@ -166,7 +169,8 @@ const (
 func (f *outputFlag) add(cmd *cobra.Command) {
 	*f = outputText
 	cmd.Flags().Var(f, "output", "text, or json with the fields named above")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{string(outputText), string(outputJSON)}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("output",
+		cobra.FixedCompletions([]string{string(outputText), string(outputJSON)}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *outputFlag) String() string { return string(*f) }

@@ -77,11 +77,13 @@ func TestScripts(t *testing.T) {
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture, "usage": usage,
+					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture,
+					"usage": usage,
 					"stack": aws.stack, "awsfail": aws.fail,
 					"indexas": remove.indexAs, "tag": remove.tag, "undeletable": remove.undeletable,
 					"pushedat": status.pushedAt, "oldimages": status.oldImages, "deny": status.deny, "ztocs": status.ztocs,
-					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await, "refuse": queue.refuse,
+					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await,
+					"refuse":    queue.refuse,
 					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose, "images": functions.images,
 					"pushed": functions.pushed, "readonly": functions.readOnly, "cure": functions.cure,
 					"deploy": deploy.deploy, "drift": deploy.drift, "waiting": deploy.waiting, "metric": deploy.metric,
@@ -124,7 +126,7 @@ type world struct {
 	pushed map[string]registrytest.Pushed // by NAME:TAG
 }
 
-// blob gives a stored layer, or the content of a file that begins with "./".
+// blob returns a stored layer, or the content of a file that begins with "./".
 func (w *world) blob(ts *testscript.TestScript, name string) []byte {
 	if strings.HasPrefix(name, "./") {
 		return []byte(ts.ReadFile(name))
@@ -183,7 +185,8 @@ func (w *world) tamper(ts *testscript.TestScript, _ bool, args []string) {
 	repo, err := ecrclient.New(w.server.Host() + "/" + m[1])
 	ts.Check(err)
 	keep := &keeper{content: map[digest.Digest][]byte{}}
-	result, err := soci.IndexImage(context.Background(), repo, keep, p.Manifest, soci.Options{SpanSize: 64 << 10, MinLayerSize: 1})
+	result, err := soci.IndexImage(context.Background(), repo, keep, p.Manifest,
+		soci.Options{SpanSize: 64 << 10, MinLayerSize: 1})
 	ts.Check(err)
 	old := result.Manifests[0].Layers[0].Ztoc
 	z, err := soci.ParseZtoc(keep.content[old.Digest])
@@ -222,7 +225,8 @@ func (w *world) tamper(ts *testscript.TestScript, _ bool, args []string) {
 	w.server.PushBlob(w.t, m[1], b)
 	if args[1] == "lost" {
 		w.server.Add(registrytest.Rule{
-			Path: m[1] + "/blobs/" + index.Layers[0].Digest.String(), Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", ""),
+			Path:  m[1] + "/blobs/" + index.Layers[0].Digest.String(),
+			Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", ""),
 		})
 	}
 	for _, other := range others {
@@ -249,7 +253,8 @@ func usage(ts *testscript.TestScript, _ bool, args []string) {
 	if out := ts.ReadFile("stdout"); out != "" {
 		ts.Fatalf("the standard output has %q", out)
 	}
-	if text := ts.ReadFile("stderr"); strings.Count(text, "\n") != 1 || !regexp.MustCompile(`^`+programName+`( [a-z]+)*:? `).MatchString(text) {
+	if text := ts.ReadFile("stderr"); strings.Count(text, "\n") != 1 ||
+		!regexp.MustCompile(`^`+programName+`( [a-z]+)*:? `).MatchString(text) {
 		ts.Fatalf("not one line: %q", text)
 	}
 }

@@ -133,8 +133,10 @@ The summary is then on the standard error.`,
 	c.rules.add(cmd)
 	c.registry.add(cmd)
 	c.output.add(cmd)
-	f.Var(&c.version, "index-version", "what an image should have: V1, V2 or Both; with --stack the default is the stack's")
-	f.Var(&c.minLayerSize, "min-layer-size", "layers with fewer compressed bytes are not to be indexed; with --stack the default is the stack's")
+	f.Var(&c.version, "index-version",
+		"what an image should have: V1, V2 or Both; with --stack the default is the stack's")
+	f.Var(&c.minLayerSize, "min-layer-size",
+		"layers with fewer compressed bytes are not to be indexed; with --stack the default is the stack's")
 	f.Var(&c.since, "since", "only images that were pushed within that time, such as 24h or 7d; on ECR alone")
 	f.BoolVar(&c.all, "all", false, "show also what is not to be indexed")
 	f.BoolVar(&c.missing, "missing", false, "show only what should be indexed and is not")
@@ -183,7 +185,7 @@ func (c *statusCommand) run(cmd *cobra.Command, args []string) error {
 	return c.survey(cmd, places, sources, o)
 }
 
-// options gives what the survey goes by, from the stack and the flags.
+// options returns what the survey goes by, from the stack and the flags.
 func (c *statusCommand) options(cmd *cobra.Command) (inventory.Options, error) {
 	given := cmd.Flags().Changed
 	o := inventory.Options{
@@ -215,7 +217,7 @@ func (c *statusCommand) options(cmd *cobra.Command) (inventory.Options, error) {
 	return o, nil
 }
 
-// source gives what lists a place.
+// source returns what lists a place.
 func (c *statusCommand) source(cmd *cobra.Command, p inventory.Place) (inventory.Source, error) {
 	host, ofECR := ecrclient.ParseECRHost(p.Host)
 	if p.Host != "" && !ofECR {
@@ -248,7 +250,8 @@ func (c *statusCommand) source(cmd *cobra.Command, p inventory.Place) (inventory
 }
 
 // survey looks at all places and writes what it finds.
-func (c *statusCommand) survey(cmd *cobra.Command, places []inventory.Place, sources []inventory.Source, o inventory.Options) error {
+func (c *statusCommand) survey(cmd *cobra.Command, places []inventory.Place, sources []inventory.Source,
+	o inventory.Options) error {
 	var (
 		out      statusWriter = newStatusText(cmd.OutOrStdout())
 		counts                = map[inventory.State]int{}
@@ -314,7 +317,8 @@ func (c *statusCommand) survey(cmd *cobra.Command, places []inventory.Place, sou
 func explainRegistry(err error, source inventory.Source) error {
 	e, ok := errors.AsType[*ecrclient.Error](err)
 	if _, ofECR := source.(*inventory.ECRSource); ok && ofECR && e.Status == http.StatusForbidden {
-		return fmt.Errorf("%w: the caller, and the repository's policy if it has one, must allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer", err)
+		return fmt.Errorf("%w: the caller, and the repository's policy if it has one, must allow ecr:BatchGetImage and "+
+			"ecr:GetDownloadUrlForLayer", err)
 	}
 	return explain(err)
 }

@@ -47,7 +47,8 @@ func (w *statusWorld) oldImages(ts *testscript.TestScript, _ bool, args []string
 }
 
 func (w *statusWorld) deny(_ *testscript.TestScript, _ bool, args []string) {
-	w.registry.Add(registrytest.Rule{Path: "^/v2/" + regexp.QuoteMeta(args[0]) + "/", Fault: registrytest.Status(http.StatusForbidden, "DENIED", "not for you")})
+	w.registry.Add(registrytest.Rule{Path: "^/v2/" + regexp.QuoteMeta(args[0]) + "/",
+		Fault: registrytest.Status(http.StatusForbidden, "DENIED", "not for you")})
 }
 
 func (w *statusWorld) ztocs(ts *testscript.TestScript, _ bool, args []string) {
@@ -56,10 +57,11 @@ func (w *statusWorld) ztocs(ts *testscript.TestScript, _ bool, args []string) {
 		method, fault = http.MethodGet, registrytest.Corrupt(100)
 	}
 	var pushed sync.Map
-	w.registry.Add(registrytest.Rule{Method: http.MethodPut, Path: "^/v2/" + args[0] + "/blobs/uploads/", Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-		pushed.Store(r.URL.Query().Get("digest"), true)
-		next.ServeHTTP(rw, r)
-	}})
+	w.registry.Add(registrytest.Rule{Method: http.MethodPut, Path: "^/v2/" + args[0] + "/blobs/uploads/",
+		Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+			pushed.Store(r.URL.Query().Get("digest"), true)
+			next.ServeHTTP(rw, r)
+		}})
 	for _, stored := range w.registry.Stored() {
 		b := w.registry.Manifest(w.t, stored.Repository, stored.Digest.String())
 		m, err := soci.ParseIndex(b)
@@ -68,13 +70,14 @@ func (w *statusWorld) ztocs(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		for _, ztoc := range m.Layers {
 			path := "^/v2/" + args[0] + "/blobs/" + ztoc.Digest.String() + "$"
-			w.registry.Add(registrytest.Rule{Method: method, Path: path, Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-				if _, ok := pushed.Load(ztoc.Digest.String()); ok {
-					next.ServeHTTP(rw, r)
-					return
-				}
-				fault(rw, r, next)
-			}})
+			w.registry.Add(registrytest.Rule{Method: method, Path: path,
+				Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+					if _, ok := pushed.Load(ztoc.Digest.String()); ok {
+						next.ServeHTTP(rw, r)
+						return
+					}
+					fault(rw, r, next)
+				}})
 		}
 	}
 }

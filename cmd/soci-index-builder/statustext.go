@@ -50,17 +50,20 @@ func (s *statusText) record(host string, _ inventory.Source, r *inventory.Record
 	if r.State == inventory.StateIndexed {
 		why = "by " + strings.Join(r.BuildTools, ", ")
 	}
-	_, err := fmt.Fprintf(s.table, "%s\t%s\t%s\t%s\t%s\t%s\n", name, pushed, v1Text[r.V1], v2Text[r.Enabled.State], r.State, oneLine(why, 300))
+	_, err := fmt.Fprintf(s.table, "%s\t%s\t%s\t%s\t%s\t%s\n", name, pushed, v1Text[r.V1], v2Text[r.Enabled.State],
+		r.State, oneLine(why, 300))
 	return err
 }
 
 var (
 	v1Text = map[inventory.Coverage]string{
-		"": "-", inventory.CoverNone: "no", inventory.CoverPart: "part", inventory.CoverFull: "yes", inventory.CoverUnknown: "?",
+		"": "-", inventory.CoverNone: "no", inventory.CoverPart: "part", inventory.CoverFull: "yes",
+		inventory.CoverUnknown: "?",
 	}
 	v2Text = map[soci.EnabledState]string{
 		"": "-", soci.EnabledAbsent: "no", soci.EnabledMatches: "yes", soci.EnabledUnindexed: "unindexed",
-		soci.EnabledStale: "stale", soci.EnabledDiffers: "differs", soci.EnabledBroken: "broken", soci.EnabledForeign: "other",
+		soci.EnabledStale: "stale", soci.EnabledDiffers: "differs", soci.EnabledBroken: "broken",
+		soci.EnabledForeign: "other",
 	}
 )
 

@@ -68,7 +68,8 @@ With --output json there is one JSON object:
 			return err
 		}
 		progress := newProgress(cmd.ErrOrStderr())
-		result, err := verify.Image(cmd.Context(), repo, desc, verify.Options{Concurrency: concurrency, Progress: progress.layer})
+		result, err := verify.Image(cmd.Context(), repo, desc,
+			verify.Options{Concurrency: concurrency, Progress: progress.layer})
 		progress.end()
 		if err != nil {
 			return fmt.Errorf("verifying %s: %w", args[0], err)
@@ -120,7 +121,8 @@ func writeVerifyText(w io.Writer, r *verify.Report) error {
 	if n := r.Differences(); n > 0 {
 		verdict = fmt.Sprintf("DIFFERENCES: %d", n)
 	}
-	p.printf("compared %d layers, %d spans, %d files, %s in %.1f s: %s\n", layers, spans, files, bytesize.Format(size), r.Seconds, verdict)
+	p.printf("compared %d layers, %d spans, %d files, %s in %.1f s: %s\n", layers, spans, files, bytesize.Format(size),
+		r.Seconds, verdict)
 	return p.err
 }
 

@@ -47,7 +47,8 @@ digest, size, number of spans and of entries are printed.`,
 	f := cmd.Flags()
 	f.Var(&c.spanSize, "span-size", "least distance of two checkpoints, in uncompressed bytes")
 	f.Var(&c.maxMemory, "max-memory", "what the zTOC may take while it is built")
-	f.StringVar(&c.buildTool, "build-tool", soci.BuildToolIdentifier, "identifier of the build tool, which is part of the zTOC")
+	f.StringVar(&c.buildTool, "build-tool", soci.BuildToolIdentifier,
+		"identifier of the build tool, which is part of the zTOC")
 	f.StringVarP(&c.output, "output", "o", stdio, "file to write, or - for the standard output")
 	addLayerWorkers(f, &c.workers)
 	_ = cmd.MarkFlagFilename("output")
@@ -87,7 +88,8 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	if err := writeFile(c.output, b); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %d bytes, %d spans, %d entries\n", digest.FromBytes(b), len(b), len(z.Checkpoints), len(z.Entries))
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %d bytes, %d spans, %d entries\n", digest.FromBytes(b), len(b),
+		len(z.Checkpoints), len(z.Entries))
 	return err
 }
 
@@ -123,7 +125,7 @@ func (c *ztocCreateCommand) build(ctx context.Context, layer io.Reader) (*soci.Z
 	}
 }
 
-// openInput opens a file, or the standard input for "-", and gives its name
+// openInput opens a file, or the standard input for "-", and returns its name
 // for people. The caller closes it.
 func openInput(cmd *cobra.Command, name string) (io.ReadCloser, string, error) {
 	if name == stdio {

@@ -80,7 +80,8 @@ func writeZtocText(w io.Writer, z *soci.Ztoc, files bool) error {
 		if e.Linkname != "" {
 			name += fmt.Sprintf(" -> %q", e.Linkname)
 		}
-		fmt.Fprintf(t, "%s\t%04o\t%d/%d\t%d\t%d\t%s\t%s\n", e.Type, e.Mode, e.UID, e.GID, e.Offset, e.Size, e.ModTime.UTC().Format(time.RFC3339), name)
+		fmt.Fprintf(t, "%s\t%04o\t%d/%d\t%d\t%d\t%s\t%s\n", e.Type, e.Mode, e.UID, e.GID, e.Offset, e.Size,
+			e.ModTime.UTC().Format(time.RFC3339), name)
 	}
 	return t.Flush()
 }

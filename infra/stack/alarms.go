@@ -57,7 +57,8 @@ func addAlarms(s *builder) {
 	}
 	duration := lambda("GeneratorDurationAlarm", s.generator, "Duration", fmt.Sprintf(
 		"An image took more than %.0f of the generator's %.0f minutes; one that takes all of them gets no SOCI index. "+
-			"See which: soci-index-builder logs --stack ${AWS::StackName} slowest. Raise the parameter %s: more memory has more processors",
+			"See which: soci-index-builder logs --stack ${AWS::StackName} slowest. Raise the parameter %s: more memory has "+
+			"more processors",
 		nearTimeout*s.generator.timeout/60, s.generator.timeout/60, deployed.ParamGeneratorMemorySize))
 	duration.statistic, duration.above = "Maximum", nearTimeout*s.generator.timeout*1000
 
@@ -68,9 +69,11 @@ func addAlarms(s *builder) {
 	)
 	alarms := []alarm{
 		queue("FailureQueueAlarm", "ApproximateNumberOfMessagesVisible", 0,
-			"Images got no SOCI index; their events wait in the failure queue. See them and why: soci-index-builder redrive "+stack),
+			"Images got no SOCI index; their events wait in the failure queue. See them and why: soci-index-builder redrive "+
+				stack),
 		queue("FailureQueueAgeAlarm", "ApproximateAgeOfOldestMessage", queueAge,
-			"The failure queue's oldest event will be deleted within four days. Send it again or discard it: soci-index-builder redrive "+stack),
+			"The failure queue's oldest event will be deleted within four days. Send it again or discard it: "+
+				"soci-index-builder redrive "+stack),
 
 		lasting(lambda("FilterErrorsAlarm", s.filter, "Errors",
 			"The filter fails again and again. "+kept+"See why: soci-index-builder logs "+stack+" failures, and crashes"), 2),
@@ -98,7 +101,8 @@ func addAlarms(s *builder) {
 	}
 	for _, r := range s.rules {
 		alarms = append(alarms, alarm{
-			id: *r.resource.Node().Id() + "EventsLostAlarm", namespace: "AWS/Events", metric: "InvocationsFailedToBeSentToDlq", statistic: "Sum",
+			id: *r.resource.Node().Id() + "EventsLostAlarm", namespace: "AWS/Events", metric: "InvocationsFailedToBeSentToDlq",
+			statistic: "Sum",
 			dimension: "RuleName", of: r.resource.Ref(), condition: r.condition,
 			description: "EventBridge could not put an event into the failure queue: " + lost +
 				"its policy, then: soci-index-builder backfill " + stack,

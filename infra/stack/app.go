@@ -29,7 +29,7 @@ func NewApp(folder string) awscdk.App {
 	return awscdk.NewApp(props)
 }
 
-// Context gives value, or when that is empty what the CDK command line was
+// Context returns value, or when that is empty what the CDK command line was
 // given for key (-c key=value).
 func Context(app awscdk.App, key, value string) string {
 	if value != "" {

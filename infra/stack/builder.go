@@ -50,7 +50,7 @@ type function struct {
 	code     *string               // changes with the code
 }
 
-// name gives the stack's name with something behind it: the form of every
+// name returns the stack's name with something behind it: the form of every
 // physical name that is not CloudFormation's to choose.
 func (s *builder) name(suffix string) *string {
 	return s.sub("${AWS::StackName}" + suffix)
@@ -68,5 +68,5 @@ func (s *builder) sub(text string) *string {
 // to it.
 func (s *builder) dashboardName() *string { return awscdk.Aws_STACK_NAME() }
 
-// param gives the value of a parameter that is text.
+// param returns the value of a parameter that is text.
 func (s *builder) param(name string) *string { return s.params[name].ValueAsString() }

@@ -101,7 +101,7 @@ func (s series) as(stat, label string) series {
 	return s
 }
 
-// value gives the line as it stands behind a line of the metric before: "." is
+// value returns the line as it stands behind a line of the metric before: "." is
 // what is the same in its place, "..." all of it but the last.
 func (s series) value(before []string, stat string) []any {
 	o := options{Label: s.label, ID: s.id, Expression: s.expression}
@@ -133,7 +133,7 @@ func (s series) value(before []string, stat string) []any {
 	return append(v, o)
 }
 
-// graph gives the properties of a widget with lines. unit names the left axis.
+// graph returns the properties of a widget with lines. unit names the left axis.
 func graph(title, unit string, all ...series) properties {
 	p := properties{Title: title, Region: "${AWS::Region}", YAxis: &axes{axis{Label: unit}}}
 	for i := range all {
@@ -160,12 +160,13 @@ func limit(p properties, label string, value float64) properties {
 // and ImagesFailed.
 var (
 	skipReasons = []string{
-		"not-matched", "untagged", "own-artifact", "referrer", "image-gone", "no-layer-to-index", "opted-out", "superseded", "passed-over",
+		"not-matched", "untagged", "own-artifact", "referrer", "image-gone", "no-layer-to-index", "opted-out", "superseded",
+		"passed-over",
 	}
 	failClasses = []string{"permanent", "transient"}
 )
 
-// widgets gives the dashboard. Variables in it are those of addDashboard.
+// widgets returns the dashboard. Variables in it are those of addDashboard.
 func widgets(generatorTimeout float64) []widget {
 	var skipped, failed []series
 	for _, reason := range skipReasons {
@@ -174,7 +175,8 @@ func widgets(generatorTimeout float64) []widget {
 	for _, class := range failClasses {
 		failed = append(failed, own("ImagesFailed", "Class", class))
 	}
-	oldest := series{metric: []string{"AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "${FailureQueue.QueueName}"}, label: "age of the oldest, seconds", stat: "Maximum", right: true}
+	oldest := series{metric: []string{"AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName",
+		"${FailureQueue.QueueName}"}, label: "age of the oldest, seconds", stat: "Maximum", right: true}
 	peak := own("PeakMemory").as("Maximum", "bytes")
 	peak.id, peak.hidden = "peak", true
 	failures, err := logquery.Find("failures")
@@ -184,8 +186,10 @@ func widgets(generatorTimeout float64) []widget {
 
 	w := []widget{{Type: "text", Width: 24, Height: 3, Properties: properties{Markdown: strings.Join([]string{
 		"**SOCI Index Builder, stack ${AWS::StackName}**",
-		"Why was an image not indexed? `soci-index-builder logs --stack ${AWS::StackName} --image REPOSITORY:TAG`, or Logs Insights, Queries, folder *${AWS::StackName}*.",
-		"Events that failed for good: `soci-index-builder redrive --stack ${AWS::StackName}`. Is all as it should be? `soci-index-builder doctor --stack ${AWS::StackName}`",
+		"Why was an image not indexed? `soci-index-builder logs --stack ${AWS::StackName} --image REPOSITORY:TAG`, or Logs " +
+			"Insights, Queries, folder *${AWS::StackName}*.",
+		"Events that failed for good: `soci-index-builder redrive --stack ${AWS::StackName}`. Is all as it should be? " +
+			"`soci-index-builder doctor --stack ${AWS::StackName}`",
 	}, "\n\n")}}}
 	row := func(graphs ...properties) {
 		for _, g := range graphs {
@@ -197,7 +201,8 @@ func widgets(generatorTimeout float64) []widget {
 		}
 	}
 	row(
-		graph("Images", "images", own("ImagesMatched").as("Sum", "chosen by a filter"), own("ImagesIndexed").as("Sum", "indexed"),
+		graph("Images", "images", own("ImagesMatched").as("Sum", "chosen by a filter"),
+			own("ImagesIndexed").as("Sum", "indexed"),
 			own("ImagesSkipped").as("Sum", "left alone"), own("ImagesFailed").as("Sum", "attempts failed")),
 		graph("Left alone, by reason", "images", skipped...),
 		graph("Attempts failed, by class", "attempts", failed...),
@@ -210,19 +215,32 @@ func widgets(generatorTimeout float64) []widget {
 			own("Duration").as("p99", "p99"), own("Duration").as("Maximum", "longest")),
 	)
 	row(
-		limit(graph("Generator: most memory used", "percent", peak, series{expression: "peak / (${GeneratorMemorySize} * 1048576) * 100", id: "used", label: "percent of the function's memory"}), "all", 100),
-		limit(graph("Generator: longest invocation", "milliseconds", ofFunction("Duration", "GeneratorFunction", "longest").as("Maximum", "longest")), "timeout", generatorTimeout*1000),
-		graph("Failure queue", "events", series{metric: []string{"AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${FailureQueue.QueueName}"}, label: "events waiting", stat: "Maximum"}, oldest),
+		limit(graph("Generator: most memory used", "percent", peak,
+			series{expression: "peak / (${GeneratorMemorySize} * 1048576) * 100", id: "used",
+				label: "percent of the function's memory"}), "all", 100),
+		limit(graph("Generator: longest invocation", "milliseconds",
+			ofFunction("Duration", "GeneratorFunction", "longest").as("Maximum", "longest")), "timeout", generatorTimeout*1000),
+		graph("Failure queue", "events",
+			series{metric: []string{"AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${FailureQueue.QueueName}"},
+				label: "events waiting", stat: "Maximum"}, oldest),
 	)
 	row(
-		graph("Functions: errors", "invocations", ofFunction("Errors", "FilterFunction", "filter"), ofFunction("Errors", "GeneratorFunction", "generator"), ofFunction("Errors", "RepositoryNameFunction", "repository names")),
-		graph("Functions: throttles", "invocations", ofFunction("Throttles", "FilterFunction", "filter"), ofFunction("Throttles", "GeneratorFunction", "generator")),
-		graph("Functions: running at once", "invocations", ofFunction("ConcurrentExecutions", "FilterFunction", "").as("Maximum", "filter"), ofFunction("ConcurrentExecutions", "GeneratorFunction", "").as("Maximum", "generator")),
-		graph("Functions: how long events waited", "milliseconds", ofFunction("AsyncEventAge", "FilterFunction", "").as("Maximum", "filter"), ofFunction("AsyncEventAge", "GeneratorFunction", "").as("Maximum", "generator")),
+		graph("Functions: errors", "invocations", ofFunction("Errors", "FilterFunction", "filter"),
+			ofFunction("Errors", "GeneratorFunction", "generator"),
+			ofFunction("Errors", "RepositoryNameFunction", "repository names")),
+		graph("Functions: throttles", "invocations", ofFunction("Throttles", "FilterFunction", "filter"),
+			ofFunction("Throttles", "GeneratorFunction", "generator")),
+		graph("Functions: running at once", "invocations",
+			ofFunction("ConcurrentExecutions", "FilterFunction", "").as("Maximum", "filter"),
+			ofFunction("ConcurrentExecutions", "GeneratorFunction", "").as("Maximum", "generator")),
+		graph("Functions: how long events waited", "milliseconds",
+			ofFunction("AsyncEventAge", "FilterFunction", "").as("Maximum", "filter"),
+			ofFunction("AsyncEventAge", "GeneratorFunction", "").as("Maximum", "generator")),
 	)
 	return append(w, widget{Type: "log", Width: 24, Height: 8, Properties: properties{
 		Title: failures.Question, Region: "${AWS::Region}", View: "table",
-		Query: "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${RepositoryNameLogGroup}' | " + failures.Sample(),
+		Query: "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${RepositoryNameLogGroup}' | " +
+			failures.Sample(),
 	}})
 }
 
@@ -268,6 +286,7 @@ func addDashboard(s *builder) {
 	}
 	awscloudwatch.NewCfnDashboard(s.stack, jsii.String("Dashboard"), &awscloudwatch.CfnDashboardProps{
 		DashboardName: s.dashboardName(),
-		DashboardBody: awscdk.Fn_Join(jsii.String(`"`), awscdk.Fn_Split(jsii.String(quotationMark), awscdk.Fn_Sub(quote(body), &variables), nil)),
+		DashboardBody: awscdk.Fn_Join(jsii.String(`"`),
+			awscdk.Fn_Split(jsii.String(quotationMark), awscdk.Fn_Sub(quote(body), &variables), nil)),
 	})
 }

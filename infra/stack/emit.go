@@ -15,7 +15,7 @@ const MaxTemplate = 40_000
 // ErrTooLarge: a template has more than MaxTemplate bytes.
 var ErrTooLarge = errors.New("the template is too large")
 
-// Emit gives a synthesized template as it is committed and deployed: as short
+// Emit returns a synthesized template as it is committed and deployed: as short
 // as JSON can be, but for a line for each parameter, resource and output. The
 // error matches ErrTooLarge, or is that of text that is no JSON object.
 func Emit(text []byte) ([]byte, error) {

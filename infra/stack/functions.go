@@ -47,7 +47,7 @@ func addFunction(s *builder, id string, f *function, env map[string]any, props *
 	f.resource = awslambda.NewCfnFunction(s.stack, jsii.String(id), props)
 }
 
-// code says where CloudFormation finds the code of a function, and gives what
+// code says where CloudFormation finds the code of a function, and returns what
 // changes with it.
 func (s *builder) code(function string) (code *awslambda.CfnFunction_CodeProperty, changes *string) {
 	if s.props.Images {
@@ -61,8 +61,10 @@ func (s *builder) code(function string) (code *awslambda.CfnFunction_CodePropert
 			S3Key:    s.sub("${" + deployed.ParamCodeKeyPrefix + "}" + function + ".zip"),
 		}, prefix
 	}
-	asset := awss3assets.NewAsset(s.stack, jsii.String("Code-"+function), &awss3assets.AssetProps{Path: jsii.String(s.props.zip(function))})
-	return &awslambda.CfnFunction_CodeProperty{S3Bucket: asset.S3BucketName(), S3Key: asset.S3ObjectKey()}, asset.AssetHash()
+	asset := awss3assets.NewAsset(s.stack, jsii.String("Code-"+function),
+		&awss3assets.AssetProps{Path: jsii.String(s.props.zip(function))})
+	return &awslambda.CfnFunction_CodeProperty{S3Bucket: asset.S3BucketName(), S3Key: asset.S3ObjectKey()},
+		asset.AssetHash()
 }
 
 // addGenerator adds the function that builds SOCI indexes.
@@ -100,9 +102,11 @@ func addGenerator(s *builder) {
 
 	// The generator reads every image that is pushed. Without this, lifecycle
 	// rules by the time of the last pull would take each for one in use.
-	s.first = append(s.first, awsecr.NewCfnPullTimeUpdateExclusion(s.stack, jsii.String("GeneratorPullTimeExclusion"), &awsecr.CfnPullTimeUpdateExclusionProps{
-		PrincipalArn: f.role.AttrArn(),
-	}))
+	s.first = append(s.first,
+		awsecr.NewCfnPullTimeUpdateExclusion(s.stack, jsii.String("GeneratorPullTimeExclusion"),
+			&awsecr.CfnPullTimeUpdateExclusionProps{
+				PrincipalArn: f.role.AttrArn(),
+			}))
 }
 
 // addFilter adds the function that decides which events reach the generator.
@@ -114,7 +118,8 @@ func addFilter(s *builder) {
 		permission.FailureQueue: s.queue.AttrArn(),
 	}))
 	env := s.filterEnvironment()
-	env["SOCI_REPOSITORY_IMAGE_TAG_FILTERS"] = awscdk.Fn_Join(jsii.String(","), s.params[deployed.ParamFilters].ValueAsList())
+	env["SOCI_REPOSITORY_IMAGE_TAG_FILTERS"] = awscdk.Fn_Join(jsii.String(","),
+		s.params[deployed.ParamFilters].ValueAsList())
 	env["SOCI_INDEX_GENERATOR_LAMBDA_ARN"] = s.generator.resource.AttrArn()
 	addFunction(s, "FilterFunction", &f, env, &awslambda.CfnFunctionProps{
 		MemorySize: jsii.Number(filterMemory),
@@ -143,21 +148,23 @@ func addReponame(s *builder) {
 	f := function{name: "reponame", timeout: reponameTimeout}
 	f.logGroup = addLogGroup(s, "RepositoryNameLogGroup", "RepositoryNameParsingLambda")
 	f.role = addRole(s, "RepositoryNameRole", s.rights(f.name, f.logGroup, nil))
-	addFunction(s, "RepositoryNameFunction", &f, map[string]any{"LOG_LEVEL": s.param(deployed.ParamLogLevel)}, &awslambda.CfnFunctionProps{
-		MemorySize: jsii.Number(reponameMemory),
-	})
+	addFunction(s, "RepositoryNameFunction", &f, map[string]any{"LOG_LEVEL": s.param(deployed.ParamLogLevel)},
+		&awslambda.CfnFunctionProps{
+			MemorySize: jsii.Number(reponameMemory),
+		})
 	s.reponame = f
 }
 
 // addAsyncConfig says what becomes of events that a function does not manage.
 func addAsyncConfig(s *builder, id string, f function) {
-	s.first = append(s.first, awslambda.NewCfnEventInvokeConfig(s.stack, jsii.String(id), &awslambda.CfnEventInvokeConfigProps{
-		FunctionName:             f.resource.Ref(),
-		Qualifier:                jsii.String("$LATEST"),
-		MaximumRetryAttempts:     jsii.Number(retryAttempts),
-		MaximumEventAgeInSeconds: jsii.Number(maxEventAge),
-		DestinationConfig: &awslambda.CfnEventInvokeConfig_DestinationConfigProperty{
-			OnFailure: &awslambda.CfnEventInvokeConfig_OnFailureProperty{Destination: s.queue.AttrArn()},
-		},
-	}))
+	s.first = append(s.first,
+		awslambda.NewCfnEventInvokeConfig(s.stack, jsii.String(id), &awslambda.CfnEventInvokeConfigProps{
+			FunctionName:             f.resource.Ref(),
+			Qualifier:                jsii.String("$LATEST"),
+			MaximumRetryAttempts:     jsii.Number(retryAttempts),
+			MaximumEventAgeInSeconds: jsii.Number(maxEventAge),
+			DestinationConfig: &awslambda.CfnEventInvokeConfig_DestinationConfigProperty{
+				OnFailure: &awslambda.CfnEventInvokeConfig_OnFailureProperty{Destination: s.queue.AttrArn()},
+			},
+		}))
 }

@@ -84,21 +84,26 @@ func listOf(v any) []string {
 var rolesRights = []struct {
 	role, action, resource, when, why string
 }{
-	{"FilterRole", "lambda:InvokeFunction", "${GeneratorFunction.Arn}", "", "it passes on events to the generator, and to nothing else"},
+	{"FilterRole", "lambda:InvokeFunction", "${GeneratorFunction.Arn}", "",
+		"it passes on events to the generator, and to nothing else"},
 	{"FilterRole", "sqs:SendMessage", "${FailureQueue.Arn}", "", "events that failed for good"},
-	{"FilterRole", "logs:CreateLogStream", "${FilterLogGroup.Arn}", "", "its log; the ARN of a log group ends with :*, which is its streams"},
+	{"FilterRole", "logs:CreateLogStream", "${FilterLogGroup.Arn}", "",
+		"its log; the ARN of a log group ends with :*, which is its streams"},
 	{"FilterRole", "logs:PutLogEvents", "${FilterLogGroup.Arn}", "", "its log"},
 
 	{"GeneratorRole", "ecr:GetAuthorizationToken", "*", "", "the action knows no resource"},
 	{"GeneratorRole", "ecr:BatchGetImage", "${Repositories.RepositoryArns}", "", "reads manifests and referrers"},
 	{"GeneratorRole", "ecr:GetDownloadUrlForLayer", "${Repositories.RepositoryArns}", "", "reads layers"},
-	{"GeneratorRole", "ecr:BatchCheckLayerAvailability", "${Repositories.RepositoryArns}", "", "looks whether a blob is there"},
+	{"GeneratorRole", "ecr:BatchCheckLayerAvailability", "${Repositories.RepositoryArns}", "",
+		"looks whether a blob is there"},
 	{"GeneratorRole", "ecr:InitiateLayerUpload", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
 	{"GeneratorRole", "ecr:UploadLayerPart", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
 	{"GeneratorRole", "ecr:CompleteLayerUpload", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
 	{"GeneratorRole", "ecr:PutImage", "${Repositories.RepositoryArns}", "", "pushes SOCI indexes and SOCI-enabled images"},
 	{"GeneratorRole", "ecr:DescribeImages", "${Repositories.RepositoryArns}", "", "finds earlier zTOCs"},
-	{"GeneratorRole", "events:PutEvents", "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBusName}", "EventBus", "announces SOCI indexes"},
+	{"GeneratorRole", "events:PutEvents",
+		"arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBusName}", "EventBus",
+		"announces SOCI indexes"},
 	{"GeneratorRole", "sqs:SendMessage", "${FailureQueue.Arn}", "", "events that failed for good"},
 	{"GeneratorRole", "logs:CreateLogStream", "${GeneratorLogGroup.Arn}", "", "its log"},
 	{"GeneratorRole", "logs:PutLogEvents", "${GeneratorLogGroup.Arn}", "", "its log"},
@@ -108,7 +113,8 @@ var rolesRights = []struct {
 }
 
 // functionOf is whose role it is, as package permission names it.
-var functionOf = map[string]string{"FilterRole": "filter", "GeneratorRole": "indexgen", "RepositoryNameRole": "reponame"}
+var functionOf = map[string]string{"FilterRole": "filter", "GeneratorRole": "indexgen",
+	"RepositoryNameRole": "reponame"}
 
 // What each role may do is what the list says, action by action, resource by
 // resource.
@@ -128,7 +134,8 @@ func TestRolesRights(t *testing.T) {
 				got = append(got, statements(t, id, p.(map[string]any)["PolicyDocument"])...)
 			}
 			trust := statements(t, id, r.Properties["AssumeRolePolicyDocument"])
-			if want := (right{"{Service: lambda.amazonaws.com}", "Allow", "sts:AssumeRole", "", ""}); len(trust) != 1 || trust[0] != want {
+			if want := (right{"{Service: lambda.amazonaws.com}", "Allow", "sts:AssumeRole", "", ""}); len(trust) != 1 ||
+				trust[0] != want {
 				t.Errorf("%s is assumed by %+v, want %+v", id, trust, want)
 			}
 		case "AWS::IAM::RolePolicy":
@@ -209,13 +216,16 @@ func TestResourcePolicies(t *testing.T) {
 			if len(r.Properties) != 4 {
 				t.Errorf("%s: %s", id, textOf(r.Properties))
 			}
-			got = append(got, right{r.at("Principal"), "Allow", r.at("Action"), r.at("FunctionName"), strings.Trim(r.Condition+" "+r.at("SourceArn"), " ")})
+			got = append(got, right{r.at("Principal"), "Allow", r.at("Action"), r.at("FunctionName"),
+				strings.Trim(r.Condition+" "+r.at("SourceArn"), " ")})
 		}
 	}
-	rules := "[${PushRule.Arn}, if(Replicated, ${ReplicationRule.Arn}, nothing), if(Cached, ${PullThroughCacheRule.Arn}, nothing)]"
+	rules := "[${PushRule.Arn}, if(Replicated, ${ReplicationRule.Arn}, nothing), if(Cached, " +
+		"${PullThroughCacheRule.Arn}, nothing)]"
 	compareRights(t, got, []right{
 		{"*", "Deny", "sqs:*", "${FailureQueue.Arn}", "{Bool: {aws:SecureTransport: false}}"},
-		{"{Service: events.amazonaws.com}", "Allow", "sqs:SendMessage", "${FailureQueue.Arn}", fmt.Sprintf("{ArnEquals: {aws:SourceArn: %s}}", rules)},
+		{"{Service: events.amazonaws.com}", "Allow", "sqs:SendMessage", "${FailureQueue.Arn}",
+			fmt.Sprintf("{ArnEquals: {aws:SourceArn: %s}}", rules)},
 		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "${PushRule.Arn}"},
 		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "Replicated ${ReplicationRule.Arn}"},
 		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "Cached ${PullThroughCacheRule.Arn}"},

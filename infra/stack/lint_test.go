@@ -18,7 +18,8 @@ func TestLint(t *testing.T) {
 		t.Skip("cfn-lint is not installed (pip install cfn-lint): the template is not linted")
 	}
 	out, err := exec.CommandContext(t.Context(), "cfn-lint",
-		"--regions", "us-east-1", "cn-north-1", "us-gov-west-1", "eusc-de-east-1", "--", committedTemplate, committedImages).CombinedOutput()
+		"--regions", "us-east-1", "cn-north-1", "us-gov-west-1", "eusc-de-east-1", "--", committedTemplate,
+		committedImages).CombinedOutput()
 	if err != nil || len(out) > 0 {
 		t.Errorf("%v\n%s", err, out)
 	}

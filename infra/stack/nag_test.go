@@ -102,7 +102,8 @@ func TestDefaultRules(t *testing.T) {
 		}
 	}
 	readJSON(t, "validation-report.json", &report)
-	if len(report.PluginReports) != 1 || report.PluginReports[0].PluginName != "CloudFormation Validate" || report.PluginReports[0].Conclusion != "success" {
+	if len(report.PluginReports) != 1 || report.PluginReports[0].PluginName != "CloudFormation Validate" ||
+		report.PluginReports[0].Conclusion != "success" {
 		t.Fatalf("the rules were not looked at: %+v", report)
 	}
 	for _, v := range report.PluginReports[0].Violations {

@@ -31,7 +31,7 @@ var namesOf = map[string][]string{
 // not so that a person finds them.
 var mustHaveNames = []string{"AWS::CloudWatch::Dashboard", "AWS::Logs::LogGroup", "AWS::Logs::QueryDefinition"}
 
-// physicalNames gives type and name of every resource of a stack with a name
+// physicalNames returns type and name of every resource of a stack with a name
 // of its own.
 func physicalNames(t *testing.T, tmpl *template, stack string) map[string]string {
 	t.Helper()

@@ -18,7 +18,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// documentedMetrics gives the metrics of docs/logs.md, which is held to the
+// documentedMetrics returns the metrics of docs/logs.md, which is held to the
 // code, with the dimensions that each has beside the stack's name.
 func documentedMetrics(t *testing.T) map[string][]string {
 	t.Helper()
@@ -105,7 +105,7 @@ func wholeMetrics(t *testing.T, w *shownWidget) {
 	}
 }
 
-// shown gives every metric of the dashboard: namespace, name, dimensions with
+// shown returns every metric of the dashboard: namespace, name, dimensions with
 // their values.
 func shown(t *testing.T, widgets []shownWidget) [][]string {
 	t.Helper()
@@ -137,10 +137,13 @@ var ofAWS = map[string]struct {
 	dimension string
 	of        []string
 }{
-	"AWS/Lambda": {[]string{"Errors", "Throttles", "Duration", "ConcurrentExecutions", "AsyncEventAge", "DestinationDeliveryFailures"}, "FunctionName",
+	"AWS/Lambda": {[]string{"Errors", "Throttles", "Duration", "ConcurrentExecutions", "AsyncEventAge",
+		"DestinationDeliveryFailures"}, "FunctionName",
 		[]string{"${FilterFunction}", "${GeneratorFunction}", "${RepositoryNameFunction}"}},
-	"AWS/SQS":    {[]string{"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"}, "QueueName", []string{"${FailureQueue.QueueName}"}},
-	"AWS/Events": {[]string{"InvocationsFailedToBeSentToDlq"}, "RuleName", []string{"${PushRule}", "${ReplicationRule}", "${PullThroughCacheRule}"}},
+	"AWS/SQS": {[]string{"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"}, "QueueName",
+		[]string{"${FailureQueue.QueueName}"}},
+	"AWS/Events": {[]string{"InvocationsFailedToBeSentToDlq"}, "RuleName",
+		[]string{"${PushRule}", "${ReplicationRule}", "${PullThroughCacheRule}"}},
 }
 
 // A graph of a metric that nothing writes is empty, and nobody wonders.
@@ -149,7 +152,8 @@ func TestMetricsExist(t *testing.T) {
 	all := shown(t, body(t, tmpl))
 	for _, id := range tmpl.ids("AWS::CloudWatch::Alarm") {
 		a := tmpl.Resources[id]
-		all = append(all, []string{a.at("Namespace"), a.at("MetricName"), a.at("Dimensions.0.Name"), a.at("Dimensions.0.Value")})
+		all = append(all, []string{a.at("Namespace"), a.at("MetricName"), a.at("Dimensions.0.Name"),
+			a.at("Dimensions.0.Value")})
 	}
 	documented := documentedMetrics(t)
 	used := map[string]bool{}
@@ -164,7 +168,8 @@ func TestMetricsExist(t *testing.T) {
 		if len(m) == 6 {
 			by = m[4]
 		}
-		if m[0] != metrics.Namespace || !slices.Contains(documented[m[1]], by) || m[2] != metrics.Stack || m[3] != "${AWS::StackName}" {
+		if m[0] != metrics.Namespace || !slices.Contains(documented[m[1]], by) || m[2] != metrics.Stack ||
+			m[3] != "${AWS::StackName}" {
 			t.Errorf("the functions have no metric %q", m)
 		}
 		used[m[1]+by] = true
@@ -181,10 +186,12 @@ func TestMetricsExist(t *testing.T) {
 // The values of the dimensions are those that the functions write.
 func TestReasonsExist(t *testing.T) {
 	var want []string
-	for _, d := range []eventfilter.Decision{eventfilter.NotMatched, eventfilter.OwnArtifact, eventfilter.Referrer, eventfilter.Untagged} {
+	for _, d := range []eventfilter.Decision{eventfilter.NotMatched, eventfilter.OwnArtifact, eventfilter.Referrer,
+		eventfilter.Untagged} {
 		want = append(want, string(d))
 	}
-	for _, o := range []soci.Outcome{generator.OutcomeImageGone, generator.OutcomeReferrer, soci.OutcomeNoLayer, soci.OutcomeOptedOut,
+	for _, o := range []soci.Outcome{generator.OutcomeImageGone, generator.OutcomeReferrer, soci.OutcomeNoLayer,
+		soci.OutcomeOptedOut,
 		soci.OutcomeOwnArtifact, soci.OutcomePassedOver, soci.OutcomeSuperseded, soci.OutcomeUntagged} {
 		want = append(want, string(o))
 	}
@@ -209,7 +216,8 @@ func TestDashboard(t *testing.T) {
 	if name := tmpl.Resources["Dashboard"].at("DashboardName"); name != "${AWS::StackName}" {
 		t.Errorf("the dashboard is called %s", name)
 	}
-	if text := tmpl.Resources["Dashboard"].at("DashboardBody"); strings.Contains(text, "arn:") || regexp.MustCompile(`[a-z]{2}-[a-z]+-[0-9]`).MatchString(text) {
+	if text := tmpl.Resources["Dashboard"].at("DashboardBody"); strings.Contains(text, "arn:") ||
+		regexp.MustCompile(`[a-z]{2}-[a-z]+-[0-9]`).MatchString(text) {
 		t.Error("the dashboard has an ARN or a region in it")
 	}
 	taken := map[string]string{}
@@ -238,7 +246,8 @@ func TestDashboard(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${RepositoryNameLogGroup}' | " + q.Sample(); w.Properties["query"] != want {
+			if want := "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${RepositoryNameLogGroup}' | " +
+				q.Sample(); w.Properties["query"] != want {
 				t.Errorf("%q asks\n%v, want\n%s", title, w.Properties["query"], want)
 			}
 		case "metric":
@@ -261,7 +270,8 @@ func TestDashboard(t *testing.T) {
 			t.Errorf("%q is a %q", title, w.Type)
 		}
 	}
-	for _, want := range []string{"Images", "Left alone, by reason", "Attempts failed, by class", "Layers", "Duration of an image", "Generator: most memory used", "Failure queue", "What failed?"} {
+	for _, want := range []string{"Images", "Left alone, by reason", "Attempts failed, by class", "Layers",
+		"Duration of an image", "Generator: most memory used", "Failure queue", "What failed?"} {
 		if !titles[want] {
 			t.Errorf("the dashboard has no %q", want)
 		}
@@ -278,8 +288,10 @@ func TestAlarms(t *testing.T) {
 		threshold, periods        string // periods: datapoints/evaluated, all of them by default
 		condition                 string
 	}{
-		{"FailureQueueAlarm", "AWS/SQS ApproximateNumberOfMessagesVisible", "${FailureQueue.QueueName}", "Maximum", "0", "/1", ""},
-		{"FailureQueueAgeAlarm", "AWS/SQS ApproximateAgeOfOldestMessage", "${FailureQueue.QueueName}", "Maximum", "864000", "/1", ""},
+		{"FailureQueueAlarm", "AWS/SQS ApproximateNumberOfMessagesVisible", "${FailureQueue.QueueName}", "Maximum", "0", "/1",
+			""},
+		{"FailureQueueAgeAlarm", "AWS/SQS ApproximateAgeOfOldestMessage", "${FailureQueue.QueueName}", "Maximum", "864000",
+			"/1", ""},
 		{"FilterErrorsAlarm", "AWS/Lambda Errors", "${FilterFunction}", "Sum", "0", "2/3", ""},
 		{"GeneratorErrorsAlarm", "AWS/Lambda Errors", "${GeneratorFunction}", "Sum", "0", "2/3", ""},
 		{"RepositoryNameErrorsAlarm", "AWS/Lambda Errors", "${RepositoryNameFunction}", "Sum", "0", "/1", ""},
@@ -289,8 +301,10 @@ func TestAlarms(t *testing.T) {
 		{"FilterEventsLostAlarm", "AWS/Lambda DestinationDeliveryFailures", "${FilterFunction}", "Sum", "0", "/1", ""},
 		{"GeneratorEventsLostAlarm", "AWS/Lambda DestinationDeliveryFailures", "${GeneratorFunction}", "Sum", "0", "/1", ""},
 		{"PushRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${PushRule}", "Sum", "0", "/1", ""},
-		{"ReplicationRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${ReplicationRule}", "Sum", "0", "/1", "Replicated"},
-		{"PullThroughCacheRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${PullThroughCacheRule}", "Sum", "0", "/1", "Cached"},
+		{"ReplicationRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${ReplicationRule}", "Sum", "0",
+			"/1", "Replicated"},
+		{"PullThroughCacheRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${PullThroughCacheRule}", "Sum",
+			"0", "/1", "Cached"},
 	}
 	var ids []string
 	for _, tt := range tests {
@@ -369,7 +383,8 @@ func TestAlarmsSayWhatToDo(t *testing.T) {
 func TestQueries(t *testing.T) {
 	tmpl := synth(t)
 	names := map[logquery.Group]string{
-		logquery.Filter: "${FilterLogGroup}", logquery.Generator: "${GeneratorLogGroup}", logquery.Repositories: "${RepositoryNameLogGroup}",
+		logquery.Filter: "${FilterLogGroup}", logquery.Generator: "${GeneratorLogGroup}",
+		logquery.Repositories: "${RepositoryNameLogGroup}",
 	}
 	saved := map[string]resource{}
 	for _, id := range tmpl.ids("AWS::Logs::QueryDefinition") {

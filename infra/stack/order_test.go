@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// before gives all resources that CloudFormation has made, or updated, when it
+// before returns all resources that CloudFormation has made, or updated, when it
 // comes to one of them; Resources that are deleted go the other way.
 func (tmpl *template) before(id string) map[string]bool {
 	all := make(map[string]bool)
@@ -23,7 +23,7 @@ func (tmpl *template) before(id string) map[string]bool {
 	return all
 }
 
-// needs gives the resources that a resource names.
+// needs returns the resources that a resource names.
 func (tmpl *template) needs(id string) []string {
 	r := tmpl.Resources[id]
 	all := slices.Clone(r.DependsOn)

@@ -46,6 +46,7 @@ func (s *builder) dashboardURL() *string {
 	host := awscdk.Token_AsString(ifElse(s.conditions.china, "console.amazonaws.cn",
 		ifElse(s.conditions.govCloud, "console.amazonaws-us-gov.com",
 			ifElse(s.conditions.europeanSovereign, "console.amazonaws-eusc.eu", "console.aws.amazon.com"))), nil)
-	return awscdk.Fn_Sub(jsii.String("https://${AWS::Region}.${Host}/cloudwatch/home?region=${AWS::Region}#dashboards/dashboard/${AWS::StackName}"),
+	return awscdk.Fn_Sub(jsii.String(
+		"https://${AWS::Region}.${Host}/cloudwatch/home?region=${AWS::Region}#dashboards/dashboard/${AWS::StackName}"),
 		&map[string]*string{"Host": host})
 }

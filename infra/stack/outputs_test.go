@@ -30,7 +30,8 @@ func TestOutputs(t *testing.T) {
 		deployed.OutFailureQueueURL:        "${FailureQueue}",
 		deployed.OutFailureQueueARN:        "${FailureQueue.Arn}",
 		deployed.OutRuleName:               "${PushRule}",
-		deployed.OutDashboardURL: "https://${AWS::Region}.if(China, console.amazonaws.cn, if(GovCloud, console.amazonaws-us-gov.com, " +
+		deployed.OutDashboardURL: "https://${AWS::Region}.if(China, console.amazonaws.cn, if(GovCloud, " +
+			"console.amazonaws-us-gov.com, " +
 			"if(Sovereign, console.amazonaws-eusc.eu, console.aws.amazon.com)))" +
 			"/cloudwatch/home?region=${AWS::Region}#dashboards/dashboard/${AWS::StackName}",
 		deployed.OutVersion: version.Version,
@@ -44,7 +45,8 @@ func TestOutputs(t *testing.T) {
 	if got, names := slices.Sorted(maps.Keys(tmpl.Outputs)), slices.Sorted(maps.Keys(want)); !slices.Equal(got, names) {
 		t.Errorf("the outputs are\n%q, want\n%q", got, names)
 	}
-	if dashboard := tmpl.Resources[tmpl.ids("AWS::CloudWatch::Dashboard")[0]].at("DashboardName"); dashboard != "${AWS::StackName}" {
+	if dashboard := tmpl.Resources[tmpl.ids("AWS::CloudWatch::Dashboard")[0]].at(
+		"DashboardName"); dashboard != "${AWS::StackName}" {
 		t.Errorf("the dashboard is called %s, the link is to ${AWS::StackName}", dashboard)
 	}
 }
@@ -64,7 +66,7 @@ func TestDeployedNames(t *testing.T) {
 	}
 }
 
-// constants gives the values of package deployed's constants whose names begin
+// constants returns the values of package deployed's constants whose names begin
 // with prefix, sorted.
 func constants(t *testing.T, prefix string) []string {
 	t.Helper()

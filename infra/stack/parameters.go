@@ -28,7 +28,8 @@ var (
 	trueFalse = []string{"true", "false"}
 
 	// retentions are the days that CloudWatch Logs takes.
-	retentions = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
+	retentions = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
+		3653}
 )
 
 // Partitions, regions and accounts as they stand in ARNs.
@@ -42,7 +43,8 @@ var everywhere = []parameter{
 
 	{
 		name: deployed.ParamFilters, kind: "CommaDelimitedList",
-		description: "Images to index: comma-separated repository:tag. * is any run of characters, ! at the beginning excludes," +
+		description: "Images to index: comma-separated repository:tag. * is any run of characters, ! at the beginning " +
+			"excludes," +
 			" and the last filter that matches decides",
 		byDefault: "*:*", pattern: filters.Pattern,
 		constraint: "comma-separated repository:tag, without a registry's host, such as prod/*:*,!*:*-debug",
@@ -71,9 +73,10 @@ var everywhere = []parameter{
 	},
 
 	{
-		name:        deployed.ParamIndexVersion,
-		description: "V1: a referrer. V2: a SOCI-enabled image under its own tag, which AWS Fargate and soci-snapshotter read by default",
-		byDefault:   "Both", values: []string{"V1", "V2", "Both"},
+		name: deployed.ParamIndexVersion,
+		description: "V1: a referrer. V2: a SOCI-enabled image under its own tag, which AWS Fargate and soci-snapshotter " +
+			"read by default",
+		byDefault: "Both", values: []string{"V1", "V2", "Both"},
 	},
 	{
 		name:        deployed.ParamTagSuffix,
@@ -95,8 +98,9 @@ var everywhere = []parameter{
 	},
 	{
 		name: deployed.ParamGeneratorConcurrency, kind: "Number",
-		description: "Images worked on at once, for which the account's concurrency is set aside. 0: no bound but the account's",
-		byDefault:   0, low: jsii.Number(0),
+		description: "Images worked on at once, for which the account's concurrency is set aside. 0: no bound but the " +
+			"account's",
+		byDefault: 0, low: jsii.Number(0),
 		constraint: "a whole number, 0 for none",
 	},
 
@@ -125,7 +129,8 @@ var everywhere = []parameter{
 	{
 		name:        deployed.ParamPermissionsBoundary,
 		description: "IAM policy that bounds the functions' roles, if any",
-		byDefault:   "", pattern: `^(?:` + arnPartition + `:iam::(?:aws|` + arnAccount + `):policy/[A-Za-z0-9+=,.@_/-]{1,512})?$`,
+		byDefault:   "", pattern: `^(?:` + arnPartition + `:iam::(?:aws|` + arnAccount +
+			`):policy/[A-Za-z0-9+=,.@_/-]{1,512})?$`,
 		constraint: "the ARN of an IAM policy, or nothing",
 	},
 }
@@ -140,16 +145,18 @@ var inBucket = []parameter{
 		constraint:  "the name of a bucket: 3 to 63 of a-z, 0-9, . and -",
 	},
 	{
-		name:        deployed.ParamCodeKeyPrefix,
-		description: "What stands before filter.zip, indexgen.zip and reponame.zip in their keys. It must change with the code",
-		pattern:     `^[A-Za-z0-9._-][A-Za-z0-9._/-]{0,300}/$`,
-		constraint:  "at most 302 of A-Z, a-z, 0-9, ., _, - and /, a / at the end and none at the beginning",
+		name: deployed.ParamCodeKeyPrefix,
+		description: "What stands before filter.zip, indexgen.zip and reponame.zip in their keys. It must change with " +
+			"the code",
+		pattern:    `^[A-Za-z0-9._-][A-Za-z0-9._/-]{0,300}/$`,
+		constraint: "at most 302 of A-Z, a-z, 0-9, ., _, - and /, a / at the end and none at the beginning",
 	},
 }
 
 // imageParams has the parameter with each function's image.
 var imageParams = map[string]string{
-	"filter": deployed.ParamFilterImage, "indexgen": deployed.ParamGeneratorImage, "reponame": deployed.ParamRepositoryNameImage,
+	"filter": deployed.ParamFilterImage, "indexgen": deployed.ParamGeneratorImage,
+	"reponame": deployed.ParamRepositoryNameImage,
 }
 
 // asImages are the parameters of the template whose functions are images.
@@ -157,7 +164,8 @@ var imageParams = map[string]string{
 // CloudFormation updates it when the parameter changes: so an image is named by
 // its digest.
 var asImages = []parameter{
-	imageParameter(deployed.ParamFilterImage), imageParameter(deployed.ParamGeneratorImage), imageParameter(deployed.ParamRepositoryNameImage),
+	imageParameter(deployed.ParamFilterImage), imageParameter(deployed.ParamGeneratorImage),
+	imageParameter(deployed.ParamRepositoryNameImage),
 }
 
 func imageParameter(name string) parameter {
@@ -246,12 +254,12 @@ func (s *builder) condition(id string, expression awscdk.ICfnConditionExpression
 	return awscdk.NewCfnCondition(s.stack, jsii.String(id), &awscdk.CfnConditionProps{Expression: expression})
 }
 
-// ifElse gives one of two values, as CloudFormation finds the condition.
+// ifElse returns one of two values, as CloudFormation finds the condition.
 func ifElse(c awscdk.CfnCondition, then, otherwise any) awscdk.ICfnRuleConditionExpression {
 	return awscdk.Fn_ConditionIf(c.LogicalId(), then, otherwise)
 }
 
-// ifOnly gives the value, or nothing at all.
+// ifOnly returns the value, or nothing at all.
 func ifOnly(c awscdk.CfnCondition, then any) awscdk.ICfnRuleConditionExpression {
 	return ifElse(c, then, awscdk.Aws_NO_VALUE())
 }

@@ -17,7 +17,7 @@ import (
 // These tests read the parameters as this package describes them and need no
 // Node.js; TestParametersOfTheTemplate holds the template against them.
 
-// parameters gives all, by name.
+// parameters returns all, by name.
 func parameters() map[string]parameter {
 	all := map[string]parameter{}
 	for _, p := range slices.Concat(inBucket, asImages, everywhere) {
@@ -59,10 +59,14 @@ func TestParameterValues(t *testing.T) {
 		digest = "@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	)
 	images := map[string]bool{
-		host + "soci/filter" + digest: good, host + "a" + digest: good, host + "stack0150919004/filter-function_a.b" + digest: good,
-		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/a" + digest: good, "123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu/a" + digest: good,
-		"": bad, host + "a:v1": bad, host + "a": bad, host + digest: bad, host + "A" + digest: bad, host + "a" + digest + "0": bad,
-		host + "a@sha256:0123": bad, "docker.io/library/a" + digest: bad, "12345678901.dkr.ecr.eu-west-1.amazonaws.com/a" + digest: bad,
+		host + "soci/filter" + digest: good, host + "a" + digest: good,
+		host + "stack0150919004/filter-function_a.b" + digest:         good,
+		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/a" + digest: good,
+		"123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu/a" + digest: good,
+		"": bad, host + "a:v1": bad, host + "a": bad, host + digest: bad, host + "A" + digest: bad,
+		host + "a" + digest + "0": bad,
+		host + "a@sha256:0123":    bad, "docker.io/library/a" + digest: bad, "12345678901.dkr.ecr.eu-west-1.amazonaws.com/a" +
+			digest: bad,
 		"123456789012.dkr.ecr-fips.us-east-1.amazonaws.com/a" + digest: bad, // Lambda refuses it
 	}
 	tests := map[string]map[string]bool{
@@ -75,8 +79,10 @@ func TestParameterValues(t *testing.T) {
 			"a:" + long(128): good,
 			"":               bad, "app": bad, "app:": bad, ":v1": bad, "*:*,": bad, ",*:*": bad, "*:*,,a:b": bad,
 			"App:v1": bad, "app/:v1": bad, "/app:v1": bad, "a//b:v1": bad, "-app:v1": bad, "_app:v1": bad, "app_:v1": bad,
-			"my___app:v1": bad, "my._app:v1": bad, "my.-app:v1": bad, "app:.v1": bad, "app:-v1": bad, "app:v1:2": bad, "app:v/1": bad,
-			"!!a:b": bad, "! a:b": bad, "a!:b": bad, "app:v1@sha256": bad, "a b:c": bad, "a:b c": bad, "a:b;c:d": bad, "a:?": bad, "größe:v1": bad,
+			"my___app:v1": bad, "my._app:v1": bad, "my.-app:v1": bad, "app:.v1": bad, "app:-v1": bad, "app:v1:2": bad,
+			"app:v/1": bad,
+			"!!a:b":   bad, "! a:b": bad, "a!:b": bad, "app:v1@sha256": bad, "a b:c": bad, "a:b c": bad, "a:b;c:d": bad,
+			"a:?": bad, "größe:v1": bad,
 			"a:" + long(129): bad,
 		},
 		deployed.ParamIndexVersion: {"V1": good, "V2": good, "Both": good, "": bad, "v2": bad, "V1,V2": bad, "both": bad},
@@ -88,25 +94,34 @@ func TestParameterValues(t *testing.T) {
 		deployed.ParamIndexUntagged:    {"true": good, "false": good, "": bad, "TRUE": bad},
 		deployed.ParamIndexReplicated:  {"true": good, "false": good, "no": bad},
 		deployed.ParamIndexPullThrough: {"true": good, "false": good, "0": bad},
-		deployed.ParamMinLayerSizeMiB:  {"0": good, "1": good, "10": good, "9999": good, "51999": good, "52000": good, "": bad, "-1": bad, "52001": bad, "60000": bad, "100000": bad, "1.5": bad, "1e3": bad, "010": bad, "ten": bad, " 1": bad},
+		deployed.ParamMinLayerSizeMiB: {"0": good, "1": good, "10": good, "9999": good, "51999": good, "52000": good,
+			"": bad, "-1": bad, "52001": bad, "60000": bad, "100000": bad, "1.5": bad, "1e3": bad, "010": bad, "ten": bad,
+			" 1": bad},
 		deployed.ParamLogRetentionDays: {"1": good, "30": good, "3653": good, "0": bad, "2": bad, "31": bad, "": bad},
-		deployed.ParamLogLevel:         {"DEBUG": good, "INFO": good, "WARN": good, "ERROR": good, "": bad, "info": bad, "TRACE": bad},
+		deployed.ParamLogLevel: {"DEBUG": good, "INFO": good, "WARN": good, "ERROR": good, "": bad, "info": bad,
+			"TRACE": bad},
 		deployed.ParamPermissionsBoundary: {
 			"": good, "arn:aws:iam::123456789012:policy/boundary": good, "arn:aws-cn:iam::123456789012:policy/a/b/c": good,
 			"arn:aws-us-gov:iam::aws:policy/PowerUserAccess": good, "arn:aws:iam::123456789012:policy/a+=,.@_-": good,
-			"boundary": bad, "arn:aws:iam::123456789012:role/boundary": bad, "arn:aws:iam::12345:policy/boundary": bad, "arn:aws:iam::123456789012:policy/": bad, "*": bad,
+			"boundary": bad, "arn:aws:iam::123456789012:role/boundary": bad, "arn:aws:iam::12345:policy/boundary": bad,
+			"arn:aws:iam::123456789012:policy/": bad, "*": bad,
 		},
 		deployed.ParamAlarmTopic: {
-			"": good, "arn:aws:sns:eu-west-1:123456789012:alarms": good, "arn:aws-cn:sns:cn-north-1:123456789012:My_Alarms-1": good, "arn:aws-eusc:sns:eusc-de-east-1:123456789012:alarms": good,
-			"alarms": bad, "arn:aws:sqs:eu-west-1:123456789012:alarms": bad, "arn:aws:sns:eu-west-1:123456789012:": bad, "arn:aws:sns:eu-west-1:123456789012:a:b": bad,
+			"": good, "arn:aws:sns:eu-west-1:123456789012:alarms": good,
+			"arn:aws-cn:sns:cn-north-1:123456789012:My_Alarms-1":  good,
+			"arn:aws-eusc:sns:eusc-de-east-1:123456789012:alarms": good,
+			"alarms": bad, "arn:aws:sqs:eu-west-1:123456789012:alarms": bad, "arn:aws:sns:eu-west-1:123456789012:": bad,
+			"arn:aws:sns:eu-west-1:123456789012:a:b": bad,
 		},
 		deployed.ParamEventBus: {
 			"": good, "default": good, "team-events": good, "aws.partner/example.com/x": good, "A_b.c-1": good,
 			"my bus": bad, "arn:aws:events:eu-west-1:123456789012:event-bus/x": bad, "bus*": bad, long(257): bad,
 		},
-		deployed.ParamCodeBucket:  {"my-bucket": good, "a.b.c": good, "123": good, "": bad, "ab": bad, "My-Bucket": bad, "-bucket": bad, "bucket-": bad, "s3://bucket": bad, long(64): bad},
+		deployed.ParamCodeBucket: {"my-bucket": good, "a.b.c": good, "123": good, "": bad, "ab": bad, "My-Bucket": bad,
+			"-bucket": bad, "bucket-": bad, "s3://bucket": bad, long(64): bad},
 		deployed.ParamFilterImage: images, deployed.ParamGeneratorImage: images, deployed.ParamRepositoryNameImage: images,
-		deployed.ParamCodeKeyPrefix: {"soci-index-builder/0.1.0/0123abcd/arm64/": good, "x/": good, "": bad, "x": bad, "/x/": bad, "a b/": bad},
+		deployed.ParamCodeKeyPrefix: {"soci-index-builder/0.1.0/0123abcd/arm64/": good, "x/": good, "": bad, "x": bad,
+			"/x/": bad, "a b/": bad},
 	}
 	all := parameters()
 	for name, values := range tests {
@@ -116,7 +131,8 @@ func TestParameterValues(t *testing.T) {
 			}
 		}
 	}
-	numbers := map[string][2]float64{deployed.ParamGeneratorMemorySize: {512, 10240}, deployed.ParamGeneratorConcurrency: {0, -1}}
+	numbers := map[string][2]float64{deployed.ParamGeneratorMemorySize: {512, 10240},
+		deployed.ParamGeneratorConcurrency: {0, -1}}
 	for name, p := range all {
 		limits, number := numbers[name]
 		if _, ok := tests[name]; ok == number {
@@ -149,7 +165,8 @@ func TestPatternsAgreeWithFunctions(t *testing.T) {
 	}
 	filterTakes := func(list string) bool {
 		_, err := eventfilter.ReadConfig(func(name string) string {
-			return map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": list, "SOCI_INDEX_GENERATOR_LAMBDA_ARN": "arn:aws:lambda:eu-west-1:123456789012:function:g"}[name]
+			return map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": list,
+				"SOCI_INDEX_GENERATOR_LAMBDA_ARN": "arn:aws:lambda:eu-west-1:123456789012:function:g"}[name]
 		})
 		return err == nil
 	}
@@ -170,7 +187,8 @@ func TestPatternsAgreeWithFunctions(t *testing.T) {
 		deployed.ParamFilters: {func() string {
 			list := []string{}
 			for range 1 + random.IntN(3) {
-				list = append(list, word("!", 1)+word("ab9*", 2)+word("a*/._-A", 2)+word("ab9*", 1)+":"+word("aZ_*", 1)+word("aZ_*.-:", 2))
+				list = append(list, word("!", 1)+word("ab9*", 2)+word("a*/._-A", 2)+word("ab9*", 1)+":"+word("aZ_*", 1)+
+					word("aZ_*.-:", 2))
 			}
 			return strings.Join(list, ",")
 		}, filterTakes, func(list string) bool {
@@ -182,17 +200,24 @@ func TestPatternsAgreeWithFunctions(t *testing.T) {
 				return strings.Repeat("s", 120+random.IntN(15))
 			}
 			return word("-_.aZ09+ /:", 4)
-		}, func(v string) bool { return generatorTakes("SOCI_TAG_SUFFIX", v) }, func(v string) bool { return v == "" }}, // empty is the default
+		}, func(v string) bool { return generatorTakes("SOCI_TAG_SUFFIX", v) },
+			func(v string) bool { return v == "" }}, // empty is the default
 		deployed.ParamMinLayerSizeMiB: {func() string { return word("0123456789.-e ", 6) },
 			func(v string) bool { return generatorTakes("SOCI_MIN_LAYER_SIZE_MIB", v) },
 			func(v string) bool { return v == "" || len(v) > 1 && v[0] == '0' || strings.HasPrefix(v, "-0") }}, // zeros in front
 		deployed.ParamEventBus: {func() string { return word("aZ0._-/ :*", 8) },
 			func(v string) bool { return generatorTakes("SOCI_EVENT_BUS", v) }, func(string) bool { return false }},
-		deployed.ParamIndexVersion: {func() string { return []string{"V1", "V2", "Both", "v1", "V3", "BOTH"}[random.IntN(6)] },
+		deployed.ParamIndexVersion: {func() string {
+			return []string{"V1", "V2", "Both", "v1", "V3",
+				"BOTH"}[random.IntN(6)]
+		},
 			func(v string) bool { return generatorTakes("SOCI_INDEX_VERSION", v) }, func(string) bool { return false }},
 		deployed.ParamTagUnindexed: {func() string { return []string{"true", "false", "yes", "TRUE", "1"}[random.IntN(5)] },
 			func(v string) bool { return generatorTakes("SOCI_TAG_UNINDEXED_IMAGES", v) }, func(string) bool { return false }},
-		deployed.ParamLogLevel: {func() string { return []string{"DEBUG", "INFO", "WARN", "ERROR", "debug", "FATAL"}[random.IntN(6)] },
+		deployed.ParamLogLevel: {func() string {
+			return []string{"DEBUG", "INFO", "WARN", "ERROR", "debug",
+				"FATAL"}[random.IntN(6)]
+		},
 			func(v string) bool { return generatorTakes("LOG_LEVEL", v) }, func(string) bool { return false }},
 	}
 	for name, a := range agree {
@@ -222,7 +247,8 @@ func TestPatternsAgreeWithFunctions(t *testing.T) {
 func TestParametersOfTheTemplate(t *testing.T) {
 	all := parameters()
 	for tmpl, described := range map[*template][]parameter{
-		synth(t): Props{}.parameters(), synthImages(t): Props{Images: true}.parameters(), synthAssets(t): Props{CodeFolder: "x"}.parameters(),
+		synth(t): Props{}.parameters(), synthImages(t): Props{Images: true}.parameters(),
+		synthAssets(t): Props{CodeFolder: "x"}.parameters(),
 	} {
 		var want []string
 		for _, p := range described {
@@ -234,7 +260,8 @@ func TestParametersOfTheTemplate(t *testing.T) {
 		}
 		for name, got := range tmpl.Parameters {
 			p := all[name]
-			if got.AllowedPattern != p.pattern || got.Description != p.description || got.ConstraintDescription != p.constraint || (got.Default == nil) != (p.byDefault == nil) {
+			if got.AllowedPattern != p.pattern || got.Description != p.description ||
+				got.ConstraintDescription != p.constraint || (got.Default == nil) != (p.byDefault == nil) {
 				t.Errorf("%s is %+v, want %+v", name, got, p)
 			}
 			if len(got.AllowedValues) != len(p.values) {

@@ -36,16 +36,20 @@ var promises = []property{
 	{"FilterFunction", "MemorySize", "256", "it decides, and is paid for each push"},
 	{"FilterFunction", "Role", "${FilterRole.Arn}", "one role per function"},
 	{"FilterFunction", "LoggingConfig.LogGroup", "${FilterLogGroup}", "the stack's log group"},
-	{"FilterFunction", "@DependsOn", "GeneratorRepositoryPolicy", "no event is passed on before the generator's rights, also when filters change"},
-	{"FilterFunction", "Environment.Variables.SOCI_REPOSITORY_IMAGE_TAG_FILTERS", "join(,, ${SociRepositoryImageTagFilters})", "the filters"},
-	{"FilterFunction", "Environment.Variables.SOCI_INDEX_GENERATOR_LAMBDA_ARN", "${GeneratorFunction.Arn}", "whom it calls"},
+	{"FilterFunction", "@DependsOn", "GeneratorRepositoryPolicy",
+		"no event is passed on before the generator's rights, also when filters change"},
+	{"FilterFunction", "Environment.Variables.SOCI_REPOSITORY_IMAGE_TAG_FILTERS",
+		"join(,, ${SociRepositoryImageTagFilters})", "the filters"},
+	{"FilterFunction", "Environment.Variables.SOCI_INDEX_GENERATOR_LAMBDA_ARN", "${GeneratorFunction.Arn}",
+		"whom it calls"},
 	{"FilterFunction", "Environment.Variables.SOCI_TAG_SUFFIX", "${SociTagSuffix}", "it knows our own tags"},
 	{"FilterFunction", "Environment.Variables.SOCI_INDEX_UNTAGGED_IMAGES", "${IndexUntaggedImages}", "the parameter"},
 	{"FilterFunction", "Environment.Variables.SOCI_FAILURE_QUEUE_URL", "${FailureQueue}", "its permanent failures"},
 	{"FilterFunction", "Environment.Variables.SOCI_STACK_NAME", "${AWS::StackName}", "dimension of the metrics"},
 	{"GeneratorFunction", "Timeout", "900", "the longest that Lambda has"},
 	{"GeneratorFunction", "MemorySize", "${GeneratorMemorySize}", "a parameter with a measured default"},
-	{"GeneratorFunction", "ReservedConcurrentExecutions", "if(Concurrency, ${GeneratorReservedConcurrency}, nothing)", "optional"},
+	{"GeneratorFunction", "ReservedConcurrentExecutions", "if(Concurrency, ${GeneratorReservedConcurrency}, nothing)",
+		"optional"},
 	{"GeneratorFunction", "Role", "${GeneratorRole.Arn}", "one role per function"},
 	{"GeneratorFunction", "LoggingConfig.LogGroup", "${GeneratorLogGroup}", "the stack's log group"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_INDEX_VERSION", "${SociIndexVersion}", "the parameter"},
@@ -77,7 +81,8 @@ var promises = []property{
 	{rules, "EventPattern.source", "[aws.ecr]", "ECR's own events"},
 	{rules, "EventPattern.account", "[${AWS::AccountId}]", "other accounts can send to the bus"},
 	{rules, "EventPattern.region", "[${AWS::Region}]", "other regions can send to the bus"},
-	{rules, "EventPattern.detail.image-tag", tagged, "images without a tag only when asked for; then also without the field"},
+	{rules, "EventPattern.detail.image-tag", tagged,
+		"images without a tag only when asked for; then also without the field"},
 	{rules, "Targets.0.Arn", "${FilterFunction.Arn}", "the filter decides"},
 	{rules, "Targets.1", "", "one target"},
 	{rules, "Targets.0.RetryPolicy.MaximumRetryAttempts", "185", "explicitly"},
@@ -85,7 +90,9 @@ var promises = []property{
 	{rules, "Targets.0.DeadLetterConfig.Arn", "${FailureQueue.Arn}", "EventBridge drops events otherwise"},
 	{rules, "EventBusName", "", "ECR sends to the default bus"},
 	{rules, "Name", "", "two stacks live side by side"},
-	{"PushRule", "@DependsOn", "FilterAsyncConfig, GeneratorAsyncConfig, GeneratorPullTimeExclusion, GeneratorRepositoryPolicy", "no event arrives before the rights"},
+	{"PushRule", "@DependsOn",
+		"FilterAsyncConfig, GeneratorAsyncConfig, GeneratorPullTimeExclusion, GeneratorRepositoryPolicy",
+		"no event arrives before the rights"},
 	{"ReplicationRule PullThroughCacheRule", "@DependsOn", "PushRule", "nor these"},
 	{"PushRule", "EventPattern.detail-type", "[ECR Image Action]", "pushes"},
 	{"PushRule", "EventPattern.detail.action-type", "[PUSH]", "no deletions"},
@@ -104,8 +111,10 @@ var promises = []property{
 	{"Repositories", "ServiceTimeout", "300", "an hour is CloudFormation's own"},
 	{"Repositories", "Filters", "${SociRepositoryImageTagFilters}", "runs again when they change"},
 	{"GeneratorRepositoryPolicy", "RoleName", "${GeneratorRole}", "the generator gets exactly these repositories"},
-	{"GeneratorRepositoryPolicy", "PolicyName", "repositories-${Repositories.RepositoryArnsDigest}", "another name makes CloudFormation add the new policy before it removes the old one"},
-	{"GeneratorRepositoryPolicy", "PolicyDocument.Statement.0.Resource", "${Repositories.RepositoryArns}", "the custom resource's answer"},
+	{"GeneratorRepositoryPolicy", "PolicyName", "repositories-${Repositories.RepositoryArnsDigest}",
+		"another name makes CloudFormation add the new policy before it removes the old one"},
+	{"GeneratorRepositoryPolicy", "PolicyDocument.Statement.0.Resource", "${Repositories.RepositoryArns}",
+		"the custom resource's answer"},
 
 	// Logs.
 	{logGroups, "RetentionInDays", "${LogRetentionDays}", "a parameter"},
@@ -197,7 +206,8 @@ func TestRolePoliciesFit(t *testing.T) {
 		"${AWS::Partition}", "aws-us-gov", "${AWS::Region}", "ap-northeast-99", "${AWS::AccountId}", "123456789012",
 		"${EventBusName}", strings.Repeat("b", 256),
 		"${FailureQueue.Arn}", strings.Repeat("q", len("arn:aws-us-gov:sqs:ap-northeast-99:123456789012:")+80),
-		"${GeneratorLogGroup.Arn}", strings.Repeat("g", len("arn:aws-us-gov:logs:ap-northeast-99:123456789012:log-group::*")+512),
+		"${GeneratorLogGroup.Arn}",
+		strings.Repeat("g", len("arn:aws-us-gov:logs:ap-northeast-99:123456789012:log-group::*")+512),
 		"if(EventBus, ", "", ", nothing)", "",
 		"${Repositories.RepositoryArns}", "[]")
 	tmpl := synth(t)
@@ -215,6 +225,7 @@ func TestRolePoliciesFit(t *testing.T) {
 	}
 	repositories := size(tmpl.Resources["GeneratorRepositoryPolicy"].Properties["PolicyDocument"])
 	if own < 500 || repositories < 200 || own+2*(repositories+response) > most {
-		t.Errorf("the policies have %d and twice %d characters besides the ARNs, which have %d at most: a role takes %d", own, repositories, response, most)
+		t.Errorf("the policies have %d and twice %d characters besides the ARNs, which have %d at most: a role takes %d", own,
+			repositories, response, most)
 	}
 }

@@ -20,7 +20,7 @@ func addQueries(s *builder) {
 	}
 }
 
-// logGroups gives the names of log groups.
+// logGroups returns the names of log groups.
 func (s *builder) logGroups(groups []logquery.Group) *[]any {
 	byGroup := map[logquery.Group]function{
 		logquery.Filter: s.filter, logquery.Generator: s.generator, logquery.Repositories: s.reponame,

@@ -56,11 +56,13 @@ func addRepositories(s *builder) {
 // cleans up after the update. If the update fails the new one is removed. A
 // role has room for both, with as many ARNs as the custom resource can answer.
 func addRepositoryPolicy(s *builder, generator awsiam.CfnRole) {
-	s.repositoryPolicy = awsiam.NewCfnRolePolicy(s.stack, jsii.String("GeneratorRepositoryPolicy"), &awsiam.CfnRolePolicyProps{
-		RoleName:   generator.Ref(),
-		PolicyName: s.sub("repositories-${" + *s.repositories.Node().Id() + "." + repositoryDigest + "}"),
-		PolicyDocument: policy(allow("indexgen", permission.Repositories,
-			awscdk.Token_AsList(s.repositories.GetAtt(jsii.String(repositoryARNs), awscdk.ResolutionTypeHint_STRING_LIST), nil))),
-	})
+	s.repositoryPolicy = awsiam.NewCfnRolePolicy(s.stack, jsii.String("GeneratorRepositoryPolicy"),
+		&awsiam.CfnRolePolicyProps{
+			RoleName:   generator.Ref(),
+			PolicyName: s.sub("repositories-${" + *s.repositories.Node().Id() + "." + repositoryDigest + "}"),
+			PolicyDocument: policy(allow("indexgen", permission.Repositories,
+				awscdk.Token_AsList(s.repositories.GetAtt(jsii.String(repositoryARNs), awscdk.ResolutionTypeHint_STRING_LIST),
+					nil))),
+		})
 	s.first = append(s.first, s.repositoryPolicy)
 }

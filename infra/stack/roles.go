@@ -12,7 +12,7 @@ import (
 	"soci-index-builder/internal/permission"
 )
 
-// rights gives the policy of a function with what package permission lists for
+// rights returns the policy of a function with what package permission lists for
 // it. targets has the ARN of everything that this policy is about, but of the
 // function's log group.
 func (s *builder) rights(function string, group awslogs.CfnLogGroup, targets map[permission.Target]any) map[string]any {
@@ -40,7 +40,8 @@ func addRole(s *builder, id string, rights map[string]any) awsiam.CfnRole {
 		AssumeRolePolicyDocument: policy(map[string]any{
 			"Effect": "Allow", "Principal": map[string]any{"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole",
 		}),
-		PermissionsBoundary: awscdk.Token_AsString(ifOnly(s.conditions.boundary, s.params[deployed.ParamPermissionsBoundary].Value()), nil),
+		PermissionsBoundary: awscdk.Token_AsString(ifOnly(s.conditions.boundary,
+			s.params[deployed.ParamPermissionsBoundary].Value()), nil),
 		Policies: []any{&awsiam.CfnRole_PolicyProperty{
 			PolicyName:     jsii.String("function"),
 			PolicyDocument: rights,
@@ -55,10 +56,11 @@ func addRole(s *builder, id string, rights map[string]any) awsiam.CfnRole {
 
 // targetOrder is the order of the statements.
 var targetOrder = []permission.Target{
-	permission.Everything, permission.Repositories, permission.Generator, permission.EventBus, permission.FailureQueue, permission.LogGroup,
+	permission.Everything, permission.Repositories, permission.Generator, permission.EventBus, permission.FailureQueue,
+	permission.LogGroup,
 }
 
-// allow gives the statement with all that a function may do on one target.
+// allow returns the statement with all that a function may do on one target.
 func allow(function string, on permission.Target, arn any) map[string]any {
 	var actions []string
 	for _, need := range permission.Functions[function] {
@@ -78,5 +80,6 @@ func policy(statements ...any) map[string]any {
 
 // busARN is the event bus of the parameter.
 func (s *builder) busARN() *string {
-	return s.sub("arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${" + deployed.ParamEventBus + "}")
+	return s.sub("arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${" + deployed.ParamEventBus +
+		"}")
 }

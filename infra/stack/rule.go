@@ -22,7 +22,7 @@ type rule struct {
 	condition awscdk.CfnCondition // nil: the rule is always there
 }
 
-// ifThere gives the value, or nothing where the rule is not there.
+// ifThere returns the value, or nothing where the rule is not there.
 func (r rule) ifThere(value any) any {
 	if r.condition == nil {
 		return value
@@ -62,9 +62,10 @@ func addRule(s *builder, id string, condition awscdk.CfnCondition, detailType st
 			"detail":      detail,
 		},
 		Targets: []any{&awsevents.CfnRule_TargetProperty{
-			Id:               jsii.String("Filter"),
-			Arn:              s.filter.resource.AttrArn(),
-			RetryPolicy:      &awsevents.CfnRule_RetryPolicyProperty{MaximumRetryAttempts: jsii.Number(deliveryAttempts), MaximumEventAgeInSeconds: jsii.Number(deliveryAge)},
+			Id:  jsii.String("Filter"),
+			Arn: s.filter.resource.AttrArn(),
+			RetryPolicy: &awsevents.CfnRule_RetryPolicyProperty{MaximumRetryAttempts: jsii.Number(deliveryAttempts),
+				MaximumEventAgeInSeconds: jsii.Number(deliveryAge)},
 			DeadLetterConfig: &awsevents.CfnRule_DeadLetterConfigProperty{Arn: s.queue.AttrArn()},
 		}},
 	})

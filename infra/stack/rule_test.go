@@ -17,7 +17,7 @@ type setting struct {
 	account, region string
 }
 
-// resolve gives what CloudFormation makes of a value of the template; there is
+// resolve returns what CloudFormation makes of a value of the template; there is
 // nothing when ok is false.
 func (s setting) resolve(t *testing.T, v any) (resolved any, ok bool) {
 	t.Helper()
@@ -99,7 +99,7 @@ func matches(t *testing.T, pattern, event map[string]any) bool {
 	return true
 }
 
-// rulesFor gives the rules that are there and take the event.
+// rulesFor returns the rules that are there and take the event.
 func (s setting) rulesFor(t *testing.T, event map[string]any) []string {
 	t.Helper()
 	tmpl := synth(t)
@@ -141,7 +141,8 @@ func TestRulesOnEvents(t *testing.T) {
 				t.Fatalf("%s: %v", file, err)
 			}
 			rule, understood := ruleOf[parsed.DetailType]
-			wanted := understood && (rule.condition == "" || set[rule.condition]) && (parsed.Detail.ImageTag != "" || set["Untagged"])
+			wanted := understood && (rule.condition == "" || set[rule.condition]) &&
+				(parsed.Detail.ImageTag != "" || set["Untagged"])
 			var want []string
 			if wanted {
 				want = []string{rule.id}
@@ -161,7 +162,8 @@ func TestRulesOnEvents(t *testing.T) {
 				t.Errorf("%s of another region: the rules %q", file, got)
 			}
 		}
-		if seen[""] == 0 || seen["PushRule"] == 0 || set["Replicated"] && seen["ReplicationRule"]*seen["PullThroughCacheRule"] == 0 {
+		if seen[""] == 0 || seen["PushRule"] == 0 || set["Replicated"] &&
+			seen["ReplicationRule"]*seen["PullThroughCacheRule"] == 0 {
 			t.Errorf("with %v the events are not of all kinds: %v", set, seen)
 		}
 	}
@@ -175,8 +177,10 @@ func TestRulesOnOtherEvents(t *testing.T) {
 	}
 	events := corpus(t, "invalid")
 	for _, file := range []string{
-		"action-delete", "action-lower-case", "action-storage-class", "result-failure", "source", "source-dot", "source-unanchored",
-		"detail-type", "detail-type-unanchored", "detail-missing", "empty-object", "replicate-as-image-action", "replication-failed", "replication-push",
+		"action-delete", "action-lower-case", "action-storage-class", "result-failure", "source", "source-dot",
+		"source-unanchored",
+		"detail-type", "detail-type-unanchored", "detail-missing", "empty-object", "replicate-as-image-action",
+		"replication-failed", "replication-push",
 		"pull-through-failed", "pull-through-no-status",
 	} {
 		text, ok := events[file]
@@ -194,7 +198,7 @@ func TestRulesOnOtherEvents(t *testing.T) {
 	}
 }
 
-// corpus gives the events of package ecrevent's tests by name.
+// corpus returns the events of package ecrevent's tests by name.
 func corpus(t *testing.T, folder string) map[string][]byte {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("../../internal/ecrevent/testdata", folder, "*.json"))

@@ -42,7 +42,7 @@ const (
 	AMD64 Architecture = "amd64"
 )
 
-// lambda gives the architecture as Lambda names it.
+// lambda returns the architecture as Lambda names it.
 func (a Architecture) lambda() string {
 	if a == AMD64 {
 		return "x86_64"
@@ -71,7 +71,8 @@ type Props struct {
 
 // What can be wrong with Props. Every error of Check matches one of them.
 var (
-	ErrStackName    = errors.New("is not the name of a stack: allowed are 1 to 128 of A-Z, a-z, 0-9 and -, a letter at the beginning")
+	ErrStackName = errors.New(
+		"is not the name of a stack: allowed are 1 to 128 of A-Z, a-z, 0-9 and -, a letter at the beginning")
 	ErrArchitecture = errors.New("is not an architecture of Lambda's: allowed are arm64 and amd64")
 	ErrTwoPackages  = errors.New("the functions are either images or zip files of a folder, not both")
 	ErrNotBuilt     = errors.New("is not built: run make build")

@@ -52,7 +52,7 @@ func filterStderr() {
 	}
 }
 
-// audible gives the line, or nothing when it is one of jsii's remarks.
+// audible returns the line, or nothing when it is one of jsii's remarks.
 func audible(line string) string {
 	switch {
 	case strings.HasPrefix(line, "!!"):

@@ -73,7 +73,7 @@ const (
 	committedImages   = "../../templates/soci-index-builder-image.template.json"
 )
 
-// synth gives the plain template; where Node.js is not installed, the one that
+// synth returns the plain template; where Node.js is not installed, the one that
 // is committed.
 func synth(t *testing.T) *template {
 	t.Helper()
@@ -81,7 +81,7 @@ func synth(t *testing.T) *template {
 	return synthesized.plain
 }
 
-// synthImages gives the plain template whose functions are images, as synth
+// synthImages returns the plain template whose functions are images, as synth
 // does.
 func synthImages(t *testing.T) *template {
 	t.Helper()
@@ -100,7 +100,7 @@ func readOrSynthesize(t *testing.T) {
 	})
 }
 
-// synthAssets gives the template whose code the CDK command line uploads, of a
+// synthAssets returns the template whose code the CDK command line uploads, of a
 // stack named "second" with functions for AMD64.
 func synthAssets(t *testing.T) *template {
 	t.Helper()
@@ -148,7 +148,8 @@ func synthesizeOnce(t *testing.T) {
 func needNode(t *testing.T) {
 	t.Helper()
 	if !hasNode() {
-		t.Skip("Node.js is not installed: the stack cannot be synthesized; the template that is committed is tested in its place")
+		t.Skip("Node.js is not installed: the stack cannot be synthesized; the template that is committed is tested in " +
+			"its place")
 	}
 }
 

@@ -87,7 +87,7 @@ func intrinsic(name string, of any) (string, bool) {
 	return "", false
 }
 
-// at gives what stands at a path of names and numbers ("Targets.0.Arn") in a
+// at returns what stands at a path of names and numbers ("Targets.0.Arn") in a
 // resource: its properties, or with a path that begins with @ what is beside
 // them ("@DependsOn"). It is "" when there is nothing.
 func (r resource) at(path string) string {
@@ -122,7 +122,7 @@ func (r resource) at(path string) string {
 	return textOf(v)
 }
 
-// ids gives the logical ids of a type, sorted.
+// ids returns the logical ids of a type, sorted.
 func (tmpl *template) ids(kind string) []string {
 	var all []string
 	for id, r := range tmpl.Resources {
@@ -146,7 +146,8 @@ func TestTextOf(t *testing.T) {
 		`{"Fn::Join":["b",{"Fn::Split":["a",{"Fn::Sub":"a${A}a"}]}]}`: "b${A}b",
 		`{"Fn::If":["C",1,{"Ref":"AWS::NoValue"}]}`:                   "if(C, 1, nothing)",
 		`{"Fn::Not":[{"Fn::Equals":[{"Ref":"P"},""]}]}`:               `not([equals([${P}, ""])])`,
-		`{"b":true,"a":[1.5,null,"x"],"Ref":"not an intrinsic one"}`:  "{Ref: not an intrinsic one, a: [1.5, null, x], b: true}",
+		`{"b":true,"a":[1.5,null,"x"],"Ref":"not an intrinsic one"}`: "{Ref: not an intrinsic one, a: [1.5, null, x], " +
+			"b: true}",
 	} {
 		var v any
 		if err := json.Unmarshal([]byte(text), &v); err != nil {
@@ -157,7 +158,8 @@ func TestTextOf(t *testing.T) {
 		}
 	}
 	r := resource{Properties: map[string]any{"A": []any{map[string]any{"B": 1.0}}}, DependsOn: []string{"C", "D"}}
-	for path, want := range map[string]string{"A.0.B": "1", "A": "[{B: 1}]", "A.1": "", "A.x": "", "A.0.B.C": "", "X": "", "@DependsOn": "C, D"} {
+	for path, want := range map[string]string{"A.0.B": "1", "A": "[{B: 1}]", "A.1": "", "A.x": "", "A.0.B.C": "", "X": "",
+		"@DependsOn": "C, D"} {
 		if got := r.at(path); got != want {
 			t.Errorf("at %s is %q, want %q", path, got, want)
 		}

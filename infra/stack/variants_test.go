@@ -32,11 +32,13 @@ func TestVariants(t *testing.T) {
 	if got, want := slices.Sorted(maps.Keys(assets.Parameters)), slices.Sorted(maps.Keys(rest)); !slices.Equal(got, want) {
 		t.Errorf("the stack with assets has the parameters\n%q, want\n%q", got, want)
 	}
-	if got, want := slices.Sorted(maps.Keys(assets.Resources)), slices.Sorted(maps.Keys(plain.Resources)); !slices.Equal(got, want) {
+	if got, want := slices.Sorted(maps.Keys(assets.Resources)),
+		slices.Sorted(maps.Keys(plain.Resources)); !slices.Equal(got, want) {
 		t.Errorf("the stack with assets has the resources\n%q, want\n%q", got, want)
 	}
 
-	files := map[string]string{"FilterFunction": "filter", "GeneratorFunction": "indexgen", "RepositoryNameFunction": "reponame"}
+	files := map[string]string{"FilterFunction": "filter", "GeneratorFunction": "indexgen",
+		"RepositoryNameFunction": "reponame"}
 	keys := map[string]bool{}
 	for id, file := range files {
 		p, a := plain.Resources[id], assets.Resources[id]
@@ -64,7 +66,8 @@ func TestVariants(t *testing.T) {
 	if got := plain.Resources["Repositories"].at("Code"); got != "${CodeS3KeyPrefix}" {
 		t.Errorf("plain template: the custom resource changes with %s", got)
 	}
-	if got, key := assets.Resources["Repositories"].at("Code"), assets.Resources["RepositoryNameFunction"].at("Code.S3Key"); got == "" || got+".zip" != key {
+	if got, key := assets.Resources["Repositories"].at("Code"),
+		assets.Resources["RepositoryNameFunction"].at("Code.S3Key"); got == "" || got+".zip" != key {
 		t.Errorf("the custom resource changes with %s, its code has the key %s", got, key)
 	}
 
@@ -90,14 +93,16 @@ func TestImages(t *testing.T) {
 		t.Errorf("%d resources, want %d", len(images.Resources), len(plain.Resources))
 	}
 	uris := map[string]string{
-		"FilterFunction": deployed.ParamFilterImage, "GeneratorFunction": deployed.ParamGeneratorImage, "RepositoryNameFunction": deployed.ParamRepositoryNameImage,
+		"FilterFunction": deployed.ParamFilterImage, "GeneratorFunction": deployed.ParamGeneratorImage,
+		"RepositoryNameFunction": deployed.ParamRepositoryNameImage,
 	}
 	for id, parameter := range uris {
 		if parameter != id+"ImageUri" {
 			t.Errorf("the image of %s is %s", id, parameter)
 		}
 		for path, want := range map[string]string{
-			"Code": "{ImageUri: ${" + parameter + "}}", "PackageType": "Image", "Runtime": "", "Handler": "", "Architectures": "[arm64]",
+			"Code": "{ImageUri: ${" + parameter + "}}", "PackageType": "Image", "Runtime": "", "Handler": "",
+			"Architectures": "[arm64]",
 		} {
 			if got := images.Resources[id].at(path); got != want {
 				t.Errorf("%s of %s is %s, want %s", path, id, got, want)
@@ -127,7 +132,7 @@ func TestImages(t *testing.T) {
 	}
 }
 
-// without gives a resource but for what TestVariants looks at.
+// without returns a resource but for what TestVariants looks at.
 func without(t *testing.T, r resource) []byte {
 	t.Helper()
 	r.Properties = maps.Clone(r.Properties)
@@ -199,7 +204,8 @@ func TestAudible(t *testing.T) {
 		"ERROR something\n":                                                            "ERROR something\n",
 		"Runtime process exited abnormally: waitid: no child processes":                "",
 		"Runtime process exited abnormally: waitid: no child processesinfra: failed\n": "infra: failed\n",
-		"Runtime process exited abnormally: signal: killed":                            "Runtime process exited abnormally: signal: killed",
+		"Runtime process exited abnormally: signal: killed": "Runtime process exited " +
+			"abnormally: signal: killed",
 	} {
 		if got := audible(line); got != want {
 			t.Errorf("%q is shown as %q, want %q", line, got, want)

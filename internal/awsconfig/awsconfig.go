@@ -42,7 +42,7 @@ type Options struct {
 	Code  func() (string, error)        // asks for an MFA code; nil: [ErrCode]
 }
 
-// Load gives the configuration, with a region and with credentials that could
+// Load returns the configuration, with a region and with credentials that could
 // be had. Errors are [ErrSetting], or a [CredentialsError].
 func Load(ctx context.Context, o Options) (aws.Config, error) {
 	options := []func(*config.LoadOptions) error{
@@ -68,7 +68,8 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if unknown, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
-		return cfg, settingf("no AWS profile %q: %s, or make it with: aws configure --profile %s", unknown.Profile, another(o.ProfileFlag), unknown.Profile)
+		return cfg, settingf("no AWS profile %q: %s, or make it with: aws configure --profile %s", unknown.Profile,
+			another(o.ProfileFlag), unknown.Profile)
 	}
 	if err != nil {
 		return cfg, settingf("reading the AWS configuration: %w", err)
@@ -85,7 +86,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	return cfg, err
 }
 
-// Prompt gives a function that asks for an MFA code on out, and reads it from
+// Prompt returns a function that asks for an MFA code on out, and reads it from
 // in.
 func Prompt(in io.Reader, out io.Writer) func() (string, error) {
 	lines := bufio.NewReader(in)
@@ -144,7 +145,8 @@ func (e *CredentialsError) Error() string {
 	if last, ok := errors.AsType[*smithy.OperationError](e.err); ok && last.Service() == imds.ServiceID {
 		why = "there are none in the environment, in the profile or from the machine's role"
 	}
-	return fmt.Sprintf("%v: %s: %sset AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (for example: aws sso login)", awserror.ErrCredentials, why, give(e.profileFlag))
+	return fmt.Sprintf("%v: %s: %sset AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (for example: aws sso login)",
+		awserror.ErrCredentials, why, give(e.profileFlag))
 }
 
 // give is the advice to use a flag, if there is one.

@@ -31,7 +31,8 @@ func TestHTTPClient(t *testing.T) {
 	send := func(client interface {
 		Do(*http.Request) (*http.Response, error)
 	}) (string, error) {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, closedBody{strings.NewReader("question")})
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL,
+			closedBody{strings.NewReader("question")})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -56,9 +56,10 @@ var credentialCodes = []string{
 
 var expiredCodes = []string{"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 
-var deniedCodes = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
+var deniedCodes = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError",
+	"NotAuthorized"}
 
-// Explain gives err in one line that says what to do. An error that is
+// Explain returns err in one line that says what to do. An error that is
 // nothing of AWS's, and one that the end of the context made, is returned as
 // it is; so is nil. What the caller wrote in front of the SDK's error stays.
 func Explain(err error) error {
@@ -79,16 +80,19 @@ func Explain(err error) error {
 		e.text = "the AWS credentials have expired: get new ones (for example: aws sso login), then try again"
 	case slices.Contains(credentialCodes, code):
 		e.Kind = ErrCredentials
-		e.text = fmt.Sprintf("AWS does not accept the credentials (%s): check --profile and the AWS_ variables of the environment, and that the account has the region switched on", code)
+		e.text = fmt.Sprintf("AWS does not accept the credentials (%s): check --profile and the AWS_ variables of the "+
+			"environment, and that the account has the region switched on", code)
 	case slices.Contains(deniedCodes, code), status == http.StatusForbidden && code != "":
 		e.Kind = ErrDenied
 		e.text = deniedText(e.Action, message)
-	case retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary, status == http.StatusTooManyRequests:
+	case retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary,
+		status == http.StatusTooManyRequests:
 		e.Kind = ErrThrottled
 		e.text = fmt.Sprintf("%s: %v (%s): try again in a minute", call(err), ErrThrottled, code)
 	case unsent:
 		e.Kind = ErrUnreachable
-		e.text = fmt.Sprintf("%s: %v: %v: check the network, HTTPS_PROXY and --region", call(err), ErrUnreachable, rootOf(err))
+		e.text = fmt.Sprintf("%s: %v: %v: check the network, HTTPS_PROXY and --region", call(err), ErrUnreachable,
+			rootOf(err))
 	case code != "":
 		e.text = fmt.Sprintf("%s: %s: %s", call(err), code, message)
 	default:
@@ -109,7 +113,7 @@ func deniedText(action, message string) string {
 	return fmt.Sprintf("%v: %s; %s", ErrDenied, strings.TrimSuffix(message, "."), cure)
 }
 
-// answer gives what the service said.
+// answer returns what the service said.
 func answer(err error) (code, message string) {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode(), api.ErrorMessage()
@@ -149,7 +153,7 @@ func inFront(err error) string {
 	return before
 }
 
-// Action gives the action of IAM that the failed call needs,
+// Action returns the action of IAM that the failed call needs,
 // "ecr:DescribeImages"; empty if it cannot be known.
 func Action(err error) string {
 	op, ok := errors.AsType[*smithy.OperationError](err)

@@ -31,14 +31,23 @@ func TestExplain(t *testing.T) {
 		kind   error
 		text   []string
 	}{
-		{"denied", &awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "User: me is not authorized to perform: ecr:DescribeRepositories."}, awserror.ErrDenied,
+		{"denied", &awstest.Error{Status: 400, Code: "AccessDeniedException",
+			Message: "User: me is not authorized to perform: ecr:DescribeRepositories."}, awserror.ErrDenied,
 			[]string{"access denied: User: me is not authorized", "it needs the action ecr:DescribeRepositories"}},
-		{"denied without a message", &awstest.Error{Status: 403, Code: "SomethingOfTheService"}, awserror.ErrDenied, []string{"ecr:DescribeRepositories"}},
-		{"expired", &awstest.Error{Status: 403, Code: "ExpiredTokenException", Message: "The security token included in the request is expired"}, awserror.ErrCredentials, []string{"have expired", "aws sso login"}},
-		{"unknown key", &awstest.Error{Status: 400, Code: "UnrecognizedClientException", Message: "The security token included in the request is invalid."}, awserror.ErrCredentials, []string{"UnrecognizedClientException", "--profile"}},
-		{"throttled", awstest.Throttled, awserror.ErrThrottled, []string{"ECR DescribeRepositories", "asked too often", "ThrottlingException"}},
-		{"anything else", &awstest.Error{Status: 400, Code: "RepositoryNotFoundException", Message: "no repository x"}, nil, []string{"ECR DescribeRepositories: RepositoryNotFoundException: no repository x"}},
-		{"the connection ends", &awstest.Error{}, awserror.ErrUnreachable, []string{"ECR DescribeRepositories", "HTTPS_PROXY"}},
+		{"denied without a message", &awstest.Error{Status: 403, Code: "SomethingOfTheService"}, awserror.ErrDenied,
+			[]string{"ecr:DescribeRepositories"}},
+		{"expired", &awstest.Error{Status: 403, Code: "ExpiredTokenException",
+			Message: "The security token included in the request is expired"}, awserror.ErrCredentials,
+			[]string{"have expired", "aws sso login"}},
+		{"unknown key", &awstest.Error{Status: 400, Code: "UnrecognizedClientException",
+			Message: "The security token included in the request is invalid."}, awserror.ErrCredentials,
+			[]string{"UnrecognizedClientException", "--profile"}},
+		{"throttled", awstest.Throttled, awserror.ErrThrottled,
+			[]string{"ECR DescribeRepositories", "asked too often", "ThrottlingException"}},
+		{"anything else", &awstest.Error{Status: 400, Code: "RepositoryNotFoundException", Message: "no repository x"}, nil,
+			[]string{"ECR DescribeRepositories: RepositoryNotFoundException: no repository x"}},
+		{"the connection ends", &awstest.Error{}, awserror.ErrUnreachable,
+			[]string{"ECR DescribeRepositories", "HTTPS_PROXY"}},
 	}
 	kinds := []error{awserror.ErrDenied, awserror.ErrCredentials, awserror.ErrThrottled, awserror.ErrUnreachable}
 	for _, tt := range tests {
@@ -117,11 +126,13 @@ func TestAction(t *testing.T) {
 			return err
 		}},
 		{"lambda:GetFunctionConfiguration", func(ctx context.Context, cfg aws.Config) error {
-			_, err := lambda.NewFromConfig(cfg).GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: aws.String("f")})
+			_, err := lambda.NewFromConfig(cfg).GetFunctionConfiguration(ctx,
+				&lambda.GetFunctionConfigurationInput{FunctionName: aws.String("f")})
 			return err
 		}},
 		{"s3:ListBucket", func(ctx context.Context, cfg aws.Config) error {
-			_, err := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }).HeadBucket(ctx, &s3.HeadBucketInput{Bucket: aws.String("bucket")})
+			_, err := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }).HeadBucket(ctx,
+				&s3.HeadBucketInput{Bucket: aws.String("bucket")})
 			return err
 		}},
 		{"sqs:GetQueueAttributes", func(ctx context.Context, cfg aws.Config) error {
@@ -135,7 +146,8 @@ func TestAction(t *testing.T) {
 	}
 	for _, c := range calls {
 		server := awstest.Start(t)
-		for _, service := range []string{"cloudformation", "monitoring", "logs", "ecr", "events", "iam", "lambda", "s3", "sqs", "sts"} {
+		for _, service := range []string{"cloudformation", "monitoring", "logs", "ecr", "events", "iam", "lambda", "s3",
+			"sqs", "sts"} {
 			server.Fail(service, "*", 1, &awstest.Error{Status: 403, Code: "AccessDenied", Message: "no"})
 		}
 		err := c.call(t.Context(), server.Config())

@@ -45,7 +45,7 @@ type itemKey struct {
 
 func keyOf(i *Item) itemKey { return itemKey{i.Repository, i.Tag, i.Digest} }
 
-// Run waits, and gives the items that still lack their SOCI indexes when the
+// Run waits, and returns the items that still lack their SOCI indexes when the
 // time is over. An item whose tag names another image by now, or that was
 // deleted, is not waited for. Its error is that of ctx, or why nothing could
 // be seen at the last look.
@@ -82,7 +82,7 @@ func (a *Await) Run(ctx context.Context, items []Item) ([]Item, error) {
 	}
 }
 
-// look gives the items that still lack something. Those of repositories that
+// look returns the items that still lack something. Those of repositories that
 // could not be seen are among them; the error is one of these.
 func (a *Await) look(ctx context.Context, items []Item) ([]Item, error) {
 	by := map[string][]Item{}

@@ -62,7 +62,8 @@ func TestAwait(t *testing.T) {
 					some = append(some, i)
 				}
 			}
-			l := &backfill.Local{Source: src, Options: soci.Options{IndexVersion: soci.Both, TagSuffix: "-soci", MinLayerSize: 1}}
+			l := &backfill.Local{Source: src,
+				Options: soci.Options{IndexVersion: soci.Both, TagSuffix: "-soci", MinLayerSize: 1}}
 			if err := l.Run(t.Context(), some, func(backfill.Result) {}); err != nil {
 				t.Error(err)
 			}

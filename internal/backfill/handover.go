@@ -24,7 +24,7 @@ type Invoker interface {
 	Invoke(ctx context.Context, in *lambda.InvokeInput, opts ...func(*lambda.Options)) (*lambda.InvokeOutput, error)
 }
 
-// Handover gives items to the filter function of a stack, as ECR's events
+// Handover returns items to the filter function of a stack, as ECR's events
 // would.
 type Handover struct {
 	Invoker         Invoker

@@ -69,7 +69,8 @@ func TestHandover(t *testing.T) {
 	h, server, functions, c := newHandover(t)
 	// AWS throttles, answers late, and once not at all: the SDK tries again.
 	invoke := "POST /2015-03-31/functions/" + h.FilterARN + "/invocations"
-	server.Fail("lambda", invoke, 1, &awstest.Error{Status: 429, Code: "TooManyRequestsException", Message: "Rate exceeded"})
+	server.Fail("lambda", invoke, 1,
+		&awstest.Error{Status: 429, Code: "TooManyRequestsException", Message: "Rate exceeded"})
 	server.Fail("lambda", invoke, 1, &awstest.Error{})
 	server.Fail("lambda", invoke, 1, &awstest.Error{After: 20 * time.Millisecond})
 	all := items(3)
@@ -92,8 +93,10 @@ func TestHandover(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := ecrevent.Detail{RepositoryName: all[i].Repository, ImageDigest: all[i].Digest.String(), ImageTag: all[i].Tag,
-			Result: "SUCCESS", ActionType: "PUSH", ManifestMediaType: ocispec.MediaTypeImageManifest, ArtifactMediaType: ocispec.MediaTypeImageConfig}
-		if e.Detail != want || e.ID != id || e.Account != awstest.Account || e.Region != awstest.Region || e.DetailType != ecrevent.ImageAction {
+			Result: "SUCCESS", ActionType: "PUSH", ManifestMediaType: ocispec.MediaTypeImageManifest,
+			ArtifactMediaType: ocispec.MediaTypeImageConfig}
+		if e.Detail != want || e.ID != id || e.Account != awstest.Account || e.Region != awstest.Region ||
+			e.DetailType != ecrevent.ImageAction {
 			t.Errorf("event %s", invocations[i].Payload)
 		}
 		if invocations[i].Type != "Event" {
@@ -137,7 +140,8 @@ func TestHandoverFails(t *testing.T) {
 			if err == nil || (tt.want != nil) != errors.Is(err, ErrFailed) {
 				t.Errorf("Run = %v", err)
 			}
-			if len(results) != tt.results || results[0].Err != nil || results[1].Err == nil || tt.results == 4 && results[3].Err != nil {
+			if len(results) != tt.results || results[0].Err != nil || results[1].Err == nil || tt.results == 4 &&
+				results[3].Err != nil {
 				t.Errorf("results %+v, want %d, of which the second failed", results, tt.results)
 			}
 		})
@@ -196,12 +200,13 @@ func TestWatcher(t *testing.T) {
 			[]float64{ms(time.Second), 0, 0, ms(2 * time.Minute), ms(2*time.Minute + 1e9), 0, 0, 0, 0, 0, 0, 0, 0}),
 	}))
 	var told []int
-	w := &Watcher{Metrics: cloudwatch.NewFromConfig(server.Config()), Function: "generator", Tell: func(factor int, err error) {
-		if err != nil {
-			t.Error(err)
-		}
-		told = append(told, factor)
-	}}
+	w := &Watcher{Metrics: cloudwatch.NewFromConfig(server.Config()), Function: "generator",
+		Tell: func(factor int, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			told = append(told, factor)
+		}}
 	var got []int
 	for n := range 13 {
 		got = append(got, w.Factor(t.Context(), newest.Add(time.Duration(n)*watchEvery)))
@@ -249,7 +254,8 @@ func TestWatcherSeesAgain(t *testing.T) {
 	var told []bool
 	cfg := server.Config()
 	cfg.RetryMaxAttempts = 1
-	w := &Watcher{Metrics: cloudwatch.NewFromConfig(cfg), Function: "generator", Tell: func(_ int, err error) { told = append(told, err != nil) }}
+	w := &Watcher{Metrics: cloudwatch.NewFromConfig(cfg), Function: "generator",
+		Tell: func(_ int, err error) { told = append(told, err != nil) }}
 	server.Fail("monitoring", "*", 2, &awstest.Error{Status: 500, Code: "InternalFailure", Message: "no"})
 	var got []int
 	for n := range 3 {
@@ -266,7 +272,8 @@ func TestHandoverSlows(t *testing.T) {
 	server.Handle("monitoring", awstest.CBOR(map[string]func(map[string]any) (map[string]any, error){
 		"GetMetricData": metrics([]float64{5}, []float64{0}),
 	}))
-	h.Watcher = &Watcher{Metrics: cloudwatch.NewFromConfig(server.Config()), Function: "generator", Tell: func(int, error) {}}
+	h.Watcher = &Watcher{Metrics: cloudwatch.NewFromConfig(server.Config()), Function: "generator",
+		Tell: func(int, error) {}}
 	if err := h.Run(t.Context(), items(3), func(Result) {}); err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,8 @@ func layer(t *testing.T, content []byte) registrytest.Layer {
 	return registrytest.Layer{Content: b.Bytes()}
 }
 
-func push(t *testing.T, s *registrytest.Server, repository, tag string, layers ...registrytest.Layer) registrytest.Pushed {
+func push(t *testing.T, s *registrytest.Server, repository, tag string,
+	layers ...registrytest.Layer) registrytest.Pushed {
 	t.Helper()
 	return s.PushImage(t, repository, tag, registrytest.Image{Layers: layers})
 }
@@ -51,7 +52,8 @@ var rules = func() filters.Rules {
 // plan is what is left to do.
 func plan(t *testing.T, src inventory.Source) *backfill.Plan {
 	t.Helper()
-	p, err := backfill.NewPlan(t.Context(), inventory.Survey(t.Context(), src, inventory.Options{Rules: rules, MinLayerSize: 1}), soci.Both, 0)
+	p, err := backfill.NewPlan(t.Context(),
+		inventory.Survey(t.Context(), src, inventory.Options{Rules: rules, MinLayerSize: 1}), soci.Both, 0)
 	if err != nil || len(p.Errors) > 0 {
 		t.Fatal(err, p)
 	}
@@ -75,11 +77,13 @@ func TestLocal(t *testing.T) {
 	push(t, s, "other/app", "v1", layer(t, testlayers.Noise(4, 1<<20)))
 	src := inventory.Registry(s.Host(), []string{"team/app", "team/large", "other/app"})
 	todo := plan(t, src)
-	if got, want := namesOf(todo.Items), []string{"team/app:v1", "team/app:v2", "team/large:v1"}; !slices.Equal(got, want) {
+	if got, want := namesOf(todo.Items),
+		[]string{"team/app:v1", "team/app:v2", "team/large:v1"}; !slices.Equal(got, want) {
 		t.Fatalf("to do %q, want %q", got, want)
 	}
 	l := &backfill.Local{Source: src, Parallel: 3, Options: soci.Options{
-		IndexVersion: soci.Both, TagSuffix: "-soci", MinLayerSize: 1, SpanSize: 64 << 10, Limits: soci.Limits{MaxMemory: 18 << 20},
+		IndexVersion: soci.Both, TagSuffix: "-soci", MinLayerSize: 1, SpanSize: 64 << 10,
+		Limits: soci.Limits{MaxMemory: 18 << 20},
 	}}
 	done := []string{}
 	err := l.Run(t.Context(), todo.Items, func(r backfill.Result) {
@@ -116,14 +120,16 @@ func TestLocalFails(t *testing.T) {
 	push(t, s, "team/large", "v1", layer(t, testlayers.Text(3, 16<<20)))
 	src := inventory.Registry(s.Host(), []string{"team/app", "team/bad", "team/large"})
 	l := &backfill.Local{Source: src, Parallel: 2, Options: soci.Options{
-		IndexVersion: soci.Both, TagSuffix: "-soci", MinLayerSize: 1, SpanSize: 64 << 10, Limits: soci.Limits{MaxMemory: 6 << 20},
+		IndexVersion: soci.Both, TagSuffix: "-soci", MinLayerSize: 1, SpanSize: 64 << 10,
+		Limits: soci.Limits{MaxMemory: 6 << 20},
 	}}
 	became := map[string]error{}
 	err := l.Run(t.Context(), plan(t, src).Items, func(r backfill.Result) { became[r.Name()] = r.Err })
 	if !errors.Is(err, backfill.ErrFailed) {
 		t.Errorf("Run = %v, want ErrFailed", err)
 	}
-	if len(became) != 3 || became["team/app:v1"] != nil || !errors.Is(became["team/bad:v1"], soci.ErrTruncated) || !errors.Is(became["team/large:v1"], soci.ErrLimit) {
+	if len(became) != 3 || became["team/app:v1"] != nil || !errors.Is(became["team/bad:v1"], soci.ErrTruncated) ||
+		!errors.Is(became["team/large:v1"], soci.ErrLimit) {
 		t.Errorf("became %v", became)
 	}
 	if left, want := namesOf(plan(t, src).Items), []string{"team/bad:v1", "team/large:v1"}; !slices.Equal(left, want) {
@@ -139,10 +145,11 @@ func TestLocalInterrupted(t *testing.T) {
 	src := inventory.Registry(s.Host(), []string{"team/a", "team/b", "team/c"})
 	todo := plan(t, src)
 	ctx, cancel := context.WithCancel(t.Context())
-	s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/team/b/blobs/", Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		cancel()
-		next.ServeHTTP(w, r)
-	}})
+	s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/team/b/blobs/",
+		Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			cancel()
+			next.ServeHTTP(w, r)
+		}})
 	l := &backfill.Local{Source: src, Options: soci.Options{IndexVersion: soci.Both, TagSuffix: "-soci", MinLayerSize: 1}}
 	done := []string{}
 	err := l.Run(ctx, todo.Items, func(r backfill.Result) {

@@ -78,7 +78,8 @@ type Plan struct {
 
 // NewPlan reads a survey. A limit of 0 is none. Its error is one that ended
 // the survey.
-func NewPlan(ctx context.Context, survey iter.Seq2[inventory.Record, error], version soci.IndexVersion, limit int) (*Plan, error) {
+func NewPlan(ctx context.Context, survey iter.Seq2[inventory.Record, error], version soci.IndexVersion,
+	limit int) (*Plan, error) {
 	p := &Plan{States: map[inventory.State]int{}}
 	for r, err := range survey {
 		if err != nil {
@@ -164,7 +165,7 @@ func (p *Plan) count() {
 	}
 }
 
-// Total gives the sum of layers and compressed bytes to read.
+// Total returns the sum of layers and compressed bytes to read.
 func (p *Plan) Total() (layers int, bytes int64) {
 	for _, i := range p.Items {
 		layers += i.Layers

@@ -26,13 +26,16 @@ var newest = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 // many bytes; layers of the same size are the same.
 func record(name string, days int, state inventory.State, layers ...int64) inventory.Record {
 	repository, tag, _ := strings.Cut(name, ":")
-	r := inventory.Record{Image: inventory.Image{Repository: repository, Digest: digest.FromString(fmt.Sprint(repository, days)),
+	r := inventory.Record{Image: inventory.Image{Repository: repository,
+		Digest:   digest.FromString(fmt.Sprint(repository, days)),
 		PushedAt: newest.AddDate(0, 0, -days)}, Tag: tag, State: state}
 	m := soci.ManifestStatus{}
 	for _, size := range layers {
-		m.Layers = append(m.Layers, soci.LayerStatus{Layer: ocispec.Descriptor{Digest: digest.FromString(fmt.Sprint(size)), Size: size}})
+		m.Layers = append(m.Layers,
+			soci.LayerStatus{Layer: ocispec.Descriptor{Digest: digest.FromString(fmt.Sprint(size)), Size: size}})
 	}
-	m.Layers = append(m.Layers, soci.LayerStatus{Layer: ocispec.Descriptor{Digest: "sha256:small", Size: 1}, Reason: soci.SkipTooSmall})
+	m.Layers = append(m.Layers,
+		soci.LayerStatus{Layer: ocispec.Descriptor{Digest: "sha256:small", Size: 1}, Reason: soci.SkipTooSmall})
 	// Another manifest that is none of an image.
 	r.Manifests = []soci.ManifestStatus{m, {Reason: "attestation", Layers: m.Layers}}
 	return r
@@ -78,10 +81,13 @@ func TestPlan(t *testing.T) {
 	}{
 		// The layer of 100 bytes counts once in each repository; a second tag
 		// comes last, and reads nothing.
-		{"all", soci.Both, 0, []string{"b/app:v0 50", "a/app:latest 400", "b/app:v1 100", untagged, "a/app:v1 200", "a/app:v2 0"}, 0},
-		{"V1 belongs to the image, not to the tag", soci.V1, 0, []string{"b/app:v0 50", "a/app:latest 400", "b/app:v1 100", untagged, "a/app:v1 200"}, 0},
+		{"all", soci.Both, 0, []string{"b/app:v0 50", "a/app:latest 400", "b/app:v1 100", untagged, "a/app:v1 200",
+			"a/app:v2 0"}, 0},
+		{"V1 belongs to the image, not to the tag", soci.V1, 0,
+			[]string{"b/app:v0 50", "a/app:latest 400", "b/app:v1 100", untagged, "a/app:v1 200"}, 0},
 		{"limited", soci.V2, 2, []string{"b/app:v0 50", "a/app:latest 400"}, 4},
-		{"limit not reached", soci.V2, 6, []string{"b/app:v0 50", "a/app:latest 400", "b/app:v1 100", untagged, "a/app:v1 200", "a/app:v2 0"}, 0},
+		{"limit not reached", soci.V2,
+			6, []string{"b/app:v0 50", "a/app:latest 400", "b/app:v1 100", untagged, "a/app:v1 200", "a/app:v2 0"}, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,7 +98,8 @@ func TestPlan(t *testing.T) {
 			if got := names(p); !slices.Equal(got, tt.want) || p.Omitted != tt.omitted {
 				t.Errorf("items %q, %d omitted, want %q, %d", got, p.Omitted, tt.want, tt.omitted)
 			}
-			if p.States[inventory.StateMissing] != 3 || p.States[inventory.StateIndexed] != 1 || p.States[inventory.StateFails] != 1 {
+			if p.States[inventory.StateMissing] != 3 || p.States[inventory.StateIndexed] != 1 ||
+				p.States[inventory.StateFails] != 1 {
 				t.Errorf("states %v", p.States)
 			}
 			if p.Items[0].Manifests != 1 {
@@ -131,9 +138,11 @@ func TestCostIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := regexp.MustCompile(`(?m)^\| ([\d,]+) \| [\d.]+ \| [\d,]+ \| \d+ \| network \| [\d.]+ \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$`).FindAllSubmatch(b, -1)
+	rows := regexp.MustCompile(
+		`(?m)^\| ([\d,]+) \| [\d.]+ \| [\d,]+ \| \d+ \| network \| [\d.]+ \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$`).FindAllSubmatch(b, -1)
 	if len(rows) < 3 || !strings.Contains(string(b), " 145 MB/s") {
-		t.Fatalf("docs/performance.md has %d settings limited by the network; does it still say that a core takes in 145 MB/s?", len(rows))
+		t.Fatalf("docs/performance.md has %d settings limited by the network; does it still say that a core takes in "+
+			"145 MB/s?", len(rows))
 	}
 	number := func(b []byte) float64 {
 		f, err := strconv.ParseFloat(strings.ReplaceAll(string(b), ",", ""), 64)

@@ -11,7 +11,8 @@ import (
 
 // MetricReader reads metrics. AWS's client of CloudWatch is one.
 type MetricReader interface {
-	GetMetricData(context.Context, *cloudwatch.GetMetricDataInput, ...func(*cloudwatch.Options)) (*cloudwatch.GetMetricDataOutput, error)
+	GetMetricData(context.Context, *cloudwatch.GetMetricDataInput,
+		...func(*cloudwatch.Options)) (*cloudwatch.GetMetricDataOutput, error)
 }
 
 // Watcher slows a backfill down while the generator has more events than it
@@ -83,7 +84,8 @@ func (w *Watcher) behind(ctx context.Context, now time.Time) (bool, error) {
 	}
 	out, err := w.Metrics.GetMetricData(ctx, &cloudwatch.GetMetricDataInput{
 		StartTime: aws.Time(now.Add(-watchBehind)), EndTime: aws.Time(now),
-		MetricDataQueries: []types.MetricDataQuery{query("throttles", "Throttles", "Sum"), query("age", "AsyncEventAge", "Maximum")},
+		MetricDataQueries: []types.MetricDataQuery{query("throttles", "Throttles", "Sum"),
+			query("age", "AsyncEventAge", "Maximum")},
 	})
 	if err != nil {
 		return false, err

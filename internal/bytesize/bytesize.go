@@ -30,7 +30,8 @@ var units = []struct {
 // for both meanings.
 func Parse(s string) (int64, error) {
 	invalid := func(why string) (int64, error) {
-		return 0, fmt.Errorf("%w %q: %s; a size is a number of bytes, or a number with KiB, MiB, GiB or TiB, such as 10MiB", ErrInvalid, s, why)
+		return 0, fmt.Errorf("%w %q: %s; a size is a number of bytes, or a number with KiB, MiB, GiB or TiB, such as 10MiB",
+			ErrInvalid, s, why)
 	}
 	number, unit := s, int64(1)
 	for _, u := range units {
@@ -71,7 +72,7 @@ func cutSuffixFold(s, suffix string) (string, bool) {
 	return s[:len(s)-len(suffix)], true
 }
 
-// Format gives n with one digit after the point and the largest unit that
+// Format returns n with one digit after the point and the largest unit that
 // leaves at least 1 before it: "512 B", "57.3 MiB".
 func Format(n int64) string {
 	for _, u := range units {

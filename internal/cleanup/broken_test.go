@@ -17,12 +17,13 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// mistake gives an image the SOCI index that earlier releases made of a layer
+// mistake returns an image the SOCI index that earlier releases made of a layer
 // that is no tar archive but begins like an empty one.
 func (a *account) mistake(tag string) (index digest.Digest) {
 	a.t.Helper()
 	layer := append(make([]byte, 1024), testlayers.Noise(3, 4096)...)
-	image := a.image("team/app:"+tag, tag, registrytest.Image{Layers: []registrytest.Layer{{MediaType: ocispec.MediaTypeImageLayer, Content: layer}}})
+	image := a.image("team/app:"+tag, tag,
+		registrytest.Image{Layers: []registrytest.Layer{{MediaType: ocispec.MediaTypeImageLayer, Content: layer}}})
 	z, err := soci.BuildZtoc(bytes.NewReader(layer[:1024]), soci.ZtocOptions{})
 	if err != nil {
 		a.t.Fatal(err)
@@ -34,8 +35,10 @@ func (a *account) mistake(tag string) (index digest.Digest) {
 	}
 	ztoc := a.registry.PushBlob(a.t, repository, b)
 	ztoc.MediaType = soci.ZtocMediaType
-	ztoc.Annotations = map[string]string{soci.AnnotationLayerDigest: digest.FromBytes(layer).String(), soci.AnnotationSpanSize: "4194304"}
-	subject := ocispec.Descriptor{MediaType: image.Manifest.MediaType, Digest: image.Manifest.Digest, Size: image.Manifest.Size}
+	ztoc.Annotations = map[string]string{soci.AnnotationLayerDigest: digest.FromBytes(layer).String(),
+		soci.AnnotationSpanSize: "4194304"}
+	subject := ocispec.Descriptor{MediaType: image.Manifest.MediaType, Digest: image.Manifest.Digest,
+		Size: image.Manifest.Size}
 	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Layers: []ocispec.Descriptor{ztoc}, Subject: &subject,
 		Annotations: map[string]string{soci.AnnotationBuildToolIdentifier: ours}}
 	m.SchemaVersion = 2
@@ -51,20 +54,23 @@ func TestBroken(t *testing.T) {
 		a := newAccount(t)
 		a.image("team/app:sound", "sound", registrytest.Image{})
 		a.index("team/app:sound", ours, soci.Both)
-		a.image("team/app:empty", "empty", registrytest.Image{Layers: []registrytest.Layer{{Content: testlayers.GoGzip(make([]byte, 1024), 9, 0)}}})
+		a.image("team/app:empty", "empty",
+			registrytest.Image{Layers: []registrytest.Layer{{Content: testlayers.GoGzip(make([]byte, 1024), 9, 0)}}})
 		a.index("team/app:empty", ours, soci.Both)
 		stored, err := testlayers.Stored()
 		if err != nil {
 			t.Fatal(err)
 		}
 		other := stored[slices.IndexFunc(stored, func(l testlayers.Layer) bool { return l.Name == "writer/go-6" })].Blob()
-		a.image("team/app:damaged", "damaged", registrytest.Image{Layers: []registrytest.Layer{{Content: a.gzip}, {Content: other}}})
+		a.image("team/app:damaged", "damaged",
+			registrytest.Image{Layers: []registrytest.Layer{{Content: a.gzip}, {Content: other}}})
 		damaged := a.index("team/app:damaged", ours, soci.Both)
 		m := damaged.Manifests[0]
 		wrong := a.mistake("mistake")
 		a.settle()
 		ztoc := m.Layers[1].Ztoc.Digest
-		a.registry.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/" + ztoc.String() + "$", Fault: registrytest.Corrupt(50)})
+		a.registry.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/" + ztoc.String() + "$",
+			Fault: registrytest.Corrupt(50)})
 
 		repo := a.repo(repository)
 		if plain {
@@ -78,7 +84,8 @@ func TestBroken(t *testing.T) {
 			trouble[i.Digest] = i.Trouble
 		}
 		want := map[digest.Digest]string{
-			m.Index.Digest: ztoc.String(), damaged.Enabled.Image.Digest: ztoc.String(), wrong: "no empty archive", m.Enabled.Digest: "", m.IndexV2.Digest: "",
+			m.Index.Digest: ztoc.String(), damaged.Enabled.Image.Digest: ztoc.String(), wrong: "no empty archive",
+			m.Enabled.Digest: "", m.IndexV2.Digest: "",
 		}
 		if len(trouble) != len(want) {
 			t.Errorf("would go: %s", kinds(plan))
@@ -116,7 +123,9 @@ func TestBroken(t *testing.T) {
 func TestBrokenEnabled(t *testing.T) {
 	a := newAccount(t)
 	amd := a.image("team/app:", "amd", registrytest.Image{})
-	arm := a.image("team/app:", "arm", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: testlayers.GoGzip(make([]byte, 1024), 9, 0)}}})
+	arm := a.image("team/app:", "arm",
+		registrytest.Image{Platform: "linux/arm64",
+			Layers: []registrytest.Layer{{Content: testlayers.GoGzip(make([]byte, 1024), 9, 0)}}})
 	a.registry.PushIndex(t, repository, "1", false, amd.Manifest, arm.Manifest)
 	r := a.index("team/app:1", ours, soci.V2)
 	o := options()
@@ -125,8 +134,10 @@ func TestBrokenEnabled(t *testing.T) {
 	if plan := look(t, a.repo(repository), o); len(plan.Items) > 0 {
 		t.Errorf("would go: %s", kinds(plan))
 	}
-	a.registry.Add(registrytest.Rule{Path: "/blobs/" + r.Manifests[0].Layers[0].Ztoc.Digest.String() + "$", Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
-	if _, err := cleanup.Look(t.Context(), a.repo(repository), o); err == nil || !strings.Contains(err.Error(), "SOCI index ") {
+	a.registry.Add(registrytest.Rule{Path: "/blobs/" + r.Manifests[0].Layers[0].Ztoc.Digest.String() + "$",
+		Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
+	if _, err := cleanup.Look(t.Context(), a.repo(repository), o); err == nil ||
+		!strings.Contains(err.Error(), "SOCI index ") {
 		t.Errorf("the error is %v", err)
 	}
 	a.registry.Clear()
@@ -139,7 +150,8 @@ func TestBrokenEnabled(t *testing.T) {
 	if got, want := kinds(plan), "1 soci-enabled-image, 1 soci-index-v2, 2 soci-enabled-manifest"; got != want {
 		t.Errorf("would go: %s; want %s", got, want)
 	}
-	if root := of(t, plan, soci.KindEnabledImage); root.Trouble != "SOCI index "+r.Manifests[0].IndexV2.Digest.String()+" is not in the repository" {
+	if root := of(t, plan, soci.KindEnabledImage); root.Trouble != "SOCI index "+r.Manifests[0].IndexV2.Digest.String()+
+		" is not in the repository" {
 		t.Errorf("trouble: %q", root.Trouble)
 	}
 }

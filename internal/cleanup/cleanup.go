@@ -23,10 +23,10 @@ type Repository interface {
 	// Name is the repository's, for people.
 	Name() string
 
-	// List gives all that the repository is known to hold, each digest once.
+	// List returns all that the repository is known to hold, each digest once.
 	List(ctx context.Context) ([]inventory.Image, error)
 
-	// Manifests gives the content of manifests, verified; those that are not
+	// Manifests returns the content of manifests, verified; those that are not
 	// there, or cannot be read, are left out.
 	Manifests(ctx context.Context, images []inventory.Image) (map[digest.Digest][]byte, error)
 
@@ -34,7 +34,7 @@ type Repository interface {
 	Blobs() (soci.ZtocReader, error)
 
 	// Delete deletes the images as long as they have these tags and no other.
-	// It gives the error of each that could not be deleted, which is ErrListed
+	// It returns the error of each that could not be deleted, which is ErrListed
 	// or ErrChanged where that is the reason. The error is one that nothing
 	// could be deleted for.
 	Delete(ctx context.Context, images []inventory.Image) (map[digest.Digest]error, error)

@@ -92,7 +92,8 @@ func (a *account) image(reference, text string, img registrytest.Image) registry
 
 // unindexable is a layer that gets no zTOC.
 func unindexable(text string) []registrytest.Layer {
-	return []registrytest.Layer{{MediaType: ocispec.MediaTypeImageLayerZstd, Content: append([]byte{0x28, 0xb5, 0x2f, 0xfd}, text...)}}
+	return []registrytest.Layer{{MediaType: ocispec.MediaTypeImageLayerZstd,
+		Content: append([]byte{0x28, 0xb5, 0x2f, 0xfd}, text...)}}
 }
 
 // settle sets when everything was pushed.
@@ -112,7 +113,8 @@ func (a *account) repo(name string) cleanup.Repository {
 			o.RateLimiter = unlimited{}
 		})
 	}
-	return cleanup.ECR(inventory.ECR(cfg, inventory.WithArchived(), inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()))), "", name)
+	return cleanup.ECR(inventory.ECR(cfg, inventory.WithArchived(),
+		inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()))), "", name)
 }
 
 type unlimited struct{}
@@ -122,7 +124,7 @@ func (unlimited) GetToken(context.Context, uint) (func() error, error) {
 }
 func (unlimited) AddTokens(uint) error { return nil }
 
-// content gives all manifests of a repository with their tags.
+// content returns all manifests of a repository with their tags.
 func (a *account) content(name string) map[digest.Digest]string {
 	a.t.Helper()
 	images, err := a.repo(name).List(a.t.Context())

@@ -166,7 +166,7 @@ func (d *deletion) partOfGone(item Item, now *selection) bool {
 	return !slices.ContainsFunc(now.namedBy[item.Digest], func(other *node) bool { return !open(other) })
 }
 
-// next gives what can be deleted now: what no image index lists, and no image
+// next returns what can be deleted now: what no image index lists, and no image
 // manifest names, that has to be deleted before it. What was tried before is
 // among it only with again.
 func (d *deletion) next(now *selection, again bool) []inventory.Image {

@@ -59,7 +59,7 @@ func indexed(t *testing.T) *account {
 	return a
 }
 
-// of gives the item of a kind.
+// of returns the item of a kind.
 func of(t *testing.T, plan *cleanup.Plan, kind soci.Kind) cleanup.Item {
 	t.Helper()
 	i := slices.IndexFunc(plan.Items, func(i cleanup.Item) bool { return i.Kind == kind })
@@ -109,7 +109,8 @@ func TestOrder(t *testing.T) {
 		t.Errorf("%d nested image indexes went, want 3", nested)
 	}
 	if after := a.content(repository); len(after) != len(before)-len(results) || len(after) != 12 {
-		t.Errorf("%d of %d manifests are left, %d were deleted, want the 12 of the originals", len(after), len(before), len(results))
+		t.Errorf("%d of %d manifests are left, %d were deleted, want the 12 of the originals", len(after), len(before),
+			len(results))
 	}
 }
 
@@ -126,16 +127,23 @@ func TestChangesMeanwhile(t *testing.T) {
 		outcome cleanup.Outcome
 		reason  string
 	}{
-		{"another tag", soci.KindEnabledImage, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, false, cleanup.Stayed, "has another tag: prod"},
-		{"another tag on a part", soci.KindEnabledManifest, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, false, cleanup.Stayed, "something has come to need it"},
+		{"another tag", soci.KindEnabledImage,
+			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, false, cleanup.Stayed,
+			"has another tag: prod"},
+		{"another tag on a part", soci.KindEnabledManifest,
+			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, false,
+			cleanup.Stayed, "something has come to need it"},
 		{"an image index that lists it", soci.KindSOCIIndexV2, func(a *account, i cleanup.Item) {
-			a.registry.PushIndex(a.t, repository, "mine", false, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: i.Digest, Size: int64(len(a.registry.Manifest(a.t, repository, i.Digest.String())))})
+			a.registry.PushIndex(a.t, repository, "mine", false,
+				ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: i.Digest,
+					Size: int64(len(a.registry.Manifest(a.t, repository, i.Digest.String())))})
 		}, false, cleanup.Stayed, "listed by an image index that stays"},
 		{"the suffixed tag moves on", soci.KindEnabledImage, func(a *account, _ cleanup.Item) {
 			a.image("team/app:1-soci", "another", registrytest.Image{})
 		}, false, cleanup.Deleted, ""},
 		{"somebody else deletes it", soci.KindSOCIIndexV1, func(a *account, i cleanup.Item) {
-			request, _ := http.NewRequestWithContext(a.t.Context(), http.MethodDelete, a.registry.URL()+"/v2/"+repository+"/manifests/"+i.Digest.String(), http.NoBody)
+			request, _ := http.NewRequestWithContext(a.t.Context(), http.MethodDelete,
+				a.registry.URL()+"/v2/"+repository+"/manifests/"+i.Digest.String(), http.NoBody)
 			answer, err := http.DefaultClient.Do(request)
 			if err != nil {
 				a.t.Fatal(err)
@@ -145,14 +153,21 @@ func TestChangesMeanwhile(t *testing.T) {
 		{"the suffixed tag moves on at the last moment", soci.KindEnabledImage, func(a *account, _ cleanup.Item) {
 			a.image("team/app:1-soci", "another", registrytest.Image{})
 		}, true, cleanup.Deleted, ""},
-		{"another tag on a part when its image has gone", soci.KindEnabledManifest, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, true, cleanup.Stayed, "something has come to need it"},
+		{"another tag on a part when its image has gone", soci.KindEnabledManifest,
+			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, true, cleanup.Stayed,
+			"something has come to need it"},
 		{"an image index that lists a part when its image has gone", soci.KindSOCIIndexV2, func(a *account, i cleanup.Item) {
-			a.registry.PushIndex(a.t, repository, "mine", false, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: i.Digest, Size: int64(len(a.registry.Manifest(a.t, repository, i.Digest.String())))})
+			a.registry.PushIndex(a.t, repository, "mine", false,
+				ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: i.Digest,
+					Size: int64(len(a.registry.Manifest(a.t, repository, i.Digest.String())))})
 		}, true, cleanup.Stayed, "something has come to need it"},
-		{"an image index that cannot be read, when the image of a part has gone", soci.KindEnabledManifest, func(a *account, _ cleanup.Item) {
-			a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, Archived: true, PushedAt: now})
-		}, true, cleanup.Stayed, "may be listed by an image index that cannot be read"},
-		{"another tag at the last moment", soci.KindEnabledImage, func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, true, cleanup.Stayed, "has another tag: prod"},
+		{"an image index that cannot be read, when the image of a part has gone", soci.KindEnabledManifest,
+			func(a *account, _ cleanup.Item) {
+				a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, Archived: true, PushedAt: now})
+			}, true, cleanup.Stayed, "may be listed by an image index that cannot be read"},
+		{"another tag at the last moment", soci.KindEnabledImage,
+			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, true, cleanup.Stayed,
+			"has another tag: prod"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -176,7 +191,8 @@ func TestChangesMeanwhile(t *testing.T) {
 			if there != (tt.outcome == cleanup.Stayed) {
 				t.Errorf("it is there: %t", there)
 			}
-			for tag, moved := range map[string]bool{"1-soci": strings.Contains(tt.name, "moves on"), "prod": strings.Contains(tt.name, "another tag"), "1": true, "other": true} {
+			for tag, moved := range map[string]bool{"1-soci": strings.Contains(tt.name, "moves on"),
+				"prod": strings.Contains(tt.name, "another tag"), "1": true, "other": true} {
 				if moved && a.registry.Manifest(t, repository, tag) == nil {
 					t.Errorf("the tag %s is gone", tag)
 				}
@@ -195,20 +211,25 @@ func TestRefusals(t *testing.T) {
 		times  int // 0: for ever
 		failed map[soci.Kind]string
 	}{
-		{"listed for some seconds after the image index went", soci.KindEnabledManifest, types.ImageFailureCodeImageReferencedByManifestList, 4, nil},
-		{"listed by what cannot be seen", soci.KindSOCIIndexV2, types.ImageFailureCodeImageReferencedByManifestList, 0, map[soci.Kind]string{
-			soci.KindSOCIIndexV2: cleanup.ErrListed.Error(),
-		}},
-		{"tags that go on changing", soci.KindEnabledImage, types.ImageFailureCodeImageTagDoesNotMatchDigest, 0, map[soci.Kind]string{
-			soci.KindEnabledImage:    cleanup.ErrChanged.Error(),
-			soci.KindEnabledManifest: "its SOCI-enabled image could not be deleted",
-			soci.KindSOCIIndexV2:     "its SOCI-enabled image could not be deleted",
-		}},
-		{"for good", soci.KindSOCIIndexV1, types.ImageFailureCodeKmsError, 0, map[soci.Kind]string{soci.KindSOCIIndexV1: kms}},
-		{"a manifest, which keeps its SOCI index", soci.KindEnabledManifest, types.ImageFailureCodeKmsError, 0, map[soci.Kind]string{
-			soci.KindEnabledManifest: kms,
-			soci.KindSOCIIndexV2:     "what lists it, or names it, could not be deleted",
-		}},
+		{"listed for some seconds after the image index went", soci.KindEnabledManifest,
+			types.ImageFailureCodeImageReferencedByManifestList, 4, nil},
+		{"listed by what cannot be seen", soci.KindSOCIIndexV2, types.ImageFailureCodeImageReferencedByManifestList, 0,
+			map[soci.Kind]string{
+				soci.KindSOCIIndexV2: cleanup.ErrListed.Error(),
+			}},
+		{"tags that go on changing", soci.KindEnabledImage, types.ImageFailureCodeImageTagDoesNotMatchDigest, 0,
+			map[soci.Kind]string{
+				soci.KindEnabledImage:    cleanup.ErrChanged.Error(),
+				soci.KindEnabledManifest: "its SOCI-enabled image could not be deleted",
+				soci.KindSOCIIndexV2:     "its SOCI-enabled image could not be deleted",
+			}},
+		{"for good", soci.KindSOCIIndexV1, types.ImageFailureCodeKmsError,
+			0, map[soci.Kind]string{soci.KindSOCIIndexV1: kms}},
+		{"a manifest, which keeps its SOCI index", soci.KindEnabledManifest, types.ImageFailureCodeKmsError, 0,
+			map[soci.Kind]string{
+				soci.KindEnabledManifest: kms,
+				soci.KindSOCIIndexV2:     "what lists it, or names it, could not be deleted",
+			}},
 		{"no such image", soci.KindSOCIIndexV1, types.ImageFailureCodeImageNotFound, 2, nil},
 	}
 	for _, tt := range tests {
@@ -271,8 +292,11 @@ func TestManyImages(t *testing.T) {
 	}
 	for i := range sociIndexes {
 		index := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q},"layers":[],"subject":{"digest":%q},"annotations":{%q:%q}}`,
-			ocispec.MediaTypeImageManifest, soci.ArtifactTypeV1, digest.FromString(fmt.Sprint("gone", i)), soci.AnnotationBuildToolIdentifier, ours)
-		a.ecr.Images(repository, awstest.Image{ArtifactMediaType: soci.ArtifactTypeV1, Manifest: index, PushedAt: now.Add(-time.Hour), Subject: digest.FromString("gone")})
+			ocispec.MediaTypeImageManifest, soci.ArtifactTypeV1, digest.FromString(fmt.Sprint("gone", i)),
+			soci.AnnotationBuildToolIdentifier, ours)
+		a.ecr.Images(repository,
+			awstest.Image{ArtifactMediaType: soci.ArtifactTypeV1, Manifest: index, PushedAt: now.Add(-time.Hour),
+				Subject: digest.FromString("gone")})
 	}
 	a.aws.Fail("ecr", "DescribeImages", 3, awstest.Throttled)
 	a.aws.Fail("ecr", "BatchGetImage", 2, awstest.Throttled)
@@ -326,7 +350,8 @@ func TestManyTags(t *testing.T) {
 // next run goes on from there.
 func TestRequestFails(t *testing.T) {
 	a := indexed(t)
-	denied := &awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "User is not authorized to perform: ecr:BatchDeleteImage"}
+	denied := &awstest.Error{Status: 400, Code: "AccessDeniedException",
+		Message: "User is not authorized to perform: ecr:BatchDeleteImage"}
 	m := &meddler{Repository: a.repo(repository)}
 	m.before = func([]inventory.Image) {
 		if len(m.batches) == 1 {
@@ -341,7 +366,8 @@ func TestRequestFails(t *testing.T) {
 		}
 		deleted++
 	})
-	if err == nil || !strings.Contains(err.Error(), "deleting from team/app: ") || !strings.Contains(err.Error(), "ecr:BatchDeleteImage") {
+	if err == nil || !strings.Contains(err.Error(), "deleting from team/app: ") ||
+		!strings.Contains(err.Error(), "ecr:BatchDeleteImage") {
 		t.Errorf("the error is %v", err)
 	}
 	if deleted != 2 {

@@ -61,7 +61,8 @@ func TestDerivedImagesStay(t *testing.T) {
 			b := a.registry.Manifest(t, repository, enabled.Digest.String())
 			a.registry.PushManifest(t, repository, "copied", enabled.MediaType, b)
 			originals := a.content(repository)
-			maps.DeleteFunc(originals, func(d digest.Digest, _ string) bool { _, ok := ofBase[d]; return ok && d != enabled.Digest })
+			maps.DeleteFunc(originals,
+				func(d digest.Digest, _ string) bool { _, ok := ofBase[d]; return ok && d != enabled.Digest })
 			originals[index] = "" // which the derived images name
 			for _, tag := range []string{"kaniko", "ko", "buildah", "small", "copied"} {
 				a.index("team/app:"+tag, ours, soci.Both)
@@ -107,7 +108,8 @@ func TestUnindexedCopyGoes(t *testing.T) {
 	left := a.content(repository)
 	for d, tags := range before {
 		kept := d == index || tags != "base-soci"
-		if _, ok := left[d]; !ok && kept && (tags != "" || d == small.Manifest.Digest || d == other.Manifest.Digest || d == nested.Digest) {
+		if _, ok := left[d]; !ok && kept &&
+			(tags != "" || d == small.Manifest.Digest || d == other.Manifest.Digest || d == nested.Digest) {
 			t.Errorf("%s (%s) is gone", d, tags)
 		}
 	}
@@ -135,7 +137,8 @@ func TestOnlyCopyStays(t *testing.T) {
 				}
 				a.registry.PushManifest(t, elsewhere, "", ocispec.MediaTypeImageManifest, b)
 			}
-			a.registry.PushManifest(t, elsewhere, "1-soci", ocispec.MediaTypeImageIndex, a.registry.Manifest(t, repository, "1-soci"))
+			a.registry.PushManifest(t, elsewhere, "1-soci", ocispec.MediaTypeImageIndex,
+				a.registry.Manifest(t, repository, "1-soci"))
 			a.settle()
 			o := options()
 			tt.o(&o)
@@ -177,7 +180,8 @@ func TestOriginalGoesMeanwhile(t *testing.T) {
 
 func (a *account) deleteManifest(d digest.Digest) {
 	a.t.Helper()
-	request, err := http.NewRequestWithContext(a.t.Context(), http.MethodDelete, a.registry.URL()+"/v2/"+repository+"/manifests/"+d.String(), http.NoBody)
+	request, err := http.NewRequestWithContext(a.t.Context(), http.MethodDelete,
+		a.registry.URL()+"/v2/"+repository+"/manifests/"+d.String(), http.NoBody)
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ type ecrRepository struct {
 	name    string
 }
 
-// ECR gives a repository of a private registry of ECR. The source must list
+// ECR returns a repository of a private registry of ECR. The source must list
 // archived images as well (inventory.WithArchived), since these may be what a
 // SOCI index was made for. account is as in inventory.WithAccount, or empty.
 //
@@ -85,7 +85,8 @@ func (r *ecrRepository) Manifests(ctx context.Context, images []inventory.Image)
 }
 
 func (r *ecrRepository) batch(ctx context.Context, images []inventory.Image) (map[digest.Digest][]byte, error) {
-	in := &ecr.BatchGetImageInput{RegistryId: r.registryID(), RepositoryName: aws.String(r.name), AcceptedMediaTypes: accepted}
+	in := &ecr.BatchGetImageInput{RegistryId: r.registryID(), RepositoryName: aws.String(r.name),
+		AcceptedMediaTypes: accepted}
 	for _, image := range images {
 		in.ImageIds = append(in.ImageIds, types.ImageIdentifier{ImageDigest: aws.String(image.Digest.String())})
 	}

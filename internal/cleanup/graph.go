@@ -220,7 +220,7 @@ func (c *content) rewritten(unindexed bool) digest.Digest {
 	return digest.FromBytes(b)
 }
 
-// fingerprints gives those of all images that a node leads to, which must have
+// fingerprints returns those of all images that a node leads to, which must have
 // been read.
 func (g *graph) fingerprints(root *node) []string {
 	found := map[string]bool{}
@@ -232,7 +232,7 @@ func (g *graph) fingerprints(root *node) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// sociIndexes gives the SOCI indexes v2 that a SOCI-enabled image lists and
+// sociIndexes returns the SOCI indexes v2 that a SOCI-enabled image lists and
 // that are there. It is not proven when something else stands in the place of
 // one, or there is none.
 func (g *graph) sociIndexes(root *node) (found []*node, proven bool) {
@@ -249,7 +249,7 @@ func (g *graph) sociIndexes(root *node) (found []*node, proven bool) {
 	return found, proven && len(found) > 0
 }
 
-// tools gives the build tools of an artifact, sorted; "" is an unknown one.
+// tools returns the build tools of an artifact, sorted; "" is an unknown one.
 func (g *graph) tools(n *node) []string {
 	switch n.Kind {
 	case soci.KindSOCIIndexV1, soci.KindSOCIIndexV2:

@@ -17,7 +17,8 @@ import (
 func (a *account) lookAlikes(name string) {
 	a.t.Helper()
 	t, r := a.t, a.registry
-	artifact := func(tag, artifactType string, annotations map[string]string, subject *ocispec.Descriptor) ocispec.Descriptor {
+	artifact := func(tag, artifactType string, annotations map[string]string,
+		subject *ocispec.Descriptor) ocispec.Descriptor {
 		config := r.PushBlob(t, name, []byte("{}"))
 		config.MediaType = artifactType
 		layer := r.PushBlob(t, name, []byte(tag+artifactType))
@@ -49,19 +50,23 @@ func (a *account) lookAlikes(name string) {
 		"unindexed-like-soci":  {soci.AnnotationUnindexed + ".x": "true"},
 		"unindexed-other-soci": {"com.example." + soci.AnnotationUnindexed: "true"},
 	} {
-		r.PushManifest(t, name, tag, ocispec.MediaTypeImageIndex, encode(t, imageIndex([]ocispec.Descriptor{listed}, annotations)))
+		r.PushManifest(t, name, tag, ocispec.MediaTypeImageIndex,
+			encode(t, imageIndex([]ocispec.Descriptor{listed}, annotations)))
 	}
 
 	// An image index that says of an image that it is a SOCI index v2.
 	liar := plain.Manifest
 	liar.ArtifactType = soci.ArtifactTypeV2
 	liar.Annotations = map[string]string{soci.AnnotationImageManifestDigest: plain.Manifest.Digest.String()}
-	r.PushManifest(t, name, "liar-soci", ocispec.MediaTypeImageIndex, encode(t, imageIndex([]ocispec.Descriptor{plain.Manifest, liar}, nil)))
+	r.PushManifest(t, name, "liar-soci", ocispec.MediaTypeImageIndex,
+		encode(t, imageIndex([]ocispec.Descriptor{plain.Manifest, liar}, nil)))
 
 	// Types near to SOCI's, with and without a subject, and signatures.
 	for _, artifactType := range []string{
-		"application/vnd.amazon.soci.index.v1", "application/vnd.amazon.soci.index.v3+json", "application/vnd.amazon.soci.index.v2+json.sig",
-		"application/vnd.amazon.soci.ztoc.v1+json", "application/vnd.dev.cosign.artifact.sig.v1+json", "application/vnd.cncf.notary.signature",
+		"application/vnd.amazon.soci.index.v1", "application/vnd.amazon.soci.index.v3+json",
+		"application/vnd.amazon.soci.index.v2+json.sig",
+		"application/vnd.amazon.soci.ztoc.v1+json", "application/vnd.dev.cosign.artifact.sig.v1+json",
+		"application/vnd.cncf.notary.signature",
 	} {
 		artifact("", artifactType, tool, &plain.Manifest)
 		artifact("type-"+artifactType[len(artifactType)-8:len(artifactType)-5]+"-soci", artifactType, tool, nil)
@@ -70,9 +75,11 @@ func (a *account) lookAlikes(name string) {
 	signature.MediaType = "application/vnd.dev.cosign.simplesigning.v1+json"
 	config := r.PushBlob(t, name, []byte(`{"architecture":"","os":""}`))
 	config.MediaType = ocispec.MediaTypeImageConfig
-	r.PushManifest(t, name, "sha256-"+plain.Manifest.Digest.Encoded()+".sig", ocispec.MediaTypeImageManifest, encode(t, ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: []ocispec.Descriptor{signature},
-	}))
+	r.PushManifest(t, name, "sha256-"+plain.Manifest.Digest.Encoded()+".sig", ocispec.MediaTypeImageManifest,
+		encode(t, ocispec.Manifest{
+			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: config,
+			Layers: []ocispec.Descriptor{signature},
+		}))
 	r.PushIndex(t, name, "attested-soci", false, plain.Manifest, r.PushAttestation(t, name, plain.Manifest).Manifest)
 }
 
@@ -96,7 +103,8 @@ func TestLookAlikesStay(t *testing.T) {
 				// Real ones among them, of every kind.
 				a.image(name+":one", "one", registrytest.Image{})
 				amd := a.image(name+":", "amd", registrytest.Image{Docker: true})
-				arm := a.image(name+":", "arm", registrytest.Image{Docker: true, Platform: "linux/arm64", Layers: unindexable("arm")})
+				arm := a.image(name+":", "arm",
+					registrytest.Image{Docker: true, Platform: "linux/arm64", Layers: unindexable("arm")})
 				attestation := a.registry.PushAttestation(t, name, amd.Manifest)
 				a.registry.PushIndex(t, name, "multi", true, amd.Manifest, arm.Manifest, attestation.Manifest)
 				a.image(name+":small", "small", registrytest.Image{Layers: unindexable("small")})

@@ -147,9 +147,10 @@ func (s *selection) findImages() {
 // index too, and may be all that there is of them.
 func (s *selection) proven(n *node) bool {
 	return slices.ContainsFunc(s.images[n.fingerprint()], func(c *node) bool {
-		return c != n && !s.going[c] && (c.is(soci.KindImage) || len(c.Tags) > 0 || slices.ContainsFunc(c.listedBy, func(x *node) bool {
-			return x.is(soci.KindImageIndex) && !s.going[x]
-		}))
+		return c != n && !s.going[c] &&
+			(c.is(soci.KindImage) || len(c.Tags) > 0 || slices.ContainsFunc(c.listedBy, func(x *node) bool {
+				return x.is(soci.KindImageIndex) && !s.going[x]
+			}))
 	})
 }
 
@@ -163,9 +164,10 @@ func (s *selection) unproven(n *node) *node {
 	}
 	below := s.below(n)
 	i := slices.IndexFunc(below, func(c *node) bool {
-		return c.is(soci.KindEnabledManifest) && (c == n || named[c.indexDigest()]) && len(c.Tags) == 0 && !s.proven(c) && !slices.ContainsFunc(c.listedBy, func(x *node) bool {
-			return x.is(soci.KindImageIndex) && !slices.Contains(below, x)
-		})
+		return c.is(soci.KindEnabledManifest) && (c == n || named[c.indexDigest()]) && len(c.Tags) == 0 && !s.proven(c) &&
+			!slices.ContainsFunc(c.listedBy, func(x *node) bool {
+				return x.is(soci.KindImageIndex) && !slices.Contains(below, x)
+			})
 	})
 	if i < 0 {
 		return nil
@@ -225,7 +227,8 @@ func (s *selection) keep(n *node) (Reason, string) {
 	}
 	// Some registries delete what an image index lists together with it.
 	if c := s.unproven(n); c != nil {
-		return KeptUnproven, fmt.Sprintf("no other image in the repository has the config and layers of its image manifest %s", c.Digest)
+		return KeptUnproven, fmt.Sprintf(
+			"no other image in the repository has the config and layers of its image manifest %s", c.Digest)
 	}
 	if !s.options.AllTools {
 		for _, tool := range s.tools(n) {
@@ -299,7 +302,7 @@ func (s *selection) madeOf(n, original *node) bool {
 	return !slices.ContainsFunc(s.fingerprints(n), func(made string) bool { return !slices.Contains(of, made) })
 }
 
-// shorter gives what tags name that are the beginning of this one.
+// shorter returns what tags name that are the beginning of this one.
 func (s *selection) shorter(tag string) []*node {
 	var found []*node
 	for end := len(tag) - 1; end > 0; end-- {
@@ -433,7 +436,7 @@ func (s *selection) needed(n *node) (Reason, string) {
 	return "", ""
 }
 
-// mayList gives an image index that cannot be read, as an archived one cannot,
+// mayList returns an image index that cannot be read, as an archived one cannot,
 // and that may list n. It lists only what was there before it.
 func (s *selection) mayList(n *node) *node {
 	if n.is(soci.KindSOCIIndexV1, soci.KindEnabledImage, soci.KindUnindexed) {
@@ -455,7 +458,7 @@ func (s *selection) keepNode(n *node, reason Reason, detail string) {
 	}
 }
 
-// items gives what goes, the parts of a SOCI-enabled image behind it.
+// items returns what goes, the parts of a SOCI-enabled image behind it.
 func (s *selection) items() []Item {
 	var out []Item
 	for _, n := range s.order {

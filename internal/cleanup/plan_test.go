@@ -34,7 +34,8 @@ func TestSelection(t *testing.T) {
 	}
 	deleteImage := func(a *account, reference string) {
 		a.t.Helper()
-		request, err := http.NewRequestWithContext(a.t.Context(), http.MethodDelete, a.registry.URL()+"/v2/"+repository+"/manifests/"+reference, http.NoBody)
+		request, err := http.NewRequestWithContext(a.t.Context(), http.MethodDelete,
+			a.registry.URL()+"/v2/"+repository+"/manifests/"+reference, http.NoBody)
 		if err != nil {
 			a.t.Fatal(err)
 		}
@@ -61,46 +62,56 @@ func TestSelection(t *testing.T) {
 			a.index("team/app:2", upstream, soci.Both)
 		}},
 		{
-			name: "all tools", want: "2 soci-enabled-image, 2 soci-enabled-manifest, 2 soci-index-v1, 2 soci-index-v2", o: func(o *cleanup.Options) { o.AllTools = true },
+			name: "all tools", want: "2 soci-enabled-image, 2 soci-enabled-manifest, 2 soci-index-v1, 2 soci-index-v2",
+			o: func(o *cleanup.Options) { o.AllTools = true },
 			given: func(a *account) {
 				a.image("team/app:2", "2", registrytest.Image{})
 				a.index("team/app:2", upstream, soci.Both)
 			},
 		},
-		{name: "older than", want: "1 soci-index-v1", reason: cleanup.KeptRecent, o: func(o *cleanup.Options) { o.OlderThan = 30 * day }, given: func(a *account) {
-			pushed(a, "1-soci", 30*day-time.Second)
-		}},
-		{name: "exactly that old", want: all, o: func(o *cleanup.Options) { o.OlderThan = 30 * day }, given: func(a *account) {
-			pushed(a, "1-soci", 30*day)
-		}},
+		{name: "older than", want: "1 soci-index-v1", reason: cleanup.KeptRecent,
+			o: func(o *cleanup.Options) { o.OlderThan = 30 * day }, given: func(a *account) {
+				pushed(a, "1-soci", 30*day-time.Second)
+			}},
+		{name: "exactly that old", want: all, o: func(o *cleanup.Options) { o.OlderThan = 30 * day },
+			given: func(a *account) {
+				pushed(a, "1-soci", 30*day)
+			}},
 		{name: "orphaned, and nothing is", reason: cleanup.KeptInUse, o: func(o *cleanup.Options) { o.Orphaned = true }},
-		{name: "orphaned, the tag is gone but the image is there", want: "1 soci-enabled-image, 1 soci-enabled-manifest, 1 soci-index-v2", reason: cleanup.KeptInUse,
+		{name: "orphaned, the tag is gone but the image is there",
+			want: "1 soci-enabled-image, 1 soci-enabled-manifest, 1 soci-index-v2", reason: cleanup.KeptInUse,
 			o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
 				retag(a, "1", "other")
 				deleteImage(a, "1")
 			}},
-		{name: "orphaned, the image is gone, so nothing proves its manifest a copy", want: "1 soci-index-v1", reason: cleanup.KeptUnproven, o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
-			deleteImage(a, digest.FromBytes(a.registry.Manifest(a.t, repository, "1")).String())
-		}},
-		{name: "orphaned, the tag has moved", want: "1 soci-enabled-image, 1 soci-enabled-manifest, 1 soci-index-v2", reason: cleanup.KeptInUse,
-			o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
+		{name: "orphaned, the image is gone, so nothing proves its manifest a copy", want: "1 soci-index-v1",
+			reason: cleanup.KeptUnproven, o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
+				deleteImage(a, digest.FromBytes(a.registry.Manifest(a.t, repository, "1")).String())
+			}},
+		{name: "orphaned, the tag has moved", want: "1 soci-enabled-image, 1 soci-enabled-manifest, 1 soci-index-v2",
+			reason: cleanup.KeptInUse,
+			o:      func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
 				a.image("team/app:1", "moved", registrytest.Image{})
 				pushed(a, "1", 2*time.Hour)
 			}},
-		{name: "orphaned, the tag has moved a moment ago", reason: cleanup.KeptInUse, o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
-			a.image("team/app:1", "moved", registrytest.Image{})
-			pushed(a, "1", 59*time.Minute)
-		}},
-		{name: "orphaned, the suffixed tag has moved", want: "1 soci-enabled-image, 1 soci-enabled-manifest", reason: cleanup.KeptInUse,
+		{name: "orphaned, the tag has moved a moment ago", reason: cleanup.KeptInUse,
 			o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
+				a.image("team/app:1", "moved", registrytest.Image{})
+				pushed(a, "1", 59*time.Minute)
+			}},
+		{name: "orphaned, the suffixed tag has moved", want: "1 soci-enabled-image, 1 soci-enabled-manifest",
+			reason: cleanup.KeptInUse,
+			o:      func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
 				a.image("team/app:1", "moved", registrytest.Image{}) // the same layers, so the same SOCI index v2
 				a.index("team/app:1", ours, soci.Both)
 			}},
-		{name: "orphaned, the suffix ends like that of another stack", reason: cleanup.KeptInUse, o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
-			retag(a, "1-soci", "1-v2-soci")
-			deleteImage(a, "1-soci")
-		}},
-		{name: "orphaned, a shorter tag names another image", want: "1 soci-enabled-image, 1 soci-enabled-manifest, 1 soci-index-v2", reason: cleanup.KeptInUse,
+		{name: "orphaned, the suffix ends like that of another stack", reason: cleanup.KeptInUse,
+			o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
+				retag(a, "1-soci", "1-v2-soci")
+				deleteImage(a, "1-soci")
+			}},
+		{name: "orphaned, a shorter tag names another image",
+			want: "1 soci-enabled-image, 1 soci-enabled-manifest, 1 soci-index-v2", reason: cleanup.KeptInUse,
 			o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
 				retag(a, "1-soci", "1.0-soci")
 				deleteImage(a, "1-soci")
@@ -108,47 +119,66 @@ func TestSelection(t *testing.T) {
 				a.image("team/app:1", "moved", registrytest.Image{})
 				pushed(a, "1", 2*time.Hour)
 			}},
-		{name: "an archived image index may list parts", want: "1 soci-enabled-image, 1 soci-index-v1", reason: cleanup.KeptHidden, given: func(a *account) {
-			a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, Archived: true, PushedAt: now.Add(-99 * day)})
-		}},
-		{name: "an image index that cannot be read may list parts", want: "1 soci-enabled-image, 1 soci-index-v1", given: func(a *account) {
-			a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, PushedAt: now.Add(-99 * day)})
-		}},
+		{name: "an archived image index may list parts", want: "1 soci-enabled-image, 1 soci-index-v1",
+			reason: cleanup.KeptHidden, given: func(a *account) {
+				a.ecr.Images(repository,
+					awstest.Image{MediaType: ocispec.MediaTypeImageIndex, Archived: true, PushedAt: now.Add(-99 * day)})
+			}},
+		{name: "an image index that cannot be read may list parts", want: "1 soci-enabled-image, 1 soci-index-v1",
+			given: func(a *account) {
+				a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, PushedAt: now.Add(-99 * day)})
+			}},
 		{name: "an archived image index from before the parts", want: all, given: func(a *account) {
-			a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, Archived: true, PushedAt: now.Add(-101 * day)})
+			a.ecr.Images(repository,
+				awstest.Image{MediaType: ocispec.MediaTypeImageIndex, Archived: true, PushedAt: now.Add(-101 * day)})
 		}},
-		{name: "under another tag too", want: "1 soci-index-v1", reason: cleanup.KeptTagged, given: func(a *account) { retag(a, "1-soci", "prod") }},
-		{name: "any tag", want: all, o: func(o *cleanup.Options) { o.AnyTag = true }, given: func(a *account) { retag(a, "1-soci", "prod") }},
-		{name: "another suffix", want: "1 soci-index-v1", reason: cleanup.KeptTagged, o: func(o *cleanup.Options) { o.TagSuffix = "_lazy" }},
+		{name: "under another tag too", want: "1 soci-index-v1", reason: cleanup.KeptTagged,
+			given: func(a *account) { retag(a, "1-soci", "prod") }},
+		{name: "any tag", want: all, o: func(o *cleanup.Options) { o.AnyTag = true },
+			given: func(a *account) { retag(a, "1-soci", "prod") }},
+		{name: "another suffix", want: "1 soci-index-v1", reason: cleanup.KeptTagged,
+			o: func(o *cleanup.Options) { o.TagSuffix = "_lazy" }},
 		{name: "the suffix alone", want: all, reason: "", given: func(a *account) { retag(a, "1-soci", "2-soci") }},
 		{name: "a part has a tag", want: "1 soci-enabled-image, 1 soci-index-v1", reason: "", given: func(a *account) {
 			index := imageIndexOf(a.t, a.registry.Manifest(a.t, repository, "1-soci"))
 			retag(a, index.Manifests[0].Digest.String(), "pinned")
 		}},
-		{name: "listed by somebody's image index", want: "1 soci-index-v1", reason: cleanup.KeptListed, given: func(a *account) {
-			b := a.registry.Manifest(a.t, repository, "1-soci")
-			a.registry.PushIndex(a.t, repository, "mine", false, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(b), Size: int64(len(b))})
-		}},
-		{name: "a part is listed by somebody's image index", want: "1 soci-enabled-image, 1 soci-index-v1", given: func(a *account) {
-			a.registry.PushIndex(a.t, repository, "mine", false, imageIndexOf(a.t, a.registry.Manifest(a.t, repository, "1-soci")).Manifests[0])
-		}},
-		{name: "a SOCI index v2 that two images share", want: "1 soci-enabled-image, 1 soci-enabled-manifest, 1 soci-index-v1", reason: cleanup.KeptTagged, given: func(a *account) {
-			a.image("team/app:2", "2", registrytest.Image{})
-			a.index("team/app:2", ours, soci.V2)
-			retag(a, "2-soci", "prod")
-		}},
+		{name: "listed by somebody's image index", want: "1 soci-index-v1", reason: cleanup.KeptListed,
+			given: func(a *account) {
+				b := a.registry.Manifest(a.t, repository, "1-soci")
+				a.registry.PushIndex(a.t, repository, "mine", false,
+					ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(b), Size: int64(len(b))})
+			}},
+		{name: "a part is listed by somebody's image index", want: "1 soci-enabled-image, 1 soci-index-v1",
+			given: func(a *account) {
+				a.registry.PushIndex(a.t, repository, "mine", false,
+					imageIndexOf(a.t, a.registry.Manifest(a.t, repository, "1-soci")).Manifests[0])
+			}},
+		{name: "a SOCI index v2 that two images share",
+			want: "1 soci-enabled-image, 1 soci-enabled-manifest, 1 soci-index-v1", reason: cleanup.KeptTagged,
+			given: func(a *account) {
+				a.image("team/app:2", "2", registrytest.Image{})
+				a.index("team/app:2", ours, soci.V2)
+				retag(a, "2-soci", "prod")
+			}},
 		{name: "archived", reason: cleanup.KeptArchived, want: all, given: func(a *account) {
 			a.ecr.Images(repository, awstest.Image{ArtifactMediaType: soci.ArtifactTypeV1, Archived: true})
 		}},
-		{name: "pulled", want: all, o: func(o *cleanup.Options) { o.UnusedFor = 30 * day }, reason: cleanup.KeptPulled, given: func(a *account) {
-			index := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"` + soci.ArtifactTypeV2 +
-				`"},"layers":[],"annotations":{"` + soci.AnnotationBuildToolIdentifier + `":"` + ours + `"}}`
-			a.ecr.Images(repository, awstest.Image{ArtifactMediaType: soci.ArtifactTypeV2, Manifest: index, PushedAt: now.Add(-200 * day), PulledAt: now.Add(-31*day + time.Second)})
-		}},
+		{name: "pulled", want: all, o: func(o *cleanup.Options) { o.UnusedFor = 30 * day }, reason: cleanup.KeptPulled,
+			given: func(a *account) {
+				index := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"` +
+					soci.ArtifactTypeV2 +
+					`"},"layers":[],"annotations":{"` + soci.AnnotationBuildToolIdentifier + `":"` + ours + `"}}`
+				a.ecr.Images(repository,
+					awstest.Image{ArtifactMediaType: soci.ArtifactTypeV2, Manifest: index, PushedAt: now.Add(-200 * day),
+						PulledAt: now.Add(-31*day + time.Second)})
+			}},
 		{name: "a build under way", want: all, reason: cleanup.KeptUnfinished, given: func(a *account) {
-			index := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"` + soci.ArtifactTypeV2 +
+			index := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"` +
+				soci.ArtifactTypeV2 +
 				`"},"layers":[],"annotations":{"` + soci.AnnotationBuildToolIdentifier + `":"` + ours + `"}}`
-			a.ecr.Images(repository, awstest.Image{ArtifactMediaType: soci.ArtifactTypeV2, Manifest: index, PushedAt: now.Add(-time.Minute)})
+			a.ecr.Images(repository,
+				awstest.Image{ArtifactMediaType: soci.ArtifactTypeV2, Manifest: index, PushedAt: now.Add(-time.Minute)})
 		}},
 	}
 	for _, tt := range tests {
@@ -221,7 +251,8 @@ func TestOriginalWithinSOCIEnabledImage(t *testing.T) {
 			a := newAccount(t)
 			a.image("team/app:other", "other", registrytest.Image{}) // the registry forgets what is left without any
 			amd := a.image("team/app:", "amd", registrytest.Image{Docker: tt.docker})
-			arm := a.image("team/app:", "arm", registrytest.Image{Docker: tt.docker, Platform: "linux/arm64", Layers: unindexable("arm")})
+			arm := a.image("team/app:", "arm",
+				registrytest.Image{Docker: tt.docker, Platform: "linux/arm64", Layers: unindexable("arm")})
 			original := a.registry.PushIndex(t, repository, "1", tt.docker, amd.Manifest, arm.Manifest)
 			a.index("team/app:1", ours, soci.V2)
 			a.settle()
@@ -230,7 +261,8 @@ func TestOriginalWithinSOCIEnabledImage(t *testing.T) {
 				t.Fatalf("the manifest without a SOCI index is %s, the original's is %s", inEnabled, arm.Manifest.Digest)
 			}
 			if tt.gone {
-				r, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, a.registry.URL()+"/v2/"+repository+"/manifests/"+original.Digest.String(), http.NoBody)
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodDelete,
+					a.registry.URL()+"/v2/"+repository+"/manifests/"+original.Digest.String(), http.NoBody)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -262,27 +294,32 @@ func TestInPartOfOriginal(t *testing.T) {
 		lost []soci.Kind
 		do   func(a *account, amd ocispec.Descriptor)
 	}{
-		{"a platform was left out", []soci.Kind{soci.KindEnabledImage, soci.KindEnabledManifest}, func(a *account, _ ocispec.Descriptor) {
-			index := imageIndexOf(a.t, a.registry.Manifest(a.t, repository, "1-soci"))
-			of := index.Manifests[0].Digest.String()
-			index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
-				return d.Digest.String() != of && d.Annotations["com.amazon.soci.image-manifest-digest"] != of
-			})
-			a.registry.PushManifest(a.t, repository, "1-soci", ocispec.MediaTypeImageIndex, encode(a.t, index))
-		}},
+		{"a platform was left out", []soci.Kind{soci.KindEnabledImage, soci.KindEnabledManifest},
+			func(a *account, _ ocispec.Descriptor) {
+				index := imageIndexOf(a.t, a.registry.Manifest(a.t, repository, "1-soci"))
+				of := index.Manifests[0].Digest.String()
+				index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
+					return d.Digest.String() != of && d.Annotations["com.amazon.soci.image-manifest-digest"] != of
+				})
+				a.registry.PushManifest(a.t, repository, "1-soci", ocispec.MediaTypeImageIndex, encode(a.t, index))
+			}},
 		{"a part of the original is archived", nil, func(a *account, amd ocispec.Descriptor) {
-			archived := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("archived"), Size: 8}
+			archived := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("archived"),
+				Size: 8}
 			original := string(encode(a.t, imageIndex([]ocispec.Descriptor{amd, archived}, nil)))
 			a.ecr.Images(repository, awstest.Image{Digest: archived.Digest, Archived: true},
-				awstest.Image{Tags: []string{"2"}, MediaType: ocispec.MediaTypeImageIndex, Manifest: original, PushedAt: now.Add(-99 * 24 * time.Hour)})
-			a.registry.PushManifest(a.t, repository, "2-soci", ocispec.MediaTypeImageIndex, a.registry.Manifest(a.t, repository, "1-soci"))
+				awstest.Image{Tags: []string{"2"}, MediaType: ocispec.MediaTypeImageIndex, Manifest: original,
+					PushedAt: now.Add(-99 * 24 * time.Hour)})
+			a.registry.PushManifest(a.t, repository, "2-soci", ocispec.MediaTypeImageIndex,
+				a.registry.Manifest(a.t, repository, "1-soci"))
 			a.image("team/app:1", "moved", registrytest.Image{})
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := newAccount(t)
 			amd := a.image("team/app:", "amd", registrytest.Image{})
-			arm := a.image("team/app:", "arm", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: a.gzip}, unindexable("arm")[0]}})
+			arm := a.image("team/app:", "arm",
+				registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: a.gzip}, unindexable("arm")[0]}})
 			a.registry.PushIndex(t, repository, "1", false, amd.Manifest, arm.Manifest)
 			a.index("team/app:1", upstream, soci.V2)
 			tt.do(a, amd.Manifest)
@@ -310,11 +347,13 @@ func TestInPartOfOriginal(t *testing.T) {
 func TestForeignParts(t *testing.T) {
 	a := newAccount(t)
 	amd := a.image("team/app:", "amd", registrytest.Image{Docker: true})
-	arm := a.image("team/app:", "arm", registrytest.Image{Docker: true, Platform: "linux/arm64", Layers: unindexable("arm")})
+	arm := a.image("team/app:", "arm",
+		registrytest.Image{Docker: true, Platform: "linux/arm64", Layers: unindexable("arm")})
 	a.registry.PushIndex(t, repository, "1", true, amd.Manifest, arm.Manifest)
 	a.index("team/app:1", ours, soci.V2)
 	enabled := imageIndexOf(t, a.registry.Manifest(t, repository, "1-soci"))
-	foreign := a.image("team/app:", "foreign", registrytest.Image{Annotations: map[string]string{soci.AnnotationIndexDigest: amd.Manifest.Digest.String()}})
+	foreign := a.image("team/app:", "foreign",
+		registrytest.Image{Annotations: map[string]string{soci.AnnotationIndexDigest: amd.Manifest.Digest.String()}})
 	built := a.image("team/app:", "built", registrytest.Image{Platform: "linux/s390x"})
 	stays := map[digest.Digest]string{
 		foreign.Manifest.Digest:     "names another SOCI index",
@@ -383,7 +422,8 @@ func TestSize(t *testing.T) {
 	if got := cleanup.Size(plan.Items); got != manifests+ztoc || ztoc == 0 {
 		t.Errorf("the size is %d, want %d of manifests and %d of one zTOC", got, manifests, ztoc)
 	}
-	if i := slices.IndexFunc(plan.Items, func(i cleanup.Item) bool { return i.Kind == soci.KindSOCIIndexV1 }); plan.Items[i].Size <= ztoc {
+	if i := slices.IndexFunc(plan.Items,
+		func(i cleanup.Item) bool { return i.Kind == soci.KindSOCIIndexV1 }); plan.Items[i].Size <= ztoc {
 		t.Errorf("the SOCI index has a size of %d", plan.Items[i].Size)
 	}
 }

@@ -34,7 +34,7 @@ type stored struct {
 	b    []byte
 }
 
-// Registry gives a repository of a registry that is not ECR, by the
+// Registry returns a repository of a registry that is not ECR, by the
 // distribution API. It sees what has a tag, what such an image leads to, and
 // the SOCI indexes v1 that refer to these; nothing has a time.
 func Registry(source *inventory.RegistrySource, name string) (Repository, error) {
@@ -58,7 +58,8 @@ func (r *registryRepository) List(ctx context.Context) ([]inventory.Image, error
 		return nil, err
 	}
 	tagged = slices.DeleteFunc(tagged, func(i inventory.Image) bool {
-		return images.IsIndexType(i.MediaType) && !slices.ContainsFunc(i.Tags, func(tag string) bool { return !referrersTag.MatchString(tag) })
+		return images.IsIndexType(i.MediaType) &&
+			!slices.ContainsFunc(i.Tags, func(tag string) bool { return !referrersTag.MatchString(tag) })
 	})
 	l := &listing{r: r, at: map[digest.Digest]bool{}}
 	for _, image := range tagged {
@@ -177,7 +178,8 @@ func (r *registryRepository) Delete(ctx context.Context, images []inventory.Imag
 	for _, image := range images {
 		err := r.delete(ctx, image)
 		if e, ok := errors.AsType[*ecrclient.Error](err); ok && e.DeletionDisabled() {
-			return nil, fmt.Errorf("%s: %w: allow it there (of the CNCF distribution registry: REGISTRY_STORAGE_DELETE_ENABLED=true): %w", r.Name(), ErrDisabled, err)
+			return nil, fmt.Errorf("%s: %w: allow it there (of the CNCF distribution registry: "+
+				"REGISTRY_STORAGE_DELETE_ENABLED=true): %w", r.Name(), ErrDisabled, err)
 		}
 		switch {
 		case err == nil, errors.Is(err, ecrclient.ErrNotFound):

@@ -21,7 +21,8 @@ import (
 // alone.
 func (a *account) plain(name string) cleanup.Repository {
 	a.t.Helper()
-	source := inventory.Registry(a.registry.Host(), []string{name}, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+	source := inventory.Registry(a.registry.Host(), []string{name},
+		ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
 	repo, err := cleanup.Registry(source, name)
 	if err != nil {
 		a.t.Fatal(err)
@@ -29,7 +30,7 @@ func (a *account) plain(name string) cleanup.Repository {
 	return repo
 }
 
-// stored gives the manifests of a repository that are there, found or not.
+// stored returns the manifests of a repository that are there, found or not.
 func (a *account) stored(name string) map[digest.Digest]bool {
 	out := map[digest.Digest]bool{}
 	for _, s := range a.registry.Stored() {
@@ -84,7 +85,8 @@ func TestRegistry(t *testing.T) {
 			a.lookAlikes(repository)
 			a.image("team/app:one", "one", registrytest.Image{})
 			amd := a.image("team/app:", "amd", registrytest.Image{Docker: true})
-			arm := a.image("team/app:", "arm", registrytest.Image{Docker: true, Platform: "linux/arm64", Layers: unindexable("arm")})
+			arm := a.image("team/app:", "arm",
+				registrytest.Image{Docker: true, Platform: "linux/arm64", Layers: unindexable("arm")})
 			a.registry.PushIndex(t, repository, "multi", true, amd.Manifest, arm.Manifest)
 			a.image("team/app:small", "small", registrytest.Image{Layers: unindexable("small")})
 			originals := a.stored(repository)
@@ -92,7 +94,8 @@ func TestRegistry(t *testing.T) {
 				a.index("team/app:"+tag, ours, soci.Both)
 			}
 			if results := clean(t, a.plain(repository), options()); len(results) != 10 {
-				t.Errorf("%d went, want 2 SOCI indexes v1, 2 SOCI-enabled images of 2 and 3 parts, and an unindexed image", len(results))
+				t.Errorf("%d went, want 2 SOCI indexes v1, 2 SOCI-enabled images of 2 and 3 parts, and an unindexed image",
+					len(results))
 			}
 			left := a.stored(repository)
 			if tt.noReferrers { // the lists of referrers stay, and list nothing of ours
@@ -103,7 +106,8 @@ func TestRegistry(t *testing.T) {
 				}
 			}
 			if !maps.Equal(left, originals) {
-				t.Errorf("left are %d manifests, want %d\n%v\n%v", len(left), len(originals), slices.Sorted(maps.Keys(left)), slices.Sorted(maps.Keys(originals)))
+				t.Errorf("left are %d manifests, want %d\n%v\n%v", len(left), len(originals), slices.Sorted(maps.Keys(left)),
+					slices.Sorted(maps.Keys(originals)))
 			}
 			if again := look(t, a.plain(repository), options()); len(again.Items) > 0 {
 				t.Errorf("a second run would have %s go", kinds(again))

@@ -30,8 +30,11 @@ import (
 // What can be wrong with a bucket or its name, beside what awserror knows.
 // Every error says what to do.
 var (
-	ErrBucketName  = errors.New("is not the name of a bucket: allowed are 3 to 63 of a-z, 0-9, . and -, at both ends a letter or digit")
-	ErrPrefix      = errors.New("is not a prefix for keys: allowed are at most 200 of A-Z, a-z, 0-9, . _ - and /, not at its beginning, with a / at its end")
+	ErrBucketName = errors.New(
+		"is not the name of a bucket: allowed are 3 to 63 of a-z, 0-9, . and -, at both ends a letter or digit")
+	ErrPrefix = errors.New(
+		"is not a prefix for keys: allowed are at most 200 of A-Z, a-z, 0-9, . _ - and /, not at its beginning, with a / " +
+			"at its end")
 	ErrNoBucket    = errors.New("does not exist")
 	ErrWrongRegion = errors.New("is in another region: Lambda takes code only from a bucket in its own region")
 )
@@ -117,7 +120,8 @@ func Open(ctx context.Context, cfg aws.Config, name string) (*Bucket, error) {
 	case region != "" && region != cfg.Region:
 		return nil, fmt.Errorf("the bucket %s is in %s, not in %s, and %w", name, region, cfg.Region, ErrWrongRegion)
 	case status == http.StatusNotFound:
-		return nil, fmt.Errorf("the bucket %s %w: make it with  aws s3 mb s3://%s --region %s", name, ErrNoBucket, name, cfg.Region)
+		return nil, fmt.Errorf("the bucket %s %w: make it with  aws s3 mb s3://%s --region %s", name, ErrNoBucket, name,
+			cfg.Region)
 	case status == http.StatusForbidden:
 		// Perhaps only s3:ListBucket is missing, without which one can upload.
 		return b, nil
@@ -130,7 +134,8 @@ func Open(ctx context.Context, cfg aws.Config, name string) (*Bucket, error) {
 // of awserror where it is one of these.
 func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
 	sum := base64.StdEncoding.EncodeToString(o.sum[:])
-	head, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.Name, Key: &o.Key, ChecksumMode: types.ChecksumModeEnabled})
+	head, err := b.client.HeadObject(ctx,
+		&s3.HeadObjectInput{Bucket: &b.Name, Key: &o.Key, ChecksumMode: types.ChecksumModeEnabled})
 	if err == nil && aws.ToString(head.ChecksumSHA256) == sum && aws.ToInt64(head.ContentLength) == int64(len(o.Content)) {
 		return false, nil
 	}

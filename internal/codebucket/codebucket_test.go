@@ -17,7 +17,7 @@ import (
 
 const name = "code-bucket"
 
-// start gives an S3 with an empty bucket in the region of the configuration.
+// start returns an S3 with an empty bucket in the region of the configuration.
 func start(t *testing.T) (*awstest.Server, *awstest.S3) {
 	t.Helper()
 	server, s3 := awstest.Start(t), awstest.NewS3()
@@ -120,7 +120,8 @@ func TestOpenFails(t *testing.T) {
 		text         string
 	}{
 		{"no such bucket", "other", func(*awstest.S3) {}, ErrNoBucket, "aws s3 mb s3://other --region eu-west-1"},
-		{"another region", "far", func(s *awstest.S3) { s.AddBucket("far", "us-west-2") }, ErrWrongRegion, "is in us-west-2, not in eu-west-1"},
+		{"another region", "far", func(s *awstest.S3) { s.AddBucket("far", "us-west-2") }, ErrWrongRegion,
+			"is in us-west-2, not in eu-west-1"},
 		{"another region, and forbidden", "far", func(s *awstest.S3) {
 			s.AddBucket("far", "us-west-2")
 			s.Fail("HeadBucket", 1, &awstest.Error{Status: http.StatusForbidden})
@@ -145,9 +146,12 @@ func TestUploadFails(t *testing.T) {
 		want error
 		text string
 	}{
-		{"denied", awstest.Error{Status: http.StatusForbidden, Code: "AccessDenied", Message: "explicit deny"}, awserror.ErrDenied, "it needs the action s3:PutObject"},
-		{"expired", awstest.Error{Status: http.StatusBadRequest, Code: "ExpiredToken", Message: "expired"}, awserror.ErrCredentials, "have expired"},
-		{"bucket gone", awstest.Error{Status: http.StatusNotFound, Code: "NoSuchBucket", Message: "gone"}, ErrNoBucket, "does not exist"},
+		{"denied", awstest.Error{Status: http.StatusForbidden, Code: "AccessDenied", Message: "explicit deny"},
+			awserror.ErrDenied, "it needs the action s3:PutObject"},
+		{"expired", awstest.Error{Status: http.StatusBadRequest, Code: "ExpiredToken", Message: "expired"},
+			awserror.ErrCredentials, "have expired"},
+		{"bucket gone", awstest.Error{Status: http.StatusNotFound, Code: "NoSuchBucket", Message: "gone"}, ErrNoBucket,
+			"does not exist"},
 	}
 	o := pack(t, map[string]string{"a.zip": "the content"}).Objects[0]
 	for _, tt := range tests {
@@ -178,9 +182,11 @@ func TestNames(t *testing.T) {
 		want   error
 	}{
 		{"good buckets", CheckBucketName, []string{"abc", "my.bucket-1", strings.Repeat("a", 63)}, nil},
-		{"bad buckets", CheckBucketName, []string{"", "ab", "s3://bucket", "Bucket", "-bucket", "bucket.", "a..b", strings.Repeat("a", 64)}, ErrBucketName},
+		{"bad buckets", CheckBucketName,
+			[]string{"", "ab", "s3://bucket", "Bucket", "-bucket", "bucket.", "a..b", strings.Repeat("a", 64)}, ErrBucketName},
 		{"good prefixes", CheckPrefix, []string{"", "a/", "team_1/soci.builder/", strings.Repeat("a", 199) + "/"}, nil},
-		{"bad prefixes", CheckPrefix, []string{"/", "a", "/a/", "a//b/", "a b/", "a'b/", strings.Repeat("a", 200) + "/"}, ErrPrefix},
+		{"bad prefixes", CheckPrefix, []string{"/", "a", "/a/", "a//b/", "a b/", "a'b/", strings.Repeat("a", 200) + "/"},
+			ErrPrefix},
 	}
 	for _, tt := range tests {
 		for _, value := range tt.values {

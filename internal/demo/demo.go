@@ -118,7 +118,8 @@ func (r *run) all(ctx context.Context, image *source) error {
 		return err
 	}
 	if result.Outcome != soci.OutcomeIndexed {
-		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed", ErrNoLayer, image.what, bytesize.Format(soci.DefaultMinLayerSize))
+		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed", ErrNoLayer, image.what,
+			bytesize.Format(soci.DefaultMinLayerSize))
 	}
 	r.printf("4. Ask the registry for the referrers of each platform's image manifest\n")
 	for _, m := range result.Manifests {
@@ -171,11 +172,12 @@ func (r *run) verified(report *verify.Report) error {
 	for _, l := range report.Layers() {
 		layers, spans, files, compared = layers+1, spans+l.Spans, files+l.Files, compared+l.Bytes
 	}
-	r.printf("   %d layers, %d spans, %d files, %s compared in %.1f s: no difference\n", layers, spans, files, bytesize.Format(compared), report.Seconds)
+	r.printf("   %d layers, %d spans, %d files, %s compared in %.1f s: no difference\n", layers, spans, files,
+		bytesize.Format(compared), report.Seconds)
 	return nil
 }
 
-// biggest gives the layer with the most compressed bytes that has a zTOC.
+// biggest returns the layer with the most compressed bytes that has a zTOC.
 func biggest(report *verify.Report) *verify.LayerReport {
 	var big *verify.LayerReport
 	for _, l := range report.Layers() {
@@ -208,11 +210,12 @@ func (r *run) lazyRead(ctx context.Context, repo *ecrclient.Repository, report *
 		return err
 	}
 	r.printf("   %q, %s: fetched %s of %s, %.1f %%, and %s of zTOC\n", file.Name, bytesize.Format(file.Size),
-		bytesize.Format(fetched), bytesize.Format(big.Layer.Size), 100*float64(fetched)/float64(big.Layer.Size), bytesize.Format(big.Ztoc.Size))
+		bytesize.Format(fetched), bytesize.Format(big.Layer.Size), 100*float64(fetched)/float64(big.Layer.Size),
+		bytesize.Format(big.Ztoc.Size))
 	return nil
 }
 
-// middleFile gives the regular file with content that begins nearest to the
+// middleFile returns the regular file with content that begins nearest to the
 // middle of the archive.
 func middleFile(z *soci.Ztoc) (soci.Entry, bool) {
 	var best soci.Entry

@@ -91,7 +91,8 @@ type generatorInvoker struct {
 }
 
 // Invoke implements eventfilter.Invoker.
-func (g *generatorInvoker) Invoke(ctx context.Context, in *lambda.InvokeInput, _ ...func(*lambda.Options)) (*lambda.InvokeOutput, error) {
+func (g *generatorInvoker) Invoke(ctx context.Context, in *lambda.InvokeInput,
+	_ ...func(*lambda.Options)) (*lambda.InvokeOutput, error) {
 	result, err := g.handler.Handle(ctx, in.Payload)
 	if err != nil {
 		return nil, err
@@ -120,7 +121,8 @@ func (r *run) table(result *report.Image, checked *verify.Report) {
 				continue
 			}
 			fmt.Fprintf(t, "%s\t%.19s\t%s\t%s\t%s\t%d\t%d\t%.2f\t%.0f\n", m.Platform, l.Digest, bytesize.Format(l.Size),
-				bytesize.Format(v.Bytes), bytesize.Format(v.Ztoc.Size), v.Spans, v.Files, l.Seconds, float64(l.Size)/(1<<20)/max(l.Seconds, 1e-9))
+				bytesize.Format(v.Bytes), bytesize.Format(v.Ztoc.Size), v.Spans, v.Files, l.Seconds,
+				float64(l.Size)/(1<<20)/max(l.Seconds, 1e-9))
 		}
 	}
 	fmt.Fprintln(t)

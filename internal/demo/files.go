@@ -22,7 +22,8 @@ func goInstallation(ctx context.Context) (string, error) {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		return "", fmt.Errorf("looking for the Go installation, of which the image is made unless a directory or an image is named: %w", err)
+		return "", fmt.Errorf("looking for the Go installation, of which the image is made unless a directory or an image "+
+			"is named: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }

@@ -23,7 +23,8 @@ import (
 // What can be wrong with a stack. Other errors of Find are AWS's.
 var (
 	// ErrInvalidName: no stack can be called so.
-	ErrInvalidName = errors.New("invalid stack name: allowed are a letter and up to 127 of A-Z, a-z, 0-9 and -, or a stack's ARN")
+	ErrInvalidName = errors.New(
+		"invalid stack name: allowed are a letter and up to 127 of A-Z, a-z, 0-9 and -, or a stack's ARN")
 
 	// ErrNotFound: the account has no such stack in this region.
 	ErrNotFound = errors.New("no such stack")
@@ -51,7 +52,8 @@ type Stack struct {
 	values values
 }
 
-var stackARN = lazyregexp.New(`^arn:` + names.Partition + `:cloudformation:` + names.Region + `:` + names.Account + `:stack/` + names.Stack + `/[a-zA-Z0-9-]{1,64}$`)
+var stackARN = lazyregexp.New(`^arn:` + names.Partition + `:cloudformation:` + names.Region + `:` + names.Account +
+	`:stack/` + names.Stack + `/[a-zA-Z0-9-]{1,64}$`)
 
 // CheckName tells whether a stack can have this name or ARN. Its error
 // matches ErrInvalidName.
@@ -68,7 +70,8 @@ func Find(ctx context.Context, cfg aws.Config, stack string) (*Stack, error) {
 	if err := CheckName(stack); err != nil {
 		return nil, err
 	}
-	out, err := cloudformation.NewFromConfig(cfg).DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: &stack})
+	out, err := cloudformation.NewFromConfig(cfg).DescribeStacks(ctx,
+		&cloudformation.DescribeStacksInput{StackName: &stack})
 	if err != nil {
 		// CloudFormation has no error code of its own for a name that it does
 		// not know; the name's form was checked above.
@@ -105,7 +108,8 @@ var required = []string{
 
 func read(in types.Stack) (*Stack, error) {
 	s := &Stack{
-		Name: aws.ToString(in.StackName), ID: aws.ToString(in.StackId), Status: string(in.StackStatus), CreatedAt: aws.ToTime(in.CreationTime),
+		Name: aws.ToString(in.StackName), ID: aws.ToString(in.StackId), Status: string(in.StackStatus),
+		CreatedAt:  aws.ToTime(in.CreationTime),
 		Parameters: map[string]string{}, Outputs: map[string]string{}, Tags: map[string]string{},
 	}
 	for _, p := range in.Parameters {

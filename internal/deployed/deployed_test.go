@@ -13,7 +13,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// start gives an AWS with one stack.
+// start returns an AWS with one stack.
 func start(t *testing.T, change func(*awstest.Stack)) (*awstest.Server, *awstest.Stack) {
 	t.Helper()
 	stack := awstest.NewStack("prod-soci")
@@ -46,7 +46,8 @@ func TestFind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Name != in.Name || s.ID != in.ID() || s.Region != awstest.Region || s.Account != awstest.Account || s.Partition != "aws" || s.Status != "CREATE_COMPLETE" {
+		if s.Name != in.Name || s.ID != in.ID() || s.Region != awstest.Region || s.Account != awstest.Account ||
+			s.Partition != "aws" || s.Status != "CREATE_COMPLETE" {
 			t.Errorf("the stack is %+v", s)
 		}
 		if !maps.Equal(s.Parameters, in.Parameters) || !maps.Equal(s.Outputs, in.Outputs) || !maps.Equal(s.Tags, in.Tags) {
@@ -102,14 +103,18 @@ func TestFindRefuses(t *testing.T) {
 		{"rolled back", name, status("ROLLBACK_COMPLETE"), deployed.ErrNotReady, []string{"ROLLBACK_COMPLETE"}},
 		{"being deleted", name, status("DELETE_IN_PROGRESS"), deployed.ErrNotReady, nil},
 		{"change set not executed", name, status("REVIEW_IN_PROGRESS"), deployed.ErrNotReady, nil},
-		{"somebody else's", name, func(s *awstest.Stack) { s.Parameters = nil }, deployed.ErrNotOurs, []string{deployed.ParamFilters}},
+		{"somebody else's", name, func(s *awstest.Stack) { s.Parameters = nil }, deployed.ErrNotOurs,
+			[]string{deployed.ParamFilters}},
 		{"somebody else's with the parameter", name, func(s *awstest.Stack) {
 			delete(s.Outputs, deployed.OutRuleName)
 			delete(s.Outputs, deployed.OutFailureQueueURL)
 		}, deployed.ErrNotOurs, []string{deployed.OutFailureQueueURL + ", " + deployed.OutRuleName}},
-		{"filters", name, parameter(deployed.ParamFilters, "a:b,C:d"), filters.ErrRepositoryPart, []string{deployed.ParamFilters, `"C:d"`}},
-		{"version", name, parameter(deployed.ParamIndexVersion, "V3"), deployed.ErrParameter, []string{deployed.ParamIndexVersion, `"V3"`}},
-		{"boolean", name, parameter(deployed.ParamIndexUntagged, "yes"), deployed.ErrParameter, []string{`"yes"`, "true or false"}},
+		{"filters", name, parameter(deployed.ParamFilters, "a:b,C:d"), filters.ErrRepositoryPart,
+			[]string{deployed.ParamFilters, `"C:d"`}},
+		{"version", name, parameter(deployed.ParamIndexVersion, "V3"), deployed.ErrParameter,
+			[]string{deployed.ParamIndexVersion, `"V3"`}},
+		{"boolean", name, parameter(deployed.ParamIndexUntagged, "yes"), deployed.ErrParameter,
+			[]string{`"yes"`, "true or false"}},
 		{"number", name, parameter(deployed.ParamMinLayerSizeMiB, "10MiB"), deployed.ErrParameter, []string{`"10MiB"`}},
 		{"no suffix", name, parameter(deployed.ParamTagSuffix, ""), deployed.ErrParameter, nil},
 	}
@@ -131,8 +136,10 @@ func TestFindRefuses(t *testing.T) {
 
 // A stack answers events whatever became of its updates.
 func TestFindUpdated(t *testing.T) {
-	for _, status := range []string{"CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE",
-		"UPDATE_FAILED", "UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE"} {
+	for _, status := range []string{"CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+		"UPDATE_COMPLETE",
+		"UPDATE_FAILED", "UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED", "UPDATE_ROLLBACK_COMPLETE",
+		"IMPORT_COMPLETE"} {
 		server, _ := start(t, func(s *awstest.Stack) { s.Status = status })
 		if s, err := deployed.Find(t.Context(), server.Config(), "prod-soci"); err != nil || s.Status != status {
 			t.Errorf("%s: %v, %v", status, s, err)
@@ -142,14 +149,17 @@ func TestFindUpdated(t *testing.T) {
 
 func TestFindFails(t *testing.T) {
 	server, _ := start(t, nil)
-	server.Fail("cloudformation", "DescribeStacks", 1, &awstest.Error{Status: 403, Code: "AccessDenied", Message: "User: me is not authorized"})
+	server.Fail("cloudformation", "DescribeStacks",
+		1, &awstest.Error{Status: 403, Code: "AccessDenied", Message: "User: me is not authorized"})
 	_, err := deployed.Find(t.Context(), server.Config(), "prod-soci")
-	if err = awserror.Explain(err); !errors.Is(err, awserror.ErrDenied) || errors.Is(err, deployed.ErrNotFound) || !strings.Contains(err.Error(), "prod-soci") {
+	if err = awserror.Explain(err); !errors.Is(err, awserror.ErrDenied) || errors.Is(err, deployed.ErrNotFound) ||
+		!strings.Contains(err.Error(), "prod-soci") {
 		t.Errorf("refused: %v", err)
 	}
 	// Without a right to ask, or an answer, the account is not named.
 	server.Fail("sts", "*", 1, &awstest.Error{Status: 403, Code: "AccessDenied"})
-	if _, err = deployed.Find(t.Context(), server.Config(), "unknown"); !errors.Is(err, deployed.ErrNotFound) || strings.Contains(err.Error(), "account") {
+	if _, err = deployed.Find(t.Context(), server.Config(), "unknown"); !errors.Is(err, deployed.ErrNotFound) ||
+		strings.Contains(err.Error(), "account") {
 		t.Errorf("account unknown: %v", err)
 	}
 	if n := server.Count("cloudformation", "DescribeStacks"); n != 2 {

@@ -116,7 +116,8 @@ var Types = []Type{
 	{
 		Name:   "AWS::Events::Rule",
 		Create: []Use{{Rules, []string{"events:DescribeRule", "events:PutRule", "events:PutTargets", "events:TagResource"}}},
-		Update: []Use{{Rules, []string{"events:ListTagsForResource", "events:ListTargetsByRule", "events:RemoveTargets", "events:UntagResource"}}},
+		Update: []Use{{Rules, []string{"events:ListTagsForResource", "events:ListTargetsByRule", "events:RemoveTargets",
+			"events:UntagResource"}}},
 		Delete: []Use{{Rules, []string{"events:DeleteRule"}}},
 	},
 	{
@@ -167,7 +168,8 @@ var Types = []Type{
 	{
 		Name: "AWS::Logs::LogGroup",
 		Create: []Use{
-			{LogGroups, []string{"logs:CreateLogGroup", "logs:GetDataProtectionPolicy", "logs:ListTagsForResource", "logs:PutRetentionPolicy", "logs:TagResource"}},
+			{LogGroups, []string{"logs:CreateLogGroup", "logs:GetDataProtectionPolicy", "logs:ListTagsForResource",
+				"logs:PutRetentionPolicy", "logs:TagResource"}},
 			{Anything, []string{"logs:DescribeIndexPolicies", "logs:DescribeLogGroups", "logs:DescribeResourcePolicies"}},
 		},
 		Update: []Use{{LogGroups, []string{"logs:DeleteRetentionPolicy", "logs:UntagResource"}}},
@@ -202,10 +204,15 @@ var commands = []struct {
 	Use
 	Why string
 }{
-	{Use{Stack, []string{"cloudformation:CreateChangeSet", "cloudformation:DescribeChangeSet", "cloudformation:DescribeStacks",
-		"cloudformation:ExecuteChangeSet", "cloudformation:GetTemplateSummary", "cloudformation:TagResource"}}, "`aws cloudformation deploy`"},
-	{Use{Stack, []string{"cloudformation:DescribeStackEvents", "cloudformation:DescribeStackResources"}}, "seeing why a deployment failed"},
-	{Use{Stack, []string{"cloudformation:DeleteChangeSet", "cloudformation:DeleteStack"}}, "`aws cloudformation delete-stack`, and change sets that were not executed"},
+	{Use{Stack, []string{"cloudformation:CreateChangeSet", "cloudformation:DescribeChangeSet",
+		"cloudformation:DescribeStacks",
+		"cloudformation:ExecuteChangeSet", "cloudformation:GetTemplateSummary", "cloudformation:TagResource"}},
+		"`aws cloudformation deploy`"},
+	{Use{Stack, []string{"cloudformation:DescribeStackEvents", "cloudformation:DescribeStackResources"}},
+		"seeing why a deployment failed"},
+	{Use{Stack, []string{"cloudformation:DeleteChangeSet", "cloudformation:DeleteStack"}},
+		"`aws cloudformation delete-stack`, and change sets that were not executed"},
 	{Use{Code, []string{"s3:GetObject", "s3:PutObject"}}, "`make package`, and making the functions of it"},
-	{Use{CodeBucket, []string{"s3:ListBucket"}}, "`make package`: whether the bucket is there, and what of the code is in it"},
+	{Use{CodeBucket, []string{"s3:ListBucket"}},
+		"`make package`: whether the bucket is there, and what of the code is in it"},
 }

@@ -100,11 +100,13 @@ func TestActionsAreOfTheTypesService(t *testing.T) {
 // unset are the properties for which the types would need more rights than
 // they have here.
 var unset = map[string][]string{
-	"AWS::Events::Rule":     {"EventBusName", "RoleArn"},
-	"AWS::IAM::Role":        {"ManagedPolicyArns", "Path", "RoleName"},
-	"AWS::Lambda::Function": {"CodeSigningConfigArn", "FileSystemConfigs", "KmsKeyArn", "Layers", "RecursiveLoop", "RuntimeManagementConfig", "VpcConfig", "FunctionName"},
-	"AWS::Logs::LogGroup":   {"DataProtectionPolicy", "FieldIndexPolicies", "KmsKeyId", "ResourcePolicyDocument", "DeletionProtectionEnabled", "LogGroupClass"},
-	"AWS::SQS::Queue":       {"KmsMasterKeyId", "QueueName"},
+	"AWS::Events::Rule": {"EventBusName", "RoleArn"},
+	"AWS::IAM::Role":    {"ManagedPolicyArns", "Path", "RoleName"},
+	"AWS::Lambda::Function": {"CodeSigningConfigArn", "FileSystemConfigs", "KmsKeyArn", "Layers", "RecursiveLoop",
+		"RuntimeManagementConfig", "VpcConfig", "FunctionName"},
+	"AWS::Logs::LogGroup": {"DataProtectionPolicy", "FieldIndexPolicies", "KmsKeyId", "ResourcePolicyDocument",
+		"DeletionProtectionEnabled", "LogGroupClass"},
+	"AWS::SQS::Queue": {"KmsMasterKeyId", "QueueName"},
 }
 
 func TestTemplateSetsNothingThatNeedsMore(t *testing.T) {
@@ -139,7 +141,8 @@ func TestPolicy(t *testing.T) {
 			if arn == "*" {
 				continue
 			}
-			if got := strings.Split(arn, ":")[2]; slices.ContainsFunc(s.Action, func(a string) bool { return service(a) != got }) {
+			if got := strings.Split(arn, ":")[2]; slices.ContainsFunc(s.Action,
+				func(a string) bool { return service(a) != got }) {
 				t.Errorf("%s allows %q on %s", s.Sid, s.Action, arn)
 			}
 			if !strings.Contains(arn, "${Stack}") && !strings.Contains(arn, "${CodeBucket}") && s.Sid != "AlarmsToRead" {
@@ -147,7 +150,8 @@ func TestPolicy(t *testing.T) {
 			}
 		}
 		for _, a := range s.Action {
-			if slices.Contains([]string{"iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:PutRolePermissionsBoundary"}, a) &&
+			if slices.Contains([]string{"iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy",
+				"iam:PutRolePermissionsBoundary"}, a) &&
 				s.Condition["StringEquals"]["iam:PermissionsBoundary"] == "" {
 				t.Errorf("%s allows %s without the boundary", s.Sid, a)
 			}

@@ -44,7 +44,8 @@ func roles() string {
 
 func types() string {
 	var b strings.Builder
-	b.WriteString("| type in the template | to create | in addition to update | in addition to delete |\n|---|---|---|---|\n")
+	b.WriteString("| type in the template | to create | in addition to update | in addition to delete " +
+		"|\n|---|---|---|---|\n")
 	for _, t := range Types {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", t.Name, actionList(t.Create), actionList(t.Update), actionList(t.Delete))
 	}
@@ -60,7 +61,7 @@ func commandTable() string {
 	return b.String()
 }
 
-// actionList gives actions with the service said once for each run of them.
+// actionList returns actions with the service said once for each run of them.
 func actionList(uses []Use) string {
 	var parts []string
 	last := ""

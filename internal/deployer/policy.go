@@ -47,12 +47,13 @@ func Policy() Document {
 		if len(actions[s.scope]) == 0 {
 			continue
 		}
-		d.Statement = append(d.Statement, Statement{s.sid, "Allow", sorted(actions[s.scope]), Resources[s.scope], conditions[s.scope]})
+		d.Statement = append(d.Statement,
+			Statement{s.sid, "Allow", sorted(actions[s.scope]), Resources[s.scope], conditions[s.scope]})
 	}
 	return d
 }
 
-// targets gives the ARNs, with placeholders, of what the functions' roles
+// targets returns the ARNs, with placeholders, of what the functions' roles
 // have rights on, as wide as the filters and the parameters can make them.
 var targets = map[permission.Target]string{
 	permission.Everything:   "*",
@@ -87,7 +88,8 @@ func Boundary() Document {
 		if len(actions[s.target]) == 0 {
 			continue
 		}
-		d.Statement = append(d.Statement, Statement{s.sid, "Allow", sorted(actions[s.target]), []string{targets[s.target]}, nil})
+		d.Statement = append(d.Statement,
+			Statement{s.sid, "Allow", sorted(actions[s.target]), []string{targets[s.target]}, nil})
 	}
 	return d
 }
@@ -97,7 +99,7 @@ func sorted(actions []string) []string {
 	return slices.Compact(actions)
 }
 
-// JSON gives the document as it stands in a file.
+// JSON returns the document as it stands in a file.
 func (d Document) JSON() ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -109,7 +111,7 @@ func (d Document) JSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// service gives the service of an action, "iam" for "iam:GetRole".
+// service returns the service of an action, "iam" for "iam:GetRole".
 func service(action string) string {
 	s, _, _ := strings.Cut(action, ":")
 	return s

@@ -38,11 +38,12 @@ func Bootstrap(ctx context.Context, function, goos, goarch, path string) error {
 	return compile(ctx, "soci-index-builder/lambdas/"+function, Platform{goos, goarch}, path, "", "-tags=lambda.norpc")
 }
 
-// compile builds the main package pkg for a platform into path. It gives the
+// compile builds the main package pkg for a platform into path. It returns the
 // linker and the go command these flags besides those that every build has.
 func compile(ctx context.Context, pkg string, p Platform, path, ldflags string, flags ...string) error {
 	return replace(path, func(partial string) error {
-		args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=" + strings.TrimSpace("-s -w -buildid= "+ldflags), "-o", partial}
+		args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=" + strings.TrimSpace("-s -w -buildid= "+ldflags),
+			"-o", partial}
 		cmd := exec.CommandContext(ctx, "go", append(append(args, flags...), pkg)...)
 		cmd.Env = append(os.Environ(),
 			"CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Arch,

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 )
 
-// withFunctions gives the flags of the go command that put the functions of
+// withFunctions returns the flags of the go command that put the functions of
 // folder, as Build leaves them there, into package embedded. They name a file
 // that is written into work.
 func withFunctions(root, folder, work string, architectures []string) ([]string, error) {

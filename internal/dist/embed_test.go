@@ -27,7 +27,8 @@ func TestEmbedded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", append(append([]string{"test"}, flags...), "soci-index-builder/internal/embedded")...)
+	cmd := exec.CommandContext(t.Context(), "go",
+		append(append([]string{"test"}, flags...), "soci-index-builder/internal/embedded")...)
 	cmd.Env = append(os.Environ(), "SOCI_TEST_EMBEDDED=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)

@@ -70,7 +70,8 @@ var versionPattern = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$`)
 // version that is not allowed is ErrVersion.
 func (r Release) Build(ctx context.Context, done func(path string)) (err error) {
 	if !versionPattern.MatchString(r.Version) {
-		return fmt.Errorf("%w %q: it must be 1 to 100 letters, digits, \".\", \"_\", \"-\" and \"+\", the first a letter or a digit", ErrVersion, r.Version)
+		return fmt.Errorf("%w %q: it must be 1 to 100 letters, digits, \".\", \"_\", \"-\" and \"+\", the first a letter "+
+			"or a digit", ErrVersion, r.Version)
 	}
 	if len(r.Platforms) == 0 {
 		r.Platforms = Platforms
@@ -178,7 +179,7 @@ var completions = []struct{ shell, file string }{
 	{"powershell", program + ".ps1"},
 }
 
-// documents gives what every archive of the command line has beside it.
+// documents returns what every archive of the command line has beside it.
 func (b *releaser) documents(ctx context.Context) ([]entry, error) {
 	var entries []entry
 	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md"} {
@@ -242,7 +243,7 @@ func (b *releaser) stack(ctx context.Context) ([]string, error) {
 	return []string{file}, archive(file, name, entries)
 }
 
-// folder gives the files below a folder, under another name. None is an error.
+// folder returns the files below a folder, under another name. None is an error.
 func folder(from, name string) ([]entry, error) {
 	var entries []entry
 	err := fs.WalkDir(os.DirFS(from), ".", func(p string, d fs.DirEntry, err error) error {
@@ -276,7 +277,7 @@ func writeChecksums(path string, files []string) error {
 	return replace(path, func(partial string) error { return os.WriteFile(partial, b.Bytes(), 0o644) })
 }
 
-// Describe gives the version of the sources as git knows it: that of the tag
+// Describe returns the version of the sources as git knows it: that of the tag
 // (v1.2.3) without its v, with what came since then; without a tag the
 // project's, with the commit. Outside of a repository it is an error.
 func Describe(ctx context.Context) (string, error) {
@@ -299,7 +300,7 @@ func moduleRoot(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// output runs a command and gives what it prints; what it complains of is part
+// output runs a command and returns what it prints; what it complains of is part
 // of the error.
 func output(ctx context.Context, name string, args ...string) ([]byte, error) {
 	out, err := exec.CommandContext(ctx, name, args...).Output()

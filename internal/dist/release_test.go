@@ -32,8 +32,10 @@ func TestRelease(t *testing.T) {
 	write(t, filepath.Join(folders[1], "other.txt"), "somebody else's")
 	var reported [2][]string
 	for i, folder := range folders {
-		r := Release{Version: "1.2.3-rc.1", Folder: folder, Platforms: platforms, Architectures: []string{"arm64"}, Templates: templates}
-		if err := r.Build(t.Context(), func(path string) { reported[i] = append(reported[i], filepath.Base(path)) }); err != nil {
+		r := Release{Version: "1.2.3-rc.1", Folder: folder, Platforms: platforms, Architectures: []string{"arm64"},
+			Templates: templates}
+		if err := r.Build(t.Context(),
+			func(path string) { reported[i] = append(reported[i], filepath.Base(path)) }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -63,10 +65,13 @@ func TestRelease(t *testing.T) {
 			checkCommandLine(t, p, unpack(t, filepath.Join(folders[0], name+".tar.gz"), name))
 		})
 	}
-	binary := unpack(t, filepath.Join(folders[0], fmt.Sprintf("soci-index-builder_1.2.3-rc.1_%s_%s.tar.gz", platforms[0].OS, platforms[0].Arch)),
+	binary := unpack(t, filepath.Join(folders[0],
+		fmt.Sprintf("soci-index-builder_1.2.3-rc.1_%s_%s.tar.gz", platforms[0].OS, platforms[0].Arch)),
 		fmt.Sprintf("soci-index-builder_1.2.3-rc.1_%s_%s", platforms[0].OS, platforms[0].Arch))[program]
-	stack := unpack(t, filepath.Join(folders[0], "soci-index-builder_1.2.3-rc.1_stack.tar.gz"), "soci-index-builder_1.2.3-rc.1_stack")
-	for _, name := range []string{"LICENSE", "templates/a.template.json", "arm64/filter.zip", "arm64/indexgen.zip", "arm64/reponame.zip"} {
+	stack := unpack(t, filepath.Join(folders[0], "soci-index-builder_1.2.3-rc.1_stack.tar.gz"),
+		"soci-index-builder_1.2.3-rc.1_stack")
+	for _, name := range []string{"LICENSE", "templates/a.template.json", "arm64/filter.zip", "arm64/indexgen.zip",
+		"arm64/reponame.zip"} {
 		if len(stack[name]) == 0 {
 			t.Errorf("the stack's archive has no %s", name)
 		}
@@ -101,12 +106,13 @@ func checkChecksums(t *testing.T, folder string, files []string) {
 		}
 		named = append(named, m[2])
 	}
-	if want := slices.DeleteFunc(slices.Clone(files), func(s string) bool { return s == Checksums }); !slices.Equal(named, want) {
+	if want := slices.DeleteFunc(slices.Clone(files), func(s string) bool { return s == Checksums }); !slices.Equal(named,
+		want) {
 		t.Errorf("checksums of %q, want %q", named, want)
 	}
 }
 
-// unpack gives the files of an archive by their names below its one folder.
+// unpack returns the files of an archive by their names below its one folder.
 func unpack(t *testing.T, path, folder string) map[string][]byte {
 	t.Helper()
 	z, err := gzip.NewReader(bytes.NewReader(read(t, path)))
@@ -148,7 +154,8 @@ func checkCommandLine(t *testing.T, p Platform, files map[string][]byte) {
 	for _, name := range []string{
 		"LICENSE", "README.md", "CHANGELOG.md", "docs/cli.md", "docs/schemas/failure-message.schema.json",
 		"man/man1/soci-index-builder.1", "man/man1/soci-index-builder-index.1", "man/man1/soci-index-builder-ztoc-create.1",
-		"completions/soci-index-builder.bash", "completions/_soci-index-builder", "completions/soci-index-builder.fish", "completions/soci-index-builder.ps1",
+		"completions/soci-index-builder.bash", "completions/_soci-index-builder", "completions/soci-index-builder.fish",
+		"completions/soci-index-builder.ps1",
 	} {
 		if len(files[name]) == 0 {
 			t.Errorf("there is no %s", name)
@@ -159,7 +166,8 @@ func checkCommandLine(t *testing.T, p Platform, files map[string][]byte) {
 			t.Errorf("there is %s", name)
 		}
 	}
-	if page := files["man/man1/soci-index-builder.1"]; !bytes.HasPrefix(page, []byte(".nh\n.TH \"SOCI-INDEX-BUILDER\" \"1\" \"\" \"soci-index-builder 1.2.3-rc.1\"")) {
+	if page := files["man/man1/soci-index-builder.1"]; !bytes.HasPrefix(page,
+		[]byte(".nh\n.TH \"SOCI-INDEX-BUILDER\" \"1\" \"\" \"soci-index-builder 1.2.3-rc.1\"")) {
 		t.Errorf("the manual page begins with %q", page[:min(len(page), 100)])
 	}
 	executable := files[program]

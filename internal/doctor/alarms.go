@@ -42,7 +42,8 @@ func (x *examination) alarms(ctx context.Context) ([]Finding, error) {
 		}
 		if a.StateValue == types.StateValueAlarm {
 			found = append(found, Finding{CheckAlarm, Problem, r.physical, "is in ALARM: " + aws.ToString(a.StateReason),
-				"see docs/troubleshooting.md; what failed: soci-index-builder logs --stack " + x.stack.Name + x.region() + " failures"})
+				"see docs/troubleshooting.md; what failed: soci-index-builder logs --stack " + x.stack.Name + x.region() +
+					" failures"})
 		}
 		switch {
 		case len(a.AlarmActions) == 0:
@@ -53,8 +54,9 @@ func (x *examination) alarms(ctx context.Context) ([]Finding, error) {
 		}
 	}
 	if silent > 0 {
-		actions = append(actions, Finding{CheckAlarmActions, Warning, "", count(silent, "alarm tells", "alarms tell") + " nobody",
-			"set the stack's parameter " + deployed.ParamAlarmTopic + " to the ARN of an SNS topic"})
+		actions = append(actions,
+			Finding{CheckAlarmActions, Warning, "", count(silent, "alarm tells", "alarms tell") + " nobody",
+				"set the stack's parameter " + deployed.ParamAlarmTopic + " to the ARN of an SNS topic"})
 	}
 	found = wellOr(found, CheckAlarm, "%s, none in ALARM", count(len(all), "alarm", "alarms"))
 	return append(found, wellOr(actions, CheckAlarmActions, "every alarm has an action")...), nil

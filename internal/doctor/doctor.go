@@ -98,7 +98,7 @@ type Report struct {
 	Findings []Finding
 }
 
-// Count gives the number of findings of a severity.
+// Count returns the number of findings of a severity.
 func (r *Report) Count(s Severity) int {
 	n := 0
 	for _, f := range r.Findings {
@@ -240,7 +240,7 @@ func notChecked(c Check, err error) Finding {
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// separate gives the errors of which err was joined. Of several that AWS gave
+// separate returns the errors of which err was joined. Of several that AWS gave
 // for the same reason to the same call only the first is given.
 func separate(err error) []error {
 	var list []error
@@ -266,7 +266,7 @@ func separate(err error) []error {
 	})
 }
 
-// wellOr gives the findings, or when there are none one that says that all is
+// wellOr returns the findings, or when there are none one that says that all is
 // well.
 func wellOr(found []Finding, c Check, format string, v ...any) []Finding {
 	if len(found) > 0 {

@@ -18,7 +18,7 @@ const stackName = "prod-soci"
 
 var now = time.Date(2026, 3, 20, 12, 0, 0, 0, time.UTC)
 
-// deploy gives an account in which all is well: a stack of the project's own
+// deploy returns an account in which all is well: a stack of the project's own
 // template, repositories, and images that were indexed.
 func deploy(t *testing.T) (*awstest.Server, *stacktest.Deployment) {
 	t.Helper()
@@ -26,7 +26,8 @@ func deploy(t *testing.T) (*awstest.Server, *stacktest.Deployment) {
 	ecr := awstest.NewECR(nil)
 	ecr.Repository("prod/api", awstest.Repository{})
 	ecr.Repository("prod/web", awstest.Repository{
-		Mutability: "IMMUTABLE_WITH_EXCLUSION", Exclusions: []string{"*-soci"}, KMSKey: "arn:aws:kms:eu-west-1:123456789012:key/1",
+		Mutability: "IMMUTABLE_WITH_EXCLUSION", Exclusions: []string{"*-soci"},
+		KMSKey:          "arn:aws:kms:eu-west-1:123456789012:key/1",
 		Policy:          `{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": {"AWS": "arn:aws:iam::111111111111:root"}, "Action": "ecr:*"}]}`,
 		LifecyclePolicy: `{"rules": [{"rulePriority": 1, "selection": {"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 1}, "action": {"type": "expire"}}]}`,
 	})
@@ -35,9 +36,12 @@ func deploy(t *testing.T) (*awstest.Server, *stacktest.Deployment) {
 		deployed.ParamFilters:    "prod/*:*,!*:*-debug",
 		deployed.ParamAlarmTopic: "arn:aws:sns:eu-west-1:123456789012:alarms",
 	}, ecr)
-	ecr.ExcludePullTime("arn:aws:iam::123456789012:role/other", d.Resources["GeneratorPullTimeExclusion"].At("PrincipalArn").(string))
-	d.Metrics["ImagesMatched"] = []stacktest.Point{{At: now.Add(-50 * time.Hour), Value: 3}, {At: now.Add(-2 * time.Hour), Value: 2}}
-	d.Metrics["ImagesIndexed"] = []stacktest.Point{{At: now.Add(-50 * time.Hour), Value: 3}, {At: now.Add(-2 * time.Hour), Value: 1}, {At: now.Add(-time.Hour), Value: 0}}
+	ecr.ExcludePullTime("arn:aws:iam::123456789012:role/other",
+		d.Resources["GeneratorPullTimeExclusion"].At("PrincipalArn").(string))
+	d.Metrics["ImagesMatched"] = []stacktest.Point{{At: now.Add(-50 * time.Hour), Value: 3},
+		{At: now.Add(-2 * time.Hour), Value: 2}}
+	d.Metrics["ImagesIndexed"] = []stacktest.Point{{At: now.Add(-50 * time.Hour), Value: 3},
+		{At: now.Add(-2 * time.Hour), Value: 1}, {At: now.Add(-time.Hour), Value: 0}}
 	d.Metrics["ImagesFailed"] = []stacktest.Point{{At: now.Add(-2 * time.Hour), Value: 1}}
 	return server, d
 }
@@ -64,16 +68,21 @@ func TestHealthy(t *testing.T) {
 			t.Errorf("finding %+v", f)
 		}
 		seen[f.Check] = true
-		const activity = "last image indexed within the hour of 2026-03-20 10:00 UTC; in 14 days 5 passed on, 4 indexed, 0 skipped, 1 failed attempts"
+		const activity = "last image indexed within the hour of 2026-03-20 10:00 UTC; in 14 days 5 passed on, 4 indexed, 0 " +
+			"skipped, 1 failed attempts"
 		if f.Check == doctor.CheckActivity && f.Found != activity {
 			t.Errorf("%s, want %s", f.Found, activity)
 		}
 	}
 	want := []doctor.Check{
-		doctor.CheckResources, doctor.CheckStackStatus, doctor.CheckStackVersion, doctor.CheckRule, doctor.CheckTarget, doctor.CheckPermission,
-		doctor.CheckFunction, doctor.CheckConfiguration, doctor.CheckEnvironment, doctor.CheckLogging, doctor.CheckConcurrency, doctor.CheckAsync,
-		doctor.CheckRole, doctor.CheckLogGroup, doctor.CheckQueue, doctor.CheckMessages, doctor.CheckAlarm, doctor.CheckAlarmActions, doctor.CheckActivity,
-		doctor.CheckFilters, doctor.CheckPolicy, doctor.CheckEncryption, doctor.CheckMutability, doctor.CheckLifecycle, doctor.CheckPullTime, doctor.CheckBlobMounting,
+		doctor.CheckResources, doctor.CheckStackStatus, doctor.CheckStackVersion, doctor.CheckRule, doctor.CheckTarget,
+		doctor.CheckPermission,
+		doctor.CheckFunction, doctor.CheckConfiguration, doctor.CheckEnvironment, doctor.CheckLogging,
+		doctor.CheckConcurrency, doctor.CheckAsync,
+		doctor.CheckRole, doctor.CheckLogGroup, doctor.CheckQueue, doctor.CheckMessages, doctor.CheckAlarm,
+		doctor.CheckAlarmActions, doctor.CheckActivity,
+		doctor.CheckFilters, doctor.CheckPolicy, doctor.CheckEncryption, doctor.CheckMutability, doctor.CheckLifecycle,
+		doctor.CheckPullTime, doctor.CheckBlobMounting,
 	}
 	for _, c := range want {
 		if !seen[c] {
@@ -116,11 +125,15 @@ func TestPages(t *testing.T) {
 func TestHealthyParameters(t *testing.T) {
 	for name, parameters := range map[string]map[string]string{
 		"everything": {
-			deployed.ParamFilters: "*:*", deployed.ParamIndexVersion: "V2", deployed.ParamTagSuffix: ".lazy", deployed.ParamTagUnindexed: "false",
-			deployed.ParamMinLayerSizeMiB: "0", deployed.ParamIndexUntagged: "true", deployed.ParamIndexReplicated: "true", deployed.ParamIndexPullThrough: "true",
-			deployed.ParamGeneratorMemorySize: "3008", deployed.ParamGeneratorConcurrency: "5", deployed.ParamLogRetentionDays: "7", deployed.ParamLogLevel: "DEBUG",
-			deployed.ParamPermissionsBoundary: "arn:aws:iam::123456789012:policy/boundary", deployed.ParamAlarmTopic: "arn:aws:sns:eu-west-1:123456789012:alarms",
-			deployed.ParamEventBus: "bus",
+			deployed.ParamFilters: "*:*", deployed.ParamIndexVersion: "V2", deployed.ParamTagSuffix: ".lazy",
+			deployed.ParamTagUnindexed:    "false",
+			deployed.ParamMinLayerSizeMiB: "0", deployed.ParamIndexUntagged: "true", deployed.ParamIndexReplicated: "true",
+			deployed.ParamIndexPullThrough:    "true",
+			deployed.ParamGeneratorMemorySize: "3008", deployed.ParamGeneratorConcurrency: "5",
+			deployed.ParamLogRetentionDays: "7", deployed.ParamLogLevel: "DEBUG",
+			deployed.ParamPermissionsBoundary: "arn:aws:iam::123456789012:policy/boundary",
+			deployed.ParamAlarmTopic:          "arn:aws:sns:eu-west-1:123456789012:alarms",
+			deployed.ParamEventBus:            "bus",
 		},
 		"nothing": {deployed.ParamEventBus: "", deployed.ParamIndexVersion: "V1", deployed.ParamLogLevel: "ERROR"},
 	} {
@@ -169,14 +182,16 @@ func TestDenied(t *testing.T) {
 		t.Run(tt.action, func(t *testing.T) {
 			server, _ := deploy(t)
 			well := examine(t, server)
-			server.Fail(tt.service, tt.operation, 1000, &awstest.Error{Status: 403, Code: "AccessDeniedException", Message: "User: me is not authorized."})
+			server.Fail(tt.service, tt.operation, 1000,
+				&awstest.Error{Status: 403, Code: "AccessDeniedException", Message: "User: me is not authorized."})
 			r := examine(t, server)
 			named := false
 			for _, f := range r.Findings {
 				if f.Severity == doctor.OK {
 					continue
 				}
-				if f.Severity != doctor.Warning || !strings.HasPrefix(f.Found, "could not be checked: ") || !strings.HasPrefix(f.Cure, "allow ") {
+				if f.Severity != doctor.Warning || !strings.HasPrefix(f.Found, "could not be checked: ") ||
+					!strings.HasPrefix(f.Cure, "allow ") {
 					t.Errorf("%+v", f)
 				}
 				named = named || strings.Contains(f.Cure, tt.action)
@@ -198,7 +213,8 @@ func TestExamineFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Fail("lambda", "*", 1000, &awstest.Error{Status: 403, Code: "ExpiredTokenException", Message: "expired"})
-	if r, err := doctor.Examine(t.Context(), server.Config(), stack, now); !errors.Is(awserror.Explain(err), awserror.ErrCredentials) {
+	if r, err := doctor.Examine(t.Context(), server.Config(), stack, now); !errors.Is(awserror.Explain(err),
+		awserror.ErrCredentials) {
 		t.Errorf("expired: %v, %v", r, err)
 	}
 }
@@ -228,7 +244,8 @@ func TestFindings(t *testing.T) {
 			if f.Severity != tt.severity || f.Subject != tt.subject(d) {
 				t.Errorf("%+v, want a %s of %s", f, tt.severity, tt.subject(d))
 			}
-			if !strings.Contains(f.Found, tt.found) || !strings.Contains(f.Cure, tt.cure) || f.Cure == "" || strings.ContainsAny(f.Found+f.Cure, "\n\x00") {
+			if !strings.Contains(f.Found, tt.found) || !strings.Contains(f.Cure, tt.cure) || f.Cure == "" ||
+				strings.ContainsAny(f.Found+f.Cure, "\n\x00") {
 				t.Errorf("found %q, cure %q, want %q and %q in them", f.Found, f.Cure, tt.found, tt.cure)
 			}
 			if strings.HasPrefix(f.Cure, "aws ") && !strings.Contains(f.Cure, " --region eu-west-1") {

@@ -40,7 +40,8 @@ func (x *examination) functions(ctx context.Context) ([]Finding, error) {
 	}
 	if len(errs) == 0 {
 		state = wellOr(state, CheckFunction, "%d functions are active", len(all))
-		configuration = wellOr(configuration, CheckConfiguration, "runtime, handler, role, memory and timeout are the stack's")
+		configuration = wellOr(configuration, CheckConfiguration,
+			"runtime, handler, role, memory and timeout are the stack's")
 		environment = wellOr(environment, CheckEnvironment, "the variables are those of the stack's parameters")
 		logging = wellOr(logging, CheckLogging, "JSON to the stack's log groups, metrics included")
 	}
@@ -55,18 +56,21 @@ func functionState(r resource, out *lambda.GetFunctionConfigurationOutput) []Fin
 	update := "update the stack with the code of its version (docs/deploy.md)"
 	switch out.State {
 	case types.StateFailed:
-		add(Problem, fmt.Sprintf("cannot run: state Failed, %s (%s)", aws.ToString(out.StateReason), out.StateReasonCode), update)
+		add(Problem, fmt.Sprintf("cannot run: state Failed, %s (%s)", aws.ToString(out.StateReason), out.StateReasonCode),
+			update)
 	case types.StatePending:
 		add(Warning, "is being made: state Pending", "wait a minute")
 	}
 	switch out.LastUpdateStatus {
 	case types.LastUpdateStatusFailed:
-		add(Problem, fmt.Sprintf("its last update failed: %s (%s)", aws.ToString(out.LastUpdateStatusReason), out.LastUpdateStatusReasonCode), update)
+		add(Problem, fmt.Sprintf("its last update failed: %s (%s)", aws.ToString(out.LastUpdateStatusReason),
+			out.LastUpdateStatusReasonCode), update)
 	case types.LastUpdateStatusInProgress:
 		add(Warning, "is being updated", "wait a minute")
 	}
 	if e := out.Environment; e != nil && e.Error != nil {
-		add(Problem, fmt.Sprintf("its variables cannot be read: %s, %s", aws.ToString(e.Error.ErrorCode), aws.ToString(e.Error.Message)),
+		add(Problem, fmt.Sprintf("its variables cannot be read: %s, %s", aws.ToString(e.Error.ErrorCode),
+			aws.ToString(e.Error.Message)),
 			"give the function's role the right to use the KMS key of its variables")
 	}
 	return found
@@ -76,7 +80,8 @@ func functionConfiguration(r resource, out *lambda.GetFunctionConfigurationOutpu
 	var found []Finding
 	compare := func(s Severity, what, is, want string) {
 		if want != "" && is != want {
-			found = append(found, Finding{CheckConfiguration, s, r.physical, fmt.Sprintf("%s is %s, the stack's is %s", what, orNone(is), want), byHand})
+			found = append(found, Finding{CheckConfiguration, s, r.physical,
+				fmt.Sprintf("%s is %s, the stack's is %s", what, orNone(is), want), byHand})
 		}
 	}
 	number := func(n *int32) string {
@@ -110,14 +115,17 @@ func functionEnvironment(r resource, out *lambda.GetFunctionConfigurationOutput)
 		v := scalar(want[name])
 		switch is, ok := live[name]; {
 		case !ok:
-			found = append(found, Finding{CheckEnvironment, Problem, r.physical, fmt.Sprintf("variable %s is not set, the stack's is %q", name, v), byHand})
+			found = append(found, Finding{CheckEnvironment, Problem, r.physical,
+				fmt.Sprintf("variable %s is not set, the stack's is %q", name, v), byHand})
 		case is != v:
-			found = append(found, Finding{CheckEnvironment, Problem, r.physical, fmt.Sprintf("variable %s is %q, the stack's is %q", name, is, v), byHand})
+			found = append(found, Finding{CheckEnvironment, Problem, r.physical,
+				fmt.Sprintf("variable %s is %q, the stack's is %q", name, is, v), byHand})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(live)) {
 		if _, ok := want[name]; !ok {
-			found = append(found, Finding{CheckEnvironment, Warning, r.physical, fmt.Sprintf("variable %s is set, which the stack does not have", name), byHand})
+			found = append(found, Finding{CheckEnvironment, Warning, r.physical,
+				fmt.Sprintf("variable %s is set, which the stack does not have", name), byHand})
 		}
 	}
 	return found
@@ -135,11 +143,13 @@ func (x *examination) functionLogging(r resource, out *lambda.GetFunctionConfigu
 	switch l.ApplicationLogLevel {
 	case types.ApplicationLogLevelWarn, types.ApplicationLogLevelError, types.ApplicationLogLevelFatal:
 		found = append(found, Finding{CheckLogging, Problem, r.physical,
-			fmt.Sprintf("Lambda's application log level is %s: metrics are dropped, and with them the alarms", l.ApplicationLogLevel),
+			fmt.Sprintf("Lambda's application log level is %s: metrics are dropped, and with them the alarms",
+				l.ApplicationLogLevel),
 			set + "LogFormat=JSON,ApplicationLogLevel=INFO" + x.region()})
 	}
 	if want := r.want.text("LoggingConfig", "LogFormat"); want != "" && string(l.LogFormat) != want {
-		found = append(found, Finding{CheckLogging, Warning, r.physical, fmt.Sprintf("log format is %s, the stack's is %s", orNone(string(l.LogFormat)), want),
+		found = append(found, Finding{CheckLogging, Warning, r.physical,
+			fmt.Sprintf("log format is %s, the stack's is %s", orNone(string(l.LogFormat)), want),
 			set + "LogFormat=" + want + x.region()})
 	}
 	if want := r.want.text("LoggingConfig", "LogGroup"); want != "" && aws.ToString(l.LogGroup) != want {
@@ -169,15 +179,19 @@ func (x *examination) concurrency(ctx context.Context) ([]Finding, error) {
 		is := out.ReservedConcurrentExecutions
 		cure := "aws lambda delete-function-concurrency --function-name " + r.physical + x.region()
 		if reserved {
-			cure = fmt.Sprintf("aws lambda put-function-concurrency --function-name %s --reserved-concurrent-executions %d%s", r.physical, want, x.region())
+			cure = fmt.Sprintf("aws lambda put-function-concurrency --function-name %s --reserved-concurrent-executions %d%s",
+				r.physical, want, x.region())
 		}
 		switch {
 		case is != nil && *is == 0:
-			found = append(found, Finding{CheckConcurrency, Problem, r.physical, "has a reserved concurrency of 0: it never runs", cure})
+			found = append(found, Finding{CheckConcurrency, Problem, r.physical,
+				"has a reserved concurrency of 0: it never runs", cure})
 		case reserved && (is == nil || int(*is) != want):
-			found = append(found, Finding{CheckConcurrency, Warning, r.physical, fmt.Sprintf("has a reserved concurrency of %s, the stack's is %d", optional(is), want), cure})
+			found = append(found, Finding{CheckConcurrency, Warning, r.physical,
+				fmt.Sprintf("has a reserved concurrency of %s, the stack's is %d", optional(is), want), cure})
 		case !reserved && is != nil:
-			found = append(found, Finding{CheckConcurrency, Warning, r.physical, fmt.Sprintf("has a reserved concurrency of %d, the stack has none", *is), cure})
+			found = append(found, Finding{CheckConcurrency, Warning, r.physical,
+				fmt.Sprintf("has a reserved concurrency of %d, the stack has none", *is), cure})
 		}
 	}
 	if len(errs) == 0 {
@@ -196,7 +210,8 @@ func (x *examination) async(ctx context.Context) ([]Finding, error) {
 		function, queue := r.want.text("FunctionName"), r.want.text("DestinationConfig", "OnFailure", "Destination")
 		retries, _ := r.want.number("MaximumRetryAttempts")
 		age, _ := r.want.number("MaximumEventAgeInSeconds")
-		cure := fmt.Sprintf("aws lambda put-function-event-invoke-config --function-name %s --maximum-retry-attempts %d --maximum-event-age-in-seconds %d --destination-config '{\"OnFailure\":{\"Destination\":\"%s\"}}'%s",
+		cure := fmt.Sprintf("aws lambda put-function-event-invoke-config --function-name %s --maximum-retry-attempts %d "+
+			"--maximum-event-age-in-seconds %d --destination-config '{\"OnFailure\":{\"Destination\":\"%s\"}}'%s",
 			function, retries, age, queue, x.region())
 		add := func(s Severity, format string, v ...any) {
 			found = append(found, Finding{CheckAsync, s, function, fmt.Sprintf(format, v...), cure})

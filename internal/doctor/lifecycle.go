@@ -65,14 +65,17 @@ func (x *examination) lifecycle(ctx context.Context) ([]Finding, error) {
 		for _, r := range policy.Rules {
 			if n := r.Selection.CountNumber; r.countsBoth() {
 				found = append(found, Finding{CheckLifecycle, Warning, name,
-					fmt.Sprintf("lifecycle rule %d keeps %d images, and counts those with the tag suffix %s: about %d are left with theirs", r.Priority, n, x.stack.TagSuffix(), (n+1)/2),
-					fmt.Sprintf("set its countNumber to %d: aws ecr put-lifecycle-policy --repository-name %s%s", 2*n, name, x.region())})
+					fmt.Sprintf("lifecycle rule %d keeps %d images, and counts those with the tag suffix %s: about %d are left "+
+						"with theirs", r.Priority, n, x.stack.TagSuffix(), (n+1)/2),
+					fmt.Sprintf("set its countNumber to %d: aws ecr put-lifecycle-policy --repository-name %s%s", 2*n, name,
+						x.region())})
 			}
 		}
 		return found, nil
 	})
 	if err == nil {
-		found = wellOr(found, CheckLifecycle, "no rule counts SOCI-enabled images in %s", count(len(x.chosen), "repository", "repositories"))
+		found = wellOr(found, CheckLifecycle, "no rule counts SOCI-enabled images in %s",
+			count(len(x.chosen), "repository", "repositories"))
 	}
 	return found, err
 }

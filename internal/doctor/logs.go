@@ -25,14 +25,17 @@ func (x *examination) logGroups(ctx context.Context) ([]Finding, error) {
 			continue
 		}
 		days, wanted := r.want.number("RetentionInDays")
-		retention := fmt.Sprintf("aws logs put-retention-policy --log-group-name %s --retention-in-days %d%s", r.physical, days, x.region())
+		retention := fmt.Sprintf("aws logs put-retention-policy --log-group-name %s --retention-in-days %d%s", r.physical,
+			days, x.region())
 		switch {
 		case live == nil:
-			found = append(found, Finding{CheckLogGroup, Problem, r.physical, "was deleted by hand: what the function logs is lost, metrics included",
+			found = append(found, Finding{CheckLogGroup, Problem, r.physical,
+				"was deleted by hand: what the function logs is lost, metrics included",
 				"aws logs create-log-group --log-group-name " + r.physical + x.region() + " && " + retention})
 		case wanted && int(aws.ToInt32(live.RetentionInDays)) != days:
 			found = append(found, Finding{CheckLogGroup, Warning, r.physical,
-				fmt.Sprintf("keeps its lines %s, the stack's retention is %s", forever(live.RetentionInDays), count(days, "day", "days")), retention})
+				fmt.Sprintf("keeps its lines %s, the stack's retention is %s", forever(live.RetentionInDays),
+					count(days, "day", "days")), retention})
 		}
 	}
 	if len(errs) == 0 {
@@ -48,9 +51,10 @@ func forever(days *int32) string {
 	return "for " + count(int(*days), "day", "days")
 }
 
-// logGroup gives the log group of this very name, nil if there is none.
+// logGroup returns the log group of this very name, nil if there is none.
 func (x *examination) logGroup(ctx context.Context, name string) (*types.LogGroup, error) {
-	pages := cloudwatchlogs.NewDescribeLogGroupsPaginator(x.logs, &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: &name})
+	pages := cloudwatchlogs.NewDescribeLogGroupsPaginator(x.logs,
+		&cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: &name})
 	for pages.HasMorePages() {
 		out, err := pages.NextPage(ctx)
 		if err != nil {

@@ -33,13 +33,16 @@ type series struct {
 }
 
 // query asks for one statistic of several metrics.
-func (x *examination) query(ctx context.Context, namespace, dimension, value, statistic string, from time.Time, period time.Duration, names ...string) (map[string]series, error) {
-	in := &cloudwatch.GetMetricDataInput{StartTime: &from, EndTime: aws.Time(x.now), ScanBy: types.ScanByTimestampAscending}
+func (x *examination) query(ctx context.Context, namespace, dimension, value, statistic string, from time.Time,
+	period time.Duration, names ...string) (map[string]series, error) {
+	in := &cloudwatch.GetMetricDataInput{StartTime: &from, EndTime: aws.Time(x.now),
+		ScanBy: types.ScanByTimestampAscending}
 	for i, name := range names {
 		in.MetricDataQueries = append(in.MetricDataQueries, types.MetricDataQuery{
 			Id: aws.String(fmt.Sprintf("m%d", i)), Label: &name,
 			MetricStat: &types.MetricStat{
-				Metric: &types.Metric{Namespace: &namespace, MetricName: &name, Dimensions: []types.Dimension{{Name: &dimension, Value: &value}}},
+				Metric: &types.Metric{Namespace: &namespace, MetricName: &name,
+					Dimensions: []types.Dimension{{Name: &dimension, Value: &value}}},
 				Period: aws.Int32(int32(period / time.Second)), Stat: &statistic,
 			},
 		})
@@ -73,13 +76,15 @@ func (x *examination) query(ctx context.Context, namespace, dimension, value, st
 // CloudWatch does not know of any.
 func (x *examination) oldestMessage(ctx context.Context) (time.Duration, error) {
 	const name = "ApproximateAgeOfOldestMessage" // in seconds, comes every minute or later
-	all, err := x.query(ctx, "AWS/SQS", "QueueName", x.queueName(), "Maximum", x.now.Add(-15*time.Minute), time.Minute, name)
+	all, err := x.query(ctx, "AWS/SQS", "QueueName", x.queueName(), "Maximum", x.now.Add(-15*time.Minute), time.Minute,
+		name)
 	return time.Duration(all[name].max) * time.Second, err
 }
 
 // activity looks whether images have been indexed of late.
 func (x *examination) activity(ctx context.Context) ([]Finding, error) {
-	all, err := x.query(ctx, metrics.Namespace, "StackName", x.stack.Name, "Sum", x.now.Add(-lookBack).Truncate(time.Hour), time.Hour,
+	all, err := x.query(ctx, metrics.Namespace, "StackName", x.stack.Name, "Sum", x.now.Add(-lookBack).Truncate(time.Hour),
+		time.Hour,
 		metricMatched, metricIndexed, metricSkipped, metricFailed)
 	if err != nil {
 		return nil, err
@@ -97,14 +102,16 @@ func (x *examination) activity(ctx context.Context) ([]Finding, error) {
 	switch {
 	case indexed.sum > 0:
 		f.Severity = OK
-		f.Found = fmt.Sprintf("last image indexed within the hour of %s; %s %.0f passed on, %.0f indexed, %.0f skipped, %.0f failed attempts",
+		f.Found = fmt.Sprintf("last image indexed within the hour of %s; %s %.0f passed on, %.0f indexed, %.0f skipped, "+
+			"%.0f failed attempts",
 			indexed.last.UTC().Format("2006-01-02 15:04 MST"), since, matched.sum, indexed.sum, skipped.sum, failed.sum)
 	case failed.sum > 0:
 		f.Severity = Problem
 		f.Found = fmt.Sprintf("no image was indexed %s, and %.0f attempts failed", since, failed.sum)
 		f.Cure = "see why: " + logs + " failures"
 	case matched.sum > 0:
-		f.Found = fmt.Sprintf("no image was indexed %s, although %.0f were passed on: nothing in them was to be indexed, or the generator does not run", since, matched.sum)
+		f.Found = fmt.Sprintf("no image was indexed %s, although %.0f were passed on: nothing in them was to be indexed, "+
+			"or the generator does not run", since, matched.sum)
 		f.Cure = "see why: soci-index-builder logs --stack " + x.stack.Name + x.region() + " --image REPOSITORY:TAG"
 	case skipped.sum > 0:
 		f.Found = fmt.Sprintf("no filter chose an image %s, of %.0f that came", since, skipped.sum)

@@ -33,7 +33,8 @@ func (x *examination) queueName() string {
 // queue looks whether the rules can leave their events in the failure queue,
 // and for how long it keeps them.
 func (x *examination) queue(ctx context.Context) ([]Finding, error) {
-	attributes, err := x.attributes(ctx, types.QueueAttributeNamePolicy, types.QueueAttributeNameKmsMasterKeyId, types.QueueAttributeNameMessageRetentionPeriod)
+	attributes, err := x.attributes(ctx, types.QueueAttributeNamePolicy, types.QueueAttributeNameKmsMasterKeyId,
+		types.QueueAttributeNameMessageRetentionPeriod)
 	if _, gone := errors.AsType[*types.QueueDoesNotExist](err); gone {
 		return []Finding{x.deleted(CheckQueue, Problem, x.queueName())}, nil
 	}
@@ -46,7 +47,8 @@ func (x *examination) queue(ctx context.Context) ([]Finding, error) {
 	}
 	url := x.stack.Outputs[deployed.OutFailureQueueURL]
 	if key := attributes[string(types.QueueAttributeNameKmsMasterKeyId)]; key != "" {
-		add(Problem, "is encrypted under KMS key "+key+", under which EventBridge cannot write unless the key's policy lets it",
+		add(Problem, "is encrypted under KMS key "+key+
+			", under which EventBridge cannot write unless the key's policy lets it",
 			"aws sqs set-queue-attributes --queue-url "+url+" --attributes KmsMasterKeyId=,SqsManagedSseEnabled=true"+x.region())
 	}
 	var policy iampolicy.Policy
@@ -66,8 +68,10 @@ func (x *examination) queue(ctx context.Context) ([]Finding, error) {
 		want, ok := r.want.number("MessageRetentionPeriod")
 		is := attributes[string(types.QueueAttributeNameMessageRetentionPeriod)]
 		if n, err := strconv.Atoi(is); ok && (err != nil || n != want) {
-			add(Warning, fmt.Sprintf("keeps events for %s, the stack's time is %s", time.Duration(n)*time.Second, time.Duration(want)*time.Second),
-				fmt.Sprintf("aws sqs set-queue-attributes --queue-url %s --attributes MessageRetentionPeriod=%d%s", url, want, x.region()))
+			add(Warning, fmt.Sprintf("keeps events for %s, the stack's time is %s", time.Duration(n)*time.Second,
+				time.Duration(want)*time.Second),
+				fmt.Sprintf("aws sqs set-queue-attributes --queue-url %s --attributes MessageRetentionPeriod=%d%s", url, want,
+					x.region()))
 		}
 	}
 	return wellOr(found, CheckQueue, "takes the events of the rules and functions"), nil

@@ -35,9 +35,10 @@ func (x *examination) listRepositories(ctx context.Context, source *inventory.EC
 }
 
 // each calls look for every repository that the filters choose from, some at
-// once, and gives what they found in order. A repository that is gone
+// once, and returns what they found in order. A repository that is gone
 // meanwhile is passed over.
-func (x *examination) each(ctx context.Context, look func(ctx context.Context, name string) ([]Finding, error)) ([]Finding, error) {
+func (x *examination) each(ctx context.Context,
+	look func(ctx context.Context, name string) ([]Finding, error)) ([]Finding, error) {
 	found := make([][]Finding, len(x.chosen))
 	errs := make([]error, len(x.chosen))
 	g, ctx := errgroup.WithContext(ctx)
@@ -67,9 +68,11 @@ func (x *examination) filters(context.Context) ([]Finding, error) {
 	for _, text := range x.stack.Filters.Unused(names) {
 		found = append(found, Finding{CheckFilters, Warning, text,
 			"matches none of the " + count(len(names), "repository", "repositories") + " of this account and region",
-			"if it is mistyped, update the stack with the parameter " + deployed.ParamFilters + "; try it first: soci-index-builder filters test --filters"})
+			"if it is mistyped, update the stack with the parameter " + deployed.ParamFilters +
+				"; try it first: soci-index-builder filters test --filters"})
 	}
-	return wellOr(found, CheckFilters, "choose from %d of %s", len(x.chosen), count(len(names), "repository", "repositories")), nil
+	return wellOr(found, CheckFilters, "choose from %d of %s", len(x.chosen),
+		count(len(names), "repository", "repositories")), nil
 }
 
 // repositoryPolicies looks for statements that keep the generator from its
@@ -99,7 +102,8 @@ func (x *examination) repositoryPolicies(ctx context.Context) ([]Finding, error)
 		return found, nil
 	})
 	if err == nil {
-		found = wellOr(found, CheckPolicy, "none of %s denies the generator anything", count(len(x.chosen), "repository", "repositories"))
+		found = wellOr(found, CheckPolicy, "none of %s denies the generator anything",
+			count(len(x.chosen), "repository", "repositories"))
 	}
 	return found, err
 }
@@ -123,7 +127,8 @@ func denial(s iampolicy.Statement, number int, role string) (Finding, bool) {
 	if s.ID != "" {
 		name += " (" + s.ID + ")"
 	}
-	f := Finding{Check: CheckPolicy, Severity: Problem, Found: name + " of its policy denies the generator " + strings.Join(actions, ", "),
+	f := Finding{Check: CheckPolicy, Severity: Problem, Found: name + " of its policy denies the generator " +
+		strings.Join(actions, ", "),
 		Cure: "take " + role + " out of that statement: aws ecr set-repository-policy"}
 	if s.Condition != nil {
 		f.Severity = Warning
@@ -144,7 +149,8 @@ func (x *examination) encryption(context.Context) ([]Finding, error) {
 	}
 	f := Finding{Check: CheckEncryption, Severity: OK, Found: "no repository is encrypted under a KMS key"}
 	if n > 0 {
-		f.Found = count(n, "repository is", "repositories are") + " encrypted under a KMS key, for which the generator needs no right"
+		f.Found = count(n, "repository is", "repositories are") +
+			" encrypted under a KMS key, for which the generator needs no right"
 	}
 	return []Finding{f}, nil
 }
@@ -173,15 +179,20 @@ func (x *examination) mutability(context.Context) ([]Finding, error) {
 			filters += " filterType=WILDCARD,filter='" + aws.ToString(f.Filter) + "'"
 		}
 		f := Finding{CheckMutability, Warning, name,
-			"its tags are immutable, those that end with " + x.stack.TagSuffix() + " too: such a tag can be made, but never corrected",
-			"aws ecr put-image-tag-mutability --repository-name " + name + " --image-tag-mutability IMMUTABLE_WITH_EXCLUSION --image-tag-mutability-exclusion-filters " + filters + x.region()}
+			"its tags are immutable, those that end with " + x.stack.TagSuffix() +
+				" too: such a tag can be made, but never corrected",
+			"aws ecr put-image-tag-mutability --repository-name " + name +
+				" --image-tag-mutability IMMUTABLE_WITH_EXCLUSION --image-tag-mutability-exclusion-filters " + filters + x.region()}
 		if r.ImageTagMutability == types.ImageTagMutabilityMutableWithExclusion {
-			f.Found = "the filters of its mutable tags make those that end with " + x.stack.TagSuffix() + " immutable: such a tag can be made, but never corrected"
-			f.Cure = "leave tags that end with " + x.stack.TagSuffix() + " out of the filters: aws ecr put-image-tag-mutability --repository-name " + name + x.region()
+			f.Found = "the filters of its mutable tags make those that end with " + x.stack.TagSuffix() +
+				" immutable: such a tag can be made, but never corrected"
+			f.Cure = "leave tags that end with " + x.stack.TagSuffix() +
+				" out of the filters: aws ecr put-image-tag-mutability --repository-name " + name + x.region()
 		}
 		found = append(found, f)
 	}
-	return wellOr(found, CheckMutability, "tags that end with %s can be moved in %s", x.stack.TagSuffix(), count(len(x.chosen), "repository", "repositories")), nil
+	return wellOr(found, CheckMutability, "tags that end with %s can be moved in %s", x.stack.TagSuffix(),
+		count(len(x.chosen), "repository", "repositories")), nil
 }
 
 // immutable reports whether some suffixed tag of an image that the filters
@@ -196,9 +207,10 @@ func (x *examination) immutable(r types.Repository) bool {
 	}
 	for _, pattern := range x.stack.Filters.TagPatterns(aws.ToString(r.RepositoryName)) {
 		tag := strings.ReplaceAll(pattern, "*", anything) + x.stack.TagSuffix()
-		covered := slices.ContainsFunc(r.ImageTagMutabilityExclusionFilters, func(f types.ImageTagMutabilityExclusionFilter) bool {
-			return iampolicy.Match(aws.ToString(f.Filter), tag)
-		})
+		covered := slices.ContainsFunc(r.ImageTagMutabilityExclusionFilters,
+			func(f types.ImageTagMutabilityExclusionFilter) bool {
+				return iampolicy.Match(aws.ToString(f.Filter), tag)
+			})
 		// What is excluded from one is the other.
 		if covered == (r.ImageTagMutability == types.ImageTagMutabilityMutableWithExclusion) {
 			return true

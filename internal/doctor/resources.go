@@ -41,7 +41,7 @@ type resource struct {
 // properties are those of a resource, or a part of them.
 type properties map[string]any
 
-// at gives what stands at the end of a path, nil if nothing does.
+// at returns what stands at the end of a path, nil if nothing does.
 func (p properties) at(path ...string) any {
 	var v any = map[string]any(p)
 	for _, name := range path {
@@ -76,7 +76,7 @@ func (p properties) number(path ...string) (n int, ok bool) {
 	return n, err == nil
 }
 
-// list gives the objects of a list.
+// list returns the objects of a list.
 func (p properties) list(path ...string) []properties {
 	v, _ := p.at(path...).([]any)
 	var out []properties
@@ -88,7 +88,7 @@ func (p properties) list(path ...string) []properties {
 	return out
 }
 
-// of gives the resources of a type, by their logical ids.
+// of returns the resources of a type, by their logical ids.
 func (x *examination) of(kind string) []resource {
 	return slices.DeleteFunc(slices.Clone(x.resources), func(r resource) bool { return r.kind != kind })
 }
@@ -103,7 +103,8 @@ func (x *examination) readResources(ctx context.Context) ([]Finding, error) {
 		return append(found, f), err
 	}
 	physical := map[string]types.StackResourceSummary{}
-	pages := cloudformation.NewListStackResourcesPaginator(x.cloudformation, &cloudformation.ListStackResourcesInput{StackName: &x.stack.ID})
+	pages := cloudformation.NewListStackResourcesPaginator(x.cloudformation,
+		&cloudformation.ListStackResourcesInput{StackName: &x.stack.ID})
 	for pages.HasMorePages() {
 		out, err := pages.NextPage(ctx)
 		if err != nil {
@@ -113,7 +114,8 @@ func (x *examination) readResources(ctx context.Context) ([]Finding, error) {
 			physical[aws.ToString(r.LogicalResourceId)] = r
 		}
 	}
-	out, err := x.cloudformation.GetTemplate(ctx, &cloudformation.GetTemplateInput{StackName: &x.stack.ID, TemplateStage: types.TemplateStageProcessed})
+	out, err := x.cloudformation.GetTemplate(ctx,
+		&cloudformation.GetTemplateInput{StackName: &x.stack.ID, TemplateStage: types.TemplateStageProcessed})
 	if err != nil {
 		return fail(fmt.Errorf("reading the stack's template: %w", err))
 	}
@@ -123,7 +125,8 @@ func (x *examination) readResources(ctx context.Context) ([]Finding, error) {
 	}
 	s := x.stack
 	want, err := template.Resolve(cfntemplate.Values{
-		Parameters: s.Parameters, StackName: s.Name, StackID: s.ID, Region: s.Region, Account: s.Account, Partition: s.Partition,
+		Parameters: s.Parameters, StackName: s.Name, StackID: s.ID, Region: s.Region, Account: s.Account,
+		Partition: s.Partition,
 		Attribute: func(id, name string) (any, bool) {
 			r := physical[id]
 			return x.attribute(aws.ToString(r.ResourceType), aws.ToString(r.PhysicalResourceId), name)
@@ -135,16 +138,19 @@ func (x *examination) readResources(ctx context.Context) ([]Finding, error) {
 	for _, id := range slices.Sorted(maps.Keys(want)) {
 		r, ok := physical[id]
 		status := string(r.ResourceStatus)
-		if !ok || aws.ToString(r.PhysicalResourceId) == "" || strings.HasSuffix(status, "_FAILED") || strings.HasPrefix(status, "DELETE_") {
+		if !ok || aws.ToString(r.PhysicalResourceId) == "" || strings.HasSuffix(status, "_FAILED") ||
+			strings.HasPrefix(status, "DELETE_") {
 			if status == "" {
 				status = "not made"
 			}
 			found = append(found, Finding{CheckResources, Problem, id,
 				fmt.Sprintf("%s is %s", want[id].Type, status),
-				"look at the stack's events, then update the stack: aws cloudformation describe-stack-events --stack-name " + s.Name + x.region()})
+				"look at the stack's events, then update the stack: aws cloudformation describe-stack-events --stack-name " +
+					s.Name + x.region()})
 			continue
 		}
-		x.resources = append(x.resources, resource{id: id, kind: want[id].Type, physical: aws.ToString(r.PhysicalResourceId), want: want[id].Properties})
+		x.resources = append(x.resources,
+			resource{id: id, kind: want[id].Type, physical: aws.ToString(r.PhysicalResourceId), want: want[id].Properties})
 	}
 	return wellOr(found, CheckResources, "%d resources are there", len(x.resources)), nil
 }

@@ -56,9 +56,11 @@ func (x *examination) rule(r resource, out *eventbridge.DescribeRuleOutput) []Fi
 	}
 	var pattern any
 	want := r.want.at("EventPattern")
-	if err := json.Unmarshal([]byte(aws.ToString(out.EventPattern)), &pattern); err != nil || !reflect.DeepEqual(pattern, want) {
+	if err := json.Unmarshal([]byte(aws.ToString(out.EventPattern)), &pattern); err != nil ||
+		!reflect.DeepEqual(pattern, want) {
 		b, _ := json.Marshal(want) // it came from JSON
-		found = append(found, Finding{CheckRule, Problem, r.physical, "its event pattern is not the stack's: " + aws.ToString(out.EventPattern),
+		found = append(found, Finding{CheckRule, Problem, r.physical,
+			"its event pattern is not the stack's: " + aws.ToString(out.EventPattern),
 			"aws events put-rule --name " + r.physical + " --event-pattern '" + string(b) + "'" + x.region()})
 	}
 	return found
@@ -99,7 +101,8 @@ func (x *examination) targets(ctx context.Context, r resource) ([]Finding, error
 			queue = aws.ToString(t.DeadLetterConfig.Arn)
 		}
 		if queue != want.text("DeadLetterConfig", "Arn") {
-			add(Problem, "has dead-letter queue "+orNone(queue)+": events that cannot be delivered do not reach the failure queue")
+			add(Problem, "has dead-letter queue "+orNone(queue)+
+				": events that cannot be delivered do not reach the failure queue")
 		}
 		policy := t.RetryPolicy
 		if policy == nil {
@@ -108,14 +111,16 @@ func (x *examination) targets(ctx context.Context, r resource) ([]Finding, error
 		for _, p := range []struct {
 			name string
 			is   *int32
-		}{{"MaximumRetryAttempts", policy.MaximumRetryAttempts}, {"MaximumEventAgeInSeconds", policy.MaximumEventAgeInSeconds}} {
+		}{{"MaximumRetryAttempts", policy.MaximumRetryAttempts},
+			{"MaximumEventAgeInSeconds", policy.MaximumEventAgeInSeconds}} {
 			if n, ok := want.number("RetryPolicy", p.name); ok && (p.is == nil || int(*p.is) != n) {
 				add(Warning, fmt.Sprintf("has %s %s, the stack's is %d", p.name, optional(p.is), n))
 			}
 		}
 	}
 	if len(live) > 0 {
-		found = append(found, Finding{CheckTarget, Warning, r.physical, fmt.Sprintf("has %d more targets than the stack's", len(live)),
+		found = append(found, Finding{CheckTarget, Warning, r.physical,
+			fmt.Sprintf("has %d more targets than the stack's", len(live)),
 			"if nobody needs them: aws events list-targets-by-rule --rule " + r.physical + x.region()})
 	}
 	return found, nil
@@ -150,7 +155,8 @@ func (x *examination) permissions(ctx context.Context) ([]Finding, error) {
 		}
 		if !allows(policy, r.want.text("Action"), r.want.text("Principal"), source) {
 			found = append(found, Finding{CheckPermission, Problem, function, "may not be invoked by " + source,
-				"aws lambda add-permission --function-name " + function + " --statement-id " + r.id + " --action " + r.want.text("Action") +
+				"aws lambda add-permission --function-name " + function + " --statement-id " + r.id + " --action " +
+					r.want.text("Action") +
 					" --principal " + r.want.text("Principal") + " --source-arn " + source + x.region()})
 		}
 	}

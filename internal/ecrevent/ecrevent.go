@@ -127,12 +127,14 @@ func Parse(b []byte) (*Event, error) {
 	switch err := json.Unmarshal(b, &e); {
 	case errors.As(err, &mistyped):
 		// Decoding went on behind the field, so the others can be judged too.
-		fields = append(fields, &FieldError{Field: mistyped.Field, Value: mistyped.Value, Allowed: "a JSON " + jsonName(mistyped)})
+		fields = append(fields, &FieldError{Field: mistyped.Field, Value: mistyped.Value,
+			Allowed: "a JSON " + jsonName(mistyped)})
 	case err != nil:
 		return nil, invalid("", fmt.Sprintf("%.100s", b), "a JSON object: "+err.Error())
 	}
 	for _, r := range rulesOf(e.DetailType) {
-		if mistyped != nil && (r.field == mistyped.Field || mistyped.Field == "" || strings.HasPrefix(r.field, mistyped.Field+".")) {
+		if mistyped != nil && (r.field == mistyped.Field || mistyped.Field == "" ||
+			strings.HasPrefix(r.field, mistyped.Field+".")) {
 			continue // said already
 		}
 		if value := r.value(&e); !r.allows(value) {

@@ -27,21 +27,31 @@ var rules = []rule{
 	{"source", func(e *Event) string { return e.Source }, is("aws.ecr"), `"aws.ecr"`, nil},
 	{"detail-type", func(e *Event) string { return e.DetailType }, is(detailTypes...),
 		`"ECR Image Action", "ECR Replication Action", "ECR Pull Through Cache Action" or "ECR Referrer Action"`, nil},
-	{"id", func(e *Event) string { return e.ID }, eventID.MatchString, "nothing, or up to 128 characters of ASCII without blanks", nil},
+	{"id", func(e *Event) string { return e.ID }, eventID.MatchString,
+		"nothing, or up to 128 characters of ASCII without blanks", nil},
 	{"account", func(e *Event) string { return e.Account }, names.IsAccount, names.AccountAllowed, nil},
 	{"region", func(e *Event) string { return e.Region }, names.IsRegion, names.RegionAllowed, nil},
 
-	{"detail.action-type", func(e *Event) string { return e.Detail.ActionType }, is("PUSH"), `"PUSH"`, []string{ImageAction}},
-	{"detail.action-type", func(e *Event) string { return e.Detail.ActionType }, is("REPLICATE"), `"REPLICATE"`, []string{ReplicationAction}},
-	{"detail.result", func(e *Event) string { return e.Detail.Result }, is("SUCCESS"), `"SUCCESS"`, []string{ImageAction, ReplicationAction}},
-	{"detail.sync-status", func(e *Event) string { return e.Detail.SyncStatus }, is("SUCCESS"), `"SUCCESS"`, []string{PullThroughCacheAction}},
+	{"detail.action-type", func(e *Event) string { return e.Detail.ActionType }, is("PUSH"), `"PUSH"`,
+		[]string{ImageAction}},
+	{"detail.action-type", func(e *Event) string { return e.Detail.ActionType }, is("REPLICATE"), `"REPLICATE"`,
+		[]string{ReplicationAction}},
+	{"detail.result", func(e *Event) string { return e.Detail.Result }, is("SUCCESS"), `"SUCCESS"`,
+		[]string{ImageAction, ReplicationAction}},
+	{"detail.sync-status", func(e *Event) string { return e.Detail.SyncStatus }, is("SUCCESS"), `"SUCCESS"`,
+		[]string{PullThroughCacheAction}},
 
-	{"detail.repository-name", func(e *Event) string { return e.Detail.RepositoryName }, names.IsECRRepository, names.ECRRepositoryAllowed, nil},
-	{"detail.image-digest", func(e *Event) string { return e.Detail.ImageDigest }, names.IsECRDigest, names.ECRDigestAllowed, nil},
-	{"detail.image-tag", func(e *Event) string { return e.Detail.ImageTag }, orNothing(names.IsTag), "nothing, or " + names.TagAllowed, nil},
+	{"detail.repository-name", func(e *Event) string { return e.Detail.RepositoryName }, names.IsECRRepository,
+		names.ECRRepositoryAllowed, nil},
+	{"detail.image-digest", func(e *Event) string { return e.Detail.ImageDigest }, names.IsECRDigest,
+		names.ECRDigestAllowed, nil},
+	{"detail.image-tag", func(e *Event) string { return e.Detail.ImageTag }, orNothing(names.IsTag),
+		"nothing, or " + names.TagAllowed, nil},
 
-	{"detail.source-account", func(e *Event) string { return e.Detail.SourceAccount }, orNothing(names.IsAccount), "nothing, or " + names.AccountAllowed, []string{ReplicationAction}},
-	{"detail.source-region", func(e *Event) string { return e.Detail.SourceRegion }, orNothing(names.IsRegion), "nothing, or " + names.RegionAllowed, []string{ReplicationAction}},
+	{"detail.source-account", func(e *Event) string { return e.Detail.SourceAccount }, orNothing(names.IsAccount),
+		"nothing, or " + names.AccountAllowed, []string{ReplicationAction}},
+	{"detail.source-region", func(e *Event) string { return e.Detail.SourceRegion }, orNothing(names.IsRegion),
+		"nothing, or " + names.RegionAllowed, []string{ReplicationAction}},
 }
 
 func is(words ...string) func(string) bool {
@@ -52,7 +62,7 @@ func orNothing(allows func(string) bool) func(string) bool {
 	return func(value string) bool { return value == "" || allows(value) }
 }
 
-// rulesOf gives the rules for events of a detail-type. What the detail of one
+// rulesOf returns the rules for events of a detail-type. What the detail of one
 // that is not understood should look like nobody here can say.
 func rulesOf(detailType string) []rule {
 	understood := slices.Contains(detailTypes, detailType)

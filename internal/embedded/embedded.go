@@ -21,7 +21,8 @@ import (
 // What can be wrong with what is asked for.
 var (
 	// ErrNoFunctions: the binary was built without the functions.
-	ErrNoFunctions = errors.New("this binary was built without the functions: build it with make install, or take a release")
+	ErrNoFunctions = errors.New(
+		"this binary was built without the functions: build it with make install, or take a release")
 
 	// ErrArchitecture: Lambda has no such architecture.
 	ErrArchitecture = errors.New("is not an architecture of Lambda's: allowed are arm64 and amd64")
@@ -45,7 +46,7 @@ var named = map[string]string{"arm64": "arm64", "amd64": "x86_64"}
 
 const architectures = `"Architectures":["%s"]`
 
-// Template gives the template of a package for functions of an architecture, as
+// Template returns the template of a package for functions of an architecture, as
 // Go names it, byte for byte as it is deployed. The error matches
 // ErrArchitecture.
 func Template(p Package, architecture string) ([]byte, error) {
@@ -77,7 +78,7 @@ func Architectures() []string {
 	return all
 }
 
-// Function gives the zip file of a function for an architecture, as Go names
+// Function returns the zip file of a function for an architecture, as Go names
 // it: what Lambda takes, with the static executable bootstrap in it. The error
 // matches ErrNoFunctions, ErrArchitecture or ErrUnknown.
 func Function(architecture, function string) ([]byte, error) {

@@ -20,7 +20,8 @@ func TestTemplate(t *testing.T) {
 			t.Errorf("%s for arm64 is not the committed template: %v", p, err)
 		}
 		got, err = Template(p, "amd64")
-		if err != nil || !json.Valid(got) || bytes.Contains(got, []byte("arm64")) || bytes.Count(got, []byte(`["x86_64"]`)) != 3 {
+		if err != nil || !json.Valid(got) || bytes.Contains(got, []byte("arm64")) ||
+			bytes.Count(got, []byte(`["x86_64"]`)) != 3 {
 			t.Errorf("%s for amd64: %v\n%s", p, err, got)
 		}
 		if back := bytes.ReplaceAll(got, []byte("x86_64"), []byte("arm64")); !bytes.Equal(back, committed) {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// RepositoryARNs gives the ECR repositories that the filters can choose from,
+// RepositoryARNs returns the ECR repositories that the filters can choose from,
 // as ARNs in which "*" stands for any run of characters, the way IAM reads
 // them. They are sorted, none is covered by another, and there is just one
 // when a filter names every repository. Exclusions do not narrow them.

@@ -28,7 +28,8 @@ var (
 	ErrEmptyList = errors.New("no filter is given: at least one repository:tag is needed, *:* chooses every image")
 
 	// ErrOnlyExclusions: the list excludes but chooses nothing.
-	ErrOnlyExclusions = errors.New("every filter excludes: at least one filter without a leading ! is needed, such as *:* in front")
+	ErrOnlyExclusions = errors.New(
+		"every filter excludes: at least one filter without a leading ! is needed, such as *:* in front")
 
 	// ErrEmpty: nothing stands between two commas, or behind the last.
 	ErrEmpty = errors.New("is empty: allowed is repository:tag between two commas")
@@ -37,13 +38,18 @@ var (
 	ErrNoTagPart = errors.New("has no tag part: allowed is repository:tag, and repository:* for every tag")
 
 	// ErrRepositoryPart: no repository of ECR can have a name like this.
-	ErrRepositoryPart = errors.New("has a repository part that no repository can match: allowed are 1 to 256 of a-z, 0-9 and *, separated by one of / . _ __ or by hyphens")
+	ErrRepositoryPart = errors.New(
+		"has a repository part that no repository can match: allowed are 1 to 256 of a-z, 0-9 and *, separated by one of / " +
+			". _ __ or by hyphens")
 
 	// ErrHost: the filter begins with the host of a registry.
-	ErrHost = errors.New("begins with the host of a registry, so it would match nothing: allowed is repository:tag alone, such as team/app:*")
+	ErrHost = errors.New("begins with the host of a registry, so it would match nothing: allowed is repository:tag " +
+		"alone, such as team/app:*")
 
 	// ErrTagPart: no tag can read like this.
-	ErrTagPart = errors.New("has a tag part that no tag can match: allowed are 1 to 128 of A-Z, a-z, 0-9, _, *, and, but not at its beginning, . and -")
+	ErrTagPart = errors.New(
+		"has a tag part that no tag can match: allowed are 1 to 128 of A-Z, a-z, 0-9, _, *, and, but not at its beginning, " +
+			". and -")
 )
 
 // Error tells which filter of a list is malformed.
@@ -186,7 +192,7 @@ func (f filter) match(repository, tag string) bool {
 	return match(f.tag, tag) && match(f.repository, repository)
 }
 
-// String gives the list as Parse takes it.
+// String returns the list as Parse takes it.
 func (f Filters) String() string {
 	texts := make([]string, len(f.list))
 	for i, one := range f.list {

@@ -52,7 +52,8 @@ func TestParseRefuses(t *testing.T) {
 		{"a URL", "https://registry.example/app:*", []error{ErrHost}},
 		{"tag of 129", "nginx:" + strings.Repeat("a", 129), []error{ErrTagPart}},
 		{"not ASCII", "nginx:größe", []error{ErrTagPart}},
-		{"each malformed filter is named", "ok:1,Bad:1,ok:2,bad,x:-,", []error{ErrRepositoryPart, ErrNoTagPart, ErrTagPart, ErrEmpty}},
+		{"each malformed filter is named", "ok:1,Bad:1,ok:2,bad,x:-,",
+			[]error{ErrRepositoryPart, ErrNoTagPart, ErrTagPart, ErrEmpty}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -71,7 +72,8 @@ func TestParseRefuses(t *testing.T) {
 				if !errors.Is(errs[i], tt.want[i]) {
 					t.Errorf("error %d is %v, want %v", i, errs[i], tt.want[i])
 				}
-				if one := new(Error); errors.As(errs[i], &one) && strings.Split(tt.list, ",")[one.Position-1] != one.Filter && strings.TrimSpace(tt.list) == tt.list {
+				if one := new(Error); errors.As(errs[i], &one) && strings.Split(tt.list, ",")[one.Position-1] != one.Filter &&
+					strings.TrimSpace(tt.list) == tt.list {
 					t.Errorf("error %d names filter %d %q, which is not in the list", i, one.Position, one.Filter)
 				}
 			}
@@ -274,6 +276,7 @@ func ExampleParse() {
 	_, err := Parse("prod/*:*, Web:latest, api")
 	fmt.Println(err)
 	// Output:
-	// filter 2 "Web:latest" has a repository part that no repository can match: allowed are 1 to 256 of a-z, 0-9 and *, separated by one of / . _ __ or by hyphens
+	// filter 2 "Web:latest" has a repository part that no repository can match: allowed are 1 to 256 of a-z, 0-9 and *,
+	// separated by one of / . _ __ or by hyphens
 	// filter 3 "api" has no tag part: allowed is repository:tag, and repository:* for every tag
 }

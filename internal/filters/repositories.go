@@ -6,7 +6,7 @@ func (f Filters) MatchesRepository(repository string) bool {
 	return len(f.TagPatterns(repository)) > 0
 }
 
-// TagPatterns gives the tag parts of the filters that choose images of the
+// TagPatterns returns the tag parts of the filters that choose images of the
 // repository, in their order.
 func (f Filters) TagPatterns(repository string) []string {
 	var patterns []string
@@ -18,7 +18,7 @@ func (f Filters) TagPatterns(repository string) []string {
 	return patterns
 }
 
-// Unused gives the filters that match none of the repositories, as the list
+// Unused returns the filters that match none of the repositories, as the list
 // gives them.
 func (f Filters) Unused(repositories []string) []string {
 	var unused []string

@@ -147,7 +147,8 @@ func TestResume(t *testing.T) {
 		}
 	}
 	if withBits == 0 || atZero == 0 || later == 0 {
-		t.Errorf("hard cases that occurred: %d inside a byte, %d more at offset 0, %d behind a later member's header", withBits, atZero, later)
+		t.Errorf("hard cases that occurred: %d inside a byte, %d more at offset 0, %d behind a later member's header",
+			withBits, atZero, later)
 	}
 }
 
@@ -182,7 +183,8 @@ func TestMalformed(t *testing.T) {
 		if e.Offset < 0 || e.Offset > int64(len(bad.Blob)) {
 			t.Errorf("%s: offset %d of %d", bad.Name, e.Offset, len(bad.Blob))
 		}
-		if again := decode(iotest.OneByteReader(bytes.NewReader(bad.Blob))); again.err == nil || again.err.Error() != got.err.Error() {
+		if again := decode(iotest.OneByteReader(bytes.NewReader(bad.Blob))); again.err == nil ||
+			again.err.Error() != got.err.Error() {
 			t.Errorf("%s: byte by byte %v, at once %v", bad.Name, again.err, got.err)
 		}
 	}
@@ -290,7 +292,8 @@ func FuzzDeflate(f *testing.F) {
 		if wantErr == nil {
 			blob = blob[:len(blob)-in.Len()]
 		}
-		blob = append(blob, testlayers.MemberSum(testlayers.GzipHeader{}, d, crc32.ChecksumIEEE(want), uint32(len(want)))[10:]...)
+		blob = append(blob, testlayers.MemberSum(testlayers.GzipHeader{}, d, crc32.ChecksumIEEE(want),
+			uint32(len(want)))[10:]...)
 
 		var r io.Reader = bytes.NewReader(blob)
 		if piece > 0 {

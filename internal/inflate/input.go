@@ -99,14 +99,14 @@ func (r *Reader) checkOverrun() error {
 	return nil
 }
 
-// alignToByte drops the rest of the current byte and gives whole bytes that
+// alignToByte drops the rest of the current byte and returns whole bytes that
 // were loaded back.
 func (r *Reader) alignToByte() {
 	r.inPos -= int(r.bitCnt >> 3)
 	r.bitBuf, r.bitCnt = 0, 0
 }
 
-// unload gives whole bytes that were loaded back.
+// unload returns whole bytes that were loaded back.
 func (r *Reader) unload() {
 	r.inPos -= int(r.bitCnt >> 3)
 	r.bitCnt &= 7

@@ -315,7 +315,8 @@ func TestParallelClose(t *testing.T) {
 	blob := testlayers.GoGzip(testlayers.Mixed(6, 4<<20), 6, 0)
 	before := runtime.NumGoroutine()
 	for n := range 20 {
-		p := inflate.NewParallel(bytes.NewReader(blob), inflate.Events{}, inflate.ParallelOptions{Workers: 3, Segment: 16 << 10})
+		p := inflate.NewParallel(bytes.NewReader(blob), inflate.Events{},
+			inflate.ParallelOptions{Workers: 3, Segment: 16 << 10})
 		for range n {
 			if _, err := p.Next(); err != nil {
 				t.Fatal(err)

@@ -33,13 +33,15 @@ func TestBlobs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image := s.PushImage(t, "team/app", "1", registrytest.Image{Layers: []registrytest.Layer{{Content: stored(t, "writer/go-6")}}})
+	image := s.PushImage(t, "team/app", "1",
+		registrytest.Image{Layers: []registrytest.Layer{{Content: stored(t, "writer/go-6")}}})
 	layer := image.Layers[0].Digest
 	there := s.PushBlob(t, "team/app", []byte("present"))
 	larger := s.PushBlob(t, "team/app", []byte("larger"))
 	larger.Size++
 	gone := s.PushBlob(t, "team/app", []byte("gone"))
-	s.Add(registrytest.Rule{Path: gone.Digest.Encoded(), Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")})
+	s.Add(registrytest.Rule{Path: gone.Digest.Encoded(),
+		Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")})
 	prefetch := s.PushBlob(t, "team/app", []byte(`{"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":0}]}`))
 	config := s.PushBlob(t, "team/app", []byte("{}"))
 	config.MediaType = soci.ArtifactTypeV1
@@ -84,11 +86,14 @@ func TestBlobs(t *testing.T) {
 	}{
 		{index.Ztocs[0], "zTOC  " + there.Digest.String(), "of layer " + layer.String(), ""},
 		{index.Ztocs[1], "zTOC  " + gone.Digest.String(), "(not in the repository)", `"missing":true`},
-		{index.Ztocs[2], "zTOC  " + larger.Digest.String(), "(size differs: 6 bytes in the repository, not 7)", `"storedSize":6`},
+		{index.Ztocs[2], "zTOC  " + larger.Digest.String(), "(size differs: 6 bytes in the repository, not 7)",
+			`"storedSize":6`},
 		{index.Ztocs[3], "zTOC  " + there.Digest.String(), "(not a layer of this image)", `"foreign":true`},
 		{index.Prefetch[0], "prefetch artifact  " + prefetch.Digest.String(), "of layer " + layer.String(), ""},
-		{index.Prefetch[1], "prefetch artifact  " + gone.Digest.String(), "(names no layer)  (not in the repository)", `"foreign":true,"missing":true`},
-		{index.Other[0], "other blob  " + there.Digest.String() + "  7 B  text/plain", "of layer " + layer.String(), `"mediaType":"text/plain"`},
+		{index.Prefetch[1], "prefetch artifact  " + gone.Digest.String(), "(names no layer)  (not in the repository)",
+			`"foreign":true,"missing":true`},
+		{index.Other[0], "other blob  " + there.Digest.String() + "  7 B  text/plain", "of layer " + layer.String(),
+			`"mediaType":"text/plain"`},
 	} {
 		if !strings.Contains(lines[i], "── "+want.begin) || !strings.HasSuffix(lines[i], want.flags) {
 			t.Errorf("%q, want %q ... %q", lines[i], want.begin, want.flags)
@@ -107,7 +112,8 @@ func TestBlobs(t *testing.T) {
 		t.Errorf("%d blobs were read", n)
 	}
 
-	s.Add(registrytest.Rule{Path: there.Digest.Encoded(), Fault: registrytest.Status(http.StatusServiceUnavailable, "UNAVAILABLE", "")})
+	s.Add(registrytest.Rule{Path: there.Digest.Encoded(),
+		Fault: registrytest.Status(http.StatusServiceUnavailable, "UNAVAILABLE", "")})
 	if err := inspect.CheckBlobs(t.Context(), repo, root); !errors.Is(err, ecrclient.ErrUnavailable) {
 		t.Errorf("%v, want ErrUnavailable", err)
 	}
@@ -115,7 +121,8 @@ func TestBlobs(t *testing.T) {
 
 // A descriptor that names nothing is no reason not to show the rest.
 func TestInvalidBlob(t *testing.T) {
-	root := &inspect.Node{Kind: soci.KindImage, SociIndexes: []*inspect.SociIndex{{Ztocs: []*inspect.Blob{{Digest: "sha256:7", Size: 5}}}}}
+	root := &inspect.Node{Kind: soci.KindImage,
+		SociIndexes: []*inspect.SociIndex{{Ztocs: []*inspect.Blob{{Digest: "sha256:7", Size: 5}}}}}
 	if err := inspect.CheckBlobs(t.Context(), nil, root); err != nil {
 		t.Fatal(err)
 	}
@@ -128,10 +135,13 @@ func TestInvalidBlob(t *testing.T) {
 // without a platform.
 func TestMissingManifest(t *testing.T) {
 	s, repo := pushTree(t)
-	img := s.PushImage(t, "team/app", "", registrytest.Image{Layers: []registrytest.Layer{{Content: stored(t, "member/two")}}})
-	gone := s.PushImage(t, "team/app", "", registrytest.Image{Platform: "linux/arm64/v8", Layers: []registrytest.Layer{{Content: stored(t, "writer/go-6")}}})
+	img := s.PushImage(t, "team/app", "",
+		registrytest.Image{Layers: []registrytest.Layer{{Content: stored(t, "member/two")}}})
+	gone := s.PushImage(t, "team/app", "",
+		registrytest.Image{Platform: "linux/arm64/v8", Layers: []registrytest.Layer{{Content: stored(t, "writer/go-6")}}})
 	s.PushIndex(t, "team/app", "sparse", false, img.Manifest, gone.Manifest)
-	s.Add(registrytest.Rule{Path: gone.Manifest.Digest.Encoded(), Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
+	s.Add(registrytest.Rule{Path: gone.Manifest.Digest.Encoded(),
+		Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
 	root := load(t, repo, "sparse")
 	if m := root.Manifests[1]; !m.Missing || m.Platform != "linux/arm64" {
 		t.Errorf("%+v", m)

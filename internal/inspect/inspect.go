@@ -21,7 +21,7 @@ import (
 
 // Repository is what holds the image.
 type Repository interface {
-	// Resolve gives the descriptor of the manifest that a tag or digest names.
+	// Resolve returns the descriptor of the manifest that a tag or digest names.
 	Resolve(ctx context.Context, reference string) (ocispec.Descriptor, error)
 
 	// FetchManifest reads a manifest and verifies its digest.
@@ -98,7 +98,7 @@ func (n *Node) isImage() bool {
 	return n.Kind == soci.KindImage || n.Kind == soci.KindEnabledManifest
 }
 
-// Images gives the image manifests of the tree, in order.
+// Images returns the image manifests of the tree, in order.
 func (n *Node) Images() []*Node {
 	if n.isImage() {
 		return []*Node{n}

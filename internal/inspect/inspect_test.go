@@ -57,7 +57,8 @@ func pushTree(t *testing.T) (*registrytest.Server, *ecrclient.Repository) {
 	})
 	attestation := s.PushAttestation(t, "team/app", amd.Manifest)
 	s.PushIndex(t, "team/app", "1", false, amd.Manifest, arm.Manifest, attestation.Manifest)
-	if _, err := soci.IndexImage(context.Background(), repo, repo, amd.Manifest, soci.Options{SpanSize: 64 << 10, MinLayerSize: 1}); err != nil {
+	if _, err := soci.IndexImage(context.Background(), repo, repo, amd.Manifest,
+		soci.Options{SpanSize: 64 << 10, MinLayerSize: 1}); err != nil {
 		t.Fatal(err)
 	}
 	return s, repo
@@ -117,7 +118,8 @@ func TestTree(t *testing.T) {
 // The platform of an image that no image index lists is in its config.
 func TestSingleImage(t *testing.T) {
 	s, repo := pushTree(t)
-	s.PushImage(t, "team/app", "single", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: stored(t, "member/two")}}})
+	s.PushImage(t, "team/app", "single",
+		registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: stored(t, "member/two")}}})
 	if root := load(t, repo, "single"); root.Kind != soci.KindImage || root.Platform != "linux/arm64" {
 		t.Errorf("%s of %q", root.Kind, root.Platform)
 	}
@@ -126,7 +128,8 @@ func TestSingleImage(t *testing.T) {
 // Some tools give an image the type of its config as its artifact type.
 func TestImageWithArtifactType(t *testing.T) {
 	s, repo := pushTree(t)
-	img := s.PushImage(t, "team/app", "", registrytest.Image{Layers: []registrytest.Layer{{Content: stored(t, "member/two")}}})
+	img := s.PushImage(t, "team/app", "",
+		registrytest.Image{Layers: []registrytest.Layer{{Content: stored(t, "member/two")}}})
 	img.Manifest.ArtifactType = ocispec.MediaTypeImageConfig
 	other := img.Manifest
 	other.ArtifactType = "application/vnd.example.thing"
@@ -155,14 +158,16 @@ func TestMissingAndInvalid(t *testing.T) {
 		}
 	}
 	var text bytes.Buffer
-	if err := inspect.WriteText(&text, root); err != nil || !strings.Contains(text.String(), "not a digest") && !strings.Contains(text.String(), "invalid") {
+	if err := inspect.WriteText(&text, root); err != nil || !strings.Contains(text.String(), "not a digest") &&
+		!strings.Contains(text.String(), "invalid") {
 		t.Errorf("%v\n%s", err, &text)
 	}
 }
 
 func TestLimits(t *testing.T) {
 	s, repo := pushTree(t)
-	desc := s.PushImage(t, "team/app", "", registrytest.Image{Layers: []registrytest.Layer{{Content: stored(t, "member/two")}}}).Manifest
+	desc := s.PushImage(t, "team/app", "",
+		registrytest.Image{Layers: []registrytest.Layer{{Content: stored(t, "member/two")}}}).Manifest
 	for range 20 {
 		desc = s.PushIndex(t, "team/app", "", false, desc)
 	}

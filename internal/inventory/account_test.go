@@ -100,7 +100,8 @@ func (a *account) index(repository, tag string, set func(*soci.Options)) *soci.R
 
 func (a *account) delete(repository string, d digest.Digest) {
 	a.t.Helper()
-	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodDelete, a.registry.Registry.URL()+"/v2/"+repository+"/manifests/"+d.String(), nil)
+	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodDelete,
+		a.registry.Registry.URL()+"/v2/"+repository+"/manifests/"+d.String(), nil)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -120,7 +121,7 @@ func rules(t *testing.T, list string) filters.Rules {
 	return filters.Rules{Filters: f, TagSuffix: "-soci"}
 }
 
-// lines gives each record as "repository:tag state reason".
+// lines returns each record as "repository:tag state reason".
 func lines(t *testing.T, records iter.Seq2[inventory.Record, error]) []string {
 	t.Helper()
 	var out []string
@@ -167,10 +168,14 @@ func (a *account) fill() {
 	a.delete("app", a.index("app", "broken", nil).Manifests[0].IndexV2.Digest)
 	a.registry.PushReferrer(a.t, "app", gone, "application/vnd.cncf.notary.signature", []byte("signed"))
 	a.registry.PushManifest(a.t, "app", "bad", ocispec.MediaTypeImageManifest,
-		append([]byte(`{"manifests":[],`), a.registry.Manifest(a.t, "app", "bare")[1:]...)) // both an image and an image index
-	amd := a.registry.PushImage(a.t, "team/web", "", registrytest.Image{Layers: []registrytest.Layer{{Content: a.layers[0]}}})
-	arm := a.registry.PushImage(a.t, "team/web", "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: a.layers[1]}}})
-	a.registry.PushIndex(a.t, "team/web", "1", false, amd.Manifest, arm.Manifest, a.registry.PushAttestation(a.t, "team/web", amd.Manifest).Manifest)
+		append([]byte(`{"manifests":[],`),
+			a.registry.Manifest(a.t, "app", "bare")[1:]...)) // both an image and an image index
+	amd := a.registry.PushImage(a.t, "team/web", "",
+		registrytest.Image{Layers: []registrytest.Layer{{Content: a.layers[0]}}})
+	arm := a.registry.PushImage(a.t, "team/web", "",
+		registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: a.layers[1]}}})
+	a.registry.PushIndex(a.t, "team/web", "1", false, amd.Manifest, arm.Manifest,
+		a.registry.PushAttestation(a.t, "team/web", amd.Manifest).Manifest)
 	a.index("team/web", "1", nil)
 	a.image("team/web", "2-debug", 1)
 	a.image("team/web", "", 6)

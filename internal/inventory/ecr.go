@@ -63,13 +63,14 @@ type ECRSource struct {
 	mu sync.Mutex // of account
 }
 
-// ECR gives the private registry of cfg's account and region. A call that is
+// ECR returns the private registry of cfg's account and region. A call that is
 // throttled is made up to 10 times, unless cfg says otherwise.
 func ECR(cfg aws.Config, o ...ECROption) *ECRSource {
 	if cfg.Retryer == nil && cfg.RetryMaxAttempts == 0 {
 		cfg.RetryMaxAttempts = attempts
 	}
-	s := &ECRSource{api: ecr.NewFromConfig(cfg), region: cfg.Region, client: []ecrclient.Option{ecrclient.WithAWSConfig(cfg)}}
+	s := &ECRSource{api: ecr.NewFromConfig(cfg), region: cfg.Region,
+		client: []ecrclient.Option{ecrclient.WithAWSConfig(cfg)}}
 	for _, f := range o {
 		f(s)
 	}
@@ -88,7 +89,7 @@ func (s *ECRSource) Repositories(ctx context.Context) iter.Seq2[string, error] {
 	}
 }
 
-// Describe gives the repositories of Repositories as ECR describes them:
+// Describe returns the repositories of Repositories as ECR describes them:
 // mutability of tags, encryption, ARN.
 func (s *ECRSource) Describe(ctx context.Context) iter.Seq2[types.Repository, error] {
 	return func(yield func(types.Repository, error) bool) {
@@ -99,7 +100,8 @@ func (s *ECRSource) Describe(ctx context.Context) iter.Seq2[types.Repository, er
 		names := slices.Clone(s.names)
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
-			out, err := s.api.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RegistryId: s.registryID(), RepositoryNames: []string{name}})
+			out, err := s.api.DescribeRepositories(ctx,
+				&ecr.DescribeRepositoriesInput{RegistryId: s.registryID(), RepositoryNames: []string{name}})
 			if err != nil {
 				yield(types.Repository{}, fmt.Errorf("describing repository %s: %w", name, missing(err)))
 				return
@@ -198,7 +200,7 @@ func (s *ECRSource) Open(repository string) (*ecrclient.Repository, error) {
 // Client is the client of ECR's API by which is listed.
 func (s *ECRSource) Client() *ecr.Client { return s.api }
 
-// registryID gives the account, nil for that of the credentials.
+// registryID returns the account, nil for that of the credentials.
 func (s *ECRSource) registryID() *string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

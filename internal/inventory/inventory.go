@@ -20,16 +20,16 @@ import (
 
 // Source lists what a registry has. It is safe for concurrent use.
 type Source interface {
-	// Repositories gives the names of the repositories, sorted, without the
+	// Repositories returns the names of the repositories, sorted, without the
 	// registry's host. An error ends it.
 	Repositories(ctx context.Context) iter.Seq2[string, error]
 
-	// Images gives everything that the registry lists of a repository: images,
+	// Images returns everything that the registry lists of a repository: images,
 	// image indexes and artifacts; the tagged ones by their first tag, then
 	// those without a tag by digest.
 	Images(ctx context.Context, repository string) ([]Image, error)
 
-	// Open gives access to the content of a repository. It makes no request.
+	// Open returns access to the content of a repository. It makes no request.
 	Open(repository string) (*ecrclient.Repository, error)
 }
 

@@ -21,14 +21,16 @@ const schema1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 
 // plain is the repository of an account by the distribution API alone.
 func (a *account) plain(repository string) *inventory.RegistrySource {
-	return inventory.Registry(a.registry.Host(), []string{repository}, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+	return inventory.Registry(a.registry.Host(), []string{repository},
+		ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
 }
 
 // early pushes an image as Docker before 1.10 did.
 func (a *account) early(tag string, layer int) {
 	a.t.Helper()
 	var m ocispec.Manifest
-	p := a.registry.PushImage(a.t, "app", "", registrytest.Image{Docker: true, Layers: []registrytest.Layer{{Content: a.layers[layer]}}})
+	p := a.registry.PushImage(a.t, "app", "",
+		registrytest.Image{Docker: true, Layers: []registrytest.Layer{{Content: a.layers[layer]}}})
 	if err := json.Unmarshal(p.Bytes, &m); err != nil {
 		a.t.Fatal(err)
 	}
@@ -60,7 +62,9 @@ func TestSurveyKinds(t *testing.T) {
 	of("squashfs", "application/vnd.stacker.image.layer.squashfs+zstd+verity")
 	of("wasm", "application/vnd.wasm.content.layer.v1+wasm")
 	of("zstd", ocispec.MediaTypeImageLayerZstd, ocispec.MediaTypeImageLayerZstd)
-	a.registry.PushImage(t, "app", "small", registrytest.Image{Layers: []registrytest.Layer{{Content: []byte("tiny")}, {MediaType: "application/vnd.erofs.layer.v1", Content: []byte("tiny")}}})
+	a.registry.PushImage(t, "app", "small",
+		registrytest.Image{Layers: []registrytest.Layer{{Content: []byte("tiny")},
+			{MediaType: "application/vnd.erofs.layer.v1", Content: []byte("tiny")}}})
 	a.registry.PushImage(t, "app", "empty", registrytest.Image{})
 	want := []string{
 		"app:early missing no SOCI index",
@@ -74,13 +78,16 @@ func TestSurveyKinds(t *testing.T) {
 		"app:wasm unindexable no layer can be indexed: 1 not-a-layer",
 		"app:zstd unindexable no layer can be indexed: 2 zstd",
 	}
-	old := "app:old fails image sha256:itself: unsupported: sha256:itself is a manifest of Docker schema 1, which cannot have a SOCI index; push the image again with a current builder"
+	old := "app:old fails image sha256:itself: unsupported: sha256:itself is a manifest of Docker schema 1, which " +
+		"cannot have a SOCI index; push the image again with a current builder"
 	o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 100}
 	compare(t, lines(t, inventory.Survey(t.Context(), a.plain("app"), o)), want...)
 
 	for state, lacking := range map[inventory.State]bool{
-		inventory.StateFails: true, inventory.StateUnindexable: true, inventory.StateBroken: true, inventory.StatePartial: true, inventory.StateMissing: true,
-		inventory.StateNothing: false, inventory.StateOptedOut: false, inventory.StateNoImage: false, inventory.StateIndexed: false,
+		inventory.StateFails: true, inventory.StateUnindexable: true, inventory.StateBroken: true,
+		inventory.StatePartial: true, inventory.StateMissing: true,
+		inventory.StateNothing: false, inventory.StateOptedOut: false, inventory.StateNoImage: false,
+		inventory.StateIndexed: false,
 	} {
 		if state.Lacking() != lacking {
 			t.Errorf("%s: --check counts it: %t", state, !lacking)
@@ -91,14 +98,15 @@ func TestSurveyKinds(t *testing.T) {
 	a.ecr.Images("app", awstest.Image{Tags: []string{"old"}, MediaType: schema1})
 	want = append(want[:6:6], append([]string{old}, want[6:]...)...)
 	compare(t, lines(t, inventory.Survey(t.Context(), a.source(inventory.WithRepositories("app")), o)), want...)
-	a.registry.Add(registrytest.Rule{Path: "/manifests/old$", Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-		w.Header().Set("Content-Type", schema1)
-		w.Header().Set("Content-Length", "43")
-		w.Header().Set("Docker-Content-Digest", digest.FromString("its payload").String())
-		if r.Method == http.MethodGet {
-			fmt.Fprint(w, `{"schemaVersion":1,"name":"app","tag":"old"}`)
-		}
-	}}, registrytest.Rule{Path: "/tags/list$", Fault: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+	a.registry.Add(registrytest.Rule{Path: "/manifests/old$",
+		Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", schema1)
+			w.Header().Set("Content-Length", "43")
+			w.Header().Set("Docker-Content-Digest", digest.FromString("its payload").String())
+			if r.Method == http.MethodGet {
+				fmt.Fprint(w, `{"schemaVersion":1,"name":"app","tag":"old"}`)
+			}
+		}}, registrytest.Rule{Path: "/tags/list$", Fault: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		fmt.Fprint(w, `{"name":"app","tags":["old"]}`)
 	}})
 	compare(t, lines(t, inventory.Survey(t.Context(), a.plain("app"), o)), old)
@@ -124,18 +132,21 @@ func TestSurveyTrouble(t *testing.T) {
 		return fmt.Sprintf("SOCI index %s: zTOC %s of layer %s %s", index.Digest, ztoc, r.Layers[1].Layer.Digest, what)
 	}
 
-	gone := registrytest.Rule{Path: "/blobs/" + ztoc.String() + "$", Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")}
+	gone := registrytest.Rule{Path: "/blobs/" + ztoc.String() + "$",
+		Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")}
 	a.registry.Add(gone)
 	const what = "is not in the repository"
 	run(t, o, "app:1 incomplete "+text(r.Index, what)+"; "+text(r.IndexV2, what))
 	v1, v2 := o, o
 	v1.IndexVersion, v2.IndexVersion = soci.V1, soci.V2
 	run(t, v1, "app:1 incomplete "+text(r.Index, what))
-	run(t, v2, "app:1 incomplete "+text(r.IndexV2, what)+"; "+text(r.Index, what)+": delete what is wrong (cleanup --broken)")
+	run(t, v2, "app:1 incomplete "+text(r.IndexV2, what)+"; "+text(r.Index, what)+
+		": delete what is wrong (cleanup --broken)")
 	a.registry.Clear()
 
 	// Only reading it shows that it is damaged.
-	a.registry.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/" + ztoc.String() + "$", Fault: registrytest.Corrupt(100)})
+	a.registry.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/" + ztoc.String() + "$",
+		Fault: registrytest.Corrupt(100)})
 	run(t, o, "app:1 indexed")
 	got := lines(t, inventory.Survey(t.Context(), a.source(), deep))
 	if len(got) != 1 || !strings.HasPrefix(got[0], "app:1 incomplete "+text(r.Index, "is damaged: ")) {
@@ -144,7 +155,8 @@ func TestSurveyTrouble(t *testing.T) {
 	a.registry.Clear()
 
 	// Another tool's, beside ours, of which a zTOC is gone: an index run leaves it.
-	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Subject: &d, Annotations: map[string]string{soci.AnnotationBuildToolIdentifier: "another tool"}}
+	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Subject: &d,
+		Annotations: map[string]string{soci.AnnotationBuildToolIdentifier: "another tool"}}
 	m.SchemaVersion = 2
 	m.Config = a.registry.PushBlob(t, "app", []byte("{}"))
 	m.Config.MediaType = soci.ArtifactTypeV1
@@ -159,7 +171,9 @@ func TestSurveyTrouble(t *testing.T) {
 	other := a.registry.PushManifest(t, "app", "", ocispec.MediaTypeImageManifest, b)
 	run(t, o, "app:1 indexed")
 	got = lines(t, inventory.Survey(t.Context(), a.source(), deep))
-	if len(got) != 1 || !strings.HasPrefix(got[0], fmt.Sprintf("app:1 broken SOCI index %s: zTOC %s of layer %s is no zTOC", other.Digest, z.Digest, r.Layers[1].Layer.Digest)) ||
+	if len(got) != 1 || !strings.HasPrefix(got[0],
+		fmt.Sprintf("app:1 broken SOCI index %s: zTOC %s of layer %s is no zTOC", other.Digest, z.Digest,
+			r.Layers[1].Layer.Digest)) ||
 		!strings.HasSuffix(got[0], ": delete what is wrong (cleanup --broken)") {
 		t.Errorf("%q", got)
 	}
@@ -178,7 +192,8 @@ func TestSurveyAsksOnce(t *testing.T) {
 	}
 	a.registry.Clear()
 	o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, Deep: true}
-	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:0 indexed", "app:1 indexed", "app:2 indexed", "app:3 indexed")
+	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:0 indexed", "app:1 indexed", "app:2 indexed",
+		"app:3 indexed")
 	if heads := a.registry.Count(http.MethodHead, "/blobs/"); heads != 1 {
 		t.Errorf("%d blobs were asked for", heads)
 	}
@@ -231,7 +246,9 @@ func TestSurveyDerived(t *testing.T) {
 	a.image("app", "base", 0)
 	enabled := a.index("app", "base", nil).Manifests[0].Enabled
 	derived := func(tag string, layer int) ocispec.Descriptor {
-		return a.registry.PushImage(t, "app", tag, registrytest.Image{Annotations: enabled.Annotations, Layers: []registrytest.Layer{{Content: a.layers[0]}, {Content: a.layers[layer]}}}).Manifest
+		return a.registry.PushImage(t, "app", tag,
+			registrytest.Image{Annotations: enabled.Annotations,
+				Layers: []registrytest.Layer{{Content: a.layers[0]}, {Content: a.layers[layer]}}}).Manifest
 	}
 	derived("kaniko", 1)
 	derived("", 2)
@@ -239,14 +256,18 @@ func TestSurveyDerived(t *testing.T) {
 	child.Annotations = enabled.Annotations
 	a.registry.PushIndex(t, "app", "ko", false, child)
 	a.registry.PushManifest(t, "app", "copied", enabled.MediaType, a.registry.Manifest(t, "app", enabled.Digest.String()))
-	amd := a.registry.PushImage(t, "app", "", registrytest.Image{Layers: []registrytest.Layer{{Content: a.layers[4]}}}).Manifest
-	arm := a.registry.PushImage(t, "app", "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: a.layers[5]}}}).Manifest
+	amd := a.registry.PushImage(t, "app", "",
+		registrytest.Image{Layers: []registrytest.Layer{{Content: a.layers[4]}}}).Manifest
+	arm := a.registry.PushImage(t, "app", "",
+		registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: a.layers[5]}}}).Manifest
 	a.registry.PushIndex(t, "app", "part", false, amd, arm)
 	a.index("app", "part", func(o *soci.Options) { o.Platforms = []string{"linux/amd64"} })
 	a.registry.PushManifest(t, "app", "promoted", ocispec.MediaTypeImageIndex, a.registry.Manifest(t, "app", "part-soci"))
-	part := "app:promoted partly-enabled image index sha256:itself lists SOCI indexes, but none for linux/arm64; index the original image again, or delete this one"
+	part := "app:promoted partly-enabled image index sha256:itself lists SOCI indexes, but none for linux/arm64; index " +
+		"the original image again, or delete this one"
 	o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1}
-	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:base indexed", "app:copied missing no SOCI index",
+	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:base indexed",
+		"app:copied missing no SOCI index",
 		"app:kaniko missing no SOCI index", "app:ko missing no SOCI index",
 		"app:part incomplete linux/arm64 has no SOCI index v1; linux/arm64 has no SOCI index v2 in part-soci", part)
 
@@ -261,6 +282,7 @@ func TestSurveyDerived(t *testing.T) {
 		a.index("app", tag, nil)
 	}
 	o.Rules.Untagged, o.Deep = false, true
-	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:base indexed", "app:copied indexed", "app:kaniko indexed", "app:ko indexed",
+	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:base indexed", "app:copied indexed",
+		"app:kaniko indexed", "app:ko indexed",
 		"app:part incomplete linux/arm64 has no SOCI index v1; linux/arm64 has no SOCI index v2 in part-soci", part)
 }

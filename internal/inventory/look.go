@@ -28,7 +28,7 @@ type look struct {
 	check *soci.Checker
 }
 
-// open lists the images of a repository, and gives those that are to be looked
+// open lists the images of a repository, and returns those that are to be looked
 // at. What an image index lists is no image of its own.
 func (s *survey) open(ctx context.Context, name string) (*look, []Image, error) {
 	if !s.o.All && !s.o.Rules.Filters.MatchesRepository(name) {
@@ -58,7 +58,8 @@ func (s *survey) open(ctx context.Context, name string) (*look, []Image, error) 
 		l.tags = nil // a source may list no others
 	}
 	var listed map[digest.Digest]bool
-	if len(only) == 0 && (s.o.All || s.o.Rules.Untagged) && slices.ContainsFunc(all, func(i Image) bool { return len(i.Tags) == 0 }) {
+	if len(only) == 0 && (s.o.All || s.o.Rules.Untagged) &&
+		slices.ContainsFunc(all, func(i Image) bool { return len(i.Tags) == 0 }) {
 		if listed, err = l.children(ctx, all); err != nil {
 			return nil, nil, err
 		}
@@ -69,7 +70,8 @@ func (s *survey) open(ctx context.Context, name string) (*look, []Image, error) 
 			continue
 		}
 		if len(only) > 0 {
-			image.Tags = slices.DeleteFunc(slices.Clone(image.Tags), func(tag string) bool { return !slices.Contains(only, tag) })
+			image.Tags = slices.DeleteFunc(slices.Clone(image.Tags),
+				func(tag string) bool { return !slices.Contains(only, tag) })
 			if len(image.Tags) == 0 {
 				continue
 			}
@@ -86,10 +88,11 @@ func (s *survey) open(ctx context.Context, name string) (*look, []Image, error) 
 
 // mayBeChosen saves a look at what the rules do not choose.
 func (l *look) mayBeChosen(image Image) bool {
-	return slices.ContainsFunc(tagsOf(image), func(tag string) bool { return l.decide(image, tag).Decision == filters.Matched })
+	return slices.ContainsFunc(tagsOf(image),
+		func(tag string) bool { return l.decide(image, tag).Decision == filters.Matched })
 }
 
-// tagsOf gives an image's tags, or "" for that of one without.
+// tagsOf returns an image's tags, or "" for that of one without.
 func tagsOf(image Image) []string {
 	if len(image.Tags) == 0 {
 		return []string{""}
@@ -102,7 +105,7 @@ func (l *look) decide(image Image, tag string) filters.Verdict {
 	return l.o.Rules.Decide(filters.Image{Repository: image.Repository, Tag: tag, ArtifactType: image.ArtifactType})
 }
 
-// children gives what the image indexes of a repository list.
+// children returns what the image indexes of a repository list.
 func (l *look) children(ctx context.Context, all []Image) (map[digest.Digest]bool, error) {
 	lists := make([][]ocispec.Descriptor, len(all))
 	group, within := errgroup.WithContext(ctx)
@@ -169,7 +172,7 @@ func (c *content) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 	return c.Repository.Fetch(ctx, desc)
 }
 
-// image gives the records of an image, one for each tag; none when it is gone,
+// image returns the records of an image, one for each tag; none when it is gone,
 // or when it turns out to be something that was not asked for.
 func (l *look) image(ctx context.Context, image Image) ([]Record, error) {
 	records, err := l.records(ctx, image)
@@ -258,7 +261,8 @@ func (l *look) artifact(m *soci.ManifestInfo, tag string) string {
 		text += fmt.Sprintf(" of type %.100q", m.ArtifactType)
 	}
 	if m.Kind == soci.KindEnabledImage || m.Kind == soci.KindUnindexed {
-		if original, ok := strings.CutSuffix(tag, l.o.Rules.TagSuffix); ok && l.o.Rules.TagSuffix != "" && l.tags != nil && !l.tags[original] {
+		if original, ok := strings.CutSuffix(tag, l.o.Rules.TagSuffix); ok && l.o.Rules.TagSuffix != "" && l.tags != nil &&
+			!l.tags[original] {
 			text += fmt.Sprintf(", but there is no tag %s any more", original)
 		}
 	}
@@ -267,9 +271,11 @@ func (l *look) artifact(m *soci.ManifestInfo, tag string) string {
 
 // examine fills in the states of the records that have none yet.
 func (l *look) examine(ctx context.Context, read *content, tags []string, records []Record) error {
-	o := soci.Options{IndexVersion: l.o.IndexVersion, MinLayerSize: max(l.o.MinLayerSize, 1), TagSuffix: l.o.Rules.TagSuffix}
+	o := soci.Options{IndexVersion: l.o.IndexVersion, MinLayerSize: max(l.o.MinLayerSize, 1),
+		TagSuffix: l.o.Rules.TagSuffix}
 	status, err := soci.Examine(ctx, read, read.desc, tags, o, l.check)
-	fails := err != nil && (errors.Is(err, soci.ErrCorrupt) || errors.Is(err, soci.ErrLimit) || errors.Is(err, soci.ErrUnsupported))
+	fails := err != nil && (errors.Is(err, soci.ErrCorrupt) || errors.Is(err, soci.ErrLimit) ||
+		errors.Is(err, soci.ErrUnsupported))
 	if errors.Is(err, ecrclient.ErrNotFound) {
 		// Either all of it is gone, or a part that it names.
 		if _, gone := l.repo.Resolve(ctx, read.desc.Digest.String()); gone != nil {

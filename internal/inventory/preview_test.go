@@ -80,9 +80,11 @@ func TestPreviewListed(t *testing.T) {
 		want     []string
 	}{
 		{false, []string{"app:v1 matched", "app:v1-debug not-matched", "app:v1-soci own-artifact",
-			"app@" + digest.FromString("sbom").String() + " referrer", "app@" + digest.FromString("index").String() + " own-artifact", "lib@" + two.String() + " untagged"}},
+			"app@" + digest.FromString("sbom").String() + " referrer",
+			"app@" + digest.FromString("index").String() + " own-artifact", "lib@" + two.String() + " untagged"}},
 		{true, []string{"app:v1 matched", "app:v1-debug not-matched", "app:v1-soci own-artifact",
-			"app@" + digest.FromString("sbom").String() + " referrer", "app@" + digest.FromString("index").String() + " own-artifact", "lib@" + two.String() + " matched"}},
+			"app@" + digest.FromString("sbom").String() + " referrer",
+			"app@" + digest.FromString("index").String() + " own-artifact", "lib@" + two.String() + " matched"}},
 	} {
 		images, err := inventory.PreviewListed(t.Context(), source, previewRules(t, "*:*,!*:*-debug", tt.untagged))
 		if err != nil {
@@ -103,14 +105,16 @@ func TestPreviewListedFails(t *testing.T) {
 		"repositories": {err: errGone},
 		"images":       {repositories: []string{"app"}},
 	} {
-		if images, err := inventory.PreviewListed(t.Context(), source, previewRules(t, "*:*", false)); !errors.Is(err, errGone) || images != nil {
+		if images, err := inventory.PreviewListed(t.Context(), source, previewRules(t, "*:*", false)); !errors.Is(err,
+			errGone) || images != nil {
 			t.Errorf("%s: %v, %v", name, images, err)
 		}
 	}
 }
 
 func TestPreviewNamedRefuses(t *testing.T) {
-	for _, name := range []string{"", "app", "app:", "App:v1", "app:-v", "app@sha256:1", "example.com/app:v1:2", "app@", ":v1", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app"} {
+	for _, name := range []string{"", "app", "app:", "App:v1", "app:-v", "app@sha256:1", "example.com/app:v1:2", "app@",
+		":v1", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app"} {
 		if image, err := inventory.PreviewNamed(name, previewRules(t, "*:*", true)); !errors.Is(err, names.ErrInvalid) {
 			t.Errorf("PreviewNamed(%q) = %+v, %v", name, image, err)
 		}

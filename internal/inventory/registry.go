@@ -25,7 +25,7 @@ type RegistrySource struct {
 	client []ecrclient.Option
 }
 
-// Registry gives named repositories at host, "registry.example.com" or
+// Registry returns named repositories at host, "registry.example.com" or
 // "127.0.0.1:5000".
 func Registry(host string, repositories []string, o ...ecrclient.Option) *RegistrySource {
 	names := slices.Clone(repositories)

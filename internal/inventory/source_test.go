@@ -20,16 +20,19 @@ import (
 func TestRegistry(t *testing.T) {
 	a := newAccount(t)
 	a.fill()
-	source := inventory.Registry(a.registry.Host(), []string{"team/web", "app"}, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+	source := inventory.Registry(a.registry.Host(), []string{"team/web", "app"},
+		ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
 	o := inventory.Options{Rules: rules(t, "*:*,!*:*-debug"), MinLayerSize: 1}
-	compare(t, lines(t, inventory.Survey(t.Context(), source, o)), lines(t, inventory.Survey(t.Context(), a.source(), o))...)
+	compare(t, lines(t, inventory.Survey(t.Context(), source, o)),
+		lines(t, inventory.Survey(t.Context(), a.source(), o))...)
 
 	// The list of tags is not asked for when the tags are given.
 	a.registry.Clear()
 	source = inventory.Registry(a.registry.Host(), []string{"app"})
 	source.OnlyTags("app", "done", "moved")
 	o.Tags = map[string][]string{"app": {"done", "moved"}}
-	compare(t, lines(t, inventory.Survey(t.Context(), source, o)), "app:done indexed", "app:moved stale moved-soci was made of another image")
+	compare(t, lines(t, inventory.Survey(t.Context(), source, o)), "app:done indexed",
+		"app:moved stale moved-soci was made of another image")
 	if n := a.registry.Count("", "/tags/list"); n != 0 {
 		t.Errorf("the tags were listed %d times", n)
 	}
@@ -39,8 +42,10 @@ func TestRegistry(t *testing.T) {
 			t.Errorf("a tag that is not there: %v", err)
 		}
 	}
-	a.registry.Add(registrytest.Rule{Path: "/tags/list", Fault: registrytest.Status(http.StatusNotFound, "NAME_UNKNOWN", "")})
-	if _, err := inventory.Registry(a.registry.Host(), nil).Images(t.Context(), "none"); !errors.Is(err, inventory.ErrNoRepository) {
+	a.registry.Add(registrytest.Rule{Path: "/tags/list",
+		Fault: registrytest.Status(http.StatusNotFound, "NAME_UNKNOWN", "")})
+	if _, err := inventory.Registry(a.registry.Host(), nil).Images(t.Context(), "none"); !errors.Is(err,
+		inventory.ErrNoRepository) {
 		t.Errorf("no such repository: %v", err)
 	}
 }
@@ -50,20 +55,25 @@ func TestECRImages(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 	a.ecr.Images("app",
 		awstest.Image{Tags: []string{"b", "a"}, PushedAt: at, PulledAt: at.Add(time.Hour), Size: 42},
-		awstest.Image{ArtifactMediaType: soci.ArtifactTypeV1, Subject: digest.FromString("subject"), Digest: digest.FromString("x")},
+		awstest.Image{ArtifactMediaType: soci.ArtifactTypeV1, Subject: digest.FromString("subject"),
+			Digest: digest.FromString("x")},
 		awstest.Image{Tags: []string{"z"}, Archived: true})
 	images, err := a.source().Images(t.Context(), "app")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(images) != 2 || !slices.Equal(images[0].Tags, []string{"a", "b"}) || !images[0].PushedAt.Equal(at) || !images[0].PulledAt.Equal(at.Add(time.Hour)) ||
-		images[0].Size != 42 || images[0].MediaType != ocispec.MediaTypeImageManifest || images[1].ArtifactType != soci.ArtifactTypeV1 || images[1].Subject != digest.FromString("subject") {
+	if len(images) != 2 || !slices.Equal(images[0].Tags, []string{"a", "b"}) || !images[0].PushedAt.Equal(at) ||
+		!images[0].PulledAt.Equal(at.Add(time.Hour)) ||
+		images[0].Size != 42 || images[0].MediaType != ocispec.MediaTypeImageManifest ||
+		images[1].ArtifactType != soci.ArtifactTypeV1 || images[1].Subject != digest.FromString("subject") {
 		t.Errorf("%+v", images)
 	}
-	if images, err = a.source(inventory.WithArchived()).Images(t.Context(), "app"); err != nil || len(images) != 3 || !images[1].Archived {
+	if images, err = a.source(inventory.WithArchived()).Images(t.Context(), "app"); err != nil || len(images) != 3 ||
+		!images[1].Archived {
 		t.Errorf("%+v, %v", images, err)
 	}
-	a.ecr.Images("twice", awstest.Image{Digest: digest.FromString("one"), Tags: []string{"a"}}, awstest.Image{Digest: digest.FromString("two"), Tags: []string{"b"}},
+	a.ecr.Images("twice", awstest.Image{Digest: digest.FromString("one"), Tags: []string{"a"}},
+		awstest.Image{Digest: digest.FromString("two"), Tags: []string{"b"}},
 		awstest.Image{Digest: digest.FromString("one"), Tags: []string{"a", "c"}})
 	if images, err = a.source().Images(t.Context(), "twice"); err != nil || len(images) != 2 || len(images[0].Tags) != 2 {
 		t.Errorf("%+v, %v", images, err)
@@ -74,7 +84,8 @@ func TestECRImages(t *testing.T) {
 	if _, err := a.source().Open("app"); err == nil {
 		t.Error("the account is not known yet")
 	}
-	if repo, err := a.source(inventory.WithAccount(awstest.Account)).Open("app"); err != nil || repo.Name() != a.ecr.Host()+"/app" {
+	if repo, err := a.source(inventory.WithAccount(awstest.Account)).Open("app"); err != nil ||
+		repo.Name() != a.ecr.Host()+"/app" {
 		t.Errorf("%v, %v", repo, err)
 	}
 	var names []string

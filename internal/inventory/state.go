@@ -67,7 +67,8 @@ const (
 
 // States are all of them, in the order in which they are counted up.
 var States = []State{
-	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StateUnknown, StatePartial, StateBroken, StateFails, StateUnindexable,
+	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StateUnknown, StatePartial, StateBroken,
+	StateFails, StateUnindexable,
 	StateNothing, StateOptedOut, StateExcluded, StateUntagged, StateNoImage,
 }
 
@@ -135,7 +136,7 @@ type Record struct {
 	BeforeStack bool
 }
 
-// ToRead gives the layers that an index run could have to read, each once, and
+// ToRead returns the layers that an index run could have to read, each once, and
 // their compressed bytes. Those whose zTOC it finds it does not read.
 func (r *Record) ToRead() (layers int, bytes int64) {
 	seen := map[digest.Digest]bool{}
@@ -247,7 +248,8 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		listed := r.Enabled.State == soci.EnabledMatches || r.Enabled.State == soci.EnabledDiffers
 		ours = ours && there && own(ofEnabled)
 		if v2 && listed && (!there || !own(ofEnabled)) {
-			lacks = append(lacks, fmt.Sprintf("%s has no SOCI index v2 in %s%s", m.Platform, r.Enabled.EnabledTag, byThis(there)))
+			lacks = append(lacks, fmt.Sprintf("%s has no SOCI index v2 in %s%s", m.Platform, r.Enabled.EnabledTag,
+				byThis(there)))
 		}
 	}
 	r.BuildTools = slices.Sorted(maps.Keys(tools))

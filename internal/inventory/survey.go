@@ -44,7 +44,7 @@ type Options struct {
 	// before. The default is no such time.
 	Deployed time.Time
 
-	// All gives also what is not chosen, artifacts among it. The default is
+	// All returns also what is not chosen, artifacts among it. The default is
 	// the images that the rules choose.
 	All bool
 
@@ -89,7 +89,7 @@ func (o Options) withDefaults() Options {
 // finished.
 const queueLength = 256
 
-// Survey gives the state of the images of a source: by repository, within it in
+// Survey returns the state of the images of a source: by repository, within it in
 // the order of Source.Images, a record for each tag. Many are looked at at
 // once; the order does not depend on it. An image that is deleted meanwhile is
 // left out.
@@ -214,7 +214,7 @@ func (s *survey) consume(ctx context.Context, yield func(Record, error) bool) {
 	}
 }
 
-// yield gives the records of one image, or the error that its repository ends
+// yield returns the records of one image, or the error that its repository ends
 // with.
 func (s *survey) yield(t *task, yield func(Record, error) bool) bool {
 	r := t.repository

@@ -20,7 +20,8 @@ func TestSurvey(t *testing.T) {
 	a := newAccount(t)
 	a.fill()
 	chosen := []string{
-		"app:bad fails image sha256:itself: corrupt manifest sha256:itself: it holds the fields of an image manifest and of an image index",
+		"app:bad fails image sha256:itself: corrupt manifest sha256:itself: it holds the fields of an image manifest and " +
+			"of an image index",
 		"app:bare missing no SOCI index",
 		"app:broken incomplete SOCI index BROKEN is not in the repository",
 		"app:done indexed",
@@ -30,7 +31,8 @@ func TestSurvey(t *testing.T) {
 		"app:other other-tool only by \"another tool\"",
 		"app:out opted-out image manifest sha256:itself has the label soci-index-builder.skip=true",
 		"app:said nothing-to-index no layer to index",
-		"app:taken missing linux/amd64 has no SOCI index v1; taken-soci is not a SOCI-enabled image: media type \"application/vnd.oci.image.manifest.v1+json\"",
+		"app:taken missing linux/amd64 has no SOCI index v1; taken-soci is not a SOCI-enabled image: media type " +
+			"\"application/vnd.oci.image.manifest.v1+json\"",
 		"app:zstd unindexable no layer can be indexed: 1 zstd",
 		"team/web:1 indexed",
 	}
@@ -63,7 +65,8 @@ func TestSurvey(t *testing.T) {
 		got := slices.DeleteFunc(run(t, v1), func(line string) bool {
 			return !strings.Contains(line, "indexed") && !strings.Contains(line, "other-tool")
 		})
-		compare(t, got, "app:broken indexed", "app:done indexed", "app:half indexed", "app:other other-tool only by \"another tool\"",
+		compare(t, got, "app:broken indexed", "app:done indexed", "app:half indexed",
+			"app:other other-tool only by \"another tool\"",
 			"app:zstd unindexable no layer can be indexed: 1 zstd", "team/web:1 indexed")
 	})
 	t.Run("V2", func(t *testing.T) {
@@ -86,7 +89,8 @@ func TestSurvey(t *testing.T) {
 		large.MinLayerSize = 1 << 30
 		got := run(t, large)
 		// What has its index has it, however small its layers.
-		for _, want := range []string{"app:bare nothing-to-index no layer to index: 1 below-min-layer-size", "app:done indexed"} {
+		for _, want := range []string{"app:bare nothing-to-index no layer to index: 1 below-min-layer-size",
+			"app:done indexed"} {
 			if !slices.Contains(got, want) {
 				t.Errorf("no %q in\n%s", want, strings.Join(got, "\n"))
 			}
@@ -105,10 +109,12 @@ func TestSurvey(t *testing.T) {
 func TestSurveyAll(t *testing.T) {
 	a := newAccount(t)
 	a.fill()
-	a.registry.PushManifest(t, "app", "orphan-soci", ocispec.MediaTypeImageIndex, a.registry.Manifest(t, "app", "done-soci"))
+	a.registry.PushManifest(t, "app", "orphan-soci", ocispec.MediaTypeImageIndex,
+		a.registry.Manifest(t, "app", "done-soci"))
 	var got []string
 	kinds := map[soci.Kind]int{}
-	for r, err := range inventory.Survey(t.Context(), a.source(), inventory.Options{Rules: rules(t, "*:*,!*:*-debug"), MinLayerSize: 1, All: true}) {
+	for r, err := range inventory.Survey(t.Context(), a.source(),
+		inventory.Options{Rules: rules(t, "*:*,!*:*-debug"), MinLayerSize: 1, All: true}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +171,8 @@ func TestSurveyRecord(t *testing.T) {
 		if layers != 2 || bytes != int64(len(a.layers[0])+len(a.layers[1])) {
 			t.Errorf("%d layers of %d bytes are to be read", layers, bytes)
 		}
-		if !r.BeforeStack || r.Reason != "pushed before the stack was created, 2026-05-06" || !r.PushedAt.Equal(pushed) || r.Filter != "*:*" {
+		if !r.BeforeStack || r.Reason != "pushed before the stack was created, 2026-05-06" || !r.PushedAt.Equal(pushed) ||
+			r.Filter != "*:*" {
 			t.Errorf("%+v", r)
 		}
 	}
@@ -209,7 +216,8 @@ func TestSurveyUntagged(t *testing.T) {
 func TestSurveyPlatforms(t *testing.T) {
 	a := newAccount(t)
 	push := func(platform string, layer int) ocispec.Descriptor {
-		return a.registry.PushImage(t, "app", "", registrytest.Image{Platform: platform, Layers: []registrytest.Layer{{Content: a.layers[layer]}}}).Manifest
+		return a.registry.PushImage(t, "app", "",
+			registrytest.Image{Platform: platform, Layers: []registrytest.Layer{{Content: a.layers[layer]}}}).Manifest
 	}
 	amd, arm := push("linux/amd64", 0), push("linux/arm64", 1)
 	a.registry.PushIndex(t, "app", "part", false, amd, arm)
@@ -218,12 +226,14 @@ func TestSurveyPlatforms(t *testing.T) {
 	a.index("app", "twice", nil)
 	o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1}
 	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)),
-		"app:part incomplete linux/arm64 has no SOCI index v1; linux/arm64 has no SOCI index v2 in part-soci", "app:twice indexed")
+		"app:part incomplete linux/arm64 has no SOCI index v1; linux/arm64 has no SOCI index v2 in part-soci",
+		"app:twice indexed")
 	for r, err := range inventory.Survey(t.Context(), a.source(), o) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := map[string]inventory.Coverage{"part": inventory.CoverPart, "twice": inventory.CoverFull}[r.Tag]; r.V1 != want {
+		if want := map[string]inventory.Coverage{"part": inventory.CoverPart,
+			"twice": inventory.CoverFull}[r.Tag]; r.V1 != want {
 			t.Errorf("%s: V1 is %s, want %s", r.Tag, r.V1, want)
 		}
 	}
@@ -233,11 +243,14 @@ func TestSurveyPlatforms(t *testing.T) {
 // is left behind then says so, and it is not asked for again and again.
 func TestSurveyFoundNothing(t *testing.T) {
 	a := newAccount(t)
-	a.registry.PushImage(t, "app", "1", registrytest.Image{Layers: []registrytest.Layer{{Content: []byte("\x28\xb5\x2f\xfd zstd, whatever its media type says")}}})
+	a.registry.PushImage(t, "app", "1",
+		registrytest.Image{Layers: []registrytest.Layer{{Content: []byte(
+			"\x28\xb5\x2f\xfd zstd, whatever its media type says")}}})
 	o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1}
 	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:1 missing no SOCI index")
 	a.index("app", "1", nil)
-	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:1 unindexable no layer can be indexed, as 1-soci says")
+	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)),
+		"app:1 unindexable no layer can be indexed, as 1-soci says")
 }
 
 // What the answer does not depend on is not asked for.
@@ -257,7 +270,8 @@ func TestSurveyRequests(t *testing.T) {
 		t.Errorf("%d manifests were read", n)
 	}
 	a.ecr.Images("app", awstest.Image{Tags: []string{"2"}, Archived: true})
-	got := lines(t, inventory.Survey(t.Context(), a.source(inventory.WithArchived(), inventory.WithRepositories("app")), o))
+	got := lines(t, inventory.Survey(t.Context(), a.source(inventory.WithArchived(), inventory.WithRepositories("app")),
+		o))
 	compare(t, got, "app:1 missing no SOCI index")
 	o.All = true
 	got = lines(t, inventory.Survey(t.Context(), a.source(inventory.WithArchived(), inventory.WithRepositories("app")), o))

@@ -34,18 +34,22 @@ func TestSurveyLarge(t *testing.T) {
 	}
 	a.aws.Fail("ecr", "DescribeImages", 2, awstest.Throttled)
 	a.aws.Fail("ecr", "DescribeImages", 1, &awstest.Error{After: 10 * time.Millisecond})
-	a.aws.Fail("ecr", "DescribeImages", 1, &awstest.Error{Status: http.StatusInternalServerError, Code: "ServerException", Message: "try again"})
-	a.registry.Add(registrytest.Rule{Path: "/manifests/", Times: 20, Fault: registrytest.Status(http.StatusTooManyRequests, "TOOMANYREQUESTS", "")})
+	a.aws.Fail("ecr", "DescribeImages",
+		1, &awstest.Error{Status: http.StatusInternalServerError, Code: "ServerException", Message: "try again"})
+	a.registry.Add(registrytest.Rule{Path: "/manifests/", Times: 20,
+		Fault: registrytest.Status(http.StatusTooManyRequests, "TOOMANYREQUESTS", "")})
 	source := inventory.ECR(a.config(), inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()),
 		ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 30, MinWait: time.Nanosecond})))
 	var progress []inventory.Progress
-	got := lines(t, inventory.Survey(t.Context(), source, inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, Since: since,
-		Progress: func(p inventory.Progress) { progress = append(progress, p) }}))
+	got := lines(t, inventory.Survey(t.Context(), source,
+		inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, Since: since,
+			Progress: func(p inventory.Progress) { progress = append(progress, p) }}))
 	compare(t, got, want...)
 	if n := a.aws.Count("ecr", "DescribeImages"); n != 5+3 {
 		t.Errorf("%d calls of DescribeImages, want 5 pages and 3 more attempts", n)
 	}
-	if last := progress[len(progress)-1]; len(progress) != 100 || last != (inventory.Progress{Repositories: 1, Images: 100, Done: 100}) {
+	if last := progress[len(progress)-1]; len(progress) != 100 ||
+		last != (inventory.Progress{Repositories: 1, Images: 100, Done: 100}) {
 		t.Errorf("%d times progress, at last %+v", len(progress), last)
 	}
 }
@@ -71,7 +75,8 @@ func TestSurveyGone(t *testing.T) {
 		registrytest.Rule{Path: "/referrers/" + first.Digest.String(), Fault: notFound},
 		registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Times: 1, Fault: notFound})
 	one := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, Concurrency: 1}
-	if got := lines(t, inventory.Survey(t.Context(), a.source(), one)); len(got) != 2 || got[0] != "app:2 missing no SOCI index" {
+	if got := lines(t, inventory.Survey(t.Context(), a.source(), one)); len(got) != 2 ||
+		got[0] != "app:2 missing no SOCI index" {
 		t.Errorf("%q", got)
 	}
 }
@@ -84,14 +89,17 @@ func TestSurveyUnknown(t *testing.T) {
 			a := newAccount(t)
 			a.image("app", "1", 0)
 			a.registry.Add(registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(status, "", "")})
-			source := inventory.Registry(a.registry.Host(), []string{"app"}, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+			source := inventory.Registry(a.registry.Host(), []string{"app"},
+				ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
 			for version, want := range map[soci.IndexVersion]inventory.State{
 				soci.V1: inventory.StateUnknown, soci.Both: inventory.StateUnknown, soci.V2: inventory.StateMissing,
 			} {
 				n := 0
-				for r, err := range inventory.Survey(t.Context(), source, inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, IndexVersion: version}) {
+				for r, err := range inventory.Survey(t.Context(), source,
+					inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, IndexVersion: version}) {
 					n++
-					if err != nil || r.State != want || r.V1 != inventory.CoverUnknown || r.State.Lacking() != (version == soci.V2) || !r.State.ToIndex() || !r.State.Chosen() {
+					if err != nil || r.State != want || r.V1 != inventory.CoverUnknown || r.State.Lacking() != (version == soci.V2) ||
+						!r.State.ToIndex() || !r.State.Chosen() {
 						t.Errorf("%s: %+v, %v", version, r, err)
 					}
 					if told := strings.Contains(r.Reason, fmt.Sprint(status)); told != (version != soci.V2) {
@@ -111,7 +119,8 @@ func TestSurveyUnknown(t *testing.T) {
 // ecrRefuses expects the survey of ECR to fail.
 func (a *account) ecrRefuses(t *testing.T) {
 	t.Helper()
-	for r, err := range inventory.Survey(t.Context(), a.source(), inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1}) {
+	for r, err := range inventory.Survey(t.Context(), a.source(),
+		inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1}) {
 		if err == nil || r.State != "" {
 			t.Errorf("%+v, %v", r, err)
 		}
@@ -165,14 +174,16 @@ func TestSurveyErrors(t *testing.T) {
 	})
 	t.Run("no repository can be listed", func(t *testing.T) {
 		a := newAccount(t)
-		a.aws.Fail("ecr", "DescribeRepositories", 1, &awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "no"})
+		a.aws.Fail("ecr", "DescribeRepositories", 1,
+			&awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "no"})
 		if r := survey(t.Context(), a.source(), all); r.records != 0 || len(r.errs) != 1 || r.of[0] != "" {
 			t.Errorf("%+v", r)
 		}
 	})
 	t.Run("no such repository", func(t *testing.T) {
 		a := newAccount(t)
-		if r := survey(t.Context(), a.source(inventory.WithRepositories("none")), all); len(r.errs) != 1 || !errors.Is(r.errs[0], inventory.ErrNoRepository) {
+		if r := survey(t.Context(), a.source(inventory.WithRepositories("none")), all); len(r.errs) != 1 ||
+			!errors.Is(r.errs[0], inventory.ErrNoRepository) {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -181,7 +192,8 @@ func TestSurveyErrors(t *testing.T) {
 		a.image("aa", "1", 0)
 		o := all
 		o.Tags = map[string][]string{"aa": {"1", "2"}}
-		if r := survey(t.Context(), a.source(), o); r.records != 0 || len(r.errs) != 1 || !errors.Is(r.errs[0], inventory.ErrNoTag) {
+		if r := survey(t.Context(), a.source(), o); r.records != 0 || len(r.errs) != 1 ||
+			!errors.Is(r.errs[0], inventory.ErrNoTag) {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -190,10 +202,11 @@ func TestSurveyErrors(t *testing.T) {
 		a.image("aa", "1", 0)
 		a.image("aa", "2", 1)
 		ctx, cancel := context.WithCancel(t.Context())
-		a.registry.Add(registrytest.Rule{Path: "/v2/aa/", Skip: 3, Fault: func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
-			cancel()
-			<-r.Context().Done()
-		}})
+		a.registry.Add(registrytest.Rule{Path: "/v2/aa/", Skip: 3,
+			Fault: func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+				cancel()
+				<-r.Context().Done()
+			}})
 		if r := survey(ctx, a.source(), all); len(r.errs) != 1 || !errors.Is(r.errs[0], context.Canceled) {
 			t.Errorf("%+v", r)
 		}
@@ -223,7 +236,8 @@ func TestECRListsEnd(t *testing.T) {
 		}
 	}
 	a.aws.Handle("ecr", awstest.JSON(map[string]func([]byte) (any, error){
-		"DescribeRepositories": answer("DescribeRepositories", map[string]any{"nextToken": "again", "repositories": []any{map[string]any{"repositoryName": "app"}}}),
+		"DescribeRepositories": answer("DescribeRepositories",
+			map[string]any{"nextToken": "again", "repositories": []any{map[string]any{"repositoryName": "app"}}}),
 		"DescribeImages": answer("DescribeImages", map[string]any{"nextToken": "again", "imageDetails": []any{
 			map[string]any{"imageDigest": "sha256:" + strings.Repeat("0", 64), "imageTags": []string{"1"}}}}),
 	}))

@@ -44,7 +44,8 @@ func Places(targets []Target) []Place {
 	var places []Place
 	whole := map[Target]bool{}
 	for _, t := range targets {
-		whole[Target{Host: t.Host, Repository: t.Repository}] = whole[Target{Host: t.Host, Repository: t.Repository}] || t.Tag == ""
+		whole[Target{Host: t.Host, Repository: t.Repository}] = whole[Target{Host: t.Host, Repository: t.Repository}] ||
+			t.Tag == ""
 	}
 	for _, t := range targets {
 		i := slices.IndexFunc(places, func(p Place) bool { return p.Host == t.Host })

@@ -21,7 +21,8 @@ func TestParseTarget(t *testing.T) {
 		{"localhost/app", inventory.Target{Host: "localhost", Repository: "app"}},
 		{"127.0.0.1:5000/team/app:1", inventory.Target{Host: "127.0.0.1:5000", Repository: "team/app", Tag: "1"}},
 		{"registry.example.com/app", inventory.Target{Host: "registry.example.com", Repository: "app"}},
-		{"123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1", inventory.Target{Host: "123456789012.dkr.ecr.eu-west-1.amazonaws.com", Repository: "team/app", Tag: "1"}},
+		{"123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1",
+			inventory.Target{Host: "123456789012.dkr.ecr.eu-west-1.amazonaws.com", Repository: "team/app", Tag: "1"}},
 	}
 	for _, tt := range tests {
 		if got, err := inventory.ParseTarget(tt.in); err != nil || got != tt.want {
@@ -29,7 +30,8 @@ func TestParseTarget(t *testing.T) {
 		}
 	}
 	for _, in := range []string{
-		"", ":", "App", "app:", "app:-x", "app@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "team//app",
+		"", ":", "App", "app:", "app:-x", "app@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+		"team//app",
 		"registry.example.com/", "http://registry.example.com/app", strings.Repeat("x", 5000) + "!",
 	} {
 		got, err := inventory.ParseTarget(in)
@@ -45,7 +47,8 @@ func TestParseTarget(t *testing.T) {
 
 func TestPlaces(t *testing.T) {
 	got := inventory.Places([]inventory.Target{
-		{Repository: "b", Tag: "1"}, {Host: "h", Repository: "b"}, {Repository: "a"}, {Repository: "b", Tag: "2"}, {Repository: "b", Tag: "1"},
+		{Repository: "b", Tag: "1"}, {Host: "h", Repository: "b"}, {Repository: "a"}, {Repository: "b", Tag: "2"},
+		{Repository: "b", Tag: "1"},
 		{Host: "h", Repository: "b", Tag: "3"}, {Repository: "a", Tag: "3"},
 	})
 	want := []inventory.Place{

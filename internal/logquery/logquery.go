@@ -83,10 +83,10 @@ var (
 	ErrTakesNoImage = errors.New("takes no image: the log lines that it looks at name none")
 )
 
-// All gives the queries in the order of the documentation.
+// All returns the queries in the order of the documentation.
 func All() []Query { return slices.Clone(queries) }
 
-// Find gives the query of a name. Its error is ErrUnknown, and lists the
+// Find returns the query of a name. Its error is ErrUnknown, and lists the
 // names.
 func Find(name string) (Query, error) {
 	names := make([]string, len(queries))
@@ -98,7 +98,7 @@ func Find(name string) (Query, error) {
 	return Query{}, fmt.Errorf("%w %q: there are %s", ErrUnknown, name, strings.Join(names, ", "))
 }
 
-// Text gives the query in the language of Logs Insights. The error is
+// Text returns the query in the language of Logs Insights. The error is
 // ErrNeedsImage, ErrTakesNoImage or names.ErrInvalid.
 func (q Query) Text(p Params) (string, error) {
 	stages := q.stages
@@ -125,7 +125,7 @@ func (q Query) Rows(limit int) int { return cmp.Or(limit, q.limit, defaultRows) 
 // defaultRows is enough to read.
 const defaultRows = 100
 
-// Sample gives the query as it is documented and saved: about the image
+// Sample returns the query as it is documented and saved: about the image
 // Example if it needs one.
 func (q Query) Sample() string {
 	var p Params

@@ -64,7 +64,8 @@ func TestQueries(t *testing.T) {
 // invocation, and those that Logs Insights adds.
 // https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html#platform-report
 var fromLambda = []string{
-	"type", "record.requestId", "record.status", "record.errorType", "record.metrics.durationMs", "record.metrics.billedDurationMs",
+	"type", "record.requestId", "record.status", "record.errorType", "record.metrics.durationMs",
+	"record.metrics.billedDurationMs",
 	"record.metrics.memorySizeMB", "record.metrics.maxMemoryUsedMB", "record.metrics.initDurationMs",
 	"@timestamp", "@message", "@log",
 }
@@ -105,7 +106,8 @@ func TestValuesAreDocumented(t *testing.T) {
 	known := []string{"platform.report", "timeout", "failure", "error", "zstd", Example.Repository, Example.Tag}
 	for _, q := range All() {
 		for _, m := range regexp.MustCompile(`"([^"]*)"`).FindAllStringSubmatch(q.Sample(), -1) {
-			if !slices.Contains(known, m[1]) && !strings.Contains(outside, "`"+m[1]+"`") && !strings.Contains(outside, "| "+m[1]+" |") && !strings.Contains(outside, ", "+m[1]+" |") {
+			if !slices.Contains(known, m[1]) && !strings.Contains(outside, "`"+m[1]+"`") &&
+				!strings.Contains(outside, "| "+m[1]+" |") && !strings.Contains(outside, ", "+m[1]+" |") {
 				t.Errorf("query %s looks for %q, which docs/logs.md does not have", q.Name, m[1])
 			}
 		}
@@ -118,7 +120,8 @@ func TestImage(t *testing.T) {
 	tests := []struct{ name, query, image, want string }{
 		{"tag", "why", "team/app:v1", `filter repository = "team/app" and tag = "v1"`},
 		{"digest", "why", "team/app@" + digest, `filter repository = "team/app" and digest = "` + digest + `"`},
-		{"digest and tag: the digest decides", "why", "team/app:v9@" + digest, `filter repository = "team/app" and digest = "` + digest + `"`},
+		{"digest and tag: the digest decides", "why", "team/app:v9@" + digest,
+			`filter repository = "team/app" and digest = "` + digest + `"`},
 		{"metrics", "slowest", "team/app:v1", `filter Repository = "team/app" and Tag = "v1"`},
 		{"metrics, digest", "slowest", "team/app@" + digest, `filter Repository = "team/app" and Digest = "` + digest + `"`},
 	}
@@ -158,7 +161,8 @@ func TestTextRefuses(t *testing.T) {
 		{"quote in the repository", "why", names.Image{Repository: `a" or repository != "b`, Tag: "1"}, names.ErrInvalid},
 		{"line break in the tag", "why", names.Image{Repository: "ab", Tag: "1\n| limit 1"}, names.ErrInvalid},
 		{"backslash in the tag", "why", names.Image{Repository: "ab", Tag: `1\`}, names.ErrInvalid},
-		{"capital in the digest", "why", names.Image{Repository: "ab", Digest: "sha256:" + strings.Repeat("A", 64)}, names.ErrInvalid},
+		{"capital in the digest", "why", names.Image{Repository: "ab", Digest: "sha256:" + strings.Repeat("A", 64)},
+			names.ErrInvalid},
 		{"repository of one character", "failures", names.Image{Repository: "a", Tag: "1"}, names.ErrInvalid},
 		{"tag within the repository", "failures", names.Image{Repository: "ab:1"}, names.ErrInvalid},
 		{"repository alone", "failures", names.Image{Repository: "ab"}, names.ErrInvalid},
@@ -201,7 +205,8 @@ func TestLimit(t *testing.T) {
 
 // Whatever a string has in it, it stays one string with that value.
 func TestQuote(t *testing.T) {
-	for _, value := range []string{"", "v1", `"`, `\`, `\"`, `a" or 1 = 1 or b = "`, `trailing\`, `\\`, `'`, "`", "a|b # c", "ünï"} {
+	for _, value := range []string{"", "v1", `"`, `\`, `\"`, `a" or 1 = 1 or b = "`, `trailing\`, `\\`, `'`, "`",
+		"a|b # c", "ünï"} {
 		staysOne(t, value)
 	}
 }
@@ -237,7 +242,8 @@ func TestParseImage(t *testing.T) {
 		{"host", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1", names.Image{Repository: "team/app", Tag: "1"}},
 		{"host in China", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/app:1", names.Image{Repository: "app", Tag: "1"}},
 		{"host, dual-stack", "123456789012.dkr-ecr.eu-west-1.on.aws/app:1", names.Image{Repository: "app", Tag: "1"}},
-		{"host, FIPS", "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com/app:1", names.Image{Repository: "app", Tag: "1"}},
+		{"host, FIPS", "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com/app:1",
+			names.Image{Repository: "app", Tag: "1"}},
 		{"capital in the tag", "app:RC_1", names.Image{Repository: "app", Tag: "RC_1"}},
 		{"host of no region", "123456789012.dkr.ecr.amazonaws.com/app:1", names.Image{}},
 		{"repository of one character", "a:1", names.Image{}},
@@ -249,7 +255,8 @@ func TestParseImage(t *testing.T) {
 		{"short digest", "app@sha256:0a", names.Image{}},
 		{"other algorithm", "app@sha512:" + strings.Repeat("0a", 64), names.Image{}},
 		{"capital in the repository", "App:1", names.Image{}},
-		{"other registry", "ghcr.io/a/b:1", names.Image{Repository: "ghcr.io/a/b", Tag: "1"}}, // as a pull-through prefix can be
+		{"other registry", "ghcr.io/a/b:1",
+			names.Image{Repository: "ghcr.io/a/b", Tag: "1"}}, // as a pull-through prefix can be
 		{"port", "localhost:5000/app:1", names.Image{}},
 		{"quote", `app:1" or "a" = "a`, names.Image{}},
 		{"asterisk", "app:*", names.Image{}},

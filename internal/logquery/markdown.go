@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Markdown gives the queries as sections of docs/logs.md.
+// Markdown returns the queries as sections of docs/logs.md.
 func Markdown() string {
 	var b strings.Builder
 	for _, q := range queries {

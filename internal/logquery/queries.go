@@ -15,16 +15,20 @@ var queries = []Query{
 		Note: "Each event of the image ends with one line of the filter and, when that passed it on, one of the generator; " +
 			"[Messages](#messages) and [Outcomes](#outcomes) say what they mean. " +
 			"No line at all: no event came. Is the rule enabled, and is the image in the registry and region of the stack?",
-		Nothing: "no event of this image came within that time: was it pushed then, to the registry and region of the stack, and is the stack's rule enabled?",
-		Groups:  bothGroups,
-		Image:   RequiredImage,
+		Nothing: "no event of this image came within that time: was it pushed then, to the registry and region of the " +
+			"stack, and is the stack's rule enabled?",
+		Groups: bothGroups,
+		Image:  RequiredImage,
 		stages: []string{
 			`filter ispresent(message) and message != "trying again"`,
-			"fields @timestamp, message, platform, outcome, reason, `filter`, sociOutcome, sociReason, layer, hint, class, permission, error",
+			"fields @timestamp, message, platform, outcome, reason, `filter`, sociOutcome, sociReason, layer, hint, class, " +
+				"permission, error",
 			"sort @timestamp asc",
 		},
-		Columns: []Column{{"@timestamp", Time}, {"message", Text}, {"platform", Text}, {"outcome", Text}, {"reason", Text}, {"filter", Text},
-			{"sociOutcome", Text}, {"sociReason", Text}, {"layer", Text}, {"hint", Text}, {"class", Text}, {"permission", Text}, {"error", Text}},
+		Columns: []Column{{"@timestamp", Time}, {"message", Text}, {"platform", Text}, {"outcome", Text}, {"reason", Text},
+			{"filter", Text},
+			{"sociOutcome", Text}, {"sociReason", Text}, {"layer", Text}, {"hint", Text}, {"class", Text}, {"permission", Text},
+			{"error", Text}},
 	},
 	{
 		Name:     "failures",
@@ -36,18 +40,21 @@ var queries = []Query{
 		Image:   OptionalImage,
 		stages: []string{
 			`filter level = "ERROR"`,
-			"stats count(*) as times, max(@timestamp) as lastTime, latest(error) as example by message, class, reason, repository",
+			"stats count(*) as times, max(@timestamp) as lastTime, latest(error) as example by message, class, reason, " +
+				"repository",
 			"sort times desc",
 		},
-		Columns: []Column{{"times", Number}, {"lastTime", Time}, {"message", Text}, {"class", Text}, {"reason", Text}, {"repository", Text}, {"example", Text}},
+		Columns: []Column{{"times", Number}, {"lastTime", Time}, {"message", Text}, {"class", Text}, {"reason", Text},
+			{"repository", Text}, {"example", Text}},
 	},
 	{
 		Name:     "decisions",
 		Question: "What became of the pushes?",
-		Note:     "One line for each event in the filter, and one for each in the generator. `example` is the repository of the latest.",
-		Nothing:  "no event came",
-		Groups:   bothGroups,
-		Image:    OptionalImage,
+		Note: "One line for each event in the filter, and one for each in the generator. `example` is the repository " +
+			"of the latest.",
+		Nothing: "no event came",
+		Groups:  bothGroups,
+		Image:   OptionalImage,
 		stages: []string{
 			`filter message in ["image passed on", "image not chosen", "untagged image left alone", "own artifact left alone", "referrer left alone", "event failed", "image finished", "image gone", "image failed"]`,
 			"stats count(*) as events, max(@timestamp) as lastTime, latest(repository) as example by message, outcome",
@@ -58,15 +65,18 @@ var queries = []Query{
 	{
 		Name:     "filters",
 		Question: "Which filter decided?",
-		Note:     "No filter beside `image not chosen`: none matches. `soci-index-builder filters test` tells it for images that were not pushed yet.",
-		Groups:   []Group{Filter},
-		Image:    OptionalImage,
+		Note: "No filter beside `image not chosen`: none matches. `soci-index-builder filters test` tells it for " +
+			"images that were not pushed yet.",
+		Groups: []Group{Filter},
+		Image:  OptionalImage,
 		stages: []string{
 			`filter message in ["image passed on", "image not chosen"]`,
-			"stats count(*) as images, max(@timestamp) as lastTime, latest(repository) as exampleRepository, latest(tag) as exampleTag by message, `filter`",
+			"stats count(*) as images, max(@timestamp) as lastTime, latest(repository) as exampleRepository, latest(tag) as " +
+				"exampleTag by message, `filter`",
 			"sort images desc",
 		},
-		Columns: []Column{{"images", Number}, {"lastTime", Time}, {"message", Text}, {"filter", Text}, {"exampleRepository", Text}, {"exampleTag", Text}},
+		Columns: []Column{{"images", Number}, {"lastTime", Time}, {"message", Text}, {"filter", Text},
+			{"exampleRepository", Text}, {"exampleTag", Text}},
 	},
 	{
 		Name:     "indexed",
@@ -76,11 +86,13 @@ var queries = []Query{
 		Image:    OptionalImage,
 		stages: []string{
 			`filter message = "image finished" and outcome = "indexed"`,
-			"fields @timestamp, repository, tag, digest, sociTag, sociOutcome, manifests, bytesRead / 1048576 as readMiB, bytesPushed / 1048576 as pushedMiB, seconds",
+			"fields @timestamp, repository, tag, digest, sociTag, sociOutcome, manifests, bytesRead / 1048576 as readMiB, " +
+				"bytesPushed / 1048576 as pushedMiB, seconds",
 			"sort @timestamp desc",
 		},
 		limit: 100,
-		Columns: []Column{{"@timestamp", Time}, {"repository", Text}, {"tag", Text}, {"digest", Text}, {"sociTag", Text}, {"sociOutcome", Text}, {"manifests", Number},
+		Columns: []Column{{"@timestamp", Time}, {"repository", Text}, {"tag", Text}, {"digest", Text}, {"sociTag", Text},
+			{"sociOutcome", Text}, {"manifests", Number},
 			{"readMiB", Number}, {"pushedMiB", Number}, {"seconds", Number}},
 	},
 	{
@@ -91,18 +103,22 @@ var queries = []Query{
 		Groups: []Group{Generator},
 		Image:  OptionalImage,
 		stages: []string{
-			"filter message = \"manifest finished\" and outcome = \"no-layer-to-index\" and ispresent(`layersSkipped.below-min-layer-size`)",
-			"stats count(*) as manifests, max(`layersSkipped.below-min-layer-size`) as smallLayers, max(@timestamp) as lastTime by repository, tag",
+			"filter message = \"manifest finished\" and outcome = \"no-layer-to-index\" and " +
+				"ispresent(`layersSkipped.below-min-layer-size`)",
+			"stats count(*) as manifests, max(`layersSkipped.below-min-layer-size`) as smallLayers, max(@timestamp) as " +
+				"lastTime by repository, tag",
 			"sort lastTime desc",
 		},
-		Columns: []Column{{"manifests", Number}, {"smallLayers", Number}, {"lastTime", Time}, {"repository", Text}, {"tag", Text}},
+		Columns: []Column{{"manifests", Number}, {"smallLayers", Number}, {"lastTime", Time}, {"repository", Text},
+			{"tag", Text}},
 	},
 	{
 		Name:     "zstd",
 		Question: "What was skipped because of zstd?",
-		Note:     "Layers that are compressed with zstd cannot be indexed. Build the images with gzip layers: `docker buildx build --output type=image,push=true,compression=gzip,force-compression=true`.",
-		Groups:   []Group{Generator},
-		Image:    OptionalImage,
+		Note: "Layers that are compressed with zstd cannot be indexed. Build the images with gzip layers: `docker " +
+			"buildx build --output type=image,push=true,compression=gzip,force-compression=true`.",
+		Groups: []Group{Generator},
+		Image:  OptionalImage,
 		stages: []string{
 			`filter message = "layer skipped" and reason = "zstd"`,
 			"stats count_distinct(layer) as layers, sum(size) / 1048576 as MiB, max(@timestamp) as lastTime by repository, tag",
@@ -118,10 +134,12 @@ var queries = []Query{
 		Image:    OptionalImage,
 		stages: []string{
 			`filter message = "layer skipped" and level = "WARN"`,
-			"stats count_distinct(layer) as layers, sum(size) / 1048576 as MiB, max(@timestamp) as lastTime, latest(detail) as example, latest(hint) as whatToDo by reason, repository",
+			"stats count_distinct(layer) as layers, sum(size) / 1048576 as MiB, max(@timestamp) as lastTime, latest(detail) " +
+				"as example, latest(hint) as whatToDo by reason, repository",
 			"sort MiB desc",
 		},
-		Columns: []Column{{"layers", Number}, {"MiB", Number}, {"lastTime", Time}, {"reason", Text}, {"repository", Text}, {"example", Text}, {"whatToDo", Text}},
+		Columns: []Column{{"layers", Number}, {"MiB", Number}, {"lastTime", Time}, {"reason", Text}, {"repository", Text},
+			{"example", Text}, {"whatToDo", Text}},
 	},
 	{
 		Name:     "superseded",
@@ -134,12 +152,14 @@ var queries = []Query{
 			"fields @timestamp, repository, tag, digest, sociTag, sociReason",
 			"sort @timestamp desc",
 		},
-		Columns: []Column{{"@timestamp", Time}, {"repository", Text}, {"tag", Text}, {"digest", Text}, {"sociTag", Text}, {"sociReason", Text}},
+		Columns: []Column{{"@timestamp", Time}, {"repository", Text}, {"tag", Text}, {"digest", Text}, {"sociTag", Text},
+			{"sociReason", Text}},
 	},
 	{
 		Name:     "permissions",
 		Question: "Which rights does a role lack?",
-		Note: "The filters say which repositories the generator's role may use; what it lacks beyond that is denied by a repository policy, " +
+		Note: "The filters say which repositories the generator's role may use; what it lacks beyond that is denied by a " +
+			"repository policy, " +
 			"a permissions boundary, an organization's policy or a KMS key.",
 		Nothing: "nothing was denied",
 		Groups:  allGroups,
@@ -149,35 +169,41 @@ var queries = []Query{
 			"stats count(*) as times, max(@timestamp) as lastTime, latest(error) as example by permission, repository",
 			"sort times desc",
 		},
-		Columns: []Column{{"times", Number}, {"lastTime", Time}, {"permission", Text}, {"repository", Text}, {"example", Text}},
+		Columns: []Column{{"times", Number}, {"lastTime", Time}, {"permission", Text}, {"repository", Text},
+			{"example", Text}},
 	},
 	{
 		Name:     "queued",
 		Question: "Which events went to the failure queue?",
-		Note:     "Those that Lambda moves there itself, after its last attempt, have no line `event queued`; `failures` has them as `transient`.",
-		Nothing:  "no function sent an event to the failure queue",
-		Groups:   bothGroups,
-		Image:    OptionalImage,
+		Note: "Those that Lambda moves there itself, after its last attempt, have no line `event queued`; `failures` " +
+			"has them as `transient`.",
+		Nothing: "no function sent an event to the failure queue",
+		Groups:  bothGroups,
+		Image:   OptionalImage,
 		stages: []string{
 			`filter message in ["event queued", "event not queued"]`,
 			"fields @timestamp, message, repository, tag, digest, reason, error, requestId",
 			"sort @timestamp desc",
 		},
-		Columns: []Column{{"@timestamp", Time}, {"message", Text}, {"repository", Text}, {"tag", Text}, {"digest", Text}, {"reason", Text}, {"error", Text}, {"requestId", Text}},
+		Columns: []Column{{"@timestamp", Time}, {"message", Text}, {"repository", Text}, {"tag", Text}, {"digest", Text},
+			{"reason", Text}, {"error", Text}, {"requestId", Text}},
 	},
 	{
 		Name:     "retries",
 		Question: "Which requests did the registry throttle or fail?",
-		Note:     "Status 429 is throttling; no status: the connection failed. What still failed after the last attempt is under `failures`.",
-		Nothing:  "no request had to be repeated",
-		Groups:   []Group{Generator},
-		Image:    NoImage,
+		Note: "Status 429 is throttling; no status: the connection failed. What still failed after the last attempt is " +
+			"under `failures`.",
+		Nothing: "no request had to be repeated",
+		Groups:  []Group{Generator},
+		Image:   NoImage,
 		stages: []string{
 			`filter message = "trying again"`,
-			"stats count(*) as times, max(attempt) as attempts, max(@timestamp) as lastTime, latest(error) as example by op, status, repository",
+			"stats count(*) as times, max(attempt) as attempts, max(@timestamp) as lastTime, latest(error) as example by op, " +
+				"status, repository",
 			"sort times desc",
 		},
-		Columns: []Column{{"times", Number}, {"attempts", Number}, {"lastTime", Time}, {"op", Text}, {"status", Text}, {"repository", Text}, {"example", Text}},
+		Columns: []Column{{"times", Number}, {"attempts", Number}, {"lastTime", Time}, {"op", Text}, {"status", Text},
+			{"repository", Text}, {"example", Text}},
 	},
 	{
 		Name:     "slowest",
@@ -187,43 +213,52 @@ var queries = []Query{
 		metrics:  true,
 		stages: []string{
 			`filter Function = "indexgen" and ispresent(Duration)`,
-			"fields @timestamp, Duration as seconds, BytesRead / 1048576 as readMiB, BytesRead / 1048576 / Duration as MiBPerSecond, PeakMemory / 1048576 as peakMiB, Repository, Tag",
+			"fields @timestamp, Duration as seconds, BytesRead / 1048576 as readMiB, BytesRead / 1048576 / Duration as " +
+				"MiBPerSecond, PeakMemory / 1048576 as peakMiB, Repository, Tag",
 			"sort seconds desc",
 		},
 		limit: 20,
-		Columns: []Column{{"@timestamp", Time}, {"seconds", Number}, {"readMiB", Number}, {"MiBPerSecond", Number}, {"peakMiB", Number},
+		Columns: []Column{{"@timestamp", Time}, {"seconds", Number}, {"readMiB", Number}, {"MiBPerSecond", Number},
+			{"peakMiB", Number},
 			{"Repository", Text}, {"Tag", Text}},
 	},
 	{
 		Name:     "crashes",
 		Question: "Which invocations did not succeed in Lambda's eyes?",
-		Note: "`timeout`: the function was ended. `error` and `failure` with an `errorType` that begins with `Runtime.`: it died, mostly for want of memory. " +
+		Note: "`timeout`: the function was ended. `error` and `failure` with an `errorType` that begins with `Runtime.`: " +
+			"it died, mostly for want of memory. " +
 			"Any other `errorType`: the function reported a failure itself, to be tried again.",
 		Nothing: "all invocations succeeded",
 		Groups:  allGroups,
 		Image:   NoImage,
 		stages: []string{
 			`filter type = "platform.report" and record.status in ["timeout", "failure", "error"]`,
-			"fields @timestamp, record.status as status, record.errorType as errorType, record.metrics.durationMs / 1000 as seconds, " +
-				"record.metrics.maxMemoryUsedMB as usedMB, record.metrics.memorySizeMB as memoryMB, record.requestId as requestId, @log",
+			"fields @timestamp, record.status as status, record.errorType as errorType, record.metrics.durationMs / 1000 as " +
+				"seconds, " +
+				"record.metrics.maxMemoryUsedMB as usedMB, record.metrics.memorySizeMB as memoryMB, record.requestId as " +
+				"requestId, @log",
 			"sort @timestamp desc",
 		},
-		Columns: []Column{{"@timestamp", Time}, {"status", Text}, {"errorType", Text}, {"seconds", Number}, {"usedMB", Number}, {"memoryMB", Number}, {"requestId", Text}, {"@log", Text}},
+		Columns: []Column{{"@timestamp", Time}, {"status", Text}, {"errorType", Text}, {"seconds", Number},
+			{"usedMB", Number}, {"memoryMB", Number}, {"requestId", Text}, {"@log", Text}},
 	},
 	{
 		Name:     "limits",
 		Question: "Which invocations came close to a limit?",
-		Note: "More than 12 of the generator's 15 minutes, or 90 % of its memory. `GeneratorMemorySize` gives it more of both: processors grow with memory. " +
+		Note: "More than 12 of the generator's 15 minutes, or 90 % of its memory. `GeneratorMemorySize` gives it more of " +
+			"both: processors grow with memory. " +
 			"The image is in the lines with this `requestId`.",
 		Nothing: "no invocation came close to a limit",
 		Groups:  []Group{Generator},
 		Image:   NoImage,
 		stages: []string{
 			`filter type = "platform.report" and (record.metrics.durationMs > 720000 or record.metrics.maxMemoryUsedMB > 0.9 * record.metrics.memorySizeMB)`,
-			"fields @timestamp, record.metrics.durationMs / 1000 as seconds, record.metrics.maxMemoryUsedMB as usedMB, record.metrics.memorySizeMB as memoryMB, record.requestId as requestId",
+			"fields @timestamp, record.metrics.durationMs / 1000 as seconds, record.metrics.maxMemoryUsedMB as usedMB, " +
+				"record.metrics.memorySizeMB as memoryMB, record.requestId as requestId",
 			"sort seconds desc",
 		},
-		Columns: []Column{{"@timestamp", Time}, {"seconds", Number}, {"usedMB", Number}, {"memoryMB", Number}, {"requestId", Text}},
+		Columns: []Column{{"@timestamp", Time}, {"seconds", Number}, {"usedMB", Number}, {"memoryMB", Number},
+			{"requestId", Text}},
 	},
 	{
 		Name:     "capacity",
@@ -232,11 +267,14 @@ var queries = []Query{
 		Image:    NoImage,
 		stages: []string{
 			`filter type = "platform.report"`,
-			"stats count(*) as invocations, pct(record.metrics.durationMs, 50) / 1000 as p50Seconds, pct(record.metrics.durationMs, 99) / 1000 as p99Seconds, " +
-				"max(record.metrics.durationMs) / 1000 as maxSeconds, max(record.metrics.maxMemoryUsedMB) as usedMB, max(record.metrics.memorySizeMB) as memoryMB by @log",
+			"stats count(*) as invocations, pct(record.metrics.durationMs, 50) / 1000 as p50Seconds, " +
+				"pct(record.metrics.durationMs, 99) / 1000 as p99Seconds, " +
+				"max(record.metrics.durationMs) / 1000 as maxSeconds, max(record.metrics.maxMemoryUsedMB) as usedMB, " +
+				"max(record.metrics.memorySizeMB) as memoryMB by @log",
 			"sort @log asc",
 		},
-		Columns: []Column{{"@log", Text}, {"invocations", Number}, {"p50Seconds", Number}, {"p99Seconds", Number}, {"maxSeconds", Number}, {"usedMB", Number}, {"memoryMB", Number}},
+		Columns: []Column{{"@log", Text}, {"invocations", Number}, {"p50Seconds", Number}, {"p99Seconds", Number},
+			{"maxSeconds", Number}, {"usedMB", Number}, {"memoryMB", Number}},
 	},
 	{
 		Name:     "cold-starts",
@@ -245,7 +283,8 @@ var queries = []Query{
 		Image:    NoImage,
 		stages: []string{
 			`filter type = "platform.report" and ispresent(record.metrics.initDurationMs)`,
-			"stats count(*) as starts, avg(record.metrics.initDurationMs) as avgMs, pct(record.metrics.initDurationMs, 90) as p90Ms, max(record.metrics.initDurationMs) as maxMs by @log",
+			"stats count(*) as starts, avg(record.metrics.initDurationMs) as avgMs, pct(record.metrics.initDurationMs, 90) as " +
+				"p90Ms, max(record.metrics.initDurationMs) as maxMs by @log",
 			"sort @log asc",
 		},
 		Columns: []Column{{"@log", Text}, {"starts", Number}, {"avgMs", Number}, {"p90Ms", Number}, {"maxMs", Number}},
@@ -253,7 +292,8 @@ var queries = []Query{
 	{
 		Name:     "cost",
 		Question: "What did the functions cost?",
-		Note: "`GBSeconds` times the price of a GB-second in your region and for arm64 or x86-64, plus `invocations` times the price of a request, is what Lambda bills. " +
+		Note: "`GBSeconds` times the price of a GB-second in your region and for arm64 or x86-64, plus `invocations` times " +
+			"the price of a request, is what Lambda bills. " +
 			"Log storage, queue and events come on top.",
 		Groups: allGroups,
 		Image:  NoImage,
@@ -277,6 +317,7 @@ var queries = []Query{
 			"fields @timestamp, requestType, message, error, @message",
 			"sort @timestamp desc",
 		},
-		Columns: []Column{{"@timestamp", Time}, {"requestType", Text}, {"message", Text}, {"error", Text}, {"@message", Text}},
+		Columns: []Column{{"@timestamp", Time}, {"requestType", Text}, {"message", Text}, {"error", Text},
+			{"@message", Text}},
 	},
 }

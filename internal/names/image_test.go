@@ -26,24 +26,33 @@ func TestParse(t *testing.T) {
 		{"app@" + d512, none, none, none}, // no digest of ECR
 		{"a:1", none, none, none},         // no repository of ECR, which logs and status took for one
 
-		{"team/app:1", image{Repository: "team/app", Tag: "1"}, image{Host: "team", Repository: "app", Tag: "1"}, image{Repository: "team/app", Tag: "1"}},
-		{"team/app:RC_1@" + d, image{Repository: "team/app", Tag: "RC_1", Digest: d}, image{Host: "team", Repository: "app", Tag: "RC_1", Digest: d}, image{Repository: "team/app", Tag: "RC_1", Digest: d}},
+		{"team/app:1", image{Repository: "team/app", Tag: "1"}, image{Host: "team", Repository: "app", Tag: "1"},
+			image{Repository: "team/app", Tag: "1"}},
+		{"team/app:RC_1@" + d, image{Repository: "team/app", Tag: "RC_1", Digest: d},
+			image{Host: "team", Repository: "app", Tag: "RC_1", Digest: d},
+			image{Repository: "team/app", Tag: "RC_1", Digest: d}},
 
-		{host + "/team/app:1", image{host, "team/app", "1", ""}, image{host, "team/app", "1", ""}, image{host, "team/app", "1", ""}},
+		{host + "/team/app:1", image{host, "team/app", "1", ""}, image{host, "team/app", "1", ""},
+			image{host, "team/app", "1", ""}},
 		{host + "/app@" + d, image{host, "app", "", d}, image{host, "app", "", d}, image{host, "app", "", d}},
 		{host + "/app@" + d512, image{host, "app", "", d512}, image{host, "app", "", d512}, none},
 		{host + "/a:1", image{host, "a", "1", ""}, image{host, "a", "1", ""}, none},
 		{host + ":443/app:1", image{host + ":443", "app", "1", ""}, image{host + ":443", "app", "1", ""}, none},
 		// logs took it for ECR's, filters test for a part of the repository's name.
-		{"123456789012.dkr.ecr.amazonaws.com/app:1", image{"123456789012.dkr.ecr.amazonaws.com", "app", "1", ""}, image{"123456789012.dkr.ecr.amazonaws.com", "app", "1", ""}, none},
-		{"1.dkr.ecr.eu-west-1.amazonaws.com/app:1", image{"1.dkr.ecr.eu-west-1.amazonaws.com", "app", "1", ""}, image{"1.dkr.ecr.eu-west-1.amazonaws.com", "app", "1", ""}, none},
+		{"123456789012.dkr.ecr.amazonaws.com/app:1", image{"123456789012.dkr.ecr.amazonaws.com", "app", "1", ""},
+			image{"123456789012.dkr.ecr.amazonaws.com", "app", "1", ""}, none},
+		{"1.dkr.ecr.eu-west-1.amazonaws.com/app:1", image{"1.dkr.ecr.eu-west-1.amazonaws.com", "app", "1", ""},
+			image{"1.dkr.ecr.eu-west-1.amazonaws.com", "app", "1", ""}, none},
 
-		{"registry.example:5000/a/b/c:Tag_1", image{"registry.example:5000", "a/b/c", "Tag_1", ""}, image{"registry.example:5000", "a/b/c", "Tag_1", ""}, none},
+		{"registry.example:5000/a/b/c:Tag_1", image{"registry.example:5000", "a/b/c", "Tag_1", ""},
+			image{"registry.example:5000", "a/b/c", "Tag_1", ""}, none},
 		{"127.0.0.1:5000/a", image{"127.0.0.1:5000", "a", "", ""}, image{"127.0.0.1:5000", "a", "", ""}, none},
 		{"[::1]:5000/app:v1", image{"[::1]:5000", "app", "v1", ""}, image{"[::1]:5000", "app", "v1", ""}, none},
 		{"localhost/app@" + d512, image{"localhost", "app", "", d512}, image{"localhost", "app", "", d512}, none},
-		{"localhost/app:1", image{"localhost", "app", "1", ""}, image{"localhost", "app", "1", ""}, image{Repository: "localhost/app", Tag: "1"}},
-		{"docker.io/library/nginx:1", image{"docker.io", "library/nginx", "1", ""}, image{"docker.io", "library/nginx", "1", ""}, image{Repository: "docker.io/library/nginx", Tag: "1"}},
+		{"localhost/app:1", image{"localhost", "app", "1", ""}, image{"localhost", "app", "1", ""},
+			image{Repository: "localhost/app", Tag: "1"}},
+		{"docker.io/library/nginx:1", image{"docker.io", "library/nginx", "1", ""},
+			image{"docker.io", "library/nginx", "1", ""}, image{Repository: "docker.io/library/nginx", Tag: "1"}},
 
 		// With a digest behind it the client once took any tag.
 		{"registry.example/app:-v@" + d, none, none, none},
@@ -74,7 +83,8 @@ func TestParse(t *testing.T) {
 		for parser, row := range map[string]struct {
 			parse func(string) (image, error)
 			want  image
-		}{"Parse": {names.Parse, tt.parse}, "ParseHosted": {names.ParseHosted, tt.hosted}, "ParseECR": {names.ParseECR, tt.ecr}} {
+		}{"Parse": {names.Parse, tt.parse}, "ParseHosted": {names.ParseHosted, tt.hosted},
+			"ParseECR": {names.ParseECR, tt.ecr}} {
 			got, err := row.parse(tt.text)
 			if got != row.want || errors.Is(err, names.ErrInvalid) != (row.want == none) {
 				t.Errorf("%s(%.300q) = %+v, %v, want %+v", parser, tt.text, got, err, row.want)
@@ -107,11 +117,13 @@ func TestError(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{"app:1", "registry.example:5000/a/b@" + sha(256), "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1", "[::1]/a"} {
+	for _, text := range []string{"app:1", "registry.example:5000/a/b@" + sha(256),
+		"123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1", "[::1]/a"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		for name, parse := range map[string]func(string) (names.Image, error){"Parse": names.Parse, "ParseHosted": names.ParseHosted, "ParseECR": names.ParseECR} {
+		for name, parse := range map[string]func(string) (names.Image, error){"Parse": names.Parse,
+			"ParseHosted": names.ParseHosted, "ParseECR": names.ParseECR} {
 			got, err := parse(text)
 			switch {
 			case err != nil && (got != names.Image{} || !errors.Is(err, names.ErrInvalid)):

@@ -16,36 +16,51 @@ func TestGrammars(t *testing.T) {
 		is     func(string) bool
 		values map[string]bool
 	}{
-		{"account", names.IsAccount, map[string]bool{"123456789012": good, "": bad, "12345678901": bad, "1234567890123": bad, "12345678901a": bad, "123456789012\n": bad}},
+		{"account", names.IsAccount,
+			map[string]bool{"123456789012": good, "": bad, "12345678901": bad, "1234567890123": bad, "12345678901a": bad,
+				"123456789012\n": bad}},
 		{"region", names.IsRegion, map[string]bool{
-			"us-east-1": good, "ap-southeast-7": good, "us-gov-west-1": good, "cn-northwest-1": good, "eusc-de-east-1": good, "us-isob-east-1": good,
+			"us-east-1": good, "ap-southeast-7": good, "us-gov-west-1": good, "cn-northwest-1": good, "eusc-de-east-1": good,
+			"us-isob-east-1": good,
 			// The client took no more than four letters and two words in front,
 			// the functions took these.
 			"europe-west-1": good, "us-gov-secret-east-1": good,
-			"": bad, "us-east": bad, "us-east-1a": bad, "US-EAST-1": bad, "us-east-1.example.com": bad, "us-east-1\n": bad, "us_east_1": bad,
+			"": bad, "us-east": bad, "us-east-1a": bad, "US-EAST-1": bad, "us-east-1.example.com": bad, "us-east-1\n": bad,
+			"us_east_1": bad,
 		}},
 		{"partition", names.IsPartition, map[string]bool{
 			"aws": good, "aws-cn": good, "aws-us-gov": good, "aws-iso-b": good, "aws-eusc": good,
 			// In the ARN of a stack or a function these were allowed.
 			"awsx": bad, "aws-": bad, "aws--cn": bad, "": bad, "AWS": bad,
 		}},
-		{"stack", names.IsStack, map[string]bool{"a": good, "My-Stack-1": good, long(128): good, "": bad, "1a": bad, "-a": bad, "a_b": bad, long(129): bad, "a\n": bad}},
+		{"stack", names.IsStack,
+			map[string]bool{"a": good, "My-Stack-1": good, long(128): good, "": bad, "1a": bad, "-a": bad, "a_b": bad,
+				long(129): bad, "a\n": bad}},
 		{"repository", names.IsRepository, map[string]bool{
-			"a": good, "app": good, "team/app": good, "a.b": good, "a_b": good, "a__b": good, "a--b": good, "docker.io/library/nginx": good, long(256): good,
-			"": bad, "App": bad, "a//b": bad, "a/": bad, "/a": bad, "a___b": bad, "a._b": bad, "-a": bad, "a-": bad, "a/../b": bad, "a:b": bad, long(257): bad,
+			"a": good, "app": good, "team/app": good, "a.b": good, "a_b": good, "a__b": good, "a--b": good,
+			"docker.io/library/nginx": good, long(256): good,
+			"": bad, "App": bad, "a//b": bad, "a/": bad, "/a": bad, "a___b": bad, "a._b": bad, "-a": bad, "a-": bad,
+			"a/../b": bad, "a:b": bad, long(257): bad,
 		}},
 		// Events had 2 characters at least, queries and listings one.
-		{"repository of ECR", names.IsECRRepository, map[string]bool{"a": bad, "ab": good, long(256): good, long(257): bad, "": bad, "Ab": bad}},
-		{"tag", names.IsTag, map[string]bool{"v1": good, "_": good, "A.b-c_D": good, long(128): good, "": bad, "-v": bad, ".v": bad, "v 1": bad, "v:1": bad, "v+1": bad, long(129): bad, "v\n": bad}},
-		{"tag suffix", names.IsTagSuffix, map[string]bool{names.DefaultTagSuffix: good, "_SOCI": good, ".x": good, long(127): good, "": bad, "+x": bad, "/": bad, long(128): bad}},
+		{"repository of ECR", names.IsECRRepository,
+			map[string]bool{"a": bad, "ab": good, long(256): good, long(257): bad, "": bad, "Ab": bad}},
+		{"tag", names.IsTag, map[string]bool{"v1": good, "_": good, "A.b-c_D": good, long(128): good, "": bad, "-v": bad,
+			".v": bad, "v 1": bad, "v:1": bad, "v+1": bad, long(129): bad, "v\n": bad}},
+		{"tag suffix", names.IsTagSuffix,
+			map[string]bool{names.DefaultTagSuffix: good, "_SOCI": good, ".x": good, long(127): good, "": bad, "+x": bad,
+				"/": bad, long(128): bad}},
 		{"digest", names.IsDigest, map[string]bool{
 			sha(256): good, sha(384): good, sha(512): good,
-			"": bad, "sha256:": bad, "sha256:0a": bad, "sha512:" + strings.Repeat("0", 64): bad, "md5:" + strings.Repeat("0", 32): bad, strings.ToUpper(sha(256)): bad, sha(256) + "\n": bad,
+			"": bad, "sha256:": bad, "sha256:0a": bad, "sha512:" + strings.Repeat("0", 64): bad,
+			"md5:" + strings.Repeat("0", 32): bad, strings.ToUpper(sha(256)): bad, sha(256) + "\n": bad,
 		}},
 		{"digest in ECR", names.IsECRDigest, map[string]bool{sha(256): good, sha(384): bad, sha(512): bad, "": bad}},
 		{"host", names.IsHost, map[string]bool{
-			"localhost": good, "registry.example.com": good, "registry.example:5000": good, "my_registry:5000": good, "127.0.0.1:5000": good, "[::1]:5000": good, "Registry": good,
-			"": bad, "a b": bad, "me@registry": bad, "registry:": bad, "registry:port": bad, ":5000": bad, "-a": bad, "[::1": bad, "a/b": bad, "a?b": bad, long(300): bad,
+			"localhost": good, "registry.example.com": good, "registry.example:5000": good, "my_registry:5000": good,
+			"127.0.0.1:5000": good, "[::1]:5000": good, "Registry": good,
+			"": bad, "a b": bad, "me@registry": bad, "registry:": bad, "registry:port": bad, ":5000": bad, "-a": bad,
+			"[::1": bad, "a/b": bad, "a?b": bad, long(300): bad,
 		}},
 	}
 	for _, tt := range tests {
@@ -63,12 +78,18 @@ func sha(bits int) string {
 
 func TestParseECRHost(t *testing.T) {
 	for text, want := range map[string]names.ECRHost{
-		"123456789012.dkr.ecr.eu-west-1.amazonaws.com":          {Account: "123456789012", Region: "eu-west-1", Suffix: "amazonaws.com"},
-		"123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com": {Account: "123456789012", Region: "us-gov-west-1", FIPS: true, Suffix: "amazonaws.com"},
-		"123456789012.dkr-ecr.eu-west-1.on.aws":                 {Account: "123456789012", Region: "eu-west-1", DualStack: true, Suffix: "on.aws"},
-		"123456789012.dkr-ecr-fips.us-east-1.on.aws":            {Account: "123456789012", Region: "us-east-1", FIPS: true, DualStack: true, Suffix: "on.aws"},
-		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn":      {Account: "123456789012", Region: "cn-north-1", Suffix: "amazonaws.com.cn"},
-		"123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk":    {Account: "123456789012", Region: "eu-isoe-west-1", Suffix: "cloud.adc-e.uk"},
+		"123456789012.dkr.ecr.eu-west-1.amazonaws.com": {Account: "123456789012", Region: "eu-west-1",
+			Suffix: "amazonaws.com"},
+		"123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com": {Account: "123456789012", Region: "us-gov-west-1",
+			FIPS: true, Suffix: "amazonaws.com"},
+		"123456789012.dkr-ecr.eu-west-1.on.aws": {Account: "123456789012", Region: "eu-west-1",
+			DualStack: true, Suffix: "on.aws"},
+		"123456789012.dkr-ecr-fips.us-east-1.on.aws": {Account: "123456789012", Region: "us-east-1", FIPS: true,
+			DualStack: true, Suffix: "on.aws"},
+		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn": {Account: "123456789012", Region: "cn-north-1",
+			Suffix: "amazonaws.com.cn"},
+		"123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk": {Account: "123456789012", Region: "eu-isoe-west-1",
+			Suffix: "cloud.adc-e.uk"},
 		"":                                      {},
 		"registry.example.com":                  {},
 		"public.ecr.aws":                        {},

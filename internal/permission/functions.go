@@ -49,7 +49,8 @@ type Need struct {
 var (
 	logStream = Need{"logs:CreateLogStream", LogGroup, "Lambda writes the function's log under the function's role"}
 	logEvents = Need{"logs:PutLogEvents", LogGroup, "the same"}
-	queue     = Need{"sqs:SendMessage", FailureQueue, "events that failed for good, sent by the function itself and by Lambda as its on-failure destination"}
+	queue     = Need{"sqs:SendMessage", FailureQueue,
+		"events that failed for good, sent by the function itself and by Lambda as its on-failure destination"}
 )
 
 // Functions lists what the role of each function may do, by the names under
@@ -80,7 +81,8 @@ var Functions = map[string][]Need{
 // without them.
 var Withheld = map[string][]Need{
 	"indexgen": {
-		{"ecr:BatchDeleteImage", Repositories, "only on a registry without the referrers API is an old list of referrers deleted, " +
-			"and it is left behind when that fails; ECR has the API, and a builder that deletes nothing can lose nothing"},
+		{"ecr:BatchDeleteImage", Repositories,
+			"only on a registry without the referrers API is an old list of referrers deleted, " +
+				"and it is left behind when that fails; ECR has the API, and a builder that deletes nothing can lose nothing"},
 	},
 }

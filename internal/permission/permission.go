@@ -27,7 +27,7 @@ const (
 // request is a kind of request to a registry.
 type request struct{ method, kind string }
 
-// requests gives what ECR wants for each, as AWS's policies for pulling and
+// requests returns what ECR wants for each, as AWS's policies for pulling and
 // pushing have it:
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policy-examples.html
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
@@ -50,8 +50,8 @@ var requests = map[request][]string{
 	{http.MethodGet, referrers}:    {"ecr:BatchGetImage"},
 }
 
-// OfRequest gives the actions of IAM that a request to ECR's registry needs;
-// path is that of its URL. It gives none for /v2/ itself, which only asks
+// OfRequest returns the actions of IAM that a request to ECR's registry needs;
+// path is that of its URL. It returns none for /v2/ itself, which only asks
 // whether the token is good. A request that is not known is an error.
 func OfRequest(method, path string) ([]string, error) {
 	rest, ok := strings.CutPrefix(path, "/v2/")
@@ -80,7 +80,7 @@ func kindOf(rest string) string {
 	return ""
 }
 
-// operations gives the requests behind each operation that an error of
+// operations returns the requests behind each operation that an error of
 // ecrclient names.
 var operations = map[string][]request{
 	"resolve":           {{http.MethodHead, manifests}},
@@ -95,7 +95,7 @@ var operations = map[string][]request{
 	"push blob":         {{http.MethodPost, uploads}, {http.MethodPut, uploads}},
 }
 
-// OfOperation gives the actions that an operation of ecrclient needs, by the
+// OfOperation returns the actions that an operation of ecrclient needs, by the
 // name that its errors give it, none for one that is not known.
 func OfOperation(op string) []string {
 	switch op {
@@ -120,7 +120,7 @@ func List(actions []string) string {
 	return strings.Join(actions[:last], ", ") + " and " + actions[last]
 }
 
-// OfRefusal gives the actions that somebody lacks whom the registry refused an
+// OfRefusal returns the actions that somebody lacks whom the registry refused an
 // operation, none where it is not known or not about rights. 401 tells of
 // credentials; but of those that ECR let read until then it tells a missing
 // right to push.
@@ -140,7 +140,7 @@ func OfRefusal(err error) []string {
 	return nil
 }
 
-// prefixes gives IAM's name of each service by the SDK's.
+// prefixes returns IAM's name of each service by the SDK's.
 var prefixes = map[string]string{
 	"CloudFormation":  "cloudformation",
 	"CloudWatch":      "cloudwatch",
@@ -170,7 +170,7 @@ var others = map[string]string{
 	"SQS.ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
 }
 
-// OfCall gives the action of a call by the SDK's names of service ("ECR") and
+// OfCall returns the action of a call by the SDK's names of service ("ECR") and
 // operation ("DescribeImages"); it is empty for a service that is not known.
 func OfCall(service, operation string) string {
 	if action, ok := others[service+"."+operation]; ok {

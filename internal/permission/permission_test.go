@@ -29,9 +29,11 @@ func TestOfRequest(t *testing.T) {
 		{"layer", http.MethodGet, "/v2/app/blobs/" + sum, []string{"ecr:GetDownloadUrlForLayer"}},
 		{"is the layer there", http.MethodHead, "/v2/app/blobs/" + sum, []string{"ecr:BatchCheckLayerAvailability"}},
 		{"begin an upload", http.MethodPost, "/v2/app/blobs/uploads/", []string{"ecr:InitiateLayerUpload"}},
-		{"send all", http.MethodPut, "/v2/app/blobs/uploads/0b1c", []string{"ecr:UploadLayerPart", "ecr:CompleteLayerUpload"}},
+		{"send all", http.MethodPut, "/v2/app/blobs/uploads/0b1c",
+			[]string{"ecr:UploadLayerPart", "ecr:CompleteLayerUpload"}},
 		{"send a part", http.MethodPatch, "/v2/app/blobs/uploads/0b1c", []string{"ecr:UploadLayerPart"}},
-		{"a name made of the kinds", http.MethodGet, "/v2/blobs/uploads/manifests/tags/blobs/" + sum, []string{"ecr:GetDownloadUrlForLayer"}},
+		{"a name made of the kinds", http.MethodGet, "/v2/blobs/uploads/manifests/tags/blobs/" + sum,
+			[]string{"ecr:GetDownloadUrlForLayer"}},
 		{"a name that ends in a kind", http.MethodGet, "/v2/team/blobs/manifests/v1", []string{"ecr:BatchGetImage"}},
 		{"a tag called list", http.MethodGet, "/v2/team/tags/manifests/list", []string{"ecr:BatchGetImage"}},
 	}
@@ -135,11 +137,15 @@ func TestOfRefusal(t *testing.T) {
 		{"another error", errors.New("403"), nil},
 		{"403 of an upload", &ecrclient.Error{Op: "push blob", Repository: host, Status: 403}, push},
 		{"401 of an upload", &ecrclient.Error{Op: "push blob", Repository: host, Status: 401}, push},
-		{"401 of an upload elsewhere", &ecrclient.Error{Op: "push blob", Repository: "registry.example/app", Status: 401}, nil},
-		{"401 of the tag", fmt.Errorf("pushing: %w", &ecrclient.Error{Op: "push manifest", Repository: host, Status: 401}), []string{"ecr:PutImage"}},
+		{"401 of an upload elsewhere", &ecrclient.Error{Op: "push blob", Repository: "registry.example/app", Status: 401},
+			nil},
+		{"401 of the tag", fmt.Errorf("pushing: %w", &ecrclient.Error{Op: "push manifest", Repository: host, Status: 401}),
+			[]string{"ecr:PutImage"}},
 		{"401 of reading", &ecrclient.Error{Op: "fetch blob", Repository: host, Status: 401}, nil},
-		{"403 of reading", &ecrclient.Error{Op: "fetch blob", Repository: host, Status: 403}, []string{"ecr:GetDownloadUrlForLayer"}},
-		{"no token", &ecrclient.Error{Op: "fetch blob", Repository: host, Err: &ecrclient.Error{Op: "authenticate"}}, []string{"ecr:GetAuthorizationToken"}},
+		{"403 of reading", &ecrclient.Error{Op: "fetch blob", Repository: host, Status: 403},
+			[]string{"ecr:GetDownloadUrlForLayer"}},
+		{"no token", &ecrclient.Error{Op: "fetch blob", Repository: host, Err: &ecrclient.Error{Op: "authenticate"}},
+			[]string{"ecr:GetAuthorizationToken"}},
 		{"down", &ecrclient.Error{Op: "push blob", Repository: host, Status: 503}, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -148,7 +154,8 @@ func TestOfRefusal(t *testing.T) {
 			}
 		})
 	}
-	for want, actions := range map[string][]string{"": nil, "a": {"a"}, "a and b": {"a", "b"}, "a, b and c": {"a", "b", "c"}} {
+	for want, actions := range map[string][]string{"": nil, "a": {"a"}, "a and b": {"a", "b"},
+		"a, b and c": {"a", "b", "c"}} {
 		if got := List(actions); got != want {
 			t.Errorf("List(%q) is %q", actions, got)
 		}

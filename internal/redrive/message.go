@@ -97,7 +97,8 @@ func parse(in types.Message) *Message {
 		m.Attributes[name] = aws.ToString(a.StringValue)
 	}
 	m.Received, _ = strconv.Atoi(in.Attributes[string(types.MessageSystemAttributeNameApproximateReceiveCount)])
-	if ms, err := strconv.ParseInt(in.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10, 64); err == nil {
+	if ms, err := strconv.ParseInt(in.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)], 10,
+		64); err == nil {
 		m.Sent = time.UnixMilli(ms).UTC()
 	}
 	m.Failed = m.Sent
@@ -131,7 +132,8 @@ func (m *Message) ofRule(body []byte) {
 // https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 func (m *Message) ofRecord(body []byte) bool {
 	var r record
-	if err := json.Unmarshal(body, &r); err != nil || r.RequestContext == nil || r.RequestContext.FunctionARN == "" || r.RequestContext.Condition == "" {
+	if err := json.Unmarshal(body, &r); err != nil || r.RequestContext == nil || r.RequestContext.FunctionARN == "" ||
+		r.RequestContext.Condition == "" {
 		return false
 	}
 	m.Origin = Lambda
@@ -147,7 +149,8 @@ func (m *Message) ofRecord(body []byte) bool {
 	if !r.Timestamp.IsZero() {
 		m.Failed = r.Timestamp.UTC()
 	}
-	m.FunctionARN, m.RequestID, m.Condition = r.RequestContext.FunctionARN, r.RequestContext.RequestID, r.RequestContext.Condition
+	m.FunctionARN, m.RequestID, m.Condition = r.RequestContext.FunctionARN, r.RequestContext.RequestID,
+		r.RequestContext.Condition
 	m.Cut = r.EventCut
 	// A function that was ended before it answered has a text or nothing here.
 	var response struct {
@@ -183,7 +186,8 @@ func (m *Message) readEvent() {
 		return
 	}
 	for from, to := range map[*string]*string{
-		&e.ID: &m.EventID, &e.Detail.RepositoryName: &m.Repository, &e.Detail.ImageTag: &m.Tag, &e.Detail.ImageDigest: &m.Digest,
+		&e.ID: &m.EventID, &e.Detail.RepositoryName: &m.Repository, &e.Detail.ImageTag: &m.Tag,
+		&e.Detail.ImageDigest: &m.Digest,
 	} {
 		if plain.MatchString(*from) {
 			*to = *from

@@ -19,7 +19,8 @@ import (
 // ownMessage is what a function sends.
 func ownMessage(t *testing.T, event string) string {
 	t.Helper()
-	ctx := lambdacontext.NewContext(context.Background(), &lambdacontext.LambdaContext{AwsRequestID: "r-2", InvokedFunctionArn: functions.Generator})
+	ctx := lambdacontext.NewContext(context.Background(),
+		&lambdacontext.LambdaContext{AwsRequestID: "r-2", InvokedFunctionArn: functions.Generator})
 	b, err := failurequeue.NewMessage(ctx, []byte(event), failure.Of(soci.ErrCorrupt), start.Add(-time.Hour))
 	if err != nil {
 		t.Fatal(err)
@@ -30,13 +31,16 @@ func ownMessage(t *testing.T, event string) string {
 func TestFormats(t *testing.T) {
 	rule := map[string]string{
 		"RULE_ARN": "arn:aws:events:eu-west-1:123456789012:rule/push", "TARGET_ARN": functions.Filter,
-		"ERROR_CODE": "NO_PERMISSIONS", "ERROR_MESSAGE": "may not invoke", "EXHAUSTED_RETRY_CONDITION": "MaximumRetryAttempts", "RETRY_ATTEMPTS": "2",
+		"ERROR_CODE": "NO_PERMISSIONS", "ERROR_MESSAGE": "may not invoke",
+		"EXHAUSTED_RETRY_CONDITION": "MaximumRetryAttempts", "RETRY_ATTEMPTS": "2",
 	}
 	record := func(rest string) string {
-		return `{"version":"1.0","timestamp":"2026-01-02T03:00:00Z","requestContext":{"requestId":"r-1","functionArn":"` + functions.Filter + `",` + rest
+		return `{"version":"1.0","timestamp":"2026-01-02T03:00:00Z","requestContext":{"requestId":"r-1","functionArn":"` +
+			functions.Filter + `",` + rest
 	}
 	failed := time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
-	image := Message{Event: json.RawMessage(event("team/app")), EventID: "13cde686-328b-6117-af20-0e5566167482", Repository: "team/app", Tag: "v1", Digest: digestOf}
+	image := Message{Event: json.RawMessage(event("team/app")), EventID: "13cde686-328b-6117-af20-0e5566167482",
+		Repository: "team/app", Tag: "v1", Digest: digestOf}
 	of := func(m Message, with Message) Message {
 		m.Event, m.EventID, m.Repository, m.Tag, m.Digest = with.Event, with.EventID, with.Repository, with.Tag, with.Digest
 		return m
@@ -50,53 +54,72 @@ func TestFormats(t *testing.T) {
 		err        error // of Functions.Of
 	}{
 		{"of the rule", event("team/app"), rule,
-			of(Message{Origin: Rule, FunctionARN: functions.Filter, Attempts: 3, Condition: "MaximumRetryAttempts", Failed: start, Reason: "NO_PERMISSIONS", Error: "may not invoke"}, image),
+			of(Message{Origin: Rule, FunctionARN: functions.Filter, Attempts: 3, Condition: "MaximumRetryAttempts",
+				Failed: start, Reason: "NO_PERMISSIONS", Error: "may not invoke"}, image),
 			functions.Filter, nil},
 		{"of Lambda", lambdaRecord("team/app"), nil,
-			of(Message{Origin: Lambda, FunctionARN: functions.Generator + ":$LATEST", RequestID: "r-1", Attempts: 3, Condition: "RetriesExhausted",
-				Failed: failed, Class: failure.Transient, Reason: "access-denied", Error: "why"}, image),
+			of(Message{Origin: Lambda, FunctionARN: functions.Generator + ":$LATEST", RequestID: "r-1", Attempts: 3,
+				Condition: "RetriesExhausted",
+				Failed:    failed, Class: failure.Transient, Reason: "access-denied", Error: "why"}, image),
 			functions.Generator, nil},
-		{"of Lambda, ended", record(`"condition":"RetriesExhausted","approximateInvokeCount":1},"requestPayload":` + event("team/app") +
+		{"of Lambda, ended", record(`"condition":"RetriesExhausted","approximateInvokeCount":1},"requestPayload":` +
+			event("team/app") +
 			`,"responsePayload":{"errorType":"Sandbox.Timedout","errorMessage":"Task timed out after 900.00 seconds"}}`), nil,
-			of(Message{Origin: Lambda, FunctionARN: functions.Filter, RequestID: "r-1", Attempts: 1, Condition: "RetriesExhausted", Failed: failed,
+			of(Message{Origin: Lambda, FunctionARN: functions.Filter, RequestID: "r-1", Attempts: 1,
+				Condition: "RetriesExhausted", Failed: failed,
 				Reason: "Sandbox.Timedout", Error: "Task timed out after 900.00 seconds"}, image),
 			functions.Filter, nil},
-		{"of Lambda, too old", record(`"condition":"EventAgeExceeded","approximateInvokeCount":7},"requestPayload":` + event("team/app") + `}`), nil,
-			of(Message{Origin: Lambda, FunctionARN: functions.Filter, RequestID: "r-1", Attempts: 7, Condition: "EventAgeExceeded", Failed: failed, Reason: "EventAgeExceeded"}, image),
+		{"of Lambda, too old", record(`"condition":"EventAgeExceeded","approximateInvokeCount":7},"requestPayload":` +
+			event("team/app") + `}`), nil,
+			of(Message{Origin: Lambda, FunctionARN: functions.Filter, RequestID: "r-1", Attempts: 7,
+				Condition: "EventAgeExceeded", Failed: failed, Reason: "EventAgeExceeded"}, image),
 			functions.Filter, nil},
-		{"of Lambda, response a text", record(`"condition":"RetriesExhausted"},"requestPayload":{},"responsePayload":"gone"}`), nil,
-			Message{Origin: Lambda, FunctionARN: functions.Filter, RequestID: "r-1", Condition: "RetriesExhausted", Failed: failed, Reason: "RetriesExhausted",
+		{"of Lambda, response a text",
+			record(`"condition":"RetriesExhausted"},"requestPayload":{},"responsePayload":"gone"}`), nil,
+			Message{Origin: Lambda, FunctionARN: functions.Filter, RequestID: "r-1", Condition: "RetriesExhausted",
+				Failed: failed, Reason: "RetriesExhausted",
 				Error: "gone", Event: json.RawMessage("{}")},
 			functions.Filter, nil},
 		{"of a function", ownMessage(t, event("team/app")), nil,
-			of(Message{Origin: Function, FunctionARN: functions.Generator, RequestID: "r-2", Attempts: 1, Condition: "PermanentFailure",
-				Failed: start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt", Error: "corrupt"},
-				Message{Event: json.RawMessage(compact(t, event("team/app"))), EventID: image.EventID, Repository: "team/app", Tag: "v1", Digest: digestOf}),
+			of(Message{Origin: Function, FunctionARN: functions.Generator, RequestID: "r-2", Attempts: 1,
+				Condition: "PermanentFailure",
+				Failed:    start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt", Error: "corrupt"},
+				Message{Event: json.RawMessage(compact(t, event("team/app"))), EventID: image.EventID, Repository: "team/app",
+					Tag: "v1", Digest: digestOf}),
 			functions.Generator, nil},
 		{"of a function, event not JSON", ownMessage(t, "x"), nil,
-			Message{Origin: Function, FunctionARN: functions.Generator, RequestID: "r-2", Attempts: 1, Condition: "PermanentFailure",
-				Failed: start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt", Error: "corrupt", Event: json.RawMessage(`"x"`)},
+			Message{Origin: Function, FunctionARN: functions.Generator, RequestID: "r-2", Attempts: 1,
+				Condition: "PermanentFailure",
+				Failed:    start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt", Error: "corrupt",
+				Event: json.RawMessage(`"x"`)},
 			functions.Generator, nil},
 		{"of a function, event cut", ownMessage(t, `"`+strings.Repeat("x", 256<<10)+`"`), nil,
-			Message{Origin: Function, FunctionARN: functions.Generator, RequestID: "r-2", Attempts: 1, Condition: "PermanentFailure",
-				Failed: start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt", Error: "corrupt"},
+			Message{Origin: Function, FunctionARN: functions.Generator, RequestID: "r-2", Attempts: 1,
+				Condition: "PermanentFailure",
+				Failed:    start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt", Error: "corrupt"},
 			"", ErrEventCut},
 		{"of another stack", strings.ReplaceAll(lambdaRecord("team/app"), "function:generator", "function:generator2"), nil,
-			of(Message{Origin: Lambda, FunctionARN: functions.Generator + "2:$LATEST", RequestID: "r-1", Attempts: 3, Condition: "RetriesExhausted",
-				Failed: failed, Class: failure.Transient, Reason: "access-denied", Error: "why"}, image),
+			of(Message{Origin: Lambda, FunctionARN: functions.Generator + "2:$LATEST", RequestID: "r-1", Attempts: 3,
+				Condition: "RetriesExhausted",
+				Failed:    failed, Class: failure.Transient, Reason: "access-denied", Error: "why"}, image),
 			"", ErrOtherFunction},
 		{"without an event", record(`"condition":"RetriesExhausted"},"responsePayload":{}}`), nil,
-			Message{Origin: Lambda, FunctionARN: functions.Filter, RequestID: "r-1", Condition: "RetriesExhausted", Failed: failed, Reason: "RetriesExhausted"},
+			Message{Origin: Lambda, FunctionARN: functions.Filter, RequestID: "r-1", Condition: "RetriesExhausted",
+				Failed: failed, Reason: "RetriesExhausted"},
 			"", ErrNoEvent},
 		{"an event alone", event("team/app"), nil, of(Message{Origin: Bare, Failed: start}, image), functions.Filter, nil},
-		{"names that are none", strings.Replace(strings.Replace(event("team/app"), "v1", `v\u001b[2J`, 1), "team/app", "Team App", 1), rule,
-			Message{Origin: Rule, FunctionARN: functions.Filter, Attempts: 3, Condition: "MaximumRetryAttempts", Failed: start, Reason: "NO_PERMISSIONS", Error: "may not invoke",
-				Event:   json.RawMessage(strings.Replace(strings.Replace(event("team/app"), "v1", `v\u001b[2J`, 1), "team/app", "Team App", 1)),
+		{"names that are none", strings.Replace(strings.Replace(event("team/app"), "v1", `v\u001b[2J`, 1), "team/app",
+			"Team App", 1), rule,
+			Message{Origin: Rule, FunctionARN: functions.Filter, Attempts: 3, Condition: "MaximumRetryAttempts", Failed: start,
+				Reason: "NO_PERMISSIONS", Error: "may not invoke",
+				Event: json.RawMessage(strings.Replace(strings.Replace(event("team/app"), "v1", `v\u001b[2J`, 1), "team/app",
+					"Team App", 1)),
 				EventID: image.EventID, Digest: digestOf},
 			functions.Filter, nil},
 		{"a text", "hello", nil, Message{Origin: Unknown, Failed: start}, "", ErrUnknownFormat},
 		{"a text of the rule", "hello", rule, Message{Origin: Unknown, Failed: start}, "", ErrUnknownFormat},
-		{"another object", `{"requestContext":{"condition":1}}`, nil, Message{Origin: Unknown, Failed: start}, "", ErrUnknownFormat},
+		{"another object", `{"requestContext":{"condition":1}}`, nil, Message{Origin: Unknown, Failed: start}, "",
+			ErrUnknownFormat},
 		{"another list", `[1]`, nil, Message{Origin: Unknown, Failed: start}, "", ErrUnknownFormat},
 	}
 	for _, tt := range tests {
@@ -112,8 +135,10 @@ func TestFormats(t *testing.T) {
 			if arn != tt.arn || !errors.Is(err, tt.err) || (err == nil) != (tt.err == nil) {
 				t.Errorf("Of = %q, %v, want %q, %v", arn, err, tt.arn, tt.err)
 			}
-			if got.ID != id || got.Received != 1 || !got.Sent.Equal(start) || got.Body != tt.body || len(got.Attributes) != len(tt.attributes) {
-				t.Errorf("message %s, received %d times, sent %v, %d attributes, %.100s", got.ID, got.Received, got.Sent, len(got.Attributes), got.Body)
+			if got.ID != id || got.Received != 1 || !got.Sent.Equal(start) || got.Body != tt.body ||
+				len(got.Attributes) != len(tt.attributes) {
+				t.Errorf("message %s, received %d times, sent %v, %d attributes, %.100s", got.ID, got.Received, got.Sent,
+					len(got.Attributes), got.Body)
 			}
 			if (got.Cut != nil) != (tt.err == ErrEventCut) {
 				t.Errorf("cut %+v", got.Cut)
@@ -125,7 +150,8 @@ func TestFormats(t *testing.T) {
 				t.Errorf("event\n%s, want\n%s", got.Event, tt.want.Event)
 			}
 			names := func(m *Message) [12]string {
-				return [12]string{string(m.Origin), m.EventID, m.Repository, m.Tag, m.Digest, m.FunctionARN, m.RequestID, m.Condition, string(m.Class), m.Reason, m.Error, m.Image()}
+				return [12]string{string(m.Origin), m.EventID, m.Repository, m.Tag, m.Digest, m.FunctionARN, m.RequestID,
+					m.Condition, string(m.Class), m.Reason, m.Error, m.Image()}
 			}
 			if names(got) != names(&tt.want) || got.Attempts != tt.want.Attempts {
 				t.Errorf("message\n%q, %d attempts, want\n%q, %d", names(got), got.Attempts, names(&tt.want), tt.want.Attempts)
@@ -192,7 +218,8 @@ func TestSelection(t *testing.T) {
 }
 
 func TestSelectionInvalid(t *testing.T) {
-	for _, text := range []string{"", "Team/app", "team/app:", "team/app@", "team/app@sha256:12", "team/app:v 1", "https://host/app:1"} {
+	for _, text := range []string{"", "Team/app", "team/app:", "team/app@", "team/app@sha256:12", "team/app:v 1",
+		"https://host/app:1"} {
 		if image, err := names.ParseECR(text); !errors.Is(err, names.ErrInvalid) {
 			t.Errorf("%q is %v, %v, want names.ErrInvalid", text, image, err)
 		}

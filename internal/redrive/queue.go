@@ -26,9 +26,11 @@ import (
 // Client is what is asked of Amazon SQS. AWS's client is one.
 type Client interface {
 	ReceiveMessage(context.Context, *sqs.ReceiveMessageInput, ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
-	ChangeMessageVisibilityBatch(context.Context, *sqs.ChangeMessageVisibilityBatchInput, ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
+	ChangeMessageVisibilityBatch(context.Context, *sqs.ChangeMessageVisibilityBatchInput,
+		...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
 	DeleteMessage(context.Context, *sqs.DeleteMessageInput, ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error)
-	GetQueueAttributes(context.Context, *sqs.GetQueueAttributesInput, ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
+	GetQueueAttributes(context.Context, *sqs.GetQueueAttributesInput,
+		...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
 }
 
 // Queue is the failure queue of a stack.
@@ -41,7 +43,7 @@ type Queue struct {
 	// seconds.
 	Hold time.Duration
 
-	// Ticks gives the times to renew at, one each d. The default is a
+	// Ticks returns the times to renew at, one each d. The default is a
 	// time.Ticker.
 	Ticks func(d time.Duration) (ticks <-chan time.Time, stop func())
 }
@@ -138,7 +140,7 @@ func (l *Lease) add(all []types.Message) {
 	}
 }
 
-// Messages gives them by the time of their failure.
+// Messages returns them by the time of their failure.
 func (l *Lease) Messages() []*Message { return l.messages }
 
 // Complete reports whether these are all messages that the queue would give.
@@ -227,7 +229,8 @@ func (l *Lease) visibilityOf(ctx context.Context, ids []string, d time.Duration)
 	if len(entries) == 0 {
 		return nil
 	}
-	out, err := l.queue.Client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: aws.String(l.queue.URL), Entries: entries})
+	out, err := l.queue.Client.ChangeMessageVisibilityBatch(ctx,
+		&sqs.ChangeMessageVisibilityBatchInput{QueueUrl: aws.String(l.queue.URL), Entries: entries})
 	if err != nil {
 		return err
 	}
@@ -247,7 +250,8 @@ func (l *Lease) visibilityOf(ctx context.Context, ids []string, d time.Duration)
 
 // notHeld are the answers that the message is not ours any more: its time was
 // over, or it was deleted.
-var notHeld = []string{"MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight", "InvalidParameterValue", "ReceiptHandleIsInvalid"}
+var notHeld = []string{"MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight", "InvalidParameterValue",
+	"ReceiptHandleIsInvalid"}
 
 // gone notes that a message is visible again, if that is what the code says.
 func (l *Lease) gone(id, code string) bool {
@@ -275,7 +279,8 @@ func (l *Lease) delete(ctx context.Context, m *Message) error {
 	l.mu.Lock()
 	receipt := m.receipt
 	l.mu.Unlock()
-	if _, err := l.queue.Client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: aws.String(l.queue.URL), ReceiptHandle: aws.String(receipt)}); err != nil {
+	if _, err := l.queue.Client.DeleteMessage(ctx,
+		&sqs.DeleteMessageInput{QueueUrl: aws.String(l.queue.URL), ReceiptHandle: aws.String(receipt)}); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -287,7 +292,7 @@ func (l *Lease) delete(ctx context.Context, m *Message) error {
 // returnAttempts is how often messages are offered to the queue.
 const returnAttempts = 3
 
-// Return gives all messages that were not deleted back, so that everybody sees
+// Return returns all messages that were not deleted back, so that everybody sees
 // them at once. It works also after ctx was interrupted. It is to be called
 // once; its error matches ErrNotReturned.
 func (l *Lease) Return(ctx context.Context) error {

@@ -91,7 +91,8 @@ func (a *account) put(n int) (ids []string) {
 }
 
 func lambdaRecord(repository string) string {
-	return `{"version":"1.0","timestamp":"2026-01-02T03:00:00Z","requestContext":{"requestId":"r-1","functionArn":"` + functions.Generator +
+	return `{"version":"1.0","timestamp":"2026-01-02T03:00:00Z","requestContext":{"requestId":"r-1","functionArn":"` +
+		functions.Generator +
 		`:$LATEST","condition":"RetriesExhausted","approximateInvokeCount":3},"requestPayload":` + event(repository) + `,` +
 		`"responseContext":{"statusCode":200,"executedVersion":"$LATEST","functionError":"Unhandled"},` +
 		`"responsePayload":{"errorMessage":"why","errorType":"access-denied"}}`
@@ -103,7 +104,8 @@ const digestOf = "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abc
 func event(repository string) string {
 	return `{"version":"0","id":"13cde686-328b-6117-af20-0e5566167482","detail-type":"ECR Image Action","source":"aws.ecr",` +
 		`"account":"123456789012","time":"2026-01-02T02:59:00Z","region":"eu-west-1", "resources":[ ],` +
-		`"detail":{"result":"SUCCESS","repository-name":"` + repository + `","image-digest":"` + digestOf + `","action-type":"PUSH","image-tag":"v1"}}`
+		`"detail":{"result":"SUCCESS","repository-name":"` + repository + `","image-digest":"` + digestOf +
+		`","action-type":"PUSH","image-tag":"v1"}}`
 }
 
 func idsOf(l *Lease) []string {
@@ -259,7 +261,8 @@ func newLease(a *account) *Lease {
 func TestRetry(t *testing.T) {
 	a := newAccount(t)
 	a.sqs.Put(lambdaRecord("team/app"), nil)
-	a.sqs.Put(event("team/other"), map[string]string{"RULE_ARN": "arn:r", "TARGET_ARN": functions.Filter, "ERROR_CODE": "NO_PERMISSIONS"})
+	a.sqs.Put(event("team/other"),
+		map[string]string{"RULE_ARN": "arn:r", "TARGET_ARN": functions.Filter, "ERROR_CODE": "NO_PERMISSIONS"})
 	l := a.receive(0)
 	for _, m := range l.Messages() {
 		if err := l.Retry(t.Context(), m, functions, a.invoke); err != nil {
@@ -304,7 +307,8 @@ func TestRetryFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := a.sqs.Visible(); !slices.Equal(got, ids) || len(a.lambda.Invocations()) != tt.invocations {
-				t.Errorf("%q are visible after %d invocations, want %q after %d", got, len(a.lambda.Invocations()), ids, tt.invocations)
+				t.Errorf("%q are visible after %d invocations, want %q after %d", got, len(a.lambda.Invocations()), ids,
+					tt.invocations)
 			}
 		})
 	}

@@ -14,10 +14,13 @@ import (
 // Why a message cannot be worked on. It stays in the queue.
 var (
 	// ErrUnknownFormat: the message names neither event nor function.
-	ErrUnknownFormat = errors.New("it has none of the formats of this queue, so it can only be discarded, and only by --id")
+	ErrUnknownFormat = errors.New(
+		"it has none of the formats of this queue, so it can only be discarded, and only by --id")
 
 	// ErrEventCut: the message has only the beginning of its event.
-	ErrEventCut = errors.New("its event was too large for the queue and was cut, so there is nothing to invoke the function with: push the image again, or run backfill")
+	ErrEventCut = errors.New(
+		"its event was too large for the queue and was cut, so there is nothing to invoke the function with: push the " +
+			"image again, or run backfill")
 
 	// ErrNoEvent: the message says what failed, but not with which event.
 	ErrNoEvent = errors.New("it has no event")
@@ -38,7 +41,7 @@ type Invoker interface {
 // Functions are the ARNs of a stack's two functions.
 type Functions struct{ Filter, Generator string }
 
-// Of gives the ARN to invoke with the event of m. Its errors are
+// Of returns the ARN to invoke with the event of m. Its errors are
 // ErrUnknownFormat, ErrEventCut, ErrNoEvent and ErrOtherFunction.
 func (f Functions) Of(m *Message) (string, error) {
 	switch {
@@ -106,7 +109,7 @@ func (l *Lease) Discard(ctx context.Context, m *Message) error {
 	return nil
 }
 
-// begin gives a context that outlives an interruption, unless there was one
+// begin returns a context that outlives an interruption, unless there was one
 // already, or m is not ours any more.
 func (l *Lease) begin(ctx context.Context, m *Message) (context.Context, context.CancelFunc, error) {
 	if err := ctx.Err(); err != nil {

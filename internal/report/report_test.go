@@ -104,7 +104,8 @@ func TestNew(t *testing.T) {
 			"index": content("v1", 7), "indexV2": content("v2", 8), "enabled": content("em", 9), "alreadyThere": true,
 			"layers": []any{
 				with(content("a", 10), map[string]any{"mediaType": mediaType, "compression": "gzip",
-					"uncompressedSize": 12.0, "spans": 13.0, "files": 14.0, "seconds": 15.5, "reused": true, "ztoc": content("za", 11)}),
+					"uncompressedSize": 12.0, "spans": 13.0, "files": 14.0, "seconds": 15.5, "reused": true,
+					"ztoc": content("za", 11)}),
 				with(content("b", 16), map[string]any{"mediaType": mediaType, "skipped": "zstd", "detail": "frame"}),
 			},
 		}},

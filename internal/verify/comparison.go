@@ -37,7 +37,7 @@ func newComparison(ctx context.Context, plain io.Reader, lazy *LazyLayer, found 
 	return &comparison{ctx: ctx, plain: plain, lazy: lazy, found: found, span: -1, scratch: make([]byte, 64<<10)}
 }
 
-// Read gives plain's bytes, whatever lazy reading gave. Its error is plain's
+// Read returns plain's bytes, whatever lazy reading gave. Its error is plain's
 // or that of the transfer of a span.
 func (c *comparison) Read(p []byte) (int, error) {
 	if c.err != nil {
@@ -69,7 +69,8 @@ func (c *comparison) finish() error {
 		return err
 	}
 	if more := len(c.lazy.spans) - c.span - 1; more > 0 {
-		c.found(Difference{Span: c.span + 1, Offset: c.pos, What: fmt.Sprintf("the layer ends here, the zTOC has spans from offset %d on", c.lazy.spans[c.span+1].OutStart)})
+		c.found(Difference{Span: c.span + 1, Offset: c.pos,
+			What: fmt.Sprintf("the layer ends here, the zTOC has spans from offset %d on", c.lazy.spans[c.span+1].OutStart)})
 	} else if c.open != nil && !c.failed {
 		switch n, err := io.ReadFull(c.open, c.scratch[:1]); {
 		case n > 0:
@@ -83,7 +84,7 @@ func (c *comparison) finish() error {
 	return c.close()
 }
 
-// spanEnd gives the place in the archive where the current span ends, -1 for
+// spanEnd returns the place in the archive where the current span ends, -1 for
 // the last one, which goes on to the end.
 func (c *comparison) spanEnd() int64 {
 	if c.span == len(c.lazy.spans)-1 {
@@ -104,7 +105,8 @@ func (c *comparison) enter() error {
 		c.failed = false
 		if c.lazy.ztoc.Compression == soci.Gzip {
 			if at := c.last.differs(c.lazy.ztoc.Checkpoints[c.span].Window); at >= 0 {
-				c.found(Difference{Span: c.span, Offset: c.pos, What: fmt.Sprintf("byte %d of the checkpoint's window is not the output before it", at)})
+				c.found(Difference{Span: c.span, Offset: c.pos,
+					What: fmt.Sprintf("byte %d of the checkpoint's window is not the output before it", at)})
 			}
 		}
 		open, err := c.lazy.openSpan(c.ctx, c.span)
@@ -148,7 +150,8 @@ func (c *comparison) compare(plain []byte) error {
 		for got[i] == plain[i] {
 			i++
 		}
-		c.found(Difference{Span: c.span, File: c.where, Offset: c.pos + int64(i), What: fmt.Sprintf("the byte is %#02x in the layer and %#02x through the zTOC", plain[i], got[i])})
+		c.found(Difference{Span: c.span, File: c.where, Offset: c.pos + int64(i),
+			What: fmt.Sprintf("the byte is %#02x in the layer and %#02x through the zTOC", plain[i], got[i])})
 		c.failed = true
 		return nil
 	}

@@ -61,7 +61,7 @@ func (w *bitWriter) emptyDynamicBlock() {
 	w.write(0, 1) // end of block
 }
 
-// alignment gives the bytes to read in place of first, the byte in which a
+// alignment returns the bytes to read in place of first, the byte in which a
 // deflate block begins at its unused high bits (1 to 7 of them): empty blocks
 // that fill up to the same place in a byte, and then those bits. A decoder
 // that can only start at a whole byte starts inside one this way.
@@ -129,7 +129,7 @@ func newInflater(body *bufio.Reader, unused uint8, window []byte) (*inflater, er
 	return &inflater{body: body, raw: flate.NewReaderDict(in, window)}, nil
 }
 
-// Read gives io.EOF only where a member and the body end together.
+// Read returns io.EOF only where a member and the body end together.
 func (f *inflater) Read(p []byte) (int, error) {
 	if f.raw != nil {
 		n, err := f.raw.Read(p)

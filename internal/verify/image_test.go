@@ -62,7 +62,7 @@ func pushImage(t *testing.T, blobs ...[]byte) *image {
 	return &image{server: server, repo: open(t, server), pushed: server.PushImage(t, "team/app", "1", img), blobs: blobs}
 }
 
-// index gives the SOCI index v1 of an image, and the bytes of its zTOCs.
+// index returns the SOCI index v1 of an image, and the bytes of its zTOCs.
 func (i *image) index(t *testing.T) (m ocispec.Manifest, ztocs [][]byte) {
 	t.Helper()
 	config := ocispec.Descriptor{MediaType: soci.ArtifactTypeV1, Digest: digest.FromString("{}"), Size: 2}
@@ -104,7 +104,7 @@ func (i *image) verify(t *testing.T) (*verify.Report, error) {
 	return verify.Image(context.Background(), i.repo, desc, verify.Options{})
 }
 
-// all gives every difference of a report.
+// all returns every difference of a report.
 func all(r *verify.Report) []string {
 	var texts []string
 	for _, index := range r.Indexes {
@@ -122,7 +122,8 @@ func all(r *verify.Report) []string {
 
 func TestImage(t *testing.T) {
 	i := pushImage(t, layer(t, "writer/go-6"), layer(t, "member/two"))
-	_, err := soci.IndexImage(context.Background(), i.repo, i.repo, i.pushed.Manifest, soci.Options{SpanSize: spanSize, MinLayerSize: 1})
+	_, err := soci.IndexImage(context.Background(), i.repo, i.repo, i.pushed.Manifest,
+		soci.Options{SpanSize: spanSize, MinLayerSize: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +164,8 @@ func TestTamperedIndex(t *testing.T) {
 		{name: "nothing"},
 		{name: "zTOCs of two layers swapped", tamper: func(m *ocispec.Manifest) {
 			a, b := m.Layers[0].Annotations, m.Layers[1].Annotations
-			a[soci.AnnotationLayerDigest], b[soci.AnnotationLayerDigest] = b[soci.AnnotationLayerDigest], a[soci.AnnotationLayerDigest]
+			a[soci.AnnotationLayerDigest], b[soci.AnnotationLayerDigest] = b[soci.AnnotationLayerDigest],
+				a[soci.AnnotationLayerDigest]
 		}, want: "the zTOC is for a layer of"},
 		{name: "a layer that the image does not have", tamper: func(m *ocispec.Manifest) {
 			m.Layers[0].Annotations[soci.AnnotationLayerDigest] = digest.FromString("another").String()
@@ -171,15 +173,18 @@ func TestTamperedIndex(t *testing.T) {
 		{name: "layer's media type", tamper: func(m *ocispec.Manifest) {
 			m.Layers[0].Annotations[soci.AnnotationLayerMediaType] = ocispec.MediaTypeImageLayer
 		}, want: "the image has it as"},
-		{name: "zTOC's media type", tamper: func(m *ocispec.Manifest) { m.Layers[0].MediaType = "text/plain" }, want: `is of type "text/plain"`},
-		{name: "span size", tamper: func(m *ocispec.Manifest) { m.Layers[0].Annotations[soci.AnnotationSpanSize] = "32769" }, want: "the zTOC's span size is 32768"},
+		{name: "zTOC's media type", tamper: func(m *ocispec.Manifest) { m.Layers[0].MediaType = "text/plain" },
+			want: `is of type "text/plain"`},
+		{name: "span size", tamper: func(m *ocispec.Manifest) { m.Layers[0].Annotations[soci.AnnotationSpanSize] = "32769" },
+			want: "the zTOC's span size is 32768"},
 		{name: "zTOC's size", tamper: func(m *ocispec.Manifest) { m.Layers[0].Size++ }, want: "zTOC"},
 		{name: "zTOC is something else", tamper: func(m *ocispec.Manifest) {
 			m.Layers[0].Digest, m.Layers[0].Size = m.Config.Digest, m.Config.Size
 		}, want: "not a zTOC"},
 		{name: "subject's size", tamper: func(m *ocispec.Manifest) { m.Subject.Size++ }, want: "its subject is"},
 		{name: "no zTOC", tamper: func(m *ocispec.Manifest) { m.Layers = []ocispec.Descriptor{} }, want: "it lists no zTOC"},
-		{name: "artifact type", tamper: func(m *ocispec.Manifest) { m.ArtifactType = soci.ArtifactTypeV1 }, want: "not as the snapshotter writes it"},
+		{name: "artifact type", tamper: func(m *ocispec.Manifest) { m.ArtifactType = soci.ArtifactTypeV1 },
+			want: "not as the snapshotter writes it"},
 		{name: "indented", raw: func(b []byte) []byte {
 			var out bytes.Buffer
 			_ = json.Indent(&out, b, "", " ")
@@ -232,17 +237,20 @@ func TestWrongByteInARange(t *testing.T) {
 	}
 	zw.Close()
 	i := pushImage(t, plain.Bytes())
-	if _, err := soci.IndexImage(context.Background(), i.repo, i.repo, i.pushed.Manifest, soci.Options{SpanSize: spanSize, MinLayerSize: 1}); err != nil {
+	if _, err := soci.IndexImage(context.Background(), i.repo, i.repo, i.pushed.Manifest,
+		soci.Options{SpanSize: spanSize, MinLayerSize: 1}); err != nil {
 		t.Fatal(err)
 	}
 	// The first request is for the whole layer, the third for the second span.
-	i.server.Add(registrytest.Rule{Method: "GET", Path: i.pushed.Layers[0].Digest.Encoded(), Skip: 2, Times: 1, Fault: registrytest.Corrupt(1000)})
+	i.server.Add(registrytest.Rule{Method: "GET", Path: i.pushed.Layers[0].Digest.Encoded(), Skip: 2, Times: 1,
+		Fault: registrytest.Corrupt(1000)})
 	report, err := i.verify(t)
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := all(report)
-	if len(found) != 2 || !strings.Contains(found[0], "span 1, file") || !strings.Contains(found[0], "through the zTOC") || !strings.Contains(found[1], "digest") {
+	if len(found) != 2 || !strings.Contains(found[0], "span 1, file") || !strings.Contains(found[0], "through the zTOC") ||
+		!strings.Contains(found[1], "digest") {
 		t.Fatalf("%q", found)
 	}
 }
@@ -267,7 +275,8 @@ func TestNoIndex(t *testing.T) {
 // What does not arrive is an error, not a difference.
 func TestTransferFails(t *testing.T) {
 	i := pushImage(t, layer(t, "writer/go-6"))
-	if _, err := soci.IndexImage(context.Background(), i.repo, i.repo, i.pushed.Manifest, soci.Options{SpanSize: spanSize, MinLayerSize: 1}); err != nil {
+	if _, err := soci.IndexImage(context.Background(), i.repo, i.repo, i.pushed.Manifest,
+		soci.Options{SpanSize: spanSize, MinLayerSize: 1}); err != nil {
 		t.Fatal(err)
 	}
 	layer := i.pushed.Layers[0].Digest.Encoded()
@@ -276,12 +285,15 @@ func TestTransferFails(t *testing.T) {
 		rule registrytest.Rule
 		want error
 	}{
-		{"layer refused", registrytest.Rule{Path: layer, Fault: registrytest.Status(403, "DENIED", "no")}, ecrclient.ErrDenied},
-		{"span refused", registrytest.Rule{Path: layer, Skip: 2, Fault: registrytest.Status(403, "DENIED", "no")}, ecrclient.ErrDenied},
+		{"layer refused", registrytest.Rule{Path: layer, Fault: registrytest.Status(403, "DENIED", "no")},
+			ecrclient.ErrDenied},
+		{"span refused", registrytest.Rule{Path: layer, Skip: 2, Fault: registrytest.Status(403, "DENIED", "no")},
+			ecrclient.ErrDenied},
 		{"span cut", registrytest.Rule{Path: layer, Skip: 2, Fault: registrytest.Truncate(10)}, ecrclient.ErrUnavailable},
 		{"ranges ignored", registrytest.Rule{Path: layer, Skip: 1, Fault: registrytest.IgnoreRange()}, nil},
 		{"ranges refused", registrytest.Rule{Path: layer, Skip: 1, Fault: registrytest.RefuseRange(416)}, nil},
-		{"referrers refused", registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(500, "UNKNOWN", "no")}, ecrclient.ErrUnavailable},
+		{"referrers refused", registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(500, "UNKNOWN", "no")},
+			ecrclient.ErrUnavailable},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			i.server.Clear()
@@ -305,7 +317,8 @@ func TestTransferFails(t *testing.T) {
 	t.Run("cancelled", func(t *testing.T) {
 		i.server.Clear()
 		ctx, cancel := context.WithCancel(context.Background())
-		_, err := verify.Image(ctx, i.repo, i.pushed.Manifest, verify.Options{Progress: func(ocispec.Descriptor, int64) { cancel() }})
+		_, err := verify.Image(ctx, i.repo, i.pushed.Manifest,
+			verify.Options{Progress: func(ocispec.Descriptor, int64) { cancel() }})
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%v, want context.Canceled", err)
 		}
@@ -322,7 +335,8 @@ func TestVersion2(t *testing.T) {
 	}{
 		{"sound", func(*ocispec.Manifest) {}, true, ""},
 		{"with a subject", func(m *ocispec.Manifest) { m.Subject = &m.Config }, true, "a v2 index has none"},
-		{"of version 1", func(m *ocispec.Manifest) { m.Config.MediaType, m.Subject = soci.ArtifactTypeV1, &m.Config }, true, "its config is of type"},
+		{"of version 1", func(m *ocispec.Manifest) { m.Config.MediaType, m.Subject = soci.ArtifactTypeV1, &m.Config }, true,
+			"its config is of type"},
 		{"not there", func(*ocispec.Manifest) {}, false, "not in the repository"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -18,8 +18,9 @@ import (
 type pair struct{ layer, ztoc ocispec.Descriptor }
 
 // checkIndex compares a SOCI index with the image manifest that it is for,
-// and gives the layers that have a zTOC. The error is that of a transfer.
-func checkIndex(ctx context.Context, repo Repository, image *inspect.Node, index *inspect.SociIndex, report *IndexReport) ([]pair, error) {
+// and returns the layers that have a zTOC. The error is that of a transfer.
+func checkIndex(ctx context.Context, repo Repository, image *inspect.Node, index *inspect.SociIndex,
+	report *IndexReport) ([]pair, error) {
 	var diffs differences
 	defer func() { report.Differences, report.Omitted = diffs.list, diffs.omitted }()
 	differs := func(format string, args ...any) { diffs.addf("", format, args...) }
@@ -96,7 +97,8 @@ func checkBytes(raw []byte) error {
 	for at < min(len(raw), len(again)) && raw[at] == again[at] {
 		at++
 	}
-	return fmt.Errorf("it is not as the snapshotter writes it when it stores it, from byte %d on, and would not be found", at)
+	return fmt.Errorf("it is not as the snapshotter writes it when it stores it, from byte %d on, and would not be found",
+		at)
 }
 
 // configContent is the whole config of every SOCI index.

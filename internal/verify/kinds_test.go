@@ -61,23 +61,31 @@ func TestPrefetch(t *testing.T) {
 		}},
 		{name: "beyond the last span", artifact: `{"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":99}]}`,
 			want: "range 0 ends at span 99, the last span of the layer is"},
-		{name: "as many as a client can count", artifact: `{"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":2147483647}]}`,
-			want: "range 0 ends at span 2147483647"},
-		{name: "backwards", artifact: `{"version":"1.0","prefetch_spans":[{"start_span":1,"end_span":0}]}`, want: "begins at span 1 and ends at 0"},
-		{name: "another version", artifact: `{"version":"1.1","prefetch_spans":[{"start_span":0,"end_span":0}]}`, want: `version "1.1"`},
+		{name: "as many as a client can count",
+			artifact: `{"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":2147483647}]}`,
+			want:     "range 0 ends at span 2147483647"},
+		{name: "backwards", artifact: `{"version":"1.0","prefetch_spans":[{"start_span":1,"end_span":0}]}`,
+			want: "begins at span 1 and ends at 0"},
+		{name: "another version", artifact: `{"version":"1.1","prefetch_spans":[{"start_span":0,"end_span":0}]}`,
+			want: `version "1.1"`},
 		{name: "no JSON", artifact: "a zTOC", want: "prefetch artifact"},
 		{name: "no spans", artifact: `{"version":"1.0","prefetch_spans":[]}`, want: "it names no span"},
-		{name: "too large", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers[2].Size = 1 << 40 }, want: "at most"},
-		{name: "not there", artifact: ranges, fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", ""), want: "it is not in the repository"},
+		{name: "too large", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers[2].Size = 1 << 40 },
+			want: "at most"},
+		{name: "not there", artifact: ranges, fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", ""),
+			want: "it is not in the repository"},
 		{name: "damaged", artifact: ranges, fault: registrytest.Corrupt(5), want: "it is damaged: its bytes have the digest"},
-		{name: "another size", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers[2].Size++ }, want: "it is damaged"},
+		{name: "another size", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers[2].Size++ },
+			want: "it is damaged"},
 		{name: "of a layer that the image does not have", artifact: ranges, change: func(m *ocispec.Manifest) {
 			m.Layers[2].Annotations = map[string]string{soci.AnnotationLayerDigest: digest.FromString("another").String()}
 		}, want: "which the image does not have"},
-		{name: "of no layer", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers[2].Annotations = nil }, want: `for a layer ""`},
+		{name: "of no layer", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers[2].Annotations = nil },
+			want: `for a layer ""`},
 		{name: "of a layer without a zTOC", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers = m.Layers[1:] },
 			want: "the SOCI index has no zTOC of the layer"},
-		{name: "and no zTOC", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers = m.Layers[2:] }, want: "it lists no zTOC"},
+		{name: "and no zTOC", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers = m.Layers[2:] },
+			want: "it lists no zTOC"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			i := pushImage(t, layer(t, "writer/go-6"), layer(t, "member/two"))
@@ -98,7 +106,8 @@ func TestPrefetch(t *testing.T) {
 				return
 			}
 			p := report.Indexes[0].Prefetch
-			if len(report.Layers()) != 2 || len(p) != 1 || p[0].Ranges != 2 || p[0].Spans != 3 || p[0].Layer != i.pushed.Layers[0].Digest {
+			if len(report.Layers()) != 2 || len(p) != 1 || p[0].Ranges != 2 || p[0].Spans != 3 ||
+				p[0].Layer != i.pushed.Layers[0].Digest {
 				t.Errorf("%d layers, prefetch artifacts %+v", len(report.Layers()), p)
 			}
 		})
@@ -115,8 +124,10 @@ func TestPrefetchTransferFails(t *testing.T) {
 		Annotations: map[string]string{soci.AnnotationLayerDigest: i.pushed.Layers[0].Digest.String()},
 	})
 	i.pushIndex(t, m, ztocs[0], prefetch)
-	i.server.Add(registrytest.Rule{Path: digest.FromBytes(prefetch).Encoded(), Fault: registrytest.Status(http.StatusServiceUnavailable, "", "")})
-	if report, err := i.verify(t); err == nil || errors.Is(err, verify.ErrDifference) || !strings.Contains(err.Error(), "prefetch artifact") {
+	i.server.Add(registrytest.Rule{Path: digest.FromBytes(prefetch).Encoded(),
+		Fault: registrytest.Status(http.StatusServiceUnavailable, "", "")})
+	if report, err := i.verify(t); err == nil || errors.Is(err, verify.ErrDifference) ||
+		!strings.Contains(err.Error(), "prefetch artifact") {
 		t.Errorf("%+v, %v", report, err)
 	}
 }
@@ -129,7 +140,8 @@ func TestWrongZtocs(t *testing.T) {
 		want  string
 	}{
 		{"missing", func(t *testing.T, i *image, m *ocispec.Manifest, _ [][]byte) {
-			i.server.Add(registrytest.Rule{Path: m.Layers[1].Digest.Encoded(), Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")})
+			i.server.Add(registrytest.Rule{Path: m.Layers[1].Digest.Encoded(),
+				Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")})
 		}, "it is not in the repository"},
 		{"a byte damaged", func(t *testing.T, i *image, m *ocispec.Manifest, _ [][]byte) {
 			i.server.Add(registrytest.Rule{Path: m.Layers[1].Digest.Encoded(), Fault: registrytest.Corrupt(500)})
@@ -197,9 +209,10 @@ func TestDigestAlgorithms(t *testing.T) {
 		t.Run(algorithm.String(), func(t *testing.T) {
 			blob := layer(t, "writer/go-6")
 			server := registrytest.Start(t)
-			i := &image{server: server, repo: open(t, server), blobs: [][]byte{blob}, pushed: server.PushImage(t, "team/app", "1", registrytest.Image{
-				Layers: []registrytest.Layer{{Content: blob, Algorithm: algorithm}},
-			})}
+			i := &image{server: server, repo: open(t, server), blobs: [][]byte{blob},
+				pushed: server.PushImage(t, "team/app", "1", registrytest.Image{
+					Layers: []registrytest.Layer{{Content: blob, Algorithm: algorithm}},
+				})}
 			o := soci.Options{SpanSize: spanSize, MinLayerSize: 1}
 			if _, err := soci.IndexImage(t.Context(), i.repo, i.repo, i.pushed.Manifest, o); err != nil {
 				t.Fatal(err)
@@ -209,7 +222,8 @@ func TestDigestAlgorithms(t *testing.T) {
 				t.Errorf("layer %s: %+v", d, report.Layers()[0])
 			}
 			// A byte that no span needs for its content: in the gzip header.
-			i.server.Add(registrytest.Rule{Method: http.MethodGet, Path: i.pushed.Layers[0].Digest.Encoded(), Fault: registrytest.Corrupt(4)})
+			i.server.Add(registrytest.Rule{Method: http.MethodGet, Path: i.pushed.Layers[0].Digest.Encoded(),
+				Fault: registrytest.Corrupt(4)})
 			i.expect(t, "the layer itself is not what the image names")
 		})
 	}
@@ -220,9 +234,11 @@ func TestMissingManifest(t *testing.T) {
 	i := pushImage(t, layer(t, "writer/go-6"))
 	m, ztocs := i.index(t)
 	i.pushIndex(t, m, ztocs...)
-	gone := i.server.PushImage(t, "team/app", "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: layer(t, "member/two")}}})
+	gone := i.server.PushImage(t, "team/app", "",
+		registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: layer(t, "member/two")}}})
 	i.server.PushIndex(t, "team/app", "1", false, i.pushed.Manifest, gone.Manifest)
-	i.server.Add(registrytest.Rule{Path: gone.Manifest.Digest.Encoded(), Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
+	i.server.Add(registrytest.Rule{Path: gone.Manifest.Digest.Encoded(),
+		Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
 	report := i.expect(t, "")
 	if len(report.Missing) != 1 || report.Missing[0].Platform != "linux/arm64" || len(report.WithoutIndex) != 0 {
 		t.Errorf("missing %v, without index %v", report.Missing, report.WithoutIndex)
@@ -264,7 +280,8 @@ func TestNoImage(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			report, err := verify.Image(context.Background(), i.repo, row.desc, verify.Options{})
-			if !errors.Is(err, verify.ErrNoIndex) || !strings.Contains(err.Error(), "is not an image (") || !strings.Contains(err.Error(), row.want) {
+			if !errors.Is(err, verify.ErrNoIndex) || !strings.Contains(err.Error(), "is not an image (") ||
+				!strings.Contains(err.Error(), row.want) {
 				t.Errorf("%+v, %v", report, err)
 			}
 		})

@@ -45,7 +45,8 @@ const maxZtocSize = 1 << 30 // 1 GiB: 32 KiB for each of 32,000 spans
 
 // verifyLayer compares one layer with its zTOC and fills in the report. The error is that of a
 // transfer; all that is wrong with the content is in the report.
-func verifyLayer(ctx context.Context, repo Repository, layer, ztoc ocispec.Descriptor, progress func(ocispec.Descriptor, int64), report *LayerReport) error {
+func verifyLayer(ctx context.Context, repo Repository, layer, ztoc ocispec.Descriptor,
+	progress func(ocispec.Descriptor, int64), report *LayerReport) error {
 	start := time.Now()
 	report.Layer, report.Ztoc = layer, ztoc
 	var diffs differences
@@ -92,7 +93,8 @@ func verifyLayer(ctx context.Context, repo Repository, layer, ztoc ocispec.Descr
 		return fmt.Errorf("reading layer %s: %w", layer.Digest, err)
 	}
 	if whole.n != layer.Size || whole.digester.Digest() != layer.Digest {
-		diffs.addf(layer.Digest, "the layer itself is not what the image names: %d bytes with digest %s, not %d", whole.n, whole.digester.Digest(), layer.Size)
+		diffs.addf(layer.Digest, "the layer itself is not what the image names: %d bytes with digest %s, not %d", whole.n,
+			whole.digester.Digest(), layer.Size)
 	}
 	return nil
 }
@@ -181,13 +183,15 @@ func needsXattrs(e soci.Entry) bool {
 
 // compareArchive reads the layer plainly and lazily, and the archive in it
 // beside the table of contents.
-func compareArchive(ctx context.Context, layer *blobReader, lazy *LazyLayer, report *LayerReport, found func(Difference)) error {
+func compareArchive(ctx context.Context, layer *blobReader, lazy *LazyLayer, report *LayerReport,
+	found func(Difference)) error {
 	plain, compression, err := decompress(layer)
 	if err != nil {
 		return layer.failure(err, found)
 	}
 	if compression != lazy.ztoc.Compression {
-		found(Difference{Span: -1, Offset: -1, What: fmt.Sprintf("the zTOC says that the layer is %s, but it is %s", lazy.ztoc.Compression, compression)})
+		found(Difference{Span: -1, Offset: -1,
+			What: fmt.Sprintf("the zTOC says that the layer is %s, but it is %s", lazy.ztoc.Compression, compression)})
 		return drain(layer)
 	}
 	c := newComparison(ctx, plain, lazy, found)
@@ -196,7 +200,8 @@ func compareArchive(ctx context.Context, layer *blobReader, lazy *LazyLayer, rep
 	end, err := compareEntries(c, report)
 	if err == nil {
 		if end != lazy.ztoc.UncompressedSize {
-			found(Difference{Span: -1, Offset: -1, What: fmt.Sprintf("the archive ends at %d, the zTOC says at %d", end, lazy.ztoc.UncompressedSize)})
+			found(Difference{Span: -1, Offset: -1,
+				What: fmt.Sprintf("the archive ends at %d, the zTOC says at %d", end, lazy.ztoc.UncompressedSize)})
 		}
 		c.where = "padding behind the archive"
 		behind := new(otherThanZeros)
@@ -209,7 +214,8 @@ func compareArchive(ctx context.Context, layer *blobReader, lazy *LazyLayer, rep
 		// What the builder would not index is wrong for clients, though it be
 		// right of the archive.
 		if misread, ok := errors.AsType[*soci.UnsupportedError](lazy.ztoc.Misread()); ok {
-			found(Difference{Span: -1, Offset: -1, What: fmt.Sprintf("clients misread the layer by way of its zTOC (%s): %s", misread.Reason, misread.Detail)})
+			found(Difference{Span: -1, Offset: -1,
+				What: fmt.Sprintf("clients misread the layer by way of its zTOC (%s): %s", misread.Reason, misread.Detail)})
 		}
 	}
 	if err == nil {
@@ -236,7 +242,8 @@ func compareEntries(c *comparison, report *LayerReport) (end int64, err error) {
 		hdr, err := tr.Next()
 		if errors.Is(err, io.EOF) {
 			if len(entries) != i {
-				c.found(Difference{Span: -1, Offset: -1, What: fmt.Sprintf("the archive has %d entries, the zTOC %d", i, len(entries))})
+				c.found(Difference{Span: -1, Offset: -1,
+					What: fmt.Sprintf("the archive has %d entries, the zTOC %d", i, len(entries))})
 			}
 			return c.pos, nil
 		}
@@ -306,7 +313,7 @@ func (r *blobReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// failure gives the error of the transfer, if that was it; all else is wrong
+// failure returns the error of the transfer, if that was it; all else is wrong
 // with the content.
 func (r *blobReader) failure(err error, found func(Difference)) error {
 	if r.err != nil {

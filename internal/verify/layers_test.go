@@ -38,13 +38,15 @@ func archive(t *testing.T, seed uint64) []byte {
 	}
 	add(&tar.Header{Name: "etc/", Typeflag: tar.TypeDir, Mode: 0o755}, nil)
 	for i, size := range []int{0, 1, 511, 512, 513, 40_000, 300_000, 7, 65_536} {
-		add(&tar.Header{Name: fmt.Sprintf("etc/file-%d", i), Typeflag: tar.TypeReg, Mode: 0o644, Uid: 1000, Gid: 100, Uname: "user", Gname: "group"},
+		add(&tar.Header{Name: fmt.Sprintf("etc/file-%d", i), Typeflag: tar.TypeReg, Mode: 0o644, Uid: 1000, Gid: 100,
+			Uname: "user", Gname: "group"},
 			testlayers.Text(seed*100+uint64(i), size))
 	}
 	add(&tar.Header{Name: "etc/link", Typeflag: tar.TypeSymlink, Linkname: "file-1", Mode: 0o777}, nil)
 	add(&tar.Header{Name: "etc/hard", Typeflag: tar.TypeLink, Linkname: "etc/file-2", Mode: 0o644}, nil)
 	add(&tar.Header{Name: "dev/null", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3}, nil)
-	add(&tar.Header{Name: "etc/xattr", Typeflag: tar.TypeReg, Mode: 0o600, PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}}, testlayers.Text(seed*100+50, 20_000))
+	add(&tar.Header{Name: "etc/xattr", Typeflag: tar.TypeReg, Mode: 0o600,
+		PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}}, testlayers.Text(seed*100+50, 20_000))
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +83,8 @@ func gunzip(t *testing.T, blob []byte) []byte {
 }
 
 func descriptorOf(blob []byte) ocispec.Descriptor {
-	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: digest.FromBytes(blob), Size: int64(len(blob))}
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: digest.FromBytes(blob),
+		Size: int64(len(blob))}
 }
 
 func isDifference(err error) bool { return errors.Is(err, ErrDifference) }

@@ -44,11 +44,13 @@ type LazyLayer struct {
 // be the zTOC of a layer of this size.
 func NewLazyLayer(src Ranger, layer ocispec.Descriptor, z *soci.Ztoc) (*LazyLayer, error) {
 	if z.CompressedSize != layer.Size {
-		return nil, fmt.Errorf("%w: the zTOC is for a layer of %d bytes, the layer has %d", ErrDifference, z.CompressedSize, layer.Size)
+		return nil, fmt.Errorf("%w: the zTOC is for a layer of %d bytes, the layer has %d", ErrDifference, z.CompressedSize,
+			layer.Size)
 	}
 	spans := z.Spans()
 	if n := len(z.Checkpoints); n != len(spans) || n != len(z.SpanDigests) {
-		return nil, fmt.Errorf("%w: the zTOC has %d checkpoints, %d span digests and %d spans", ErrDifference, n, len(z.SpanDigests), len(spans))
+		return nil, fmt.Errorf("%w: the zTOC has %d checkpoints, %d span digests and %d spans", ErrDifference,
+			n, len(z.SpanDigests), len(spans))
 	}
 	if len(spans) == 0 {
 		return nil, fmt.Errorf("%w: the zTOC has no span", ErrDifference)
@@ -56,10 +58,12 @@ func NewLazyLayer(src Ranger, layer ocispec.Descriptor, z *soci.Ztoc) (*LazyLaye
 	var out int64
 	for i, s := range spans {
 		if s.Start < 0 || s.End < s.Start || s.End > layer.Size {
-			return nil, fmt.Errorf("%w: span %d is said to be at %d to %d of %d compressed bytes", ErrDifference, i, s.Start, s.End, layer.Size)
+			return nil, fmt.Errorf("%w: span %d is said to be at %d to %d of %d compressed bytes", ErrDifference, i, s.Start,
+				s.End, layer.Size)
 		}
 		if s.OutStart < out || (i == 0 && s.OutStart != 0) {
-			return nil, fmt.Errorf("%w: span %d is said to begin at %d of the archive, behind %d", ErrDifference, i, s.OutStart, out)
+			return nil, fmt.Errorf("%w: span %d is said to begin at %d of the archive, behind %d", ErrDifference, i, s.OutStart,
+				out)
 		}
 		out = s.OutStart
 	}
@@ -73,7 +77,7 @@ func NewLazyLayer(src Ranger, layer ocispec.Descriptor, z *soci.Ztoc) (*LazyLaye
 // the blob and may hold more than its part of the archive.
 func (l *LazyLayer) lastSpan(i int) bool { return i == len(l.spans)-1 }
 
-// spanReader gives the uncompressed content of one span.
+// spanReader returns the uncompressed content of one span.
 type spanReader struct {
 	body    io.ReadCloser
 	hash    hash.Hash
@@ -155,7 +159,7 @@ func (r *spanReader) finish() error {
 
 func (r *spanReader) Close() error { return r.body.Close() }
 
-// ReadFile writes the content of one regular file to w and gives the number
+// ReadFile writes the content of one regular file to w and returns the number
 // of compressed bytes that were fetched for it. Only the spans that the file
 // lies in are fetched, each wholly, and their digests checked; the content
 // that was written is good only if the error is nil. A failure to decode and a
@@ -230,5 +234,6 @@ func spanError(i int, at int64, err error) error {
 	case errors.Is(err, errSpanDigest):
 		return fmt.Errorf("span %d: %w", i, err)
 	}
-	return fmt.Errorf("%w: span %d cannot be decoded beyond offset %d of the archive: %w", ErrDifference, i, at, noEOF(err))
+	return fmt.Errorf("%w: span %d cannot be decoded beyond offset %d of the archive: %w", ErrDifference, i, at,
+		noEOF(err))
 }

@@ -22,7 +22,7 @@ func (m memory) FetchRange(_ context.Context, _ ocispec.Descriptor, off, n int64
 	return io.NopCloser(io.NewSectionReader(bytes.NewReader(m), off, n)), nil
 }
 
-// stored gives the zTOC of a layer as it is read back.
+// stored returns the zTOC of a layer as it is read back.
 func stored(t *testing.T, blob []byte, spanSize int64) *soci.Ztoc {
 	t.Helper()
 	z, err := soci.BuildZtoc(bytes.NewReader(blob), soci.ZtocOptions{SpanSize: spanSize, AllowMisread: true})
@@ -128,7 +128,8 @@ func TestZtocWithoutEntries(t *testing.T) {
 		{"EROFS", append(make([]byte, 1024), "\xe2\xe1\xf5\xe0 and what follows"...), true},
 	} {
 		z := &soci.Ztoc{
-			Version: "0.9", Compression: soci.Uncompressed, CompressedSize: int64(len(tt.blob)), UncompressedSize: 1024, SpanSize: 1 << 20,
+			Version: "0.9", Compression: soci.Uncompressed, CompressedSize: int64(len(tt.blob)), UncompressedSize: 1024,
+			SpanSize:    1 << 20,
 			Checkpoints: []soci.Checkpoint{{}}, SpanDigests: []digest.Digest{digest.FromBytes(tt.blob)},
 		}
 		if _, found := compareMemory(t, tt.blob, z); (len(found) > 0) != tt.differ {
@@ -181,7 +182,8 @@ func TestReadFile(t *testing.T) {
 	})
 	t.Run("writer fails", func(t *testing.T) {
 		full := errors.New("full")
-		if _, err := lazy.ReadFile(context.Background(), lastFile(z), failingWriter{full}); !errors.Is(err, full) || errors.Is(err, ErrDifference) {
+		if _, err := lazy.ReadFile(context.Background(), lastFile(z), failingWriter{full}); !errors.Is(err, full) ||
+			errors.Is(err, ErrDifference) {
 			t.Errorf("%v, want the writer's error alone", err)
 		}
 	})

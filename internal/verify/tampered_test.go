@@ -12,7 +12,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// entry gives the entry of the name.
+// entry returns the entry of the name.
 func entry(z *soci.Ztoc, name string) *soci.Entry {
 	for i := range z.Entries {
 		if z.Entries[i].Name == name {
@@ -35,9 +35,12 @@ func TestTamperedZtoc(t *testing.T) {
 		{"oldest window byte", func(z *soci.Ztoc) { z.Checkpoints[2].Window[0] ^= 1 }, "byte 0 of the checkpoint's window"},
 		{"window of the first checkpoint", func(z *soci.Ztoc) { z.Checkpoints[0].Window[5] = 1 }, "span 0, offset 0: byte 5"},
 		{"no window", func(z *soci.Ztoc) { z.Checkpoints[1].Window = nil }, "span 1"},
-		{"span digest", func(z *soci.Ztoc) { z.SpanDigests[1] = digest.FromString("another") }, "span 1: the compressed bytes do not have the digest"},
-		{"two span digests swapped", func(z *soci.Ztoc) { d := z.SpanDigests; d[1], d[2] = d[2], d[1] }, "span 1: the compressed bytes do not have the digest"},
-		{"last span digest", func(z *soci.Ztoc) { z.SpanDigests[len(z.SpanDigests)-1] = digest.FromString("another") }, "do not have the digest"},
+		{"span digest", func(z *soci.Ztoc) { z.SpanDigests[1] = digest.FromString("another") },
+			"span 1: the compressed bytes do not have the digest"},
+		{"two span digests swapped", func(z *soci.Ztoc) { d := z.SpanDigests; d[1], d[2] = d[2], d[1] },
+			"span 1: the compressed bytes do not have the digest"},
+		{"last span digest", func(z *soci.Ztoc) { z.SpanDigests[len(z.SpanDigests)-1] = digest.FromString("another") },
+			"do not have the digest"},
 		{"compressed offset one more", func(z *soci.Ztoc) { z.Checkpoints[2].In++ }, "span 1"},
 		{"compressed offset one less", func(z *soci.Ztoc) { z.Checkpoints[2].In-- }, "span"},
 		{"offset in the archive one more", func(z *soci.Ztoc) { z.Checkpoints[2].Out++ }, "span"},
@@ -48,22 +51,29 @@ func TestTamperedZtoc(t *testing.T) {
 		{"uncompressed size", func(z *soci.Ztoc) { z.UncompressedSize-- }, "the archive ends at"},
 
 		{"entry's offset", func(z *soci.Ztoc) { entry(z, "etc/file-5").Offset += 512 }, `file "etc/file-5", offset`},
-		{"entry's size", func(z *soci.Ztoc) { entry(z, "etc/file-5").Size-- }, "the size is 39999 in the zTOC and 40000 in the layer"},
+		{"entry's size", func(z *soci.Ztoc) { entry(z, "etc/file-5").Size-- },
+			"the size is 39999 in the zTOC and 40000 in the layer"},
 		{"entry's name", func(z *soci.Ztoc) { entry(z, "etc/file-5").Name = "etc/file-x" }, `the name is "etc/file-x"`},
-		{"entry's type", func(z *soci.Ztoc) { entry(z, "etc/file-5").Type = "fifo" }, "the type is fifo in the zTOC and reg in the layer"},
+		{"entry's type", func(z *soci.Ztoc) { entry(z, "etc/file-5").Type = "fifo" },
+			"the type is fifo in the zTOC and reg in the layer"},
 		{"entry's link name", func(z *soci.Ztoc) { entry(z, "etc/link").Linkname = "file-2" }, "the link name"},
-		{"entry's mode", func(z *soci.Ztoc) { entry(z, "etc/file-5").Mode = 0o755 }, "the mode is 0755 in the zTOC and 0644 in the layer"},
+		{"entry's mode", func(z *soci.Ztoc) { entry(z, "etc/file-5").Mode = 0o755 },
+			"the mode is 0755 in the zTOC and 0644 in the layer"},
 		{"entry's user id", func(z *soci.Ztoc) { entry(z, "etc/file-5").UID = 0 }, "the user id"},
 		{"entry's group id", func(z *soci.Ztoc) { entry(z, "etc/file-5").GID = 0 }, "the group id"},
 		{"entry's user name", func(z *soci.Ztoc) { entry(z, "etc/file-5").Uname = "" }, "the user name"},
 		{"entry's group name", func(z *soci.Ztoc) { entry(z, "etc/file-5").Gname = "" }, "the group name"},
-		{"entry's time", func(z *soci.Ztoc) { e := entry(z, "etc/file-5"); e.ModTime = e.ModTime.Add(time.Second) }, "the modification time"},
+		{"entry's time", func(z *soci.Ztoc) { e := entry(z, "etc/file-5"); e.ModTime = e.ModTime.Add(time.Second) },
+			"the modification time"},
 		{"entry's device", func(z *soci.Ztoc) { entry(z, "dev/null").Devminor = 4 }, "the minor device number"},
-		{"entry's extended attribute", func(z *soci.Ztoc) { entry(z, "etc/xattr").PAX["SCHILY.xattr.user.a"] = "c" }, "the PAX records"},
+		{"entry's extended attribute", func(z *soci.Ztoc) { entry(z, "etc/xattr").PAX["SCHILY.xattr.user.a"] = "c" },
+			"the PAX records"},
 		{"entry's attributes lost", func(z *soci.Ztoc) { entry(z, "etc/xattr").PAX = nil }, "the PAX records"},
 		{"two entries swapped", func(z *soci.Ztoc) { e := z.Entries; e[3], e[4] = e[4], e[3] }, "the name is"},
-		{"entry missing", func(z *soci.Ztoc) { z.Entries = z.Entries[:len(z.Entries)-1] }, "the archive has 14 entries, the zTOC 13"},
-		{"entry too many", func(z *soci.Ztoc) { z.Entries = append(z.Entries, z.Entries[0]) }, "the archive has 14 entries, the zTOC 15"},
+		{"entry missing", func(z *soci.Ztoc) { z.Entries = z.Entries[:len(z.Entries)-1] },
+			"the archive has 14 entries, the zTOC 13"},
+		{"entry too many", func(z *soci.Ztoc) { z.Entries = append(z.Entries, z.Entries[0]) },
+			"the archive has 14 entries, the zTOC 15"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			z := stored(t, blob, 32<<10)
@@ -90,7 +100,8 @@ func TestWindowDecidesTheBytes(t *testing.T) {
 		z.Checkpoints[3].Window[i] ^= 0xff
 	}
 	_, found := compareMemory(t, blob, z)
-	if len(found) != 2 || found[1].Span != 3 || found[1].File == "" || !strings.Contains(found[1].What, "through the zTOC") {
+	if len(found) != 2 || found[1].Span != 3 || found[1].File == "" ||
+		!strings.Contains(found[1].What, "through the zTOC") {
 		t.Fatalf("%v", found)
 	}
 	plain := gunzip(t, blob)

@@ -70,7 +70,7 @@ type IndexReport struct {
 	Omitted     int              // differences beyond those listed
 }
 
-// Differences gives the number of all differences found.
+// Differences returns the number of all differences found.
 func (r *Report) Differences() int {
 	n := 0
 	for _, index := range r.Indexes {
@@ -82,7 +82,7 @@ func (r *Report) Differences() int {
 	return n
 }
 
-// Layers gives each layer that was compared once, though several SOCI indexes
+// Layers returns each layer that was compared once, though several SOCI indexes
 // may list it.
 func (r *Report) Layers() []*LayerReport {
 	var all []*LayerReport

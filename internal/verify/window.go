@@ -19,7 +19,7 @@ func (w *window) write(p []byte) {
 	w.next = (w.next + len(p)) % windowSize
 }
 
-// differs gives the index of the first byte of p that is not as in the window,
+// differs returns the index of the first byte of p that is not as in the window,
 // oldest byte first, or the shorter length; -1 if all are the same.
 func (w *window) differs(p []byte) int {
 	for i := range min(len(p), windowSize) {

@@ -118,7 +118,7 @@ func (s *service) up() {
 	s.refuse = nil
 }
 
-// take gives the bodies so far and forgets them.
+// take returns the bodies so far and forgets them.
 func (s *service) take() [][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,7 +138,7 @@ func newQueue(t *testing.T) *service {
 	})
 }
 
-// messages gives the messages of a queue so far, each of which must be what
+// messages returns the messages of a queue so far, each of which must be what
 // the schema says, and forgets them.
 func takeMessages(t *testing.T, queue *service) []json.RawMessage {
 	t.Helper()
@@ -170,7 +170,7 @@ type announcement struct {
 	Detail     map[string]any
 }
 
-// takeEvents gives the events of a bus so far, each of which must be what the
+// takeEvents returns the events of a bus so far, each of which must be what the
 // schema says, and forgets them.
 func takeEvents(t *testing.T, bus *service) []announcement {
 	t.Helper()

@@ -71,7 +71,7 @@ func (k *stack) index(t *testing.T, event []byte) string {
 
 var manifestPath = regexp.MustCompile(`^/v2/(.+)/manifests/(.+)$`)
 
-// eventsOf gives every event that ECR could send of a manifest that was put
+// eventsOf returns every event that ECR could send of a manifest that was put
 // under a tag or digest: of the kinds there are, with and without the tag, and
 // with and without the media types, which are not promised.
 func eventsOf(t *testing.T, s *registrytest.Server, reference string) [][]byte {
@@ -98,15 +98,18 @@ func eventsOf(t *testing.T, s *registrytest.Server, reference string) [][]byte {
 				case "Image", "Referrer":
 					maps.Copy(detail, map[string]any{"result": "SUCCESS", "action-type": "PUSH"})
 				case "Replication":
-					maps.Copy(detail, map[string]any{"result": "SUCCESS", "action-type": "REPLICATE", "source-account": "123456789012", "source-region": "eu-west-1"})
+					maps.Copy(detail, map[string]any{"result": "SUCCESS", "action-type": "REPLICATE", "source-account": "123456789012",
+						"source-region": "eu-west-1"})
 				default:
-					maps.Copy(detail, map[string]any{"sync-status": "SUCCESS", "ecr-repository-prefix": "team", "upstream-registry-url": "public.ecr.aws"})
+					maps.Copy(detail, map[string]any{"sync-status": "SUCCESS", "ecr-repository-prefix": "team",
+						"upstream-registry-url": "public.ecr.aws"})
 				}
 				if said {
 					detail["manifest-media-type"], detail["artifact-media-type"] = m.MediaType, artifact
 				}
 				event, err := json.Marshal(map[string]any{"version": "0", "id": "1", "source": "aws.ecr", "account": "123456789012",
-					"region": "us-west-2", "time": "2026-01-02T03:04:05Z", "resources": []string{}, "detail-type": "ECR " + kind + " Action", "detail": detail})
+					"region": "us-west-2", "time": "2026-01-02T03:04:05Z", "resources": []string{},
+					"detail-type": "ECR " + kind + " Action", "detail": detail})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -117,7 +120,7 @@ func eventsOf(t *testing.T, s *registrytest.Server, reference string) [][]byte {
 	return events
 }
 
-// puts gives the tags and digests under which manifests were put since the
+// puts returns the tags and digests under which manifests were put since the
 // last call, each once.
 func puts(s *registrytest.Server) []string {
 	var references []string
@@ -152,12 +155,16 @@ func TestOwnOutputIsNeverIndexed(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := registrytest.Start(t)
-			arm := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})
-			amd := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{layer(t, 2, 2<<20)}, Docker: true})
-			index := s.PushIndex(t, repository, "multi", false, arm.Manifest, amd.Manifest, s.PushAttestation(t, repository, arm.Manifest).Manifest)
+			arm := s.PushImage(t, repository, "",
+				registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})
+			amd := s.PushImage(t, repository, "",
+				registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{layer(t, 2, 2<<20)}, Docker: true})
+			index := s.PushIndex(t, repository, "multi", false, arm.Manifest, amd.Manifest,
+				s.PushAttestation(t, repository, arm.Manifest).Manifest)
 			single := s.PushImage(t, repository, "single", registrytest.Image{Layers: []registrytest.Layer{layer(t, 3, 2<<20)}})
 			small := s.PushImage(t, repository, "small", registrytest.Image{Layers: []registrytest.Layer{layer(t, 4, 1000)}})
-			originals := map[string]digest.Digest{"multi": index.Digest, "single": single.Manifest.Digest, "small": small.Manifest.Digest}
+			originals := map[string]digest.Digest{"multi": index.Digest, "single": single.Manifest.Digest,
+				"small": small.Manifest.Digest}
 			released := otherRelease(t, s, single.Manifest)
 			s.Clear()
 
@@ -168,7 +175,8 @@ func TestOwnOutputIsNeverIndexed(t *testing.T) {
 			outcomes := map[string]int{}
 			tagged := map[string]bool{}
 			made := released // by the generators, of this release and another
-			references := slices.Concat(slices.Sorted(maps.Keys(originals)), []string{arm.Manifest.Digest.String(), amd.Manifest.Digest.String()}, released)
+			references := slices.Concat(slices.Sorted(maps.Keys(originals)),
+				[]string{arm.Manifest.Digest.String(), amd.Manifest.Digest.String()}, released)
 			for round := 1; len(references) > 0; round++ {
 				if round > 5 {
 					t.Fatalf("still pushing in round %d: %s", round, references)
@@ -236,8 +244,9 @@ func otherRelease(t *testing.T, s *registrytest.Server, image ocispec.Descriptor
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := soci.IndexImage(t.Context(), repo, repo, image, soci.Options{IndexVersion: soci.Both, Tag: "single", TagSuffix: "-before",
-		MinLayerSize: 1, BuildToolIdentifier: "soci-index-builder/before"})
+	r, err := soci.IndexImage(t.Context(), repo, repo, image,
+		soci.Options{IndexVersion: soci.Both, Tag: "single", TagSuffix: "-before",
+			MinLayerSize: 1, BuildToolIdentifier: "soci-index-builder/before"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +276,8 @@ func incomplete(t *testing.T, s *registrytest.Server, stacks []*stack, tag strin
 		events = append(events, eventsOf(t, s, reference)...)
 	}
 	s.Clear()
-	s.Add(registrytest.Rule{Path: "/manifests/" + x.Manifests[last].Digest.String() + "$", Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
+	s.Add(registrytest.Rule{Path: "/manifests/" + x.Manifests[last].Digest.String() + "$",
+		Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
 	for _, event := range events {
 		for _, k := range stacks {
 			if got := k.index(t, event); !slices.Contains([]string{"own-artifact", "image-gone", "referrer"}, got) {

@@ -74,7 +74,8 @@ func TestLargeImage(t *testing.T) {
 			next.ServeHTTP(w, req)
 		})
 	})
-	m.Config = s.PushBlob(t, repository, []byte(`{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}`))
+	m.Config = s.PushBlob(t, repository,
+		[]byte(`{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}`))
 	m.Config.MediaType = ocispec.MediaTypeImageConfig
 	for _, l := range m.Layers {
 		// The registry only looks whether the file is there.
@@ -111,8 +112,10 @@ func TestLargeImage(t *testing.T) {
 		reads += l.Size
 	}
 	// A layer that had to make way for an older one is read again.
-	if result.Outcome != "indexed" || result.BytesRead < reads || len(result.Manifests) != 1 || len(result.Manifests[0].Layers) != *largeLayers ||
-		slices.ContainsFunc(result.Manifests[0].Layers, func(l struct{ Ztoc struct{ Digest string } }) bool { return l.Ztoc.Digest == "" }) {
+	if result.Outcome != "indexed" || result.BytesRead < reads || len(result.Manifests) != 1 ||
+		len(result.Manifests[0].Layers) != *largeLayers ||
+		slices.ContainsFunc(result.Manifests[0].Layers,
+			func(l struct{ Ztoc struct{ Digest string } }) bool { return l.Ztoc.Digest == "" }) {
 		t.Fatalf("the generator answers %.2000s", answer)
 	}
 	peak, cpu := usage(t, f.PID())
@@ -125,12 +128,14 @@ func TestLargeImage(t *testing.T) {
 			pushed, _ = line["bytesPushed"].(float64)
 		}
 	}
-	t.Logf("%.1f GB compressed, %.1f GB uncompressed, %d layers, %d entries; %.0f s, %.0f s of CPU, peak %d MiB of %d, %.1f GB read, %.0f MB pushed",
-		float64(reads)/1e9, float64(times*uncompressed)/1e9, *largeLayers, times*entries, result.Seconds, cpu, peak>>20, *largeMemory, float64(result.BytesRead)/1e9, pushed/1e6)
+	t.Logf("%.1f GB compressed, %.1f GB uncompressed, %d layers, %d entries; %.0f s, %.0f s of CPU, peak %d MiB of %d, "+
+		"%.1f GB read, %.0f MB pushed",
+		float64(reads)/1e9, float64(times*uncompressed)/1e9, *largeLayers, times*entries, result.Seconds, cpu, peak>>20,
+		*largeMemory, float64(result.BytesRead)/1e9, pushed/1e6)
 }
 
 // member packs up to 256 MiB of real files, without the end of an archive,
-// and gives the archive's size and entries too.
+// and returns the archive's size and entries too.
 func member(t *testing.T, folder string) (content []byte, uncompressed, entries int64) {
 	t.Helper()
 	var out bytes.Buffer
@@ -146,7 +151,8 @@ func member(t *testing.T, folder string) (content []byte, uncompressed, entries 
 			return nil //nolint:nilerr // the same
 		}
 		entries++
-		if err := w.WriteHeader(&tar.Header{Name: strings.TrimPrefix(path, "/"), Mode: 0o644, Size: int64(len(file))}); err != nil {
+		if err := w.WriteHeader(&tar.Header{Name: strings.TrimPrefix(path, "/"), Mode: 0o644,
+			Size: int64(len(file))}); err != nil {
 			return err
 		}
 		if _, err := w.Write(file); err != nil {
@@ -217,7 +223,7 @@ func (r *repeated) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// at gives what of a part follows an offset, nothing at the end.
+// at returns what of a part follows an offset, nothing at the end.
 func (r *repeated) at(off int64) []byte {
 	first, second := int64(len(r.parts[0])), int64(len(r.parts[1]))
 	switch middle := first + r.times*second; {

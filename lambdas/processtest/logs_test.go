@@ -25,12 +25,14 @@ type logCall struct {
 func logCalls(t *testing.T) (calls []logCall, metrics []string) {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f",
-		`{{if .Module}}{{if .Module.Main}}{{.Dir}}{{range .GoFiles}},{{.}}{{end}}{{end}}{{end}}`, "../filter", "../indexgen", "../reponame")
+		`{{if .Module}}{{if .Module.Main}}{{.Dir}}{{range .GoFiles}},{{.}}{{end}}{{end}}{{end}}`, "../filter", "../indexgen",
+		"../reponame")
 	out, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	levels := map[string]string{"DebugContext": "DEBUG", "InfoContext": "INFO", "WarnContext": "WARN", "ErrorContext": "ERROR", "Log": ""}
+	levels := map[string]string{"DebugContext": "DEBUG", "InfoContext": "INFO", "WarnContext": "WARN",
+		"ErrorContext": "ERROR", "Log": ""}
 	files := token.NewFileSet()
 	for line := range strings.Lines(string(out)) {
 		parts := strings.Split(strings.TrimSpace(line), ",")
@@ -85,7 +87,7 @@ func logCalls(t *testing.T) (calls []logCall, metrics []string) {
 	return calls, slices.Compact(metrics)
 }
 
-// metric gives the name of a metric that is added: the string in front of its
+// metric returns the name of a metric that is added: the string in front of its
 // unit, metrics.Count or another.
 func metric(call *ast.CallExpr) (name string, ok bool) {
 	for i, arg := range call.Args {

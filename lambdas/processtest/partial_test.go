@@ -14,7 +14,8 @@ import (
 // failure alone is announced, and the result tells of both.
 func TestOnePlatformFails(t *testing.T) {
 	s := registrytest.Start(t)
-	bad := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{corruptLayer(t)}})
+	bad := s.PushImage(t, repository, "",
+		registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{corruptLayer(t)}})
 	good := s.PushImage(t, repository, "", registrytest.Image{Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})
 	image := s.PushIndex(t, repository, "half", false, bad.Manifest, good.Manifest)
 	queue, bus := newQueue(t), newBus(t)
@@ -32,7 +33,8 @@ func TestOnePlatformFails(t *testing.T) {
 		}
 	}](t, answer)
 	if r.Outcome != "failed" || r.Reason != "corrupt" || len(r.Manifests) != 2 ||
-		r.Manifests[0].Outcome != "failed" || r.Manifests[0].Index != nil || r.Manifests[1].Outcome != "indexed" || r.Manifests[1].Index == nil {
+		r.Manifests[0].Outcome != "failed" || r.Manifests[0].Index != nil || r.Manifests[1].Outcome != "indexed" ||
+		r.Manifests[1].Index == nil {
 		t.Fatalf("the function answers %s", answer)
 	}
 	if s.Manifest(t, repository, r.Manifests[1].Index.Digest) == nil {
@@ -42,7 +44,8 @@ func TestOnePlatformFails(t *testing.T) {
 		t.Error("the suffixed tag was made")
 	}
 	all := takeMessages(t, queue)
-	if len(all) != 1 || !strings.Contains(string(all[0]), bad.Manifest.Digest.String()) || strings.Contains(string(all[0]), "manifest "+good.Manifest.Digest.String()) {
+	if len(all) != 1 || !strings.Contains(string(all[0]), bad.Manifest.Digest.String()) ||
+		strings.Contains(string(all[0]), "manifest "+good.Manifest.Digest.String()) {
 		t.Errorf("the queue has %s", all)
 	}
 	events := takeEvents(t, bus)

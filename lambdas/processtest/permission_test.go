@@ -79,7 +79,8 @@ func (g *guard) registry(next http.Handler) http.Handler {
 			g.t.Error(err)
 		}
 		if err != nil || !g.allow(request, actions...) {
-			registrytest.Status(http.StatusForbidden, "DENIED", "User is not authorized to perform: "+strings.Join(actions, ", "))(w, r, nil)
+			registrytest.Status(http.StatusForbidden, "DENIED",
+				"User is not authorized to perform: "+strings.Join(actions, ", "))(w, r, nil)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -187,7 +188,9 @@ func TestGeneratorPermissions(t *testing.T) {
 		one := image(big(1), small)
 		one.Docker = docker
 		p := a.PushImage(t, repository, "", one)
-		manifests := []ocispec.Descriptor{p.Manifest, a.PushImage(t, repository, "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{big(2)}}).Manifest}
+		manifests := []ocispec.Descriptor{p.Manifest,
+			a.PushImage(t, repository, "",
+				registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{big(2)}}).Manifest}
 		if !docker {
 			manifests = append(manifests, a.PushAttestation(t, repository, p.Manifest).Manifest)
 		}
@@ -234,9 +237,10 @@ func TestGeneratorPermissions(t *testing.T) {
 		}, soci.OutcomeIndexed},
 		{"layers behind signed URLs", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			redirect := registrytest.StartSignedURLs(t, a.Server).Redirect()
-			a.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/sha256:", Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				a.registry(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { redirect(w, r, next) })).ServeHTTP(w, r)
-			}})
+			a.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/sha256:",
+				Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					a.registry(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { redirect(w, r, next) })).ServeHTTP(w, r)
+				}})
 			return a.handle(t, eventOf(t, a.PushImage(t, repository, "v1", image(big(1))).Manifest.Digest, "v1", ""))
 		}, soci.OutcomeIndexed},
 		{"only small layers", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
@@ -244,7 +248,8 @@ func TestGeneratorPermissions(t *testing.T) {
 		}, soci.OutcomeNoLayer},
 		{"opted out", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			one := image(big(1))
-			one.Config = []byte(`{"architecture":"amd64","os":"linux","config":{"Labels":{"` + soci.LabelSkip + `":"true"}},"rootfs":{"type":"layers","diff_ids":[]}}`)
+			one.Config = []byte(`{"architecture":"amd64","os":"linux","config":{"Labels":{"` + soci.LabelSkip +
+				`":"true"}},"rootfs":{"type":"layers","diff_ids":[]}}`)
 			return a.handle(t, eventOf(t, a.PushImage(t, repository, "v1", one).Manifest.Digest, "v1", ""))
 		}, soci.OutcomeOptedOut},
 		{"the tag names another image by now", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
@@ -274,13 +279,14 @@ func TestGeneratorPermissions(t *testing.T) {
 		}, soci.OutcomeFailed},
 		// ECR has the referrers API. Where it is missing, the old list of
 		// referrers stays, and all else goes well.
-		{"a registry without the referrers API", localregistry.Config{NoReferrers: true}, func(t *testing.T, a *account) *report.Image {
-			p := a.PushImage(t, repository, "v1", image(big(1)))
-			a.handle(t, eventOf(t, p.Manifest.Digest, "v1", ""))
-			a.options.SpanSize = 128 << 10 // another SOCI index
-			a.options.Force = true
-			return a.handle(t, eventOf(t, p.Manifest.Digest, "v1", ""))
-		}, soci.OutcomeIndexed},
+		{"a registry without the referrers API", localregistry.Config{NoReferrers: true},
+			func(t *testing.T, a *account) *report.Image {
+				p := a.PushImage(t, repository, "v1", image(big(1)))
+				a.handle(t, eventOf(t, p.Manifest.Digest, "v1", ""))
+				a.options.SpanSize = 128 << 10 // another SOCI index
+				a.options.Force = true
+				return a.handle(t, eventOf(t, p.Manifest.Digest, "v1", ""))
+			}, soci.OutcomeIndexed},
 	}
 	used := map[string]bool{}
 	for _, flow := range flows {

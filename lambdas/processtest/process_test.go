@@ -128,7 +128,8 @@ func push(t *testing.T, d digest.Digest, tag, artifactMediaType string) []byte {
 	t.Helper()
 	b, err := json.MarshalIndent(map[string]any{
 		"version": "0", "id": "13cde686-328b-6117-af20-0e5566167482", "detail-type": "ECR Image Action",
-		"source": "aws.ecr", "account": "123456789012", "time": "2026-01-02T03:04:05Z", "region": "us-west-2", "resources": []string{},
+		"source": "aws.ecr", "account": "123456789012", "time": "2026-01-02T03:04:05Z", "region": "us-west-2",
+		"resources": []string{},
 		"detail": map[string]any{
 			"result": "SUCCESS", "repository-name": repository, "image-digest": d, "action-type": "PUSH", "image-tag": tag,
 			"manifest-media-type": ocispec.MediaTypeImageManifest, "artifact-media-type": artifactMediaType,
@@ -155,9 +156,12 @@ type decision struct{ Decision, Filter string }
 func TestEventBecomesIndex(t *testing.T) {
 	s := registrytest.Start(t)
 	big := layer(t, 1, 3<<20)
-	arm := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{big, layer(t, 2, 1000)}})
-	amd := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{layer(t, 3, 2<<20)}})
-	image := s.PushIndex(t, repository, "v1", false, arm.Manifest, amd.Manifest, s.PushAttestation(t, repository, arm.Manifest).Manifest)
+	arm := s.PushImage(t, repository, "",
+		registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{big, layer(t, 2, 1000)}})
+	amd := s.PushImage(t, repository, "",
+		registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{layer(t, 3, 2<<20)}})
+	image := s.PushIndex(t, repository, "v1", false, arm.Manifest, amd.Manifest,
+		s.PushAttestation(t, repository, arm.Manifest).Manifest)
 
 	l := newAWSLambda(t, http.StatusAccepted, "")
 	filter := startFilter(t, l)
@@ -189,7 +193,8 @@ func TestEventBecomesIndex(t *testing.T) {
 		BytesRead int64
 		Seconds   float64
 	}](t, answer)
-	if result.Outcome != "indexed" || result.Digest != image.Digest.String() || result.Tag != "v1" || result.BytesRead == 0 || len(result.Manifests) != 3 {
+	if result.Outcome != "indexed" || result.Digest != image.Digest.String() || result.Tag != "v1" ||
+		result.BytesRead == 0 || len(result.Manifests) != 3 {
 		t.Fatalf("the generator answers %s", answer)
 	}
 
@@ -204,13 +209,15 @@ func TestEventBecomesIndex(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(found) != 1 || found[0].Digest.String() != result.Manifests[i].Index.Digest {
-			t.Fatalf("%s has the SOCI indexes %v, want %s", result.Manifests[i].Platform, found, result.Manifests[i].Index.Digest)
+			t.Fatalf("%s has the SOCI indexes %v, want %s", result.Manifests[i].Platform, found,
+				result.Manifests[i].Index.Digest)
 		}
 		index, err := soci.ParseIndex(s.Manifest(t, repository, found[0].Digest.String()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if index.Config.MediaType != soci.ArtifactTypeV1 || index.Subject == nil || index.Subject.Digest != m.Digest || len(index.Layers) != 1 {
+		if index.Config.MediaType != soci.ArtifactTypeV1 || index.Subject == nil || index.Subject.Digest != m.Digest ||
+			len(index.Layers) != 1 {
 			t.Errorf("the SOCI index is %+v", index)
 		}
 		ztoc, err := soci.ParseZtoc(s.Blob(t, repository, index.Layers[0].Digest))
@@ -286,11 +293,15 @@ func TestFailuresAreReported(t *testing.T) {
 		want       []string // in the message
 		log, class string
 	}{
-		{"filter: invalid event", filter, []byte(`{"source":"aws.s3","region":"?"}`), []string{`source is "aws.s3"`, `region is "?"`}, "event failed", "permanent"},
+		{"filter: invalid event", filter, []byte(`{"source":"aws.s3","region":"?"}`),
+			[]string{`source is "aws.s3"`, `region is "?"`}, "event failed", "permanent"},
 		{"filter: not JSON", filter, []byte(`x`), []string{"JSON"}, "event failed", "permanent"},
-		{"filter: generator not invoked", filter, push(t, image.Manifest.Digest, "v1", ""), []string{generatorARN, "403"}, "event failed", "transient"},
-		{"indexgen: invalid event", indexgen, []byte(`{"source":"aws.s3"}`), []string{`source is "aws.s3"`}, "image failed", "permanent"},
-		{"indexgen: corrupt layer", indexgen, push(t, bad.Manifest.Digest, "bad", ""), []string{bad.Manifest.Digest.String(), bad.Layers[0].Digest.String(), "corrupt"}, "image failed", "permanent"},
+		{"filter: generator not invoked", filter, push(t, image.Manifest.Digest, "v1", ""), []string{generatorARN, "403"},
+			"event failed", "transient"},
+		{"indexgen: invalid event", indexgen, []byte(`{"source":"aws.s3"}`), []string{`source is "aws.s3"`}, "image failed",
+			"permanent"},
+		{"indexgen: corrupt layer", indexgen, push(t, bad.Manifest.Digest, "bad", ""),
+			[]string{bad.Manifest.Digest.String(), bad.Layers[0].Digest.String(), "corrupt"}, "image failed", "permanent"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -305,7 +316,8 @@ func TestFailuresAreReported(t *testing.T) {
 					t.Errorf("the message does not have %q: %s", want, failure.Message)
 				}
 			}
-			lines := slices.DeleteFunc(tt.function.Log(t)[before:], func(l map[string]any) bool { return l["message"] == "manifest finished" })
+			lines := slices.DeleteFunc(tt.function.Log(t)[before:],
+				func(l map[string]any) bool { return l["message"] == "manifest finished" })
 			if len(lines) != 1 || lines[0]["message"] != tt.log || lines[0]["class"] != tt.class {
 				t.Errorf("log lines %v, want %q of class %s", lines, tt.log, tt.class)
 			}
@@ -336,12 +348,17 @@ func TestColdStartFails(t *testing.T) {
 		env            map[string]string
 		want           []string // in the message
 	}{
-		{"no variable", "filter", nil, []string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS is not set", "SOCI_INDEX_GENERATOR_LAMBDA_ARN is not set"}},
-		{"malformed filter", "filter", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "ok:*,Bad:1", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": generatorARN},
+		{"no variable", "filter", nil,
+			[]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS is not set", "SOCI_INDEX_GENERATOR_LAMBDA_ARN is not set"}},
+		{"malformed filter", "filter",
+			map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "ok:*,Bad:1",
+				"SOCI_INDEX_GENERATOR_LAMBDA_ARN": generatorARN},
 			[]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", `filter 2 "Bad:1"`, "allowed are"}},
-		{"malformed ARN", "filter", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "*:*", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": "generator"},
+		{"malformed ARN", "filter",
+			map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "*:*", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": "generator"},
 			[]string{`SOCI_INDEX_GENERATOR_LAMBDA_ARN is "generator"`}},
-		{"malformed numbers", "indexgen", map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "ten", "SOCI_SPAN_SIZE_MIB": "0", "ECR_REGISTRY_ENDPOINT": "x"},
+		{"malformed numbers", "indexgen",
+			map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "ten", "SOCI_SPAN_SIZE_MIB": "0", "ECR_REGISTRY_ENDPOINT": "x"},
 			[]string{`SOCI_MIN_LAYER_SIZE_MIB is "ten"`, `SOCI_SPAN_SIZE_MIB is "0"`, `ECR_REGISTRY_ENDPOINT is "x"`}},
 	}
 	for _, tt := range tests {
@@ -397,7 +414,8 @@ func TestCustomResource(t *testing.T) {
 		request, filters, status string
 		want                     []string // in the answer
 	}{
-		{good, "Create", `["prod/*:*","dev:v1"]`, "SUCCESS", []string{"arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/dev", "repository/prod/*"}},
+		{good, "Create", `["prod/*:*","dev:v1"]`, "SUCCESS",
+			[]string{"arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/dev", "repository/prod/*"}},
 		{good, "Update", `"*:*"`, "SUCCESS", []string{`["arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/*"]`}},
 		{good, "Update", `"Bad:*"`, "FAILED", []string{"Bad:*", "allowed are"}},
 		{good, "Delete", `"Bad:*"`, "SUCCESS", nil},

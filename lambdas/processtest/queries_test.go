@@ -67,11 +67,13 @@ func written(t *testing.T) map[logquery.Group][]fields {
 	moved := image("moved", layer(t, 4, 2<<20))
 	image("moved", layer(t, 5, 2<<20))
 	invoke(indexgen, moved)
-	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/", Fault: registrytest.Status(http.StatusForbidden, "DENIED", "not authorized")})
+	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/",
+		Fault: registrytest.Status(http.StatusForbidden, "DENIED", "not authorized")})
 	invoke(indexgen, image("denied", layer(t, 6, 2<<20)))
 	for _, filters := range []string{`"team/*:*"`, `"Bad:*"`} {
-		invoke(reponame, fmt.Appendf(nil, `{"RequestType":"Create","RequestId":"r","ResponseURL":%q,"ResourceType":"Custom::X","LogicalResourceId":"l","StackId":"s","ResourceProperties":{`+
-			`"ServiceToken":"t","Filters":%s,"FilterEnvironment":{"A":"b"}}}`, cloudFormation.URL, filters))
+		invoke(reponame, fmt.Appendf(nil,
+			`{"RequestType":"Create","RequestId":"r","ResponseURL":%q,"ResourceType":"Custom::X","LogicalResourceId":"l","StackId":"s","ResourceProperties":{`+
+				`"ServiceToken":"t","Filters":%s,"FilterEnvironment":{"A":"b"}}}`, cloudFormation.URL, filters))
 	}
 
 	lines := map[logquery.Group][]fields{}

@@ -63,9 +63,12 @@ func TestPermanentFailuresReachTheQueue(t *testing.T) {
 		announced bool
 	}{
 		{"filter: invalid event", filter, `{"source":"aws.s3","detail":{"<":"&"}}`, "invalid-event", "event failed", false},
-		{"filter: another kind of event", filter, strings.Replace(string(push(t, bad.Manifest.Digest, "bad", "")), "Image Action", "Image Scan", 1), "invalid-event", "event failed", false},
+		{"filter: another kind of event", filter,
+			strings.Replace(string(push(t, bad.Manifest.Digest, "bad", "")), "Image Action", "Image Scan", 1), "invalid-event",
+			"event failed", false},
 		{"indexgen: invalid event", indexgen, `[]`, "invalid-event", "image failed", false},
-		{"indexgen: corrupt layer", indexgen, string(push(t, bad.Manifest.Digest, "bad", "")), "corrupt", "image failed", true},
+		{"indexgen: corrupt layer", indexgen, string(push(t, bad.Manifest.Digest, "bad", "")), "corrupt", "image failed",
+			true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -85,7 +88,8 @@ func TestPermanentFailuresReachTheQueue(t *testing.T) {
 			}
 			m := decode[failureMessage](t, all[0])
 			if m.Reason != tt.reason || m.ResponsePayload.ErrorType != tt.reason || m.ResponsePayload.ErrorMessage == "" ||
-				!strings.HasPrefix(m.RequestContext.RequestID, "00000000-") || !strings.HasPrefix(m.RequestContext.FunctionARN, "arn:aws:lambda:") {
+				!strings.HasPrefix(m.RequestContext.RequestID, "00000000-") ||
+				!strings.HasPrefix(m.RequestContext.FunctionARN, "arn:aws:lambda:") {
 				t.Errorf("message %s", all[0])
 			}
 			if got, want := decode[any](t, m.RequestPayload), decode[any](t, []byte(tt.event)); !reflect.DeepEqual(got, want) {
@@ -100,12 +104,14 @@ func TestPermanentFailuresReachTheQueue(t *testing.T) {
 				lines = lines[1:]
 			}
 			at := slices.IndexFunc(lines, func(l map[string]any) bool { return l["level"] == "ERROR" })
-			if len(lines) != 2 || at != 0 || lines[0]["message"] != tt.message || lines[0]["class"] != "permanent" || lines[0]["reason"] != tt.reason ||
+			if len(lines) != 2 || at != 0 || lines[0]["message"] != tt.message || lines[0]["class"] != "permanent" ||
+				lines[0]["reason"] != tt.reason ||
 				lines[1]["message"] != "event queued" || lines[0]["requestId"] != m.RequestContext.RequestID {
 				t.Errorf("log lines %v", lines)
 			}
 			metrics := tt.function.Metrics(t)[measured:]
-			if len(metrics) != 1 || metrics[0]["ImagesFailed"] != 1.0 || metrics[0]["Class"] != "permanent" || metrics[0]["StackName"] != "my-stack" {
+			if len(metrics) != 1 || metrics[0]["ImagesFailed"] != 1.0 || metrics[0]["Class"] != "permanent" ||
+				metrics[0]["StackName"] != "my-stack" {
 				t.Errorf("metrics %v", metrics)
 			}
 
@@ -116,8 +122,10 @@ func TestPermanentFailuresReachTheQueue(t *testing.T) {
 				}
 				return
 			}
-			if len(events) != 1 || events[0].DetailType != "SOCI Index Failed" || events[0].Detail["imageDigest"] != bad.Manifest.Digest.String() ||
-				events[0].Detail["reason"] != tt.reason || events[0].Detail["repository"] != repository || events[0].Detail["tag"] != "bad" {
+			if len(events) != 1 || events[0].DetailType != "SOCI Index Failed" ||
+				events[0].Detail["imageDigest"] != bad.Manifest.Digest.String() ||
+				events[0].Detail["reason"] != tt.reason || events[0].Detail["repository"] != repository ||
+				events[0].Detail["tag"] != "bad" {
 				t.Errorf("announced: %v", events)
 			}
 		})
@@ -149,10 +157,12 @@ func TestQueueOrBusDown(t *testing.T) {
 			[]string{queueURL, "ThrottlingException", "corrupt"}, "event not queued"},
 		{"indexgen: queue is not there", indexgen, badPush, func() { queue.down(400, "QueueDoesNotExist") },
 			[]string{queueURL, "QueueDoesNotExist", "corrupt"}, "event not queued"},
-		{"indexgen: queue resets", indexgen, badPush, func() { queue.down(0, "") }, []string{queueURL, "corrupt"}, "event not queued"},
+		{"indexgen: queue resets", indexgen, badPush, func() { queue.down(0, "") }, []string{queueURL, "corrupt"},
+			"event not queued"},
 		{"indexgen: bus denies", indexgen, goodPush, func() { bus.down(400, "AccessDeniedException") },
 			[]string{"event bus default", "needs events:PutEvents"}, ""},
-		{"indexgen: bus is down", indexgen, goodPush, func() { bus.down(500, "InternalFailure") }, []string{"event bus default", "500"}, ""},
+		{"indexgen: bus is down", indexgen, goodPush, func() { bus.down(500, "InternalFailure") },
+			[]string{"event bus default", "500"}, ""},
 		{"indexgen: bus takes no event", indexgen, goodPush, func() {
 			bus.answers(`{"FailedEntryCount":1,"Entries":[{"ErrorCode":"ThrottlingException","ErrorMessage":"slowly"}]}`)
 		}, []string{"event bus default", "ThrottlingException", "slowly"}, ""},
@@ -201,12 +211,14 @@ func TestQueueOrBusDown(t *testing.T) {
 func TestTransientFailuresAreReturned(t *testing.T) {
 	s := registrytest.Start(t)
 	image := s.PushImage(t, repository, "v1", registrytest.Image{Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})
-	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/", Fault: registrytest.Status(403, "DENIED", "not authorized")})
+	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/",
+		Fault: registrytest.Status(403, "DENIED", "not authorized")})
 	queue, bus := newQueue(t), newBus(t)
 	indexgen := startIndexgen(t, s, lambdaruntime.Options{Env: reporting(queue, bus)})
 	_, err := indexgen.Invoke(t.Context(), push(t, image.Manifest.Digest, "v1", ""))
 	var failure messages.InvokeResponse_Error
-	if !errors.As(err, &failure) || failure.Type != "access-denied" || !strings.Contains(failure.Message, "needs ecr:PutImage") {
+	if !errors.As(err, &failure) || failure.Type != "access-denied" ||
+		!strings.Contains(failure.Message, "needs ecr:PutImage") {
 		t.Fatalf("the error is %v, want access-denied, naming ecr:PutImage", err)
 	}
 	if n, e := len(takeMessages(t, queue)), len(takeEvents(t, bus)); n != 0 || e != 0 {
@@ -214,7 +226,8 @@ func TestTransientFailuresAreReturned(t *testing.T) {
 	}
 	lines := indexgen.Log(t)
 	last := lines[len(lines)-1]
-	if last["message"] != "image failed" || last["class"] != "transient" || last["reason"] != "access-denied" || last["permission"] != "ecr:PutImage" {
+	if last["message"] != "image failed" || last["class"] != "transient" || last["reason"] != "access-denied" ||
+		last["permission"] != "ecr:PutImage" {
 		t.Errorf("log line %v", last)
 	}
 }
@@ -234,7 +247,8 @@ func TestOutOfTimeReachesTheQueue(t *testing.T) {
 		t.Fatalf("the queue has %d messages", len(all))
 	}
 	m := decode[failureMessage](t, all[0])
-	if m.Reason != "out-of-time" || !strings.Contains(m.ResponsePayload.ErrorMessage, "0 layers were read to the end and 1 in part") {
+	if m.Reason != "out-of-time" ||
+		!strings.Contains(m.ResponsePayload.ErrorMessage, "0 layers were read to the end and 1 in part") {
 		t.Errorf("message %s", all[0])
 	}
 	if events := takeEvents(t, bus); len(events) != 1 || events[0].Detail["reason"] != "out-of-time" {
@@ -249,7 +263,8 @@ func TestAnnouncedAndMeasured(t *testing.T) {
 		Layers: []registrytest.Layer{layer(t, 1, 2<<20), layer(t, 2, 1000), layer(t, 1, 2<<20)}})
 	queue, bus := newQueue(t), newBus(t)
 	// The level governs the log alone.
-	indexgen := startIndexgen(t, s, lambdaruntime.Options{Env: reporting(queue, bus, "LOG_LEVEL", "ERROR", "SOCI_INDEX_VERSION", "V1")})
+	indexgen := startIndexgen(t, s,
+		lambdaruntime.Options{Env: reporting(queue, bus, "LOG_LEVEL", "ERROR", "SOCI_INDEX_VERSION", "V1")})
 	for round := range 2 {
 		measured := len(indexgen.Metrics(t))
 		answer, err := indexgen.Invoke(t.Context(), push(t, image.Manifest.Digest, "v1", ""))
@@ -281,8 +296,10 @@ func TestAnnouncedAndMeasured(t *testing.T) {
 			t.Fatalf("%d lines of metrics", len(metrics))
 		}
 		m := metrics[0]
-		for name, want := range map[string]any{"ImagesIndexed": 1.0, "LayersBuilt": 1.0 - float64(round), "LayersReused": float64(round), "LayersSkipped": 1.0, "LayersSkippedZstd": 0.0,
-			"StackName": "my-stack", "Function": "indexgen", "Repository": repository, "Tag": "v1", "Digest": image.Manifest.Digest.String()} {
+		for name, want := range map[string]any{"ImagesIndexed": 1.0, "LayersBuilt": 1.0 - float64(round),
+			"LayersReused": float64(round), "LayersSkipped": 1.0, "LayersSkippedZstd": 0.0,
+			"StackName": "my-stack", "Function": "indexgen", "Repository": repository, "Tag": "v1",
+			"Digest": image.Manifest.Digest.String()} {
 			if m[name] != want {
 				t.Errorf("%s is %v, want %v", name, m[name], want)
 			}
@@ -305,11 +322,14 @@ func TestAnnouncedAndMeasured(t *testing.T) {
 // index or without.
 func TestSociEnabledImageIsAnnounced(t *testing.T) {
 	s := registrytest.Start(t)
-	arm := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})
-	amd := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{layer(t, 2, 2<<20)}})
+	arm := s.PushImage(t, repository, "",
+		registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})
+	amd := s.PushImage(t, repository, "",
+		registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{layer(t, 2, 2<<20)}})
 	images := map[string]digest.Digest{
 		"multi": s.PushIndex(t, repository, "multi", false, arm.Manifest, amd.Manifest).Digest,
-		"small": s.PushImage(t, repository, "small", registrytest.Image{Layers: []registrytest.Layer{layer(t, 3, 1000)}}).Manifest.Digest,
+		"small": s.PushImage(t, repository, "small",
+			registrytest.Image{Layers: []registrytest.Layer{layer(t, 3, 1000)}}).Manifest.Digest,
 	}
 	queue, bus := newQueue(t), newBus(t)
 	indexgen := startIndexgen(t, s, lambdaruntime.Options{Env: reporting(queue, bus, "SOCI_TAG_SUFFIX", ".lazy")})

@@ -123,7 +123,10 @@ func TestAuthenticationRefused(t *testing.T) {
 	t.Run("failing credentials", func(t *testing.T) {
 		s := registrytest.Start(t, registrytest.NewAuth(user, password).Basic)
 		broken := errors.New("vault is sealed")
-		r := open(t, s, ecrclient.WithCredentials(func(context.Context, string) (string, string, error) { return "", "", broken }))
+		r := open(t, s, ecrclient.WithCredentials(func(context.Context, string) (string, string, error) {
+			return "", "",
+				broken
+		}))
 		if _, err := r.Resolve(t.Context(), "v1"); !errors.Is(err, broken) || s.Count("", "") != 1 {
 			t.Errorf("got %v after %d requests", err, s.Count("", ""))
 		}
@@ -160,13 +163,14 @@ func TestSignedURLs(t *testing.T) {
 	start := func(t *testing.T) (*registrytest.Server, *registrytest.SignedURLs, *ecrclient.Repository, *bytes.Buffer) {
 		s := registrytest.Start(t, registrytest.NewAuth(user, password).Basic)
 		signed := registrytest.StartSignedURLs(t, s)
-		s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			if _, _, ok := r.BasicAuth(); !ok {
-				next.ServeHTTP(w, r)
-				return
-			}
-			signed.Redirect()(w, r, next)
-		}})
+		s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/",
+			Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if _, _, ok := r.BasicAuth(); !ok {
+					next.ServeHTTP(w, r)
+					return
+				}
+				signed.Redirect()(w, r, next)
+			}})
 		dockerConfig(t, s.Host())
 		log := new(bytes.Buffer)
 		r := openParallel(t, s, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: attempts}),
@@ -182,7 +186,8 @@ func TestSignedURLs(t *testing.T) {
 			t.Error("nothing was redirected, or nothing logged")
 		}
 		for what, text := range map[string]string{"log": log.String(), "error": fmt.Sprintf("%v %+v %#v", err, err, err)} {
-			for _, secret := range []string{registrytest.Signature, password, base64.StdEncoding.EncodeToString([]byte(user + ":" + password))} {
+			for _, secret := range []string{registrytest.Signature, password,
+				base64.StdEncoding.EncodeToString([]byte(user + ":" + password))} {
 				if strings.Contains(text, secret) {
 					t.Errorf("the %s holds %q: %s", what, secret, text)
 				}
@@ -224,7 +229,8 @@ func TestSignedURLs(t *testing.T) {
 		class  error
 		status int
 	}{
-		{"403", registrytest.Status(403, "AccessDenied", "see https://x.invalid/a?X-Amz-Signature="+registrytest.Signature), ecrclient.ErrDenied, 403},
+		{"403", registrytest.Status(403, "AccessDenied", "see https://x.invalid/a?X-Amz-Signature="+registrytest.Signature),
+			ecrclient.ErrDenied, 403},
 		{"404", registrytest.Status(404, "NoSuchKey", ""), ecrclient.ErrNotFound, 404},
 		{"503", registrytest.Status(503, "SlowDown", ""), ecrclient.ErrUnavailable, 503},
 		{"reset", registrytest.Reset(), ecrclient.ErrUnavailable, 0},
@@ -234,7 +240,8 @@ func TestSignedURLs(t *testing.T) {
 		{"on to a bad path", redirectTo("/a%zz?X-Amz-Signature=" + registrytest.Signature), nil, 0},
 		{"on to another scheme", redirectTo("ftp://127.0.0.1/a?X-Amz-Signature=" + registrytest.Signature), nil, 0},
 		{"round and round", redirectTo("/v2/again?X-Amz-Signature=" + registrytest.Signature), nil, 0},
-		{"to a closed port", redirectTo("http://127.0.0.1:1/a?X-Amz-Signature=" + registrytest.Signature), ecrclient.ErrUnavailable, 0},
+		{"to a closed port", redirectTo("http://127.0.0.1:1/a?X-Amz-Signature=" + registrytest.Signature),
+			ecrclient.ErrUnavailable, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s, signed, r, log := start(t)
@@ -250,7 +257,8 @@ func TestSignedURLs(t *testing.T) {
 // What oras-go and net/http say of a URL does not hold its query either,
 // whatever the query looks like.
 func TestRedactOddQueries(t *testing.T) {
-	for _, query := range []string{registrytest.Signature, "a=" + registrytest.Signature, "a=\"" + registrytest.Signature, "a='x'" + registrytest.Signature} {
+	for _, query := range []string{registrytest.Signature, "a=" + registrytest.Signature, "a=\"" + registrytest.Signature,
+		"a='x'" + registrytest.Signature} {
 		for name, answer := range map[string]registrytest.Fault{
 			"no descriptor": registrytest.Both(registrytest.Header("Content-Type", "/"),
 				registrytest.Header("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))),

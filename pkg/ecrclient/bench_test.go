@@ -52,7 +52,8 @@ func BenchmarkFetch(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{rc}, buf); err != nil || n != desc.Size {
+					if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{rc}, buf); err != nil ||
+						n != desc.Size {
 						b.Fatalf("%d bytes, %v", n, err)
 					}
 					if err := rc.Close(); err != nil {

@@ -74,7 +74,8 @@ type blobBody struct {
 
 // getBlob makes one request for want, at the blob's location if that is known.
 // The registry may ignore the range.
-func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want byteRange, at *location) (_ *blobBody, err error) {
+func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want byteRange, at *location) (_ *blobBody,
+	err error) {
 	header := http.Header{"Accept-Encoding": {"identity"}} // the bytes as they are stored
 	ranged := want.always || want.start > 0
 	if ranged {
@@ -90,7 +91,8 @@ func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want 
 	}
 	if err != nil {
 		if e, ok := err.(*statusError); ok && e.status == http.StatusRequestedRangeNotSatisfiable {
-			err = fmt.Errorf("%w: the registry has no byte at offset %d of %d: %w", ErrDigestMismatch, want.start, desc.Size, err)
+			err = fmt.Errorf("%w: the registry has no byte at offset %d of %d: %w", ErrDigestMismatch, want.start, desc.Size,
+				err)
 		}
 		return nil, err
 	}
@@ -138,7 +140,7 @@ func refusedRange(err error) bool {
 	return false
 }
 
-// contentLength gives the number of bytes that a Content-Range announces. It
+// contentLength returns the number of bytes that a Content-Range announces. It
 // must begin where it was asked to; it may end earlier.
 func contentLength(header string, want byteRange, size int64) (int64, error) {
 	var first, last int64

@@ -31,10 +31,13 @@ func TestBlobSize(t *testing.T) {
 		{name: "HEAD refused with 405", rules: []registrytest.Rule{refused(405)}, want: 10, gets: 1},
 		{name: "HEAD refused with 501", rules: []registrytest.Rule{refused(501)}, want: 10, gets: 1},
 		{name: "HEAD refused with 400", rules: []registrytest.Rule{refused(400)}, want: 10, gets: 1},
-		{name: "HEAD refused, not there", rules: []registrytest.Rule{refused(405)}, desc: nowhere, err: ecrclient.ErrNotFound, gets: 1},
-		{name: "denied", rules: []registrytest.Rule{{Fault: registrytest.Status(403, "DENIED", "")}}, err: ecrclient.ErrDenied, gets: 1},
+		{name: "HEAD refused, not there", rules: []registrytest.Rule{refused(405)}, desc: nowhere, err: ecrclient.ErrNotFound,
+			gets: 1},
+		{name: "denied", rules: []registrytest.Rule{{Fault: registrytest.Status(403, "DENIED", "")}},
+			err: ecrclient.ErrDenied, gets: 1},
 		{name: "unavailable", rules: []registrytest.Rule{refused(503)}, err: ecrclient.ErrUnavailable},
-		{name: "no size", rules: []registrytest.Rule{{Method: http.MethodHead, Fault: registrytest.Header("Content-Length", "")}}, want: 10, gets: 1},
+		{name: "no size", rules: []registrytest.Rule{{Method: http.MethodHead,
+			Fault: registrytest.Header("Content-Length", "")}}, want: 10, gets: 1},
 		{name: "no size, GET without one", rules: []registrytest.Rule{
 			refused(405), {Method: http.MethodGet, Fault: registrytest.Short(6)},
 		}, want: 6, gets: 1},
@@ -63,7 +66,8 @@ func TestBlobSize(t *testing.T) {
 			if n := s.Count(http.MethodGet, "/blobs/"); n != tt.gets {
 				t.Errorf("%d GETs, want %d", n, tt.gets)
 			}
-			if e, ok := errors.AsType[*ecrclient.Error](err); err != nil && (!ok || e.NotFound() != (tt.err == ecrclient.ErrNotFound)) {
+			if e, ok := errors.AsType[*ecrclient.Error](err); err != nil &&
+				(!ok || e.NotFound() != (tt.err == ecrclient.ErrNotFound)) {
 				t.Errorf("%v", err)
 			}
 		})

@@ -48,7 +48,7 @@ type Catalog struct {
 	o CatalogOptions
 }
 
-// Catalog gives the catalog of the repository. It makes no request.
+// Catalog returns the catalog of the repository. It makes no request.
 func (r *Repository) Catalog(o CatalogOptions) *Catalog {
 	if o.MaxPages <= 0 {
 		o.MaxPages = 10
@@ -72,7 +72,8 @@ func (r *Repository) Catalog(o CatalogOptions) *Catalog {
 // A source that fails does not keep the others from being asked. The error
 // joins what went wrong, each an *Error; it is context.DeadlineExceeded as
 // well when the search took longer than its Timeout.
-func (c *Catalog) SOCIIndexes(ctx context.Context, images []ocispec.Descriptor, found func(index ocispec.Descriptor) bool) error {
+func (c *Catalog) SOCIIndexes(ctx context.Context, images []ocispec.Descriptor,
+	found func(index ocispec.Descriptor) bool) error {
 	within, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	s := &search{Catalog: c, found: found, seen: make(map[digest.Digest]bool)}
@@ -133,7 +134,7 @@ func (s *search) run(ctx context.Context, images []ocispec.Descriptor) {
 
 func (s *search) done(ctx context.Context) bool { return s.stopped || ctx.Err() != nil }
 
-// offer gives an index to found, unless it has it already.
+// offer returns an index to found, unless it has it already.
 func (s *search) offer(index ocispec.Descriptor) {
 	if s.stopped || s.seen[index.Digest] {
 		return
@@ -244,6 +245,7 @@ func (s *search) bounded(ctx, within context.Context, err error, listed int, eno
 		return err != nil
 	}
 	s.r.log.InfoContext(ctx, "not all images looked at for earlier zTOCs",
-		"repository", s.r.remote.Reference.Repository, "listed", listed, "maxPages", s.o.MaxPages, "timeout", s.o.ListTimeout.String(), "late", late)
+		"repository", s.r.remote.Reference.Repository, "listed", listed, "maxPages", s.o.MaxPages, "timeout",
+		s.o.ListTimeout.String(), "late", late)
 	return false
 }

@@ -43,7 +43,8 @@ func pushV2(t *testing.T, s *registrytest.Server, n int) ocispec.Descriptor {
 }
 
 // collect asks for all SOCI indexes, or for as many as most.
-func collect(ctx context.Context, c *ecrclient.Catalog, most int, images ...ocispec.Descriptor) (found []digest.Digest, err error) {
+func collect(ctx context.Context, c *ecrclient.Catalog, most int, images ...ocispec.Descriptor) (found []digest.Digest,
+	err error) {
 	err = c.SOCIIndexes(ctx, images, func(d ocispec.Descriptor) bool {
 		found = append(found, d.Digest)
 		return len(found) < most
@@ -271,7 +272,8 @@ func TestCatalogLeavesPushAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
-		ocispec.MediaTypeImageManifest, soci.ArtifactTypeV1, config.Digest, img.Manifest.MediaType, img.Manifest.Digest, img.Manifest.Size)
+		ocispec.MediaTypeImageManifest, soci.ArtifactTypeV1, config.Digest, img.Manifest.MediaType, img.Manifest.Digest,
+		img.Manifest.Size)
 	s.Clear()
 	if err := r.Push(t.Context(), describe(ocispec.MediaTypeImageManifest, m), bytes.NewReader(m)); err != nil {
 		t.Fatal(err)

@@ -30,7 +30,8 @@ func TestDeleteManifest(t *testing.T) {
 	if err := r.DeleteManifest(t.Context(), image.Manifest); !errors.Is(err, ecrclient.ErrNotFound) {
 		t.Errorf("deleted again: %v, want ErrNotFound", err)
 	}
-	if err := r.DeleteManifest(t.Context(), ocispec.Descriptor{Digest: "nonsense"}); !errors.Is(err, ecrclient.ErrInvalidReference) {
+	if err := r.DeleteManifest(t.Context(), ocispec.Descriptor{Digest: "nonsense"}); !errors.Is(err,
+		ecrclient.ErrInvalidReference) {
 		t.Errorf("no digest: %v, want ErrInvalidReference", err)
 	}
 }

@@ -86,7 +86,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Is matches the class that the status stands for.
@@ -101,7 +101,7 @@ func (e *Error) Temporary() bool {
 	return errors.Is(e, ErrThrottled) || errors.Is(e, ErrUnavailable)
 }
 
-// classOf gives the class of a status, nil if it has none.
+// classOf returns the class of a status, nil if it has none.
 func classOf(status int) error {
 	switch {
 	case status == http.StatusNotFound:

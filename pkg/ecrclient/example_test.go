@@ -29,7 +29,8 @@ func ExampleNew() {
 		return
 	}
 	content := []byte("a blob")
-	desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: digest.FromBytes(content), Size: int64(len(content))}
+	desc := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: digest.FromBytes(content),
+		Size: int64(len(content))}
 	if err := repo.Push(ctx, desc, bytes.NewReader(content)); err != nil {
 		fmt.Println(err)
 		return

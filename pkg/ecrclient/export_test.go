@@ -16,7 +16,7 @@ func WithClock(f func() time.Time) Option { return func(o *options) { o.now = f 
 // WithHeaderTimeout replaces the time that an answer may take.
 func WithHeaderTimeout(d time.Duration) Option { return func(o *options) { o.headerTimeout = d } }
 
-// WithOwnTokens gives repositories that share the option tokens of their own.
+// WithOwnTokens returns repositories that share the option tokens of their own.
 func WithOwnTokens() Option {
 	tokens := &tokenSources{}
 	return func(o *options) { o.tokens = tokens }

@@ -42,10 +42,11 @@ var calls = []call{
 		_, err := r.Resolve(ctx, "v1")
 		return err
 	}},
-	{"fetch manifest", http.MethodGet, "/manifests/", func(ctx context.Context, r *ecrclient.Repository, f *fixture) error {
-		_, err := r.FetchManifest(ctx, f.img.Manifest)
-		return err
-	}},
+	{"fetch manifest", http.MethodGet, "/manifests/",
+		func(ctx context.Context, r *ecrclient.Repository, f *fixture) error {
+			_, err := r.FetchManifest(ctx, f.img.Manifest)
+			return err
+		}},
 	{"fetch blob", http.MethodGet, "/blobs/", func(ctx context.Context, r *ecrclient.Repository, f *fixture) error {
 		return compare(f.layer)(r.Fetch(ctx, f.img.Layers[0]))
 	}},
@@ -56,10 +57,11 @@ var calls = []call{
 		_, err := r.Exists(ctx, f.img.Layers[0])
 		return err
 	}},
-	{"exists manifest", http.MethodHead, "/manifests/", func(ctx context.Context, r *ecrclient.Repository, f *fixture) error {
-		_, err := r.Exists(ctx, f.img.Manifest)
-		return err
-	}},
+	{"exists manifest", http.MethodHead, "/manifests/",
+		func(ctx context.Context, r *ecrclient.Repository, f *fixture) error {
+			_, err := r.Exists(ctx, f.img.Manifest)
+			return err
+		}},
 	{"push blob, POST", http.MethodPost, "/blobs/uploads/", pushNew},
 	{"push blob, PUT", http.MethodPut, "/blobs/uploads/", pushNew},
 	{"push manifest", http.MethodPut, "/manifests/", func(ctx context.Context, r *ecrclient.Repository, f *fixture) error {
@@ -115,14 +117,19 @@ func TestFaultsBeforeTheAnswer(t *testing.T) {
 		requests int
 		wait     time.Duration // the first pause is at least this
 	}{
-		{"401", always(registrytest.Status(401, "UNAUTHORIZED", "who are you")), 0, ecrclient.ErrDenied, 401, "UNAUTHORIZED", 1, 0},
+		{"401", always(registrytest.Status(401, "UNAUTHORIZED", "who are you")), 0, ecrclient.ErrDenied, 401, "UNAUTHORIZED",
+			1, 0},
 		{"403", always(registrytest.Status(403, "DENIED", "not yours")), 0, ecrclient.ErrDenied, 403, "DENIED", 1, 0},
 		{"400", always(registrytest.Status(400, "NAME_INVALID", "no such name")), 0, nil, 400, "NAME_INVALID", 1, 0},
-		{"429 always", always(registrytest.Status(429, "TOOMANYREQUESTS", "slow down")), 0, ecrclient.ErrThrottled, 429, "TOOMANYREQUESTS", attempts, 0},
-		{"429 once with Retry-After", always(registrytest.Status(429, "TOOMANYREQUESTS", "", "Retry-After", "7")), 1, nil, 0, "", 2, 7 * time.Second},
-		{"429 once with a long Retry-After", always(registrytest.Status(429, "TOOMANYREQUESTS", "", "Retry-After", "86400")), 1, nil, 0, "", 2, 20 * time.Second},
+		{"429 always", always(registrytest.Status(429, "TOOMANYREQUESTS", "slow down")), 0, ecrclient.ErrThrottled, 429,
+			"TOOMANYREQUESTS", attempts, 0},
+		{"429 once with Retry-After", always(registrytest.Status(429, "TOOMANYREQUESTS", "", "Retry-After", "7")), 1, nil,
+			0, "", 2, 7 * time.Second},
+		{"429 once with a long Retry-After", always(registrytest.Status(429, "TOOMANYREQUESTS", "", "Retry-After", "86400")),
+			1, nil, 0, "", 2, 20 * time.Second},
 		{"408 once", always(registrytest.Status(408, "", "")), 1, nil, 0, "", 2, 0},
-		{"500 always", always(registrytest.Status(500, "INTERNAL", "")), 0, ecrclient.ErrUnavailable, 500, "INTERNAL", attempts, 0},
+		{"500 always", always(registrytest.Status(500, "INTERNAL", "")), 0, ecrclient.ErrUnavailable, 500, "INTERNAL",
+			attempts, 0},
 		{"500 twice", always(registrytest.Status(500, "", "")), 2, nil, 0, "", 3, 0},
 		{"503 once", always(registrytest.Status(503, "", "")), 1, nil, 0, "", 2, 0},
 		{"reset always", always(registrytest.Reset()), 0, ecrclient.ErrUnavailable, 0, "", attempts, 0},
@@ -134,7 +141,8 @@ func TestFaultsBeforeTheAnswer(t *testing.T) {
 			t.Run(row.name+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t)
-				requests, rule := row.requests, registrytest.Rule{Method: c.method, Path: c.path, Times: row.times, Fault: row.fault(f)}
+				requests, rule := row.requests,
+					registrytest.Rule{Method: c.method, Path: c.path, Times: row.times, Fault: row.fault(f)}
 				switch {
 				case c.method == http.MethodHead && (row.status == 400 || row.status == 403):
 					rule.Method = "" // GET, which is tried then, is refused as well
@@ -263,9 +271,12 @@ func TestFaultsWithinTheAnswer(t *testing.T) {
 		{"longer, unannounced", manifest, registrytest.Lengthen([]byte("  "), false), 1, ecrclient.ErrDigestMismatch, 1},
 		{"longer, announced", manifest, registrytest.Lengthen([]byte("  "), true), 1, ecrclient.ErrDigestMismatch, 1},
 		{"another byte", manifest, registrytest.Corrupt(30), 1, ecrclient.ErrDigestMismatch, 1},
-		{"another digest", manifest, registrytest.Header("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)), 1, ecrclient.ErrDigestMismatch, 1},
-		{"over the limit", manifest, registrytest.Lengthen(make([]byte, ecrclient.MaxManifestSize), false), 1, ecrclient.ErrManifestTooLarge, 1},
-		{"over the limit, announced", manifest, registrytest.Lengthen(make([]byte, ecrclient.MaxManifestSize), true), 1, ecrclient.ErrManifestTooLarge, 1},
+		{"another digest", manifest, registrytest.Header("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)), 1,
+			ecrclient.ErrDigestMismatch, 1},
+		{"over the limit", manifest, registrytest.Lengthen(make([]byte, ecrclient.MaxManifestSize), false), 1,
+			ecrclient.ErrManifestTooLarge, 1},
+		{"over the limit, announced", manifest, registrytest.Lengthen(make([]byte, ecrclient.MaxManifestSize), true), 1,
+			ecrclient.ErrManifestTooLarge, 1},
 
 		{"cut once", blob, registrytest.Truncate(20_000), 1, nil, 2},
 		{"cut at once, once", blob, registrytest.Truncate(0), 1, nil, 2},
@@ -274,18 +285,26 @@ func TestFaultsWithinTheAnswer(t *testing.T) {
 		{"ends at once, always", blob, registrytest.Short(0), 0, ecrclient.ErrUnavailable, attempts},
 		{"longer, unannounced", blob, registrytest.Lengthen([]byte("+"), false), 1, ecrclient.ErrDigestMismatch, 1},
 		{"longer, announced", blob, registrytest.Lengthen([]byte("+"), true), 1, ecrclient.ErrDigestMismatch, 1},
-		{"another digest", blob, registrytest.Header("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)), 1, ecrclient.ErrDigestMismatch, 1},
+		{"another digest", blob, registrytest.Header("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)), 1,
+			ecrclient.ErrDigestMismatch, 1},
 		{"a part, unasked", blob, forceRange("bytes=0-9"), 1, ecrclient.ErrDigestMismatch, 1},
 
 		{"cut once", ranged, registrytest.Truncate(20_000), 1, nil, 2},
 		{"range ignored", ranged, registrytest.IgnoreRange(), 1, nil, 1},
-		{"range ignored, of unannounced length", ranged, registrytest.Both(registrytest.IgnoreRange(), registrytest.Header("Content-Length", "")), 1, nil, 1},
-		{"range ignored, and cut once", ranged, registrytest.Both(registrytest.IgnoreRange(), registrytest.Truncate(20_000)), 1, nil, 2},
-		{"range ignored, ends early", ranged, registrytest.Both(registrytest.IgnoreRange(), registrytest.Short(20_000)), 0, ecrclient.ErrUnavailable, attempts},
-		{"another begin", ranged, registrytest.Header("Content-Range", "bytes 8-39999/50000"), 1, ecrclient.ErrDigestMismatch, 1},
-		{"another end", ranged, registrytest.Header("Content-Range", "bytes 7-40000/50000"), 1, ecrclient.ErrDigestMismatch, 1},
-		{"an earlier end than its bytes", ranged, registrytest.Header("Content-Range", "bytes 7-39998/50000"), 1, ecrclient.ErrDigestMismatch, 1},
-		{"another total", ranged, registrytest.Header("Content-Range", "bytes 7-39999/60000"), 1, ecrclient.ErrDigestMismatch, 1},
+		{"range ignored, of unannounced length", ranged,
+			registrytest.Both(registrytest.IgnoreRange(), registrytest.Header("Content-Length", "")), 1, nil, 1},
+		{"range ignored, and cut once", ranged, registrytest.Both(registrytest.IgnoreRange(), registrytest.Truncate(20_000)),
+			1, nil, 2},
+		{"range ignored, ends early", ranged, registrytest.Both(registrytest.IgnoreRange(), registrytest.Short(20_000)), 0,
+			ecrclient.ErrUnavailable, attempts},
+		{"another begin", ranged, registrytest.Header("Content-Range", "bytes 8-39999/50000"), 1, ecrclient.ErrDigestMismatch,
+			1},
+		{"another end", ranged, registrytest.Header("Content-Range", "bytes 7-40000/50000"), 1, ecrclient.ErrDigestMismatch,
+			1},
+		{"an earlier end than its bytes", ranged, registrytest.Header("Content-Range", "bytes 7-39998/50000"),
+			1, ecrclient.ErrDigestMismatch, 1},
+		{"another total", ranged, registrytest.Header("Content-Range", "bytes 7-39999/60000"), 1, ecrclient.ErrDigestMismatch,
+			1},
 		{"unknown total", ranged, registrytest.Header("Content-Range", "bytes 7-39999/*"), 1, nil, 1},
 		{"no Content-Range", ranged, registrytest.Header("Content-Range", ""), 1, ecrclient.ErrDigestMismatch, 1},
 		{"less than asked for", ranged, forceRange("bytes=7-99"), 1, nil, 2},
@@ -294,8 +313,10 @@ func TestFaultsWithinTheAnswer(t *testing.T) {
 		{"refused with 400", ranged, registrytest.RefuseRange(400), 0, nil, 2},
 		{"refused with 416", ranged, registrytest.RefuseRange(416), 0, nil, 2},
 		{"refused with 501", ranged, registrytest.RefuseRange(501), 0, nil, 2},
-		{"refused, and cut once", ranged, registrytest.Both(registrytest.RefuseRange(416), registrytest.Truncate(20_000)), 2, nil, 3},
-		{"refused, the blob is shorter", ranged, registrytest.Both(registrytest.RefuseRange(416), forceRange("bytes=0-999")), 0, ecrclient.ErrDigestMismatch, 2},
+		{"refused, and cut once", ranged, registrytest.Both(registrytest.RefuseRange(416), registrytest.Truncate(20_000)),
+			2, nil, 3},
+		{"refused, the blob is shorter", ranged, registrytest.Both(registrytest.RefuseRange(416), forceRange("bytes=0-999")),
+			0, ecrclient.ErrDigestMismatch, 2},
 
 		{"cut once", referrers, registrytest.Truncate(20), 1, nil, 2},
 		{"cut always", referrers, registrytest.Truncate(20), 0, ecrclient.ErrUnavailable, attempts},
@@ -343,7 +364,8 @@ func TestManifestTooLarge(t *testing.T) {
 	f := newFixture(t)
 	r := open(t, f.Server)
 	config := f.img.Config
-	big := []byte(`{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageManifest + `","config":{"mediaType":"` + config.MediaType +
+	big := []byte(`{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageManifest + `","config":{"mediaType":"` +
+		config.MediaType +
 		`","digest":"` + config.Digest.String() + `","size":` + "2" + `},"layers":[],"annotations":{"a":"` +
 		strings.Repeat("x", ecrclient.MaxManifestSize) + `"}}`)
 	desc := f.PushManifest(t, repository, "big", ocispec.MediaTypeImageManifest, big)
@@ -379,17 +401,23 @@ func TestInvalidArguments(t *testing.T) {
 	bad := ocispec.Descriptor{MediaType: "application/octet-stream", Digest: "../../other/blobs/x", Size: 5}
 	badManifest := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: "sha256:12", Size: 5}
 	for name, run := range map[string]func() error{
-		"resolve nothing":   func() error { _, err := r.Resolve(t.Context(), ""); return err },
-		"resolve a path":    func() error { _, err := r.Resolve(t.Context(), "../v1"); return err },
-		"fetch":             func() error { _, err := r.Fetch(t.Context(), bad); return err },
-		"fetch range":       func() error { _, err := r.FetchRange(t.Context(), bad, 0, 1); return err },
-		"fetch manifest":    func() error { _, err := r.FetchManifest(t.Context(), badManifest); return err },
-		"exists":            func() error { _, err := r.Exists(t.Context(), bad); return err },
-		"push":              func() error { return r.Push(t.Context(), bad, strings.NewReader("12345")) },
-		"push manifest":     func() error { return r.Push(t.Context(), badManifest, strings.NewReader("12345")) },
-		"push under no tag": func() error { return r.PushTag(t.Context(), f.img.Manifest, strings.NewReader("12345"), "a/b") },
-		"tag a blob":        func() error { return r.PushTag(t.Context(), f.img.Layers[0], strings.NewReader("12345"), "v1") },
-		"referrers":         func() error { _, err := r.Referrers(t.Context(), badManifest, ""); return err },
+		"resolve nothing": func() error { _, err := r.Resolve(t.Context(), ""); return err },
+		"resolve a path":  func() error { _, err := r.Resolve(t.Context(), "../v1"); return err },
+		"fetch":           func() error { _, err := r.Fetch(t.Context(), bad); return err },
+		"fetch range":     func() error { _, err := r.FetchRange(t.Context(), bad, 0, 1); return err },
+		"fetch manifest":  func() error { _, err := r.FetchManifest(t.Context(), badManifest); return err },
+		"exists":          func() error { _, err := r.Exists(t.Context(), bad); return err },
+		"push":            func() error { return r.Push(t.Context(), bad, strings.NewReader("12345")) },
+		"push manifest":   func() error { return r.Push(t.Context(), badManifest, strings.NewReader("12345")) },
+		"push under no tag": func() error {
+			return r.PushTag(t.Context(), f.img.Manifest, strings.NewReader("12345"),
+				"a/b")
+		},
+		"tag a blob": func() error {
+			return r.PushTag(t.Context(), f.img.Layers[0], strings.NewReader("12345"),
+				"v1")
+		},
+		"referrers": func() error { _, err := r.Referrers(t.Context(), badManifest, ""); return err },
 	} {
 		t.Run(name, func(t *testing.T) { checkError(t, run(), ecrclient.ErrInvalidReference, 0) })
 	}

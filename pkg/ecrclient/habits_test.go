@@ -41,7 +41,8 @@ func TestHeadOfManifests(t *testing.T) {
 		{"no length", http.MethodHead, without("Content-Length"), 1, nil},
 		{"no length at all", "", without("Content-Length"), 1, nil},
 		{"length 0", http.MethodHead, registrytest.Header("Content-Length", "0"), 1, nil},
-		{"nothing at all", "", registrytest.Both(without("Content-Type"), registrytest.Both(without("Docker-Content-Digest"), without("Content-Length"))), 1, nil},
+		{"nothing at all", "", registrytest.Both(without("Content-Type"),
+			registrytest.Both(without("Docker-Content-Digest"), without("Content-Length"))), 1, nil},
 		{"204", http.MethodHead, registrytest.Text(204, ""), 1, nil},
 		{"400", http.MethodHead, registrytest.Status(400, "", ""), 1, nil},
 		{"403", http.MethodHead, registrytest.Status(403, "", ""), 1, nil},
@@ -49,8 +50,11 @@ func TestHeadOfManifests(t *testing.T) {
 		{"415", http.MethodHead, registrytest.Status(415, "", ""), 1, nil},
 		{"501", http.MethodHead, registrytest.Status(501, "", ""), 1, nil},
 		{"405, and GET is no better", "", registrytest.Status(405, "", ""), 1, errAny},
-		{"no digest, and another one with GET", "", registrytest.Both(without("Content-Type"), registrytest.Header("Docker-Content-Digest", otherDigest)), 1, ecrclient.ErrDigestMismatch},
-		{"no digest, and GET is cut", "", registrytest.Both(without("Docker-Content-Digest"), registrytest.Truncate(9)), attempts, ecrclient.ErrUnavailable},
+		{"no digest, and another one with GET", "",
+			registrytest.Both(without("Content-Type"), registrytest.Header("Docker-Content-Digest", otherDigest)), 1,
+			ecrclient.ErrDigestMismatch},
+		{"no digest, and GET is cut", "", registrytest.Both(without("Docker-Content-Digest"), registrytest.Truncate(9)),
+			attempts, ecrclient.ErrUnavailable},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f := newFixture(t)
@@ -58,7 +62,8 @@ func TestHeadOfManifests(t *testing.T) {
 				f.Add(registrytest.Rule{Method: row.method, Path: "/manifests/", Fault: row.fault})
 			}
 			r := open(t, f.Server, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: attempts}))
-			want := ocispec.Descriptor{MediaType: f.img.Manifest.MediaType, Digest: f.img.Manifest.Digest, Size: f.img.Manifest.Size}
+			want := ocispec.Descriptor{MediaType: f.img.Manifest.MediaType, Digest: f.img.Manifest.Digest,
+				Size: f.img.Manifest.Size}
 			for _, reference := range []string{"v1", want.Digest.String()} {
 				got, err := r.Resolve(t.Context(), reference)
 				switch {
@@ -66,7 +71,8 @@ func TestHeadOfManifests(t *testing.T) {
 					checkError(t, err, nil, 405)
 				case row.class != nil && reference == "v1":
 					checkError(t, err, row.class, 0)
-				case row.class == nil && (err != nil || got.Digest != want.Digest || got.Size != want.Size || got.MediaType != want.MediaType):
+				case row.class == nil &&
+					(err != nil || got.Digest != want.Digest || got.Size != want.Size || got.MediaType != want.MediaType):
 					t.Errorf("Resolve(%s): %+v, %v; want %+v", reference, got, err, want)
 				}
 			}
@@ -99,8 +105,10 @@ func TestMediaTypeOfContent(t *testing.T) {
 	for _, row := range []struct{ name, content, want string }{
 		{"an image manifest", `{"schemaVersion":2,"config":{},"layers":[]}`, ocispec.MediaTypeImageManifest},
 		{"an image index", `{"schemaVersion":2,"manifests":[]}`, ocispec.MediaTypeImageIndex},
-		{"Docker's", `{"schemaVersion":2,"mediaType":"` + registrytest.DockerManifestList + `","manifests":[]}`, registrytest.DockerManifestList},
-		{"schema 1", `{"schemaVersion":1,"name":"a","fsLayers":[]}`, "application/vnd.docker.distribution.manifest.v1+prettyjws"},
+		{"Docker's", `{"schemaVersion":2,"mediaType":"` + registrytest.DockerManifestList + `","manifests":[]}`,
+			registrytest.DockerManifestList},
+		{"schema 1", `{"schemaVersion":1,"name":"a","fsLayers":[]}`,
+			"application/vnd.docker.distribution.manifest.v1+prettyjws"},
 		{"both", `{"schemaVersion":2,"manifests":[],"config":{}}`, ""},
 		{"neither", `{"schemaVersion":2}`, ""},
 		{"a media type that is none", `{"mediaType":"a b c"}`, ""},
@@ -115,7 +123,8 @@ func TestMediaTypeOfContent(t *testing.T) {
 			got, err := open(t, s).Resolve(t.Context(), "v1")
 			if row.want == "" {
 				checkError(t, err, nil, 0)
-			} else if want := describe(row.want, []byte(row.content)); err != nil || got.Digest != want.Digest || got.MediaType != row.want {
+			} else if want := describe(row.want, []byte(row.content)); err != nil || got.Digest != want.Digest ||
+				got.MediaType != row.want {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
@@ -134,7 +143,8 @@ func TestHeadOfBlobs(t *testing.T) {
 		{"no length", with(registrytest.Header("Content-Length", "")), 0, true, nil},
 		{"length 0", with(registrytest.Header("Content-Length", "0")), 1, true, nil},
 		{"another length", with(registrytest.Header("Content-Length", "49999")), 0, false, nil},
-		{"another digest", with(registrytest.Header("Docker-Content-Digest", otherDigest)), 0, false, ecrclient.ErrDigestMismatch},
+		{"another digest", with(registrytest.Header("Docker-Content-Digest", otherDigest)), 0, false,
+			ecrclient.ErrDigestMismatch},
 		{"400", with(registrytest.Status(400, "", "")), 1, true, nil},
 		{"405", with(registrytest.Status(405, "", "")), 1, true, nil},
 		{"501", with(registrytest.Status(501, "", "")), 1, true, nil},
@@ -233,8 +243,10 @@ func TestListsEnd(t *testing.T) {
 			}
 			return one(n), []string{to(1), "", ""}[n]
 		}, 2, 3, ""},
-		{"nothing but empty pages", func(n int) ([]string, string) { return nil, to(n + 1) }, -1, ecrclient.MaxEmptyPages + 1, "without an entry"},
-		{"no end", func(n int) ([]string, string) { return one(n), to(n + 1) }, -1, ecrclient.MaxPages, "more than 10000 pages"},
+		{"nothing but empty pages", func(n int) ([]string, string) { return nil, to(n + 1) }, -1, ecrclient.MaxEmptyPages + 1,
+			"without an entry"},
+		{"no end", func(n int) ([]string, string) { return one(n), to(n + 1) }, -1, ecrclient.MaxPages,
+			"more than 10000 pages"},
 		{"back only", func(n int) ([]string, string) { return one(n), `</v2/x>; rel="prev"` }, 1, 1, ""},
 		{"back and on", func(n int) ([]string, string) {
 			return one(n), []string{`</v2/x>; rel="prev", ` + to(1), ""}[n]
@@ -242,7 +254,8 @@ func TestListsEnd(t *testing.T) {
 		{"without rel", func(n int) ([]string, string) { return one(n), []string{"<?page=1>", ""}[n] }, 2, 2, ""},
 		{"malformed", func(n int) ([]string, string) { return one(n), "/v2/x" }, -1, 1, "malformed"},
 		{"to no URL", func(n int) ([]string, string) { return one(n), "<http://[::1/%zz>" }, -1, 1, "malformed"},
-		{"to another host", func(n int) ([]string, string) { return one(n), "<http://127.0.0.1:1/v2/x>; rel=next" }, -1, 1, "another host"},
+		{"to another host", func(n int) ([]string, string) { return one(n), "<http://127.0.0.1:1/v2/x>; rel=next" }, -1, 1,
+			"another host"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := registrytest.Start(t)
@@ -272,14 +285,15 @@ func referrer(subject, config ocispec.Descriptor, n int) (ocispec.Descriptor, []
 
 // The ways to say that there is no referrers API.
 var noReferrersAPI = map[string]registrytest.Fault{
-	"400":              registrytest.Status(400, "NAME_INVALID", ""),
-	"404":              registrytest.Page(404),
-	"405":              registrytest.Status(405, "UNSUPPORTED", ""),
-	"406":              registrytest.Page(406),
-	"501":              registrytest.Status(501, "", ""),
-	"a page":           registrytest.Page(200),
-	"an empty answer":  registrytest.Text(200, ""),
-	"another document": registrytest.Both(registrytest.Header("Content-Type", "application/json"), registrytest.Text(200, `{"referrers":[]}`)),
+	"400":             registrytest.Status(400, "NAME_INVALID", ""),
+	"404":             registrytest.Page(404),
+	"405":             registrytest.Status(405, "UNSUPPORTED", ""),
+	"406":             registrytest.Page(406),
+	"501":             registrytest.Status(501, "", ""),
+	"a page":          registrytest.Page(200),
+	"an empty answer": registrytest.Text(200, ""),
+	"another document": registrytest.Both(registrytest.Header("Content-Type", "application/json"),
+		registrytest.Text(200, `{"referrers":[]}`)),
 }
 
 // What was pushed is found again, whatever the registry says in place of
@@ -319,7 +333,8 @@ func TestNoReferrersAPI(t *testing.T) {
 					t.Fatal(err)
 				}
 				want = slices.Delete(want, 1, 2)
-				if got, err := open(t, s).Referrers(t.Context(), img.Manifest, ""); err != nil || !slices.Equal(digestsOf(got), want) {
+				if got, err := open(t, s).Referrers(t.Context(), img.Manifest, ""); err != nil ||
+					!slices.Equal(digestsOf(got), want) {
 					t.Errorf("after a deletion %v, %v; want %v", digestsOf(got), err, want)
 				}
 			})
@@ -350,7 +365,8 @@ func TestReferrersOfNothing(t *testing.T) {
 	s := registrytest.Start(t)
 	img := s.PushImage(t, repository, "v1", registrytest.Image{})
 	desc, b := referrer(img.Manifest, s.PushBlob(t, repository, []byte("{}")), 1)
-	s.Add(registrytest.Rule{Path: "/referrers/" + desc.Digest.String(), Fault: registrytest.Status(404, "MANIFEST_UNKNOWN", "")})
+	s.Add(registrytest.Rule{Path: "/referrers/" + desc.Digest.String(),
+		Fault: registrytest.Status(404, "MANIFEST_UNKNOWN", "")})
 	r := open(t, s)
 	if got, err := r.Referrers(t.Context(), desc, ""); err != nil || len(got) != 0 {
 		t.Errorf("of nothing: %v, %v", got, err)
@@ -371,7 +387,8 @@ func TestReferrersOfNothing(t *testing.T) {
 func TestReferrersListUntold(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	s := registrytest.StartWith(t, localregistry.Config{NoReferrers: true})
-	s.Add(registrytest.Rule{Path: "/manifests/", Fault: registrytest.Both(registrytest.Header("Content-Type", ""), registrytest.Header("Content-Length", ""))})
+	s.Add(registrytest.Rule{Path: "/manifests/",
+		Fault: registrytest.Both(registrytest.Header("Content-Type", ""), registrytest.Header("Content-Length", ""))})
 	img := s.PushImage(t, repository, "v1", registrytest.Image{})
 	config := s.PushBlob(t, repository, []byte("{}"))
 	for n := range 3 {
@@ -388,7 +405,8 @@ func TestReferrersListUntold(t *testing.T) {
 // The API is there, under a media type that is written in another way.
 func TestReferrersMediaType(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
-	for _, mediaType := range []string{"", "application/json", "application/vnd.oci.image.index.v1+json; charset=utf-8", "text/plain"} {
+	for _, mediaType := range []string{"", "application/json", "application/vnd.oci.image.index.v1+json; charset=utf-8",
+		"text/plain"} {
 		t.Run(mediaType, func(t *testing.T) {
 			s := registrytest.Start(t)
 			img := s.PushImage(t, repository, "v1", registrytest.Image{})
@@ -398,7 +416,8 @@ func TestReferrersMediaType(t *testing.T) {
 			if err := r.Push(t.Context(), desc, bytes.NewReader(b)); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := r.Referrers(t.Context(), img.Manifest, "application/vnd.mine"); err != nil || len(got) != 1 || s.Count("", "/manifests/sha256-") > 0 {
+			if got, err := r.Referrers(t.Context(), img.Manifest, "application/vnd.mine"); err != nil || len(got) != 1 ||
+				s.Count("", "/manifests/sha256-") > 0 {
 				t.Errorf("%v, %v", got, err)
 			}
 		})
@@ -494,7 +513,8 @@ func TestRedirectsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Tags(t.Context()); err == nil || !strings.Contains(err.Error(), "stopped after 10 redirects") || hops != 10 {
+	if _, err := r.Tags(t.Context()); err == nil || !strings.Contains(err.Error(), "stopped after 10 redirects") ||
+		hops != 10 {
 		t.Errorf("got %v after %d redirects", err, hops)
 	}
 }

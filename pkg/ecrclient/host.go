@@ -20,7 +20,7 @@ type ECRHost struct {
 	DualStack bool
 }
 
-// String gives the host name, "" for an account or region that cannot be.
+// String returns the host name, "" for an account or region that cannot be.
 func (h ECRHost) String() string {
 	if !names.IsAccount(h.Account) || !names.IsRegion(h.Region) {
 		return ""
@@ -54,7 +54,7 @@ func (h ECRHost) String() string {
 	return h.Account + ".dkr." + service + "." + h.Region + "." + suffix
 }
 
-// RegistryHost gives the host of an account's private ECR registry in a
+// RegistryHost returns the host of an account's private ECR registry in a
 // region of any partition: the FIPS one when AWS_USE_FIPS_ENDPOINT is true,
 // the dual-stack one when AWS_USE_DUALSTACK_ENDPOINT is true.
 func RegistryHost(account, region string) (string, error) {

@@ -56,16 +56,25 @@ func TestLogins(t *testing.T) {
 	}{
 		{"nothing", nil, nil, false},
 		{"Docker's", map[string]string{".docker/config.json": right}, nil, true},
-		{"REGISTRY_AUTH_FILE", map[string]string{"a/b.json": right}, map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"}, true},
-		{"REGISTRY_AUTH_FILE before Docker's", map[string]string{"a/b.json": right, ".docker/config.json": wrong}, map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"}, true},
-		{"REGISTRY_AUTH_FILE of another host", map[string]string{"a/b.json": entry("other.example", "wrong"), ".docker/config.json": right}, map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"}, true},
+		{"REGISTRY_AUTH_FILE", map[string]string{"a/b.json": right}, map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"},
+			true},
+		{"REGISTRY_AUTH_FILE before Docker's", map[string]string{"a/b.json": right, ".docker/config.json": wrong},
+			map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"}, true},
+		{"REGISTRY_AUTH_FILE of another host",
+			map[string]string{"a/b.json": entry("other.example", "wrong"), ".docker/config.json": right},
+			map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"}, true},
 		{"podman's", map[string]string{"run/containers/auth.json": right}, map[string]string{"XDG_RUNTIME_DIR": "run"}, true},
 		{"podman's, kept", map[string]string{".config/containers/auth.json": right}, nil, true},
-		{"podman's, kept elsewhere", map[string]string{"conf/containers/auth.json": right}, map[string]string{"XDG_CONFIG_HOME": "conf"}, true},
-		{"Docker's before podman's", map[string]string{".docker/config.json": right, "run/containers/auth.json": wrong}, map[string]string{"XDG_RUNTIME_DIR": "run"}, true},
-		{"of the repository", map[string]string{"run/containers/auth.json": entry("HOST/"+repository, password)}, map[string]string{"XDG_RUNTIME_DIR": "run"}, true},
-		{"of a path to it, before that of the host", map[string]string{"run/containers/auth.json": strings.Replace(entry("HOST/team", password), "}}}",
-			`},"HOST":{"auth":"`+base64.StdEncoding.EncodeToString([]byte(user+":wrong"))+`"}}}`, 1)}, map[string]string{"XDG_RUNTIME_DIR": "run"}, true},
+		{"podman's, kept elsewhere", map[string]string{"conf/containers/auth.json": right},
+			map[string]string{"XDG_CONFIG_HOME": "conf"}, true},
+		{"Docker's before podman's", map[string]string{".docker/config.json": right, "run/containers/auth.json": wrong},
+			map[string]string{"XDG_RUNTIME_DIR": "run"}, true},
+		{"of the repository", map[string]string{"run/containers/auth.json": entry("HOST/"+repository, password)},
+			map[string]string{"XDG_RUNTIME_DIR": "run"}, true},
+		{"of a path to it, before that of the host",
+			map[string]string{"run/containers/auth.json": strings.Replace(entry("HOST/team", password), "}}}",
+				`},"HOST":{"auth":"`+base64.StdEncoding.EncodeToString([]byte(user+":wrong"))+`"}}}`, 1)},
+			map[string]string{"XDG_RUNTIME_DIR": "run"}, true},
 		{"wrong", map[string]string{".docker/config.json": wrong}, nil, false},
 		{"an empty file", map[string]string{"a/b.json": ""}, map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"}, false},
 	} {
@@ -85,7 +94,8 @@ func TestLogins(t *testing.T) {
 				return
 			}
 			checkError(t, err, ecrclient.ErrDenied, 401)
-			if want := `log in with "docker login ` + l.Host() + `"`; strings.Count(err.Error(), want) != 1 || !strings.Contains(err.Error(), "REGISTRY_AUTH_FILE") {
+			if want := `log in with "docker login ` + l.Host() + `"`; strings.Count(err.Error(), want) != 1 ||
+				!strings.Contains(err.Error(), "REGISTRY_AUTH_FILE") {
 				t.Errorf("%q does not say once %s", err, want)
 			}
 		})
@@ -143,9 +153,11 @@ func TestCredentialHelperMissing(t *testing.T) {
 // Pulling may be free to everybody, and pushing not.
 func TestUploadWithoutLogin(t *testing.T) {
 	l := newLogins(t)
-	l.Add(registrytest.Rule{Method: http.MethodPost, Fault: registrytest.Status(401, "UNAUTHORIZED", "authentication required")})
+	l.Add(registrytest.Rule{Method: http.MethodPost,
+		Fault: registrytest.Status(401, "UNAUTHORIZED", "authentication required")})
 	content := noise(50, 1000)
-	err := openParallel(t, l.Server).Push(t.Context(), describe("application/octet-stream", content), bytes.NewReader(content))
+	err := openParallel(t, l.Server).Push(t.Context(), describe("application/octet-stream", content),
+		bytes.NewReader(content))
 	checkError(t, err, ecrclient.ErrDenied, 401)
 	if !strings.Contains(err.Error(), `docker login `+l.Host()) {
 		t.Errorf("got %v", err)
@@ -175,10 +187,11 @@ func TestTokenEnds(t *testing.T) {
 			r := openParallel(t, f.Server)
 			for _, c := range calls {
 				if c.name == "push blob, PUT" {
-					f.Add(registrytest.Rule{Method: http.MethodPost, Path: "/uploads/", Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-						next.ServeHTTP(w, r)
-						auth.Revoke()
-					}})
+					f.Add(registrytest.Rule{Method: http.MethodPost, Path: "/uploads/",
+						Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+							next.ServeHTTP(w, r)
+							auth.Revoke()
+						}})
 					content := noise(41, 5000)
 					desc := describe("application/octet-stream", content)
 					if err := r.Push(t.Context(), desc, bytes.NewReader(content)); (err == nil) != row.ok {

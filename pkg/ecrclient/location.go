@@ -19,7 +19,7 @@ type location struct {
 	single bool     // these URLs serve no other request
 }
 
-// get gives the URL to ask, nil for that of the registry.
+// get returns the URL to ask, nil for that of the registry.
 func (l *location) get() *url.URL {
 	if l == nil {
 		return nil

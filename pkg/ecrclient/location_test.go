@@ -52,19 +52,22 @@ func TestPiecesOfRedirectedBlob(t *testing.T) {
 		}, 1, 8, [2]int{2, 2 + 3}, 0}, // each piece of the window may ask
 		{"expires with another status", once(400), 0, 0, [2]int{20, 20}, 0},
 		{"serves once", once(403), 0, 0, [2]int{20, 20}, 0},
-		{"cut", func(*registrytest.SignedURLs) registrytest.Fault { return registrytest.Truncate(100) }, 1, 8, [2]int{2, 2 + 3}, 1},
-		{"slow down", func(*registrytest.SignedURLs) registrytest.Fault { return registrytest.Status(503, "SlowDown", "") }, 1, 8, [2]int{2, 2 + 3}, 1},
+		{"cut", func(*registrytest.SignedURLs) registrytest.Fault { return registrytest.Truncate(100) }, 1, 8,
+			[2]int{2, 2 + 3}, 1},
+		{"slow down", func(*registrytest.SignedURLs) registrytest.Fault { return registrytest.Status(503, "SlowDown", "") },
+			1, 8, [2]int{2, 2 + 3}, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := registrytest.Start(t, registrytest.NewAuth(user, password).Basic)
 			signed := registrytest.StartSignedURLs(t, s)
-			s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				if _, _, ok := r.BasicAuth(); !ok {
-					next.ServeHTTP(w, r)
-					return
-				}
-				signed.Redirect()(w, r, next)
-			}})
+			s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/",
+				Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					if _, _, ok := r.BasicAuth(); !ok {
+						next.ServeHTTP(w, r)
+						return
+					}
+					signed.Redirect()(w, r, next)
+				}})
 			dockerConfig(t, s.Host())
 			desc := s.PushBlob(t, repository, content)
 			if row.fault != nil {
@@ -86,7 +89,8 @@ func TestPiecesOfRedirectedBlob(t *testing.T) {
 			if leaked := signed.Leaked(); len(leaked) > 0 {
 				t.Errorf("the signed URLs' server was shown %+v", leaked)
 			}
-			for _, secret := range []string{registrytest.Signature, "X-Amz", password, base64.StdEncoding.EncodeToString([]byte(user + ":" + password))} {
+			for _, secret := range []string{registrytest.Signature, "X-Amz", password,
+				base64.StdEncoding.EncodeToString([]byte(user + ":" + password))} {
 				if strings.Contains(log.String(), secret) {
 					t.Errorf("the log holds %q", secret)
 				}
@@ -100,7 +104,8 @@ func TestPiecesOfRedirectedBlob(t *testing.T) {
 		s, signed := redirecting(t)
 		desc := s.PushBlob(t, repository, content)
 		signed.Add(registrytest.Rule{Skip: 4, Fault: registrytest.Status(403, "AccessDenied", registrytest.Signature)})
-		_, err := fetchAllBy(t.Context(), open(t, s, ahead(piece, 3), ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: attempts})), desc, piece)
+		_, err := fetchAllBy(t.Context(),
+			open(t, s, ahead(piece, 3), ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: attempts})), desc, piece)
 		checkError(t, err, ecrclient.ErrDenied, 403)
 		if strings.Contains(err.Error(), "X-Amz") {
 			t.Errorf("%v", err)

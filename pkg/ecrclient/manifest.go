@@ -91,7 +91,8 @@ func verify(desc ocispec.Descriptor, content []byte) error {
 // get asks for the manifest or blob that desc names, at its location if that
 // is known. What it returns has status 200 or 206 and the registry's word that
 // it is desc's content.
-func (r *Repository) get(ctx context.Context, where string, desc ocispec.Descriptor, header http.Header, at *location) (*http.Response, error) {
+func (r *Repository) get(ctx context.Context, where string, desc ocispec.Descriptor, header http.Header,
+	at *location) (*http.Response, error) {
 	req, err := r.request(ctx, http.MethodGet, where+"/"+desc.Digest.String())
 	if err != nil {
 		return nil, err
@@ -113,7 +114,8 @@ func (r *Repository) get(ctx context.Context, where string, desc ocispec.Descrip
 }
 
 // answer sends a request of get and checks what came.
-func (r *Repository) answer(via doer, req *http.Request, asked *url.URL, desc ocispec.Descriptor, at *location) (*http.Response, error) {
+func (r *Repository) answer(via doer, req *http.Request, asked *url.URL, desc ocispec.Descriptor,
+	at *location) (*http.Response, error) {
 	resp, from, err := r.client.send(via, req, asked)
 	if err != nil {
 		return nil, err

@@ -62,7 +62,7 @@ func newOptions(opts []Option) (*options, error) {
 	return o, err
 }
 
-// CredentialFunc gives the user and password for host ("name[:port]"); both
+// CredentialFunc returns the user and password for host ("name[:port]"); both
 // empty is anonymous.
 type CredentialFunc func(ctx context.Context, host string) (user, password string, err error)
 

@@ -60,7 +60,8 @@ func (p Parallel) defaults() (Parallel, error) {
 		}
 	}
 	if p.Window == 1 && p != (Parallel{Window: 1}) {
-		return p, fmt.Errorf("parallel reads: Window is 1, one stream, which contradicts PieceSize %d, MaxConnections %d and FastStream %d: all must be 0",
+		return p, fmt.Errorf("parallel reads: Window is 1, one stream, which contradicts PieceSize %d, MaxConnections %d "+
+			"and FastStream %d: all must be 0",
 			p.PieceSize, p.MaxConnections, p.FastStream)
 	}
 	if p.PieceSize == 0 {
@@ -114,7 +115,7 @@ func (p *pieces) release() {
 	p.slots.Release(1)
 }
 
-// count gives the number of pieces of a blob, 1 when it is read as one stream.
+// count returns the number of pieces of a blob, 1 when it is read as one stream.
 func (p *pieces) count(size int64) int64 {
 	if p.Window == 1 || size/2 < p.PieceSize {
 		return 1
@@ -122,7 +123,7 @@ func (p *pieces) count(size int64) int64 {
 	return (size-1)/p.PieceSize + 1
 }
 
-// FetchMemory gives the most bytes that a reader from Fetch(desc) holds at
+// FetchMemory returns the most bytes that a reader from Fetch(desc) holds at
 // once, 0 for a blob that is read as one stream.
 func (r *Repository) FetchMemory(desc ocispec.Descriptor) int64 {
 	if isManifest(desc) {

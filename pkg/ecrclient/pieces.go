@@ -103,7 +103,8 @@ func (b *pieceReader) read(p []byte) (int, error) {
 		case errors.Is(err, ErrNoRange):
 			b.shutPieces()
 			b.r.log.InfoContext(b.ctx, "the registry no longer serves ranges, going on with one stream",
-				"op", b.op.name, "repository", b.r.remote.Reference.Repository, referenceAttr(b.op.reference), "offset", b.pos, "size", b.desc.Size)
+				"op", b.op.name, "repository", b.r.remote.Reference.Repository, referenceAttr(b.op.reference), "offset", b.pos,
+				"size", b.desc.Size)
 			b.stream = b.r.newBlobReader(b.ctx, b.stop, b.op, b.desc, byteRange{start: b.pos, end: b.desc.Size})
 			b.stream.came = b.came
 			b.behind = math.Inf(-1)
@@ -138,7 +139,7 @@ func (b *pieceReader) readStream(p []byte) (int, error) {
 	return n, err
 }
 
-// readPiece gives bytes of the first piece in the queue.
+// readPiece returns bytes of the first piece in the queue.
 func (b *pieceReader) readPiece(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

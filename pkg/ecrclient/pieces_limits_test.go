@@ -79,12 +79,13 @@ func TestMaxConnections(t *testing.T) {
 			row.parallel.PieceSize, row.parallel.FastStream = 1000, math.MaxInt64
 			c := &counting{base: &http.Transport{}, full: row.limit, reached: make(chan struct{})}
 			s := registrytest.Start(t)
-			s.Add(registrytest.Rule{Method: http.MethodGet, Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				if !strings.HasPrefix(r.Header.Get("Range"), "bytes=0-") {
-					<-c.reached
-				}
-				next.ServeHTTP(w, r)
-			}})
+			s.Add(registrytest.Rule{Method: http.MethodGet,
+				Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					if !strings.HasPrefix(r.Header.Get("Range"), "bytes=0-") {
+						<-c.reached
+					}
+					next.ServeHTTP(w, r)
+				}})
 			var work sync.WaitGroup
 			for i := range row.repositories {
 				r := openParallel(t, s, ecrclient.WithParallel(row.parallel), ecrclient.WithTransport(c))
@@ -142,7 +143,8 @@ func TestPiecesEnd(t *testing.T) {
 			default:
 				cancel()
 				n, err := rc.Read(make([]byte, 10))
-				if e, ok := errors.AsType[*ecrclient.Error](err); n != 0 || !ok || !errors.Is(e, context.Canceled) || errors.Is(err, ecrclient.ErrUnavailable) {
+				if e, ok := errors.AsType[*ecrclient.Error](err); n != 0 || !ok || !errors.Is(e, context.Canceled) ||
+					errors.Is(err, ecrclient.ErrUnavailable) {
 					t.Errorf("Read: %d, %v", n, err)
 				}
 			}
@@ -166,7 +168,7 @@ func TestPiecesEnd(t *testing.T) {
 	}
 }
 
-// running gives the number of goroutines that work for readers.
+// running returns the number of goroutines that work for readers.
 func running() int {
 	buf := make([]byte, 1<<20)
 	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "ecrclient.(*pieceReader).readAhead(") +

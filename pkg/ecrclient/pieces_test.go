@@ -145,7 +145,8 @@ func TestPiecesAnywhere(t *testing.T) {
 		}
 	}
 	if resumed < 100 || inPieces < 100 || asStream < 50 || reused < 30 {
-		t.Errorf("%d pieces went on from further on, %d blobs came in pieces, %d requests were for the rest, %d blobs used a URL twice: the hard cases hardly occurred",
+		t.Errorf("%d pieces went on from further on, %d blobs came in pieces, %d requests were for the rest, %d blobs used "+
+			"a URL twice: the hard cases hardly occurred",
 			resumed, inPieces, asStream, reused)
 	}
 }
@@ -155,7 +156,8 @@ func pieceAt(off int64, times int, fault registrytest.Fault) func(http.Handler) 
 	var seen atomic.Int64
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if strings.HasPrefix(r.Header.Get("Range"), fmt.Sprintf("bytes=%d-", off)) && (seen.Add(1) <= int64(times) || times == 0) {
+			if strings.HasPrefix(r.Header.Get("Range"), fmt.Sprintf("bytes=%d-", off)) &&
+				(seen.Add(1) <= int64(times) || times == 0) {
 				fault(w, r, next)
 				return
 			}
@@ -186,8 +188,10 @@ func TestFaultsOfOnePiece(t *testing.T) {
 		{"less than asked for", 0, forceRange("bytes=40000-40099"), nil, 0, 0},
 		{"more than asked for", 0, forceRange("bytes=40000-50000"), ecrclient.ErrDigestMismatch, 0, at},
 		{"another range", 0, forceRange("bytes=30000-39999"), ecrclient.ErrDigestMismatch, 0, at},
-		{"another Content-Range", 0, registrytest.Header("Content-Range", "bytes 40001-49999/95000"), ecrclient.ErrDigestMismatch, 0, at},
-		{"another total", 0, registrytest.Header("Content-Range", "bytes 40000-49999/95001"), ecrclient.ErrDigestMismatch, 0, at},
+		{"another Content-Range", 0, registrytest.Header("Content-Range", "bytes 40001-49999/95000"),
+			ecrclient.ErrDigestMismatch, 0, at},
+		{"another total", 0, registrytest.Header("Content-Range", "bytes 40000-49999/95001"), ecrclient.ErrDigestMismatch,
+			0, at},
 		{"no Content-Range", 0, registrytest.Header("Content-Range", ""), ecrclient.ErrDigestMismatch, 0, at},
 		{"cannot be satisfied", 0, forceRange("bytes=100000-100001"), nil, 0, 0}, // but the whole blob can be had
 		{"range refused with 400", 0, registrytest.RefuseRange(400), nil, 0, 0},
@@ -217,7 +221,8 @@ func TestFaultsOfOnePiece(t *testing.T) {
 				t.Errorf("%d bytes came, want %d", len(got), row.reads)
 			}
 			checkError(t, err, row.class, row.status)
-			if want := fmt.Sprintf("after %d of %d bytes", at, len(content)); row.class == ecrclient.ErrUnavailable && !strings.Contains(err.Error(), want) {
+			if want := fmt.Sprintf("after %d of %d bytes", at, len(content)); row.class == ecrclient.ErrUnavailable &&
+				!strings.Contains(err.Error(), want) {
 				t.Errorf("%q does not say %q", err, want)
 			}
 		})
@@ -261,7 +266,8 @@ func TestPiecesWithoutRanges(t *testing.T) {
 	t.Run("another size", func(t *testing.T) {
 		s := registrytest.Start(t)
 		desc := s.PushBlob(t, repository, content)
-		s.Add(registrytest.Rule{Method: http.MethodGet, Fault: registrytest.Both(registrytest.IgnoreRange(), registrytest.Lengthen([]byte("+"), true))})
+		s.Add(registrytest.Rule{Method: http.MethodGet,
+			Fault: registrytest.Both(registrytest.IgnoreRange(), registrytest.Lengthen([]byte("+"), true))})
 		_, err := open(t, s, ahead(10_000, 3)).Fetch(t.Context(), desc)
 		checkError(t, err, ecrclient.ErrDigestMismatch, 0)
 	})
@@ -277,8 +283,10 @@ func TestWhenPiecesAreUsed(t *testing.T) {
 	}{
 		{"switched off", 100, ecrclient.Parallel{Window: 1}, []string{""}},
 		{"smaller than two pieces", 19, ecrclient.Parallel{PieceSize: 10, FastStream: math.MaxInt64}, []string{""}},
-		{"two pieces", 20, ecrclient.Parallel{PieceSize: 10, FastStream: math.MaxInt64}, []string{"bytes=0-9", "bytes=10-19"}},
-		{"and one byte", 21, ecrclient.Parallel{PieceSize: 10, FastStream: math.MaxInt64}, []string{"bytes=0-9", "bytes=10-19", "bytes=20-20"}},
+		{"two pieces", 20, ecrclient.Parallel{PieceSize: 10, FastStream: math.MaxInt64},
+			[]string{"bytes=0-9", "bytes=10-19"}},
+		{"and one byte", 21, ecrclient.Parallel{PieceSize: 10, FastStream: math.MaxInt64},
+			[]string{"bytes=0-9", "bytes=10-19", "bytes=20-20"}},
 		{"fast enough", 100, ecrclient.Parallel{PieceSize: 10, FastStream: 1}, []string{"bytes=0-9", "bytes=10-99"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -383,7 +391,7 @@ func TestPiecesOfSlowReader(t *testing.T) {
 	runtime.KeepAlive(content)
 }
 
-// heap gives the bytes in use when pools are empty.
+// heap returns the bytes in use when pools are empty.
 func heap() int64 {
 	for range 3 {
 		runtime.GC()

@@ -158,7 +158,8 @@ type contentBody struct {
 }
 
 func newContentBody(source io.ReaderAt, begin, size int64, f *failure) *contentBody {
-	return &contentBody{Reader: io.NewSectionReader(source, begin, size), source: source, begin: begin, size: size, failure: f}
+	return &contentBody{Reader: io.NewSectionReader(source, begin, size), source: source, begin: begin, size: size,
+		failure: f}
 }
 
 func (b *contentBody) Read(p []byte) (int, error) {
@@ -172,7 +173,7 @@ func (b *contentBody) Read(p []byte) (int, error) {
 // Close leaves the content open.
 func (b *contentBody) Close() error { return nil }
 
-// reopen gives what http.Request.GetBody wants, nil if it cannot be.
+// reopen returns what http.Request.GetBody wants, nil if it cannot be.
 func (b *contentBody) reopen() func() (io.ReadCloser, error) {
 	if b.source == nil {
 		return nil

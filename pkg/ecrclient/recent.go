@@ -37,7 +37,7 @@ func (s *search) recentImages(ctx context.Context, tokens *tokenSource) {
 	}
 }
 
-// describeImages gives the SOCI indexes among the images that could be listed,
+// describeImages returns the SOCI indexes among the images that could be listed,
 // the newest first.
 func (s *search) describeImages(ctx context.Context, tokens *tokenSource) []pushedIndex {
 	within, cancel := context.WithTimeout(ctx, s.o.ListTimeout)

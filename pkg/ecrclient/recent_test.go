@@ -80,7 +80,8 @@ func (f *fakeECR) describe(d digest.Digest, artifactType string, minute int) {
 }
 
 func (f *fakeECR) catalog(t *testing.T, o ecrclient.CatalogOptions) *ecrclient.Catalog {
-	return f.open(t, ecrHost, ecrclient.WithOwnTokens(), ecrclient.WithLogger(slog.New(slog.NewTextHandler(&f.log, nil)))).Catalog(o)
+	return f.open(t, ecrHost, ecrclient.WithOwnTokens(),
+		ecrclient.WithLogger(slog.New(slog.NewTextHandler(&f.log, nil)))).Catalog(o)
 }
 
 // crowd adds n images in no order, a few of which are SOCI indexes; it gives
@@ -111,7 +112,8 @@ func TestCatalogRecent(t *testing.T) {
 		t.Errorf("%d pages, log: %s", f.pages, &f.log)
 	}
 	filter, _ := json.Marshal(f.requests[0]["filter"])
-	if in := f.requests[0]; in["registryId"] != account || in["repositoryName"] != repository || string(filter) != `{"tagStatus":"UNTAGGED"}` {
+	if in := f.requests[0]; in["registryId"] != account || in["repositoryName"] != repository ||
+		string(filter) != `{"tagStatus":"UNTAGGED"}` {
 		t.Errorf("asked for %v", in)
 	}
 	if f.regions[0] != "eu-central-1" {
@@ -140,7 +142,8 @@ func TestCatalogRecent(t *testing.T) {
 		if err != nil || f.pages != 3 || len(found) == 0 || len(found) == len(want) {
 			t.Errorf("found %d, %v, after %d pages", len(found), err, f.pages)
 		}
-		if !slices.IsSortedFunc(found, func(a, b digest.Digest) int { return slices.Index(want, a) - slices.Index(want, b) }) {
+		if !slices.IsSortedFunc(found,
+			func(a, b digest.Digest) int { return slices.Index(want, a) - slices.Index(want, b) }) {
 			t.Errorf("not the newest first: %v", found)
 		}
 		if !strings.Contains(f.log.String(), "listed=3000") {
@@ -182,7 +185,8 @@ func TestCatalogRecentFails(t *testing.T) {
 		text   string // in the error, or, when there is none, in the log
 	}{
 		{"denied", 1, refuse(400, "AccessDeniedException"), ecrclient.ErrDenied, "ecr:DescribeImages"},
-		{"throttled", 1, refuse(400, "ThrottlingException"), ecrclient.ErrThrottled, "list images " + ecrHost + "/" + repository},
+		{"throttled", 1, refuse(400, "ThrottlingException"), ecrclient.ErrThrottled,
+			"list images " + ecrHost + "/" + repository},
 		{"throttled later", 2, refuse(400, "ThrottlingException"), ecrclient.ErrThrottled, "told by AWS"},
 		{"server fault", 2, refuse(500, "ServerException"), ecrclient.ErrUnavailable, "told by AWS"},
 		{"late", 1, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, nil, "listed=0"},

@@ -26,7 +26,7 @@ func redactText(s string) string {
 	return userinfoPattern.Compiled().ReplaceAllString(s, "://")
 }
 
-// redactURL gives u without its query, fragment and user.
+// redactURL returns u without its query, fragment and user.
 func redactURL(u *url.URL) *url.URL {
 	if u == nil {
 		return nil
@@ -40,7 +40,7 @@ func redactURL(u *url.URL) *url.URL {
 	return &c
 }
 
-// redact gives err itself when its text is clean, else a stand-in.
+// redact returns err itself when its text is clean, else a stand-in.
 func redact(err error) error {
 	if err == nil {
 		return nil
@@ -71,7 +71,7 @@ func (e *redactedError) Error() string { return e.text }
 
 func (e *redactedError) Is(target error) bool { return errors.Is(e.err, target) }
 
-// As gives what the error leads to, and copies of what holds a URL.
+// As returns what the error leads to, and copies of what holds a URL.
 func (e *redactedError) As(target any) bool {
 	if !errors.As(e.err, target) {
 		return false

@@ -30,7 +30,8 @@ func pages(total, perPage int, claim bool) registrytest.Fault {
 				artifactType = "application/vnd.other"
 			}
 			index.Manifests = append(index.Manifests, ocispec.Descriptor{
-				MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(fmt.Sprint(i)), Size: 100, ArtifactType: artifactType,
+				MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(fmt.Sprint(i)), Size: 100,
+				ArtifactType: artifactType,
 			})
 		}
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
@@ -166,15 +167,18 @@ func TestError(t *testing.T) {
 		temporary bool
 		text      string
 	}{
-		{"404", &ecrclient.Error{Op: "resolve", Repository: "h/app", Reference: "v1", Status: 404}, ecrclient.ErrNotFound, false, "resolve h/app:v1: 404 Not Found"},
-		{"401", &ecrclient.Error{Op: "resolve", Repository: "h/app", Status: 401}, ecrclient.ErrDenied, false, "resolve h/app: 401 Unauthorized"},
+		{"404", &ecrclient.Error{Op: "resolve", Repository: "h/app", Reference: "v1", Status: 404}, ecrclient.ErrNotFound,
+			false, "resolve h/app:v1: 404 Not Found"},
+		{"401", &ecrclient.Error{Op: "resolve", Repository: "h/app", Status: 401}, ecrclient.ErrDenied, false,
+			"resolve h/app: 401 Unauthorized"},
 		{"403", &ecrclient.Error{Status: 403}, ecrclient.ErrDenied, false, ""},
 		{"429", &ecrclient.Error{Status: 429}, ecrclient.ErrThrottled, true, ""},
 		{"408", &ecrclient.Error{Status: 408}, ecrclient.ErrUnavailable, true, ""},
 		{"500", &ecrclient.Error{Status: 500}, ecrclient.ErrUnavailable, true, ""},
 		{"504", &ecrclient.Error{Status: 504}, ecrclient.ErrUnavailable, true, ""},
 		{"400", &ecrclient.Error{Status: 400}, nil, false, ""},
-		{"cause", &ecrclient.Error{Op: "fetch blob", Repository: "h/app", Reference: "sha256:0", Err: cause}, cause, false, "fetch blob h/app@sha256:0: cause"},
+		{"cause", &ecrclient.Error{Op: "fetch blob", Repository: "h/app", Reference: "sha256:0", Err: cause}, cause, false,
+			"fetch blob h/app@sha256:0: cause"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if row.class != nil && !errors.Is(row.err, row.class) {

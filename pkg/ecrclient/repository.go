@@ -49,7 +49,7 @@ type Repository struct {
 	sleep           func(context.Context, time.Duration) error
 }
 
-// New gives the repository that ref names, "host[:port]/name[:tag|@digest]".
+// New returns the repository that ref names, "host[:port]/name[:tag|@digest]".
 // It makes no request. A malformed ref is ErrInvalidReference.
 func New(ref string, opts ...Option) (*Repository, error) {
 	image, err := names.ParseHosted(ref)
@@ -58,7 +58,8 @@ func New(ref string, opts ...Option) (*Repository, error) {
 		if e, ok := errors.AsType[*names.Error](err); ok {
 			reason = e.Reason()
 		}
-		return nil, fmt.Errorf("%w %.300q: %s; it must be host[:port]/name[:tag|@digest]", ErrInvalidReference, redactText(ref), redactText(reason))
+		return nil, fmt.Errorf("%w %.300q: %s; it must be host[:port]/name[:tag|@digest]", ErrInvalidReference,
+			redactText(ref), redactText(reason))
 	}
 	parsed := registry.Reference{Registry: image.Host, Repository: image.Repository}
 	o, err := newOptions(opts)
@@ -116,7 +117,8 @@ func parseEndpoint(endpoint string) (host string, plain bool, err error) {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
 		strings.Trim(u.Path, "/") != "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", false, fmt.Errorf("registry endpoint %q: must be http://host[:port] or https://host[:port]", redactText(endpoint))
+		return "", false, fmt.Errorf("registry endpoint %q: must be http://host[:port] or https://host[:port]",
+			redactText(endpoint))
 	}
 	return u.Host, u.Scheme == "http", nil
 }
@@ -129,15 +131,15 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Name gives "host/name", the host as in the reference given to New, also with
+// Name returns "host/name", the host as in the reference given to New, also with
 // WithEndpoint.
 func (r *Repository) Name() string { return r.name }
 
-// Reference gives the tag or digest of the reference given to New, "" if it
+// Reference returns the tag or digest of the reference given to New, "" if it
 // had none; the digest if it had both.
 func (r *Repository) Reference() string { return r.reference }
 
-// Resolve gives the descriptor of the manifest that a tag or digest names, as
+// Resolve returns the descriptor of the manifest that a tag or digest names, as
 // the registry describes it: media type, digest and size.
 func (r *Repository) Resolve(ctx context.Context, reference string) (ocispec.Descriptor, error) {
 	op := operation{"resolve", reference}
@@ -208,7 +210,8 @@ func (r *Repository) fail(op operation, err error) error {
 	} else if errors.Is(err, auth.ErrBasicCredentialNotFound) {
 		out.Status = http.StatusUnauthorized
 	}
-	if again, ok := errors.AsType[*Error](err); out.Status == http.StatusUnauthorized && (!ok || again.Op == opAuthenticate) {
+	if again, ok := errors.AsType[*Error](err); out.Status == http.StatusUnauthorized &&
+		(!ok || again.Op == opAuthenticate) {
 		if a, ok := r.client.auth.(interface{ hint() string }); ok && a.hint() != "" {
 			err = fmt.Errorf("%w; %s", err, a.hint())
 		}

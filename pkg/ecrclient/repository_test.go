@@ -48,7 +48,7 @@ func (w *waits) list() []time.Duration {
 	return append([]time.Duration(nil), w.all...)
 }
 
-// open gives the repository of a test server, which never pauses.
+// open returns the repository of a test server, which never pauses.
 func open(t *testing.T, s *registrytest.Server, opts ...ecrclient.Option) *ecrclient.Repository {
 	t.Helper()
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
@@ -67,7 +67,7 @@ func openParallel(t *testing.T, s *registrytest.Server, opts ...ecrclient.Option
 	return r
 }
 
-// noise gives n bytes that are the same for the same seed.
+// noise returns n bytes that are the same for the same seed.
 func noise(seed uint64, n int) []byte {
 	var key [32]byte
 	key[0] = byte(seed)
@@ -98,7 +98,8 @@ func TestRoundTrip(t *testing.T) {
 	ctx := t.Context()
 
 	config, layer := []byte(`{}`), noise(1, 100_000)
-	layerDesc, configDesc := describe(ocispec.MediaTypeImageLayerGzip, layer), describe(ocispec.MediaTypeImageConfig, config)
+	layerDesc, configDesc := describe(ocispec.MediaTypeImageLayerGzip, layer),
+		describe(ocispec.MediaTypeImageConfig, config)
 	for _, blob := range [][]byte{config, layer} {
 		desc := describe("application/octet-stream", blob)
 		if ok, err := r.Exists(ctx, desc); ok || err != nil {
@@ -111,8 +112,10 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("Exists after Push: %t, %v", ok, err)
 		}
 	}
-	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[{"mediaType":%q,"digest":%q,"size":%d}]}`,
-		ocispec.MediaTypeImageManifest, configDesc.MediaType, configDesc.Digest, layerDesc.MediaType, layerDesc.Digest, layerDesc.Size)
+	manifest := fmt.Appendf(nil,
+		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[{"mediaType":%q,"digest":%q,"size":%d}]}`,
+		ocispec.MediaTypeImageManifest, configDesc.MediaType, configDesc.Digest, layerDesc.MediaType, layerDesc.Digest,
+		layerDesc.Size)
 	desc := describe(ocispec.MediaTypeImageManifest, manifest)
 	if ok, err := r.Exists(ctx, desc); ok || err != nil {
 		t.Fatalf("Exists before Push: %t, %v", ok, err)
@@ -124,7 +127,8 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, reference := range []string{"v1", desc.Digest.String()} {
-		if got, err := r.Resolve(ctx, reference); err != nil || got.Digest != desc.Digest || got.Size != desc.Size || got.MediaType != desc.MediaType {
+		if got, err := r.Resolve(ctx, reference); err != nil || got.Digest != desc.Digest || got.Size != desc.Size ||
+			got.MediaType != desc.MediaType {
 			t.Errorf("Resolve(%q): %+v, %v", reference, got, err)
 		}
 	}
@@ -176,8 +180,10 @@ func TestNew(t *testing.T) {
 	}
 	for name, ref := range map[string]string{
 		"empty": "", "no registry": "app", "no repository": "registry.example/", "capitals": "registry.example/App",
-		"scheme": "http://registry.example/app", "bad tag": "registry.example/app:a b", "short digest": "registry.example/app@sha256:12",
-		"unknown algorithm": "registry.example/app@md5:0123", "user": "me@registry.example/app", "dots": "registry.example/../app",
+		"scheme": "http://registry.example/app", "bad tag": "registry.example/app:a b",
+		"short digest":      "registry.example/app@sha256:12",
+		"unknown algorithm": "registry.example/app@md5:0123", "user": "me@registry.example/app",
+		"dots": "registry.example/../app",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := ecrclient.New(ref); !errors.Is(err, ecrclient.ErrInvalidReference) {
@@ -195,9 +201,10 @@ func TestNewRefusesOptions(t *testing.T) {
 		"endpoint without scheme": {"localhost:5000", []ecrclient.Option{ecrclient.WithEndpoint("localhost:5000")}},
 		"endpoint with path":      {"/v2", []ecrclient.Option{ecrclient.WithEndpoint("http://localhost:5000/v2")}},
 		"endpoint with user":      {"localhost", []ecrclient.Option{ecrclient.WithEndpoint("http://me:secret@localhost")}},
-		"contradiction":           {"https://localhost", []ecrclient.Option{ecrclient.WithEndpoint("https://localhost"), ecrclient.WithPlainHTTP(true)}},
-		"stall timeout":           {"-1s", []ecrclient.Option{ecrclient.WithStallTimeout(-time.Second)}},
-		"attempts":                {"-1", []ecrclient.Option{ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: -1})}},
+		"contradiction": {"https://localhost",
+			[]ecrclient.Option{ecrclient.WithEndpoint("https://localhost"), ecrclient.WithPlainHTTP(true)}},
+		"stall timeout": {"-1s", []ecrclient.Option{ecrclient.WithStallTimeout(-time.Second)}},
+		"attempts":      {"-1", []ecrclient.Option{ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: -1})}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ecrclient.New("registry.example/app", row.opts...)
@@ -226,7 +233,8 @@ func TestWithEndpoint(t *testing.T) {
 	if got, err := r.Resolve(t.Context(), r.Reference()); err != nil || got.Digest != img.Manifest.Digest {
 		t.Errorf("Resolve: %+v, %v", got, err)
 	}
-	if _, err := r.Resolve(t.Context(), "v2"); !errors.Is(err, ecrclient.ErrNotFound) || !strings.Contains(err.Error(), host) {
+	if _, err := r.Resolve(t.Context(), "v2"); !errors.Is(err, ecrclient.ErrNotFound) ||
+		!strings.Contains(err.Error(), host) {
 		t.Errorf("Resolve of a missing tag: %v", err)
 	}
 }
@@ -301,7 +309,8 @@ func TestPushBlob(t *testing.T) {
 	})
 	t.Run("upload elsewhere", func(t *testing.T) {
 		s := registrytest.Start(t)
-		s.Add(registrytest.Rule{Method: http.MethodPost, Fault: registrytest.Header("Location", "http://registry.invalid/upload?_state="+registrytest.Signature)})
+		s.Add(registrytest.Rule{Method: http.MethodPost,
+			Fault: registrytest.Header("Location", "http://registry.invalid/upload?_state="+registrytest.Signature)})
 		err := open(t, s).Push(t.Context(), desc, bytes.NewReader(content))
 		if err == nil || strings.Contains(err.Error(), registrytest.Signature) || s.Count(http.MethodPost, "") != 1 {
 			t.Errorf("got %v", err)
@@ -317,7 +326,8 @@ func TestPushTagImmutable(t *testing.T) {
 	s := registrytest.Start(t)
 	img := s.PushImage(t, repository, "v1", registrytest.Image{})
 	other := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/arm64"})
-	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/v1", Fault: registrytest.Status(400, "TAG_INVALID", "the tag is immutable")})
+	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/v1",
+		Fault: registrytest.Status(400, "TAG_INVALID", "the tag is immutable")})
 	r := open(t, s)
 	if err := r.PushTag(t.Context(), img.Manifest, bytes.NewReader(img.Bytes), "v1"); err != nil {
 		t.Errorf("the same manifest: %v", err)
@@ -342,7 +352,8 @@ func TestReferrers(t *testing.T) {
 			var want []digest.Digest
 			for i, artifactType := range []string{mine, foreign, mine} {
 				m := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
-					ocispec.MediaTypeImageManifest, artifactType, config.Digest, img.Manifest.MediaType, img.Manifest.Digest, img.Manifest.Size, i)
+					ocispec.MediaTypeImageManifest, artifactType, config.Digest, img.Manifest.MediaType, img.Manifest.Digest,
+					img.Manifest.Size, i)
 				desc := describe(ocispec.MediaTypeImageManifest, m)
 				for range 2 { // the second time nothing changes
 					if err := r.Push(t.Context(), desc, bytes.NewReader(m)); err != nil {

@@ -38,7 +38,8 @@ type blobReader struct {
 
 // openBlob makes the first connection, so that a blob that is not there is
 // known at once.
-func (r *Repository) openBlob(ctx context.Context, op operation, desc ocispec.Descriptor, want byteRange) (io.ReadCloser, error) {
+func (r *Repository) openBlob(ctx context.Context, op operation, desc ocispec.Descriptor,
+	want byteRange) (io.ReadCloser, error) {
 	ctx, stop := context.WithCancel(ctx)
 	b := r.newBlobReader(ctx, stop, op, desc, want)
 	if err := b.connect(); err != nil {
@@ -48,8 +49,9 @@ func (r *Repository) openBlob(ctx context.Context, op operation, desc ocispec.De
 	return b, nil
 }
 
-// newBlobReader gives a reader that connects when it is first read.
-func (r *Repository) newBlobReader(ctx context.Context, stop context.CancelFunc, op operation, desc ocispec.Descriptor, want byteRange) *blobReader {
+// newBlobReader returns a reader that connects when it is first read.
+func (r *Repository) newBlobReader(ctx context.Context, stop context.CancelFunc, op operation, desc ocispec.Descriptor,
+	want byteRange) *blobReader {
 	return &blobReader{
 		r: r, ctx: ctx, stop: stop, op: op, desc: desc,
 		pos: want.start, end: want.end, always: want.always, whole: want.orWhole, skips: want.skips,

@@ -350,7 +350,8 @@ func TestLogOfResume(t *testing.T) {
 		{"attempt=1", "offset=1000", "unexpected EOF"},
 		{"attempt=2", "offset=1000", "status=503", "UNAVAILABLE"},
 	} {
-		for _, part := range append(want, "level=INFO", `op="fetch blob"`, "repository="+repository+" ", "digest="+desc.Digest.String(), "wait=") {
+		for _, part := range append(want, "level=INFO", `op="fetch blob"`, "repository="+repository+" ",
+			"digest="+desc.Digest.String(), "wait=") {
 			if !strings.Contains(lines[i], part) {
 				t.Errorf("line %d has no %s: %s", i, part, lines[i])
 			}

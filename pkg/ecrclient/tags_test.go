@@ -40,7 +40,9 @@ func TestTagAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 			content := []byte(`{"schemaVersion":2,"manifests":[]}`)
-			err = r.PushTag(t.Context(), ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(content), Size: int64(len(content))}, bytes.NewReader(content), "v1")
+			err = r.PushTag(t.Context(),
+				ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(content),
+					Size: int64(len(content))}, bytes.NewReader(content), "v1")
 			e, ok := errors.AsType[*ecrclient.Error](err)
 			if !ok || e.TagImmutable() != tt.immutable || e.NotFound() != tt.notFound {
 				t.Errorf("%v: immutable %t, not found %t", err, e.TagImmutable(), e.NotFound())
@@ -49,7 +51,9 @@ func TestTagAnswers(t *testing.T) {
 			if tt.status != http.StatusForbidden && tt.status != http.StatusMethodNotAllowed {
 				return
 			}
-			err = r.Push(t.Context(), ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(content), Size: int64(len(content))}, bytes.NewReader(content))
+			err = r.Push(t.Context(),
+				ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(content),
+					Size: int64(len(content))}, bytes.NewReader(content))
 			if e, ok := errors.AsType[*ecrclient.Error](err); !ok || e.TagImmutable() {
 				t.Errorf("by digest: %v", err)
 			}

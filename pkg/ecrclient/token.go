@@ -35,7 +35,7 @@ const (
 	tokenTimeout = time.Minute
 )
 
-// tokenSources gives all repositories of a registry the same token.
+// tokenSources returns all repositories of a registry the same token.
 type tokenSources struct {
 	mu      sync.Mutex
 	sources map[tokenKey]*tokenSource
@@ -54,7 +54,7 @@ type tokenKey struct {
 	environment [sha256.Size]byte // of the default chain
 }
 
-// source gives the shared source for a host, a new one when o's configuration
+// source returns the shared source for a host, a new one when o's configuration
 // has no identity to find it by.
 func (s *tokenSources) source(host string, h ECRHost, o *options) *tokenSource {
 	key := tokenKey{host: host}
@@ -123,7 +123,7 @@ func newTokenSource(host string, h ECRHost, o *options) *tokenSource {
 	return s
 }
 
-// get gives the token in the form that Basic authorization takes, and whether
+// get returns the token in the form that Basic authorization takes, and whether
 // it had been there before the call.
 func (s *tokenSource) get(ctx context.Context) (token string, cached bool, err error) {
 	if token := s.valid(); token != "" {
@@ -203,7 +203,7 @@ func (s *tokenSource) ask(ctx context.Context) (string, time.Time, error) {
 	return token, aws.ToTime(data.ExpiresAt), nil
 }
 
-// api gives the client of ECR's API.
+// api returns the client of ECR's API.
 func (s *tokenSource) api(ctx context.Context) (*ecr.Client, error) {
 	select {
 	case s.turn <- struct{}{}:
@@ -248,12 +248,12 @@ var deniedCodes = []string{
 	"IncompleteSignature", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
 }
 
-// fail gives err its class.
+// fail returns err its class.
 func (s *tokenSource) fail(err error) error {
 	return awsError(&Error{Op: opAuthenticate, Repository: s.host}, err)
 }
 
-// awsError gives out the cause err, which is AWS's, and its class.
+// awsError returns out the cause err, which is AWS's, and its class.
 func awsError(out *Error, err error) *Error {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		out.Code = api.ErrorCode()

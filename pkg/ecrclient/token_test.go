@@ -42,7 +42,8 @@ type fakeAWS struct {
 }
 
 func newFakeAWS(t *testing.T) *fakeAWS {
-	f := &fakeAWS{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), life: 12 * time.Hour, tokens: make(map[string]time.Time)}
+	f := &fakeAWS{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), life: 12 * time.Hour,
+		tokens: make(map[string]time.Time)}
 	f.Server = registrytest.Start(t, f.guard)
 	f.api = httptest.NewServer(http.HandlerFunc(f.getAuthorizationToken))
 	t.Cleanup(f.api.Close)
@@ -121,7 +122,7 @@ func (f *fakeAWS) count() int {
 	return f.calls
 }
 
-// open gives a repository of an ECR host, which the test's registry answers
+// open returns a repository of an ECR host, which the test's registry answers
 // for.
 func (f *fakeAWS) open(t *testing.T, host string, opts ...ecrclient.Option) *ecrclient.Repository {
 	t.Helper()
@@ -201,12 +202,13 @@ func TestECRToken(t *testing.T) {
 	t.Run("dropped between POST and PUT", func(t *testing.T) {
 		calls := f.count()
 		content := noise(41, 100_000)
-		f.Add(registrytest.Rule{Method: http.MethodPut, Times: 1, Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			f.mu.Lock()
-			clear(f.tokens)
-			f.mu.Unlock()
-			next.ServeHTTP(w, r)
-		}})
+		f.Add(registrytest.Rule{Method: http.MethodPut, Times: 1,
+			Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				f.mu.Lock()
+				clear(f.tokens)
+				f.mu.Unlock()
+				next.ServeHTTP(w, r)
+			}})
 		desc := describe("application/octet-stream", content)
 		if err := r.Push(t.Context(), desc, bytes.NewReader(content)); err != nil {
 			t.Fatal(err)
@@ -218,7 +220,8 @@ func TestECRToken(t *testing.T) {
 	t.Run("told by 400 that it has ended", func(t *testing.T) {
 		f.Clear()
 		calls := f.count()
-		f.Add(registrytest.Rule{Times: 2, Fault: registrytest.Status(400, "DENIED", "Your authorization token has expired. Reauthenticate and try again.")})
+		f.Add(registrytest.Rule{Times: 2,
+			Fault: registrytest.Status(400, "DENIED", "Your authorization token has expired. Reauthenticate and try again.")})
 		resolve(t, r)
 		if f.count() != calls+1 {
 			t.Errorf("%d new tokens", f.count()-calls)
@@ -253,9 +256,10 @@ func TestECRToken(t *testing.T) {
 	})
 	t.Run("given credentials replace the token", func(t *testing.T) {
 		calls := f.count()
-		r := f.open(t, ecrHost, ecrclient.WithOwnTokens(), ecrclient.WithCredentials(func(context.Context, string) (string, string, error) {
-			return user, password, nil
-		}))
+		r := f.open(t, ecrHost, ecrclient.WithOwnTokens(),
+			ecrclient.WithCredentials(func(context.Context, string) (string, string, error) {
+				return user, password, nil
+			}))
 		if _, err := r.Resolve(t.Context(), "v1"); !errors.Is(err, ecrclient.ErrDenied) || f.count() != calls {
 			t.Errorf("%v after %d tokens", err, f.count()-calls)
 		}
@@ -366,8 +370,10 @@ func TestECRTokenRefused(t *testing.T) {
 		{"no connection", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, ecrclient.ErrUnavailable, 0, ""},
 		{"no data", data(`{"authorizationData":[]}`), nil, 0, ""},
 		{"no token", data(`{"authorizationData":[{"expiresAt":1767323045}]}`), nil, 0, ""},
-		{"not base64", data(`{"authorizationData":[{"authorizationToken":"$` + registrytest.Signature + `","expiresAt":1767323045}]}`), nil, 0, ""},
-		{"not user:password", data(`{"authorizationData":[{"authorizationToken":"` + registrytest.Signature + `","expiresAt":1767323045}]}`), nil, 0, ""},
+		{"not base64", data(`{"authorizationData":[{"authorizationToken":"$` + registrytest.Signature +
+			`","expiresAt":1767323045}]}`), nil, 0, ""},
+		{"not user:password", data(`{"authorizationData":[{"authorizationToken":"` + registrytest.Signature +
+			`","expiresAt":1767323045}]}`), nil, 0, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f := newFakeAWS(t)
@@ -414,7 +420,8 @@ func TestECRRedirect(t *testing.T) {
 	if leaked := signed.Leaked(); len(leaked) > 0 {
 		t.Errorf("the token was shown to %s: %+v", signed.URL, leaked)
 	}
-	for _, secret := range []string{registrytest.Signature, "secret-", base64.StdEncoding.EncodeToString([]byte("AWS:secret"))} {
+	for _, secret := range []string{registrytest.Signature, "secret-",
+		base64.StdEncoding.EncodeToString([]byte("AWS:secret"))} {
 		if strings.Contains(log.String(), secret) || strings.Contains(err.Error(), secret) {
 			t.Errorf("%q is in the log or the error: %v\n%s", secret, err, log)
 		}
@@ -428,20 +435,23 @@ func TestECRRedirect(t *testing.T) {
 	// The same host name, another port: net/http would take the token along.
 	t.Run("another port", func(t *testing.T) {
 		f.Clear()
-		f.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Times: 1, Fault: redirectTo("http://" + ecrHost + ":8080/elsewhere?sig=" + registrytest.Signature)})
+		f.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Times: 1,
+			Fault: redirectTo("http://" + ecrHost + ":8080/elsewhere?sig=" + registrytest.Signature)})
 		// The other port wants the token as well. It does not get it, and the
 		// registry is asked again.
 		if _, err := fetchAll(t.Context(), r, desc); err != nil {
 			t.Error(err)
 		}
 		requests := f.Requests()
-		if len(requests) != 3 || requests[0].Authorization == "" || requests[1].Path != "/elsewhere" || requests[1].Authorization != "" {
+		if len(requests) != 3 || requests[0].Authorization == "" || requests[1].Path != "/elsewhere" ||
+			requests[1].Authorization != "" {
 			t.Errorf("requests %+v", requests)
 		}
 	})
 	t.Run("the same origin", func(t *testing.T) {
 		f.Clear()
-		f.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Times: 1, Fault: redirectTo("/v2/" + repository + "/blobs/" + desc.Digest.String())})
+		f.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Times: 1,
+			Fault: redirectTo("/v2/" + repository + "/blobs/" + desc.Digest.String())})
 		got, err := fetchAll(t.Context(), r, desc)
 		if err != nil || !bytes.Equal(got, content) {
 			t.Errorf("%d bytes, %v", len(got), err)

@@ -80,7 +80,8 @@ func (t *watchedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 		return nil, err
 	}
 	resp.Request = req
-	resp.Body = &receivedBody{ReadCloser: resp.Body, t: t, dog: newWatchdog(cancel), parent: parent, ctx: ctx, cancel: cancel}
+	resp.Body = &receivedBody{ReadCloser: resp.Body, t: t, dog: newWatchdog(cancel), parent: parent, ctx: ctx,
+		cancel: cancel}
 	return resp, nil
 }
 

@@ -26,9 +26,10 @@ func TestStalledUpload(t *testing.T) {
 	s := registrytest.Start(t)
 	end := make(chan struct{})
 	t.Cleanup(func() { close(end) })
-	s.Add(registrytest.Rule{Method: http.MethodPut, Times: 1, Fault: func(http.ResponseWriter, *http.Request, http.Handler) {
-		<-end // the body stays unread
-	}})
+	s.Add(registrytest.Rule{Method: http.MethodPut, Times: 1,
+		Fault: func(http.ResponseWriter, *http.Request, http.Handler) {
+			<-end // the body stays unread
+		}})
 	content := noise(50, 24<<20) // far more than the connection's buffers
 	desc := describe("application/octet-stream", content)
 	r := open(t, s, ecrclient.WithStallTimeout(time.Second))
@@ -117,16 +118,19 @@ func TestPermanentConnectionErrors(t *testing.T) {
 		opts       []ecrclient.Option
 		want       func(error) bool
 	}{
-		{"untrusted certificate", strings.TrimPrefix(untrusted.URL, "https://"), []ecrclient.Option{ecrclient.WithPlainHTTP(false)}, func(err error) bool {
-			_, ok := errors.AsType[*tls.CertificateVerificationError](err)
-			return ok
-		}},
-		{"no TLS on the other side", strings.TrimPrefix(plain.URL, "http://"), []ecrclient.Option{ecrclient.WithPlainHTTP(false)}, func(err error) bool {
-			return errors.Is(err, http.ErrSchemeMismatch)
-		}},
+		{"untrusted certificate", strings.TrimPrefix(untrusted.URL, "https://"),
+			[]ecrclient.Option{ecrclient.WithPlainHTTP(false)}, func(err error) bool {
+				_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+				return ok
+			}},
+		{"no TLS on the other side", strings.TrimPrefix(plain.URL, "http://"),
+			[]ecrclient.Option{ecrclient.WithPlainHTTP(false)}, func(err error) bool {
+				return errors.Is(err, http.ErrSchemeMismatch)
+			}},
 		{"no such name", "registry.test", []ecrclient.Option{ecrclient.WithTransport(&http.Transport{
 			DialContext: func(context.Context, string, string) (net.Conn, error) {
-				return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "registry.test", IsNotFound: true}}
+				return nil, &net.OpError{Op: "dial",
+					Err: &net.DNSError{Err: "no such host", Name: "registry.test", IsNotFound: true}}
 			},
 		})}, func(err error) bool {
 			_, ok := errors.AsType[*net.DNSError](err)

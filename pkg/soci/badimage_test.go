@@ -67,7 +67,8 @@ func TestBadImages(t *testing.T) {
 			return s.image("amd64", s.add(gz, b[:len(b)-1]))
 		}, everyLayer, soci.ErrTruncated, ""},
 		{"manifest is too large", func(s *store) ocispec.Descriptor {
-			return s.addJSON(ocispec.MediaTypeImageManifest, ocispec.Manifest{Annotations: map[string]string{"a": strings.Repeat("x", 4<<20)}})
+			return s.addJSON(ocispec.MediaTypeImageManifest,
+				ocispec.Manifest{Annotations: map[string]string{"a": strings.Repeat("x", 4<<20)}})
 		}, everyLayer, soci.ErrLimit, "MaxManifestSize"},
 		{"manifest is not JSON", func(s *store) ocispec.Descriptor {
 			return s.add(ocispec.MediaTypeImageManifest, []byte("<html>"))
@@ -83,7 +84,8 @@ func TestBadImages(t *testing.T) {
 			return m
 		}, everyLayer, soci.ErrCorrupt, "media type"},
 		{"manifest that is an index too", func(s *store) ocispec.Descriptor {
-			return s.addJSON(ocispec.MediaTypeImageManifest, map[string]any{"schemaVersion": 2, "config": map[string]any{}, "manifests": []any{}})
+			return s.addJSON(ocispec.MediaTypeImageManifest,
+				map[string]any{"schemaVersion": 2, "config": map[string]any{}, "manifests": []any{}})
 		}, everyLayer, soci.ErrCorrupt, "image index"},
 		{"schema 1", func(s *store) ocispec.Descriptor {
 			return s.add("application/vnd.docker.distribution.manifest.v1+prettyjws", []byte("{}"))
@@ -124,13 +126,15 @@ func TestBadImages(t *testing.T) {
 		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxEntries: 3}}, soci.ErrLimit, "MaxEntries, 3"},
 		{"too large when it is unpacked", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, good(t, 0)))
-		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxUncompressedSize: 100_000}}, soci.ErrLimit, "MaxUncompressedSize, 100000"},
+		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxUncompressedSize: 100_000}}, soci.ErrLimit,
+			"MaxUncompressedSize, 100000"},
 		{"expands too far", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, testlayers.ZerosInTar(1<<20)))
 		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxRatio: 900}}, soci.ErrLimit, "MaxRatio, 900"},
 		{"too much memory", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, good(t, 0)))
-		}, soci.Options{MinLayerSize: 1, SpanSize: 1, Limits: soci.Limits{MaxMemory: 70_000}}, soci.ErrLimit, "MaxMemory, 70000"},
+		}, soci.Options{MinLayerSize: 1, SpanSize: 1, Limits: soci.Limits{MaxMemory: 70_000}}, soci.ErrLimit,
+			"MaxMemory, 70000"},
 		{"unknown platform", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, good(t, 0)))
 		}, soci.Options{Platforms: []string{"linux/arm64"}}, soci.ErrInvalidOption, "it has linux/amd64"},
@@ -146,7 +150,8 @@ func TestBadImages(t *testing.T) {
 		{"negative limit", func(s *store) ocispec.Descriptor { return s.image("amd64") },
 			soci.Options{Limits: soci.Limits{MaxEntries: -1}}, soci.ErrInvalidOption, "MaxEntries is -1"},
 	}
-	classes := []error{soci.ErrTruncated, soci.ErrCorrupt, soci.ErrDigestMismatch, soci.ErrUnsupported, soci.ErrLimit, soci.ErrInvalidOption}
+	classes := []error{soci.ErrTruncated, soci.ErrCorrupt, soci.ErrDigestMismatch, soci.ErrUnsupported, soci.ErrLimit,
+		soci.ErrInvalidOption}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStore()
@@ -172,7 +177,8 @@ func TestBadImages(t *testing.T) {
 
 // Every malformed layer fails the image as a whole, with its class.
 func TestMalformedLayersFailTheImage(t *testing.T) {
-	classes := map[testlayers.Verdict]error{testlayers.Truncated: soci.ErrTruncated, testlayers.Corrupt: soci.ErrCorrupt, testlayers.Limit: soci.ErrLimit}
+	classes := map[testlayers.Verdict]error{testlayers.Truncated: soci.ErrTruncated, testlayers.Corrupt: soci.ErrCorrupt,
+		testlayers.Limit: soci.ErrLimit}
 	for _, bad := range testlayers.MalformedLayers() {
 		s := newStore()
 		l := s.add(bad.MediaType, bad.Blob)
@@ -198,7 +204,8 @@ func TestFailureCancelsOtherLayers(t *testing.T) {
 	corrupt := s.add(gz, b)
 	slow := ocispec.Descriptor{MediaType: gz, Digest: digest.FromString("slow"), Size: 1 << 30}
 	image := s.image("amd64", corrupt, slow)
-	_, err := soci.IndexImage(context.Background(), waiting{s, slow.Digest}, s, image, soci.Options{MinLayerSize: 1, Concurrency: 2})
+	_, err := soci.IndexImage(context.Background(), waiting{s, slow.Digest}, s, image,
+		soci.Options{MinLayerSize: 1, Concurrency: 2})
 	if !errors.Is(err, soci.ErrCorrupt) {
 		t.Errorf("%v", err)
 	}
@@ -230,7 +237,8 @@ func TestCancelled(t *testing.T) {
 
 func TestParseIndex(t *testing.T) {
 	manifest := func(config string, subject *ocispec.Descriptor) []byte {
-		b, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, Config: ocispec.Descriptor{MediaType: config}, Subject: subject})
+		b, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2},
+			Config: ocispec.Descriptor{MediaType: config}, Subject: subject})
 		if err != nil {
 			t.Fatal(err)
 		}

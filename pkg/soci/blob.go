@@ -208,7 +208,7 @@ func (b *blobReader) next() error {
 	return nil
 }
 
-// peek gives the first n bytes, at most chunkSize, or all of a smaller blob.
+// peek returns the first n bytes, at most chunkSize, or all of a smaller blob.
 // It must come before Read, which gives them again.
 func (b *blobReader) peek(n int) ([]byte, error) {
 	for len(b.rest) == 0 {

@@ -46,18 +46,24 @@ func TestBuildEnds(t *testing.T) {
 	}{
 		{"well", bytes.NewReader(sound), soci.ZtocOptions{}, nil},
 		{"corrupt", bytes.NewReader(corrupt), soci.ZtocOptions{}, soci.ErrCorrupt},
-		{"corrupt, with a digest", bytes.NewReader(corrupt), soci.ZtocOptions{Digest: digest.FromBytes(corrupt)}, soci.ErrCorrupt},
-		{"corrupt in transfer", bytes.NewReader(corrupt), soci.ZtocOptions{Digest: digest.FromBytes(sound)}, soci.ErrDigestMismatch},
+		{"corrupt, with a digest", bytes.NewReader(corrupt), soci.ZtocOptions{Digest: digest.FromBytes(corrupt)},
+			soci.ErrCorrupt},
+		{"corrupt in transfer", bytes.NewReader(corrupt), soci.ZtocOptions{Digest: digest.FromBytes(sound)},
+			soci.ErrDigestMismatch},
 		{"too long", bytes.NewReader(sound), soci.ZtocOptions{Size: int64(len(sound)) - 1}, soci.ErrDigestMismatch},
 		{"too short", bytes.NewReader(sound), soci.ZtocOptions{Size: int64(len(sound)) + 1}, soci.ErrDigestMismatch},
 		{"empty", bytes.NewReader(nil), soci.ZtocOptions{}, soci.ErrTruncated},
 		{"zstd", bytes.NewReader(zstd), soci.ZtocOptions{Digest: digest.FromBytes(zstd)}, soci.ErrUnsupported},
-		{"beyond a limit", bytes.NewReader(sound), soci.ZtocOptions{SpanSize: 1, Limits: soci.Limits{MaxMemory: 2 << 20}}, soci.ErrLimit},
+		{"beyond a limit", bytes.NewReader(sound), soci.ZtocOptions{SpanSize: 1, Limits: soci.Limits{MaxMemory: 2 << 20}},
+			soci.ErrLimit},
 		{"broken at once", iotest.ErrReader(broken), soci.ZtocOptions{}, broken},
-		{"broken later", io.MultiReader(bytes.NewReader(sound[:1<<20]), iotest.ErrReader(broken)), soci.ZtocOptions{Digest: digest.FromBytes(sound)}, broken},
-		{"broken while the rest of a corrupt layer is read", io.MultiReader(bytes.NewReader(corrupt[:len(corrupt)-1]), iotest.ErrReader(broken)),
+		{"broken later", io.MultiReader(bytes.NewReader(sound[:1<<20]), iotest.ErrReader(broken)),
+			soci.ZtocOptions{Digest: digest.FromBytes(sound)}, broken},
+		{"broken while the rest of a corrupt layer is read",
+			io.MultiReader(bytes.NewReader(corrupt[:len(corrupt)-1]), iotest.ErrReader(broken)),
 			soci.ZtocOptions{Digest: digest.FromBytes(corrupt)}, broken},
-		{"reader's own unexpected end", io.MultiReader(bytes.NewReader(sound[:1<<20]), iotest.ErrReader(io.ErrUnexpectedEOF)), soci.ZtocOptions{}, io.ErrUnexpectedEOF},
+		{"reader's own unexpected end", io.MultiReader(bytes.NewReader(sound[:1<<20]), iotest.ErrReader(io.ErrUnexpectedEOF)),
+			soci.ZtocOptions{}, io.ErrUnexpectedEOF},
 		{"reader without progress", stuckReader{}, soci.ZtocOptions{}, io.ErrNoProgress},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -98,7 +104,8 @@ func TestPieces(t *testing.T) {
 		"halves":     iotest.HalfReader(bytes.NewReader(blob)),
 		"data error": iotest.DataErrReader(bytes.NewReader(blob)),
 	} {
-		z, err := soci.BuildZtoc(r, soci.ZtocOptions{SpanSize: 10_000, Digest: digest.FromBytes(blob), Size: int64(len(blob))})
+		z, err := soci.BuildZtoc(r,
+			soci.ZtocOptions{SpanSize: 10_000, Digest: digest.FromBytes(blob), Size: int64(len(blob))})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -98,7 +98,8 @@ func TestDigestAlgorithms(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if l := r.Manifests[0].Layers[0]; l.Ztoc.Digest != digest.FromBytes(b) || l.Ztoc.Annotations[soci.AnnotationLayerDigest] != layer.Digest.String() {
+			if l := r.Manifests[0].Layers[0]; l.Ztoc.Digest != digest.FromBytes(b) ||
+				l.Ztoc.Annotations[soci.AnnotationLayerDigest] != layer.Digest.String() {
 				t.Errorf("%+v", l)
 			}
 			// What does not have the digest is found out.

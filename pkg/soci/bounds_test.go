@@ -74,7 +74,8 @@ func TestManyEntries(t *testing.T) {
 	end := testlayers.GoGzip(make([]byte, 1024), 9, 0)
 	var err error
 	got := allocated(func() {
-		_, err = soci.BuildZtoc(repeated(member, member, 10_000_000/4096, end), soci.ZtocOptions{Limits: soci.Limits{MaxMemory: limit}})
+		_, err = soci.BuildZtoc(repeated(member, member, 10_000_000/4096, end),
+			soci.ZtocOptions{Limits: soci.Limits{MaxMemory: limit}})
 	})
 	if !errors.Is(err, soci.ErrLimit) {
 		t.Fatalf("%v", err)

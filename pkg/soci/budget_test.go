@@ -26,10 +26,12 @@ func TestLayersShareTheBudget(t *testing.T) {
 	s := newStore()
 	var layers []ocispec.Descriptor
 	for i := range 6 {
-		layers = append(layers, s.add(gz, testlayers.GoGzip(archive(t, fmt.Sprint("file", i), testlayers.Mixed(uint64(i), 3<<20)), 6, 0)))
+		layers = append(layers, s.add(gz,
+			testlayers.GoGzip(archive(t, fmt.Sprint("file", i), testlayers.Mixed(uint64(i), 3<<20)), 6, 0)))
 	}
 	image := s.image("amd64", layers...)
-	want, err := soci.IndexImage(context.Background(), s, nil, image, soci.Options{MinLayerSize: 1, SpanSize: 64 << 10, DryRun: true})
+	want, err := soci.IndexImage(context.Background(), s, nil, image,
+		soci.Options{MinLayerSize: 1, SpanSize: 64 << 10, DryRun: true})
 	if err != nil {
 		t.Fatal(err)
 	}

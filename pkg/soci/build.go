@@ -181,7 +181,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 	return z, z.misread(memory.take)
 }
 
-// unsupportedGzip gives what the decoder does not support its reason.
+// unsupportedGzip returns what the decoder does not support its reason.
 func unsupportedGzip(err error) error {
 	var stream *inflate.Error
 	if errors.As(err, &stream) && stream.Class == inflate.ErrUnsupported {

@@ -112,7 +112,8 @@ type Checker struct {
 func NewChecker(r ZtocReader, deep bool) *Checker {
 	return &Checker{
 		r: r, deep: deep, slots: semaphore.NewWeighted(maxBlobRequests), memory: semaphore.NewWeighted(maxCheckMemory),
-		sizes: make(map[digest.Digest]*asked[int64]), read: make(map[digest.Digest]*asked[ztocFacts]), empty: make(map[digest.Digest]*asked[string]),
+		sizes: make(map[digest.Digest]*asked[int64]), read: make(map[digest.Digest]*asked[ztocFacts]),
+		empty: make(map[digest.Digest]*asked[string]),
 	}
 }
 
@@ -175,7 +176,8 @@ func (c *Checker) Check(ctx context.Context, index, image *ocispec.Manifest) ([]
 }
 
 // compare reads a zTOC and compares it with what is known of its layer.
-func (c *Checker) compare(ctx context.Context, desc, layer ocispec.Descriptor, fault func(FaultKind, string, ...any)) error {
+func (c *Checker) compare(ctx context.Context, desc, layer ocispec.Descriptor,
+	fault func(FaultKind, string, ...any)) error {
 	z, err := once(ctx, &c.mu, c.read, desc.Digest, func() (ztocFacts, error) { return c.readZtoc(ctx, desc) })
 	if err != nil {
 		return err
@@ -194,7 +196,8 @@ func (c *Checker) compare(ctx context.Context, desc, layer ocispec.Descriptor, f
 		fault(FaultMisread, "%s", z.misread)
 	case z.entries == 0:
 		layer.Size = z.compressed
-		why, err := once(ctx, &c.mu, c.empty, layer.Digest+" "+desc.Digest, func() (string, error) { return c.notEmpty(ctx, layer) })
+		why, err := once(ctx, &c.mu, c.empty, layer.Digest+" "+desc.Digest,
+			func() (string, error) { return c.notEmpty(ctx, layer) })
 		if err != nil {
 			return err
 		}
@@ -220,7 +223,8 @@ type ztocFacts struct {
 // repository.
 func (c *Checker) readZtoc(ctx context.Context, desc ocispec.Descriptor) (ztocFacts, error) {
 	if desc.Size > MaxCheckedZtoc {
-		return ztocFacts{kind: FaultNotZtoc, detail: fmt.Sprintf("has %d bytes, more than the %d that are read", desc.Size, MaxCheckedZtoc)}, nil
+		return ztocFacts{kind: FaultNotZtoc,
+			detail: fmt.Sprintf("has %d bytes, more than the %d that are read", desc.Size, MaxCheckedZtoc)}, nil
 	}
 	// The blob, and its entries as they are read from it.
 	memory := min(4*desc.Size, maxCheckMemory)
@@ -304,7 +308,8 @@ type asked[T any] struct {
 
 // once asks for something, unless it has been asked for. An answer that somebody
 // gave up waiting for is forgotten.
-func once[T any](ctx context.Context, mu *sync.Mutex, known map[digest.Digest]*asked[T], d digest.Digest, ask func() (T, error)) (T, error) {
+func once[T any](ctx context.Context, mu *sync.Mutex, known map[digest.Digest]*asked[T], d digest.Digest,
+	ask func() (T, error)) (T, error) {
 	for {
 		mu.Lock()
 		a := known[d]

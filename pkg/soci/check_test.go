@@ -49,8 +49,9 @@ func TestCheckZtocs(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name    string
-		layer   []byte                                                                              // nil is one with files
-		replace func(t *testing.T, s *registrytest.Server, z ocispec.Descriptor) ocispec.Descriptor // what the SOCI indexes list
+		layer   []byte // nil is one with files
+		replace func(t *testing.T, s *registrytest.Server,
+			z ocispec.Descriptor) ocispec.Descriptor // what the SOCI indexes list
 		spoil   func(s *registrytest.Server, z digest.Digest)
 		shallow soci.FaultKind
 		deep    soci.FaultKind
@@ -67,35 +68,44 @@ func TestCheckZtocs(t *testing.T) {
 		{name: "there, and cannot be fetched", spoil: func(s *registrytest.Server, z digest.Digest) {
 			spoil(s, z, get, registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", ""), false)
 		}, deep: soci.FaultMissing, text: "is not in the repository"},
-		{name: "damaged", spoil: func(s *registrytest.Server, z digest.Digest) { spoil(s, z, get, registrytest.Corrupt(99), false) },
+		{name: "damaged", spoil: func(s *registrytest.Server,
+			z digest.Digest) {
+			spoil(s, z, get, registrytest.Corrupt(99), false)
+		},
 			deep: soci.FaultDamaged, text: "is damaged"},
 		{name: "swapped for another layer's", replace: other, deep: soci.FaultOtherLayer, text: "another layer"},
-		{name: "of a layer of another image", replace: func(_ *testing.T, _ *registrytest.Server, z ocispec.Descriptor) ocispec.Descriptor {
-			z.Annotations[soci.AnnotationLayerDigest] = digest.FromString("another").String()
-			return z
-		}, shallow: soci.FaultForeign, deep: soci.FaultForeign, text: "does not have"},
-		{name: "of another span size than is said", replace: func(_ *testing.T, _ *registrytest.Server, z ocispec.Descriptor) ocispec.Descriptor {
-			z.Annotations[soci.AnnotationSpanSize] = "4194304"
-			return z
-		}, deep: soci.FaultOtherLayer, text: "span size"},
+		{name: "of a layer of another image",
+			replace: func(_ *testing.T, _ *registrytest.Server, z ocispec.Descriptor) ocispec.Descriptor {
+				z.Annotations[soci.AnnotationLayerDigest] = digest.FromString("another").String()
+				return z
+			}, shallow: soci.FaultForeign, deep: soci.FaultForeign, text: "does not have"},
+		{name: "of another span size than is said",
+			replace: func(_ *testing.T, _ *registrytest.Server, z ocispec.Descriptor) ocispec.Descriptor {
+				z.Annotations[soci.AnnotationSpanSize] = "4194304"
+				return z
+			}, deep: soci.FaultOtherLayer, text: "span size"},
 		{name: "no zTOC", replace: func(t *testing.T, s *registrytest.Server, z ocispec.Descriptor) ocispec.Descriptor {
 			return push(t, s, z, []byte("no flatbuffer, however one reads it"))
 		}, deep: soci.FaultNotZtoc, text: "is no zTOC"},
-		{name: "the earlier mistake: no archive, taken for an empty one", layer: erofs, replace: func(t *testing.T, s *registrytest.Server, z ocispec.Descriptor) ocispec.Descriptor {
-			return push(t, s, z, emptied(t, make([]byte, 1024), int64(len(erofs))))
-		}, deep: soci.FaultNoArchive, text: "no empty archive"},
-		{name: "the earlier mistake, compressed", layer: testlayers.GoGzip(append(make([]byte, 1024), make([]byte, 10240)...), 9, 0),
+		{name: "the earlier mistake: no archive, taken for an empty one", layer: erofs,
+			replace: func(t *testing.T, s *registrytest.Server, z ocispec.Descriptor) ocispec.Descriptor {
+				return push(t, s, z, emptied(t, make([]byte, 1024), int64(len(erofs))))
+			}, deep: soci.FaultNoArchive, text: "no empty archive"},
+		{name: "the earlier mistake, compressed",
+			layer: testlayers.GoGzip(append(make([]byte, 1024), make([]byte, 10240)...), 9, 0),
 			replace: func(t *testing.T, s *registrytest.Server, z ocispec.Descriptor) ocispec.Descriptor {
 				b := testlayers.GoGzip(append(make([]byte, 1024), make([]byte, 10240)...), 9, 0)
 				return push(t, s, z, emptied(t, testlayers.GoGzip(make([]byte, 1024), 9, 0), int64(len(b))))
 			}, deep: soci.FaultNoArchive, text: "no empty archive"},
-		{name: "the earlier mistake, of a layer too large to read", layer: append(make([]byte, 1024), testlayers.Noise(9, 2<<20)...),
+		{name: "the earlier mistake, of a layer too large to read",
+			layer: append(make([]byte, 1024), testlayers.Noise(9, 2<<20)...),
 			replace: func(t *testing.T, s *registrytest.Server, z ocispec.Descriptor) ocispec.Descriptor {
 				return push(t, s, z, emptied(t, good(t, 0), 1024+2<<20))
 			}, deep: soci.FaultNoArchive, text: "2098176 bytes"},
-		{name: "no files, and the layer has some", replace: func(t *testing.T, s *registrytest.Server, z ocispec.Descriptor) ocispec.Descriptor {
-			return push(t, s, z, emptied(t, good(t, 0), int64(len(good(t, 0)))))
-		}, deep: soci.FaultNoArchive, text: "it has "},
+		{name: "no files, and the layer has some",
+			replace: func(t *testing.T, s *registrytest.Server, z ocispec.Descriptor) ocispec.Descriptor {
+				return push(t, s, z, emptied(t, good(t, 0), int64(len(good(t, 0)))))
+			}, deep: soci.FaultNoArchive, text: "it has "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := registrytest.Start(t)
@@ -148,10 +158,12 @@ func TestCheckZtocs(t *testing.T) {
 						}
 						continue
 					}
-					if len(found.Faults) != 1 || found.Faults[0].Kind != want || !strings.Contains(found.Trouble(), tt.text) || found.Sound() {
+					if len(found.Faults) != 1 || found.Faults[0].Kind != want || !strings.Contains(found.Trouble(), tt.text) ||
+						found.Sound() {
 						t.Errorf("deep %t: %+v, want %s", deep, found.Faults, want)
 					}
-					if tt.replace == nil && (status.Enabled[0].State != soci.EnabledBroken || !strings.Contains(status.Enabled[0].Reason, tt.text)) {
+					if tt.replace == nil && (status.Enabled[0].State != soci.EnabledBroken ||
+						!strings.Contains(status.Enabled[0].Reason, tt.text)) {
 						t.Errorf("deep %t: %+v", deep, status.Enabled[0])
 					}
 				}
@@ -164,7 +176,8 @@ func TestCheckZtocs(t *testing.T) {
 			if _, err := soci.IndexImage(t.Context(), repo, repo, d, o); err != nil {
 				t.Fatal(err)
 			}
-			if status, err := soci.Examine(t.Context(), repo, d, []string{"v1"}, soci.Options{MinLayerSize: 1}, soci.NewChecker(repo, true)); err != nil ||
+			if status, err := soci.Examine(t.Context(), repo, d, []string{"v1"}, soci.Options{MinLayerSize: 1},
+				soci.NewChecker(repo, true)); err != nil ||
 				!status.Manifests[0].Indexes[0].Sound() || status.Enabled[0].State != soci.EnabledMatches {
 				t.Errorf("after an index run: %v %+v", err, status)
 			}

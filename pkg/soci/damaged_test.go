@@ -16,22 +16,25 @@ import (
 
 // spoil has a registry answer requests for one digest wrongly, until it is
 // pushed again; then it does as stubborn says.
-func spoil(s *registrytest.Server, d digest.Digest, methods []string, fault registrytest.Fault, stubborn bool) (pushes *atomic.Int64) {
+func spoil(s *registrytest.Server, d digest.Digest, methods []string, fault registrytest.Fault,
+	stubborn bool) (pushes *atomic.Int64) {
 	pushes = new(atomic.Int64)
-	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/blobs/uploads/|/manifests/" + d.String(), Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if r.URL.Query().Get("digest") == d.String() || strings.HasSuffix(r.URL.Path, d.String()) {
-			pushes.Add(1)
-		}
-		next.ServeHTTP(w, r)
-	}})
-	for _, method := range methods {
-		s.Add(registrytest.Rule{Method: method, Path: "/(blobs|manifests)/" + d.String() + "$", Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			if pushes.Load() > 0 && !stubborn {
-				next.ServeHTTP(w, r)
-				return
+	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/blobs/uploads/|/manifests/" + d.String(),
+		Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.URL.Query().Get("digest") == d.String() || strings.HasSuffix(r.URL.Path, d.String()) {
+				pushes.Add(1)
 			}
-			fault(w, r, next)
+			next.ServeHTTP(w, r)
 		}})
+	for _, method := range methods {
+		s.Add(registrytest.Rule{Method: method, Path: "/(blobs|manifests)/" + d.String() + "$",
+			Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if pushes.Load() > 0 && !stubborn {
+					next.ServeHTTP(w, r)
+					return
+				}
+				fault(w, r, next)
+			}})
 	}
 	return pushes
 }
@@ -84,7 +87,8 @@ func TestDamagedInRegistry(t *testing.T) {
 					t.Errorf("%d pushes", pushes.Load())
 				}
 				if stubborn {
-					if !errors.Is(err, soci.ErrDigestMismatch) || !strings.Contains(err.Error(), bad.Digest.String()+" is damaged in the registry, and still is") {
+					if !errors.Is(err, soci.ErrDigestMismatch) ||
+						!strings.Contains(err.Error(), bad.Digest.String()+" is damaged in the registry, and still is") {
 						t.Errorf("the error is %v", err)
 					}
 					return
@@ -149,9 +153,11 @@ func TestDamagedRefused(t *testing.T) {
 	o.Catalog = repo.Catalog(ecrclient.CatalogOptions{TagSuffix: "-soci"})
 	s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/" + ztoc.String(), Fault: registrytest.Corrupt(9)},
 		// The first upload is the probe's.
-		registrytest.Rule{Method: http.MethodPost, Path: "/blobs/uploads/", Skip: 1, Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
+		registrytest.Rule{Method: http.MethodPost, Path: "/blobs/uploads/", Skip: 1,
+			Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
 	_, err = soci.IndexImage(t.Context(), repo, repo, image, o)
-	if !errors.Is(err, ecrclient.ErrDenied) || !strings.Contains(err.Error(), ztoc.String()+", which is damaged in the registry") {
+	if !errors.Is(err, ecrclient.ErrDenied) ||
+		!strings.Contains(err.Error(), ztoc.String()+", which is damaged in the registry") {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -16,7 +16,8 @@ import (
 
 // derive pushes an image as builders make it of a SOCI-enabled one: the
 // annotations of the base are inherited.
-func derive(t *testing.T, s *registrytest.Server, tag string, base ocispec.Descriptor, blobs ...[]byte) ocispec.Descriptor {
+func derive(t *testing.T, s *registrytest.Server, tag string, base ocispec.Descriptor,
+	blobs ...[]byte) ocispec.Descriptor {
 	t.Helper()
 	annotations := maps.Clone(readManifest(t, s, base.Digest).Annotations)
 	if annotations[soci.AnnotationIndexDigest] == "" {
@@ -81,12 +82,15 @@ func TestDerivedImages(t *testing.T) {
 				}
 				// What came of it is left alone in turn.
 				for _, d := range []ocispec.Descriptor{r.Enabled.Image, r.Manifests[0].IndexV2} {
-					if r, err := soci.IndexImage(t.Context(), repo, repo, d, both(tt.tag+"-soci")); err != nil || r.LeftAlone != soci.OutcomeOwnArtifact {
+					if r, err := soci.IndexImage(t.Context(), repo, repo, d, both(tt.tag+"-soci")); err != nil ||
+						r.LeftAlone != soci.OutcomeOwnArtifact {
 						t.Errorf("%v %+v", err, r)
 					}
 				}
-				for _, d := range []ocispec.Descriptor{r.Manifests[0].Enabled, tt.image} { // as an event without a tag tells of them
-					if r, err := soci.IndexImage(t.Context(), repo, repo, d, both("")); err != nil || r.LeftAlone != soci.OutcomeOwnArtifact {
+				for _, d := range []ocispec.Descriptor{r.Manifests[0].Enabled,
+					tt.image} { // as an event without a tag tells of them
+					if r, err := soci.IndexImage(t.Context(), repo, repo, d, both("")); err != nil ||
+						r.LeftAlone != soci.OutcomeOwnArtifact {
 						t.Errorf("%v %+v", err, r)
 					}
 				}
@@ -102,11 +106,14 @@ func TestDerivedUnindexed(t *testing.T) {
 	s := registrytest.Start(t)
 	repo := openRepo(t, s)
 	foreign := map[string]string{soci.AnnotationIndexDigest: digest.FromString("another repository's").String()}
-	small := s.PushImage(t, repoName, "small", registrytest.Image{Layers: layers([]byte("tiny")), Annotations: foreign, Docker: true}).Manifest
-	other := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers([]byte("less")), Platform: "linux/arm64"}).Manifest
+	small := s.PushImage(t, repoName, "small",
+		registrytest.Image{Layers: layers([]byte("tiny")), Annotations: foreign, Docker: true}).Manifest
+	other := s.PushImage(t, repoName, "",
+		registrytest.Image{Layers: layers([]byte("less")), Platform: "linux/arm64"}).Manifest
 	attestation := s.PushAttestation(t, repoName, small).Manifest
 	list := s.PushIndex(t, repoName, "list", false, small, other, attestation)
-	for tag, image := range map[string]ocispec.Descriptor{"small": {MediaType: small.MediaType, Digest: small.Digest, Size: small.Size}, "list": list} {
+	for tag, image := range map[string]ocispec.Descriptor{"small": {MediaType: small.MediaType, Digest: small.Digest,
+		Size: small.Size}, "list": list} {
 		o := both(tag)
 		o.MinLayerSize = 1000
 		for range 2 {
@@ -174,7 +181,8 @@ func TestFormTells(t *testing.T) {
 	left("unindexed image", none.Enabled.Image, "v1-none", 0)
 
 	// Replication brings the SOCI index last; later it is deleted.
-	s.Add(registrytest.Rule{Path: "/manifests/" + r.Manifests[0].IndexV2.Digest.String() + "$", Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
+	s.Add(registrytest.Rule{Path: "/manifests/" + r.Manifests[0].IndexV2.Digest.String() + "$",
+		Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
 	left("without one of its SOCI indexes", r.Enabled.Image, "v1-soci", 0)
 }
 

@@ -84,7 +84,7 @@ func (e *enabler) add(list *[]content, c content) {
 	}
 }
 
-// rewriteManifest gives an image manifest OCI's media types, since registries
+// rewriteManifest returns an image manifest OCI's media types, since registries
 // take those of Docker amiss beside a SOCI index, and the name of its SOCI
 // index, if it has one.
 func (e *enabler) rewriteManifest(t *target) error {
@@ -130,7 +130,7 @@ func (e *enabler) rewriteRoot() (content, error) {
 	return marshalImageIndex(root)
 }
 
-// rewriteList gives what an image index lists, listed, in its new form; nodes
+// rewriteList returns what an image index lists, listed, in its new form; nodes
 // are the places that belong to it.
 func (e *enabler) rewriteList(listed []ocispec.Descriptor, nodes []*node) ([]ocispec.Descriptor, error) {
 	out := make([]ocispec.Descriptor, len(listed), len(listed)+len(e.out.indexOf))
@@ -212,7 +212,7 @@ func newUnindexedImage(t *tree, unindexable string) (*enabledImage, error) {
 	return &e.out, nil
 }
 
-// imageIndexOf gives the image's image index, which is made for an image of
+// imageIndexOf returns the image's image index, which is made for an image of
 // one manifest, with OCI's media type.
 func imageIndexOf(t *tree) ocispec.Index {
 	if t.root.index != nil {
@@ -224,11 +224,12 @@ func imageIndexOf(t *tree) ocispec.Index {
 	return ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: ocispec.MediaTypeImageIndex,
-		Manifests: []ocispec.Descriptor{{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: t.root.target.platform.listed()}},
+		Manifests: []ocispec.Descriptor{{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size,
+			Platform: t.root.target.platform.listed()}},
 	}
 }
 
-// places gives the nodes of what the image's image index lists.
+// places returns the nodes of what the image's image index lists.
 func (t *tree) places() []*node {
 	if t.root.index != nil {
 		return t.root.children

@@ -41,7 +41,7 @@ func layers(blobs ...[]byte) []registrytest.Layer {
 	return out
 }
 
-// readIndex gives the image index under a tag or digest; nil if there is none.
+// readIndex returns the image index under a tag or digest; nil if there is none.
 func readIndex(t testing.TB, s *registrytest.Server, reference string) *ocispec.Index {
 	t.Helper()
 	b := s.Manifest(t, repoName, reference)
@@ -78,9 +78,11 @@ func platformImages(t *testing.T, s *registrytest.Server, tag string) (ocispec.D
 	t.Helper()
 	shared := good(t, 0)
 	amd := s.PushImage(t, repoName, "", registrytest.Image{Docker: true, Layers: layers(shared, good(t, 1))})
-	arm := s.PushImage(t, repoName, "", registrytest.Image{Docker: true, Layers: layers(shared), Platform: "linux/arm64/v8"})
+	arm := s.PushImage(t, repoName, "",
+		registrytest.Image{Docker: true, Layers: layers(shared), Platform: "linux/arm64/v8"})
 	none := s.PushImage(t, repoName, "", registrytest.Image{Docker: true, Platform: "linux/s390x",
-		Layers: []registrytest.Layer{{MediaType: "application/vnd.oci.image.layer.v1.tar+zstd", Content: []byte("\x28\xb5\x2f\xfd" + strings.Repeat("z", 100))}}})
+		Layers: []registrytest.Layer{{MediaType: "application/vnd.oci.image.layer.v1.tar+zstd",
+			Content: []byte("\x28\xb5\x2f\xfd" + strings.Repeat("z", 100))}}})
 	attestation := s.PushAttestation(t, repoName, amd.Manifest)
 	parts := []ocispec.Descriptor{amd.Manifest, arm.Manifest, none.Manifest, attestation.Manifest}
 	return s.PushIndex(t, repoName, tag, false, parts...), parts
@@ -94,7 +96,8 @@ func TestEnabledImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Outcome() != soci.OutcomeIndexed || r.Enabled.Outcome != soci.OutcomeTagged || r.Enabled.Tag != "v1-soci" || r.Enabled.Unindexed {
+	if r.Outcome() != soci.OutcomeIndexed || r.Enabled.Outcome != soci.OutcomeTagged || r.Enabled.Tag != "v1-soci" ||
+		r.Enabled.Unindexed {
 		t.Fatalf("%s %+v", r.Outcome(), r.Enabled)
 	}
 	if tagged(t, s, "v1") != image.Digest || tagged(t, s, "v1-soci") != r.Enabled.Image.Digest {
@@ -107,14 +110,19 @@ func TestEnabledImage(t *testing.T) {
 	for i, indexed := range []bool{true, true, false} {
 		d, m := x.Manifests[i], readManifest(t, s, x.Manifests[i].Digest)
 		was := readManifest(t, s, parts[i].Digest)
-		if d.MediaType != ocispec.MediaTypeImageManifest || m.MediaType != d.MediaType || m.Config.MediaType != ocispec.MediaTypeImageConfig {
+		if d.MediaType != ocispec.MediaTypeImageManifest || m.MediaType != d.MediaType ||
+			m.Config.MediaType != ocispec.MediaTypeImageConfig {
 			t.Errorf("%d: media types %s, %s, %s", i, d.MediaType, m.MediaType, m.Config.MediaType)
 		}
-		if m.Config.Digest != was.Config.Digest || !slices.EqualFunc(m.Layers, was.Layers, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest && a.MediaType == b.MediaType }) {
+		if m.Config.Digest != was.Config.Digest ||
+			!slices.EqualFunc(m.Layers, was.Layers,
+				func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest && a.MediaType == b.MediaType }) {
 			t.Errorf("%d: the content changed: %+v", i, m)
 		}
-		if name := m.Annotations[soci.AnnotationIndexDigest]; (name != "") != indexed || d.Annotations[soci.AnnotationIndexDigest] != name || name != r.Manifests[i].IndexV2.Digest.String() {
-			t.Errorf("%d: names the SOCI index %q, listed with %v, the result has %s", i, name, d.Annotations, r.Manifests[i].IndexV2.Digest)
+		if name := m.Annotations[soci.AnnotationIndexDigest]; (name != "") != indexed ||
+			d.Annotations[soci.AnnotationIndexDigest] != name || name != r.Manifests[i].IndexV2.Digest.String() {
+			t.Errorf("%d: names the SOCI index %q, listed with %v, the result has %s", i, name, d.Annotations,
+				r.Manifests[i].IndexV2.Digest)
 		}
 		if r.Manifests[i].Enabled.Digest != d.Digest || (r.Manifests[i].Index.Digest != "") != indexed {
 			t.Errorf("%d: %+v", i, r.Manifests[i])
@@ -122,13 +130,16 @@ func TestEnabledImage(t *testing.T) {
 	}
 	// The attestation is the same manifest, of the manifest that took the place.
 	a, was := x.Manifests[3], parts[3]
-	if a.Digest != was.Digest || a.MediaType != was.MediaType || a.Annotations["vnd.docker.reference.type"] != "attestation-manifest" ||
+	if a.Digest != was.Digest || a.MediaType != was.MediaType ||
+		a.Annotations["vnd.docker.reference.type"] != "attestation-manifest" ||
 		a.Annotations["vnd.docker.reference.digest"] != x.Manifests[0].Digest.String() {
 		t.Errorf("attestation %+v", a)
 	}
 	for i, d := range x.Manifests[4:] {
-		if d.ArtifactType != soci.ArtifactTypeV2 || d.Platform == nil || d.Platform.Architecture != parts[i].Platform.Architecture ||
-			d.Platform.Variant != parts[i].Platform.Variant || d.Annotations[soci.AnnotationImageManifestDigest] != x.Manifests[i].Digest.String() {
+		if d.ArtifactType != soci.ArtifactTypeV2 || d.Platform == nil ||
+			d.Platform.Architecture != parts[i].Platform.Architecture ||
+			d.Platform.Variant != parts[i].Platform.Variant ||
+			d.Annotations[soci.AnnotationImageManifestDigest] != x.Manifests[i].Digest.String() {
 			t.Errorf("SOCI index %d is listed as %+v", i, d)
 		}
 		index, err := soci.ParseIndex(s.Manifest(t, repoName, d.Digest.String()))
@@ -154,7 +165,8 @@ func TestEnabledImage(t *testing.T) {
 	if err != nil || r.Enabled.Outcome != soci.OutcomeAlreadyTagged || r.BytesPushed != 0 || !r.Manifests[0].AlreadyThere {
 		t.Errorf("again: %v %+v", err, r)
 	}
-	if n := s.Count(http.MethodPut, "") + s.Count(http.MethodPost, ""); n != 2 || s.Count(http.MethodPut, "/blobs/uploads/") != 1 {
+	if n := s.Count(http.MethodPut, "") + s.Count(http.MethodPost, ""); n != 2 ||
+		s.Count(http.MethodPut, "/blobs/uploads/") != 1 {
 		t.Errorf("again: %d requests that write", n)
 	}
 }
@@ -180,7 +192,8 @@ func TestPushOrder(t *testing.T) {
 		}
 	}
 	for _, m := range r.Manifests[:2] {
-		if a, b, c, d := at["blob"], at[m.Index.Digest.String()], at[m.IndexV2.Digest.String()], at[m.Enabled.Digest.String()]; !(0 < a && a < b && b < c && c < d) {
+		if a, b, c, d := at["blob"], at[m.Index.Digest.String()], at[m.IndexV2.Digest.String()],
+			at[m.Enabled.Digest.String()]; !(0 < a && a < b && b < c && c < d) {
 			t.Errorf("%s: blobs, v1, v2 and manifest at %d, %d, %d, %d", m.Platform, a, b, c, d)
 		}
 	}
@@ -195,7 +208,9 @@ func TestPushOrder(t *testing.T) {
 func TestSingleManifest(t *testing.T) {
 	s := registrytest.Start(t)
 	repo := openRepo(t, s)
-	image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 0)), Platform: "linux/arm64/v8", Annotations: map[string]string{"a": "<b>"}}).Manifest
+	image := s.PushImage(t, repoName, "v1",
+		registrytest.Image{Layers: layers(good(t, 0)), Platform: "linux/arm64/v8",
+			Annotations: map[string]string{"a": "<b>"}}).Manifest
 	image.Platform = nil
 	o := both("v1")
 	o.IndexVersion = soci.V2
@@ -204,7 +219,8 @@ func TestSingleManifest(t *testing.T) {
 		t.Fatalf("%v %+v", err, r)
 	}
 	x := readIndex(t, s, "v1-soci")
-	if len(x.Manifests) != 2 || x.Manifests[0].Platform.Architecture != "arm64" || x.Manifests[1].Platform.Architecture != "arm64" ||
+	if len(x.Manifests) != 2 || x.Manifests[0].Platform.Architecture != "arm64" ||
+		x.Manifests[1].Platform.Architecture != "arm64" ||
 		x.Manifests[0].Annotations["a"] != "<b>" {
 		t.Errorf("%+v", x)
 	}
@@ -227,7 +243,8 @@ func TestNestedIndex(t *testing.T) {
 		t.Fatalf("%v %+v", err, r)
 	}
 	x := readIndex(t, s, "v1-soci")
-	if len(x.Manifests) != 4 || x.Manifests[1].MediaType != ocispec.MediaTypeImageIndex || x.Manifests[1].Annotations["keep"] != "me" {
+	if len(x.Manifests) != 4 || x.Manifests[1].MediaType != ocispec.MediaTypeImageIndex ||
+		x.Manifests[1].Annotations["keep"] != "me" {
 		t.Fatalf("%+v", x)
 	}
 	inner := readIndex(t, s, x.Manifests[1].Digest.String())
@@ -252,7 +269,8 @@ func TestEnabledPlatforms(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := readIndex(t, s, "v1-soci")
-	if len(x.Manifests) != 5 || x.Manifests[4].Platform.Architecture != "arm64" || r.Manifests[0].Platform != "linux/arm64" || r.Manifests[0].IndexV2.Digest == "" {
+	if len(x.Manifests) != 5 || x.Manifests[4].Platform.Architecture != "arm64" ||
+		r.Manifests[0].Platform != "linux/arm64" || r.Manifests[0].IndexV2.Digest == "" {
 		t.Errorf("%+v\n%+v", x, r)
 	}
 	if m := readManifest(t, s, x.Manifests[0].Digest); m.Annotations[soci.AnnotationIndexDigest] != "" {
@@ -288,13 +306,15 @@ func TestUnindexedImage(t *testing.T) {
 
 			o.TagUnindexed = false
 			r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
-			if err != nil || r.Outcome() != soci.OutcomeNoLayer || r.Enabled.Outcome != soci.OutcomeNoLayer || r.BytesPushed != 0 || tagged(t, s, "v1-soci") != "" {
+			if err != nil || r.Outcome() != soci.OutcomeNoLayer || r.Enabled.Outcome != soci.OutcomeNoLayer ||
+				r.BytesPushed != 0 || tagged(t, s, "v1-soci") != "" {
 				t.Fatalf("not wanted: %v %+v", err, r)
 			}
 
 			o.TagUnindexed = true
 			r, err = soci.IndexImage(t.Context(), repo, repo, image, o)
-			if err != nil || r.Outcome() != soci.OutcomeNoLayer || r.Enabled.Outcome != soci.OutcomeTagged || !r.Enabled.Unindexed {
+			if err != nil || r.Outcome() != soci.OutcomeNoLayer || r.Enabled.Outcome != soci.OutcomeTagged ||
+				!r.Enabled.Unindexed {
 				t.Fatalf("%v %+v", err, r)
 			}
 			x := readIndex(t, s, "v1-soci")
@@ -338,7 +358,8 @@ func TestUntagged(t *testing.T) {
 		o := both("")
 		o.IndexVersion = tt.version
 		r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
-		if err != nil || r.Outcome() != tt.want || r.Enabled.Outcome != soci.OutcomeUntagged || r.Enabled.Reason == "" || (r.BytesPushed > 0) != tt.pushes || (r.BytesRead > 0) != tt.pushes {
+		if err != nil || r.Outcome() != tt.want || r.Enabled.Outcome != soci.OutcomeUntagged || r.Enabled.Reason == "" ||
+			(r.BytesPushed > 0) != tt.pushes || (r.BytesRead > 0) != tt.pushes {
 			t.Errorf("%s: %v %+v", tt.version, err, r)
 		}
 	}
@@ -439,7 +460,8 @@ func TestTagTooLongUnderBoth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Enabled.Outcome != soci.OutcomeUntagged || !strings.Contains(r.Enabled.Reason, "133 characters") || r.Manifests[0].Index.Digest == "" {
+	if r.Enabled.Outcome != soci.OutcomeUntagged || !strings.Contains(r.Enabled.Reason, "133 characters") ||
+		r.Manifests[0].Index.Digest == "" {
 		t.Errorf("%+v", r)
 	}
 }

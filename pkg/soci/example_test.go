@@ -31,7 +31,8 @@ func ExampleBuildZtoc() {
 	for i, s := range z.Spans() {
 		fmt.Printf("span %d: compressed bytes %d to %d, uncompressed from %d\n", i, s.Start, s.End, s.OutStart)
 	}
-	fmt.Printf("%d entries, the last is %s at %d\n", len(z.Entries), z.Entries[len(z.Entries)-1].Name, z.Entries[len(z.Entries)-1].Offset)
+	fmt.Printf("%d entries, the last is %s at %d\n", len(z.Entries), z.Entries[len(z.Entries)-1].Name,
+		z.Entries[len(z.Entries)-1].Offset)
 	// Output:
 	// span 0: compressed bytes 10 to 56979, uncompressed from 0
 	// span 1: compressed bytes 56978 to 60697, uncompressed from 131070
@@ -92,11 +93,13 @@ func pushExample(ctx context.Context, repo *ecrclient.Repository, tag string) (o
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	b, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		Config: config, Layers: []ocispec.Descriptor{layer}})
+	b, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest,
+		Config:    config, Layers: []ocispec.Descriptor{layer}})
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}
+	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b),
+		Size: int64(len(b))}
 	return image, repo.PushTag(ctx, image, bytes.NewReader(b), tag)
 }

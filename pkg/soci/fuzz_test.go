@@ -35,7 +35,8 @@ func FuzzBuildZtoc(f *testing.F) {
 		if recipe {
 			blob, span = testlayers.FromRecipe(data)
 		}
-		z, err := soci.BuildZtoc(bytes.NewReader(blob), soci.ZtocOptions{SpanSize: span, Limits: fuzzLimits, AllowMisread: true})
+		z, err := soci.BuildZtoc(bytes.NewReader(blob),
+			soci.ZtocOptions{SpanSize: span, Limits: fuzzLimits, AllowMisread: true})
 		if err != nil {
 			oneClass(t, err, soci.ErrTruncated, soci.ErrCorrupt, soci.ErrUnsupported, soci.ErrLimit, soci.ErrInvalidOption)
 			if z != nil {
@@ -148,7 +149,8 @@ func textTimes(z *soci.Ztoc) bool {
 // and is then the same.
 func FuzzParseZtoc(f *testing.F) {
 	for i, blob := range smallLayers(f) {
-		z, err := soci.BuildZtoc(bytes.NewReader(blob), soci.ZtocOptions{SpanSize: int64(1000 + 5000*(i%3)), AllowMisread: true})
+		z, err := soci.BuildZtoc(bytes.NewReader(blob),
+			soci.ZtocOptions{SpanSize: int64(1000 + 5000*(i%3)), AllowMisread: true})
 		if err != nil {
 			f.Fatal(err)
 		}

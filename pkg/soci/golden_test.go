@@ -83,7 +83,7 @@ func goldenZtoc(t *testing.T, l testlayers.Layer, layer testlayers.GoldenLayer, 
 	check("digest of the zTOC", digest.FromBytes(b), want.Digest)
 }
 
-// TestGoldenReaders gives the decoder its input in odd pieces.
+// TestGoldenReaders returns the decoder its input in odd pieces.
 func TestGoldenReaders(t *testing.T) {
 	stored, err := testlayers.Stored()
 	if err != nil {
@@ -172,7 +172,8 @@ func TestGoldenIndexes(t *testing.T) {
 		want := golden.Images[i]
 		t.Run(want.Name, func(t *testing.T) {
 			if image.Name != want.Name || image.Desc.Digest != want.Manifest {
-				t.Fatalf("image %d is %s %s, the golden record is of %s %s", i, image.Name, image.Desc.Digest, want.Name, want.Manifest)
+				t.Fatalf("image %d is %s %s, the golden record is of %s %s", i, image.Name, image.Desc.Digest, want.Name,
+					want.Manifest)
 			}
 			repo := &memory{contents: make(map[digest.Digest][]byte)}
 			for d, c := range image.Contents {
@@ -227,7 +228,8 @@ func TestVerdicts(t *testing.T) {
 					}
 				}
 				var unsupported *soci.UnsupportedError
-				if b.Verdict == testlayers.Unsupported && (!errors.As(err, &unsupported) || unsupported.Reason != soci.SkipReason(b.Reason)) {
+				if b.Verdict == testlayers.Unsupported &&
+					(!errors.As(err, &unsupported) || unsupported.Reason != soci.SkipReason(b.Reason)) {
 					t.Errorf("%s: want the reason %s, got %v", b.How, b.Reason, err)
 				}
 			}

@@ -12,7 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Source gives the content of the repository that holds the image.
+// Source returns the content of the repository that holds the image.
 type Source interface {
 	// Fetch opens the content that desc names, from its first byte. The
 	// caller closes it. Content is verified by this package, not by Fetch.
@@ -41,7 +41,7 @@ type Replacer interface {
 type Tagger interface {
 	Destination
 
-	// Resolve gives the descriptor of the manifest that a tag names. When
+	// Resolve returns the descriptor of the manifest that a tag names. When
 	// there is no such tag, errors.As finds in its error a
 	// NotFound() bool that is true.
 	Resolve(ctx context.Context, tag string) (ocispec.Descriptor, error)
@@ -80,7 +80,8 @@ type Tagger interface {
 // *LayerError when a layer is at fault) or wraps that of the Source or the
 // Destination. The Result is nil with an error other than ManifestErrors,
 // ErrTagImmutable and ErrTagTaken.
-func IndexImage(ctx context.Context, src Source, dst Destination, image ocispec.Descriptor, o Options) (*Result, error) {
+func IndexImage(ctx context.Context, src Source, dst Destination, image ocispec.Descriptor, o Options) (*Result,
+	error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -168,7 +169,8 @@ func (x *indexer) work(ctx context.Context, result *Result, round int) error {
 // v1 of those of which every layer succeeded. It returns what is to be pushed,
 // the zTOCs of each image manifest as a SOCI index lists them, and the
 // manifests that failed.
-func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output, map[digest.Digest][]ocispec.Descriptor, ManifestErrors, error) {
+func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output, map[digest.Digest][]ocispec.Descriptor,
+	ManifestErrors, error) {
 	var failed ManifestErrors
 	out := &output{}
 	ztocsOf := make(map[digest.Digest][]ocispec.Descriptor)
@@ -227,7 +229,8 @@ func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output,
 
 // enable makes the SOCI-enabled image, or the unindexed one, if there is to be
 // one.
-func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descriptor, failed ManifestErrors, result *Result, out *output) error {
+func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descriptor, failed ManifestErrors,
+	result *Result, out *output) error {
 	if x.o.Tag == "" {
 		result.Enabled = EnabledResult{Outcome: OutcomeUntagged, Reason: x.o.noTag}
 		return nil
@@ -263,7 +266,8 @@ func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descrip
 		}
 	}
 	if n := enabled.root.desc.Size; n > x.o.Limits.MaxManifestSize {
-		return fmt.Errorf("%w: the SOCI-enabled image's index has %d bytes, more than Limits.MaxManifestSize, %d", ErrLimit, n, x.o.Limits.MaxManifestSize)
+		return fmt.Errorf("%w: the SOCI-enabled image's index has %d bytes, more than Limits.MaxManifestSize, %d", ErrLimit,
+			n, x.o.Limits.MaxManifestSize)
 	}
 	out.enabled = enabled
 	result.Enabled.Image = enabled.root.desc

@@ -32,7 +32,8 @@ type store struct {
 }
 
 func newStore() *store {
-	return &store{content: make(map[digest.Digest][]byte), fetched: make(map[digest.Digest]int), fetchErr: make(map[digest.Digest]error)}
+	return &store{content: make(map[digest.Digest][]byte), fetched: make(map[digest.Digest]int),
+		fetchErr: make(map[digest.Digest]error)}
 }
 
 func (s *store) add(mediaType string, b []byte) ocispec.Descriptor {
@@ -52,7 +53,8 @@ func (s *store) addJSON(mediaType string, v any) ocispec.Descriptor {
 func (s *store) image(platform string, layers ...ocispec.Descriptor) ocispec.Descriptor {
 	config := s.addJSON(ocispec.MediaTypeImageConfig, map[string]string{"os": "linux", "architecture": platform})
 	return s.addJSON(ocispec.MediaTypeImageManifest, ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: layers,
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: config,
+		Layers: layers,
 	})
 }
 
@@ -135,7 +137,7 @@ const (
 
 var everyLayer = soci.Options{MinLayerSize: 1}
 
-// good gives some sound gzip layer; other n, other layer.
+// good returns some sound gzip layer; other n, other layer.
 func good(t testing.TB, n int) []byte {
 	t.Helper()
 	layers, err := storedGzip()
@@ -184,7 +186,8 @@ func TestIndexImage(t *testing.T) {
 		t.Fatalf("%+v", r.Manifests)
 	}
 	m := r.Manifests[0]
-	if m.Layers[0].Ztoc.Digest != m.Layers[3].Ztoc.Digest || m.Layers[1].Reason != soci.SkipTooSmall || !m.Layers[2].Indexed() {
+	if m.Layers[0].Ztoc.Digest != m.Layers[3].Ztoc.Digest || m.Layers[1].Reason != soci.SkipTooSmall ||
+		!m.Layers[2].Indexed() {
 		t.Errorf("layers: %+v", m.Layers)
 	}
 	if s.fetched[a.Digest] != 2 || s.fetched[small.Digest] != 0 { // once in each run
@@ -220,7 +223,8 @@ func TestIndexImage(t *testing.T) {
 	for i, want := range []ocispec.Descriptor{a, b, a} {
 		l := index.Layers[i]
 		if l.MediaType != soci.ZtocMediaType || l.Annotations[soci.AnnotationLayerDigest] != want.Digest.String() ||
-			l.Annotations[soci.AnnotationLayerMediaType] != want.MediaType || l.Annotations[soci.AnnotationSpanSize] != "4194304" {
+			l.Annotations[soci.AnnotationLayerMediaType] != want.MediaType ||
+			l.Annotations[soci.AnnotationSpanSize] != "4194304" {
 			t.Errorf("zTOC %d: %+v", i, l)
 		}
 		z, err := soci.ParseZtoc(s.content[l.Digest])
@@ -310,7 +314,8 @@ func TestSkippedLayers(t *testing.T) {
 	// Types of the layer kind that containerd does not unpack as tar, over
 	// content that would pass for an archive, and an empty blob.
 	for _, mediaType := range []string{
-		"application/vnd.erofs.layer.v1", "application/vnd.oci.image.layer.v1.erofs", "application/vnd.oci.image.layer.squashfs",
+		"application/vnd.erofs.layer.v1", "application/vnd.oci.image.layer.v1.erofs",
+		"application/vnd.oci.image.layer.squashfs",
 		"application/vnd.oci.image.layer.nydus.blob.v1", "application/vnd.oci.image.layer.v1.tar+bzip2",
 		"application/vnd.oci.image.layer.v1.tar+gzip+gzip", "application/vnd.docker.image.rootfs.diff.tar.bzip2",
 		"application/vnd.wasm.content.layer.v1+wasm", "application/vnd.containers.overlaybd.layer", "",
@@ -364,7 +369,8 @@ func TestMinLayerSize(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStore()
 			l := s.add(gz, good(t, 0))
-			r, err := soci.IndexImage(context.Background(), s, s, s.image("amd64", l), soci.Options{MinLayerSize: l.Size + tt.more})
+			r, err := soci.IndexImage(context.Background(), s, s, s.image("amd64", l),
+				soci.Options{MinLayerSize: l.Size + tt.more})
 			if err != nil || r.Outcome() != tt.want {
 				t.Errorf("%v %v", r, err)
 			}

@@ -50,7 +50,8 @@ const indexConfig = "{}"
 // are those of the json package for this struct, which is also how clients
 // rebuild them: a client that marshals the parsed index again and gets other
 // bytes ignores it. unindexable is what AnnotationUnindexable has, or empty.
-func marshalIndex(artifactType string, subject *ocispec.Descriptor, ztocs []ocispec.Descriptor, buildTool, unindexable string) ([]byte, error) {
+func marshalIndex(artifactType string, subject *ocispec.Descriptor, ztocs []ocispec.Descriptor, buildTool,
+	unindexable string) ([]byte, error) {
 	annotations := map[string]string{AnnotationBuildToolIdentifier: buildTool}
 	if unindexable != "" {
 		annotations[AnnotationUnindexable] = unindexable

@@ -125,7 +125,8 @@ const (
 // schema1Types are the manifests of Docker before schema 2. They are images,
 // which nobody can index: their layers have no sizes and their digest is not
 // that of their bytes.
-var schema1Types = []string{images.MediaTypeDockerSchema1Manifest, "application/vnd.docker.distribution.manifest.v1+json"}
+var schema1Types = []string{images.MediaTypeDockerSchema1Manifest,
+	"application/vnd.docker.distribution.manifest.v1+json"}
 
 // IsSchema1 reports whether a media type is that of a manifest of Docker before
 // schema 2. Such an image can be listed, but its manifest cannot be verified
@@ -174,7 +175,8 @@ func kindOfIndex(x *ocispec.Index) (Kind, string) {
 		return KindEnabledImage, ""
 	case x.Annotations[AnnotationUnindexed] == "true":
 		return KindUnindexed, ""
-	case len(x.Manifests) > 0 && (slices.ContainsFunc(x.Manifests, isReferrer) || !slices.ContainsFunc(x.Manifests, mayBeImage)):
+	case len(x.Manifests) > 0 &&
+		(slices.ContainsFunc(x.Manifests, isReferrer) || !slices.ContainsFunc(x.Manifests, mayBeImage)):
 		return KindArtifactList, x.ArtifactType
 	case x.ArtifactType != "" && !images.IsConfigType(x.ArtifactType) && !slices.ContainsFunc(x.Manifests, hasPlatform):
 		return KindArtifact, x.ArtifactType

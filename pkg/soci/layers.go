@@ -196,7 +196,8 @@ func (f *failures) add(ctx context.Context, layer ocispec.Descriptor, err error)
 	}
 	for _, l := range w.layers {
 		// The SOCI-enabled image needs every manifest.
-		if !w.o.IndexVersion.v1() || !slices.ContainsFunc(w.manifests[l.Digest], func(m digest.Digest) bool { return !f.failed[m] }) {
+		if !w.o.IndexVersion.v1() ||
+			!slices.ContainsFunc(w.manifests[l.Digest], func(m digest.Digest) bool { return !f.failed[m] }) {
 			f.cancel[l.Digest](errNotNeeded)
 		}
 	}
@@ -341,7 +342,7 @@ func (l *layerReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// distinct gives the first of each digest.
+// distinct returns the first of each digest.
 func distinct(descs []ocispec.Descriptor) []ocispec.Descriptor {
 	seen := make(map[digest.Digest]bool)
 	var out []ocispec.Descriptor

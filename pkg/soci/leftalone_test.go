@@ -44,16 +44,21 @@ func TestLeftAlone(t *testing.T) {
 	}{
 		{"SOCI-enabled image", made.Enabled.Image, soci.OutcomeOwnArtifact},
 		{"untagged: manifest of it", made.Manifests[0].Enabled, soci.OutcomeOwnArtifact},
-		{"untagged: manifest of it, as a registry describes it", ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: listed[0].Digest, Size: listed[0].Size}, soci.OutcomeOwnArtifact},
+		{"untagged: manifest of it, as a registry describes it",
+			ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: listed[0].Digest, Size: listed[0].Size},
+			soci.OutcomeOwnArtifact},
 		{"SOCI index v2", made.Manifests[0].IndexV2, soci.OutcomeOwnArtifact},
 		{"SOCI index v2, as a registry describes it", bare, soci.OutcomeOwnArtifact},
 		{"SOCI index v1", made.Manifests[0].Index, soci.OutcomeOwnArtifact},
 		{"list of referrers", s.PushIndex(t, repoName, "", false, made.Manifests[0].Index), soci.OutcomeOwnArtifact},
-		{"SOCI-enabled image in an image index", s.PushIndex(t, repoName, "", false, made.Enabled.Image), soci.OutcomeOwnArtifact},
+		{"SOCI-enabled image in an image index", s.PushIndex(t, repoName, "", false, made.Enabled.Image),
+			soci.OutcomeOwnArtifact},
 		{"untagged: its manifest beside another", s.PushIndex(t, repoName, "", false, parts[0], ocispec.Descriptor{
-			MediaType: ocispec.MediaTypeImageManifest, Digest: listed[1].Digest, Size: listed[1].Size, Platform: listed[1].Platform}), soci.OutcomeOwnArtifact},
+			MediaType: ocispec.MediaTypeImageManifest, Digest: listed[1].Digest, Size: listed[1].Size,
+			Platform: listed[1].Platform}), soci.OutcomeOwnArtifact},
 		{"unindexed image", unindexed.Enabled.Image, soci.OutcomeOwnArtifact},
-		{"unindexed image in an image index", s.PushIndex(t, repoName, "", false, unindexed.Enabled.Image, parts[0]), soci.OutcomeOwnArtifact},
+		{"unindexed image in an image index", s.PushIndex(t, repoName, "", false, unindexed.Enabled.Image, parts[0]),
+			soci.OutcomeOwnArtifact},
 		{"label", optedOut, soci.OutcomeOptedOut},
 		{"label of one platform", s.PushIndex(t, repoName, "", false, parts[1], optedOut), soci.OutcomeOptedOut},
 	} {
@@ -75,7 +80,8 @@ func TestLeftAlone(t *testing.T) {
 			}
 		})
 	}
-	if r, err := soci.IndexImage(t.Context(), repo, repo, skip(`{"soci-index-builder.skip":"false"}`).Manifest, everyLayer); err != nil || r.Outcome() != soci.OutcomeIndexed {
+	if r, err := soci.IndexImage(t.Context(), repo, repo, skip(`{"soci-index-builder.skip":"false"}`).Manifest,
+		everyLayer); err != nil || r.Outcome() != soci.OutcomeIndexed {
 		t.Errorf("a label that is not true: %v %+v", err, r)
 	}
 }
@@ -91,16 +97,20 @@ func TestArtifacts(t *testing.T) {
 		name  string
 		image ocispec.Descriptor
 	}{
-		{"cosign signature", s.PushImage(t, repoName, "t", registrytest.Image{Config: []byte(`{"architecture":"","os":"","config":{}}`),
-			Layers: []registrytest.Layer{{MediaType: "application/vnd.dev.cosign.simplesigning.v1+json", Content: []byte("{}")}}}).Manifest},
+		{"cosign signature", s.PushImage(t, repoName, "t",
+			registrytest.Image{Config: []byte(`{"architecture":"","os":"","config":{}}`),
+				Layers: []registrytest.Layer{{MediaType: "application/vnd.dev.cosign.simplesigning.v1+json",
+					Content: []byte("{}")}}}).Manifest},
 		{"attestation by itself", s.PushAttestation(t, repoName, subject).Manifest},
 		{"wasm", s.PushManifest(t, repoName, "t", ocispec.MediaTypeImageManifest, []byte(encoded(ocispec.Manifest{
-			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: wasm, Layers: []ocispec.Descriptor{wasm}})))},
+			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: wasm,
+			Layers: []ocispec.Descriptor{wasm}})))},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.image.Platform, tt.image.Annotations = nil, nil // as a registry describes it
 			r, err := soci.IndexImage(t.Context(), repo, repo, tt.image, both("t"))
-			if err != nil || r.Outcome() != soci.OutcomePassedOver || r.Enabled.Outcome != soci.OutcomePassedOver || r.BytesPushed != 0 {
+			if err != nil || r.Outcome() != soci.OutcomePassedOver || r.Enabled.Outcome != soci.OutcomePassedOver ||
+				r.BytesPushed != 0 {
 				t.Errorf("%v %+v", err, r)
 			}
 		})

@@ -23,7 +23,8 @@ func fingerprint(m *ocispec.Manifest) string {
 // for this image with what the image is made of. It returns EnabledDiffers, and
 // the SOCI index that each image manifest names, when it lists the same images
 // and no other; otherwise EnabledStale with the reason.
-func (x *examiner) likeEnabled(ctx context.Context, tree *tree, enabled *ocispec.Index) (map[*target]ocispec.Descriptor, EnabledState, string, error) {
+func (x *examiner) likeEnabled(ctx context.Context, tree *tree, enabled *ocispec.Index) (map[*target]ocispec.Descriptor,
+	EnabledState, string, error) {
 	listed := make(map[string]*ocispec.Manifest)
 	if err := x.listedImages(ctx, enabled, listed, 0); err != nil {
 		return nil, "", "", err
@@ -55,7 +56,8 @@ func (x *examiner) likeEnabled(ctx context.Context, tree *tree, enabled *ocispec
 		} else if named != "" {
 			// Clients go by what the manifest names, but this one is listed
 			// without it: nothing is known of its size.
-			return nil, EnabledBroken, fmt.Sprintf("is of this image, but does not list the SOCI index %s that it names", cut(named, 100)), nil
+			return nil, EnabledBroken,
+				fmt.Sprintf("is of this image, but does not list the SOCI index %s that it names", cut(named, 100)), nil
 		}
 	}
 	switch {
@@ -64,13 +66,15 @@ func (x *examiner) likeEnabled(ctx context.Context, tree *tree, enabled *ocispec
 	case known && shared == len(have) && len(listed) == len(have):
 		return indexOf, EnabledDiffers, "is of this image, but not as an index run writes it", nil
 	}
-	return nil, EnabledStale, fmt.Sprintf("was made of this image as it was: it lists %d of its %d image manifests, and %d others",
-		shared, len(have), len(listed)-shared), nil
+	return nil, EnabledStale,
+		fmt.Sprintf("was made of this image as it was: it lists %d of its %d image manifests, and %d others",
+			shared, len(have), len(listed)-shared), nil
 }
 
 // listedImages collects the image manifests that an image index leads to, by
 // their fingerprints. One that is not there, or cannot be read, is none.
-func (x *examiner) listedImages(ctx context.Context, index *ocispec.Index, found map[string]*ocispec.Manifest, depth int) error {
+func (x *examiner) listedImages(ctx context.Context, index *ocispec.Index, found map[string]*ocispec.Manifest,
+	depth int) error {
 	seen := make(map[digest.Digest]bool)
 	for _, d := range index.Manifests {
 		if seen[d.Digest] || len(found) == x.o.Limits.MaxManifests {

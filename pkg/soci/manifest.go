@@ -23,7 +23,8 @@ func fetchVerified(ctx context.Context, src Source, desc ocispec.Descriptor, lim
 		return nil, err
 	}
 	if desc.Size > limits.MaxManifestSize {
-		return nil, fmt.Errorf("%w: %s has %d bytes, more than Limits.MaxManifestSize, %d", ErrLimit, desc.Digest, desc.Size, limits.MaxManifestSize)
+		return nil, fmt.Errorf("%w: %s has %d bytes, more than Limits.MaxManifestSize, %d", ErrLimit, desc.Digest, desc.Size,
+			limits.MaxManifestSize)
 	}
 	return fetchWhole(ctx, src, desc)
 }
@@ -103,7 +104,8 @@ func checkDocument(b []byte, desc ocispec.Descriptor, isIndex bool) error {
 	}
 	hasImage := d.Config != nil || d.Layers != nil || d.FSLayers != nil
 	if isIndex && hasImage || !isIndex && (d.Manifests != nil || d.FSLayers != nil) {
-		return fmt.Errorf("%w manifest %s: it holds the fields of an image manifest and of an image index", ErrCorrupt, desc.Digest)
+		return fmt.Errorf("%w manifest %s: it holds the fields of an image manifest and of an image index", ErrCorrupt,
+			desc.Digest)
 	}
 	return nil
 }
@@ -128,7 +130,8 @@ func fetchManifest(ctx context.Context, src Source, desc ocispec.Descriptor, lim
 // Artifacts may list what they like.
 func checkLayers(m *ocispec.Manifest, desc ocispec.Descriptor, limits Limits) error {
 	if len(m.Layers) > limits.MaxLayers {
-		return fmt.Errorf("%w: manifest %s has %d layers, more than Limits.MaxLayers, %d", ErrLimit, desc.Digest, len(m.Layers), limits.MaxLayers)
+		return fmt.Errorf("%w: manifest %s has %d layers, more than Limits.MaxLayers, %d", ErrLimit, desc.Digest,
+			len(m.Layers), limits.MaxLayers)
 	}
 	sizes := make(map[digest.Digest]int64, len(m.Layers))
 	for _, l := range m.Layers {
@@ -136,7 +139,8 @@ func checkLayers(m *ocispec.Manifest, desc ocispec.Descriptor, limits Limits) er
 			return fmt.Errorf("manifest %s: a layer's %w", desc.Digest, err)
 		}
 		if size, ok := sizes[l.Digest]; ok && size != l.Size {
-			return fmt.Errorf("%w manifest %s: layer %s has %d bytes in one place and %d in another", ErrCorrupt, desc.Digest, l.Digest, size, l.Size)
+			return fmt.Errorf("%w manifest %s: layer %s has %d bytes in one place and %d in another", ErrCorrupt, desc.Digest,
+				l.Digest, size, l.Size)
 		}
 		sizes[l.Digest] = l.Size
 	}

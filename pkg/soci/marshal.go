@@ -26,7 +26,7 @@ const (
 	packedCheckpoint = 8 + 8 + 1 + inflate.WindowSize
 )
 
-// Marshal gives the zTOC's flatbuffer, byte for byte what upstream writes for
+// Marshal returns the zTOC's flatbuffer, byte for byte what upstream writes for
 // the same content. Its error is ErrLimit, when the zTOC is larger than a
 // flatbuffer can be, or ErrInvalidOption, when a field cannot be written.
 func (z *Ztoc) Marshal() ([]byte, error) {
@@ -93,7 +93,8 @@ func (z *Ztoc) marshalBound() (int, error) {
 	}
 	for i, c := range z.Checkpoints {
 		if z.Compression == Gzip && len(c.Window) != inflate.WindowSize {
-			return 0, fmt.Errorf("%w: the window of checkpoint %d has %d bytes, not %d", ErrInvalidOption, i, len(c.Window), inflate.WindowSize)
+			return 0, fmt.Errorf("%w: the window of checkpoint %d has %d bytes, not %d", ErrInvalidOption, i, len(c.Window),
+				inflate.WindowSize)
 		}
 		size += packedCheckpoint
 	}
@@ -101,7 +102,8 @@ func (z *Ztoc) marshalBound() (int, error) {
 		size += 4 + str + int64(len(d))
 	}
 	if size > maxZtocSize {
-		return 0, fmt.Errorf("%w: the zTOC would have about %d bytes, and its format holds %d", ErrLimit, size, int64(maxZtocSize))
+		return 0, fmt.Errorf("%w: the zTOC would have about %d bytes, and its format holds %d", ErrLimit, size,
+			int64(maxZtocSize))
 	}
 	return int(size), nil
 }

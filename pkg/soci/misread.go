@@ -25,7 +25,8 @@ func (z *Ztoc) misread(take func(int64) error) error {
 	spans := z.Spans()
 	for i := range max(len(spans)-1, 0) {
 		if s := spans[i]; s.Start >= s.End || s.OutStart >= s.OutEnd {
-			return &UnsupportedError{Reason: SkipEmptySpan, Detail: fmt.Sprintf("span %d, of %d, has no content, and clients refuse the zTOC", i, len(spans))}
+			return &UnsupportedError{Reason: SkipEmptySpan,
+				Detail: fmt.Sprintf("span %d, of %d, has no content, and clients refuse the zTOC", i, len(spans))}
 		}
 	}
 	entries := z.Entries
@@ -223,7 +224,8 @@ func (t *clientTree) add(e *Entry) (SkipReason, string) {
 	var target *inode
 	if e.Type == "hardlink" {
 		if target = t.find(e.Linkname); target == nil || target.dir {
-			return SkipLinkTarget, fmt.Sprintf("hard link to %q, which is no file that comes before it in the layer", cut(e.Linkname, 200))
+			return SkipLinkTarget, fmt.Sprintf("hard link to %q, which is no file that comes before it in the layer",
+				cut(e.Linkname, 200))
 		}
 	}
 	if reason, what := t.enter(dir); reason != "" {
@@ -268,11 +270,13 @@ func (t *clientTree) enter(dir string) (SkipReason, string) {
 		c := p.child(first)
 		switch {
 		case len(first) > maxName:
-			return SkipEntryName, fmt.Sprintf("a directory whose name has %d bytes, more than the %d that FUSE takes", len(first), maxName)
+			return SkipEntryName, fmt.Sprintf("a directory whose name has %d bytes, more than the %d that FUSE takes",
+				len(first), maxName)
 		case !p.holds(c):
 			p.put(c, &inode{dir: true})
 		case !c.inode.dir:
-			return SkipParent, fmt.Sprintf("%q on its path is no directory", cut(strings.TrimSuffix(dir[:len(dir)-len(rest)], "/"), 200))
+			return SkipParent, fmt.Sprintf("%q on its path is no directory",
+				cut(strings.TrimSuffix(dir[:len(dir)-len(rest)], "/"), 200))
 		}
 		p = c
 	}
@@ -307,7 +311,8 @@ func (i *inode) overwrite(e *Entry) (SkipReason, string) {
 	case !i.dir && i.linked:
 		return SkipRepeatedDir, "a directory in the place of a file that has a hard link"
 	case i.uid != 0 && e.UID == 0 || i.gid != 0 && e.GID == 0:
-		return SkipRepeatedDir, fmt.Sprintf("a directory in the place of an earlier entry, of which it would keep the owner %d:%d", i.uid, i.gid)
+		return SkipRepeatedDir, fmt.Sprintf(
+			"a directory in the place of an earlier entry, of which it would keep the owner %d:%d", i.uid, i.gid)
 	case !overwritesXattrs(i, e.PAX):
 		return SkipRepeatedDir, "a directory in the place of an earlier entry, of which it would keep extended attributes"
 	}

@@ -111,7 +111,8 @@ func (p *ztocParser) parse() (*Ztoc, error) {
 		return nil, err
 	}
 	if n := len(z.Checkpoints); n != len(z.SpanDigests) || int64(n)-1 != int64(info.MaxSpanId()) {
-		return nil, fmt.Errorf("%d checkpoints, %d span digests and a highest span %d", n, len(z.SpanDigests), info.MaxSpanId())
+		return nil, fmt.Errorf("%d checkpoints, %d span digests and a highest span %d", n, len(z.SpanDigests),
+			info.MaxSpanId())
 	}
 	return z, nil
 }

@@ -37,7 +37,8 @@ func TestOneChildNeverTakesTheOthers(t *testing.T) {
 		if mediaType == ocispec.MediaTypeImageIndex {
 			d = s.PushIndex(t, repoName, "", false, d)
 		}
-		s.Add(registrytest.Rule{Path: "/manifests/" + d.Digest.String(), Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
+		s.Add(registrytest.Rule{Path: "/manifests/" + d.Digest.String(),
+			Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
 		d.Platform = nil
 		return d
 	}
@@ -74,30 +75,36 @@ func TestOneChildNeverTakesTheOthers(t *testing.T) {
 			return linux(odd(t, s), "arm64")
 		}, soci.OutcomeFailed, soci.ErrCorrupt},
 		{"corrupt layer", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
-			return s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/arm64", Layers: layers(corrupt, good(t, 2))}).Manifest
+			return s.PushImage(t, repoName, "",
+				registrytest.Image{Platform: "linux/arm64", Layers: layers(corrupt, good(t, 2))}).Manifest
 		}, soci.OutcomeFailed, soci.ErrCorrupt},
 		{"truncated layer", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
 			b := good(t, 1)
-			return s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/arm64", Layers: layers(b[:len(b)/2])}).Manifest
+			return s.PushImage(t, repoName, "",
+				registrytest.Image{Platform: "linux/arm64", Layers: layers(b[:len(b)/2])}).Manifest
 		}, soci.OutcomeFailed, soci.ErrTruncated},
 		{"config that is not there", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
 			p := s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/arm64", Layers: layers(good(t, 1))})
-			s.Add(registrytest.Rule{Path: "/blobs/" + p.Config.Digest.String(), Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")})
+			s.Add(registrytest.Rule{Path: "/blobs/" + p.Config.Digest.String(),
+				Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")})
 			return p.Manifest
 		}, soci.OutcomeFailed, ecrclient.ErrNotFound},
 		{"layer that is not there", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
 			p := s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/arm64", Layers: layers(good(t, 1))})
-			s.Add(registrytest.Rule{Path: "/blobs/" + p.Layers[0].Digest.String(), Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")})
+			s.Add(registrytest.Rule{Path: "/blobs/" + p.Layers[0].Digest.String(),
+				Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")})
 			return p.Manifest
 		}, soci.OutcomeFailed, ecrclient.ErrNotFound},
 		{"layer that the registry cannot serve", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
 			p := s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/arm64", Layers: layers(good(t, 1))})
-			s.Add(registrytest.Rule{Path: "/blobs/" + p.Layers[0].Digest.String(), Fault: registrytest.Status(http.StatusInternalServerError, "UNKNOWN", "")})
+			s.Add(registrytest.Rule{Path: "/blobs/" + p.Layers[0].Digest.String(),
+				Fault: registrytest.Status(http.StatusInternalServerError, "UNKNOWN", "")})
 			return p.Manifest
 		}, soci.OutcomeFailed, ecrclient.ErrUnavailable},
 		{"manifest that the registry cannot serve", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
 			p := s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/arm64", Layers: layers(good(t, 1))})
-			s.Add(registrytest.Rule{Path: "/manifests/" + p.Manifest.Digest.String(), Fault: registrytest.Status(http.StatusInternalServerError, "UNKNOWN", "")})
+			s.Add(registrytest.Rule{Path: "/manifests/" + p.Manifest.Digest.String(),
+				Fault: registrytest.Status(http.StatusInternalServerError, "UNKNOWN", "")})
 			return p.Manifest
 		}, soci.OutcomeFailed, ecrclient.ErrUnavailable},
 		{"image indexes nested too deep", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
@@ -124,7 +131,8 @@ func TestOneChildNeverTakesTheOthers(t *testing.T) {
 				if r == nil {
 					t.Fatal(err)
 				}
-				if m := r.Manifests[at]; m.Outcome != soci.OutcomeIndexed || s.Manifest(t, repoName, m.Index.Digest.String()) == nil {
+				if m := r.Manifests[at]; m.Outcome != soci.OutcomeIndexed ||
+					s.Manifest(t, repoName, m.Index.Digest.String()) == nil {
 					t.Errorf("the sound manifest: %+v", m)
 				}
 				if m := r.Manifests[1-at]; m.Outcome != tt.want || m.Reason == "" || m.Index.Digest != "" {
@@ -149,7 +157,8 @@ func TestOneChildNeverTakesTheOthers(t *testing.T) {
 				o := both("v1")
 				o.IndexVersion, o.TagSuffix = soci.V2, "-two"
 				r, err = soci.IndexImage(t.Context(), repo, repo, image, o)
-				if tt.err != nil && (r == nil || r.BytesPushed != 0 || r.Manifests[at].Outcome == soci.OutcomeIndexed || r.Outcome() != soci.OutcomeFailed) {
+				if tt.err != nil && (r == nil || r.BytesPushed != 0 || r.Manifests[at].Outcome == soci.OutcomeIndexed ||
+					r.Outcome() != soci.OutcomeFailed) {
 					t.Errorf("V2: %v %+v", err, r)
 				}
 			})
@@ -166,13 +175,15 @@ func checkPartial(t *testing.T, s *registrytest.Server, r *soci.Result, err, wan
 		return
 	}
 	failed, ok := errors.AsType[soci.ManifestErrors](err)
-	if !ok || len(failed) != 1 || failed[0].Manifest != child && !strings.Contains(err.Error(), "nested") || !errors.Is(err, want) {
+	if !ok || len(failed) != 1 || failed[0].Manifest != child && !strings.Contains(err.Error(), "nested") ||
+		!errors.Is(err, want) {
 		t.Errorf("%v, want %v", err, want)
 	}
 	if n := strings.Count(err.Error(), child.String()); n > 2 {
 		t.Errorf("the digest stands %d times: %v", n, err)
 	}
-	if r.Outcome() != soci.OutcomeFailed || r.Enabled.Outcome != soci.OutcomeFailed || r.Enabled.Reason == "" || tagged(t, s, "v1-soci") != "" {
+	if r.Outcome() != soci.OutcomeFailed || r.Enabled.Outcome != soci.OutcomeFailed || r.Enabled.Reason == "" ||
+		tagged(t, s, "v1-soci") != "" {
 		t.Errorf("%s, %+v", r.Outcome(), r.Enabled)
 	}
 }
@@ -209,13 +220,15 @@ func TestNoPlatform(t *testing.T) {
 		{"empty strings", `{"os":"","architecture":""}`, nil, "unknown"},
 		{"no operating system", `{"architecture":"arm64"}`, nil, "linux/arm64"},
 		{"no architecture", `{"os":"linux"}`, nil, "unknown"},
-		{"both", `{"os":"linux","architecture":"arm64","variant":"v8"}`, &ocispec.Platform{OS: "linux", Architecture: "arm64"}, "linux/arm64"},
+		{"both", `{"os":"linux","architecture":"arm64","variant":"v8"}`,
+			&ocispec.Platform{OS: "linux", Architecture: "arm64"}, "linux/arm64"},
 	} {
 		for _, inIndex := range []bool{false, true} {
 			t.Run(tt.name, func(t *testing.T) {
 				s := registrytest.Start(t)
 				repo := openRepo(t, s)
-				image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 0)), Config: []byte(tt.config)}).Manifest
+				image := s.PushImage(t, repoName, "v1",
+					registrytest.Image{Layers: layers(good(t, 0)), Config: []byte(tt.config)}).Manifest
 				image.Platform = nil
 				if inIndex {
 					image = s.PushIndex(t, repoName, "v1", false, image)
@@ -230,11 +243,13 @@ func TestNoPlatform(t *testing.T) {
 					if inIndex && i == 0 {
 						want = nil // as the original lists it
 					}
-					if (d.Platform == nil) != (want == nil) || want != nil && (d.Platform.OS != want.OS || d.Platform.Architecture != want.Architecture) {
+					if (d.Platform == nil) != (want == nil) || want != nil &&
+						(d.Platform.OS != want.OS || d.Platform.Architecture != want.Architecture) {
 						t.Errorf("entry %d has the platform %+v, want %+v", i, d.Platform, want)
 					}
 				}
-				if b := s.Manifest(t, repoName, "v1-soci"); strings.Contains(string(b), `"architecture":""`) || strings.Contains(string(b), `"os":""`) {
+				if b := s.Manifest(t, repoName, "v1-soci"); strings.Contains(string(b), `"architecture":""`) ||
+					strings.Contains(string(b), `"os":""`) {
 					t.Errorf("%s", b)
 				}
 				small := both("v1")

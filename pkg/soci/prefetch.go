@@ -39,7 +39,8 @@ func ParsePrefetch(b []byte) (*Prefetch, error) {
 		return nil, fmt.Errorf("%w prefetch artifact: %w", ErrCorrupt, err)
 	}
 	if p.Version != prefetchVersion {
-		return nil, fmt.Errorf("%w: version %q of a prefetch artifact, not %q", ErrUnsupported, cut(p.Version, 100), prefetchVersion)
+		return nil, fmt.Errorf("%w: version %q of a prefetch artifact, not %q", ErrUnsupported, cut(p.Version, 100),
+			prefetchVersion)
 	}
 	if len(p.Ranges) == 0 {
 		return nil, fmt.Errorf("%w prefetch artifact: it names no span", ErrCorrupt)
@@ -49,7 +50,8 @@ func ParsePrefetch(b []byte) (*Prefetch, error) {
 			return nil, fmt.Errorf("%w prefetch artifact: range %d begins at span %d", ErrCorrupt, i, r.First)
 		}
 		if r.Last < r.First {
-			return nil, fmt.Errorf("%w prefetch artifact: range %d begins at span %d and ends at %d", ErrCorrupt, i, r.First, r.Last)
+			return nil, fmt.Errorf("%w prefetch artifact: range %d begins at span %d and ends at %d", ErrCorrupt, i, r.First,
+				r.Last)
 		}
 	}
 	return &p, nil

@@ -22,7 +22,8 @@ func TestParsePrefetch(t *testing.T) {
 	if err := p.Check(6); err != nil {
 		t.Error(err)
 	}
-	if err := p.Check(5); !errors.Is(err, soci.ErrCorrupt) || !strings.Contains(err.Error(), "range 1 ends at span 5, the last span of the layer is 4") {
+	if err := p.Check(5); !errors.Is(err, soci.ErrCorrupt) ||
+		!strings.Contains(err.Error(), "range 1 ends at span 5, the last span of the layer is 4") {
 		t.Error(err)
 	}
 	ranges := func(s string) string { return fmt.Sprintf(`{"version":"1.0","prefetch_spans":%s}`, s) }
@@ -88,7 +89,8 @@ func TestReuseBesidePrefetch(t *testing.T) {
 		if err := json.Unmarshal(s.content[indexed.Manifests[0].Index.Digest], &m); err != nil {
 			t.Fatal(err)
 		}
-		prefetch := s.add(soci.PrefetchMediaType, []byte(`{"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":0}]}`))
+		prefetch := s.add(soci.PrefetchMediaType,
+			[]byte(`{"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":0}]}`))
 		prefetch.Annotations = m.Layers[0].Annotations
 		if first {
 			m.Layers = append([]ocispec.Descriptor{prefetch}, m.Layers...)

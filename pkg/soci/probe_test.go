@@ -49,7 +49,8 @@ func TestPushRefusedBeforeReading(t *testing.T) {
 				repo := openRepo(t, s)
 				r, err := soci.IndexImage(t.Context(), repo, repo, img.Manifest, both("v1"))
 				e, ok := errors.AsType[*ecrclient.Error](err)
-				if !ok || e.Op != "push blob" || r != nil || row.class != nil && !errors.Is(err, row.class) || !strings.Contains(err.Error(), "before any layer is read") {
+				if !ok || e.Op != "push blob" || r != nil || row.class != nil && !errors.Is(err, row.class) ||
+					!strings.Contains(err.Error(), "before any layer is read") {
 					t.Errorf("%v %+v", err, r)
 				}
 				if n := s.Count(http.MethodGet, img.Layers[0].Digest.String()); n != 0 {
@@ -59,7 +60,8 @@ func TestPushRefusedBeforeReading(t *testing.T) {
 				// A dry run pushes nothing, so it needs no right.
 				o := both("v1")
 				o.DryRun = true
-				if r, err = soci.IndexImage(t.Context(), repo, repo, img.Manifest, o); err != nil || r.Outcome() != soci.OutcomeIndexed {
+				if r, err = soci.IndexImage(t.Context(), repo, repo, img.Manifest, o); err != nil ||
+					r.Outcome() != soci.OutcomeIndexed {
 					t.Errorf("dry run: %v %+v", err, r)
 				}
 			})
@@ -76,27 +78,31 @@ func TestProbe(t *testing.T) {
 	small := both("v1")
 	small.MinLayerSize = 1 << 30
 	small.TagUnindexed = false
-	if _, err := soci.IndexImage(t.Context(), repo, repo, img.Manifest, small); err != nil || s.Count(http.MethodPost, "") != 0 {
+	if _, err := soci.IndexImage(t.Context(), repo, repo, img.Manifest, small); err != nil ||
+		s.Count(http.MethodPost, "") != 0 {
 		t.Errorf("no layer to index: %v, %d uploads", err, s.Count(http.MethodPost, ""))
 	}
 	r, err := soci.IndexImage(t.Context(), repo, repo, img.Manifest, both("v1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := int64(2) + r.Manifests[0].Layers[0].Ztoc.Size + r.Manifests[0].Index.Size + r.Manifests[0].IndexV2.Size + r.Manifests[0].Enabled.Size + r.Enabled.Image.Size
+	want := int64(2) + r.Manifests[0].Layers[0].Ztoc.Size + r.Manifests[0].Index.Size + r.Manifests[0].IndexV2.Size +
+		r.Manifests[0].Enabled.Size + r.Enabled.Image.Size
 	if r.BytesPushed != want {
 		t.Errorf("%d bytes pushed, want %d", r.BytesPushed, want)
 	}
 	s.Clear()
 	again := both("v1")
 	again.Catalog = repo.Catalog(ecrclient.CatalogOptions{Tag: "v1", TagSuffix: "-soci"})
-	if _, err := soci.IndexImage(t.Context(), repo, repo, img.Manifest, again); err != nil || s.Count(http.MethodPost, "") != 0 {
+	if _, err := soci.IndexImage(t.Context(), repo, repo, img.Manifest, again); err != nil ||
+		s.Count(http.MethodPost, "") != 0 {
 		t.Errorf("all zTOCs are there: %v, %d uploads", err, s.Count(http.MethodPost, ""))
 	}
 
 	// Some registries take no blob twice.
 	s.Clear()
-	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/blobs/uploads/", Fault: registrytest.Status(400, "LAYER_ALREADY_EXISTS", "")})
+	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/blobs/uploads/",
+		Fault: registrytest.Status(400, "LAYER_ALREADY_EXISTS", "")})
 	if r, err := soci.IndexImage(t.Context(), repo, repo, img.Manifest, both("v1")); err != nil || r.BytesPushed != 0 {
 		t.Errorf("a registry that takes no blob twice: %v %+v", err, r)
 	}

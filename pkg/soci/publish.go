@@ -43,7 +43,8 @@ func (x *indexer) publish(ctx context.Context, result *Result, out *output, roun
 		n tagNames
 	)
 	if enabled != nil {
-		t = &tagger{publisher: p, src: x.src, limits: x.o.Limits, dst: x.tagger, tag: x.o.Tag, enabledTag: result.Enabled.Tag, image: result.Image, root: enabled.root}
+		t = &tagger{publisher: p, src: x.src, limits: x.o.Limits, dst: x.tagger, tag: x.o.Tag, enabledTag: result.Enabled.Tag,
+			image: result.Image, root: enabled.root}
 		var err error
 		if n, err = t.names(ctx); err != nil {
 			return err
@@ -153,7 +154,8 @@ func (p *publisher) readBack(ctx context.Context, what string, desc ocispec.Desc
 	case err == nil:
 		return nil
 	case damaged(err) || notThere(err):
-		return fmt.Errorf("%w: %s %s is damaged in the registry, and still is after it was pushed again; have it removed there: %w",
+		return fmt.Errorf("%w: %s %s is damaged in the registry, and still is after it was pushed again; have it removed "+
+			"there: %w",
 			ErrDigestMismatch, what, desc.Digest, err)
 	}
 	return fmt.Errorf("reading %s %s back, which was damaged: %w", what, desc.Digest, err)
@@ -185,7 +187,8 @@ func (p *publisher) blobs(ctx context.Context, ztocs []content, configThere bool
 
 // manifests stores manifests one after the other; it gives those that were
 // there before.
-func (p *publisher) manifests(ctx context.Context, what string, list []content) (existed map[digest.Digest]bool, err error) {
+func (p *publisher) manifests(ctx context.Context, what string, list []content) (existed map[digest.Digest]bool,
+	err error) {
 	existed = make(map[digest.Digest]bool)
 	for _, c := range list {
 		there, err := p.put(ctx, what, c)

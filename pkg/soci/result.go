@@ -207,7 +207,8 @@ type Result struct {
 }
 
 // Outcome of the whole image: that for which it was left alone; else
-// OutcomeFailed when any manifest failed; else OutcomeSuperseded, OutcomeTagImmutable, OutcomeTagTaken or, when only V2 was
+// OutcomeFailed when any manifest failed; else OutcomeSuperseded, OutcomeTagImmutable, OutcomeTagTaken or, when only V2
+// was
 // asked for, OutcomeUntagged, as the SOCI-enabled image has it; else OutcomeIndexed when
 // any manifest was indexed, OutcomeNoLayer when any was an image,
 // OutcomeMissing when any is not in the repository, and OutcomePassedOver

@@ -17,7 +17,8 @@ import (
 // In most pushes all layers but a few were indexed before.
 type Catalog interface {
 	// SOCIIndexes calls found with SOCI indexes (v1 or v2) of the repository,
-	// and with image indexes annotated AnnotationUnindexed, first those that are likeliest to share layers with images, the image
+	// and with image indexes annotated AnnotationUnindexed, first those that are likeliest to share layers with images,
+	// the image
 	// manifests that are about to be indexed, until found returns false. An
 	// error says that the search was not complete.
 	SOCIIndexes(ctx context.Context, images []ocispec.Descriptor, found func(index ocispec.Descriptor) bool) error
@@ -62,7 +63,8 @@ func (w *layerWork) reuse(ctx context.Context, catalog Catalog) error {
 }
 
 // reuseFrom takes what a SOCI index has of the layers needed.
-func (w *layerWork) reuseFrom(ctx context.Context, index ocispec.Descriptor, needed map[digest.Digest]ocispec.Descriptor) error {
+func (w *layerWork) reuseFrom(ctx context.Context, index ocispec.Descriptor,
+	needed map[digest.Digest]ocispec.Descriptor) error {
 	if images.IsIndexType(index.MediaType) {
 		x, err := fetchImageIndex(ctx, w.src, index, w.o.Limits)
 		if err != nil {
@@ -105,10 +107,12 @@ func (w *layerWork) reuseFrom(ctx context.Context, index ocispec.Descriptor, nee
 
 // reuseReasons takes what an earlier build found of layers that cannot be
 // indexed.
-func (w *layerWork) reuseReasons(annotations map[string]string, in ocispec.Descriptor, needed map[digest.Digest]ocispec.Descriptor) {
+func (w *layerWork) reuseReasons(annotations map[string]string, in ocispec.Descriptor,
+	needed map[digest.Digest]ocispec.Descriptor) {
 	for layer, reason := range parseUnindexable(annotations[AnnotationUnindexable], w.o.SpanSize) {
 		if _, ok := needed[layer]; ok {
-			w.built[layer].result = LayerResult{Reason: reason, Reused: true, Detail: fmt.Sprintf("found by an earlier build, as %s says", in.Digest)}
+			w.built[layer].result = LayerResult{Reason: reason, Reused: true,
+				Detail: fmt.Sprintf("found by an earlier build, as %s says", in.Digest)}
 			delete(needed, layer)
 		}
 	}
@@ -141,8 +145,10 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	if err != nil {
 		return false, err
 	}
-	if z.CompressedSize != layer.Size || z.SpanSize != w.o.SpanSize || z.BuildToolIdentifier != w.o.BuildToolIdentifier || z.Version != ztocVersion {
-		return false, fmt.Errorf("%w zTOC: it is of a layer of %d bytes, with spans of %d, by %q, and should be of %d, %d, %q", ErrCorrupt,
+	if z.CompressedSize != layer.Size || z.SpanSize != w.o.SpanSize || z.BuildToolIdentifier != w.o.BuildToolIdentifier ||
+		z.Version != ztocVersion {
+		return false, fmt.Errorf(
+			"%w zTOC: it is of a layer of %d bytes, with spans of %d, by %q, and should be of %d, %d, %q", ErrCorrupt,
 			z.CompressedSize, z.SpanSize, cut(z.BuildToolIdentifier, 100), layer.Size, w.o.SpanSize, w.o.BuildToolIdentifier)
 	}
 	if len(z.Entries) == 0 {

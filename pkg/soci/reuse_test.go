@@ -16,7 +16,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// catalog gives what it holds, and counts what was asked for.
+// catalog returns what it holds, and counts what was asked for.
 type catalog struct {
 	indexes []ocispec.Descriptor
 	err     error
@@ -24,7 +24,8 @@ type catalog struct {
 	given   int
 }
 
-func (c *catalog) SOCIIndexes(_ context.Context, images []ocispec.Descriptor, found func(ocispec.Descriptor) bool) error {
+func (c *catalog) SOCIIndexes(_ context.Context, images []ocispec.Descriptor,
+	found func(ocispec.Descriptor) bool) error {
 	c.images = images
 	for _, d := range c.indexes {
 		c.given++
@@ -58,7 +59,8 @@ func TestReuse(t *testing.T) {
 		t.Errorf("looked for %v", known.images)
 	}
 	if s.fetched[a.Digest]+s.fetched[b.Digest] != 0 || second.BytesRead != c.Size {
-		t.Errorf("read %d bytes, of the unchanged layers %d and %d times", second.BytesRead, s.fetched[a.Digest], s.fetched[b.Digest])
+		t.Errorf("read %d bytes, of the unchanged layers %d and %d times", second.BytesRead, s.fetched[a.Digest],
+			s.fetched[b.Digest])
 	}
 	var reused []bool
 	for _, l := range second.Manifests[0].Layers {
@@ -80,7 +82,8 @@ func TestReuse(t *testing.T) {
 	for i, l := range again.Manifests[0].Layers {
 		m := second.Manifests[0].Layers[i]
 		l.Seconds, m.Seconds, l.Reused, m.Reused = 0, 0, false, false
-		if l.Ztoc.Digest != m.Ztoc.Digest || l.Spans != m.Spans || l.Files != m.Files || l.UncompressedSize != m.UncompressedSize || l.Compression != m.Compression {
+		if l.Ztoc.Digest != m.Ztoc.Digest || l.Spans != m.Spans || l.Files != m.Files ||
+			l.UncompressedSize != m.UncompressedSize || l.Compression != m.Compression {
 			t.Errorf("layer %d: %+v, not %+v", i, m, l)
 		}
 	}
@@ -108,7 +111,8 @@ func TestReuseOnlyWhatFits(t *testing.T) {
 		{"another tool's", func(_ *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
 			m.Annotations[soci.AnnotationBuildToolIdentifier] = "another tool"
 		}, everyLayer, nil},
-		{"another span size", func(*store, ocispec.Descriptor, *ocispec.Manifest) {}, soci.Options{MinLayerSize: 1, SpanSize: 1 << 20}, nil},
+		{"another span size", func(*store, ocispec.Descriptor, *ocispec.Manifest) {},
+			soci.Options{MinLayerSize: 1, SpanSize: 1 << 20}, nil},
 		{"another span size, and a lying annotation", func(_ *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
 			m.Layers[0].Annotations[soci.AnnotationSpanSize] = "1048576"
 		}, soci.Options{MinLayerSize: 1, SpanSize: 1 << 20}, soci.ErrCorrupt},
@@ -139,7 +143,8 @@ func TestReuseOnlyWhatFits(t *testing.T) {
 			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Entries = nil })
 		}, everyLayer, nil},
 		{"the zTOC is one that clients misread", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
-			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Entries[0].Type, z.Entries[0].Name = "hardlink", "hard" })
+			m.Layers[0] = s.addZtoc(t, m.Layers[0],
+				func(z *soci.Ztoc) { z.Entries[0].Type, z.Entries[0].Name = "hardlink", "hard" })
 		}, everyLayer, nil},
 		{"the zTOC has lost a time", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
 			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Entries[0].ModTime = time.Time{} })
@@ -292,7 +297,8 @@ func TestForce(t *testing.T) {
 	if m.Layers[0].Reused || s.fetched[layer.Digest] != 1 || again.BytesRead != layer.Size {
 		t.Errorf("the layer was not read: %+v", again)
 	}
-	if len(s.pushed) != pushed || again.BytesPushed == 0 || m.AlreadyThere || m.Index.Digest != first.Manifests[0].Index.Digest {
+	if len(s.pushed) != pushed || again.BytesPushed == 0 || m.AlreadyThere ||
+		m.Index.Digest != first.Manifests[0].Index.Digest {
 		t.Errorf("pushed %d contents, not %d: %+v", len(s.pushed), pushed, again)
 	}
 }

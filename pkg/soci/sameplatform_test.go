@@ -15,7 +15,8 @@ import (
 // SOCI index, whatever the order and whatever the others are.
 func TestSamePlatformTwice(t *testing.T) {
 	erofs := registrytest.Layer{MediaType: "application/vnd.erofs.layer.v1", Content: make([]byte, 4096)}
-	zstd := registrytest.Layer{MediaType: "application/vnd.oci.image.layer.v1.tar+zstd", Content: []byte("\x28\xb5\x2f\xfd" + strings.Repeat("z", 100))}
+	zstd := registrytest.Layer{MediaType: "application/vnd.oci.image.layer.v1.tar+zstd",
+		Content: []byte("\x28\xb5\x2f\xfd" + strings.Repeat("z", 100))}
 	gzip, other := layers(good(t, 0)), layers(good(t, 1))
 	for _, tt := range []struct {
 		name          string
@@ -25,11 +26,16 @@ func TestSamePlatformTwice(t *testing.T) {
 		want          [2]soci.Outcome
 	}{
 		{"both gzip", gzip, other, [2][]string{}, [2]string{}, [2]soci.Outcome{soci.OutcomeIndexed, soci.OutcomeIndexed}},
-		{"the same layers under another config", gzip, gzip, [2][]string{}, [2]string{"v1", "v3"}, [2]soci.Outcome{soci.OutcomeIndexed, soci.OutcomeIndexed}},
-		{"EROFS first", []registrytest.Layer{erofs}, gzip, [2][]string{{"erofs"}, nil}, [2]string{}, [2]soci.Outcome{soci.OutcomeNoLayer, soci.OutcomeIndexed}},
-		{"EROFS second", gzip, []registrytest.Layer{erofs}, [2][]string{nil, {"erofs"}}, [2]string{}, [2]soci.Outcome{soci.OutcomeIndexed, soci.OutcomeNoLayer}},
-		{"zstd first", []registrytest.Layer{zstd}, gzip, [2][]string{}, [2]string{}, [2]soci.Outcome{soci.OutcomeNoLayer, soci.OutcomeIndexed}},
-		{"variants", gzip, other, [2][]string{}, [2]string{"v2", "v3"}, [2]soci.Outcome{soci.OutcomeIndexed, soci.OutcomeIndexed}},
+		{"the same layers under another config", gzip, gzip, [2][]string{}, [2]string{"v1", "v3"},
+			[2]soci.Outcome{soci.OutcomeIndexed, soci.OutcomeIndexed}},
+		{"EROFS first", []registrytest.Layer{erofs}, gzip, [2][]string{{"erofs"}, nil}, [2]string{},
+			[2]soci.Outcome{soci.OutcomeNoLayer, soci.OutcomeIndexed}},
+		{"EROFS second", gzip, []registrytest.Layer{erofs}, [2][]string{nil, {"erofs"}}, [2]string{},
+			[2]soci.Outcome{soci.OutcomeIndexed, soci.OutcomeNoLayer}},
+		{"zstd first", []registrytest.Layer{zstd}, gzip, [2][]string{}, [2]string{},
+			[2]soci.Outcome{soci.OutcomeNoLayer, soci.OutcomeIndexed}},
+		{"variants", gzip, other, [2][]string{}, [2]string{"v2", "v3"},
+			[2]soci.Outcome{soci.OutcomeIndexed, soci.OutcomeIndexed}},
 	} {
 		for _, version := range []soci.IndexVersion{soci.V1, soci.V2, soci.Both} {
 			t.Run(tt.name+", "+string(version), func(t *testing.T) {
@@ -61,17 +67,20 @@ func TestSamePlatformTwice(t *testing.T) {
 					if version != soci.V2 && m.Index.Digest == "" {
 						t.Errorf("manifest %d has no SOCI index v1", i)
 					}
-					if version != soci.V1 && readManifest(t, s, m.Enabled.Digest).Annotations[soci.AnnotationIndexDigest] != m.IndexV2.Digest.String() {
+					if version != soci.V1 &&
+						readManifest(t, s, m.Enabled.Digest).Annotations[soci.AnnotationIndexDigest] != m.IndexV2.Digest.String() {
 						t.Errorf("manifest %d does not name its SOCI index v2", i)
 					}
 				}
 				if version == soci.V1 {
 					return
 				}
-				if x := readIndex(t, s, "v1-soci"); len(x.Manifests) != 2+indexed || !slices.Equal(x.Manifests[0].Platform.OSFeatures, tt.features[0]) {
+				if x := readIndex(t, s, "v1-soci"); len(x.Manifests) != 2+indexed ||
+					!slices.Equal(x.Manifests[0].Platform.OSFeatures, tt.features[0]) {
 					t.Errorf("%+v", x)
 				}
-				if status := examine(t, s, "v1"); status.Enabled[0].State != soci.EnabledMatches || len(status.Enabled[0].Indexes) != indexed {
+				if status := examine(t, s, "v1"); status.Enabled[0].State != soci.EnabledMatches ||
+					len(status.Enabled[0].Indexes) != indexed {
 					t.Errorf("%+v", status.Enabled)
 				}
 			})

@@ -151,7 +151,8 @@ func (s *spanner) add(c Checkpoint, window []byte) error {
 func maxZtocSizeOf(layer int64) int64 { return max(layer, SmallZtoc) }
 
 func ztocTooLarge(max int64) error {
-	return &UnsupportedError{Reason: SkipZtocTooLarge, Detail: fmt.Sprintf("its zTOC has more than %d bytes, and the layer has not", max)}
+	return &UnsupportedError{Reason: SkipZtocTooLarge,
+		Detail: fmt.Sprintf("its zTOC has more than %d bytes, and the layer has not", max)}
 }
 
 // end is called when the blob has been decoded to its end.

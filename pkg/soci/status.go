@@ -137,7 +137,8 @@ type EnabledStatus struct {
 // they share once. Of the Options it heeds MinLayerSize, TagSuffix, Platforms,
 // Limits and, by looking at no suffixed tag, the IndexVersion V1. Its errors are
 // those of IndexImage.
-func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []string, o Options, check *Checker) (*Status, error) {
+func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []string, o Options,
+	check *Checker) (*Status, error) {
 	noEnabled := o.IndexVersion == V1
 	o.IndexVersion, o.Tag, o.tagged = Both, "", len(tags) > 0
 	o, err := o.withDefaults()
@@ -178,7 +179,8 @@ func (x *examiner) work(ctx context.Context, status *Status, tags []string) erro
 		m := ManifestStatus{Manifest: t.desc, Platform: t.platform.String(), Failure: t.err}
 		switch {
 		case !t.isImage():
-			status.Manifests = append(status.Manifests, ManifestStatus{Manifest: t.desc, Reason: t.reason, Missing: t.outcome == OutcomeMissing})
+			status.Manifests = append(status.Manifests,
+				ManifestStatus{Manifest: t.desc, Reason: t.reason, Missing: t.outcome == OutcomeMissing})
 			continue
 		case t.err != nil:
 			status.Manifests = append(status.Manifests, m)
@@ -347,11 +349,12 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 	return e, nil
 }
 
-// matchEnabled gives the SOCI index of each image manifest that the
+// matchEnabled returns the SOCI index of each image manifest that the
 // SOCI-enabled image lists, nil when it is not of this image. It is, when
 // writing it anew with these SOCI indexes gives the same digest; one that
 // another tool made may differ in what is no image.
-func matchEnabled(tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index, indexes []ocispec.Descriptor) (map[*target]ocispec.Descriptor, error) {
+func matchEnabled(tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index,
+	indexes []ocispec.Descriptor) (map[*target]ocispec.Descriptor, error) {
 	e := newEnabler(tree)
 	matched := 0
 	for _, t := range tree.targets {
@@ -359,7 +362,8 @@ func matchEnabled(tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index, i
 			continue
 		}
 		for _, index := range indexes {
-			plain := ocispec.Descriptor{MediaType: index.MediaType, ArtifactType: index.ArtifactType, Digest: index.Digest, Size: index.Size}
+			plain := ocispec.Descriptor{MediaType: index.MediaType, ArtifactType: index.ArtifactType, Digest: index.Digest,
+				Size: index.Size}
 			e.out.indexOf[t] = plain
 			if err := e.rewriteManifest(t); err != nil {
 				return nil, err

@@ -63,8 +63,10 @@ func TestExamineEnabled(t *testing.T) {
 		other bool // the reason is that it was made of another image
 	}{
 		{"not indexed", push, soci.EnabledAbsent, 0, 0, false},
-		{"V1", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", v1) }, soci.EnabledAbsent, 2, 0, false},
-		{"Both", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", both("v1")) }, soci.EnabledMatches, 2, 2, false},
+		{"V1", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", v1) }, soci.EnabledAbsent, 2, 0,
+			false},
+		{"Both", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", both("v1")) },
+			soci.EnabledMatches, 2, 2, false},
 		{"one manifest", func(t *testing.T, s *registrytest.Server) {
 			s.PushImage(t, repoName, "v1", registrytest.Image{Docker: true, Layers: layers(good(t, 0))})
 			index(t, s, "v1", both("v1"))
@@ -103,7 +105,8 @@ func TestExamineEnabled(t *testing.T) {
 			push(t, s)
 			s.PushImage(t, repoName, "v1-soci", registrytest.Image{})
 		}, soci.EnabledForeign, 0, 0, false},
-		{"somebody's image index", func(t *testing.T, s *registrytest.Server) { push(t, s); platformImages(t, s, "v1-soci") }, soci.EnabledForeign, 0, 0, false},
+		{"somebody's image index", func(t *testing.T, s *registrytest.Server) { push(t, s); platformImages(t, s, "v1-soci") },
+			soci.EnabledForeign, 0, 0, false},
 		{"a SOCI index was deleted", func(t *testing.T, s *registrytest.Server) {
 			push(t, s)
 			deleteManifest(t, s, index(t, s, "v1", both("v1")).Manifests[0].IndexV2.Digest)
@@ -138,7 +141,8 @@ func TestExamineEnabled(t *testing.T) {
 		{"the same image, whose SOCI index is not listed", func(t *testing.T, s *registrytest.Server) {
 			push(t, s)
 			index(t, s, "v1", both("v1"))
-			s.PushManifest(t, repoName, "v1-soci", ociIndex, rewritten(t, s, "v1-soci", soci.AnnotationIndexDigest, digest.FromString("gone").String()))
+			s.PushManifest(t, repoName, "v1-soci", ociIndex,
+				rewritten(t, s, "v1-soci", soci.AnnotationIndexDigest, digest.FromString("gone").String()))
 		}, soci.EnabledBroken, 2, 0, false},
 	}
 	for _, tt := range tests {
@@ -154,7 +158,8 @@ func TestExamineEnabled(t *testing.T) {
 			if other := strings.HasSuffix(e.Reason, "made of another image"); other != tt.other {
 				t.Errorf("reason %q", e.Reason)
 			}
-			if explained := tt.want != soci.EnabledAbsent && tt.want != soci.EnabledMatches && tt.want != soci.EnabledUnindexed; (e.Reason != "") != explained {
+			if explained := tt.want != soci.EnabledAbsent && tt.want != soci.EnabledMatches &&
+				tt.want != soci.EnabledUnindexed; (e.Reason != "") != explained {
 				t.Errorf("reason %q", e.Reason)
 			}
 			n := 0
@@ -279,7 +284,8 @@ func TestExamineOthers(t *testing.T) {
 		status.Enabled[1].EnabledTag != "" || status.Enabled[1].Reason == "" {
 		t.Errorf("%+v, %v", status, err)
 	}
-	if _, err := soci.Examine(t.Context(), repo, image, nil, soci.Options{TagSuffix: "/"}, nil); !errors.Is(err, soci.ErrInvalidOption) {
+	if _, err := soci.Examine(t.Context(), repo, image, nil, soci.Options{TagSuffix: "/"}, nil); !errors.Is(err,
+		soci.ErrInvalidOption) {
 		t.Errorf("suffix: %v", err)
 	}
 	gone := ocispec.Descriptor{MediaType: image.MediaType, Digest: digest.FromString("gone"), Size: 4}
@@ -287,7 +293,8 @@ func TestExamineOthers(t *testing.T) {
 		t.Errorf("gone: %v", err)
 	}
 	s.Add(registrytest.Rule{Path: "/manifests/v1-soci$", Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
-	if _, err := soci.Examine(t.Context(), repo, image, []string{"v1"}, soci.Options{}, nil); !errors.Is(err, ecrclient.ErrDenied) {
+	if _, err := soci.Examine(t.Context(), repo, image, []string{"v1"}, soci.Options{}, nil); !errors.Is(err,
+		ecrclient.ErrDenied) {
 		t.Errorf("denied: %v", err)
 	}
 }

@@ -64,7 +64,7 @@ func (t *tagger) whySuperseded(n tagNames) string {
 }
 
 // move puts the enabled tag onto the root, unless the image has lost its own
-// tag, and gives what the tags name afterwards.
+// tag, and returns what the tags name afterwards.
 func (t *tagger) move(ctx context.Context) (tagNames, Outcome, error) {
 	n, err := t.names(ctx)
 	switch {
@@ -107,13 +107,15 @@ func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome
 	case why == "":
 		return "", nil
 	}
-	return OutcomeTagTaken, fmt.Errorf("%w: %q names %s (%s), which is left as it is; give that image another tag, or choose another suffix",
+	return OutcomeTagTaken, fmt.Errorf(
+		"%w: %q names %s (%s), which is left as it is; give that image another tag, or choose another suffix",
 		ErrTagTaken, t.enabledTag, enabled.Digest, why)
 }
 
 // fetchEnabled reads the SOCI-enabled image that a suffixed tag names, or the
-// image index in the place of one. It gives nil, and why, for anything else.
-func fetchEnabled(ctx context.Context, src Source, desc ocispec.Descriptor, limits Limits) (*ocispec.Index, string, error) {
+// image index in the place of one. It returns nil, and why, for anything else.
+func fetchEnabled(ctx context.Context, src Source, desc ocispec.Descriptor, limits Limits) (*ocispec.Index, string,
+	error) {
 	if !images.IsIndexType(desc.MediaType) {
 		return nil, fmt.Sprintf("media type %q", cut(desc.MediaType, 100)), nil
 	}
@@ -150,8 +152,10 @@ func (t *tagger) refused(ctx context.Context, err error) (tagNames, Outcome, err
 	case n.enabled.Digest == t.root.desc.Digest:
 		return n, OutcomeAlreadyTagged, nil // a second run, at the same time
 	}
-	return n, OutcomeTagImmutable, fmt.Errorf("%w: %q names %s and cannot be moved to %s (%v); delete that tag, or exclude it from the repository's immutability",
-		ErrTagImmutable, t.enabledTag, n.enabled.Digest, t.root.desc.Digest, answer)
+	return n, OutcomeTagImmutable,
+		fmt.Errorf("%w: %q names %s and cannot be moved to %s (%v); delete that tag, or exclude it from the repository's "+
+			"immutability",
+			ErrTagImmutable, t.enabledTag, n.enabled.Digest, t.root.desc.Digest, answer)
 }
 
 // maxRounds is how many images are indexed in a row because each took the
@@ -169,7 +173,8 @@ func (x *indexer) putRight(ctx context.Context, image ocispec.Descriptor, result
 	next := *x
 	next.o.IndexVersion = V2
 	r, err := next.index(ctx, image, round+1)
-	for _, final := range []error{ErrTruncated, ErrCorrupt, ErrUnsupported, ErrLimit, ErrInvalidOption, ErrTagImmutable, ErrTagTaken} {
+	for _, final := range []error{ErrTruncated, ErrCorrupt, ErrUnsupported, ErrLimit, ErrInvalidOption, ErrTagImmutable,
+		ErrTagTaken} {
 		if errors.Is(err, final) {
 			result.Enabled.Reason += fmt.Sprintf(", which cannot be indexed: %v", err)
 			return nil
@@ -180,7 +185,8 @@ func (x *indexer) putRight(ctx context.Context, image ocispec.Descriptor, result
 	}
 	result.BytesRead += r.BytesRead
 	result.BytesPushed += r.BytesPushed
-	result.Enabled.Reason += fmt.Sprintf(", which was indexed too, to put %q right: %s", result.Enabled.Tag, r.outcomeOfTag())
+	result.Enabled.Reason += fmt.Sprintf(", which was indexed too, to put %q right: %s", result.Enabled.Tag,
+		r.outcomeOfTag())
 	return nil
 }
 

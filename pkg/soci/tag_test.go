@@ -31,14 +31,15 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// placeholder gives the tag to an image index that stands for an image without
+// placeholder returns the tag to an image index that stands for an image without
 // a layer to index.
 func (w *world) placeholder(tag string) ocispec.Descriptor {
-	index := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{%q:"true"}}`, ocispec.MediaTypeImageIndex, soci.AnnotationUnindexed)
+	index := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{%q:"true"}}`,
+		ocispec.MediaTypeImageIndex, soci.AnnotationUnindexed)
 	return w.s.PushManifest(w.t, repoName, tag, ocispec.MediaTypeImageIndex, index)
 }
 
-// take gives the tag to an image.
+// take returns the tag to an image.
 func (w *world) take(p registrytest.Pushed) {
 	w.s.PushManifest(w.t, repoName, "v1", p.Manifest.MediaType, p.Bytes)
 }
@@ -46,7 +47,8 @@ func (w *world) take(p registrytest.Pushed) {
 // untag removes a tag.
 func (w *world) untag(tag string) {
 	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodDelete, w.s.Registry.URL()+"/v2/"+repoName+"/manifests/"+tag, nil)
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodDelete,
+		w.s.Registry.URL()+"/v2/"+repoName+"/manifests/"+tag, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -65,12 +67,13 @@ func (w *world) index(p registrytest.Pushed) (*soci.Result, error) {
 	return soci.IndexImage(w.t.Context(), repo, repo, image, both("v1"))
 }
 
-// enabledOf gives the digest that the SOCI-enabled image of an image has.
+// enabledOf returns the digest that the SOCI-enabled image of an image has.
 func (w *world) enabledOf(p registrytest.Pushed) digest.Digest {
 	w.t.Helper()
 	o := both("v1")
 	o.DryRun = true
-	r, err := soci.IndexImage(w.t.Context(), openRepo(w.t, w.s), nil, ocispec.Descriptor{MediaType: p.Manifest.MediaType, Digest: p.Manifest.Digest, Size: p.Manifest.Size}, o)
+	r, err := soci.IndexImage(w.t.Context(), openRepo(w.t, w.s), nil,
+		ocispec.Descriptor{MediaType: p.Manifest.MediaType, Digest: p.Manifest.Digest, Size: p.Manifest.Size}, o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -103,14 +106,18 @@ func TestSupersededBefore(t *testing.T) {
 		rule func(w *world) registrytest.Rule
 		left bool // manifests that no tag names
 	}{
-		{"from the start", func(w *world) registrytest.Rule { w.take(w.new); return registrytest.Rule{Times: 1, Path: "^$"} }, false},
+		{"from the start", func(w *world) registrytest.Rule { w.take(w.new); return registrytest.Rule{Times: 1, Path: "^$"} },
+			false},
 		{"during the build", func(w *world) registrytest.Rule {
-			return registrytest.Rule{Path: w.old.Layers[0].Digest.String(), Times: 1, Fault: during(func() { w.take(w.new) }, nil)}
+			return registrytest.Rule{Path: w.old.Layers[0].Digest.String(), Times: 1,
+				Fault: during(func() { w.take(w.new) }, nil)}
 		}, false},
 		{"during the push", func(w *world) registrytest.Rule {
-			return registrytest.Rule{Method: http.MethodHead, Path: imageTag, Times: 1, Fault: during(nil, func() { w.take(w.new) })}
+			return registrytest.Rule{Method: http.MethodHead, Path: imageTag, Times: 1,
+				Fault: during(nil, func() { w.take(w.new) })}
 		}, true},
-		{"removed", func(w *world) registrytest.Rule { w.untag("v1"); return registrytest.Rule{Times: 1, Path: "^$"} }, false},
+		{"removed", func(w *world) registrytest.Rule { w.untag("v1"); return registrytest.Rule{Times: 1, Path: "^$"} },
+			false},
 	} {
 		for _, there := range []bool{false, true} {
 			t.Run(tt.name, func(t *testing.T) {
@@ -121,7 +128,8 @@ func TestSupersededBefore(t *testing.T) {
 				}
 				w.s.Add(tt.rule(w))
 				r, err := w.index(w.old)
-				if err != nil || r.Outcome() != soci.OutcomeSuperseded || r.Enabled.Outcome != soci.OutcomeSuperseded || r.Enabled.Reason == "" {
+				if err != nil || r.Outcome() != soci.OutcomeSuperseded || r.Enabled.Outcome != soci.OutcomeSuperseded ||
+					r.Enabled.Reason == "" {
 					t.Fatalf("%v %+v", err, r)
 				}
 				if got := tagged(t, w.s, "v1-soci"); got != before {
@@ -132,7 +140,8 @@ func TestSupersededBefore(t *testing.T) {
 				}
 				if m := r.Manifests[0]; m.Index.Digest == "" || w.s.Manifest(t, repoName, m.Index.Digest.String()) == nil {
 					t.Errorf("no v1 index: %+v", m)
-				} else if !tt.left && (m.IndexV2.Digest != "" || m.Enabled.Digest != "" || w.s.Count(http.MethodPut, "/manifests/") != 1) {
+				} else if !tt.left && (m.IndexV2.Digest != "" || m.Enabled.Digest != "" ||
+					w.s.Count(http.MethodPut, "/manifests/") != 1) {
 					t.Errorf("left behind: %+v", m)
 				}
 			})
@@ -200,7 +209,8 @@ func TestPutRightByRetry(t *testing.T) {
 			if _, err := w.index(w.new); err != nil {
 				t.Error(err)
 			}
-			w.s.Add(registrytest.Rule{Method: http.MethodGet, Path: layer, Times: 1, Fault: registrytest.Status(503, "UNAVAILABLE", "")})
+			w.s.Add(registrytest.Rule{Method: http.MethodGet, Path: layer, Times: 1,
+				Fault: registrytest.Status(503, "UNAVAILABLE", "")})
 		}, nil)})
 	if r, err := w.index(w.old); !errors.Is(err, ecrclient.ErrUnavailable) || r != nil {
 		t.Fatalf("%v %+v", err, r)
@@ -226,16 +236,20 @@ func TestSupersededByNoImage(t *testing.T) {
 	}{
 		{"removed", func(w *world) { w.untag("v1") }, "no tag"},
 		{"opted out", func(w *world) {
-			w.take(w.s.PushImage(t, repoName, "", registrytest.Image{Config: []byte(`{"config":{"Labels":{"soci-index-builder.skip":"true"}}}`), Layers: layers(good(t, 1))}))
+			w.take(w.s.PushImage(t, repoName, "",
+				registrytest.Image{Config: []byte(`{"config":{"Labels":{"soci-index-builder.skip":"true"}}}`),
+					Layers: layers(good(t, 1))}))
 		}, string(soci.OutcomeOptedOut)},
 		{"SOCI-enabled image", func(w *world) {
 			w.s.PushManifest(t, repoName, "v1", ocispec.MediaTypeImageIndex, w.s.Manifest(t, repoName, "v1-soci"))
 		}, string(soci.OutcomeOwnArtifact)},
-		{"corrupt", func(w *world) { w.take(w.s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(broken)})) }, "cannot be indexed"},
+		{"corrupt", func(w *world) { w.take(w.s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(broken)})) },
+			"cannot be indexed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.s.Add(registrytest.Rule{Method: http.MethodPut, Path: enabledTag, Times: 1, Fault: during(nil, func() { tt.take(w) })})
+			w.s.Add(registrytest.Rule{Method: http.MethodPut, Path: enabledTag, Times: 1,
+				Fault: during(nil, func() { tt.take(w) })})
 			r, err := w.index(w.old)
 			if err != nil || r.Outcome() != soci.OutcomeSuperseded || !strings.Contains(r.Enabled.Reason, tt.reason) {
 				t.Fatalf("%v %+v", err, r)
@@ -318,7 +332,8 @@ func TestImmutableTag(t *testing.T) {
 				}
 				return
 			}
-			if !strings.Contains(err.Error(), other.String()) || !strings.Contains(err.Error(), "v1-soci") || !strings.Contains(err.Error(), "immutable)") || r.Outcome() != soci.OutcomeTagImmutable {
+			if !strings.Contains(err.Error(), other.String()) || !strings.Contains(err.Error(), "v1-soci") ||
+				!strings.Contains(err.Error(), "immutable)") || r.Outcome() != soci.OutcomeTagImmutable {
 				t.Errorf("%v", err)
 			}
 			if w.s.Manifest(t, repoName, r.Manifests[0].Index.Digest.String()) == nil {
@@ -353,7 +368,8 @@ func TestTakenTag(t *testing.T) {
 			w := newWorld(t)
 			own := tt.under(w)
 			r, err := w.index(w.old)
-			if !errors.Is(err, soci.ErrTagTaken) || errors.Is(err, soci.ErrTagImmutable) || r == nil || r.Outcome() != soci.OutcomeTagTaken {
+			if !errors.Is(err, soci.ErrTagTaken) || errors.Is(err, soci.ErrTagImmutable) || r == nil ||
+				r.Outcome() != soci.OutcomeTagTaken {
 				t.Fatalf("%v %+v", err, r)
 			}
 			for _, part := range []string{own.String(), "v1-soci", tt.why} {
@@ -383,7 +399,8 @@ func TestImmutableTagAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.s.Clear()
-	w.s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/", Fault: registrytest.Status(400, "TAG_INVALID", "immutable")})
+	w.s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/",
+		Fault: registrytest.Status(400, "TAG_INVALID", "immutable")})
 	if r, err := w.index(w.old); err != nil || r.Enabled.Outcome != soci.OutcomeAlreadyTagged {
 		t.Errorf("%v %+v", err, r)
 	}
@@ -404,7 +421,8 @@ func TestTagFailures(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.s.Add(registrytest.Rule{Method: tt.method, Path: tt.path, Skip: tt.skip, Times: 1, Fault: registrytest.Status(500, "UNKNOWN", "")})
+			w.s.Add(registrytest.Rule{Method: tt.method, Path: tt.path, Skip: tt.skip, Times: 1,
+				Fault: registrytest.Status(500, "UNKNOWN", "")})
 			if r, err := w.index(w.old); !errors.Is(err, ecrclient.ErrUnavailable) || r != nil {
 				t.Fatalf("%v %+v", err, r)
 			}

@@ -36,10 +36,12 @@ func (a *archiveReader) fill() error {
 		case a.given > a.limits.MaxUncompressedSize:
 			// What is within the limit is read, however the chunks are cut.
 			a.chunk = a.chunk[:max(int64(len(a.chunk))-(a.given-a.limits.MaxUncompressedSize), 0)]
-			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxUncompressedSize, %d bytes", ErrLimit, a.limits.MaxUncompressedSize)
+			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxUncompressedSize, %d bytes", ErrLimit,
+				a.limits.MaxUncompressedSize)
 		case a.given/a.limits.MaxRatio > a.taken():
 			a.chunk = nil
-			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxRatio, %d, times its size", ErrLimit, a.limits.MaxRatio)
+			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxRatio, %d, times its size", ErrLimit,
+				a.limits.MaxRatio)
 		}
 	}
 	return nil
@@ -65,7 +67,7 @@ func (a *archiveReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// block gives the next block where it stands, or nil when it is not there in
+// block returns the next block where it stands, or nil when it is not there in
 // one piece.
 func (a *archiveReader) block() *[tarBlock]byte {
 	if len(a.chunk) == 0 && a.fill() != nil || len(a.chunk) < tarBlock {
@@ -74,7 +76,7 @@ func (a *archiveReader) block() *[tarBlock]byte {
 	return (*[tarBlock]byte)(a.chunk)
 }
 
-// first gives the first block without taking it, or all of a shorter archive.
+// first returns the first block without taking it, or all of a shorter archive.
 func (a *archiveReader) first() ([]byte, error) {
 	if err := a.fill(); err != nil && err != io.EOF {
 		return nil, err
@@ -215,7 +217,8 @@ func (t *tocScanner) checkEmpty(zero bool) error {
 		}
 	}
 	if !zero {
-		return notTar("the content has no tar entry and is not an empty archive, which is at most %d zero bytes", maxEmptyArchive)
+		return notTar("the content has no tar entry and is not an empty archive, which is at most %d zero bytes",
+			maxEmptyArchive)
 	}
 	return nil
 }
@@ -292,7 +295,7 @@ func (t *tocScanner) add(h *tar.Header) error {
 	return nil
 }
 
-// all gives the entries; the scanner is of no use any more.
+// all returns the entries; the scanner is of no use any more.
 func (t *tocScanner) all() []Entry {
 	if t.before == nil {
 		return t.entries
@@ -354,7 +357,7 @@ func cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// classify gives an error of archive/tar its class.
+// classify returns an error of archive/tar its class.
 func (t *tocScanner) classify(err error) error {
 	var (
 		blob   *blobError
@@ -368,7 +371,8 @@ func (t *tocScanner) classify(err error) error {
 	case errors.As(err, &blob), errors.As(err, &stream), errors.Is(err, ErrLimit), errors.Is(err, ErrUnsupported):
 		return err
 	case errors.Is(err, tar.ErrFieldTooLong):
-		return fmt.Errorf("%w: tar archive %s, at byte %d: more than MaxHeaderExtension, %d bytes, of PAX records or a long name", ErrLimit, where, t.archive.pos, MaxHeaderExtension)
+		return fmt.Errorf("%w: tar archive %s, at byte %d: more than MaxHeaderExtension, %d bytes, of PAX records or a "+
+			"long name", ErrLimit, where, t.archive.pos, MaxHeaderExtension)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w tar archive: it ends %s, at byte %d", ErrTruncated, where, t.archive.pos)
 	default:

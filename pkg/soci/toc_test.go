@@ -44,7 +44,8 @@ func (c *counter) Read(p []byte) (int, error) {
 // reference lists an archive by archive/tar alone, as upstream does.
 func reference(archive []byte) (entries []Entry, size int64, err error) {
 	r := &counter{r: bytes.NewReader(archive)}
-	t := &tocScanner{archive: &archiveReader{}, maxEntries: 1 << 20, memory: newMemory(1<<30).enter(0, nil), names: make(map[string]string)}
+	t := &tocScanner{archive: &archiveReader{}, maxEntries: 1 << 20, memory: newMemory(1<<30).enter(0, nil),
+		names: make(map[string]string)}
 	tr := tar.NewReader(r)
 	for {
 		h, err := tr.Next()
@@ -68,7 +69,8 @@ func checkTOC(t *testing.T, archive []byte, piece int) (plain bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &tocScanner{archive: &archiveReader{chunks: &pieces{archive, piece}, blob: &blobReader{taken: 1 << 40}, limits: defaults}, maxEntries: 1 << 20, memory: newMemory(1<<30).enter(0, nil)}
+	s := &tocScanner{archive: &archiveReader{chunks: &pieces{archive, piece}, blob: &blobReader{taken: 1 << 40},
+		limits: defaults}, maxEntries: 1 << 20, memory: newMemory(1<<30).enter(0, nil)}
 	err = s.scan()
 	if unsupported, ok := errors.AsType[*UnsupportedError](err); ok && unsupported.Reason == SkipNotTar {
 		// No archive: archive/tar refuses it, or finds nothing in it.
@@ -149,7 +151,8 @@ func TestTOCOfChangedHeaders(t *testing.T) {
 	var buf bytes.Buffer
 	tw := tar.NewWriter(&buf)
 	for _, h := range []tar.Header{
-		{Name: strings.Repeat("d/", 60) + "file", Typeflag: tar.TypeReg, Size: 3, Mode: 0o644, Uid: 12, Gid: 13, Uname: "u", Gname: "g", Format: tar.FormatUSTAR},
+		{Name: strings.Repeat("d/", 60) + "file", Typeflag: tar.TypeReg, Size: 3, Mode: 0o644, Uid: 12, Gid: 13, Uname: "u",
+			Gname: "g", Format: tar.FormatUSTAR},
 		{Name: "gnu", Typeflag: tar.TypeReg, Size: 3, Mode: 0o755, Format: tar.FormatGNU},
 		{Name: "device", Typeflag: tar.TypeBlock, Devmajor: 8, Devminor: 1, Format: tar.FormatUSTAR},
 	} {

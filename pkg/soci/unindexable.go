@@ -28,7 +28,8 @@ const maxUnindexable = 256 << 10 // 256 KiB
 var unindexableReasons = map[SkipReason]bool{
 	SkipNotTar: true, SkipSparseFile: true, SkipGlobalPAX: true, SkipEntryType: true, SkipEntrySize: true,
 	SkipGzipHeader: true, SkipZtocTooLarge: true, SkipEmptySpan: true, SkipEmptyXattr: true, SkipModTime: true,
-	SkipParent: true, SkipLinkTarget: true, SkipRepeatedDir: true, SkipOwner: true, SkipFileMode: true, SkipEntryName: true,
+	SkipParent: true, SkipLinkTarget: true, SkipRepeatedDir: true, SkipOwner: true, SkipFileMode: true,
+	SkipEntryName: true,
 }
 
 // unindexable is the value of AnnotationUnindexable for layers, or empty.

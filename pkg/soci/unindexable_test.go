@@ -100,7 +100,8 @@ func TestUnindexableLayersAreRemembered(t *testing.T) {
 			m.Annotations[soci.AnnotationUnindexable] = "0" + want[1:]
 		}, true},
 		{"reasons that need no reading", m.IndexV2, func(m *ocispec.Manifest, _ *soci.Options) {
-			m.Annotations[soci.AnnotationUnindexable] = strings.NewReplacer("sparse-file", "zstd", "not-a-tar", "", "parent-not-a-directory", "x").Replace(want)
+			m.Annotations[soci.AnnotationUnindexable] = strings.NewReplacer("sparse-file", "zstd", "not-a-tar", "",
+				"parent-not-a-directory", "x").Replace(want)
 		}, true},
 		{"a value out of proportion", m.IndexV2, func(m *ocispec.Manifest, _ *soci.Options) {
 			m.Annotations[soci.AnnotationUnindexable] = want + strings.Repeat(",", 256<<10)
@@ -126,14 +127,16 @@ func TestUnindexableLayersAreRemembered(t *testing.T) {
 			}
 			for i, l := range known {
 				got := r.Manifests[0].Layers[i]
-				if read := s.fetched[l.Digest] > 0; read != tt.again || got.Reused == tt.again || got.Reason != m.Layers[i].Reason || got.Detail == "" {
+				if read := s.fetched[l.Digest] > 0; read != tt.again || got.Reused == tt.again ||
+					got.Reason != m.Layers[i].Reason || got.Detail == "" {
 					t.Errorf("layer %d: read %v, %+v", i, read, got)
 				}
 			}
 			if s.fetched[zstd.Digest] == 0 {
 				t.Error("a layer of another compression was not looked at")
 			}
-			if o.SpanSize == 0 && (r.Manifests[0].Index.Digest != m.Index.Digest || r.Manifests[0].IndexV2.Digest != m.IndexV2.Digest) {
+			if o.SpanSize == 0 && (r.Manifests[0].Index.Digest != m.Index.Digest ||
+				r.Manifests[0].IndexV2.Digest != m.IndexV2.Digest) {
 				t.Error("other SOCI indexes than when all was read")
 			}
 		})
@@ -206,8 +209,10 @@ func TestUnindexedImageRemembers(t *testing.T) {
 	s := registrytest.Start(t)
 	repo := openRepo(t, s)
 	blob := append(make([]byte, 1024), bytes.Repeat([]byte("no tar"), 1000)...)
-	image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: []registrytest.Layer{{MediaType: ocispec.MediaTypeImageLayer, Content: blob}}})
-	desc := ocispec.Descriptor{MediaType: image.Manifest.MediaType, Digest: image.Manifest.Digest, Size: image.Manifest.Size}
+	image := s.PushImage(t, repoName, "v1",
+		registrytest.Image{Layers: []registrytest.Layer{{MediaType: ocispec.MediaTypeImageLayer, Content: blob}}})
+	desc := ocispec.Descriptor{MediaType: image.Manifest.MediaType, Digest: image.Manifest.Digest,
+		Size: image.Manifest.Size}
 	o := both("v1")
 	o.Catalog = repo.Catalog(ecrclient.CatalogOptions{Tag: "v1", TagSuffix: "-soci"})
 	for round, wantRead := range []int{1, 0, 0} {

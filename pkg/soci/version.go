@@ -41,7 +41,8 @@ const DefaultTagSuffix = names.DefaultTagSuffix
 // digits, "_", "." and "-", 1 to 127 of them. Otherwise it is ErrInvalidOption.
 func CheckTagSuffix(suffix string) error {
 	if !names.IsTagSuffix(suffix) {
-		return fmt.Errorf("%w: tag suffix %q, not 1 to 127 letters, digits, \"_\", \".\" and \"-\"", ErrInvalidOption, cut(suffix, 200))
+		return fmt.Errorf("%w: tag suffix %q, not 1 to 127 letters, digits, \"_\", \".\" and \"-\"", ErrInvalidOption,
+			cut(suffix, 200))
 	}
 	return nil
 }
@@ -56,11 +57,13 @@ func enabledTag(tag, suffix string) (string, error) {
 		return "", err
 	}
 	if !names.IsTag(tag) {
-		return "", fmt.Errorf("%w: tag %q, not 1 to %d letters, digits, \"_\", \".\" and \"-\" that begin with none of the last two",
+		return "", fmt.Errorf("%w: tag %q, not 1 to %d letters, digits, \"_\", \".\" and \"-\" that begin with none of the "+
+			"last two",
 			ErrInvalidOption, cut(tag, 200), names.MaxTag)
 	}
 	if n := len(tag) + len(suffix); n > names.MaxTag {
-		return "", fmt.Errorf("%w: %q with the suffix %q has %d characters, more than the %d of a tag", errTagTooLong, tag, suffix, n, names.MaxTag)
+		return "", fmt.Errorf("%w: %q with the suffix %q has %d characters, more than the %d of a tag", errTagTooLong, tag,
+			suffix, n, names.MaxTag)
 	}
 	return tag + suffix, nil
 }

@@ -95,11 +95,13 @@ func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) 
 		w.wanted = append(w.wanted, platforms.OnlyStrict(parsed))
 	}
 	if IsSchema1(image.MediaType) {
-		return nil, fmt.Errorf("%w: %s is a manifest of Docker schema 1, which cannot have a SOCI index; push the image again with a current builder",
+		return nil, fmt.Errorf("%w: %s is a manifest of Docker schema 1, which cannot have a SOCI index; push the image "+
+			"again with a current builder",
 			ErrUnsupported, image.Digest)
 	}
 	if !images.IsManifestType(image.MediaType) && !images.IsIndexType(image.MediaType) {
-		return nil, fmt.Errorf("%w: media type %q of %s is neither that of an image manifest nor of an image index (Docker schema 2 or OCI)",
+		return nil, fmt.Errorf("%w: media type %q of %s is neither that of an image manifest nor of an image index (Docker "+
+			"schema 2 or OCI)",
 			ErrUnsupported, cut(image.MediaType, 100), image.Digest)
 	}
 	if isSociIndexType(image.ArtifactType) {
@@ -113,7 +115,8 @@ func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) 
 	for i, m := range w.wanted {
 		if !slices.ContainsFunc(w.tree.targets, func(t *target) bool { return t.isImage() && t.platform.matches(m) }) {
 			slices.Sort(w.found)
-			return nil, fmt.Errorf("%w: the image has no platform %q; it has %s", ErrInvalidOption, o.Platforms[i], strings.Join(slices.Compact(w.found), ", "))
+			return nil, fmt.Errorf("%w: the image has no platform %q; it has %s", ErrInvalidOption, o.Platforms[i],
+				strings.Join(slices.Compact(w.found), ", "))
 		}
 	}
 	return &w.tree, nil
@@ -266,7 +269,8 @@ func (w *walker) visitManifest(ctx context.Context, desc ocispec.Descriptor) (*t
 		return nil, &partError{err}
 	}
 	if config.Config.Labels[LabelSkip] == "true" {
-		return nil, &leftAlone{outcome: OutcomeOptedOut, reason: fmt.Sprintf("image manifest %s has the label %s=true", desc.Digest, LabelSkip)}
+		return nil, &leftAlone{outcome: OutcomeOptedOut,
+			reason: fmt.Sprintf("image manifest %s has the label %s=true", desc.Digest, LabelSkip)}
 	}
 	t := &target{kind: kind, manifest: m, platform: platformOf(desc.Platform)}
 	if !t.platform.known() {
@@ -291,7 +295,8 @@ func (w *walker) enabledImage(ctx context.Context, desc ocispec.Descriptor, inde
 		if i == w.o.Limits.MaxManifests {
 			break
 		}
-		if indexed[child.Digest.String()] || ClassifyListed(child) != KindImage || child.Annotations[AnnotationIndexDigest] != "" {
+		if indexed[child.Digest.String()] || ClassifyListed(child) != KindImage ||
+			child.Annotations[AnnotationIndexDigest] != "" {
 			continue
 		}
 		m, err := fetchManifest(ctx, w.src, child, w.o.Limits)
@@ -306,7 +311,8 @@ func (w *walker) enabledImage(ctx context.Context, desc ocispec.Descriptor, inde
 		}
 	}
 	if len(own.lacking) > 0 {
-		own.reason += fmt.Sprintf(", but none for %s; index the original image again, or delete this one", strings.Join(own.lacking, ", "))
+		own.reason += fmt.Sprintf(", but none for %s; index the original image again, or delete this one",
+			strings.Join(own.lacking, ", "))
 	}
 	return own
 }

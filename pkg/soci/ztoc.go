@@ -90,7 +90,7 @@ type Span struct {
 	Digest     digest.Digest
 }
 
-// Spans gives the byte ranges of the spans, in their order.
+// Spans returns the byte ranges of the spans, in their order.
 func (z *Ztoc) Spans() []Span {
 	spans := make([]Span, len(z.Checkpoints))
 	for i, c := range z.Checkpoints {

@@ -98,7 +98,7 @@ func sections() []section {
 	}
 }
 
-// SectionNames gives what Options.Sections can have.
+// SectionNames returns what Options.Sections can have.
 func SectionNames() []string {
 	var names []string
 	for _, s := range sections() {
@@ -218,7 +218,8 @@ func (m *measurement) add(u child.Usage, first bool) {
 var ErrDisagree = errors.New("the contenders disagree")
 
 // measure lets the entrants work on a layer in turn, several times.
-func (r *runner) measure(ctx context.Context, l *corpus.Layer, plain bool, rounds int, entrants []entrant) (map[entrant]measurement, error) {
+func (r *runner) measure(ctx context.Context, l *corpus.Layer, plain bool, rounds int,
+	entrants []entrant) (map[entrant]measurement, error) {
 	if err := warm(l.Path); err != nil {
 		return nil, err
 	}
@@ -228,7 +229,8 @@ func (r *runner) measure(ctx context.Context, l *corpus.Layer, plain bool, round
 		for _, e := range entrants {
 			r.Progress("%s: %s on %d core(s), round %d of %d", l.Name, e.title(), e.cores, round+1, rounds)
 			var out contender.Output
-			u, err := child.Run(ctx, workContend, contendIn{e.name, in}, &out, child.Options{Processors: e.cores, TempDir: r.temp})
+			u, err := child.Run(ctx, workContend, contendIn{e.name, in}, &out,
+				child.Options{Processors: e.cores, TempDir: r.temp})
 			if err != nil {
 				return nil, fmt.Errorf("layer %s: %w", l.Name, err)
 			}
@@ -248,7 +250,8 @@ func (r *runner) measure(ctx context.Context, l *corpus.Layer, plain bool, round
 			return nil, fmt.Errorf("layer %s: %w: the zTOC is sha256:%s or sha256:%s", l.Name, ErrDisagree, ztoc, m.Ztoc)
 		}
 		if m.Ztoc == "" && m.Uncompressed != l.Uncompressed {
-			return nil, fmt.Errorf("layer %s: %w: %s finds %d bytes, not %d", l.Name, ErrDisagree, e.title(), m.Uncompressed, l.Uncompressed)
+			return nil, fmt.Errorf("layer %s: %w: %s finds %d bytes, not %d", l.Name, ErrDisagree, e.title(), m.Uncompressed,
+				l.Uncompressed)
 		}
 	}
 	return results, nil

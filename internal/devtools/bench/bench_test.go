@@ -115,7 +115,8 @@ func checkSection(t *testing.T, s table.Section) {
 				column := tab.Columns[i+1]
 				f, err := strconv.ParseFloat(strings.ReplaceAll(cell, ",", ""), 64)
 				switch {
-				case cell == table.None && (strings.Contains(column, "upstream") || strings.Contains(column, "ratio")) && !contender.Has(contender.Upstream):
+				case cell == table.None && (strings.Contains(column, "upstream") || strings.Contains(column, "ratio")) &&
+					!contender.Has(contender.Upstream):
 				case cell == table.None && row[0] == corpus.None().Name: // not for those that decompress
 				case column == "reached first":
 				case column == "written to disk MB" && !strings.Contains(row[0], "upstream"):
@@ -136,12 +137,14 @@ func TestOptions(t *testing.T) {
 		change func(*Options)
 		want   string
 	}{
-		{"section", func(o *Options) { o.Sections = []string{"layers", "odds"} }, `section "odds" is not one of machine, layers`},
+		{"section", func(o *Options) { o.Sections = []string{"layers", "odds"} },
+			`section "odds" is not one of machine, layers`},
 		{"rounds", func(o *Options) { o.Rounds = 0 }, "0 rounds"},
 		{"work", func(o *Options) { o.Work = "" }, "no directory"},
 		{"layer size", func(o *Options) { o.Sizes.Layer = -1 }, "layers of -1 bytes"},
 		{"speed", func(o *Options) { o.Speed = 0 }, "connections of 0 bytes"},
-		{"no layers", func(o *Options) { o.Layers = nil; o.Sections = []string{"layers"} }, "none of the layers' directories exists"},
+		{"no layers", func(o *Options) { o.Layers = nil; o.Sections = []string{"layers"} },
+			"none of the layers' directories exists"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			o := tinyOptions(t)
@@ -167,7 +170,8 @@ func TestCancelled(t *testing.T) {
 // TestRatios fixes what is divided by what.
 func TestRatios(t *testing.T) {
 	usage := func(cpu, wall time.Duration) measurement {
-		return measurement{Usage: child.Usage{CPU: cpu * time.Second, Wall: wall * time.Second, PeakMemory: 100e6, Allocs: 1000, AllocBytes: 5e6}}
+		return measurement{Usage: child.Usage{CPU: cpu * time.Second, Wall: wall * time.Second, PeakMemory: 100e6,
+			Allocs: 1000, AllocBytes: 5e6}}
 	}
 	results := map[entrant]measurement{
 		{contender.Ours, 1}: usage(2, 2), {contender.Ours, 2}: usage(3, 1),
@@ -175,7 +179,8 @@ func TestRatios(t *testing.T) {
 		{contender.Go, 1}: usage(6, 6),
 	}
 	l := &corpus.Layer{Name: "python", Size: 645e6, Uncompressed: 2349e6, Entries: 12345, Packer: "pigz -6"}
-	t2 := layerTable(l, []entrant{{contender.Ours, 1}, {contender.Ours, 2}, {contender.Upstream, 2}, {contender.Go, 1}, {contender.Zlib, 1}}, results)
+	t2 := layerTable(l, []entrant{{contender.Ours, 1}, {contender.Ours, 2}, {contender.Upstream, 2}, {contender.Go, 1},
+		{contender.Zlib, 1}}, results)
 	if want := "python: 645 MB, uncompressed 2,349 MB, 12,345 entries, packed by pigz -6"; t2.Title != want {
 		t.Errorf("the title is %q", t2.Title)
 	}
@@ -236,7 +241,8 @@ Showing nodes accounting for 1.41s, 100% of 1.41s total
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []top{{"soci-index-builder/internal/inflate.(*Reader).symbols", 66.67}, {"crypto/internal/fips140/sha256.blockSHANI", 18.44}, {"runtime.memmove (inline)", 14.89}, {"main.main", 0}}
+	want := []top{{"soci-index-builder/internal/inflate.(*Reader).symbols", 66.67},
+		{"crypto/internal/fips140/sha256.blockSHANI", 18.44}, {"runtime.memmove (inline)", 14.89}, {"main.main", 0}}
 	if !slices.Equal(tops, want) {
 		t.Errorf("%+v", tops)
 	}

@@ -144,7 +144,9 @@ type imageFigures struct {
 
 // The reference for the whole image, measured elsewhere on three layers like
 // ours in a full run.
-const imageReference = "Reference from another machine: upstream's `soci convert --standalone` takes 53.6 s (52.5 s of CPU), 354 MB of memory and 2.9 GB of temporary files for three such layers of 1.52 GB in all, download and upload not counted."
+const imageReference = "Reference from another machine: upstream's `soci convert --standalone` takes 53.6 s (52.5 s " +
+	"of CPU), 354 MB of memory and 2.9 GB of temporary files for three such layers of 1.52 GB in all, download and " +
+	"upload not counted."
 
 // image indexes an image of the real layers, registry and all.
 func (r *runner) image(ctx context.Context) ([]*table.Table, error) {
@@ -158,20 +160,25 @@ func (r *runner) image(ctx context.Context) ([]*table.Table, error) {
 	}
 	rows := []imageRow{
 		{title: "ours", work: workIndex, layers: layers, rounds: r.Rounds},
-		{title: fmt.Sprintf("ours, each connection at %s/s", bytesize.Format(r.Speed)), work: workIndex, slow: true, layers: layers, rounds: r.Rounds},
+		{title: fmt.Sprintf("ours, each connection at %s/s", bytesize.Format(r.Speed)), work: workIndex, slow: true,
+			layers: layers, rounds: r.Rounds},
 	}
 	if upstreamIndex != nil {
-		rows = append(rows, imageRow{title: "upstream's index builder", work: workUpstream, layers: layers, rounds: min(r.Rounds, matrixRounds)})
+		rows = append(rows, imageRow{title: "upstream's index builder", work: workUpstream, layers: layers,
+			rounds: min(r.Rounds, matrixRounds)})
 	}
 	results, err := r.indexImages(ctx, rows)
 	if err != nil {
 		return nil, err
 	}
 	t := &table.Table{
-		Title:   fmt.Sprintf("A whole image of %d layers, %s MB, from and to a registry on loopback; %d cores for all", len(layers), table.MB(size), r.cores),
-		Columns: []string{"", "wall s", "CPU s", "compressed MB/s", "peak MB", "written to disk MB", "wall, × upstream", "CPU, × upstream"},
+		Title: fmt.Sprintf("A whole image of %d layers, %s MB, from and to a registry on loopback; %d cores for all",
+			len(layers), table.MB(size), r.cores),
+		Columns: []string{"", "wall s", "CPU s", "compressed MB/s", "peak MB", "written to disk MB", "wall, × upstream",
+			"CPU, × upstream"},
 		Notes: []string{
-			"Download and upload are counted for everybody. The registry is a process of its own, whose CPU is not counted, but it has the same cores.",
+			"Download and upload are counted for everybody. The registry is a process of its own, whose CPU is not counted, " +
+				"but it has the same cores.",
 			"The targets: at most a sixth of upstream's time, at most 256 MB, no byte on disk.",
 		},
 	}
@@ -181,13 +188,16 @@ func (r *runner) image(ctx context.Context) ([]*table.Table, error) {
 		if ours := results[0].out.Index; ours != up.out.Index {
 			return nil, fmt.Errorf("%w: the SOCI index is %s or %s", ErrDisagree, ours, up.out.Index)
 		}
-		t.Notes = append(t.Notes, fmt.Sprintf("Upstream's index builder works on containerd's content store, as its command does; bringing the layers there took %.1f s of the last round. Both SOCI indexes are the same, byte for byte.", up.out.Download))
+		t.Notes = append(t.Notes,
+			fmt.Sprintf("Upstream's index builder works on containerd's content store, as its command does; bringing the "+
+				"layers there took %.1f s of the last round. Both SOCI indexes are the same, byte for byte.", up.out.Download))
 	} else {
 		t.Notes = append(t.Notes, "Upstream is left out: this build has no cgo.")
 	}
 	t.Notes = append(t.Notes, imageReference)
 	for i, m := range results {
-		t.Add(rows[i].title, table.Seconds(m.Wall), table.Seconds(m.CPU), table.Rate(size, m.Wall), table.MB(m.PeakMemory), disk(m.DiskWritten),
+		t.Add(rows[i].title, table.Seconds(m.Wall), table.Seconds(m.CPU), table.Rate(size, m.Wall), table.MB(m.PeakMemory),
+			disk(m.DiskWritten),
 			table.Ratio(up.Wall, m.Wall), table.Ratio(up.CPU, m.CPU))
 	}
 	r.imageRun = &imageFigures{peak: results[0].PeakMemory}
@@ -230,7 +240,8 @@ func (r *runner) layerCount(ctx context.Context) ([]*table.Table, error) {
 	for _, n := range r.Sizes.Counts {
 		rows = append(rows, imageRow{title: table.Count(n), work: workIndex, layers: layers[:n], rounds: r.Rounds})
 		if upstreamIndex != nil {
-			rows = append(rows, imageRow{title: table.Count(n) + ", upstream", work: workUpstream, layers: layers[:n], rounds: 1})
+			rows = append(rows, imageRow{title: table.Count(n) + ", upstream", work: workUpstream, layers: layers[:n],
+				rounds: 1})
 		}
 	}
 	results, err := r.indexImages(ctx, rows)
@@ -242,9 +253,11 @@ func (r *runner) layerCount(ctx context.Context) ([]*table.Table, error) {
 		for _, l := range rows[i].layers {
 			size += l.Size
 		}
-		t.Add(rows[i].title, table.MB(size), table.Seconds(m.Wall), table.Seconds(m.CPU), table.Rate(size, m.Wall), table.MB(m.PeakMemory), disk(m.DiskWritten))
+		t.Add(rows[i].title, table.MB(size), table.Seconds(m.Wall), table.Seconds(m.CPU), table.Rate(size, m.Wall),
+			table.MB(m.PeakMemory), disk(m.DiskWritten))
 		if strings.Contains(rows[i].title, "upstream") && m.out.Index != results[i-1].out.Index {
-			return nil, fmt.Errorf("%w: the SOCI index of %d layers is %s or %s", ErrDisagree, len(rows[i].layers), results[i-1].out.Index, m.out.Index)
+			return nil, fmt.Errorf("%w: the SOCI index of %d layers is %s or %s", ErrDisagree, len(rows[i].layers),
+				results[i-1].out.Index, m.out.Index)
 		}
 	}
 	return []*table.Table{t}, nil

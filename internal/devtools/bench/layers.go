@@ -80,10 +80,14 @@ func (r *runner) layers(ctx context.Context) ([]*table.Table, error) {
 	entrants := layerEntrants(r.cores)
 	headline := &table.Table{
 		Title: "Whole job, Marshal included: how many times less than upstream",
-		Columns: []string{"layer", "compressed MB", "uncompressed MB", "CPU s, ours", "CPU s, upstream", "CPU ratio, one core", "CPU ratio with blob digest",
-			fmt.Sprintf("wall s, ours, %d cores", r.cores), "wall s, upstream", "wall ratio", "peak MB, ours", "peak MB, upstream"},
-		Notes: []string{"The CPU ratio on one core compares the same work; beside it stands the ratio with the digest of the whole blob, which upstream does not take. On two cores the digest is part of ours.",
-			"The bar for the CPU ratio on one core is 5.0 on each layer; the aim is 6, and 7 for the wall ratio with a second core."},
+		Columns: []string{"layer", "compressed MB", "uncompressed MB", "CPU s, ours", "CPU s, upstream",
+			"CPU ratio, one core", "CPU ratio with blob digest",
+			fmt.Sprintf("wall s, ours, %d cores", r.cores), "wall s, upstream", "wall ratio", "peak MB, ours",
+			"peak MB, upstream"},
+		Notes: []string{"The CPU ratio on one core compares the same work; beside it stands the ratio with the digest of " +
+			"the whole blob, which upstream does not take. On two cores the digest is part of ours.",
+			"The bar for the CPU ratio on one core is 5.0 on each layer; the aim is 6, and 7 for the wall ratio with a " +
+				"second core."},
 	}
 	tables := []*table.Table{headline}
 	r.rates = make(map[string]measurement)
@@ -95,12 +99,16 @@ func (r *runner) layers(ctx context.Context) ([]*table.Table, error) {
 		r.rates[l.Name] = results[ours1]
 		o1, oN, u1, uN := results[ours1], results[oursN], results[up1], results[upN]
 		a1 := results[entrant{contender.OursAlike, 1}]
-		headline.Add(l.Name, table.MB(l.Size), table.MB(l.Uncompressed), table.Seconds(a1.CPU), seconds(u1.CPU), table.Ratio(u1.CPU, a1.CPU), table.Ratio(u1.CPU, o1.CPU),
-			table.Seconds(oN.Wall), seconds(uN.Wall), table.Ratio(uN.Wall, oN.Wall), table.MB(max(o1.PeakMemory, oN.PeakMemory)), mb(max(u1.PeakMemory, uN.PeakMemory)))
+		headline.Add(l.Name, table.MB(l.Size), table.MB(l.Uncompressed), table.Seconds(a1.CPU), seconds(u1.CPU),
+			table.Ratio(u1.CPU, a1.CPU), table.Ratio(u1.CPU, o1.CPU),
+			table.Seconds(oN.Wall), seconds(uN.Wall), table.Ratio(uN.Wall, oN.Wall), table.MB(max(o1.PeakMemory, oN.PeakMemory)),
+			mb(max(u1.PeakMemory, uN.PeakMemory)))
 		tables = append(tables, layerTable(l, entrants, results))
 	}
 	headline.Notes = append(headline.Notes, missing()...)
-	headline.Notes = append(headline.Notes, fmt.Sprintf("Of %d rounds, in which the contenders take turns, the least CPU and the least wall time; of the peak the most.", r.Rounds))
+	headline.Notes = append(headline.Notes,
+		fmt.Sprintf("Of %d rounds, in which the contenders take turns, the least CPU and the least wall time; of the peak "+
+			"the most.", r.Rounds))
 	return tables, nil
 }
 
@@ -125,12 +133,14 @@ func layerTable(l *corpus.Layer, entrants []entrant, results map[entrant]measure
 	t := &table.Table{
 		Title: fmt.Sprintf("%s: %s MB, uncompressed %s MB, %s entries, packed by %s",
 			l.Name, table.MB(l.Size), table.MB(l.Uncompressed), table.Count(l.Entries), l.Packer),
-		Columns: []string{"", "cores", "CPU s", "compressed MB/s of CPU", "wall s", "peak MB", "Go allocations", "allocated MB", "× upstream, CPU", "× upstream, wall"},
+		Columns: []string{"", "cores", "CPU s", "compressed MB/s of CPU", "wall s", "peak MB", "Go allocations",
+			"allocated MB", "× upstream, CPU", "× upstream, wall"},
 	}
 	for _, e := range entrants {
 		m := results[e]
 		up := results[entrant{contender.Upstream, e.cores}]
-		t.Add(e.title(), fmt.Sprint(e.cores), table.Seconds(m.CPU), table.Rate(l.Size, m.CPU), table.Seconds(m.Wall), table.MB(m.PeakMemory),
+		t.Add(e.title(), fmt.Sprint(e.cores), table.Seconds(m.CPU), table.Rate(l.Size, m.CPU), table.Seconds(m.Wall),
+			table.MB(m.PeakMemory),
 			table.Count(m.Allocs), table.MB(m.AllocBytes), table.Ratio(up.CPU, m.CPU), table.Ratio(up.Wall, m.Wall))
 	}
 	return t
@@ -155,7 +165,8 @@ func mb(n int64) string {
 func missing() []string {
 	var notes []string
 	if !contender.Has(contender.Upstream) {
-		notes = append(notes, "Upstream's library and zlib are left out: this build has no cgo (install gcc and zlib1g-dev, then make bench).")
+		notes = append(notes, "Upstream's library and zlib are left out: this build has no cgo (install gcc and "+
+			"zlib1g-dev, then make bench).")
 	}
 	if !contender.Has(contender.Deflate) {
 		notes = append(notes, "libdeflate is left out: it is not installed (libdeflate-dev).")

@@ -24,22 +24,27 @@ const matrixRounds = 2
 
 // matrix measures several layers, a row for each, with the CPU seconds of the
 // contenders on one core.
-func (r *runner) matrix(ctx context.Context, title, first, prefix string, names []string, rows []matrixRow) (*table.Table, error) {
+func (r *runner) matrix(ctx context.Context, title, first, prefix string, names []string,
+	rows []matrixRow) (*table.Table, error) {
 	var entrants []entrant
 	for _, name := range names {
 		entrants = append(entrants, entrant{name, 1})
 	}
 	entrants = available(entrants...)
-	t := &table.Table{Title: title, Columns: []string{first, "compressed MB", "uncompressed MB", "entries", "spans", "zTOC MB",
-		"ours, CPU s", "compressed MB/s", "uncompressed MB/s", "allocations", "peak MB", "upstream, CPU s", "upstream, peak MB", "× upstream"}}
-	short := map[string]string{contender.ZlibCRC: "zlib, CPU s", contender.Klauspost: "klauspost, CPU s", contender.Go: "compress/gzip, CPU s"}
+	t := &table.Table{Title: title,
+		Columns: []string{first, "compressed MB", "uncompressed MB", "entries", "spans", "zTOC MB",
+			"ours, CPU s", "compressed MB/s", "uncompressed MB/s", "allocations", "peak MB", "upstream, CPU s",
+			"upstream, peak MB", "× upstream"}}
+	short := map[string]string{contender.ZlibCRC: "zlib, CPU s", contender.Klauspost: "klauspost, CPU s",
+		contender.Go: "compress/gzip, CPU s"}
 	for _, e := range entrants {
 		if s := short[e.name]; s != "" {
 			t.Columns = append(t.Columns, s)
 		}
 	}
 	for i, row := range rows {
-		l, err := r.cache.Layer(ctx, corpus.Recipe{Name: fmt.Sprintf("%s-%d", prefix, i), Archive: row.archive, Packer: row.packer})
+		l, err := r.cache.Layer(ctx,
+			corpus.Recipe{Name: fmt.Sprintf("%s-%d", prefix, i), Archive: row.archive, Packer: row.packer})
 		if err != nil {
 			return nil, err
 		}
@@ -57,8 +62,10 @@ func (r *runner) matrix(ctx context.Context, title, first, prefix string, names 
 			return nil, err
 		}
 		ours, up := results[entrant{contender.Ours, 1}], results[entrant{contender.Upstream, 1}]
-		cells := []string{row.name, table.MB(l.Size), table.MB(l.Uncompressed), table.Count(l.Entries), table.Count(ours.Spans), table.MB(ours.ZtocSize),
-			table.Seconds(ours.CPU), table.Rate(l.Size, ours.CPU), table.Rate(l.Uncompressed, ours.CPU), table.Count(ours.Allocs), table.MB(ours.PeakMemory),
+		cells := []string{row.name, table.MB(l.Size), table.MB(l.Uncompressed), table.Count(l.Entries),
+			table.Count(ours.Spans), table.MB(ours.ZtocSize),
+			table.Seconds(ours.CPU), table.Rate(l.Size, ours.CPU), table.Rate(l.Uncompressed, ours.CPU),
+			table.Count(ours.Allocs), table.MB(ours.PeakMemory),
 			seconds(up.CPU), mb(up.PeakMemory), table.Ratio(up.CPU, ours.CPU)}
 		for _, e := range entrants {
 			if short[e.name] != "" {
@@ -80,13 +87,17 @@ func (r *runner) kinds(ctx context.Context) ([]*table.Table, error) {
 	pigz := corpus.Pigz(ctx, 6)
 	size, roots := r.Sizes.Content, r.roots()
 	const noiseFile = 1 << 20
-	t, err := r.matrix(ctx, "Kinds of content, packed by "+pigz.Name+"; one core", "content", "kind", everybody, []matrixRow{
-		{name: "text: sources and documents", archive: &corpus.Tree{Roots: roots, Kind: corpus.Text, Size: size}, packer: pigz},
-		{name: "binaries: libraries and executables", archive: &corpus.Tree{Roots: roots, Kind: corpus.Binaries, Size: size}, packer: pigz},
-		{name: "compressed already", archive: corpus.Noise{Files: int(max(size/noiseFile, 1)), Size: noiseFile}, packer: pigz},
-		{name: "tiny files", archive: corpus.Tiny{Files: int(size / 1024)}, packer: pigz},
-		{name: "one huge file of everything", archive: &corpus.Tree{Roots: roots, Size: size, OneFile: true}, packer: pigz},
-	})
+	t, err := r.matrix(ctx, "Kinds of content, packed by "+pigz.Name+"; one core", "content", "kind", everybody,
+		[]matrixRow{
+			{name: "text: sources and documents", archive: &corpus.Tree{Roots: roots, Kind: corpus.Text, Size: size},
+				packer: pigz},
+			{name: "binaries: libraries and executables", archive: &corpus.Tree{Roots: roots, Kind: corpus.Binaries, Size: size},
+				packer: pigz},
+			{name: "compressed already", archive: corpus.Noise{Files: int(max(size/noiseFile, 1)), Size: noiseFile},
+				packer: pigz},
+			{name: "tiny files", archive: corpus.Tiny{Files: int(size / 1024)}, packer: pigz},
+			{name: "one huge file of everything", archive: &corpus.Tree{Roots: roots, Size: size, OneFile: true}, packer: pigz},
+		})
 	return []*table.Table{t}, err
 }
 
@@ -112,7 +123,8 @@ func (r *runner) compressors(ctx context.Context) ([]*table.Table, error) {
 		rows = append(rows, matrixRow{name: p.Name, archive: archive, packer: p})
 	}
 	rows = append(rows, matrixRow{name: corpus.None().Name, archive: archive, packer: corpus.None(), plain: true})
-	t, err := r.matrix(ctx, "Compressors, on a sample of all real files; one core", "packed by", "compressor", everybody, rows)
+	t, err := r.matrix(ctx, "Compressors, on a sample of all real files; one core", "packed by", "compressor", everybody,
+		rows)
 	return []*table.Table{t}, err
 }
 
@@ -126,7 +138,8 @@ func (r *runner) entries(ctx context.Context) ([]*table.Table, error) {
 		}
 		rows = append(rows, row)
 	}
-	t, err := r.matrix(ctx, "Number of tar entries (files below 300 bytes); one core", "entries", "entries", builders, rows)
+	t, err := r.matrix(ctx, "Number of tar entries (files below 300 bytes); one core", "entries", "entries", builders,
+		rows)
 	return []*table.Table{t}, err
 }
 
@@ -134,7 +147,8 @@ func (r *runner) entries(ctx context.Context) ([]*table.Table, error) {
 func (r *runner) sizes(ctx context.Context) ([]*table.Table, error) {
 	var rows []matrixRow
 	for _, n := range r.Sizes.Files {
-		row := matrixRow{name: fmt.Sprintf("one file of %s MB", table.MB(n)), archive: corpus.Log{Size: n, Seed: 1}, packer: corpus.Klauspost(1)}
+		row := matrixRow{name: fmt.Sprintf("one file of %s MB", table.MB(n)), archive: corpus.Log{Size: n, Seed: 1},
+			packer: corpus.Klauspost(1)}
 		if n >= 1<<30 {
 			row.rounds = 1
 		}

@@ -29,12 +29,14 @@ func (r *runner) profile(ctx context.Context) ([]*table.Table, error) {
 	var tables []*table.Table
 	for _, l := range layers {
 		path := filepath.Join(r.Work, "profile-"+l.Name+".pprof")
-		in := contendIn{contender.Ours, contender.Input{Path: l.Path, Size: l.Size, Digest: l.Digest, Uncompressed: l.Uncompressed}}
+		in := contendIn{contender.Ours,
+			contender.Input{Path: l.Path, Size: l.Size, Digest: l.Digest, Uncompressed: l.Uncompressed}}
 		r.Progress("profile of %s, kept in %s", l.Name, path)
 		if _, err := child.Run(ctx, workContend, in, nil, child.Options{Processors: 1, Profile: path}); err != nil {
 			return nil, err
 		}
-		out, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-nodecount=100000", "-nodefraction=0", exe, path).Output()
+		out, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-nodecount=100000", "-nodefraction=0", exe,
+			path).Output()
 		if err != nil {
 			return nil, fmt.Errorf("go tool pprof of %s: %w", path, err)
 		}

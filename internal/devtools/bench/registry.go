@@ -104,9 +104,11 @@ func writeRepository(dir string, layers []*corpus.Layer) error {
 		return err
 	}
 	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
-	config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, RootFS: ocispec.RootFS{Type: "layers"}}
+	config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"},
+		RootFS: ocispec.RootFS{Type: "layers"}}
 	for _, l := range layers {
-		manifest.Layers = append(manifest.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: l.Digest, Size: l.Size})
+		manifest.Layers = append(manifest.Layers,
+			ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: l.Digest, Size: l.Size})
 		// Nobody here unpacks the image, so nobody misses the true diff ID.
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.Digest)
 		if err := linkOrCopy(l.Path, filepath.Join(blobs, l.Digest.Encoded())); err != nil {
@@ -131,7 +133,8 @@ func writeRepository(dir string, layers []*corpus.Layer) error {
 	}
 	desc.Annotations = map[string]string{ocispec.AnnotationRefName: tag}
 	index, err := json.Marshal(ocispec.Index{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{desc},
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex,
+		Manifests: []ocispec.Descriptor{desc},
 	})
 	if err != nil {
 		return err

@@ -115,7 +115,8 @@ func download(ctx context.Context, repo *ecrclient.Repository, cs content.Store)
 	return image, nil
 }
 
-func build(ctx context.Context, dir string, cs content.Store, image ocispec.Descriptor, minLayerSize int64) (*upstream.Index, store.Store, error) {
+func build(ctx context.Context, dir string, cs content.Store, image ocispec.Descriptor,
+	minLayerSize int64) (*upstream.Index, store.Store, error) {
 	blobs, err := store.NewSociStore(filepath.Join(dir, "soci"))
 	if err != nil {
 		return nil, nil, err
@@ -124,7 +125,8 @@ func build(ctx context.Context, dir string, cs content.Store, image ocispec.Desc
 	if err != nil {
 		return nil, nil, err
 	}
-	options := []upstream.BuilderOption{upstream.WithArtifactsDb(db), upstream.WithBuildToolIdentifier(soci.BuildToolIdentifier)}
+	options := []upstream.BuilderOption{upstream.WithArtifactsDb(db),
+		upstream.WithBuildToolIdentifier(soci.BuildToolIdentifier)}
 	if minLayerSize > 0 {
 		options = append(options, upstream.WithMinLayerSize(minLayerSize))
 	}
@@ -132,7 +134,8 @@ func build(ctx context.Context, dir string, cs content.Store, image ocispec.Desc
 	if err != nil {
 		return nil, nil, err
 	}
-	index, err := builder.Build(ctx, images.Image{Name: "image", Target: image}, upstream.WithPlatform(ocispec.Platform{OS: "linux", Architecture: "amd64"}))
+	index, err := builder.Build(ctx, images.Image{Name: "image", Target: image},
+		upstream.WithPlatform(ocispec.Platform{OS: "linux", Architecture: "amd64"}))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -76,7 +76,7 @@ type Values struct {
 	// Of the stack.
 	StackName, StackID, Region, Account, Partition string
 
-	// Attribute gives an attribute of a resource, or what Ref gives of it when
+	// Attribute returns an attribute of a resource, or what Ref gives of it when
 	// name is empty: a string or a []any. Without an answer the value is
 	// Unknown.
 	Attribute func(logicalID, name string) (value any, ok bool)
@@ -90,7 +90,7 @@ type unknown struct{}
 // novalue is AWS::NoValue: whatever has it is not there.
 type novalue struct{}
 
-// Resolve gives the resources whose condition holds, with their properties
+// Resolve returns the resources whose condition holds, with their properties
 // worked out: strings, numbers (float64), bools, []any, map[string]any, and
 // Unknown.
 func (t *Template) Resolve(v Values) (map[string]Resource, error) {
@@ -118,7 +118,7 @@ func (t *Template) Resolve(v Values) (map[string]Resource, error) {
 	return out, nil
 }
 
-// ResolveOutputs gives the outputs whose condition holds.
+// ResolveOutputs returns the outputs whose condition holds.
 func (t *Template) ResolveOutputs(v Values) (map[string]any, error) {
 	r := &resolver{t: t, v: v, judging: map[string]bool{}}
 	out := map[string]any{}

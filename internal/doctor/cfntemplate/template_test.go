@@ -75,7 +75,8 @@ func TestResolve(t *testing.T) {
 		want        any
 	}{
 		{"scalars", `["a", 1.5, true, null]`, list("a", 1.5, true, nil)},
-		{"nested", `{"a": {"b": [{"c": {"Ref": "Name"}}]}}`, map[string]any{"a": map[string]any{"b": list(map[string]any{"c": "app"})}}},
+		{"nested", `{"a": {"b": [{"c": {"Ref": "Name"}}]}}`,
+			map[string]any{"a": map[string]any{"b": list(map[string]any{"c": "app"})}}},
 		{"parameter", `{"Ref": "Given"}`, "given"},
 		{"number", `{"Ref": "Count"}`, "1000000"},
 		{"list", `{"Ref": "List"}`, list("a:*", "b:*")},
@@ -140,7 +141,8 @@ func TestConditions(t *testing.T) {
 		t.Fatal(err)
 	}
 	it := template.Resources["It"]
-	for condition, there := range map[string]bool{"IsApp": true, "NotApp": false, "Both": true, "Either": true, "Neither": false} {
+	for condition, there := range map[string]bool{"IsApp": true, "NotApp": false, "Both": true, "Either": true,
+		"Neither": false} {
 		it.Condition = condition
 		template.Resources["It"] = it
 		resources, err := template.Resolve(values)

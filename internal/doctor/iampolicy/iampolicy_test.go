@@ -82,10 +82,12 @@ func TestHasRole(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	s := one(t, `{"Sid": "S", "Effect": "Deny", "Action": "*", "Principal": "*", "Condition": {"Bool": {"aws:SecureTransport": false}, "ArnEquals": {"aws:SourceArn": ["a", "b"]}}}`)
-	if s.ID != "S" || !s.Deny || s.Condition["Bool"]["aws:SecureTransport"][0] != "false" || len(s.Condition["ArnEquals"]["aws:SourceArn"]) != 2 {
+	if s.ID != "S" || !s.Deny || s.Condition["Bool"]["aws:SecureTransport"][0] != "false" ||
+		len(s.Condition["ArnEquals"]["aws:SourceArn"]) != 2 {
 		t.Errorf("%+v", s)
 	}
-	for _, text := range []string{"", "{", "[]", `{"Statement": 1}`, `{"Statement": [{"Effect": "allow"}]}`, `{"Statement": [{"Effect": "Allow", "Action": {}}]}`, `{}`} {
+	for _, text := range []string{"", "{", "[]", `{"Statement": 1}`, `{"Statement": [{"Effect": "allow"}]}`,
+		`{"Statement": [{"Effect": "Allow", "Action": {}}]}`, `{}`} {
 		if p, err := iampolicy.Parse([]byte(text)); !errors.Is(err, iampolicy.ErrInvalid) {
 			t.Errorf("Parse(%s) = %v, %v", text, p, err)
 		}

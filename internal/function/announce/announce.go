@@ -76,7 +76,8 @@ const maxMessage = 2000
 
 // Putter puts events. AWS's client is one.
 type Putter interface {
-	PutEvents(ctx context.Context, in *eventbridge.PutEventsInput, opts ...func(*eventbridge.Options)) (*eventbridge.PutEventsOutput, error)
+	PutEvents(ctx context.Context, in *eventbridge.PutEventsInput,
+		opts ...func(*eventbridge.Options)) (*eventbridge.PutEventsOutput, error)
 }
 
 // Bus is an event bus, by name or ARN. All fields are required; it may be used
@@ -86,7 +87,7 @@ type Bus struct {
 	Name   string
 }
 
-// Open gives the bus of that name or ARN, nil if it is empty.
+// Open returns the bus of that name or ARN, nil if it is empty.
 func Open(cfg aws.Config, name string) *Bus {
 	if name == "" {
 		return nil
@@ -143,7 +144,8 @@ func (b *Bus) put(ctx context.Context, detailType string, detail any) error {
 			code, message = aws.ToString(entry.ErrorCode), aws.ToString(entry.ErrorMessage)
 		}
 	}
-	return refused(code, fmt.Errorf("announcing %q on event bus %s: %w: %s: %s", detailType, b.Name, ErrRefused, code, message))
+	return refused(code, fmt.Errorf("announcing %q on event bus %s: %w: %s: %s", detailType, b.Name, ErrRefused, code,
+		message))
 }
 
 // ErrRefused: EventBridge answered, but did not take the event.

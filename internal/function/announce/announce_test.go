@@ -20,7 +20,8 @@ type bus struct {
 	entries []types.PutEventsRequestEntry
 }
 
-func (b *bus) PutEvents(_ context.Context, in *eventbridge.PutEventsInput, _ ...func(*eventbridge.Options)) (*eventbridge.PutEventsOutput, error) {
+func (b *bus) PutEvents(_ context.Context, in *eventbridge.PutEventsInput,
+	_ ...func(*eventbridge.Options)) (*eventbridge.PutEventsOutput, error) {
 	b.entries = append(b.entries, in.Entries...)
 	if b.code == "" {
 		return &eventbridge.PutEventsOutput{}, nil
@@ -61,10 +62,13 @@ func TestRefused(t *testing.T) {
 func TestCreatedIsBounded(t *testing.T) {
 	const manifests = 256 // soci.Limits.MaxManifests
 	digest := "sha256:" + strings.Repeat("0", 64)
-	c := Created{Repository: strings.Repeat("r", 256), Tag: strings.Repeat("t", 128), Digest: digest, Outcome: "indexed", SociTag: strings.Repeat("t", 128), SociDigest: digest}
+	c := Created{Repository: strings.Repeat("r", 256), Tag: strings.Repeat("t", 128), Digest: digest, Outcome: "indexed",
+		SociTag: strings.Repeat("t", 128), SociDigest: digest}
 	for range manifests {
 		c.IndexDigests = append(c.IndexDigests, digest, digest)
-		c.Platforms = append(c.Platforms, Platform{Platform: strings.Repeat("p", 64), Digest: digest, IndexV1Digest: digest, IndexV2Digest: digest, Layers: Layers{1024, 1024}})
+		c.Platforms = append(c.Platforms,
+			Platform{Platform: strings.Repeat("p", 64), Digest: digest, IndexV1Digest: digest, IndexV2Digest: digest,
+				Layers: Layers{1024, 1024}})
 	}
 	to := &bus{}
 	if err := (&Bus{Putter: to, Name: "b"}).Created(t.Context(), c); err != nil {
@@ -77,7 +81,8 @@ func TestCreatedIsBounded(t *testing.T) {
 
 func TestFailedIsBounded(t *testing.T) {
 	to := &bus{}
-	if err := (&Bus{Putter: to, Name: "b"}).Failed(t.Context(), Failed{Message: strings.Repeat("ü", 100_000)}); err != nil {
+	if err := (&Bus{Putter: to, Name: "b"}).Failed(t.Context(),
+		Failed{Message: strings.Repeat("ü", 100_000)}); err != nil {
 		t.Fatal(err)
 	}
 	var f Failed

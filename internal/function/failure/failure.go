@@ -174,11 +174,14 @@ func ofAWS(err error) *Error {
 		return denied(err, awsPermission(err))
 	case status == http.StatusForbidden, status == http.StatusUnauthorized, code == "KMSAccessDeniedException":
 		return denied(err, "") // of the credentials, or of another service
-	case retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary, status == http.StatusTooManyRequests:
+	case retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary,
+		status == http.StatusTooManyRequests:
 		reason = Throttled
-	case status == http.StatusNotFound, strings.Contains(code, "NonExistent"), strings.Contains(code, "DoesNotExist"), strings.Contains(code, "NotFound"):
+	case status == http.StatusNotFound, strings.Contains(code, "NonExistent"), strings.Contains(code, "DoesNotExist"),
+		strings.Contains(code, "NotFound"):
 		reason = NotFound
-	case retry.IsErrorRetryables(retry.DefaultRetryables).IsErrorRetryable(err) == aws.TrueTernary, status >= 500, errors.Is(err, context.DeadlineExceeded):
+	case retry.IsErrorRetryables(retry.DefaultRetryables).IsErrorRetryable(err) == aws.TrueTernary, status >= 500,
+		errors.Is(err, context.DeadlineExceeded):
 		reason = Unavailable
 	}
 	return &Error{Class: Transient, Reason: reason, Err: err}

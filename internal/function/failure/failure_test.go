@@ -218,11 +218,13 @@ func TestOfAWS(t *testing.T) {
 			return err
 		}},
 		{"sqs:SendMessage", func(ctx context.Context, c aws.Config) error {
-			_, err := sqs.NewFromConfig(c).SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: aws.String("q"), MessageBody: aws.String("m")})
+			_, err := sqs.NewFromConfig(c).SendMessage(ctx,
+				&sqs.SendMessageInput{QueueUrl: aws.String("q"), MessageBody: aws.String("m")})
 			return err
 		}},
 		{"events:PutEvents", func(ctx context.Context, c aws.Config) error {
-			_, err := eventbridge.NewFromConfig(c).PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{Detail: aws.String("{}")}}})
+			_, err := eventbridge.NewFromConfig(c).PutEvents(ctx,
+				&eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{Detail: aws.String("{}")}}})
 			return err
 		}},
 		{"ecr:DescribeRegistry", func(ctx context.Context, c aws.Config) error {

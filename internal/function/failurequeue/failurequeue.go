@@ -116,7 +116,7 @@ func encode(m Message) ([]byte, error) {
 	return bytes.ReplaceAll(b, []byte("\uFFFF"), []byte(`\uffff`)), nil
 }
 
-// begin gives the first n bytes of s, less those of a character cut in two.
+// begin returns the first n bytes of s, less those of a character cut in two.
 func begin(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -144,7 +144,7 @@ type Queue struct {
 	Now    func() time.Time // time.Now outside of tests
 }
 
-// Open gives the queue at url, nil if that is empty.
+// Open returns the queue at url, nil if that is empty.
 func Open(cfg aws.Config, url string) *Queue {
 	if url == "" {
 		return nil
@@ -184,7 +184,8 @@ func (q *Queue) Settle(ctx context.Context, logger *slog.Logger, event []byte, f
 	}
 	if err := q.Send(ctx, event, f); err != nil {
 		failed := failure.Of(err)
-		logger.ErrorContext(ctx, "event not queued", "queue", q.URL, "class", failed.Class, "reason", failed.Reason, "error", failed)
+		logger.ErrorContext(ctx, "event not queued", "queue", q.URL, "class", failed.Class, "reason", failed.Reason, "error",
+			failed)
 		// Not joined with f, which would make it permanent.
 		return &failure.Error{Class: failed.Class, Reason: failed.Reason, Permission: failed.Permission,
 			Err: fmt.Errorf("%w; the event had failed for good: %v", failed.Err, f)}

@@ -21,7 +21,8 @@ import (
 var now = time.Date(2026, 1, 2, 3, 4, 5, 678_900_000, time.FixedZone("", 3600))
 
 func TestNewMessage(t *testing.T) {
-	ctx := lambdacontext.NewContext(t.Context(), &lambdacontext.LambdaContext{AwsRequestID: "id-1", InvokedFunctionArn: "arn:f"})
+	ctx := lambdacontext.NewContext(t.Context(),
+		&lambdacontext.LambdaContext{AwsRequestID: "id-1", InvokedFunctionArn: "arn:f"})
 	b, err := NewMessage(ctx, []byte(`{ "a": 1.50 }`), failure.Of(soci.ErrCorrupt), now)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +74,8 @@ func TestNewMessageIsBounded(t *testing.T) {
 			if !tt.cut {
 				return
 			}
-			if m.RequestPayload != nil || m.EventCut.Size != len(tt.event) || len(m.EventCut.SHA256) != 64 || m.EventCut.Begin == "" ||
+			if m.RequestPayload != nil || m.EventCut.Size != len(tt.event) || len(m.EventCut.SHA256) != 64 ||
+				m.EventCut.Begin == "" ||
 				!strings.HasPrefix(tt.event, m.EventCut.Begin) {
 				t.Errorf("cut to %.100q of %d bytes", m.EventCut.Begin, m.EventCut.Size)
 			}
@@ -86,7 +88,8 @@ type sender struct {
 	err  error
 }
 
-func (s *sender) SendMessage(context.Context, *sqs.SendMessageInput, ...func(*sqs.Options)) (*sqs.SendMessageOutput, error) {
+func (s *sender) SendMessage(context.Context, *sqs.SendMessageInput, ...func(*sqs.Options)) (*sqs.SendMessageOutput,
+	error) {
 	s.sent++
 	return &sqs.SendMessageOutput{}, s.err
 }

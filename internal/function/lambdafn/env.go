@@ -113,14 +113,16 @@ func (e *Env) LogLevel() slog.Level {
 	return level
 }
 
-var functionARN = lazyregexp.New(`^arn:` + names.Partition + `:lambda:` + names.Region + `:` + names.Account + `:function:[A-Za-z0-9_-]{1,140}(?::(?:\$LATEST|[A-Za-z0-9_-]{1,128}))?$`)
+var functionARN = lazyregexp.New(`^arn:` + names.Partition + `:lambda:` + names.Region + `:` + names.Account +
+	`:function:[A-Za-z0-9_-]{1,140}(?::(?:\$LATEST|[A-Za-z0-9_-]{1,128}))?$`)
 
 // FunctionARN reads the ARN of a Lambda function, which must be set; a version
 // or an alias behind it is allowed.
 func (e *Env) FunctionARN(name string) string {
 	value := e.lookup(name)
 	if !functionARN.MatchString(value) {
-		e.fail(name, value, errors.New("allowed is the ARN of a Lambda function, arn:aws:lambda:<region>:<account>:function:<name>"))
+		e.fail(name, value, errors.New(
+			"allowed is the ARN of a Lambda function, arn:aws:lambda:<region>:<account>:function:<name>"))
 	}
 	return value
 }
@@ -167,7 +169,8 @@ func (e *Env) Endpoint(name string) string {
 func (e *Env) QueueURL(name string) string {
 	value := e.lookup(name)
 	if value != "" && !queueURL.MatchString(value) {
-		e.fail(name, value, errors.New("allowed is the URL of a standard SQS queue, https://sqs.<region>.amazonaws.com/<account>/<name>"))
+		e.fail(name, value, errors.New(
+			"allowed is the URL of a standard SQS queue, https://sqs.<region>.amazonaws.com/<account>/<name>"))
 	}
 	return value
 }
@@ -199,8 +202,9 @@ func (e *Env) StackName() string {
 }
 
 var (
-	queueURL  = lazyregexp.New(`^https?://[A-Za-z0-9.:-]{1,255}/` + names.Account + `/[A-Za-z0-9_-]{1,80}$`)
-	eventBus  = lazyregexp.New(`^(?:[A-Za-z0-9/._-]{1,256}|arn:` + names.Partition + `:events:` + names.Region + `:` + names.Account + `:event-bus/[A-Za-z0-9/._-]{1,256})$`)
+	queueURL = lazyregexp.New(`^https?://[A-Za-z0-9.:-]{1,255}/` + names.Account + `/[A-Za-z0-9_-]{1,80}$`)
+	eventBus = lazyregexp.New(`^(?:[A-Za-z0-9/._-]{1,256}|arn:` + names.Partition + `:events:` + names.Region + `:` +
+		names.Account + `:event-bus/[A-Za-z0-9/._-]{1,256})$`)
 	stackName = lazyregexp.New(`^[A-Za-z0-9_-]{1,255}$`)
 )
 

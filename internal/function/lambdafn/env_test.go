@@ -11,7 +11,7 @@ import (
 	"soci-index-builder/internal/filters"
 )
 
-// read gives what a variable of one value is read as.
+// read returns what a variable of one value is read as.
 func read[T any](get func(*Env) T, value string) (T, error) {
 	e := NewEnv(func(string) string { return value })
 	v := get(e)

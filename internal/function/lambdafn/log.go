@@ -40,7 +40,7 @@ func (h requestID) WithGroup(name string) slog.Handler {
 	return requestID{h.Handler.WithGroup(name)}
 }
 
-// RequestID gives the id of the invocation that ctx belongs to, empty if none.
+// RequestID returns the id of the invocation that ctx belongs to, empty if none.
 func RequestID(ctx context.Context) string {
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
 		return lc.AwsRequestID

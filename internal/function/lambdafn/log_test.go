@@ -25,7 +25,8 @@ func TestLogger(t *testing.T) {
 		t.Error("the line has no timestamp")
 	}
 	delete(line, "timestamp")
-	want := map[string]string{"level": "WARN", "message": "it happened", "repository": "app", "tag": "v1", "requestId": "id-1"}
+	want := map[string]string{"level": "WARN", "message": "it happened", "repository": "app", "tag": "v1",
+		"requestId": "id-1"}
 	for key, value := range want {
 		if line[key] != value {
 			t.Errorf("%s is %v, want %q", key, line[key], value)

@@ -46,7 +46,8 @@ func reportInitError(ctx context.Context, addr string, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/2018-06-01/runtime/init/error", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/2018-06-01/runtime/init/error",
+		bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

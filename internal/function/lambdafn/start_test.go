@@ -22,7 +22,8 @@ func TestHandlerNamesFailures(t *testing.T) {
 		want messages.InvokeResponse_Error // empty: the error as it is
 	}{
 		{"named", named{}, messages.InvokeResponse_Error{Message: "denied", Type: "access-denied"}},
-		{"wrapped", fmt.Errorf("image: %w", named{}), messages.InvokeResponse_Error{Message: "image: denied", Type: "access-denied"}},
+		{"wrapped", fmt.Errorf("image: %w", named{}),
+			messages.InvokeResponse_Error{Message: "image: denied", Type: "access-denied"}},
 		{"plain", plain, messages.InvokeResponse_Error{}},
 	}
 	for _, tt := range tests {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// PeakMemory gives the most memory that the process has had so far, in bytes,
+// PeakMemory returns the most memory that the process has had so far, in bytes,
 // as Linux counts it (VmHWM); elsewhere ok is false.
 func PeakMemory() (bytes int64, ok bool) {
 	status, err := os.ReadFile("/proc/self/status")

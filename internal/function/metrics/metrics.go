@@ -58,7 +58,7 @@ func (i *Invocation) set(name string, value any) {
 	i.values[name] = value
 }
 
-// Add gives a metric its value. A second value for the same name replaces it.
+// Add returns a metric its value. A second value for the same name replaces it.
 func (i *Invocation) Add(name string, unit Unit, value float64) {
 	i.set(name, value)
 	if d := (definition{name, unit}); !slices.Contains(i.metrics, d) {
@@ -66,7 +66,7 @@ func (i *Invocation) Add(name string, unit Unit, value float64) {
 	}
 }
 
-// AddBy gives a metric its value, and makes it appear with one more dimension
+// AddBy returns a metric its value, and makes it appear with one more dimension
 // besides: name of every kind, and name of those whose dimension has the value
 // that is given. A dimension has one value in an invocation.
 func (i *Invocation) AddBy(dimension, of, name string, unit Unit, value float64) {
@@ -78,7 +78,7 @@ func (i *Invocation) AddBy(dimension, of, name string, unit Unit, value float64)
 	i.by[dimension] = append(i.by[dimension], definition{name, unit})
 }
 
-// Set gives a property, which is searched for and is no metric. An empty
+// Set returns a property, which is searched for and is no metric. An empty
 // string is left out.
 func (i *Invocation) Set(name string, value any) {
 	if value != "" {

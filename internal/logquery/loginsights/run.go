@@ -35,9 +35,12 @@ var (
 
 // API is what *cloudwatchlogs.Client does here.
 type API interface {
-	StartQuery(context.Context, *cloudwatchlogs.StartQueryInput, ...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.StartQueryOutput, error)
-	GetQueryResults(context.Context, *cloudwatchlogs.GetQueryResultsInput, ...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.GetQueryResultsOutput, error)
-	StopQuery(context.Context, *cloudwatchlogs.StopQueryInput, ...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.StopQueryOutput, error)
+	StartQuery(context.Context, *cloudwatchlogs.StartQueryInput,
+		...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.StartQueryOutput, error)
+	GetQueryResults(context.Context, *cloudwatchlogs.GetQueryResultsInput,
+		...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.GetQueryResultsOutput, error)
+	StopQuery(context.Context, *cloudwatchlogs.StopQueryInput,
+		...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.StopQueryOutput, error)
 }
 
 // Query is what to ask, and where.
@@ -98,7 +101,8 @@ func startError(q Query, err error) error {
 	)
 	switch {
 	case errors.As(err, &missing):
-		return fmt.Errorf("%w: %s; the stack made it, and its function logs nothing without it: make it again with aws logs create-log-group",
+		return fmt.Errorf("%w: %s; the stack made it, and its function logs nothing without it: make it again with aws "+
+			"logs create-log-group",
 			ErrNoLogGroup, strings.TrimSuffix(missing.ErrorMessage(), "."))
 	case errors.As(err, &malformed):
 		return fmt.Errorf("%w: %s", ErrRefused, malformed.ErrorMessage())
@@ -137,7 +141,8 @@ func wait(ctx context.Context, api API, q Query, id *string) (*Result, error) {
 }
 
 // collect reads the pages of the results of a query that is complete.
-func collect(ctx context.Context, api API, in *cloudwatchlogs.GetQueryResultsInput, out *cloudwatchlogs.GetQueryResultsOutput) (*Result, error) {
+func collect(ctx context.Context, api API, in *cloudwatchlogs.GetQueryResultsInput,
+	out *cloudwatchlogs.GetQueryResultsOutput) (*Result, error) {
 	result := &Result{}
 	if s := out.Statistics; s != nil {
 		result.LinesScanned, result.BytesScanned = int64(s.RecordsScanned), int64(s.BytesScanned)

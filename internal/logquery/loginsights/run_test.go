@@ -65,10 +65,12 @@ func TestRun(t *testing.T) {
 		pauses int
 	}{
 		{"at once", func(*awstest.Logs, *Query) {}, "0123456789", 1},
-		{"late", func(l *awstest.Logs, _ *Query) { l.Steps = []string{"Scheduled", "Scheduled", "Running", "Running"} }, "0123456789", 5},
+		{"late", func(l *awstest.Logs, _ *Query) { l.Steps = []string{"Scheduled", "Scheduled", "Running", "Running"} },
+			"0123456789", 5},
 		{"in pages", func(l *awstest.Logs, _ *Query) { l.PageSize = 3 }, "0123456789", 1},
 		{"one group", func(_ *awstest.Logs, q *Query) { q.Groups = q.Groups[1:] }, "13579", 1},
-		{"a short time, both ends included", func(_ *awstest.Logs, q *Query) { q.From, q.To = noon.Add(2*time.Minute), noon.Add(4*time.Minute) }, "234", 1},
+		{"a short time, both ends included",
+			func(_ *awstest.Logs, q *Query) { q.From, q.To = noon.Add(2*time.Minute), noon.Add(4*time.Minute) }, "234", 1},
 		{"few rows", func(_ *awstest.Logs, q *Query) { q.Limit = 2 }, "01", 1},
 		{"nothing", func(_ *awstest.Logs, q *Query) { q.Text = "filter n = 99" }, "", 1},
 	}
@@ -108,23 +110,33 @@ func TestRunFails(t *testing.T) {
 		is     error
 		text   string
 	}{
-		{"no log group", func(_ *awstest.Server, _ *awstest.Logs, q *Query) { q.Groups = append(q.Groups, "/aws/lambda/none") }, ErrNoLogGroup, "'/aws/lambda/none' does not exist"},
+		{"no log group", func(_ *awstest.Server, _ *awstest.Logs,
+			q *Query) {
+			q.Groups = append(q.Groups, "/aws/lambda/none")
+		}, ErrNoLogGroup, "'/aws/lambda/none' does not exist"},
 		{"malformed", func(s *awstest.Server, _ *awstest.Logs, _ *Query) {
-			s.Fail("logs", "StartQuery", 1, &awstest.Error{Status: 400, Code: "MalformedQueryException", Message: "unexpected symbol found ( at line 1"})
+			s.Fail("logs", "StartQuery", 1,
+				&awstest.Error{Status: 400, Code: "MalformedQueryException", Message: "unexpected symbol found ( at line 1"})
 		}, ErrRefused, "unexpected symbol found ("},
 		{"turned round", func(_ *awstest.Server, _ *awstest.Logs, q *Query) { q.From, q.To = q.To, q.From }, ErrRefused, ""},
 		{"too many queries", func(s *awstest.Server, _ *awstest.Logs, _ *Query) {
-			s.Fail("logs", "StartQuery", 1, &awstest.Error{Status: 400, Code: "LimitExceededException", Message: "limit reached"})
+			s.Fail("logs", "StartQuery", 1,
+				&awstest.Error{Status: 400, Code: "LimitExceededException", Message: "limit reached"})
 		}, ErrBusy, ""},
-		{"failed", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.Steps, l.End = []string{"Running"}, "Failed" }, ErrFailed, "Failed"},
-		{"cancelled by somebody else", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Cancelled" }, ErrFailed, "Cancelled"},
-		{"a status that nobody knows", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Unknown" }, ErrFailed, "Unknown"},
+		{"failed", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.Steps, l.End = []string{"Running"}, "Failed" },
+			ErrFailed, "Failed"},
+		{"cancelled by somebody else", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Cancelled" }, ErrFailed,
+			"Cancelled"},
+		{"a status that nobody knows", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Unknown" }, ErrFailed,
+			"Unknown"},
 		{"timeout", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Timeout" }, ErrTimeout, "shorter time"},
 		{"no right to start", func(s *awstest.Server, _ *awstest.Logs, _ *Query) {
-			s.Fail("logs", "StartQuery", 1, &awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "not authorized"})
+			s.Fail("logs", "StartQuery", 1,
+				&awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "not authorized"})
 		}, awserror.ErrDenied, "logs:StartQuery"},
 		{"no right to look", func(s *awstest.Server, _ *awstest.Logs, _ *Query) {
-			s.Fail("logs", "GetQueryResults", 1, &awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "not authorized"})
+			s.Fail("logs", "GetQueryResults",
+				1, &awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "not authorized"})
 		}, awserror.ErrDenied, "logs:GetQueryResults"},
 		{"throttled", func(s *awstest.Server, _ *awstest.Logs, _ *Query) {
 			s.Fail("logs", "GetQueryResults", 1, awstest.Throttled)
@@ -151,7 +163,9 @@ func TestRunFails(t *testing.T) {
 func TestRunConcurrency(t *testing.T) {
 	_, logs, client, q, _ := start(t)
 	logs.MaxQueries = 1
-	if _, err := client.StartQuery(t.Context(), &cloudwatchlogs.StartQueryInput{LogGroupNames: q.Groups, QueryString: &q.Text, StartTime: new(int64), EndTime: new(int64)}); err != nil {
+	if _, err := client.StartQuery(t.Context(),
+		&cloudwatchlogs.StartQueryInput{LogGroupNames: q.Groups, QueryString: &q.Text, StartTime: new(int64),
+			EndTime: new(int64)}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Run(t.Context(), client, *q); !errors.Is(err, ErrBusy) {

@@ -80,7 +80,7 @@ func printable(s string) string {
 	return b.String()
 }
 
-// Values gives a row with its values as JSON should have them: a number as
+// Values returns a row with its values as JSON should have them: a number as
 // such, a time as RFC 3339.
 func Values(columns []logquery.Column, row Row) map[string]any {
 	values := make(map[string]any, len(row))
@@ -92,7 +92,7 @@ func Values(columns []logquery.Column, row Row) map[string]any {
 	return values
 }
 
-// parse gives a time.Time in UTC, a json.Number, or the value as it is when it
+// parse returns a time.Time in UTC, a json.Number, or the value as it is when it
 // is not of its kind. An aggregate of times can come as the time itself or as
 // milliseconds.
 func parse(kind logquery.Kind, value string) any {

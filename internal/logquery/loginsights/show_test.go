@@ -20,13 +20,19 @@ func TestWriteTable(t *testing.T) {
 		want string
 	}{
 		{"columns that are empty are left out", []Row{{"MiB": "1.5", "reason": ""}, {"MiB": "20"}}, "MiB\n1.5\n20\n"},
-		{"aligned, no blanks at the end", []Row{{"MiB": "1", "reason": "zstd", "error": "e"}, {"MiB": "123", "reason": "corrupt"}, {"reason": "x"}},
+		{"aligned, no blanks at the end",
+			[]Row{{"MiB": "1", "reason": "zstd", "error": "e"}, {"MiB": "123", "reason": "corrupt"}, {"reason": "x"}},
 			"MiB  reason   error\n1    zstd     e\n123  corrupt\n     x\n"},
-		{"times", []Row{{"@timestamp": "2026-01-02 12:00:01.678", "lastTime": "1767355200999"}, {"@timestamp": "2026-01-02 12:00:02.000", "lastTime": "1.767355200999E12"}},
-			"timestamp             lastTime\n2026-01-02T12:00:01Z  2026-01-02T12:00:00Z\n2026-01-02T12:00:02Z  2026-01-02T12:00:00Z\n"},
-		{"a time as it is", []Row{{"lastTime": "2026-01-02 12:00:01.000"}, {"lastTime": "soon"}}, "lastTime\n2026-01-02T12:00:01Z\nsoon\n"},
-		{"numbers", []Row{{"MiB": "0.123456"}, {"MiB": "1.5E3"}, {"MiB": "NaN"}, {"MiB": "1000000000000"}}, "MiB\n0.12\n1500\nNaN\n1000000000000\n"},
-		{"one line, and nothing that steers the terminal", []Row{{"error": "a\nb\tc\x1b[31md\x00e\u202ef\xffg ü"}}, "error\n" + `a b c\u001b[31md\u0000e\u202ef\ufffdg ü` + "\n"},
+		{"times", []Row{{"@timestamp": "2026-01-02 12:00:01.678", "lastTime": "1767355200999"},
+			{"@timestamp": "2026-01-02 12:00:02.000", "lastTime": "1.767355200999E12"}},
+			"timestamp             lastTime\n2026-01-02T12:00:01Z  2026-01-02T12:00:00Z\n2026-01-02T12:00:02Z  " +
+				"2026-01-02T12:00:00Z\n"},
+		{"a time as it is", []Row{{"lastTime": "2026-01-02 12:00:01.000"}, {"lastTime": "soon"}},
+			"lastTime\n2026-01-02T12:00:01Z\nsoon\n"},
+		{"numbers", []Row{{"MiB": "0.123456"}, {"MiB": "1.5E3"}, {"MiB": "NaN"}, {"MiB": "1000000000000"}},
+			"MiB\n0.12\n1500\nNaN\n1000000000000\n"},
+		{"one line, and nothing that steers the terminal", []Row{{"error": "a\nb\tc\x1b[31md\x00e\u202ef\xffg ü"}},
+			"error\n" + `a b c\u001b[31md\u0000e\u202ef\ufffdg ü` + "\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -42,7 +48,8 @@ func TestWriteTable(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	row := Row{"@timestamp": "2026-01-02 12:00:01.678", "lastTime": "1767355200999", "MiB": "1.5E3", "reason": "1e3", "other": "not declared"}
+	row := Row{"@timestamp": "2026-01-02 12:00:01.678", "lastTime": "1767355200999", "MiB": "1.5E3", "reason": "1e3",
+		"other": "not declared"}
 	b, err := json.Marshal(Values(columns, row))
 	if want := `{"@timestamp":"2026-01-02T12:00:01.678Z","MiB":1500,"lastTime":"2026-01-02T12:00:00.999Z","reason":"1e3"}`; err != nil || string(b) != want {
 		t.Errorf("Values = %s, %v, want %s", b, err, want)

@@ -31,7 +31,8 @@ type StackResource struct {
 
 // ID is the stack's ARN.
 func (s *Stack) ID() string {
-	return "arn:aws:cloudformation:" + Region + ":" + Account + ":stack/" + s.Name + "/51af3dc0-da77-11e4-872e-1234567db123"
+	return "arn:aws:cloudformation:" + Region + ":" + Account + ":stack/" + s.Name +
+		"/51af3dc0-da77-11e4-872e-1234567db123"
 }
 
 // NewStack is a stack of this project as it is after its creation with the
@@ -69,14 +70,18 @@ func NewStack(name string) *Stack {
 			deployed.OutFilterLogGroup:         "/aws/lambda/" + name + "-ECRImageActionEventFilteringLambda",
 			deployed.OutGeneratorLogGroup:      "/aws/lambda/" + name + "-SociIndexGeneratorLambda",
 			deployed.OutRepositoryLogGroup:     "/aws/lambda/" + name + "-RepositoryNameParsingLambda",
-			deployed.OutFailureQueueURL:        "https://sqs." + Region + ".amazonaws.com/" + Account + "/" + name + "-FailureQueue",
-			deployed.OutFailureQueueARN:        arn("sqs", name+"-FailureQueue"),
-			deployed.OutRuleName:               name + "-PushRule",
-			deployed.OutGeneratorRoleName:      name + "-GeneratorRole",
-			deployed.OutDashboardURL:           "https://" + Region + ".console.aws.amazon.com/cloudwatch/home#dashboards/dashboard/" + name,
-			deployed.OutTailFilterLogs:         "aws logs tail /aws/lambda/" + name + "-ECRImageActionEventFilteringLambda --follow --region " + Region,
-			deployed.OutTailGeneratorLogs:      "aws logs tail /aws/lambda/" + name + "-SociIndexGeneratorLambda --follow --region " + Region,
-			deployed.OutVersion:                "1.0.0",
+			deployed.OutFailureQueueURL: "https://sqs." + Region + ".amazonaws.com/" + Account + "/" + name +
+				"-FailureQueue",
+			deployed.OutFailureQueueARN:   arn("sqs", name+"-FailureQueue"),
+			deployed.OutRuleName:          name + "-PushRule",
+			deployed.OutGeneratorRoleName: name + "-GeneratorRole",
+			deployed.OutDashboardURL: "https://" + Region +
+				".console.aws.amazon.com/cloudwatch/home#dashboards/dashboard/" + name,
+			deployed.OutTailFilterLogs: "aws logs tail /aws/lambda/" + name +
+				"-ECRImageActionEventFilteringLambda --follow --region " + Region,
+			deployed.OutTailGeneratorLogs: "aws logs tail /aws/lambda/" + name +
+				"-SociIndexGeneratorLambda --follow --region " + Region,
+			deployed.OutVersion: "1.0.0",
 		},
 		Tags: map[string]string{},
 	}
@@ -124,7 +129,7 @@ func (c *CloudFormation) describe(form url.Values) (string, error) {
 	return pageXML("Stacks", c.stacks, c.PageSize, form.Get("NextToken"), (*Stack).xml), nil
 }
 
-// find gives the stack of a request by name, or by id also when it was
+// find returns the stack of a request by name, or by id also when it was
 // deleted.
 func (c *CloudFormation) find(form url.Values) (*Stack, error) {
 	name := form.Get("StackName")
@@ -133,7 +138,8 @@ func (c *CloudFormation) find(form url.Values) (*Stack, error) {
 			return s, nil
 		}
 	}
-	return nil, &Error{Status: http.StatusBadRequest, Code: "ValidationError", Message: "Stack with id " + name + " does not exist"}
+	return nil, &Error{Status: http.StatusBadRequest, Code: "ValidationError",
+		Message: "Stack with id " + name + " does not exist"}
 }
 
 func (c *CloudFormation) template(form url.Values) (string, error) {
@@ -208,7 +214,8 @@ func members(b *strings.Builder, list, key, value string, of map[string]string) 
 func STS() http.Handler {
 	return Query(map[string]func(url.Values) (string, error){
 		"GetCallerIdentity": func(url.Values) (string, error) {
-			return "<Arn>arn:aws:sts::" + Account + ":assumed-role/operator/session</Arn><UserId>AROAEXAMPLE:session</UserId><Account>" + Account + "</Account>", nil
+			return "<Arn>arn:aws:sts::" + Account +
+				":assumed-role/operator/session</Arn><UserId>AROAEXAMPLE:session</UserId><Account>" + Account + "</Account>", nil
 		},
 	})
 }

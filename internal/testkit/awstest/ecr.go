@@ -63,7 +63,7 @@ type Image struct {
 	Manifest          string        // for BatchGetImage; the digest is that of it if it is not given
 }
 
-// NewECR gives the API over a registry, which may be nil when no image has
+// NewECR returns the API over a registry, which may be nil when no image has
 // content.
 func NewECR(registry *registrytest.Server) *ECR {
 	return &ECR{
@@ -72,8 +72,9 @@ func NewECR(registry *registrytest.Server) *ECR {
 		pushed:       map[ecrKey]time.Time{},
 		images:       map[string][]*Image{},
 		undeletable:  map[ecrKey]imageFailure{},
-		settings:     map[string]string{"BLOB_MOUNTING": "DISABLED", "BASIC_SCAN_TYPE_VERSION": "AWS_NATIVE", "REGISTRY_POLICY_SCOPE": "V2"},
-		password:     "password",
+		settings: map[string]string{"BLOB_MOUNTING": "DISABLED", "BASIC_SCAN_TYPE_VERSION": "AWS_NATIVE",
+			"REGISTRY_POLICY_SCOPE": "V2"},
+		password: "password",
 	}
 }
 
@@ -177,7 +178,8 @@ func operation[In interface{ registryID() string }](f func(In) (any, error)) fun
 			return nil, invalidParameter("SerializationException: %v", err)
 		}
 		if id := in.registryID(); id != "" && id != Account {
-			return nil, &Error{Status: 400, Code: "AccessDeniedException", Message: "User is not authorized on a resource of account " + id}
+			return nil, &Error{Status: 400, Code: "AccessDeniedException",
+				Message: "User is not authorized on a resource of account " + id}
 		}
 		return f(in)
 	}
@@ -194,7 +196,7 @@ func invalidParameter(format string, args ...any) *Error {
 	return &Error{Status: 400, Code: "InvalidParameterException", Message: fmt.Sprintf(format, args...)}
 }
 
-// repository gives what is known of a repository that exists.
+// repository returns what is known of a repository that exists.
 func (e *ECR) repository(name string) (*Repository, error) {
 	if r := e.repositories[name]; r != nil {
 		return r, nil
@@ -210,7 +212,8 @@ func (e *ECR) repository(name string) (*Repository, error) {
 // and only good for the list it was made for.
 func page[T any](list []T, of string, maxResults, byDefault, limit int, token string) ([]T, string, error) {
 	if maxResults < 0 || maxResults > limit {
-		return nil, "", invalidParameter("Invalid parameter at 'maxResults' failed to satisfy constraint: 'Member must have value between 1 and %d'", limit)
+		return nil, "", invalidParameter(
+			"Invalid parameter at 'maxResults' failed to satisfy constraint: 'Member must have value between 1 and %d'", limit)
 	}
 	if maxResults == 0 {
 		maxResults = byDefault

@@ -78,18 +78,22 @@ func TestECRDescribeImages(t *testing.T) {
 	}
 	single := all[a.single.Manifest.Digest]
 	if !slices.Equal(single.ImageTags, []string{"one", "two"}) || !single.ImagePushedAt.Equal(at) ||
-		*single.ArtifactMediaType != "application/vnd.oci.image.config.v1+json" || *single.ImageSizeInBytes != a.single.Config.Size {
+		*single.ArtifactMediaType != "application/vnd.oci.image.config.v1+json" ||
+		*single.ImageSizeInBytes != a.single.Config.Size {
 		t.Errorf("described as %+v", single)
 	}
 	soci := all[a.sociIndex]
-	if *soci.ArtifactMediaType != sociV1 || *soci.SubjectManifestDigest != a.amd.Manifest.Digest.String() || soci.ImageTags != nil {
+	if *soci.ArtifactMediaType != sociV1 || *soci.SubjectManifestDigest != a.amd.Manifest.Digest.String() ||
+		soci.ImageTags != nil {
 		t.Errorf("SOCI index described as %+v", soci)
 	}
-	if d := all[a.index]; d.ArtifactMediaType != nil || *d.ImageManifestMediaType != "application/vnd.oci.image.index.v1+json" ||
+	if d := all[a.index]; d.ArtifactMediaType != nil ||
+		*d.ImageManifestMediaType != "application/vnd.oci.image.index.v1+json" ||
 		*d.ImageSizeInBytes != max(a.amd.Config.Size, a.arm.Config.Size)+int64(len("layer")) {
 		t.Errorf("image index described as %+v", d)
 	}
-	if n := len(a.describe(t, &ecr.DescribeImagesInput{Filter: &types.DescribeImagesFilter{TagStatus: types.TagStatusTagged}})); n != 2 {
+	if n := len(a.describe(t,
+		&ecr.DescribeImagesInput{Filter: &types.DescribeImagesFilter{TagStatus: types.TagStatusTagged}})); n != 2 {
 		t.Errorf("%d tagged, want 2", n)
 	}
 	byTag := a.describe(t, &ecr.DescribeImagesInput{ImageIds: []types.ImageIdentifier{{ImageTag: aws.String("two")}}})
@@ -112,10 +116,12 @@ func TestECRPages(t *testing.T) {
 	for i := range 2500 {
 		a.Images("many", awstest.Image{Tags: []string{fmt.Sprint("v", i)}, Size: 7, Archived: i%500 == 0})
 	}
-	if n := len(a.describe(t, &ecr.DescribeImagesInput{RepositoryName: aws.String("many"), MaxResults: aws.Int32(1000)})); n != 2495 {
+	if n := len(a.describe(t,
+		&ecr.DescribeImagesInput{RepositoryName: aws.String("many"), MaxResults: aws.Int32(1000)})); n != 2495 {
 		t.Errorf("%d images, want 2495 and no archived one", n)
 	}
-	archived := &ecr.DescribeImagesInput{RepositoryName: aws.String("many"), Filter: &types.DescribeImagesFilter{ImageStatus: types.ImageStatusFilterArchived}}
+	archived := &ecr.DescribeImagesInput{RepositoryName: aws.String("many"),
+		Filter: &types.DescribeImagesFilter{ImageStatus: types.ImageStatusFilterArchived}}
 	if n := len(a.describe(t, archived)); n != 5 {
 		t.Errorf("%d archived images, want 5", n)
 	}
@@ -134,23 +140,26 @@ func TestECRPages(t *testing.T) {
 		t.Fatalf("%+v, %v", out, err)
 	}
 	out, err = a.api.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{NextToken: out.NextToken})
-	if err != nil || len(out.Repositories) != 1 || *out.Repositories[0].RepositoryName != "team/app" || out.NextToken != nil {
+	if err != nil || len(out.Repositories) != 1 || *out.Repositories[0].RepositoryName != "team/app" ||
+		out.NextToken != nil {
 		t.Fatalf("%+v, %v", out, err)
 	}
 }
 
 func TestECRBatchGetImage(t *testing.T) {
 	a := newAccount(t)
-	out, err := a.api.BatchGetImage(t.Context(), &ecr.BatchGetImageInput{RepositoryName: aws.String("team/app"), ImageIds: []types.ImageIdentifier{
-		{ImageDigest: aws.String(a.single.Manifest.Digest.String())},
-		{ImageTag: aws.String("multi")},
-		{ImageTag: aws.String("gone")},
-		{},
-	}})
+	out, err := a.api.BatchGetImage(t.Context(),
+		&ecr.BatchGetImageInput{RepositoryName: aws.String("team/app"), ImageIds: []types.ImageIdentifier{
+			{ImageDigest: aws.String(a.single.Manifest.Digest.String())},
+			{ImageTag: aws.String("multi")},
+			{ImageTag: aws.String("gone")},
+			{},
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(out.Images) != 2 || *out.Images[0].ImageManifest != string(a.single.Bytes) || *out.Images[1].ImageId.ImageDigest != a.index.String() {
+	if len(out.Images) != 2 || *out.Images[0].ImageManifest != string(a.single.Bytes) ||
+		*out.Images[1].ImageId.ImageDigest != a.index.String() {
 		t.Errorf("images %+v", out.Images)
 	}
 	if len(out.Failures) != 2 || out.Failures[0].FailureCode != types.ImageFailureCodeImageNotFound ||
@@ -171,8 +180,10 @@ func TestECRBatchDeleteImage(t *testing.T) {
 		failed  []types.ImageFailureCode
 		left    int
 	}{
-		{"one of two tags", func(*account) []types.ImageIdentifier { return []types.ImageIdentifier{byTag("one")} }, 1, nil, 5},
-		{"both tags", func(*account) []types.ImageIdentifier { return []types.ImageIdentifier{byTag("one"), byTag("two")} }, 2, nil, 4},
+		{"one of two tags", func(*account) []types.ImageIdentifier { return []types.ImageIdentifier{byTag("one")} }, 1, nil,
+			5},
+		{"both tags", func(*account) []types.ImageIdentifier { return []types.ImageIdentifier{byTag("one"), byTag("two")} },
+			2, nil, 4},
 		{"by digest, with its tags", func(a *account) []types.ImageIdentifier {
 			return []types.ImageIdentifier{byDigest(a.single.Manifest.Digest)}
 		}, 2, nil, 4},
@@ -182,7 +193,8 @@ func TestECRBatchDeleteImage(t *testing.T) {
 		{"with its image index", func(a *account) []types.ImageIdentifier {
 			return []types.ImageIdentifier{byDigest(a.index), byDigest(a.arm.Manifest.Digest)}
 		}, 1, []types.ImageFailureCode{types.ImageFailureCodeImageReferencedByManifestList}, 4},
-		{"a referrer", func(a *account) []types.ImageIdentifier { return []types.ImageIdentifier{byDigest(a.sociIndex)} }, 1, nil, 4},
+		{"a referrer", func(a *account) []types.ImageIdentifier { return []types.ImageIdentifier{byDigest(a.sociIndex)} },
+			1, nil, 4},
 		{"not there", func(*account) []types.ImageIdentifier {
 			return []types.ImageIdentifier{byTag("none"), byDigest(digest.FromString("none")), byTag("one")}
 		}, 1, []types.ImageFailureCode{types.ImageFailureCodeImageNotFound, types.ImageFailureCodeImageNotFound}, 5},
@@ -194,7 +206,8 @@ func TestECRBatchDeleteImage(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			a := newAccount(t)
-			out, err := a.api.BatchDeleteImage(t.Context(), &ecr.BatchDeleteImageInput{RepositoryName: aws.String("team/app"), ImageIds: tt.ids(a)})
+			out, err := a.api.BatchDeleteImage(t.Context(),
+				&ecr.BatchDeleteImageInput{RepositoryName: aws.String("team/app"), ImageIds: tt.ids(a)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -272,19 +285,25 @@ func TestECRRepositorySettings(t *testing.T) {
 		Mutability: "IMMUTABLE_WITH_EXCLUSION", Exclusions: []string{"*-soci"},
 		KMSKey: "arn:aws:kms:eu-west-1:123456789012:key/1", Policy: `{"a":1}`, LifecyclePolicy: `{"rules":[]}`,
 	})
-	out, err := a.api.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{RepositoryNames: []string{"locked"}})
+	out, err := a.api.DescribeRepositories(t.Context(),
+		&ecr.DescribeRepositoriesInput{RepositoryNames: []string{"locked"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := out.Repositories[0]
-	if r.ImageTagMutability != types.ImageTagMutabilityImmutableWithExclusion || *r.ImageTagMutabilityExclusionFilters[0].Filter != "*-soci" ||
-		r.EncryptionConfiguration.EncryptionType != types.EncryptionTypeKms || !strings.HasSuffix(*r.RepositoryArn, ":repository/locked") {
+	if r.ImageTagMutability != types.ImageTagMutabilityImmutableWithExclusion ||
+		*r.ImageTagMutabilityExclusionFilters[0].Filter != "*-soci" ||
+		r.EncryptionConfiguration.EncryptionType != types.EncryptionTypeKms ||
+		!strings.HasSuffix(*r.RepositoryArn, ":repository/locked") {
 		t.Errorf("described as %+v", r)
 	}
-	if p, err := a.api.GetRepositoryPolicy(t.Context(), &ecr.GetRepositoryPolicyInput{RepositoryName: aws.String("locked")}); err != nil || *p.PolicyText != `{"a":1}` {
+	if p, err := a.api.GetRepositoryPolicy(t.Context(),
+		&ecr.GetRepositoryPolicyInput{RepositoryName: aws.String("locked")}); err != nil || *p.PolicyText != `{"a":1}` {
 		t.Errorf("policy %+v, %v", p, err)
 	}
-	if p, err := a.api.GetLifecyclePolicy(t.Context(), &ecr.GetLifecyclePolicyInput{RepositoryName: aws.String("locked")}); err != nil || *p.LifecyclePolicyText != `{"rules":[]}` {
+	if p, err := a.api.GetLifecyclePolicy(t.Context(),
+		&ecr.GetLifecyclePolicyInput{RepositoryName: aws.String("locked")}); err != nil ||
+		*p.LifecyclePolicyText != `{"rules":[]}` {
 		t.Errorf("lifecycle policy %+v, %v", p, err)
 	}
 	_, err = a.api.GetRepositoryPolicy(t.Context(), &ecr.GetRepositoryPolicyInput{RepositoryName: aws.String("team/app")})
@@ -296,14 +315,17 @@ func TestECRRepositorySettings(t *testing.T) {
 		t.Errorf("no lifecycle policy: %v", err)
 	}
 	a.Setting("BLOB_MOUNTING", "ENABLED")
-	if s, err := a.api.GetAccountSetting(t.Context(), &ecr.GetAccountSettingInput{Name: aws.String("BLOB_MOUNTING")}); err != nil || *s.Value != "ENABLED" {
+	if s, err := a.api.GetAccountSetting(t.Context(),
+		&ecr.GetAccountSettingInput{Name: aws.String("BLOB_MOUNTING")}); err != nil || *s.Value != "ENABLED" {
 		t.Errorf("setting %+v, %v", s, err)
 	}
 	a.ExcludePullTime("arn:aws:iam::123456789012:role/builder")
-	if l, err := a.api.ListPullTimeUpdateExclusions(t.Context(), &ecr.ListPullTimeUpdateExclusionsInput{}); err != nil || len(l.PullTimeUpdateExclusions) != 1 {
+	if l, err := a.api.ListPullTimeUpdateExclusions(t.Context(), &ecr.ListPullTimeUpdateExclusionsInput{}); err != nil ||
+		len(l.PullTimeUpdateExclusions) != 1 {
 		t.Errorf("exclusions %+v, %v", l, err)
 	}
-	if token, err := a.api.GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{}); err != nil || *token.AuthorizationData[0].AuthorizationToken != a.Token() {
+	if token, err := a.api.GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{}); err != nil ||
+		*token.AuthorizationData[0].AuthorizationToken != a.Token() {
 		t.Errorf("token %+v, %v", token, err)
 	}
 }

@@ -30,7 +30,8 @@ func (e *ECR) getLifecyclePolicy(in ofRepository) (any, error) {
 	if r.LifecyclePolicy == "" {
 		return nil, e.none("LifecyclePolicyNotFoundException", "Lifecycle policy", in.RepositoryName)
 	}
-	return map[string]any{"registryId": Account, "repositoryName": in.RepositoryName, "lifecyclePolicyText": r.LifecyclePolicy}, nil
+	return map[string]any{"registryId": Account, "repositoryName": in.RepositoryName,
+		"lifecyclePolicyText": r.LifecyclePolicy}, nil
 }
 
 func (e *ECR) getRepositoryPolicy(in ofRepository) (any, error) {

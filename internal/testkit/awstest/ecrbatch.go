@@ -13,7 +13,7 @@ type imageFailure struct {
 	FailureReason string  `json:"failureReason"`
 }
 
-// find gives the image that an id names, by digest, by tag or by both.
+// find returns the image that an id names, by digest, by tag or by both.
 func find(all []*ecrImage, id imageID) (*ecrImage, *imageFailure) {
 	fail := func(code, reason string) (*ecrImage, *imageFailure) {
 		return nil, &imageFailure{id, code, reason}
@@ -22,11 +22,13 @@ func find(all []*ecrImage, id imageID) (*ecrImage, *imageFailure) {
 	case id.ImageDigest == "" && id.ImageTag == "":
 		return fail("MissingDigestAndTag", "Invalid request parameters: both tag and digest cannot be null")
 	case id.ImageDigest != "" && id.ImageDigest.Validate() != nil:
-		return fail("InvalidImageDigest", "Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'")
+		return fail("InvalidImageDigest",
+			"Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'")
 	}
 	var image *ecrImage
 	for _, i := range all {
-		if id.ImageDigest != "" && i.digest == id.ImageDigest || id.ImageDigest == "" && slices.Contains(i.tags, id.ImageTag) {
+		if id.ImageDigest != "" && i.digest == id.ImageDigest || id.ImageDigest == "" &&
+			slices.Contains(i.tags, id.ImageTag) {
 			image = i
 		}
 	}
@@ -50,7 +52,8 @@ func (e *ECR) batch(in batchInput) ([]*ecrImage, error) {
 		return nil, err
 	}
 	if n := len(in.ImageIDs); n == 0 || n > 100 {
-		return nil, invalidParameter("Invalid parameter at 'imageIds' failed to satisfy constraint: 'Member must have length between 1 and 100'")
+		return nil, invalidParameter(
+			"Invalid parameter at 'imageIds' failed to satisfy constraint: 'Member must have length between 1 and 100'")
 	}
 	return e.list(in.RepositoryName), nil
 }
@@ -110,7 +113,8 @@ func (e *ECR) batchDeleteImage(in batchInput) (any, error) {
 			continue
 		}
 		if whole && listed[image.digest] {
-			failures = append(failures, imageFailure{id, "ImageReferencedByManifestList", "Requested image referenced by manifest list"})
+			failures = append(failures,
+				imageFailure{id, "ImageReferencedByManifestList", "Requested image referenced by manifest list"})
 			continue
 		}
 		if !whole {

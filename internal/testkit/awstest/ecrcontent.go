@@ -57,7 +57,7 @@ func (c *ecrContent) do(method, path string) *httptest.ResponseRecorder {
 	return w
 }
 
-// repositories gives the names of those that hold something, sorted.
+// repositories returns the names of those that hold something, sorted.
 func (c *ecrContent) repositories() []string {
 	if c.registry == nil {
 		return nil
@@ -93,10 +93,11 @@ func (c *ecrContent) manifest(repository string, d digest.Digest) *ecrManifest {
 	return m
 }
 
-// tags gives the sorted tags of each manifest of a repository.
+// tags returns the sorted tags of each manifest of a repository.
 func (c *ecrContent) tags(repository string) map[digest.Digest][]string {
 	var list struct{ Tags []string }
-	if w := c.do(http.MethodGet, "/v2/"+repository+"/tags/list"); w.Code != http.StatusOK || json.Unmarshal(w.Body.Bytes(), &list) != nil {
+	if w := c.do(http.MethodGet, "/v2/"+repository+"/tags/list"); w.Code != http.StatusOK ||
+		json.Unmarshal(w.Body.Bytes(), &list) != nil {
 		return nil
 	}
 	sort.Strings(list.Tags)
@@ -128,7 +129,7 @@ type ecrImage struct {
 	manifest          *ecrManifest // nil without content
 }
 
-// list gives all images of a repository, in the order of their digests, which
+// list returns all images of a repository, in the order of their digests, which
 // is none that a caller could expect.
 func (e *ECR) list(repository string) []*ecrImage {
 	var all []*ecrImage

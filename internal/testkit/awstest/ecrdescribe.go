@@ -102,14 +102,16 @@ func (e *ECR) describeImages(in describeImagesInput) (any, error) {
 		case in.MaxResults != 0 || in.NextToken != "":
 			return nil, invalidParameter("maxResults and nextToken cannot be used with imageIds")
 		case len(in.ImageIDs) > 100:
-			return nil, invalidParameter("Invalid parameter at 'imageIds' failed to satisfy constraint: 'Member must have length less than or equal to 100'")
+			return nil, invalidParameter(
+				"Invalid parameter at 'imageIds' failed to satisfy constraint: 'Member must have length less than or equal to 100'")
 		}
 		var chosen []*ecrImage
 		for _, id := range in.ImageIDs {
 			image, failure := find(all, id)
 			if failure != nil {
 				return nil, &Error{Status: 400, Code: "ImageNotFoundException", Message: fmt.Sprintf(
-					"The image with imageId {imageDigest:'%s', imageTag:'%s'} does not exist within the repository with name '%s' in the registry with id '%s'",
+					"The image with imageId {imageDigest:'%s', imageTag:'%s'} does not exist within the repository with name '%s' "+
+						"in the registry with id '%s'",
 					orNull(string(id.ImageDigest)), orNull(id.ImageTag), in.RepositoryName, Account)}
 			}
 			if !slices.Contains(chosen, image) {
@@ -218,7 +220,8 @@ func (e *ECR) listImageReferrers(in listImageReferrersInput) (any, error) {
 		}
 		found = append(found, r)
 	}
-	found, next, err := page(found, "referrers "+in.RepositoryName+in.SubjectID.ImageDigest.String(), in.MaxResults, 20, 50, in.NextToken)
+	found, next, err := page(found, "referrers "+in.RepositoryName+in.SubjectID.ImageDigest.String(), in.MaxResults, 20,
+		50, in.NextToken)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ type Invocation struct {
 	Payload   []byte
 }
 
-// NewLambda gives a Lambda without functions.
+// NewLambda returns a Lambda without functions.
 func NewLambda() *Lambda {
 	l := &Lambda{mux: http.NewServeMux(), functions: map[string]func([]byte) error{}}
 	l.Handle("POST /2015-03-31/functions/{name}/invocations", http.HandlerFunc(l.invoke))
@@ -47,7 +47,7 @@ func (l *Lambda) Function(name string, accept func(payload []byte) error) {
 	l.functions[name] = accept
 }
 
-// Invocations gives what was accepted, in order.
+// Invocations returns what was accepted, in order.
 func (l *Lambda) Invocations() []Invocation {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,7 +78,8 @@ func (l *Lambda) invoke(w http.ResponseWriter, r *http.Request) {
 	accept, ok := l.functions[name]
 	l.mu.Unlock()
 	if !ok {
-		WriteError(w, r, &Error{Status: http.StatusNotFound, Code: "ResourceNotFoundException", Message: "Function not found: " + FunctionARN(name)})
+		WriteError(w, r, &Error{Status: http.StatusNotFound, Code: "ResourceNotFoundException",
+			Message: "Function not found: " + FunctionARN(name)})
 		return
 	}
 	payload, err := io.ReadAll(r.Body)
@@ -86,7 +87,8 @@ func (l *Lambda) invoke(w http.ResponseWriter, r *http.Request) {
 		return // the client is gone
 	}
 	if !json.Valid(payload) {
-		WriteError(w, r, &Error{Status: http.StatusBadRequest, Code: "InvalidRequestContentException", Message: "Could not parse request body into json"})
+		WriteError(w, r, &Error{Status: http.StatusBadRequest, Code: "InvalidRequestContentException",
+			Message: "Could not parse request body into json"})
 		return
 	}
 	if accept != nil {

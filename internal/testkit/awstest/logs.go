@@ -90,7 +90,7 @@ func (l *Logs) Add(group string, at time.Time, query string, cells ...Cell) {
 	l.rows = append(l.rows, recorded{group, at, query, cells})
 }
 
-// Stopped gives the queries that were stopped, by their ids.
+// Stopped returns the queries that were stopped, by their ids.
 func (l *Logs) Stopped() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,11 +110,13 @@ func (l *Logs) start(body []byte) (any, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(in.LogGroupNames) == 0 || in.StartTime > in.EndTime {
-		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidParameterException", Message: "no log group, or the range of time is turned round"}
+		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidParameterException",
+			Message: "no log group, or the range of time is turned round"}
 	}
 	for _, name := range in.LogGroupNames {
 		if !l.groups[name] {
-			return nil, &Error{Status: http.StatusBadRequest, Code: "ResourceNotFoundException", Message: fmt.Sprintf("Log group '%s' does not exist for account ID '%s'", name, Account)}
+			return nil, &Error{Status: http.StatusBadRequest, Code: "ResourceNotFoundException",
+				Message: fmt.Sprintf("Log group '%s' does not exist for account ID '%s'", name, Account)}
 		}
 	}
 	scanned := 0
@@ -135,7 +137,8 @@ func (l *Logs) start(body []byte) (any, error) {
 		}
 	}
 	if most := l.MaxQueries; underWay >= most && (most > 0 || underWay >= 100) {
-		return nil, &Error{Status: http.StatusBadRequest, Code: "LimitExceededException", Message: "Account maximum query concurrency limit reached"}
+		return nil, &Error{Status: http.StatusBadRequest, Code: "LimitExceededException",
+			Message: "Account maximum query concurrency limit reached"}
 	}
 	if in.Limit > 0 {
 		rows = rows[:min(in.Limit, len(rows))]
@@ -151,7 +154,8 @@ func (l *Logs) query(body []byte) (id, nextToken string, q *logsQuery, err error
 		return "", "", nil, err
 	}
 	if q = l.queries[in.QueryID]; q == nil {
-		return "", "", nil, &Error{Status: http.StatusBadRequest, Code: "ResourceNotFoundException", Message: "Query " + in.QueryID + " does not exist"}
+		return "", "", nil, &Error{Status: http.StatusBadRequest, Code: "ResourceNotFoundException",
+			Message: "Query " + in.QueryID + " does not exist"}
 	}
 	return in.QueryID, in.NextToken, q, nil
 }
@@ -183,8 +187,9 @@ func (l *Logs) results(body []byte) (any, error) {
 		size = 10000
 	}
 	out := map[string]any{
-		"status":     status,
-		"statistics": map[string]float64{"recordsMatched": float64(len(q.rows)), "recordsScanned": float64(q.scanned), "bytesScanned": 1000 * float64(q.scanned)},
+		"status": status,
+		"statistics": map[string]float64{"recordsMatched": float64(len(q.rows)), "recordsScanned": float64(q.scanned),
+			"bytesScanned": 1000 * float64(q.scanned)},
 	}
 	first, _ := strconv.Atoi(token)
 	last := min(first+size, len(rows))
@@ -207,7 +212,8 @@ func (l *Logs) stop(body []byte) (any, error) {
 		return nil, err
 	}
 	if q.status != "" {
-		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidParameterException", Message: "Query " + id + " has ended"}
+		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidParameterException",
+			Message: "Query " + id + " has ended"}
 	}
 	q.status = "Cancelled"
 	l.stopped = append(l.stopped, id)

@@ -47,7 +47,7 @@ func (s *S3) Put(name, key string, content []byte) {
 	s.buckets[name].objects[key] = object{content: content}
 }
 
-// Objects gives the content of a bucket by key.
+// Objects returns the content of a bucket by key.
 func (s *S3) Objects(name string) map[string][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,10 +93,12 @@ func (s *S3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch region := regionOf(r); {
 	case operation == "":
-		writeS3Error(w, r, &Error{Status: http.StatusNotImplemented, Code: "NotImplemented", Message: r.Method + " " + r.URL.Path})
+		writeS3Error(w, r, &Error{Status: http.StatusNotImplemented, Code: "NotImplemented",
+			Message: r.Method + " " + r.URL.Path})
 		return
 	case b == nil:
-		writeS3Error(w, r, &Error{Status: http.StatusNotFound, Code: "NoSuchBucket", Message: "The specified bucket does not exist"})
+		writeS3Error(w, r, &Error{Status: http.StatusNotFound, Code: "NoSuchBucket",
+			Message: "The specified bucket does not exist"})
 		return
 	case region != b.region:
 		writeS3Error(w, r, &Error{Status: http.StatusMovedPermanently, Code: "PermanentRedirect",
@@ -119,7 +121,8 @@ func (s *S3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		sum := sha256.Sum256(content)
 		o := object{content, r.Header.Get("X-Amz-Checksum-Sha256")}
 		if o.checksum != "" && o.checksum != base64.StdEncoding.EncodeToString(sum[:]) {
-			writeS3Error(w, r, &Error{Status: http.StatusBadRequest, Code: "BadDigest", Message: "The SHA256 you specified did not match the calculated checksum."})
+			writeS3Error(w, r, &Error{Status: http.StatusBadRequest, Code: "BadDigest",
+				Message: "The SHA256 you specified did not match the calculated checksum."})
 			return
 		}
 		b.objects[key] = o

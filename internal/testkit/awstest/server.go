@@ -99,7 +99,7 @@ func (s *Server) Env() map[string]string {
 	}
 }
 
-// Requests gives what has arrived, in order.
+// Requests returns what has arrived, in order.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,7 +249,8 @@ func JSON(operations map[string]func(body []byte) (any, error)) http.Handler {
 		body, _ := io.ReadAll(r.Body)
 		f, ok := operations[operationOf(r, body)]
 		if !ok {
-			WriteError(w, r, &Error{Status: http.StatusBadRequest, Code: "UnknownOperationException", Message: operationOf(r, body)})
+			WriteError(w, r, &Error{Status: http.StatusBadRequest, Code: "UnknownOperationException",
+				Message: operationOf(r, body)})
 			return
 		}
 		out, err := f(body)

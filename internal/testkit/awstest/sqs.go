@@ -63,7 +63,7 @@ type entryFault struct {
 	times           int
 }
 
-// NewSQS gives an empty queue whose time is now().
+// NewSQS returns an empty queue whose time is now().
 func NewSQS(now func() time.Time) *SQS {
 	return &SQS{
 		URL:      "https://sqs." + Region + ".amazonaws.com/" + Account + "/failures",
@@ -72,7 +72,7 @@ func NewSQS(now func() time.Time) *SQS {
 	}
 }
 
-// Put adds a message with string attributes and gives its id.
+// Put adds a message with string attributes and returns its id.
 func (q *SQS) Put(body string, attributes map[string]string) string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -82,14 +82,15 @@ func (q *SQS) Put(body string, attributes map[string]string) string {
 func (q *SQS) put(body string, attributes map[string]string) string {
 	q.made++
 	id := fmt.Sprintf("%08x-0000-4000-8000-%012x", q.made, q.made)
-	q.messages = append(q.messages, &sqsMessage{id: id, server: q.made % 2, body: body, attributes: attributes, sent: q.now()})
+	q.messages = append(q.messages,
+		&sqsMessage{id: id, server: q.made % 2, body: body, attributes: attributes, sent: q.now()})
 	return id
 }
 
-// IDs gives the ids of all messages that are not deleted, in flight or not.
+// IDs returns the ids of all messages that are not deleted, in flight or not.
 func (q *SQS) IDs() []string { return q.ids(func(*sqsMessage) bool { return true }) }
 
-// Visible gives the ids of the messages that a receiver would get.
+// Visible returns the ids of the messages that a receiver would get.
 func (q *SQS) Visible() []string {
 	return q.ids(func(m *sqsMessage) bool { return !m.visible.After(q.now()) })
 }
@@ -267,7 +268,8 @@ func (q *SQS) message(m *sqsMessage, r sqsRequest) any {
 		"SentTimestamp":                    strconv.FormatInt(m.sent.UnixMilli(), 10),
 		"ApproximateFirstReceiveTimestamp": strconv.FormatInt(m.first.UnixMilli(), 10),
 	} {
-		if names := append(slices.Clone(r.AttributeNames), r.MessageSystemAttributeNames...); slices.Contains(names, name) || slices.Contains(names, "All") {
+		if names := append(slices.Clone(r.AttributeNames), r.MessageSystemAttributeNames...); slices.Contains(names, name) ||
+			slices.Contains(names, "All") {
 			system[name] = value
 		}
 	}
@@ -293,7 +295,7 @@ func visibility(seconds *int, byDefault time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-// find gives the message of a receipt handle, whether it is its last one, and
+// find returns the message of a receipt handle, whether it is its last one, and
 // an error if it was never given out.
 func (q *SQS) find(handle string) (m *sqsMessage, last bool, err error) {
 	id, _, ok := strings.Cut(handle, "#")

@@ -86,8 +86,9 @@ func randomTree(r *rand.Rand) ([]byte, string) {
 	for range 2 + r.IntN(6) {
 		h := tar.Header{
 			Name: name(), ModTime: time.Unix(1_700_000_000+r.Int64N(3), 0), Mode: []int64{0, 0o644, 0o4755}[r.IntN(3)],
-			Typeflag: []byte{tar.TypeReg, tar.TypeReg, tar.TypeDir, tar.TypeDir, tar.TypeDir, tar.TypeSymlink, tar.TypeLink, tar.TypeFifo}[r.IntN(8)],
-			Format:   tar.FormatPAX,
+			Typeflag: []byte{tar.TypeReg, tar.TypeReg, tar.TypeDir, tar.TypeDir, tar.TypeDir, tar.TypeSymlink, tar.TypeLink,
+				tar.TypeFifo}[r.IntN(8)],
+			Format: tar.FormatPAX,
 		}
 		if r.IntN(4) == 0 {
 			h.Uid = r.IntN(3)
@@ -116,7 +117,8 @@ func randomTree(r *rand.Rand) ([]byte, string) {
 		if _, err := w.Write(content); err != nil {
 			panic(err)
 		}
-		fmt.Fprintf(&listing, "%c %q -> %q mode %#o owner %d, %q\n", h.Typeflag, h.Name, h.Linkname, h.Mode, h.Uid, h.PAXRecords)
+		fmt.Fprintf(&listing, "%c %q -> %q mode %#o owner %d, %q\n", h.Typeflag, h.Name, h.Linkname, h.Mode, h.Uid,
+			h.PAXRecords)
 	}
 	if err := w.Close(); err != nil {
 		panic(err)

@@ -68,7 +68,8 @@ func (r *repository) upstreamConvert(t *testing.T, image ocispec.Descriptor) (*o
 	if err != nil {
 		t.Fatal(err)
 	}
-	desc, err := builder.Convert(t.Context(), images.Image{Name: "image", Target: image}, upstream.ConvertWithPlatforms(all...))
+	desc, err := builder.Convert(t.Context(), images.Image{Name: "image", Target: image},
+		upstream.ConvertWithPlatforms(all...))
 	return desc, blobs, err
 }
 
@@ -112,7 +113,8 @@ func TestConvert(t *testing.T) {
 			if keepsAttestations(t, r, image, ours, &theirs) {
 				t.Log("compared but for attestations")
 			} else if result.Enabled.Image.Digest != want.Digest || result.Enabled.Image.MediaType != want.MediaType {
-				t.Errorf("upstream's is %s %s, ours %s %s", want.MediaType, want.Digest, result.Enabled.Image.MediaType, result.Enabled.Image.Digest)
+				t.Errorf("upstream's is %s %s, ours %s %s", want.MediaType, want.Digest, result.Enabled.Image.MediaType,
+					result.Enabled.Image.Digest)
 			}
 			if !bytes.Equal(ours, theirs) {
 				t.Fatalf("ours is\n%s\nupstream's\n%s", ours, theirs)
@@ -194,13 +196,18 @@ func TestConvertDifferences(t *testing.T) {
 		why   string
 		image func(t *testing.T, r *repository) ocispec.Descriptor
 	}{
-		{"nested image index", "upstream takes each entry for an image manifest", func(t *testing.T, r *repository) ocispec.Descriptor {
-			inner := r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{listed(r.image(t, false, arm64, r.layer(t, "writer/go-9", gzipLayer)), arm64)}})
-			return r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{inner, listed(r.image(t, false, amd64, r.layer(t, "writer/go-1", gzipLayer)), amd64)}})
-		}},
-		{"entry without a platform", "upstream does not look into the config", func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{r.image(t, false, arm64, r.layer(t, "writer/go-9", gzipLayer))}})
-		}},
+		{"nested image index", "upstream takes each entry for an image manifest",
+			func(t *testing.T, r *repository) ocispec.Descriptor {
+				inner := r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{listed(r.image(t, false, arm64,
+					r.layer(t, "writer/go-9", gzipLayer)), arm64)}})
+				return r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{inner,
+					listed(r.image(t, false, amd64, r.layer(t, "writer/go-1", gzipLayer)), amd64)}})
+			}},
+		{"entry without a platform", "upstream does not look into the config",
+			func(t *testing.T, r *repository) ocispec.Descriptor {
+				return r.list(t, ocispec.Index{Manifests: []ocispec.Descriptor{r.image(t, false, arm64,
+					r.layer(t, "writer/go-9", gzipLayer))}})
+			}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRepository(t)
@@ -258,7 +265,8 @@ func TestConvertSamePlatform(t *testing.T) {
 				}
 			}
 			if replaced != 1 || len(ours.Manifests) != len(theirs.Manifests)+1 {
-				t.Errorf("%d manifests are indexed besides; ours lists %d, upstream's %d", replaced, len(ours.Manifests), len(theirs.Manifests))
+				t.Errorf("%d manifests are indexed besides; ours lists %d, upstream's %d", replaced, len(ours.Manifests),
+					len(theirs.Manifests))
 			}
 			for _, d := range ours.Manifests {
 				if d.ArtifactType == soci.ArtifactTypeV2 {

@@ -27,9 +27,12 @@ func TestDifferences(t *testing.T) {
 		compression    testlayers.Compression // as which upstream reads it
 		ours, upstream bool                   // who takes it
 	}{
-		{"empty", "a layer without any bytes is no archive; its zTOC would have no span", nil, testlayers.Uncompressed, false, true},
-		{"name of 511 bytes", "the longest that compress/gzip takes, and so the snapshotter", member(testlayers.GzipHeader{Name: strings.Repeat("n", 511)}), testlayers.Gzip, true, true},
-		{"gzip called tar", "upstream goes by the media type, we by the bytes", member(testlayers.GzipHeader{}), testlayers.Uncompressed, true, false},
+		{"empty", "a layer without any bytes is no archive; its zTOC would have no span", nil, testlayers.Uncompressed, false,
+			true},
+		{"name of 511 bytes", "the longest that compress/gzip takes, and so the snapshotter",
+			member(testlayers.GzipHeader{Name: strings.Repeat("n", 511)}), testlayers.Gzip, true, true},
+		{"gzip called tar", "upstream goes by the media type, we by the bytes", member(testlayers.GzipHeader{}),
+			testlayers.Uncompressed, true, false},
 		{"tar called gzip", "the same", make([]byte, 1024), testlayers.Gzip, true, false},
 	}
 	for _, c := range cases {

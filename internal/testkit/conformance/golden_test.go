@@ -65,7 +65,8 @@ func goldenRecord(t *testing.T) *testlayers.GoldenRecord {
 		for _, c := range image.Contents {
 			r.add(t, c.MediaType, c.Bytes)
 		}
-		index, _, err := r.upstreamIndex(t, image.Desc, ocispec.Platform{OS: "linux", Architecture: "amd64"}, soci.BuildToolIdentifier)
+		index, _, err := r.upstreamIndex(t, image.Desc, ocispec.Platform{OS: "linux", Architecture: "amd64"},
+			soci.BuildToolIdentifier)
 		if err != nil {
 			t.Fatalf("image %s: %v", image.Name, err)
 		}

@@ -40,24 +40,29 @@ func imageCases() []imageCase {
 	return []imageCase{
 		{"several layers", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
 			return r.image(t, false, amd64,
-				r.layer(t, "writer/go-6", gzipLayer), r.layer(t, "tar/types", gzipLayer), r.layer(t, "member/7k", gzipLayer), r.layer(t, "plain/base", tarLayer))
+				r.layer(t, "writer/go-6", gzipLayer), r.layer(t, "tar/types", gzipLayer), r.layer(t, "member/7k", gzipLayer),
+				r.layer(t, "plain/base", tarLayer))
 		}},
 		{"docker", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
 			return r.image(t, true, amd64,
-				r.layer(t, "writer/klauspost-1", dockerLayer), r.layer(t, "tar/types", dockerLayer), r.layer(t, "plain/base", dockerTar))
+				r.layer(t, "writer/klauspost-1", dockerLayer), r.layer(t, "tar/types", dockerLayer),
+				r.layer(t, "plain/base", dockerTar))
 		}},
-		{"docker manifest with an OCI layer", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.image(t, true, amd64, r.layer(t, "writer/klauspost-1", gzipLayer), r.layer(t, "writer/go-1", dockerLayer))
-		}},
+		{"docker manifest with an OCI layer", []ocispec.Platform{amd64},
+			func(t *testing.T, r *repository) ocispec.Descriptor {
+				return r.image(t, true, amd64, r.layer(t, "writer/klauspost-1", gzipLayer), r.layer(t, "writer/go-1", dockerLayer))
+			}},
 		{"duplicate layer", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
 			a, b := r.layer(t, "writer/go-9", gzipLayer), r.layer(t, "writer/go-1", gzipLayer)
 			return r.image(t, false, amd64, a, b, a, a)
 		}},
-		{"duplicate layer under two media types", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.image(t, false, amd64, r.layer(t, "writer/go-9", gzipLayer), r.layer(t, "writer/go-9", dockerLayer))
-		}},
+		{"duplicate layer under two media types", []ocispec.Platform{amd64},
+			func(t *testing.T, r *repository) ocispec.Descriptor {
+				return r.image(t, false, amd64, r.layer(t, "writer/go-9", gzipLayer), r.layer(t, "writer/go-9", dockerLayer))
+			}},
 		{"two blobs of one archive", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.image(t, false, amd64, r.layer(t, "writer/go-0", gzipLayer), r.layer(t, "block/stored", gzipLayer), r.layer(t, "plain/base", tarLayer))
+			return r.image(t, false, amd64, r.layer(t, "writer/go-0", gzipLayer), r.layer(t, "block/stored", gzipLayer),
+				r.layer(t, "plain/base", tarLayer))
 		}},
 		{"zstd layer", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
 			big := append(bytes.Repeat(zstd.Blob, 1+testMinSize/len(zstd.Blob)), zstd.Blob...)
@@ -73,7 +78,8 @@ func imageCases() []imageCase {
 		{"only small layers", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
 			return r.image(t, false, amd64, r.layer(t, "tar/types", gzipLayer), r.layer(t, "tar/xattrs", gzipLayer))
 		}},
-		{"no layers", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor { return r.image(t, false, amd64) }},
+		{"no layers", []ocispec.Platform{amd64},
+			func(t *testing.T, r *repository) ocispec.Descriptor { return r.image(t, false, amd64) }},
 		{"descriptor with annotations", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
 			l := r.layer(t, "writer/go-9", gzipLayer)
 			l.Annotations = map[string]string{"org.opencontainers.image.title": "<layer> & more"}
@@ -87,13 +93,17 @@ func imageCases() []imageCase {
 			a.Platform, b.Platform = &amd64, &arm64
 			attestation := r.addJSON(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{
 				Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-				Config: r.addJSON(t, ocispec.MediaTypeImageConfig, ocispec.Image{Platform: ocispec.Platform{OS: "unknown", Architecture: "unknown"}}),
-				Layers: []ocispec.Descriptor{r.add(t, "application/vnd.in-toto+json", []byte(`{"_type":"https://in-toto.io/Statement/v0.1"}`))},
+				Config: r.addJSON(t, ocispec.MediaTypeImageConfig,
+					ocispec.Image{Platform: ocispec.Platform{OS: "unknown", Architecture: "unknown"}}),
+				Layers: []ocispec.Descriptor{r.add(t, "application/vnd.in-toto+json",
+					[]byte(`{"_type":"https://in-toto.io/Statement/v0.1"}`))},
 			})
 			attestation.Platform = &ocispec.Platform{OS: "unknown", Architecture: "unknown"}
-			attestation.Annotations = map[string]string{"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": a.Digest.String()}
+			attestation.Annotations = map[string]string{"vnd.docker.reference.type": "attestation-manifest",
+				"vnd.docker.reference.digest": a.Digest.String()}
 			return r.addJSON(t, ocispec.MediaTypeImageIndex, ocispec.Index{
-				Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{a, b, attestation},
+				Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex,
+				Manifests: []ocispec.Descriptor{a, b, attestation},
 			})
 		}},
 		{"docker manifest list", []ocispec.Platform{amd64, arm64}, func(t *testing.T, r *repository) ocispec.Descriptor {
@@ -101,7 +111,8 @@ func imageCases() []imageCase {
 			b := r.image(t, true, arm64, r.layer(t, "tar/types", dockerLayer))
 			a.Platform, b.Platform = &amd64, &arm64
 			return r.addJSON(t, images.MediaTypeDockerSchema2ManifestList, ocispec.Index{
-				Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: images.MediaTypeDockerSchema2ManifestList, Manifests: []ocispec.Descriptor{a, b},
+				Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: images.MediaTypeDockerSchema2ManifestList,
+				Manifests: []ocispec.Descriptor{a, b},
 			})
 		}},
 	}

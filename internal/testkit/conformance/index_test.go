@@ -109,7 +109,8 @@ func (r *repository) Push(_ context.Context, desc ocispec.Descriptor, b io.Reade
 }
 
 // image adds an image manifest with its config.
-func (r *repository) image(t *testing.T, docker bool, p ocispec.Platform, layers ...ocispec.Descriptor) ocispec.Descriptor {
+func (r *repository) image(t *testing.T, docker bool, p ocispec.Platform,
+	layers ...ocispec.Descriptor) ocispec.Descriptor {
 	t.Helper()
 	manifestType, configType := ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageConfig
 	if docker {
@@ -122,8 +123,9 @@ func (r *repository) image(t *testing.T, docker bool, p ocispec.Platform, layers
 	return desc
 }
 
-// upstreamBuilder gives upstream's index builder and where it writes.
-func (r *repository) upstreamBuilder(t *testing.T, tool string, more ...upstream.BuilderOption) (*upstream.IndexBuilder, store.Store) {
+// upstreamBuilder returns upstream's index builder and where it writes.
+func (r *repository) upstreamBuilder(t *testing.T, tool string, more ...upstream.BuilderOption) (*upstream.IndexBuilder,
+	store.Store) {
 	t.Helper()
 	dir := scratch(t)
 	blobs, err := store.NewSociStore(filepath.Join(dir, "soci"))
@@ -145,7 +147,8 @@ func (r *repository) upstreamBuilder(t *testing.T, tool string, more ...upstream
 }
 
 // upstreamIndex has upstream's index builder work on one platform.
-func (r *repository) upstreamIndex(t *testing.T, image ocispec.Descriptor, p ocispec.Platform, tool string) (manifest []byte, blobs store.Store, err error) {
+func (r *repository) upstreamIndex(t *testing.T, image ocispec.Descriptor, p ocispec.Platform,
+	tool string) (manifest []byte, blobs store.Store, err error) {
 	t.Helper()
 	builder, blobs := r.upstreamBuilder(t, tool)
 	index, err := builder.Build(t.Context(), images.Image{Name: "image", Target: image}, upstream.WithPlatform(p))
@@ -213,7 +216,8 @@ func TestIndexWithUnindexableLayers(t *testing.T) {
 		}
 	}
 	image := r.image(t, false, amd64, r.layer(t, "writer/go-6", gzipLayer), sparse)
-	result, err := soci.IndexImage(t.Context(), r, r, image, soci.Options{SpanSize: testSpanSize, MinLayerSize: testMinSize})
+	result, err := soci.IndexImage(t.Context(), r, r, image,
+		soci.Options{SpanSize: testSpanSize, MinLayerSize: testMinSize})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +236,8 @@ func TestIndexWithUnindexableLayers(t *testing.T) {
 
 // compareIndex compares what was pushed for one manifest with upstream's, and
 // adds what upstream wrote to all.
-func compareIndex(t *testing.T, r *repository, image ocispec.Descriptor, p ocispec.Platform, m soci.ManifestResult, all map[digest.Digest]bool) {
+func compareIndex(t *testing.T, r *repository, image ocispec.Descriptor, p ocispec.Platform, m soci.ManifestResult,
+	all map[digest.Digest]bool) {
 	t.Helper()
 	want, blobs, err := r.upstreamIndex(t, image, p, buildTool)
 	if errors.Is(err, upstream.ErrEmptyIndex) {
@@ -260,7 +265,8 @@ func compareIndex(t *testing.T, r *repository, image ocispec.Descriptor, p ocisp
 	}
 	parsed, err := soci.ParseIndex(want)
 	if err != nil || parsed.Subject == nil || parsed.Subject.Digest != m.Manifest.Digest {
-		t.Errorf("%s: we read upstream's index with error %v and subject %v, of manifest %s", m.Platform, err, parsed.Subject, m.Manifest.Digest)
+		t.Errorf("%s: we read upstream's index with error %v and subject %v, of manifest %s", m.Platform, err, parsed.Subject,
+			m.Manifest.Digest)
 	}
 	all[m.Index.Digest] = true
 	for _, desc := range append(index.Blobs, index.Config) {

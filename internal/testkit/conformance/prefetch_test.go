@@ -106,7 +106,8 @@ func compareRead(t *testing.T, name string, image registrytest.Pushed) {
 		t.Error(d)
 	}
 	if report.Differences() != 0 || len(report.Layers()) != 2 || len(report.Indexes[0].Prefetch) != len(listed.Prefetch) {
-		t.Errorf("%d differences, %d layers, prefetch artifacts %+v", report.Differences(), len(report.Layers()), report.Indexes[0].Prefetch)
+		t.Errorf("%d differences, %d layers, prefetch artifacts %+v", report.Differences(), len(report.Layers()),
+			report.Indexes[0].Prefetch)
 	}
 	result, err := soci.IndexImage(t.Context(), repo, repo, image.Manifest, soci.Options{
 		SpanSize: testSpanSize, MinLayerSize: testMinSize, BuildToolIdentifier: buildTool, DryRun: true,

@@ -46,15 +46,16 @@ func upstreamZtoc(path string, c testlayers.Compression, span int64, id string) 
 	return z, b, err
 }
 
-// buildUpstream gives the bytes of upstream's zTOC.
+// buildUpstream returns the bytes of upstream's zTOC.
 func buildUpstream(path string, c testlayers.Compression, span int64, id string) ([]byte, error) {
 	_, b, err := upstreamZtoc(path, c, span, id)
 	return b, err
 }
 
-// buildOurs gives the bytes of our zTOC.
+// buildOurs returns the bytes of our zTOC.
 func buildOurs(blob []byte, span int64, id string) ([]byte, error) {
-	z, err := soci.BuildZtoc(bytes.NewReader(blob), soci.ZtocOptions{SpanSize: span, BuildToolIdentifier: id, AllowMisread: true})
+	z, err := soci.BuildZtoc(bytes.NewReader(blob),
+		soci.ZtocOptions{SpanSize: span, BuildToolIdentifier: id, AllowMisread: true})
 	if err != nil {
 		return nil, err
 	}

@@ -15,9 +15,12 @@ func TestViolations(t *testing.T) {
 		want      []string
 	}{
 		{"nothing", Forbidden{"no": "x"}, nil},
-		{"below a path, the shortest way", Forbidden{"bad": "it is bad"}, []string{"a -> c -> d -> bad/sub: bad must not be imported: it is bad"}},
-		{"not what it imports too", Forbidden{"bad": "1", "worse": "2"}, []string{"a -> c -> d -> bad/sub: bad must not be imported: 1"}},
-		{"several", Forbidden{"fmt": "f", "x/one": "o"}, []string{"b -> x/one: x/one must not be imported: o", "a -> fmt: fmt must not be imported: f"}},
+		{"below a path, the shortest way", Forbidden{"bad": "it is bad"},
+			[]string{"a -> c -> d -> bad/sub: bad must not be imported: it is bad"}},
+		{"not what it imports too", Forbidden{"bad": "1", "worse": "2"},
+			[]string{"a -> c -> d -> bad/sub: bad must not be imported: 1"}},
+		{"several", Forbidden{"fmt": "f", "x/one": "o"},
+			[]string{"b -> x/one: x/one must not be imported: o", "a -> fmt: fmt must not be imported: f"}},
 		{"a root", Forbidden{"a": "r"}, []string{"a: a must not be imported: r"}},
 	} {
 		got := g.violations(tt.forbidden)

@@ -10,9 +10,10 @@ const m = deptest.Module
 
 // Who may not import what, and why. The engine's own test is in pkg/soci.
 func TestHouse(t *testing.T) {
-	product := deptest.List(t, []string{m + "/cmd/...", m + "/lambdas/...", m + "/pkg/...", m + "/internal/...", m + "/infra/..."}, []string{
-		m + "/internal/testkit", m + "/internal/devtools", m + "/lambdas/processtest", // tests and tools themselves
-	})
+	product := deptest.List(t,
+		[]string{m + "/cmd/...", m + "/lambdas/...", m + "/pkg/...", m + "/internal/...", m + "/infra/..."}, []string{
+			m + "/internal/testkit", m + "/internal/devtools", m + "/lambdas/processtest", // tests and tools themselves
+		})
 	functions := []string{m + "/lambdas/filter", m + "/lambdas/indexgen", m + "/lambdas/reponame"}
 	for _, tt := range []struct {
 		name      string
@@ -30,19 +31,23 @@ func TestHouse(t *testing.T) {
 			"github.com/aws/jsii-runtime-go": "it starts Node.js",
 		}},
 		{"functions", functions, deptest.Forbidden{
-			"github.com/spf13/cobra":                              "a function has no command line; each MiB makes its first start slower",
-			"github.com/vbauerster/mpb":                           "nobody watches a function's progress",
-			"github.com/aws/aws-cdk-go":                           "a function deploys nothing",
-			"github.com/aws/jsii-runtime-go":                      "a function deploys nothing",
-			"github.com/aws/aws-sdk-go-v2/service/cloudformation": "a function gets what it knows of the stack from its environment",
-			"github.com/google/go-containerregistry":              "ecrclient is the functions' client, a second one makes the first start slower",
-			"github.com/olareg/olareg":                            "a function serves no registry",
-			m + "/internal/deployed":                              "it asks CloudFormation",
-			m + "/internal/devtools":                              "what builds the functions is no part of them",
-			m + "/infra":                                          "a function deploys nothing",
+			"github.com/spf13/cobra": "a function has no command line; each MiB makes its first " +
+				"start slower",
+			"github.com/vbauerster/mpb":      "nobody watches a function's progress",
+			"github.com/aws/aws-cdk-go":      "a function deploys nothing",
+			"github.com/aws/jsii-runtime-go": "a function deploys nothing",
+			"github.com/aws/aws-sdk-go-v2/service/cloudformation": "a function gets what it knows of the stack from its " +
+				"environment",
+			"github.com/google/go-containerregistry": "ecrclient is the functions' client, a second one makes " +
+				"the first start slower",
+			"github.com/olareg/olareg": "a function serves no registry",
+			m + "/internal/deployed":   "it asks CloudFormation",
+			m + "/internal/devtools":   "what builds the functions is no part of them",
+			m + "/infra":               "a function deploys nothing",
 		}},
 		{"reponame", []string{m + "/lambdas/reponame"}, deptest.Forbidden{
-			m + "/pkg/soci":                        "it reads filters and nothing else: the engine would make a deployment wait for its start",
+			m + "/pkg/soci": "it reads filters and nothing else: the engine would make a deployment " +
+				"wait for its start",
 			m + "/pkg/ecrclient":                   "it asks no registry",
 			"github.com/aws/aws-sdk-go-v2/service": "it asks nothing of AWS",
 		}},

@@ -19,13 +19,18 @@ func TestLine(t *testing.T) {
 		return strings.Join(all, ",")
 	}
 	metrics := func(n int) string {
-		return fmt.Sprintf(`{"Namespace":"N","Dimensions":[[]],"Metrics":[%s]}`, many(n, func(i int) string { return fmt.Sprintf(`{"Name":"M%d"}`, i) }))
+		return fmt.Sprintf(`{"Namespace":"N","Dimensions":[[]],"Metrics":[%s]}`,
+			many(n, func(i int) string { return fmt.Sprintf(`{"Name":"M%d"}`, i) }))
 	}
 	values := func(n int) string { return "," + many(n, func(i int) string { return fmt.Sprintf(`"M%d":%d`, i, i) }) }
 	dimensions := func(n int) string {
-		return fmt.Sprintf(`{"Namespace":"N","Dimensions":[[%s]],"Metrics":[{"Name":"M"}]}`, many(n, func(i int) string { return fmt.Sprintf(`"D%d"`, i) }))
+		return fmt.Sprintf(`{"Namespace":"N","Dimensions":[[%s]],"Metrics":[{"Name":"M"}]}`,
+			many(n, func(i int) string { return fmt.Sprintf(`"D%d"`, i) }))
 	}
-	dimensionValues := func(n int) string { return "," + many(n, func(i int) string { return fmt.Sprintf(`"D%d":"d"`, i) }) }
+	dimensionValues := func(n int) string {
+		return "," +
+			many(n, func(i int) string { return fmt.Sprintf(`"D%d":"d"`, i) })
+	}
 	tests := []struct {
 		name, line string
 		ok         bool
@@ -39,7 +44,8 @@ func TestLine(t *testing.T) {
 
 		{"101 metrics", line(metrics(101), values(101)), false},
 		{"31 dimensions", line(dimensions(31), dimensionValues(31)), false},
-		{"101 values", line(strings.Replace(directive, `"M"`, `"V"`, 1), `,"V":[`+many(101, func(int) string { return "1" })+`]`), false},
+		{"101 values", line(strings.Replace(directive, `"M"`, `"V"`, 1), `,"V":[`+many(101, func(int) string { return "1" })+
+			`]`), false},
 		{"not JSON", "x", false},
 		{"no metadata", `{"M":1}`, false},
 		{"no timestamp", `{"_aws":{"CloudWatchMetrics":[` + directive + `]},"D":"d","M":1}`, false},
@@ -54,7 +60,8 @@ func TestLine(t *testing.T) {
 		{"dimension not at the root", line(strings.Replace(directive, `"D"`, `"X"`, 1), ""), false},
 		{"dimension is a number", line(strings.Replace(directive, `"D"`, `"M"`, 1), ""), false},
 		{"dimension is empty", line(strings.Replace(directive, `"D"`, `"E"`, 1), `,"E":""`), false},
-		{"metric twice, in two units", line(`{"Namespace":"N","Dimensions":[["D"]],"Metrics":[{"Name":"M","Unit":"Count"},{"Name":"M"}]}`, ""), false},
+		{"metric twice, in two units",
+			line(`{"Namespace":"N","Dimensions":[["D"]],"Metrics":[{"Name":"M","Unit":"Count"},{"Name":"M"}]}`, ""), false},
 		{"resolution of 30 s", line(strings.Replace(directive, `"Unit"`, `"StorageResolution":30,"Unit"`, 1), ""), false},
 		{"dimension's name begins with a colon", line(strings.Replace(directive, `"D"`, `":D"`, 1), `,":D":"d"`), false},
 		{"metric twice", line(`{"Namespace":"N","Dimensions":[["D"]],"Metrics":[{"Name":"M"},{"Name":"M"}]}`, ""), false},

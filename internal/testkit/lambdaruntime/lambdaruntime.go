@@ -97,7 +97,8 @@ func Start(t testing.TB, bootstrap string, o Options) *Function {
 	if len(arn) < 7 {
 		t.Fatalf("%q is not the ARN of a function", o.ARN)
 	}
-	f := &Function{options: o, dir: t.TempDir(), output: t.TempDir(), exited: make(chan struct{}), next: make(chan *invocation)}
+	f := &Function{options: o, dir: t.TempDir(), output: t.TempDir(), exited: make(chan struct{}),
+		next: make(chan *invocation)}
 
 	ctx, kill := context.WithCancel(context.Background())
 	f.kill = kill
@@ -159,7 +160,7 @@ func Start(t testing.TB, bootstrap string, o Options) *Function {
 	return f
 }
 
-// Invoke hands one event to the function and gives its answer. A failure that
+// Invoke hands one event to the function and returns its answer. A failure that
 // the function reports is a messages.InvokeResponse_Error.
 func (f *Function) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	f.mu.Lock()
@@ -216,7 +217,7 @@ func (a answer) result() ([]byte, error) {
 	return a.payload, nil
 }
 
-// InitError waits for the process to end and gives what it reported as the
+// InitError waits for the process to end and returns what it reported as the
 // failure of its cold start, nil if nothing.
 func (f *Function) InitError(ctx context.Context) (*messages.InvokeResponse_Error, error) {
 	select {
@@ -229,7 +230,7 @@ func (f *Function) InitError(ctx context.Context) (*messages.InvokeResponse_Erro
 	return f.initError, nil
 }
 
-// Exited waits for the process to end and gives its exit status.
+// Exited waits for the process to end and returns its exit status.
 func (f *Function) Exited(ctx context.Context) (int, error) {
 	select {
 	case <-f.exited:
@@ -249,13 +250,13 @@ func (f *Function) PID() int { return f.pid }
 // Dir is the function's folder, for files it should not have left.
 func (f *Function) Dir() string { return f.dir }
 
-// Log gives the log lines so far. Every line of standard output must be JSON.
+// Log returns the log lines so far. Every line of standard output must be JSON.
 func (f *Function) Log(t testing.TB) []map[string]any {
 	t.Helper()
 	return slices.DeleteFunc(f.lines(t), isMetrics)
 }
 
-// Metrics gives the lines of standard output so far that are metrics in
+// Metrics returns the lines of standard output so far that are metrics in
 // CloudWatch's embedded metric format, which each of them must follow.
 func (f *Function) Metrics(t testing.TB) []map[string]any {
 	t.Helper()
@@ -285,7 +286,7 @@ func (f *Function) lines(t testing.TB) []map[string]any {
 	return lines
 }
 
-// Stderr gives what went to standard error so far.
+// Stderr returns what went to standard error so far.
 func (f *Function) Stderr(t testing.TB) string {
 	t.Helper()
 	return f.read(t, stderr)

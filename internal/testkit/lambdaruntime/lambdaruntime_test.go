@@ -105,7 +105,8 @@ func TestFailures(t *testing.T) {
 			t.Errorf("exit status %d, %v, want 1", status, err)
 		}
 		lines := f.Log(t)
-		if len(lines) != 1 || lines[0]["message"] != "cold start failed" || !strings.Contains(lines[0]["error"].(string), "not today") {
+		if len(lines) != 1 || lines[0]["message"] != "cold start failed" ||
+			!strings.Contains(lines[0]["error"].(string), "not today") {
 			t.Errorf("log %v", lines)
 		}
 	})

@@ -85,7 +85,7 @@ func (a *Auth) Revoke() {
 	clear(a.tokens)
 }
 
-// Issued gives the number of tokens so far.
+// Issued returns the number of tokens so far.
 func (a *Auth) Issued() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

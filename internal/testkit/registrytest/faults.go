@@ -52,7 +52,7 @@ type activeRule struct {
 	seen int
 }
 
-// Wrap gives a handler that does what next does, until Add is called.
+// Wrap returns a handler that does what next does, until Add is called.
 func Wrap(next http.Handler) *Faults {
 	return &Faults{next: next, done: make(chan struct{})}
 }
@@ -74,14 +74,14 @@ func (f *Faults) Clear() {
 	f.rules, f.requests = nil, nil
 }
 
-// Requests gives what has arrived so far.
+// Requests returns what has arrived so far.
 func (f *Faults) Requests() []Request {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]Request(nil), f.requests...)
 }
 
-// Count gives the number of requests so far that have the method ("" is every
+// Count returns the number of requests so far that have the method ("" is every
 // one) and the path (a regular expression, found anywhere).
 func (f *Faults) Count(method, path string) int {
 	re := regexp.MustCompile(path)

@@ -52,7 +52,8 @@ type Pushed struct {
 func (s *Server) PushImage(t testing.TB, repository, tag string, img Image) Pushed {
 	t.Helper()
 	p := platform(img.Platform)
-	manifestType, configType, layerType := ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageConfig, ocispec.MediaTypeImageLayerGzip
+	manifestType, configType, layerType := ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageConfig,
+		ocispec.MediaTypeImageLayerGzip
 	if img.Docker {
 		manifestType, configType, layerType = DockerManifest, DockerConfig, DockerLayer
 	}
@@ -102,7 +103,8 @@ func (s *Server) PushAttestation(t testing.TB, repository string, of ocispec.Des
 
 // PushIndex stores an image index, or with docker a manifest list, of
 // manifests that are there already.
-func (s *Server) PushIndex(t testing.TB, repository, tag string, docker bool, manifests ...ocispec.Descriptor) ocispec.Descriptor {
+func (s *Server) PushIndex(t testing.TB, repository, tag string, docker bool,
+	manifests ...ocispec.Descriptor) ocispec.Descriptor {
 	t.Helper()
 	mediaType := ocispec.MediaTypeImageIndex
 	if docker {
@@ -114,7 +116,8 @@ func (s *Server) PushIndex(t testing.TB, repository, tag string, docker bool, ma
 }
 
 // PushReferrer stores an artifact whose subject is desc.
-func (s *Server) PushReferrer(t testing.TB, repository string, desc ocispec.Descriptor, artifactType string, content []byte) ocispec.Descriptor {
+func (s *Server) PushReferrer(t testing.TB, repository string, desc ocispec.Descriptor, artifactType string,
+	content []byte) ocispec.Descriptor {
 	t.Helper()
 	config := s.PushBlob(t, repository, []byte("{}"))
 	config.MediaType = artifactType
@@ -132,7 +135,8 @@ func (s *Server) PushBlob(t testing.TB, repository string, content []byte) ocisp
 	return s.pushBlob(t, repository, digest.SHA256, content)
 }
 
-func (s *Server) pushBlob(t testing.TB, repository string, algorithm digest.Algorithm, content []byte) ocispec.Descriptor {
+func (s *Server) pushBlob(t testing.TB, repository string, algorithm digest.Algorithm,
+	content []byte) ocispec.Descriptor {
 	t.Helper()
 	d := algorithm.FromBytes(content)
 	path := fmt.Sprintf("/v2/%s/blobs/uploads/?digest=%s", repository, d)
@@ -154,16 +158,18 @@ func (s *Server) PushManifest(t testing.TB, repository, tag, mediaType string, m
 	return ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(manifest))}
 }
 
-// Blob gives the content of a blob, nil if it is not there.
+// Blob returns the content of a blob, nil if it is not there.
 func (s *Server) Blob(t testing.TB, repository string, d digest.Digest) []byte {
 	t.Helper()
-	return s.request(t, http.MethodGet, fmt.Sprintf("/v2/%s/blobs/%s", repository, d), "", nil, http.StatusOK, http.StatusNotFound)
+	return s.request(t, http.MethodGet, fmt.Sprintf("/v2/%s/blobs/%s", repository, d), "", nil, http.StatusOK,
+		http.StatusNotFound)
 }
 
-// Manifest gives the bytes of a manifest, nil if it is not there.
+// Manifest returns the bytes of a manifest, nil if it is not there.
 func (s *Server) Manifest(t testing.TB, repository, reference string) []byte {
 	t.Helper()
-	return s.request(t, http.MethodGet, fmt.Sprintf("/v2/%s/manifests/%s", repository, reference), "", nil, http.StatusOK, http.StatusNotFound)
+	return s.request(t, http.MethodGet, fmt.Sprintf("/v2/%s/manifests/%s", repository, reference), "", nil, http.StatusOK,
+		http.StatusNotFound)
 }
 
 // request talks to the registry past all faults; the first of want has a body

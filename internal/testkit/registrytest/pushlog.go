@@ -18,7 +18,7 @@ type Stored struct {
 	At         time.Time // of its first push
 }
 
-// Stored gives every manifest that was ever pushed, each once, in the order of
+// Stored returns every manifest that was ever pushed, each once, in the order of
 // the pushes. Some may have been deleted since.
 func (s *Server) Stored() []Stored {
 	s.log.mu.Lock()
@@ -53,7 +53,8 @@ func (l *pushLog) wrap(next http.Handler) http.Handler {
 func (l *pushLog) add(s Stored) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	known := slices.ContainsFunc(l.all, func(k Stored) bool { return k.Repository == s.Repository && k.Digest == s.Digest })
+	known := slices.ContainsFunc(l.all,
+		func(k Stored) bool { return k.Repository == s.Repository && k.Digest == s.Digest })
 	if !known {
 		l.all = append(l.all, s)
 	}

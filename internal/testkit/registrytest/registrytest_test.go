@@ -27,14 +27,16 @@ func TestFaults(t *testing.T) {
 		err    error // of reading the body
 	}{
 		{"none", nil, 200, content, nil},
-		{"status", registrytest.Status(429, "TOOMANYREQUESTS", "slow down"), 429, `{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}` + "\n", nil},
+		{"status", registrytest.Status(429, "TOOMANYREQUESTS", "slow down"), 429,
+			`{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}` + "\n", nil},
 		{"truncate", registrytest.Truncate(5), 200, "01234", io.ErrUnexpectedEOF},
 		{"truncate at once", registrytest.Truncate(0), 200, "", io.ErrUnexpectedEOF},
 		{"short", registrytest.Short(5), 200, "01234", nil},
 		{"corrupt", registrytest.Corrupt(1), 200, "0\xce23456789abcdef", nil},
 		{"longer", registrytest.Lengthen([]byte("+"), false), 200, content + "+", nil},
 		{"longer, announced", registrytest.Lengthen([]byte("+"), true), 200, content + "+", nil},
-		{"both", registrytest.Both(registrytest.Header("X-Test", "1"), registrytest.Truncate(3)), 200, "012", io.ErrUnexpectedEOF},
+		{"both", registrytest.Both(registrytest.Header("X-Test", "1"), registrytest.Truncate(3)), 200, "012",
+			io.ErrUnexpectedEOF},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s.Clear()
@@ -114,7 +116,8 @@ func TestPushImage(t *testing.T) {
 		arm := s.PushImage(t, "team/app", "", registrytest.Image{Docker: docker, Platform: "linux/arm64/v8"})
 		attestation := s.PushAttestation(t, "team/app", amd.Manifest)
 		index := s.PushIndex(t, "team/app", "latest", docker, amd.Manifest, arm.Manifest, attestation.Manifest)
-		if got := s.Manifest(t, "team/app", "latest"); int64(len(got)) != index.Size || !bytes.Contains(got, []byte(arm.Manifest.Digest)) {
+		if got := s.Manifest(t, "team/app", "latest"); int64(len(got)) != index.Size ||
+			!bytes.Contains(got, []byte(arm.Manifest.Digest)) {
 			t.Errorf("image index %q", got)
 		}
 		if got := s.Blob(t, "team/app", amd.Layers[1].Digest); string(got) != "two" {

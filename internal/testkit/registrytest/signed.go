@@ -77,14 +77,14 @@ func (s *SignedURLs) Expire() {
 	s.oldest = s.issued
 }
 
-// Issued gives the number of URLs so far.
+// Issued returns the number of URLs so far.
 func (s *SignedURLs) Issued() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.issued
 }
 
-// Leaked gives the requests that brought what was meant for the registry.
+// Leaked returns the requests that brought what was meant for the registry.
 func (s *SignedURLs) Leaked() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -55,7 +55,8 @@ func UnsupportedLayers() []Bad {
 		Bad{Name: "zstd", How: "a zstd frame", MediaType: MediaTypeZstd, Blob: z, Verdict: Unsupported, Reason: "zstd"},
 		Bad{Name: "zstd-skippable-first", How: "a skippable zstd frame first", MediaType: MediaTypeZstd,
 			Blob: append([]byte{0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4}, z...), Verdict: Unsupported, Reason: "zstd"},
-		Bad{Name: "zstd-as-gzip", How: "a zstd frame under gzip's media type", MediaType: MediaTypeGzip, Blob: z, Verdict: Unsupported, Reason: "zstd"},
+		Bad{Name: "zstd-as-gzip", How: "a zstd frame under gzip's media type", MediaType: MediaTypeGzip, Blob: z,
+			Verdict: Unsupported, Reason: "zstd"},
 	)
 	add := func(name, how, reason string, accepted bool, fill func(t *tarBuilder)) {
 		t := newTar()
@@ -64,8 +65,10 @@ func UnsupportedLayers() []Bad {
 		t.file("after", Text(202, 900))
 		archive := t.close()
 		all = append(all,
-			Bad{Name: name, How: how, MediaType: MediaTypeGzip, Blob: GoGzip(archive, 6, 0), Verdict: Unsupported, Reason: reason, UpstreamAccepts: accepted},
-			Bad{Name: name + "-plain", How: how, MediaType: MediaTypeTar, Blob: archive, Verdict: Unsupported, Reason: reason, UpstreamAccepts: accepted})
+			Bad{Name: name, How: how, MediaType: MediaTypeGzip, Blob: GoGzip(archive, 6, 0), Verdict: Unsupported,
+				Reason: reason, UpstreamAccepts: accepted},
+			Bad{Name: name + "-plain", How: how, MediaType: MediaTypeTar, Blob: archive, Verdict: Unsupported, Reason: reason,
+				UpstreamAccepts: accepted})
 	}
 	offsets := "; upstream's offsets are those of the expanded file"
 	add("gnu-sparse", "an old GNU sparse file", "sparse-file", false, func(t *tarBuilder) {
@@ -73,14 +76,17 @@ func UnsupportedLayers() []Bad {
 		// Four places in the header: one run of 512 bytes at 1,024, then the end.
 		copy(tail[41:], octal12(1024)+octal12(512)+octal12(4096)+octal12(0))
 		copy(tail[138:], octal12(4096)) // the real size
-		t.raw(rawHeader{name: "sparse", typeflag: 'S', size: octal12(512), magic: "ustar  \x00", tail: string(tail)}, Text(203, 512))
+		t.raw(rawHeader{name: "sparse", typeflag: 'S', size: octal12(512), magic: "ustar  \x00", tail: string(tail)},
+			Text(203, 512))
 	})
 	add("pax-sparse-0.0", "a PAX sparse file, format 0.0"+offsets, "sparse-file", true, func(t *tarBuilder) {
-		t.pax("GNU.sparse.size", "4096", "GNU.sparse.numblocks", "1", "GNU.sparse.offset", "1024", "GNU.sparse.numbytes", "512")
+		t.pax("GNU.sparse.size", "4096", "GNU.sparse.numblocks", "1", "GNU.sparse.offset", "1024", "GNU.sparse.numbytes",
+			"512")
 		t.raw(rawHeader{name: "sparse", size: octal12(512)}, Text(204, 512))
 	})
 	add("pax-sparse-0.1", "a PAX sparse file, format 0.1"+offsets, "sparse-file", true, func(t *tarBuilder) {
-		t.pax("GNU.sparse.size", "4096", "GNU.sparse.numblocks", "1", "GNU.sparse.name", "real-name", "GNU.sparse.map", "1024,512")
+		t.pax("GNU.sparse.size", "4096", "GNU.sparse.numblocks", "1", "GNU.sparse.name", "real-name", "GNU.sparse.map",
+			"1024,512")
 		t.raw(rawHeader{name: "sparse", size: octal12(512)}, Text(205, 512))
 	})
 	add("pax-sparse-1.0", "a PAX sparse file, format 1.0"+offsets, "sparse-file", true, func(t *tarBuilder) {
@@ -88,7 +94,8 @@ func UnsupportedLayers() []Bad {
 		content := append([]byte("1\n1024\n512\n"), make([]byte, 512-11)...)
 		t.raw(rawHeader{name: "sparse", size: octal12(1024)}, append(content, Text(206, 512)...))
 	})
-	add("link-size", "a hard link whose header gives a size, although no content follows; upstream's reader refuses the zTOC", "entry-size", true, func(t *tarBuilder) {
+	add("link-size", "a hard link whose header gives a size, although no content follows; upstream's reader refuses "+
+		"the zTOC", "entry-size", true, func(t *tarBuilder) {
 		t.raw(rawHeader{name: "link", typeflag: '1', linkname: "before", size: octal12(700)}, nil)
 	})
 	long := string(bytes.Repeat([]byte{'n'}, 512))
@@ -99,7 +106,8 @@ func UnsupportedLayers() []Bad {
 		if h.Name == "" {
 			what = "comment"
 		}
-		all = append(all, Bad{Name: "gzip-" + what + "-512", How: "a " + what + " of 512 bytes in the gzip header, which compress/gzip and so the snapshotter refuses",
+		all = append(all, Bad{Name: "gzip-" + what + "-512",
+			How:       "a " + what + " of 512 bytes in the gzip header, which compress/gzip and so the snapshotter refuses",
 			MediaType: MediaTypeGzip, Blob: Member(h, d), Verdict: Unsupported, Reason: "gzip-header"})
 	}
 	add("global-pax", "a global extended header", "global-pax-header", false, func(t *tarBuilder) {
@@ -107,9 +115,10 @@ func UnsupportedLayers() []Bad {
 		t.raw(rawHeader{name: "pax_global_header", typeflag: 'g', size: octal12(len(records))}, records)
 	})
 	for _, flag := range []byte{'7', 'A', 'D', 'M', 'N', 'V', 'X', 'Z', '8', ' ', 0xff} {
-		add(fmt.Sprintf("type-%#02x", flag), fmt.Sprintf("an entry of type %q", flag), "tar-entry-type", false, func(t *tarBuilder) {
-			t.raw(rawHeader{name: "entry", typeflag: flag}, nil)
-		})
+		add(fmt.Sprintf("type-%#02x", flag), fmt.Sprintf("an entry of type %q", flag), "tar-entry-type", false,
+			func(t *tarBuilder) {
+				t.raw(rawHeader{name: "entry", typeflag: flag}, nil)
+			})
 	}
 	all = append(all, notTars()...)
 	return append(all, MisreadLayers()...)
@@ -134,7 +143,8 @@ func truncatedGzip() []Bad {
 	whole := Member(GzipHeader{Extra: []byte("extra"), Name: "name", Comment: "comment", CRC: true}, d)
 	var all []Bad
 	for n := range whole {
-		all = append(all, Bad{Name: fmt.Sprintf("truncated/%04d", n), How: fmt.Sprintf("cut behind byte %d of %d", n, len(whole)),
+		all = append(all, Bad{Name: fmt.Sprintf("truncated/%04d", n),
+			How:       fmt.Sprintf("cut behind byte %d of %d", n, len(whole)),
 			MediaType: MediaTypeGzip, Blob: whole[:n], Verdict: Truncated})
 	}
 	second := concat(GoGzip(smallTar()[:4000], 6, 0), whole[:len(whole)-1])
@@ -157,12 +167,14 @@ func malformedDeflate() []Bad {
 		fill(d)
 		rest := len(d.Out)
 		block(d, true, 2, smallTar()[min(rest, len(smallTar())):])
-		all = append(all, Bad{Name: "deflate/" + name, How: how, MediaType: MediaTypeGzip, Blob: Member(GzipHeader{}, d), Verdict: Corrupt})
+		all = append(all, Bad{Name: "deflate/" + name, How: how, MediaType: MediaTypeGzip, Blob: Member(GzipHeader{}, d),
+			Verdict: Corrupt})
 		// And once at the very start.
 		d = new(Deflate)
 		fill(d)
 		block(d, true, 2, smallTar())
-		all = append(all, Bad{Name: "deflate/" + name + "-first", How: how + ", in the first block", MediaType: MediaTypeGzip, Blob: Member(GzipHeader{}, d), Verdict: Corrupt})
+		all = append(all, Bad{Name: "deflate/" + name + "-first", How: how + ", in the first block", MediaType: MediaTypeGzip,
+			Blob: Member(GzipHeader{}, d), Verdict: Corrupt})
 	}
 	// lengths writes code lengths with a code that has all 19 symbols.
 	full := make([]uint8, 19)
@@ -193,16 +205,25 @@ func malformedDeflate() []Bad {
 	only := func(n, at int, v uint8) []uint8 { return edit(make([]uint8, n), at, v) }
 
 	add("block-type", "block type 3", func(d *Deflate) { d.head(false, 3) })
-	add("stored-length", "a stored block whose length fields disagree", func(d *Deflate) { d.StoredLen(false, 10, 10, Text(1, 10)) })
-	add("lit-over", "more literal codes than there is room for", func(d *Deflate) { d.Dynamic(false, edit(flatLit, 0, 1), flatDist) })
-	add("lit-under", "fewer literal codes than there is room for", func(d *Deflate) { d.Dynamic(false, edit(flatLit, 0, 9), flatDist) })
-	add("lit-single-long", "one literal code, of two bits", func(d *Deflate) { d.Dynamic(false, only(257, 256, 2), []uint8{0}) })
-	add("dist-over", "more distance codes than there is room for", func(d *Deflate) { d.Dynamic(false, flatLit, edit(flatDist, 0, 1)) })
-	add("dist-under", "fewer distance codes than there is room for", func(d *Deflate) { d.Dynamic(false, flatLit, edit(flatDist, 0, 6)) })
+	add("stored-length", "a stored block whose length fields disagree",
+		func(d *Deflate) { d.StoredLen(false, 10, 10, Text(1, 10)) })
+	add("lit-over", "more literal codes than there is room for",
+		func(d *Deflate) { d.Dynamic(false, edit(flatLit, 0, 1), flatDist) })
+	add("lit-under", "fewer literal codes than there is room for",
+		func(d *Deflate) { d.Dynamic(false, edit(flatLit, 0, 9), flatDist) })
+	add("lit-single-long", "one literal code, of two bits",
+		func(d *Deflate) { d.Dynamic(false, only(257, 256, 2), []uint8{0}) })
+	add("dist-over", "more distance codes than there is room for",
+		func(d *Deflate) { d.Dynamic(false, flatLit, edit(flatDist, 0, 1)) })
+	add("dist-under", "fewer distance codes than there is room for",
+		func(d *Deflate) { d.Dynamic(false, flatLit, edit(flatDist, 0, 6)) })
 	add("dist-single-long", "one distance code, of two bits", func(d *Deflate) { d.Dynamic(false, flatLit, []uint8{2}) })
-	add("cl-over", "more code length codes than there is room for", func(d *Deflate) { d.DynamicHead(false, 286, 30, edit(full, 18, 1)) })
-	add("cl-under", "fewer code length codes than there is room for", func(d *Deflate) { d.DynamicHead(false, 286, 30, edit(full, 0, 6)) })
-	add("cl-single", "one code length code, of one bit", func(d *Deflate) { d.DynamicHead(false, 257, 1, only(19, 8, 1)); d.Bits(0, 32) })
+	add("cl-over", "more code length codes than there is room for",
+		func(d *Deflate) { d.DynamicHead(false, 286, 30, edit(full, 18, 1)) })
+	add("cl-under", "fewer code length codes than there is room for",
+		func(d *Deflate) { d.DynamicHead(false, 286, 30, edit(full, 0, 6)) })
+	add("cl-single", "one code length code, of one bit",
+		func(d *Deflate) { d.DynamicHead(false, 257, 1, only(19, 8, 1)); d.Bits(0, 32) })
 	add("cl-none", "no code length code", func(d *Deflate) {
 		d.DynamicHead(false, 257, 1, make([]uint8, 19))
 		for range 20 {
@@ -232,12 +253,14 @@ func malformedDeflate() []Bad {
 		lengths(d, 9, 17)
 		d.Bits(7, 3)
 	})
-	add("too-many-literals", "287 literal codes", func(d *Deflate) { d.DynamicHead(false, 287, 30, full); lengths(d, repeat(9, 287)...) })
+	add("too-many-literals", "287 literal codes",
+		func(d *Deflate) { d.DynamicHead(false, 287, 30, full); lengths(d, repeat(9, 287)...) })
 	add("too-many-literals-288", "288 literal codes", func(d *Deflate) { d.DynamicHead(false, 288, 30, full) })
 	add("too-many-distances", "31 distance codes", func(d *Deflate) { d.DynamicHead(false, 257, 31, full) })
 	add("too-many-distances-32", "32 distance codes", func(d *Deflate) { d.DynamicHead(false, 257, 32, full) })
 	for _, s := range []int{286, 287} {
-		add(fmt.Sprintf("length-%d", s), "a length code that does not exist", func(d *Deflate) { d.Fixed(false); d.LitSym(s) })
+		add(fmt.Sprintf("length-%d", s), "a length code that does not exist",
+			func(d *Deflate) { d.Fixed(false); d.LitSym(s) })
 	}
 	for _, s := range []int{30, 31} {
 		add(fmt.Sprintf("distance-%d", s), "a distance code that does not exist", func(d *Deflate) {
@@ -317,17 +340,20 @@ func malformedGzip() []Bad {
 		add(fmt.Sprintf("flag-%#02x", bit), "a reserved flag is set", Corrupt, Member(GzipHeader{Flags: bit}, body()))
 	}
 	for _, method := range []byte{7, 9, 255} {
-		add(fmt.Sprintf("method-%d", method), "the method is not deflate", Corrupt, Member(GzipHeader{Method: method}, body()))
+		add(fmt.Sprintf("method-%d", method), "the method is not deflate", Corrupt,
+			Member(GzipHeader{Method: method}, body()))
 	}
 	behind := map[string][]byte{
 		"zero": {0}, "zeros": make([]byte, 512), "many-zeros": make([]byte, 100_000), "text": []byte("garbage behind"),
 		"half-magic": {0x1f, 0}, "wrong-method": {0x1f, 0x8b, 9, 0, 0, 0, 0, 0, 0, 0}, "trailer-again": sound[len(sound)-8:],
 	}
 	for _, name := range []string{"zero", "zeros", "many-zeros", "text", "half-magic", "wrong-method", "trailer-again"} {
-		add("behind-"+name, "bytes behind the last trailer that are no member", Corrupt, append(bytes.Clone(sound), behind[name]...))
+		add("behind-"+name, "bytes behind the last trailer that are no member", Corrupt,
+			append(bytes.Clone(sound), behind[name]...))
 	}
 	add("behind-magic", "the first byte of a member behind the last trailer", Truncated, append(bytes.Clone(sound), 0x1f))
-	add("behind-header", "a member's header behind the last trailer", Truncated, append(bytes.Clone(sound), GzipHeader{}.Bytes()...))
+	add("behind-header", "a member's header behind the last trailer", Truncated,
+		append(bytes.Clone(sound), GzipHeader{}.Bytes()...))
 	all = append(all, Bad{Name: "gzip/behind-zlib", How: "a zlib stream behind the last trailer, which is no gzip member",
 		MediaType: MediaTypeGzip, Blob: append(bytes.Clone(sound), zlib...), Verdict: Corrupt, UpstreamAccepts: true})
 	return all
@@ -350,12 +376,15 @@ func malformedTars() []Bad {
 	sound := with(func(t *tarBuilder) { t.file("last", Text(222, 2000)) })
 	end := make([]byte, 1024)
 
-	add("checksum", "a checksum that is wrong", Corrupt, append(with(func(t *tarBuilder) { t.raw(rawHeader{badChecksum: true}, nil) }), end...))
+	add("checksum", "a checksum that is wrong", Corrupt,
+		append(with(func(t *tarBuilder) { t.raw(rawHeader{badChecksum: true}, nil) }), end...))
 	first := rawHeader{badChecksum: true}.block()
 	add("checksum-first", "a checksum that is wrong, in the first header", Corrupt, append(first[:], end...))
 	add("text", "text where a header should be", Corrupt, append(with(func(*tarBuilder) {}), Text(223, 2048)...))
-	add("zero-then-header", "one zero block, then a header", Corrupt, append(append(with(func(*tarBuilder) {}), make([]byte, 512)...), sound...))
-	add("zero-then-part", "one zero block, then a part of one", Truncated, append(with(func(*tarBuilder) {}), make([]byte, 600)...))
+	add("zero-then-header", "one zero block, then a header", Corrupt,
+		append(append(with(func(*tarBuilder) {}), make([]byte, 512)...), sound...))
+	add("zero-then-part", "one zero block, then a part of one", Truncated,
+		append(with(func(*tarBuilder) {}), make([]byte, 600)...))
 	add("header-cut", "a header cut short", Truncated, sound[:1536+100])
 	add("header-cut-first", "the first header cut short", Truncated, sound[:511])
 	add("content-cut", "a file's content cut short", Truncated, sound[:len(sound)-200])

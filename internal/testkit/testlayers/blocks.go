@@ -53,13 +53,14 @@ func blockLayers() []Layer {
 			block(d, false, 2, baseTar()[:70_000])
 			block(d, true, 2, baseTar()[70_000:])
 		})),
-		gz("block/first-empty-fixed", "eleven empty fixed blocks first, so that checkpoints at output 0 stand at every bit", stream(func(d *Deflate) {
-			for range 11 {
-				emptyFixed(d, false)
-			}
-			block(d, false, 1, smallTar()[:1000])
-			block(d, true, 1, smallTar()[1000:])
-		})),
+		gz("block/first-empty-fixed", "eleven empty fixed blocks first, so that checkpoints at output 0 stand at every bit",
+			stream(func(d *Deflate) {
+				for range 11 {
+					emptyFixed(d, false)
+				}
+				block(d, false, 1, smallTar()[:1000])
+				block(d, true, 1, smallTar()[1000:])
+			})),
 		gz("block/first-empty-all-kinds", "empty blocks of all three kinds first", stream(func(d *Deflate) {
 			emptyFixed(d, false)
 			block(d, false, 2, nil)
@@ -99,26 +100,27 @@ func blockLayers() []Layer {
 			block(d, true, 1, baseTar()[700:])
 		})),
 		gz("block/far-matches", "matches of 32,768 back in every block, right behind a checkpoint too", stream(farMatches)),
-		gz("block/single-code", "a dynamic block whose only distance code has one bit, one whose only literal is the end", stream(func(d *Deflate) {
-			tar := farTar()
-			block(d, false, 2, tar[:40_000])
-			// One distance code, of one bit, for a distance of 16,385 to 24,576.
-			dist := make([]uint8, 29)
-			dist[28] = 1
-			d.Dynamic(false, flatLit, dist)
-			d.Match(258, 20_000)
-			d.Match(3, 24_576)
-			d.End()
-			end := make([]uint8, 257)
-			end[256] = 1
-			d.Dynamic(false, end, []uint8{0})
-			d.End()
-			d.Dynamic(false, flatLit, []uint8{0}) // no distance code at all
-			d.Lit(tar[len(d.Out):][:1000]...)
-			d.End()
-			// What the matches wrote is inside the archive's one file.
-			block(d, true, 2, tar[len(d.Out):])
-		})),
+		gz("block/single-code", "a dynamic block whose only distance code has one bit, one whose only literal is the end",
+			stream(func(d *Deflate) {
+				tar := farTar()
+				block(d, false, 2, tar[:40_000])
+				// One distance code, of one bit, for a distance of 16,385 to 24,576.
+				dist := make([]uint8, 29)
+				dist[28] = 1
+				d.Dynamic(false, flatLit, dist)
+				d.Match(258, 20_000)
+				d.Match(3, 24_576)
+				d.End()
+				end := make([]uint8, 257)
+				end[256] = 1
+				d.Dynamic(false, end, []uint8{0})
+				d.End()
+				d.Dynamic(false, flatLit, []uint8{0}) // no distance code at all
+				d.Lit(tar[len(d.Out):][:1000]...)
+				d.End()
+				// What the matches wrote is inside the archive's one file.
+				block(d, true, 2, tar[len(d.Out):])
+			})),
 		gz("block/long-codes", "codes of up to 15 bits", stream(func(d *Deflate) {
 			lit, dist := longCodes()
 			for _, piece := range cut(baseTar()[:90_000], 9000) {
@@ -136,7 +138,7 @@ func blockLayers() []Layer {
 	}
 }
 
-// longCodes gives complete codes with a long tail: 1, 2, 3 bits for the first
+// longCodes returns complete codes with a long tail: 1, 2, 3 bits for the first
 // symbols, 15 for the last.
 func longCodes() (lit, dist []uint8) { return longCode(286), longCode(30) }
 
@@ -217,7 +219,8 @@ func boundaryLayers() []Layer {
 	}
 	for kind, name := range []string{"stored", "fixed", "dynamic"} {
 		if kind == 0 {
-			add(name+"-span", "stored blocks of 19,999 bytes, then of a byte, of 20,000 and 20,001", of(0, span-1, 1, 1, span, 1, span+1))
+			add(name+"-span", "stored blocks of 19,999 bytes, then of a byte, of 20,000 and 20,001",
+				of(0, span-1, 1, 1, span, 1, span+1))
 			continue
 		}
 		add(name+"-span", name+" blocks of 20,000 bytes", of(kind, span, span, span))

@@ -7,7 +7,7 @@ import "math/rand/v2"
 
 func rng(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0x50c1)) }
 
-// Noise gives n bytes that do not compress.
+// Noise returns n bytes that do not compress.
 func Noise(seed uint64, n int) []byte {
 	r := rng(seed)
 	b := make([]byte, n)
@@ -22,7 +22,7 @@ var syllables = []string{
 	"ti", "vo", "wu", "xa", "ye", "zi", "con", "tain", "er", "lay", "span",
 }
 
-// Text gives n bytes that compress as prose does: words of a skewed
+// Text returns n bytes that compress as prose does: words of a skewed
 // vocabulary, with repeats near and far.
 func Text(seed uint64, n int) []byte {
 	r := rng(seed)
@@ -45,7 +45,7 @@ func Text(seed uint64, n int) []byte {
 	return b[:n]
 }
 
-// Mixed gives n bytes in which prose, noise, runs and far repeats alternate.
+// Mixed returns n bytes in which prose, noise, runs and far repeats alternate.
 func Mixed(seed uint64, n int) []byte {
 	r := rng(seed)
 	b := make([]byte, 0, n+8192)

@@ -40,7 +40,7 @@ func (d *Deflate) Align() {
 	}
 }
 
-// Bytes gives the stream so far, filled up to whole bytes.
+// Bytes returns the stream so far, filled up to whole bytes.
 func (d *Deflate) Bytes() []byte {
 	d.Align()
 	return d.buf
@@ -70,7 +70,7 @@ func (d *Deflate) StoredLen(final bool, length, complement uint16, data []byte) 
 	d.Out = append(d.Out, data...)
 }
 
-// canonical gives the codes of the lengths, RFC 1951 section 3.2.2.
+// canonical returns the codes of the lengths, RFC 1951 section 3.2.2.
 func canonical(lengths []uint8) []huffCode {
 	var count, next [17]uint16
 	for _, l := range lengths {
@@ -190,10 +190,12 @@ func (d *Deflate) End() { d.LitSym(256) }
 
 // lengthBase and distBase are the least values of the symbols.
 var (
-	lengthBase = []int{3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258}
+	lengthBase = []int{3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163,
+		195, 227, 258}
 	lengthBits = []uint{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0}
-	distBase   = []int{1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577}
-	distBits   = []uint{0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13}
+	distBase   = []int{1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049,
+		3073, 4097, 6145, 8193, 12289, 16385, 24577}
+	distBits = []uint{0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13}
 )
 
 func find(base []int, v int) int {
@@ -308,12 +310,12 @@ func (h GzipHeader) Bytes() []byte {
 	return b
 }
 
-// Member gives the gzip member of a stream.
+// Member returns the gzip member of a stream.
 func Member(h GzipHeader, d *Deflate) []byte {
 	return MemberSum(h, d, crc32.ChecksumIEEE(d.Out), uint32(len(d.Out)))
 }
 
-// MemberSum gives the gzip member of a stream with the trailer given.
+// MemberSum returns the gzip member of a stream with the trailer given.
 func MemberSum(h GzipHeader, d *Deflate, crc, isize uint32) []byte {
 	b := append(h.Bytes(), d.Bytes()...)
 	b = binary.LittleEndian.AppendUint32(b, crc)

@@ -50,7 +50,7 @@ type GoldenImage struct {
 	Size     int64           `json:"size"`
 }
 
-// Golden gives the record. One without layers or images is an error.
+// Golden returns the record. One without layers or images is an error.
 func Golden() (*GoldenRecord, error) {
 	b, err := readTestdata(goldenFile)
 	if err != nil {
@@ -86,7 +86,7 @@ type Content struct {
 	Bytes     []byte
 }
 
-// Images gives images made of stored layers.
+// Images returns images made of stored layers.
 func Images() ([]Image, error) {
 	stored, err := Stored()
 	if err != nil {

@@ -150,18 +150,21 @@ func (r *recipe) entry(t *tarBuilder, i int) {
 	case 4:
 		t.raw(rawHeader{name: name, typeflag: '1' + byte(r.pick(6)), linkname: name, size: octal12(r.pick(3) * 100)}, nil)
 	case 5:
-		t.pax("path", name, "SCHILY.xattr.user.a", string(r.content(r.pick(100))), "mtime", fmt.Sprintf("%d.%d", r.uint16()*100_000, r.uint16()))
+		t.pax("path", name, "SCHILY.xattr.user.a", string(r.content(r.pick(100))), "mtime",
+			fmt.Sprintf("%d.%d", r.uint16()*100_000, r.uint16()))
 		t.raw2(rawHeader{name: "pax"}, r.content(r.size()))
 	case 6:
 		t.raw2(rawHeader{name: "././@LongLink", typeflag: 'L', magic: "ustar  \x00"}, append([]byte(name), 0))
 		t.raw2(rawHeader{name: "short", magic: "ustar  \x00"}, r.content(r.size()))
 	case 7:
-		t.raw2(rawHeader{name: name, uid: base256(int64(r.uint16())<<30, 8), mtime: base256(int64(r.uint16())<<24, 12), magic: "ustar  \x00"}, r.content(r.size()))
+		t.raw2(rawHeader{name: name, uid: base256(int64(r.uint16())<<30, 8), mtime: base256(int64(r.uint16())<<24, 12),
+			magic: "ustar  \x00"}, r.content(r.size()))
 	case 8:
 		t.raw2(rawHeader{name: name, magic: "-"}, r.content(r.size()))
 	case 9: // archive/tar refuses some names, which is no matter here
 		size := r.size()
-		h := tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(size), Mode: int64(r.uint16()), Uid: r.uint16() << 8, ModTime: time.Unix(int64(r.uint16())<<16, 0)}
+		h := tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(size), Mode: int64(r.uint16()), Uid: r.uint16() << 8,
+			ModTime: time.Unix(int64(r.uint16())<<16, 0)}
 		if t.w.WriteHeader(&h) == nil {
 			_, err := t.w.Write(r.content(size))
 			must(err)

@@ -60,13 +60,13 @@ func (t *tarBuilder) raw(h rawHeader, content []byte) {
 	t.buf.Write(make([]byte, -len(content)&511))
 }
 
-// open gives the archive without its end marker.
+// open returns the archive without its end marker.
 func (t *tarBuilder) open() []byte {
 	must(t.w.Flush())
 	return t.buf.Bytes()
 }
 
-// close gives the archive with two zero blocks at the end.
+// close returns the archive with two zero blocks at the end.
 func (t *tarBuilder) close() []byte { return append(t.open(), make([]byte, 1024)...) }
 
 // rawHeader is a header block field by field, as the bytes that stand there.

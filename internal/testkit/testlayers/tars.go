@@ -17,13 +17,15 @@ func gzTar(name, how string, archive func() []byte) Layer {
 // seconds.
 func (t *tarBuilder) times(nanoseconds ...int64) {
 	for _, n := range nanoseconds {
-		t.add(tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("ns%d", n), ModTime: time.Unix(0, n).UTC(), Format: tar.FormatPAX}, nil)
+		t.add(tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("ns%d", n), ModTime: time.Unix(0, n).UTC(),
+			Format: tar.FormatPAX}, nil)
 	}
 }
 
 func (t *tarBuilder) timesUnix(seconds ...int64) {
 	for _, n := range seconds {
-		t.add(tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("s%d", n), ModTime: time.Unix(n, 0).UTC(), Format: tar.FormatPAX}, nil)
+		t.add(tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("s%d", n), ModTime: time.Unix(n, 0).UTC(),
+			Format: tar.FormatPAX}, nil)
 	}
 }
 
@@ -52,7 +54,8 @@ func tarLayers() []Layer {
 			t.add(tar.Header{Typeflag: tar.TypeChar, Name: "dev/null", Devmajor: 1, Devminor: 3, Mode: 0o666}, nil)
 			t.add(tar.Header{Typeflag: tar.TypeBlock, Name: "dev/sda", Devmajor: 8, Devminor: 1 << 20}, nil)
 			t.add(tar.Header{Typeflag: tar.TypeFifo, Name: "dev/fifo"}, nil)
-			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "dev/sticky", Mode: 0o7777, Uid: 1000, Gid: 100, Uname: "someone", Gname: "users"}, Text(42, 600))
+			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "dev/sticky", Mode: 0o7777, Uid: 1000, Gid: 100, Uname: "someone",
+				Gname: "users"}, Text(42, 600))
 		})),
 		gzTar("whiteouts", "whiteouts and an opaque directory", of(func(t *tarBuilder) {
 			t.dir("a/")
@@ -69,7 +72,8 @@ func tarLayers() []Layer {
 				"SCHILY.xattr.trusted.overlay.opaque": "y",
 				"comment":                             "a comment",
 			}}, Text(44, 2500))
-			t.add(tar.Header{Typeflag: tar.TypeDir, Name: "d/", Format: tar.FormatPAX, PAXRecords: map[string]string{"SCHILY.xattr.trusted.overlay.opaque": "y"}}, nil)
+			t.add(tar.Header{Typeflag: tar.TypeDir, Name: "d/", Format: tar.FormatPAX,
+				PAXRecords: map[string]string{"SCHILY.xattr.trusted.overlay.opaque": "y"}}, nil)
 		})),
 		gzTar("xattr-values", "extended attributes that all have a value", of(func(t *tarBuilder) {
 			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "ping", Format: tar.FormatPAX, PAXRecords: map[string]string{
@@ -90,19 +94,22 @@ func tarLayers() []Layer {
 		gzTar("long-names-ustar", "a name split into prefix and name", of(func(t *tarBuilder) {
 			t.add(tar.Header{Typeflag: tar.TypeReg, Name: deep, Format: tar.FormatUSTAR}, Text(46, 700))
 		})),
-		gzTar("names", "names in several scripts, with dots, slashes, spaces and bytes that are not UTF-8", of(func(t *tarBuilder) {
-			for i, name := range []string{"./", "./a", "/absolute", "a//b", "../up", "spaces in it", "new\nline", "grüße", "日本語", "x/../y", "a"} {
-				if strings.HasSuffix(name, "/") {
-					t.dir(name)
-				} else {
-					t.file(name, Text(uint64(50+i), 100*i))
+		gzTar("names", "names in several scripts, with dots, slashes, spaces and bytes that are not UTF-8",
+			of(func(t *tarBuilder) {
+				for i, name := range []string{"./", "./a", "/absolute", "a//b", "../up", "spaces in it", "new\nline", "grüße",
+					"日本語",
+					"x/../y", "a"} {
+					if strings.HasSuffix(name, "/") {
+						t.dir(name)
+					} else {
+						t.file(name, Text(uint64(50+i), 100*i))
+					}
 				}
-			}
-			t.raw(rawHeader{name: "latin1-\xe4\xf6\xfc", uname: "n\xe4me", gname: "gr\xfcp"}, nil)
-			t.raw(rawHeader{name: "l", typeflag: '2', linkname: "\xff\xfe"}, nil)
-			t.pax("path", "grüße-\xff")
-			t.raw(rawHeader{}, nil)
-		})),
+				t.raw(rawHeader{name: "latin1-\xe4\xf6\xfc", uname: "n\xe4me", gname: "gr\xfcp"}, nil)
+				t.raw(rawHeader{name: "l", typeflag: '2', linkname: "\xff\xfe"}, nil)
+				t.pax("path", "grüße-\xff")
+				t.raw(rawHeader{}, nil)
+			})),
 		gzTar("duplicates", "the same name several times, and links to it", of(func(t *tarBuilder) {
 			t.file("same", Text(60, 900))
 			t.file("same", Text(61, 1800))
@@ -112,31 +119,37 @@ func tarLayers() []Layer {
 		gzTar("times", "times with fractions, before 1970, far away, and none", of(func(t *tarBuilder) {
 			t.times(0, 1, 1_700_000_000_123_456_789, 1_700_000_000_500_000_000, -1_000_000_000, -4_750_000_000)
 			t.timesUnix(-62_135_596_800, -62_167_219_200, 253_402_300_799)
-			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "atime", ModTime: mtime, AccessTime: mtime.Add(1), ChangeTime: mtime.Add(time.Hour), Format: tar.FormatPAX}, nil)
-			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "gnu", ModTime: mtime, AccessTime: mtime, ChangeTime: mtime, Format: tar.FormatGNU}, nil)
+			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "atime", ModTime: mtime, AccessTime: mtime.Add(1),
+				ChangeTime: mtime.Add(time.Hour), Format: tar.FormatPAX}, nil)
+			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "gnu", ModTime: mtime, AccessTime: mtime, ChangeTime: mtime,
+				Format: tar.FormatGNU}, nil)
 		})),
 		lostTimes,
-		gzTar("numbers", "large and negative owners, modes, times and devices in GNU's binary form and in PAX records", of(func(t *tarBuilder) {
-			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "gnu", Uid: 1 << 30, Gid: 3_000_000_000, Format: tar.FormatGNU}, nil)
-			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "pax", Uid: 1 << 40, Gid: 1<<62 + 5, Format: tar.FormatPAX}, nil)
-			t.raw(rawHeader{name: "negative", uid: "\xff\xff\xff\xff\xff\xff\xff\xfe", gid: "\xff\xff\xff\xff\xff\xff\xff\xff", mtime: "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe\x00"}, nil)
-			t.raw(rawHeader{name: "mode", mode: base256(0o100644, 8), magic: "ustar  \x00"}, nil)
-			t.raw(rawHeader{name: "dev", typeflag: '3', devmajor: base256(1<<40, 8), devminor: "\xff\xff\xff\xff\xff\xff\xff\xf0", magic: "ustar  \x00"}, nil)
-			t.raw(rawHeader{name: "mtime", mtime: base256(1<<36, 12), magic: "ustar  \x00"}, nil)
-			t.raw(rawHeader{name: "size", size: base256(700, 12)}, Text(63, 700))
-			t.raw(rawHeader{name: "spaces", mode: "   644 \x00", uid: " 17\x00", gid: "\x00", mtime: " 1234567 "}, nil)
-			t.raw(rawHeader{name: "full", mode: "00000644", uid: "77777777", size: "000000000144"}, Text(64, 100))
-			t.pax("uid", "5000000000", "gid", "-3", "mtime", "-1.5", "uname", "näme", "gname", "")
-			t.raw(rawHeader{name: "records"}, nil)
-			t.pax("size", "1300")
-			t.raw(rawHeader{name: "pax-size", size: octal12(5)}, Text(65, 1300))
-		})),
-		gzTar("directory-by-name", "regular entries whose name ends in a slash are directories, type 0 and the old type NUL", of(func(t *tarBuilder) {
-			t.raw(rawHeader{name: "old/", magic: "-"}, nil)
-			t.raw(rawHeader{name: "new/"}, nil)
-			t.pax("path", "from-pax/")
-			t.raw(rawHeader{name: "file"}, nil)
-		})),
+		gzTar("numbers", "large and negative owners, modes, times and devices in GNU's binary form and in PAX records",
+			of(func(t *tarBuilder) {
+				t.add(tar.Header{Typeflag: tar.TypeReg, Name: "gnu", Uid: 1 << 30, Gid: 3_000_000_000, Format: tar.FormatGNU}, nil)
+				t.add(tar.Header{Typeflag: tar.TypeReg, Name: "pax", Uid: 1 << 40, Gid: 1<<62 + 5, Format: tar.FormatPAX}, nil)
+				t.raw(rawHeader{name: "negative", uid: "\xff\xff\xff\xff\xff\xff\xff\xfe", gid: "\xff\xff\xff\xff\xff\xff\xff\xff",
+					mtime: "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe\x00"}, nil)
+				t.raw(rawHeader{name: "mode", mode: base256(0o100644, 8), magic: "ustar  \x00"}, nil)
+				t.raw(rawHeader{name: "dev", typeflag: '3', devmajor: base256(1<<40, 8),
+					devminor: "\xff\xff\xff\xff\xff\xff\xff\xf0", magic: "ustar  \x00"}, nil)
+				t.raw(rawHeader{name: "mtime", mtime: base256(1<<36, 12), magic: "ustar  \x00"}, nil)
+				t.raw(rawHeader{name: "size", size: base256(700, 12)}, Text(63, 700))
+				t.raw(rawHeader{name: "spaces", mode: "   644 \x00", uid: " 17\x00", gid: "\x00", mtime: " 1234567 "}, nil)
+				t.raw(rawHeader{name: "full", mode: "00000644", uid: "77777777", size: "000000000144"}, Text(64, 100))
+				t.pax("uid", "5000000000", "gid", "-3", "mtime", "-1.5", "uname", "näme", "gname", "")
+				t.raw(rawHeader{name: "records"}, nil)
+				t.pax("size", "1300")
+				t.raw(rawHeader{name: "pax-size", size: octal12(5)}, Text(65, 1300))
+			})),
+		gzTar("directory-by-name", "regular entries whose name ends in a slash are directories, type 0 and the old type NUL",
+			of(func(t *tarBuilder) {
+				t.raw(rawHeader{name: "old/", magic: "-"}, nil)
+				t.raw(rawHeader{name: "new/"}, nil)
+				t.pax("path", "from-pax/")
+				t.raw(rawHeader{name: "file"}, nil)
+			})),
 		gzTar("pax-many", "many records for one entry, and several extended headers in a row", of(func(t *tarBuilder) {
 			var kv []string
 			for i := range 300 {
@@ -148,10 +161,13 @@ func tarLayers() []Layer {
 			t.pax("SCHILY.xattr.user.second", "2")
 			t.raw(rawHeader{name: "twice"}, nil)
 			t.pax("comment", "then a long name")
-			t.raw(rawHeader{name: "././@LongLink", typeflag: 'L', size: octal12(len(long) + 1), magic: "ustar  \x00"}, []byte(long+"\x00"))
+			t.raw(rawHeader{name: "././@LongLink", typeflag: 'L', size: octal12(len(long) + 1), magic: "ustar  \x00"},
+				[]byte(long+"\x00"))
 			t.raw(rawHeader{name: "short"}, nil)
-			t.raw(rawHeader{name: "././@LongLink", typeflag: 'K', size: octal12(len(deep) + 1), magic: "ustar  \x00"}, []byte(deep+"\x00"))
-			t.raw(rawHeader{name: "././@LongLink", typeflag: 'L', size: octal12(len(long) + 1), magic: "ustar  \x00"}, []byte(long+"\x00"))
+			t.raw(rawHeader{name: "././@LongLink", typeflag: 'K', size: octal12(len(deep) + 1), magic: "ustar  \x00"},
+				[]byte(deep+"\x00"))
+			t.raw(rawHeader{name: "././@LongLink", typeflag: 'L', size: octal12(len(long) + 1), magic: "ustar  \x00"},
+				[]byte(long+"\x00"))
 			t.raw(rawHeader{name: "short", typeflag: '2'}, nil)
 			t.pax("path", "", "linkpath", "", "LIBARCHIVE.creationtime", "1.5", "RHT.security.selinux", "u:r:t:s0\x00")
 			t.raw(rawHeader{name: "emptied", typeflag: '2', linkname: "target"}, nil)
@@ -335,10 +351,13 @@ func bigLayers() []Layer {
 		return t.close()
 	}
 	return []Layer{
-		big("huge-file-go-6", "one file of 12 MiB, compress/gzip level 6", Gzip, func() []byte { return GoGzip(huge(), 6, 0) }, 1<<20, 4<<20),
-		big("huge-file-klauspost-1", "the same, klauspost level 1", Gzip, func() []byte { return KlauspostGzip(huge(), 1, 0) }, 1<<20, 4<<20),
+		big("huge-file-go-6", "one file of 12 MiB, compress/gzip level 6", Gzip,
+			func() []byte { return GoGzip(huge(), 6, 0) }, 1<<20, 4<<20),
+		big("huge-file-klauspost-1", "the same, klauspost level 1", Gzip,
+			func() []byte { return KlauspostGzip(huge(), 1, 0) }, 1<<20, 4<<20),
 		big("huge-file-go-0", "the same, stored blocks", Gzip, func() []byte { return GoGzip(huge(), 0, 0) }, 1<<20, 4<<20),
-		big("huge-file-members", "the same, members of 128 KiB", Gzip, func() []byte { return concat(members(huge(), 128<<10)...) }, 1<<20, 4<<20),
+		big("huge-file-members", "the same, members of 128 KiB", Gzip,
+			func() []byte { return concat(members(huge(), 128<<10)...) }, 1<<20, 4<<20),
 		big("huge-file-plain", "the same, uncompressed", Uncompressed, huge, 1<<20, 4<<20),
 		big("tiny-files", "100,000 files of 0 to 2 bytes", Gzip, func() []byte { return GoGzip(tiny(), 1, 0) }, 4<<20),
 	}

@@ -1,7 +1,7 @@
 // Package testlayers makes the layers that the tests of this module share:
 // sound ones, ones that a zTOC cannot describe, and malformed ones.
 //
-// Generated gives every sound layer, made on the spot by the writers that are
+// Generated returns every sound layer, made on the spot by the writers that are
 // linked in. Stored gives the ones whose bytes are kept under testdata, so
 // that digests of their zTOCs can be compared across versions of those
 // writers. Unsupported and Malformed give layers that have no zTOC, each with
@@ -51,7 +51,7 @@ type Layer struct {
 	Compression Compression
 	SpanSizes   []int64 // uncompressed bytes; those that are interesting here
 
-	// Blob gives the layer's bytes; the caller must not change them. They are
+	// Blob returns the layer's bytes; the caller must not change them. They are
 	// made anew by each call for generated layers.
 	Blob func() []byte
 
@@ -104,7 +104,7 @@ func (l Layer) storedPath() string {
 	return path.Join("layers", l.Name+ext)
 }
 
-// Generated gives every sound layer, made by this build's writers.
+// Generated returns every sound layer, made by this build's writers.
 func Generated() []Layer {
 	var all []Layer
 	all = append(all, writerLayers()...)
@@ -142,7 +142,7 @@ var misread = map[string]string{
 	"tar/header-only-sizes":       "entry-size",
 }
 
-// Stored gives the layers whose bytes are kept under testdata. A layer that
+// Stored returns the layers whose bytes are kept under testdata. A layer that
 // should be there and is not is an error, and so is none at all.
 func Stored() ([]Layer, error) {
 	var stored []Layer
@@ -173,7 +173,8 @@ func gz(name, how string, blob func() []byte) Layer {
 
 // plain is a stored uncompressed layer.
 func plain(name, how string, blob func() []byte) Layer {
-	return Layer{Name: name, How: how, Compression: Uncompressed, SpanSizes: []int64{512, 64 << 10, 100_000, 1 << 20}, Blob: blob, Stored: true}
+	return Layer{Name: name, How: how, Compression: Uncompressed, SpanSizes: []int64{512, 64 << 10, 100_000, 1 << 20},
+		Blob: blob, Stored: true}
 }
 
 // baseTar is the archive in most gzip layers: about 130 KiB.

@@ -56,7 +56,7 @@ func KlauspostGzip(data []byte, level, step int) []byte {
 	return b.Bytes()
 }
 
-// concat gives the members one after another.
+// concat returns the members one after another.
 func concat(members ...[]byte) []byte { return bytes.Join(members, nil) }
 
 // levelName of either package.
@@ -77,11 +77,13 @@ func writerLayers() []Layer {
 			func() []byte { return GoGzip(baseTar(), level, 0) }))
 	}
 	for _, level := range []int{kpgzip.StatelessCompression, kpgzip.HuffmanOnly, kpgzip.NoCompression, 1, 3, 5, 9} {
-		all = append(all, gz("writer/klauspost-"+levelName(level), fmt.Sprintf("klauspost/compress/gzip, level %s", levelName(level)),
+		all = append(all, gz("writer/klauspost-"+levelName(level),
+			fmt.Sprintf("klauspost/compress/gzip, level %s", levelName(level)),
 			func() []byte { return KlauspostGzip(baseTar(), level, 0) }))
 	}
 	for _, step := range []int{1000, 65536, 100_000} {
-		all = append(all, gz(fmt.Sprintf("writer/go-6-flush-%d", step), fmt.Sprintf("compress/gzip, level 6, Flush every %d bytes", step),
+		all = append(all, gz(fmt.Sprintf("writer/go-6-flush-%d", step),
+			fmt.Sprintf("compress/gzip, level 6, Flush every %d bytes", step),
 			func() []byte { return GoGzip(baseTar(), 6, step) }))
 	}
 	all = append(all,
@@ -106,7 +108,7 @@ func writerLayers() []Layer {
 	return all
 }
 
-// cut gives data in pieces of n bytes, the last one shorter.
+// cut returns data in pieces of n bytes, the last one shorter.
 func cut(data []byte, n int) [][]byte {
 	var pieces [][]byte
 	for len(data) > n {
@@ -125,7 +127,7 @@ func members(data []byte, n int) [][]byte {
 	return all
 }
 
-// bgzip gives BGZF: members of at most 64 KiB whose extra field says how long
+// bgzip returns BGZF: members of at most 64 KiB whose extra field says how long
 // they are, and an empty one at the end.
 func bgzip(data []byte) []byte {
 	var out []byte
@@ -159,13 +161,16 @@ func memberLayers() []Layer {
 	return []Layer{
 		gz("member/two", "two members of compress/gzip", func() []byte { return concat(members(baseTar(), 100_000)...) }),
 		gz("member/64k", "members of 64 KiB", func() []byte { return concat(members(baseTar(), 64<<10)...) }),
-		gz("member/64k-and-one", "members of 64 KiB and a byte", func() []byte { return concat(members(baseTar(), 64<<10+1)...) }),
-		gz("member/7k", "members of 7,000 bytes, shorter than a window", func() []byte { return concat(members(baseTar(), 7000)...) }),
+		gz("member/64k-and-one", "members of 64 KiB and a byte",
+			func() []byte { return concat(members(baseTar(), 64<<10+1)...) }),
+		gz("member/7k", "members of 7,000 bytes, shorter than a window",
+			func() []byte { return concat(members(baseTar(), 7000)...) }),
 		gz("member/tiny", "members of 11 bytes, less than a tar block", func() []byte {
 			return concat(members(smallTar(), 11)...)
 		}),
 		gz("member/bgzip", "BGZF by hand", func() []byte { return bgzip(baseTar()) }),
-		gz("member/empty-first", "an empty member, then one with everything", func() []byte { return concat(empty(), base()) }),
+		gz("member/empty-first", "an empty member, then one with everything",
+			func() []byte { return concat(empty(), base()) }),
 		gz("member/empty-first-three", "three empty members of two kinds, then one with everything",
 			func() []byte { return concat(empty(), stored(), empty(), base()) }),
 		gz("member/empty-middle", "an empty member between two others", func() []byte {
@@ -173,11 +178,14 @@ func memberLayers() []Layer {
 			return concat(m[0], empty(), stored(), m[1], m[2])
 		}),
 		gz("member/empty-last", "an empty member at the end", func() []byte { return concat(base(), empty()) }),
-		gz("member/empty-last-many", "a hundred empty members at the end", func() []byte { return concat(base(), many(100, empty())) }),
-		gz("member/empty-first-many", "a hundred empty members in front", func() []byte { return concat(many(100, stored()), base()) }),
+		gz("member/empty-last-many", "a hundred empty members at the end",
+			func() []byte { return concat(base(), many(100, empty())) }),
+		gz("member/empty-first-many", "a hundred empty members in front",
+			func() []byte { return concat(many(100, stored()), base()) }),
 		gz("member/mixed-writers", "members by several writers and levels", func() []byte {
 			p := cut(baseTar(), 28_000)
-			return concat(GoGzip(p[0], 0, 0), KlauspostGzip(p[1], 1, 0), GoGzip(p[2], 9, 5000), GoGzip(p[3], gzip.HuffmanOnly, 0), KlauspostGzip(concat(p[4:]...), kpgzip.StatelessCompression, 0))
+			return concat(GoGzip(p[0], 0, 0), KlauspostGzip(p[1], 1, 0), GoGzip(p[2], 9, 5000),
+				GoGzip(p[3], gzip.HuffmanOnly, 0), KlauspostGzip(concat(p[4:]...), kpgzip.StatelessCompression, 0))
 		}),
 		gz("member/after-archive", "a second member behind the archive's end, zeros and then text", func() []byte {
 			return concat(base(), GoGzip(concat(make([]byte, 70_000), Text(9, 30_000)), 6, 0))
@@ -199,7 +207,8 @@ func headerLayers() []Layer {
 			return Member(h, d)
 		}
 	}
-	all := GzipHeader{MTime: 0x65432100, XFL: 2, OS: 3, Extra: Noise(7, 300), Name: "layer.tar", Comment: "made by hand", CRC: true}
+	all := GzipHeader{MTime: 0x65432100, XFL: 2, OS: 3, Extra: Noise(7, 300), Name: "layer.tar", Comment: "made by hand",
+		CRC: true}
 	return []Layer{
 		gz("header/extra", "FEXTRA of 300 bytes", with(GzipHeader{Extra: Noise(8, 300)})),
 		gz("header/extra-empty", "FEXTRA of no bytes", with(GzipHeader{Extra: []byte{}})),

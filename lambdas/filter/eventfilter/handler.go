@@ -82,7 +82,8 @@ func (h *Handler) Handle(ctx context.Context, event []byte) (*Result, error) {
 	var f *failure.Error
 	if err != nil {
 		f = failure.Of(err)
-		h.logger(r).ErrorContext(ctx, "event failed", "class", f.Class, "reason", f.Reason, "permission", f.Permission, "filter", r.Filter, "error", f)
+		h.logger(r).ErrorContext(ctx, "event failed", "class", f.Class, "reason", f.Reason, "permission", f.Permission,
+			"filter", r.Filter, "error", f)
 		if err = h.Queue.Settle(ctx, h.logger(r), event, f); err == nil {
 			r.Decision, r.Reason = Failed, string(f.Reason)
 		}

@@ -26,12 +26,13 @@ type invoker struct {
 	err    error
 }
 
-func (i *invoker) Invoke(_ context.Context, in *lambda.InvokeInput, _ ...func(*lambda.Options)) (*lambda.InvokeOutput, error) {
+func (i *invoker) Invoke(_ context.Context, in *lambda.InvokeInput, _ ...func(*lambda.Options)) (*lambda.InvokeOutput,
+	error) {
 	i.calls = append(i.calls, in)
 	return &lambda.InvokeOutput{StatusCode: i.status}, i.err
 }
 
-// setup gives a handler of the filters, and what it logs.
+// setup returns a handler of the filters, and what it logs.
 func setup(t *testing.T, list string, i *invoker) (*Handler, *bytes.Buffer) {
 	t.Helper()
 	c, err := ReadConfig(func(name string) string {
@@ -77,9 +78,11 @@ func TestHandle(t *testing.T) {
 		{"excluded", "*:*,!*:*-debug", "prod/api", "1-debug", "",
 			Result{Decision: NotMatched, Filter: "!*:*-debug"}, "image not chosen"},
 		{"SOCI index v1", "*:*", "prod/api", "", "application/vnd.amazon.soci.index.v1+json",
-			Result{Decision: OwnArtifact, Reason: "artifact media type application/vnd.amazon.soci.index.v1+json"}, "own artifact left alone"},
+			Result{Decision: OwnArtifact, Reason: "artifact media type application/vnd.amazon.soci.index.v1+json"},
+			"own artifact left alone"},
 		{"SOCI index v2", "*:*", "prod/api", "", "application/vnd.amazon.soci.index.v2+json",
-			Result{Decision: OwnArtifact, Reason: "artifact media type application/vnd.amazon.soci.index.v2+json"}, "own artifact left alone"},
+			Result{Decision: OwnArtifact, Reason: "artifact media type application/vnd.amazon.soci.index.v2+json"},
+			"own artifact left alone"},
 		{"own artifact, whatever the filters say", "*:*,prod/api:v1-soci", "prod/api", "v1-soci", "",
 			Result{Decision: OwnArtifact, Reason: "tag suffix -soci"}, "own artifact left alone"},
 		{"SOCI-enabled image", "*:*", "prod/api", "v1-soci", "",
@@ -99,7 +102,8 @@ func TestHandle(t *testing.T) {
 				t.Errorf("result %+v, want %+v", *got, tt.want)
 			}
 			line := oneLine(t, out)
-			if line["message"] != tt.message || line["repository"] != tt.repository || line["tag"] != tt.tag || line["digest"] != digest {
+			if line["message"] != tt.message || line["repository"] != tt.repository || line["tag"] != tt.tag ||
+				line["digest"] != digest {
 				t.Errorf("log line %v, want message %q", line, tt.message)
 			}
 			if tt.want.Decision != Matched {
@@ -141,7 +145,8 @@ func TestHandleInvalidEvent(t *testing.T) {
 	if len(i.calls) != 0 {
 		t.Errorf("the generator was invoked with an invalid event")
 	}
-	if line := oneLine(t, out); line["message"] != "event failed" || line["class"] != "permanent" || line["level"] != "ERROR" {
+	if line := oneLine(t, out); line["message"] != "event failed" || line["class"] != "permanent" ||
+		line["level"] != "ERROR" {
 		t.Errorf("log line %v", line)
 	}
 }
@@ -183,12 +188,18 @@ func TestReadConfigRefuses(t *testing.T) {
 		want []string // in the message
 		is   error
 	}{
-		{"no variable", nil, []string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", "SOCI_INDEX_GENERATOR_LAMBDA_ARN"}, filters.ErrEmptyList},
-		{"filter", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "a:b,Bad:x"}, []string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", `filter 2 "Bad:x"`}, filters.ErrRepositoryPart},
-		{"exclusions only", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "!a:*"}, []string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", `"!a:*"`}, filters.ErrOnlyExclusions},
-		{"all at once", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "x", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": "gen", "SOCI_TAG_SUFFIX": "/", "LOG_LEVEL": "LOUD",
+		{"no variable", nil, []string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", "SOCI_INDEX_GENERATOR_LAMBDA_ARN"},
+			filters.ErrEmptyList},
+		{"filter", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "a:b,Bad:x"},
+			[]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", `filter 2 "Bad:x"`}, filters.ErrRepositoryPart},
+		{"exclusions only", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "!a:*"},
+			[]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", `"!a:*"`}, filters.ErrOnlyExclusions},
+		{"all at once", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "x", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": "gen",
+			"SOCI_TAG_SUFFIX": "/", "LOG_LEVEL": "LOUD",
 			"SOCI_INDEX_UNTAGGED_IMAGES": "1", "SOCI_FAILURE_QUEUE_URL": "q", "SOCI_STACK_NAME": "a b"},
-			[]string{`"x"`, `SOCI_INDEX_GENERATOR_LAMBDA_ARN is "gen"`, `SOCI_TAG_SUFFIX is "/"`, `SOCI_INDEX_UNTAGGED_IMAGES is "1"`, `SOCI_FAILURE_QUEUE_URL is "q"`, `SOCI_STACK_NAME is "a b"`, `LOG_LEVEL is "LOUD"`}, filters.ErrNoTagPart},
+			[]string{`"x"`, `SOCI_INDEX_GENERATOR_LAMBDA_ARN is "gen"`, `SOCI_TAG_SUFFIX is "/"`,
+				`SOCI_INDEX_UNTAGGED_IMAGES is "1"`, `SOCI_FAILURE_QUEUE_URL is "q"`, `SOCI_STACK_NAME is "a b"`,
+				`LOG_LEVEL is "LOUD"`}, filters.ErrNoTagPart},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -209,9 +220,12 @@ func TestReadConfigRefuses(t *testing.T) {
 // filters.
 func TestHandleKinds(t *testing.T) {
 	image := string(push("prod/api", "v1", ""))
-	replication := strings.Replace(strings.Replace(image, "Image Action", "Replication Action", 1), `"PUSH"`, `"REPLICATE","source-account":"210987654321","source-region":"eu-west-1"`, 1)
-	pullThrough := strings.Replace(strings.Replace(image, "Image Action", "Pull Through Cache Action", 1), `"result"`, `"ecr-repository-prefix":"prod","sync-status"`, 1)
-	referrer := strings.Replace(strings.Replace(image, "Image Action", "Referrer Action", 1), `"PUSH"`, `"UPDATE_STORAGE_CLASS"`, 1)
+	replication := strings.Replace(strings.Replace(image, "Image Action", "Replication Action", 1), `"PUSH"`,
+		`"REPLICATE","source-account":"210987654321","source-region":"eu-west-1"`, 1)
+	pullThrough := strings.Replace(strings.Replace(image, "Image Action", "Pull Through Cache Action", 1), `"result"`,
+		`"ecr-repository-prefix":"prod","sync-status"`, 1)
+	referrer := strings.Replace(strings.Replace(image, "Image Action", "Referrer Action", 1), `"PUSH"`,
+		`"UPDATE_STORAGE_CLASS"`, 1)
 	untagged := func(event string) string { return strings.Replace(event, `"image-tag":"v1"`, `"image-tag":""`, 1) }
 	tests := []struct {
 		name, event string
@@ -248,13 +262,15 @@ func TestHandleKinds(t *testing.T) {
 // A list that excludes only, and values that are none, stop the cold start.
 func TestReadConfig(t *testing.T) {
 	env := map[string]string{
-		"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "a:*", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": generatorARN, "AWS_LAMBDA_FUNCTION_NAME": "filter",
+		"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "a:*", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": generatorARN,
+		"AWS_LAMBDA_FUNCTION_NAME": "filter",
 	}
 	c, err := ReadConfig(func(name string) string { return env[name] })
 	if err != nil || c.UntaggedImages || c.FailureQueueURL != "" || c.StackName != "filter" || c.TagSuffix != "-soci" {
 		t.Errorf("ReadConfig = %+v, %v", c, err)
 	}
-	env["SOCI_INDEX_UNTAGGED_IMAGES"], env["SOCI_FAILURE_QUEUE_URL"], env["SOCI_STACK_NAME"] = "true", "https://sqs.eu-west-1.amazonaws.com/123456789012/q", "s"
+	env["SOCI_INDEX_UNTAGGED_IMAGES"], env["SOCI_FAILURE_QUEUE_URL"], env["SOCI_STACK_NAME"] = "true",
+		"https://sqs.eu-west-1.amazonaws.com/123456789012/q", "s"
 	c, err = ReadConfig(func(name string) string { return env[name] })
 	if err != nil || !c.UntaggedImages || c.FailureQueueURL != env["SOCI_FAILURE_QUEUE_URL"] || c.StackName != "s" {
 		t.Errorf("ReadConfig = %+v, %v", c, err)

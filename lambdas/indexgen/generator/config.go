@@ -70,7 +70,7 @@ func defaultMaxMemory(memorySize int64) int64 {
 // harder rather than let the function be killed; 0 sets none.
 func (c Config) MemoryLimit() int64 { return c.MemorySizeMiB * mib * 90 / 100 }
 
-// Options gives the configuration as the engine takes it.
+// Options returns the configuration as the engine takes it.
 func (c Config) Options() soci.Options {
 	return soci.Options{
 		SpanSize:     c.SpanSizeMiB * mib,
@@ -83,7 +83,7 @@ func (c Config) Options() soci.Options {
 	}
 }
 
-// Opener gives the way to the repository of an event: in the ECR registry of
+// Opener returns the way to the repository of an event: in the ECR registry of
 // its account and region, or in the one at the configured endpoint.
 func (c Config) Opener(logger *slog.Logger) func(context.Context, *ecrevent.Event) (Repository, error) {
 	options := []ecrclient.Option{ecrclient.WithLogger(logger)}

@@ -15,7 +15,8 @@ import (
 
 func TestReadConfig(t *testing.T) {
 	defaults := Config{
-		MinLayerSizeMiB: 10, SpanSizeMiB: 4, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true, StackName: "soci-index-builder",
+		MinLayerSizeMiB: 10, SpanSizeMiB: 4, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true,
+		StackName: "soci-index-builder",
 	}
 	inLambda := defaults
 	inLambda.MemorySizeMiB, inLambda.MaxMemoryMiB = 2048, 1289
@@ -30,26 +31,36 @@ func TestReadConfig(t *testing.T) {
 		soci soci.Options
 	}{
 		{"defaults", nil, defaults,
-			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true}},
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both,
+				TagSuffix: "-soci", TagUnindexed: true}},
 		{"everything", map[string]string{
 			"SOCI_MIN_LAYER_SIZE_MIB": "20", "SOCI_SPAN_SIZE_MIB": "1", "SOCI_CONCURRENCY": "3", "SOCI_MAX_MEMORY_MIB": "512",
 			"SOCI_INDEX_VERSION": "V2", "SOCI_TAG_SUFFIX": "_lazy", "SOCI_TAG_UNINDEXED_IMAGES": "false",
-			"SOCI_FAILURE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/123456789012/failures", "SOCI_EVENT_BUS": "default", "SOCI_STACK_NAME": "soci",
+			"SOCI_FAILURE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/123456789012/failures", "SOCI_EVENT_BUS": "default",
+			"SOCI_STACK_NAME":       "soci",
 			"ECR_REGISTRY_ENDPOINT": "http://127.0.0.1:5000", "LOG_LEVEL": "DEBUG"},
-			Config{MinLayerSizeMiB: 20, SpanSizeMiB: 1, Concurrency: 3, MaxMemoryMiB: 512, IndexVersion: soci.V2, TagSuffix: "_lazy",
-				FailureQueueURL: "https://sqs.us-west-2.amazonaws.com/123456789012/failures", EventBus: "default", StackName: "soci",
-				Endpoint: "http://127.0.0.1:5000", LogLevel: slog.LevelDebug},
-			soci.Options{MinLayerSize: 20 << 20, SpanSize: 1 << 20, Concurrency: 3, IndexVersion: soci.V2, TagSuffix: "_lazy", Limits: soci.Limits{MaxMemory: 512 << 20}}},
+			Config{MinLayerSizeMiB: 20, SpanSizeMiB: 1, Concurrency: 3, MaxMemoryMiB: 512, IndexVersion: soci.V2,
+				TagSuffix:       "_lazy",
+				FailureQueueURL: "https://sqs.us-west-2.amazonaws.com/123456789012/failures", EventBus: "default",
+				StackName: "soci",
+				Endpoint:  "http://127.0.0.1:5000", LogLevel: slog.LevelDebug},
+			soci.Options{MinLayerSize: 20 << 20, SpanSize: 1 << 20, Concurrency: 3, IndexVersion: soci.V2, TagSuffix: "_lazy",
+				Limits: soci.Limits{MaxMemory: 512 << 20}}},
 		{"every layer", map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "0"}, everyLayer,
-			soci.Options{MinLayerSize: 1, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true}},
+			soci.Options{MinLayerSize: 1, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci",
+				TagUnindexed: true}},
 		{"the budget follows the function's memory", map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "2048"}, inLambda,
-			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true,
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both,
+				TagSuffix: "-soci", TagUnindexed: true,
 				Limits: soci.Limits{MaxMemory: 1289 << 20}}},
 		{"the least budget", map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "64"}, tiny,
-			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true,
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both,
+				TagSuffix: "-soci", TagUnindexed: true,
 				Limits: soci.Limits{MaxMemory: 16 << 20}}},
-		{"the stack has the name of the function", map[string]string{"AWS_LAMBDA_FUNCTION_NAME": "soci-index-builder"}, defaults,
-			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true}},
+		{"the stack has the name of the function", map[string]string{"AWS_LAMBDA_FUNCTION_NAME": "soci-index-builder"},
+			defaults,
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both,
+				TagSuffix: "-soci", TagUnindexed: true}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -66,9 +77,11 @@ func TestReadConfig(t *testing.T) {
 
 func TestReadConfigRefuses(t *testing.T) {
 	bad := map[string]string{
-		"SOCI_MIN_LAYER_SIZE_MIB": "-1", "SOCI_SPAN_SIZE_MIB": "0", "SOCI_CONCURRENCY": "many", "SOCI_MAX_MEMORY_MIB": "99999",
-		"SOCI_INDEX_VERSION": "v3", "SOCI_TAG_SUFFIX": "+soci", "SOCI_TAG_UNINDEXED_IMAGES": "yes",
-		"SOCI_FAILURE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/123456789012/failures.fifo", "SOCI_EVENT_BUS": "a bus", "SOCI_STACK_NAME": "my stack",
+		"SOCI_MIN_LAYER_SIZE_MIB": "-1", "SOCI_SPAN_SIZE_MIB": "0", "SOCI_CONCURRENCY": "many",
+		"SOCI_MAX_MEMORY_MIB": "99999",
+		"SOCI_INDEX_VERSION":  "v3", "SOCI_TAG_SUFFIX": "+soci", "SOCI_TAG_UNINDEXED_IMAGES": "yes",
+		"SOCI_FAILURE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/123456789012/failures.fifo", "SOCI_EVENT_BUS": "a bus",
+		"SOCI_STACK_NAME":       "my stack",
 		"ECR_REGISTRY_ENDPOINT": "localhost", "LOG_LEVEL": "loud",
 	}
 	_, err := ReadConfig(func(name string) string { return bad[name] })
@@ -83,7 +96,8 @@ func TestReadConfigRefuses(t *testing.T) {
 }
 
 func TestOpener(t *testing.T) {
-	e := &ecrevent.Event{Account: "123456789012", Region: "cn-north-1", Detail: ecrevent.Detail{RepositoryName: "team/app"}}
+	e := &ecrevent.Event{Account: "123456789012", Region: "cn-north-1",
+		Detail: ecrevent.Detail{RepositoryName: "team/app"}}
 	logger := slog.New(slog.DiscardHandler)
 	for _, endpoint := range []string{"", "http://127.0.0.1:5000"} {
 		r, err := Config{Endpoint: endpoint}.Opener(logger)(t.Context(), e)

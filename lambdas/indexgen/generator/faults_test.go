@@ -25,7 +25,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// handlerOf gives a handler that makes SOCI indexes of both versions.
+// handlerOf returns a handler that makes SOCI indexes of both versions.
 func handlerOf(s *registrytest.Server, options ...ecrclient.Option) *Handler {
 	return &Handler{
 		Open: func(_ context.Context, e *ecrevent.Event) (Repository, error) {
@@ -41,7 +41,8 @@ func multiImage(t *testing.T, s *registrytest.Server) (index ocispec.Descriptor,
 	t.Helper()
 	image := s.PushImage(t, repository, "", registrytest.Image{Layers: []registrytest.Layer{
 		{Content: layer(t, 1, 2*minSize)}, {Content: layer(t, 2, 3*minSize)}, {Content: layer(t, 3, minSize/2)}}})
-	return s.PushIndex(t, repository, "v1", false, image.Manifest, s.PushAttestation(t, repository, image.Manifest).Manifest), image.Manifest.Digest
+	return s.PushIndex(t, repository, "v1", false, image.Manifest,
+		s.PushAttestation(t, repository, image.Manifest).Manifest), image.Manifest.Digest
 }
 
 // made is what a reader sees of our work, none of which may point to what is
@@ -141,7 +142,8 @@ func TestHandleFaults(t *testing.T) {
 					options := []ecrclient.Option{ecrclient.WithRetry(policy)}
 					if fault.name == "stall" {
 						const soon = 150 * time.Millisecond
-						options = append(options, ecrclient.WithStallTimeout(soon), ecrclient.WithTransport(&http.Transport{ResponseHeaderTimeout: soon}))
+						options = append(options, ecrclient.WithStallTimeout(soon),
+							ecrclient.WithTransport(&http.Transport{ResponseHeaderTimeout: soon}))
 					}
 					r, err := handlerOf(s, options...).Handle(t.Context(), push(image.Digest, "v1"))
 					where := fmt.Sprintf("request %d, like %s %s", k+1, requests[k].Method, requests[k].Path)
@@ -226,8 +228,10 @@ func TestHandleTagRefused(t *testing.T) {
 	}{
 		{"immutable", func(s *registrytest.Server) {
 			s.PushManifest(t, repository, "v1-soci", ocispec.MediaTypeImageIndex, fmt.Appendf(nil,
-				`{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{%q:"true"}}`, ocispec.MediaTypeImageIndex, soci.AnnotationUnindexed))
-			s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/v1-soci$", Fault: registrytest.Status(400, "TAG_INVALID", "the tag is immutable")})
+				`{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{%q:"true"}}`, ocispec.MediaTypeImageIndex,
+				soci.AnnotationUnindexed))
+			s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/v1-soci$",
+				Fault: registrytest.Status(400, "TAG_INVALID", "the tag is immutable")})
 		}, failure.ImmutableTag},
 		{"taken", func(s *registrytest.Server) {
 			s.PushImage(t, repository, "v1-soci", registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 9, 100)}}})
@@ -249,13 +253,17 @@ func TestHandleTagRefused(t *testing.T) {
 func TestHandleLeftAlone(t *testing.T) {
 	s := registrytest.Start(t)
 	big := registrytest.Layer{Content: layer(t, 1, 2*minSize)}
-	label := []byte(`{"architecture":"amd64","os":"linux","config":{"Labels":{"` + soci.LabelSkip + `":"true"}},"rootfs":{"type":"layers","diff_ids":[]}}`)
+	label := []byte(`{"architecture":"amd64","os":"linux","config":{"Labels":{"` + soci.LabelSkip +
+		`":"true"}},"rootfs":{"type":"layers","diff_ids":[]}}`)
 	image := s.PushImage(t, repository, "v1", registrytest.Image{Layers: []registrytest.Layer{big}})
-	optedOut := s.PushImage(t, repository, "opted-out", registrytest.Image{Layers: []registrytest.Layer{big}, Config: label})
-	moved := s.PushImage(t, repository, "v2", registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 2, 2*minSize)}}})
+	optedOut := s.PushImage(t, repository, "opted-out",
+		registrytest.Image{Layers: []registrytest.Layer{big}, Config: label})
+	moved := s.PushImage(t, repository, "v2",
+		registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 2, 2*minSize)}}})
 	s.PushImage(t, repository, "v2", registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 3, 2*minSize)}}})
 	events := map[string][]byte{
-		"SOCI index":    bytes.Replace(push(image.Manifest.Digest, ""), []byte(`"image-tag"`), []byte(`"artifact-media-type":"`+soci.ArtifactTypeV1+`","image-tag"`), 1),
+		"SOCI index": bytes.Replace(push(image.Manifest.Digest, ""), []byte(`"image-tag"`),
+			[]byte(`"artifact-media-type":"`+soci.ArtifactTypeV1+`","image-tag"`), 1),
 		"suffix":        push(image.Manifest.Digest, "v1-soci"),
 		"referrer":      bytes.Replace(push(image.Manifest.Digest, ""), []byte("Image Action"), []byte("Referrer Action"), 1),
 		"gone":          push(digest.FromString("gone"), "v1"),

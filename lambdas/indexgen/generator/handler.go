@@ -49,7 +49,7 @@ type Repository interface {
 // Handler works on one event after the other. It holds no state between them
 // and may be used by several goroutines at once.
 type Handler struct {
-	// Open gives the repository that an event names. Required.
+	// Open returns the repository that an event names. Required.
 	Open func(ctx context.Context, e *ecrevent.Event) (Repository, error)
 
 	// Options of the engine. Progress, Tag and Catalog are the handler's own.
@@ -111,7 +111,8 @@ func (i *invocation) run(ctx context.Context, event []byte) (*report.Image, erro
 		return nil, err
 	}
 	i.detail = e.Detail
-	i.logger = i.Logger.With("repository", i.detail.RepositoryName, "digest", i.detail.ImageDigest, "tag", i.detail.ImageTag, "eventId", e.ID)
+	i.logger = i.Logger.With("repository", i.detail.RepositoryName, "digest", i.detail.ImageDigest, "tag",
+		i.detail.ImageTag, "eventId", e.ID)
 
 	// The filter passes none of these on, but it is not the only one that can
 	// invoke this function.
@@ -172,7 +173,7 @@ func (i *invocation) passedOver(outcome soci.Outcome, reason string) *report.Ima
 	}
 }
 
-// stopInTime gives a context that ends before the invocation does, with
+// stopInTime returns a context that ends before the invocation does, with
 // failure.ErrOutOfTime as its cause.
 func (h *Handler) stopInTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()

@@ -59,14 +59,15 @@ func layer(t *testing.T, seed uint64, n int) []byte {
 
 func second(_ int, err error) error { return err }
 
-// setup gives a handler of the registry, which tries everything just once,
+// setup returns a handler of the registry, which tries everything just once,
 // and what it logs.
 func setup(t *testing.T, s *registrytest.Server) (*Handler, *bytes.Buffer) {
 	t.Helper()
 	var out bytes.Buffer
 	return &Handler{
 		Open: func(_ context.Context, e *ecrevent.Event) (Repository, error) {
-			return ecrclient.New(s.Host()+"/"+e.Detail.RepositoryName, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+			return ecrclient.New(s.Host()+"/"+e.Detail.RepositoryName,
+				ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
 		},
 		Options: soci.Options{MinLayerSize: minSize, SpanSize: 64 << 10},
 		Logger:  lambdafn.NewLogger(&out, slog.LevelInfo),
@@ -75,7 +76,8 @@ func setup(t *testing.T, s *registrytest.Server) (*Handler, *bytes.Buffer) {
 
 func push(d digest.Digest, tag string) []byte {
 	return fmt.Appendf(nil, `{"detail-type":"ECR Image Action","source":"aws.ecr","account":"123456789012","region":"us-west-2",`+
-		`"detail":{"result":"SUCCESS","repository-name":%q,"image-digest":%q,"action-type":"PUSH","image-tag":%q}}`, repository, d, tag)
+		`"detail":{"result":"SUCCESS","repository-name":%q,"image-digest":%q,"action-type":"PUSH","image-tag":%q}}`,
+		repository, d, tag)
 }
 
 func logged(t *testing.T, out *bytes.Buffer, message string) []map[string]any {
@@ -93,14 +95,15 @@ func logged(t *testing.T, out *bytes.Buffer, message string) []map[string]any {
 	return found
 }
 
-// referrers gives the SOCI indexes of a manifest.
+// referrers returns the SOCI indexes of a manifest.
 func referrers(t *testing.T, s *registrytest.Server, of digest.Digest) []ocispec.Descriptor {
 	t.Helper()
 	r, err := ecrclient.New(s.Registry.Host() + "/" + repository)
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := r.Referrers(t.Context(), ocispec.Descriptor{Digest: of, MediaType: ocispec.MediaTypeImageManifest, Size: 1}, soci.ArtifactTypeV1)
+	found, err := r.Referrers(t.Context(),
+		ocispec.Descriptor{Digest: of, MediaType: ocispec.MediaTypeImageManifest, Size: 1}, soci.ArtifactTypeV1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +116,8 @@ func TestHandleImage(t *testing.T) {
 	zstd := append([]byte{0x28, 0xb5, 0x2f, 0xfd}, testlayers.Noise(3, 2*minSize)...)
 	image := s.PushImage(t, repository, "v1", registrytest.Image{
 		Platform: "linux/arm64",
-		Layers:   []registrytest.Layer{{Content: big}, {Content: small}, {Content: zstd, MediaType: ocispec.MediaTypeImageLayerZstd}},
+		Layers: []registrytest.Layer{{Content: big}, {Content: small},
+			{Content: zstd, MediaType: ocispec.MediaTypeImageLayerZstd}},
 	})
 	h, out := setup(t, s)
 	r, err := h.Handle(t.Context(), push(image.Manifest.Digest, "v1"))
@@ -125,17 +129,20 @@ func TestHandleImage(t *testing.T) {
 	if len(index) != 1 {
 		t.Fatalf("the image has %d SOCI indexes, want 1", len(index))
 	}
-	if r.Repository != repository || r.Digest != image.Manifest.Digest || r.Tag != "v1" || r.Outcome != soci.OutcomeIndexed {
+	if r.Repository != repository || r.Digest != image.Manifest.Digest || r.Tag != "v1" ||
+		r.Outcome != soci.OutcomeIndexed {
 		t.Errorf("result %+v", r)
 	}
 	if r.BytesRead < int64(len(big)) || r.BytesPushed == 0 || r.Seconds <= 0 || len(r.Manifests) != 1 {
 		t.Fatalf("result %+v", r)
 	}
 	m := r.Manifests[0]
-	if !strings.HasPrefix(m.Platform, "linux/arm64") || m.Index == nil || m.Index.Digest != index[0].Digest || len(m.Layers) != 3 {
+	if !strings.HasPrefix(m.Platform, "linux/arm64") || m.Index == nil || m.Index.Digest != index[0].Digest ||
+		len(m.Layers) != 3 {
 		t.Fatalf("manifest %+v", m)
 	}
-	if l := m.Layers[0]; l.Digest != digest.FromBytes(big) || l.Size != int64(len(big)) || l.Skipped != "" || s.Blob(t, repository, l.Ztoc.Digest) == nil {
+	if l := m.Layers[0]; l.Digest != digest.FromBytes(big) || l.Size != int64(len(big)) || l.Skipped != "" ||
+		s.Blob(t, repository, l.Ztoc.Digest) == nil {
 		t.Errorf("indexed layer %+v", l)
 	}
 	if l := m.Layers[1]; l.Digest != digest.FromBytes(small) || l.Skipped != soci.SkipTooSmall {
@@ -151,18 +158,21 @@ func TestHandleImage(t *testing.T) {
 	}
 	line := lines[0]
 	want := map[string]any{
-		"repository": repository, "digest": r.Digest.String(), "tag": "v1", "platform": m.Platform, "manifest": r.Digest.String(),
-		"outcome": "indexed", "indexDigest": m.Index.Digest.String(), "layersIndexed": 1.0, "bytes": float64(len(big)),
+		"repository": repository, "digest": r.Digest.String(), "tag": "v1", "platform": m.Platform,
+		"manifest": r.Digest.String(),
+		"outcome":  "indexed", "indexDigest": m.Index.Digest.String(), "layersIndexed": 1.0, "bytes": float64(len(big)),
 	}
 	for key, value := range want {
 		if line[key] != value {
 			t.Errorf("log line: %s is %v, want %v", key, line[key], value)
 		}
 	}
-	if skipped, ok := line["layersSkipped"].(map[string]any); !ok || skipped["zstd"] != 1.0 || skipped["below-min-layer-size"] != 1.0 {
+	if skipped, ok := line["layersSkipped"].(map[string]any); !ok || skipped["zstd"] != 1.0 ||
+		skipped["below-min-layer-size"] != 1.0 {
 		t.Errorf("log line: layersSkipped is %v", line["layersSkipped"])
 	}
-	if skipped := logged(t, out, "layer skipped"); len(skipped) != 1 || skipped[0]["level"] != "WARN" || skipped[0]["reason"] != "zstd" {
+	if skipped := logged(t, out, "layer skipped"); len(skipped) != 1 || skipped[0]["level"] != "WARN" ||
+		skipped[0]["reason"] != "zstd" {
 		t.Errorf("a zstd layer, and it alone, is worth a warning: %v", skipped)
 	}
 	if finished := logged(t, out, "image finished"); len(finished) != 1 || finished[0]["outcome"] != "indexed" {
@@ -171,7 +181,8 @@ func TestHandleImage(t *testing.T) {
 
 	// The same event comes twice.
 	again, err := h.Handle(t.Context(), push(image.Manifest.Digest, "v1"))
-	if err != nil || again.Outcome != soci.OutcomeIndexed || again.BytesPushed != 0 || len(referrers(t, s, image.Manifest.Digest)) != 1 {
+	if err != nil || again.Outcome != soci.OutcomeIndexed || again.BytesPushed != 0 ||
+		len(referrers(t, s, image.Manifest.Digest)) != 1 {
 		t.Errorf("the second time: %+v, %v", again, err)
 	}
 }
@@ -180,8 +191,10 @@ func TestHandleOutcomes(t *testing.T) {
 	s := registrytest.Start(t)
 	big := registrytest.Layer{Content: layer(t, 1, 2*minSize)}
 	small := registrytest.Layer{Content: layer(t, 2, 100)}
-	arm := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/arm64/v8", Layers: []registrytest.Layer{big}})
-	amd := s.PushImage(t, repository, "", registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{small}, Docker: true})
+	arm := s.PushImage(t, repository, "",
+		registrytest.Image{Platform: "linux/arm64/v8", Layers: []registrytest.Layer{big}})
+	amd := s.PushImage(t, repository, "",
+		registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{small}, Docker: true})
 	attestation := s.PushAttestation(t, repository, arm.Manifest)
 	tests := []struct {
 		name      string
@@ -230,7 +243,8 @@ func TestHandleOutcomes(t *testing.T) {
 // The image goes between the first look at it and the layer.
 func TestHandleDeletedWhileRead(t *testing.T) {
 	s := registrytest.Start(t)
-	image := s.PushImage(t, repository, "v1", registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 1, 2*minSize)}}})
+	image := s.PushImage(t, repository, "v1",
+		registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 1, 2*minSize)}}})
 	gone := registrytest.Status(http.StatusNotFound, "NOT_FOUND", "gone")
 	blob := registrytest.Rule{Method: http.MethodGet, Path: "/blobs/" + image.Layers[0].Digest.String(), Fault: gone}
 
@@ -268,24 +282,31 @@ func TestHandleFails(t *testing.T) {
 		reason failure.Reason
 	}{
 		{name: "corrupt layer", layer: corrupt, want: soci.ErrCorrupt, class: failure.Permanent, reason: failure.Corrupt},
-		{name: "truncated layer", layer: good[:len(good)/2], want: soci.ErrTruncated, class: failure.Permanent, reason: failure.Truncated},
+		{name: "truncated layer", layer: good[:len(good)/2], want: soci.ErrTruncated, class: failure.Permanent,
+			reason: failure.Truncated},
 		{name: "memory limit", layer: good, want: soci.ErrLimit, class: failure.Permanent, reason: failure.LimitExceeded,
 			edit: func(h *Handler) { h.Options.Limits.MaxMemory = 1 }},
-		{name: "invalid option", layer: good, want: soci.ErrInvalidOption, class: failure.Permanent, reason: failure.InvalidOption,
-			edit: func(h *Handler) { h.Options.SpanSize = -1 }},
-		{name: "spoiled on the way", layer: good, want: soci.ErrDigestMismatch, class: failure.Transient, reason: failure.DigestMismatch,
-			rule: registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: registrytest.Corrupt(1000)}},
+		{name: "invalid option", layer: good, want: soci.ErrInvalidOption, class: failure.Permanent,
+			reason: failure.InvalidOption,
+			edit:   func(h *Handler) { h.Options.SpanSize = -1 }},
+		{name: "spoiled on the way", layer: good, want: soci.ErrDigestMismatch, class: failure.Transient,
+			reason: failure.DigestMismatch,
+			rule:   registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: registrytest.Corrupt(1000)}},
 		{name: "denied", layer: good, want: ecrclient.ErrDenied, class: failure.Transient, reason: failure.AccessDenied,
 			rule: registrytest.Rule{Fault: registrytest.Status(403, "DENIED", "no")}},
 		{name: "throttled", layer: good, want: ecrclient.ErrThrottled, class: failure.Transient, reason: failure.Throttled,
 			rule: registrytest.Rule{Path: "/blobs/", Fault: registrytest.Status(429, "TOOMANYREQUESTS", "slowly")}},
-		{name: "unavailable", layer: good, want: ecrclient.ErrUnavailable, class: failure.Transient, reason: failure.Unavailable,
-			rule: registrytest.Rule{Method: http.MethodGet, Path: "/manifests/", Fault: registrytest.Status(500, "UNKNOWN", "oh")}},
+		{name: "unavailable", layer: good, want: ecrclient.ErrUnavailable, class: failure.Transient,
+			reason: failure.Unavailable,
+			rule: registrytest.Rule{Method: http.MethodGet, Path: "/manifests/",
+				Fault: registrytest.Status(500, "UNKNOWN", "oh")}},
 		{name: "reset", layer: good, want: ecrclient.ErrUnavailable, class: failure.Transient, reason: failure.Unavailable,
 			rule: registrytest.Rule{Fault: registrytest.Reset()}},
 		{name: "cannot push", layer: good, want: ecrclient.ErrDenied, class: failure.Transient, reason: failure.AccessDenied,
-			rule: registrytest.Rule{Method: http.MethodPut, Path: "/manifests/", Fault: registrytest.Status(403, "DENIED", "no")}},
-		{name: "no repository", layer: good, want: ecrclient.ErrInvalidReference, class: failure.Permanent, reason: failure.InvalidReference,
+			rule: registrytest.Rule{Method: http.MethodPut, Path: "/manifests/",
+				Fault: registrytest.Status(403, "DENIED", "no")}},
+		{name: "no repository", layer: good, want: ecrclient.ErrInvalidReference, class: failure.Permanent,
+			reason: failure.InvalidReference,
 			edit: func(h *Handler) {
 				h.Open = func(context.Context, *ecrevent.Event) (Repository, error) { return nil, ecrclient.ErrInvalidReference }
 			}},
@@ -310,7 +331,8 @@ func TestHandleFails(t *testing.T) {
 				t.Errorf("the error is %#v, want class %s, reason %s", f, tt.class, tt.reason)
 			}
 			lines := logged(t, out, "image failed")
-			if len(lines) != 1 || lines[0]["class"] != string(tt.class) || lines[0]["level"] != "ERROR" || lines[0]["digest"] != image.Manifest.Digest.String() {
+			if len(lines) != 1 || lines[0]["class"] != string(tt.class) || lines[0]["level"] != "ERROR" ||
+				lines[0]["digest"] != image.Manifest.Digest.String() {
 				t.Errorf("log lines %v, want class %s", lines, tt.class)
 			}
 			if found := referrers(t, s, image.Manifest.Digest); len(found) != 0 {
@@ -322,7 +344,8 @@ func TestHandleFails(t *testing.T) {
 
 func TestHandleManifestTooLarge(t *testing.T) {
 	s := registrytest.Start(t)
-	image := s.PushImage(t, repository, "", registrytest.Image{Annotations: map[string]string{"a": strings.Repeat("x", 4<<20)}})
+	image := s.PushImage(t, repository, "",
+		registrytest.Image{Annotations: map[string]string{"a": strings.Repeat("x", 4<<20)}})
 	h, _ := setup(t, s)
 	r, err := h.Handle(t.Context(), push(image.Manifest.Digest, ""))
 	var f *failure.Error

@@ -46,7 +46,7 @@ func (p *progress) String() string {
 	return fmt.Sprintf("%d layers were read to the end and %d in part, %d compressed bytes in all", whole, begun, bytes)
 }
 
-// attrs gives the same for a log line.
+// attrs returns the same for a log line.
 func (p *progress) attrs() []any {
 	whole, begun, bytes := p.sum()
 	return []any{"layersRead", whole, "layersBegun", begun, "bytesRead", bytes}

@@ -15,7 +15,8 @@ import (
 // SOCI indexes are those of a build that reads all.
 func TestHandleReuse(t *testing.T) {
 	big := [][]byte{layer(t, 1, 4*minSize), layer(t, 2, 3*minSize)}
-	first := registrytest.Image{Layers: []registrytest.Layer{{Content: big[0]}, {Content: layer(t, 3, minSize)}, {Content: big[1]}}}
+	first := registrytest.Image{Layers: []registrytest.Layer{{Content: big[0]}, {Content: layer(t, 3, minSize)},
+		{Content: big[1]}}}
 	changed := layer(t, 4, minSize)
 	next := registrytest.Image{Layers: []registrytest.Layer{{Content: big[0]}, {Content: changed}, {Content: big[1]}}}
 	index := func(t *testing.T, s *registrytest.Server, h *Handler, image registrytest.Image, tag string) *report.Image {
@@ -71,7 +72,8 @@ func TestHandleReuse(t *testing.T) {
 					t.Errorf("layer %d: %+v", i, l)
 				}
 			}
-			if lines := logged(t, out, "manifest finished"); len(lines) != 1 || lines[0]["layersReused"] != 2.0 || lines[0]["layersIndexed"] != 3.0 {
+			if lines := logged(t, out, "manifest finished"); len(lines) != 1 || lines[0]["layersReused"] != 2.0 ||
+				lines[0]["layersIndexed"] != 3.0 {
 				t.Errorf("log: %s", out)
 			}
 			if lines := logged(t, out, "reusable zTOCs not all found"); len(lines) != 0 {

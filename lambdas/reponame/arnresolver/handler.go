@@ -50,8 +50,9 @@ const (
 )
 
 var (
-	errProperty    = errors.New("the stack's template and the function do not fit together")
-	errNoFilters   = errors.New("property Filters is missing: allowed is a list of repository:tag, or a string of them separated by commas")
+	errProperty  = errors.New("the stack's template and the function do not fit together")
+	errNoFilters = errors.New(
+		"property Filters is missing: allowed is a list of repository:tag, or a string of them separated by commas")
 	errFiltersType = errors.New("property Filters is of the wrong type: allowed is a list of strings, or one string")
 	errRequestType = errors.New("unknown request type: allowed are Create, Update and Delete")
 	errFunctionARN = errors.New("the invocation does not name the function's ARN")
@@ -95,7 +96,7 @@ func (h *Handler) Respond(ctx context.Context, event cfn.Event) (string, error) 
 	return "", nil
 }
 
-// handle gives the answer as cfn.LambdaWrap sends it: within the limit,
+// handle returns the answer as cfn.LambdaWrap sends it: within the limit,
 // whatever happened.
 func (h *Handler) handle(ctx context.Context, event cfn.Event) (string, map[string]any, error) {
 	logger := h.Logger.With("requestType", event.RequestType, "stack", event.StackID, "resource", event.LogicalResourceID)
@@ -123,7 +124,7 @@ func answerData(arns []string) map[string]any {
 	return map[string]any{"RepositoryArns": arns, "RepositoryArnsDigest": hex.EncodeToString(sum[:8])}
 }
 
-// repositoryARNs gives the ARNs for the filters of the event, if everything
+// repositoryARNs returns the ARNs for the filters of the event, if everything
 // fits that these go into.
 func (h *Handler) repositoryARNs(ctx context.Context, event cfn.Event) ([]string, error) {
 	if h.Broken != nil {

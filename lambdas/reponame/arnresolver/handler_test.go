@@ -112,7 +112,8 @@ func TestRespond(t *testing.T) {
 		{"create with a list", cfn.RequestCreate, list("prod/*:*", " dev:v1 "), arns("dev", "prod/*"), nil, nil},
 		{"update", cfn.RequestUpdate, list("b:*", "a:*", "!b:1"), arns("a", "b"), nil, nil},
 		{"everything", cfn.RequestUpdate, list("a:*", "*:*"), arns("*"), nil, nil},
-		{"invalid filter", cfn.RequestCreate, list("ok:*", "Bad:*", "worse"), nil, filters.ErrRepositoryPart, []string{`filter 2 "Bad:*"`, `filter 3 "worse"`}},
+		{"invalid filter", cfn.RequestCreate, list("ok:*", "Bad:*", "worse"), nil, filters.ErrRepositoryPart,
+			[]string{`filter 2 "Bad:*"`, `filter 3 "worse"`}},
 		{"invalid filter in an update", cfn.RequestUpdate, "a:?", nil, filters.ErrTagPart, []string{`filter 1 "a:?"`}},
 		{"empty parameter", cfn.RequestCreate, list(""), nil, filters.ErrEmptyList, nil},
 		{"exclusions only", cfn.RequestCreate, "!a:*", nil, filters.ErrOnlyExclusions, nil},
@@ -215,7 +216,8 @@ func TestNoFunctionARN(t *testing.T) {
 
 func TestReasonIsCut(t *testing.T) {
 	h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
-	for name, bad := range map[string]string{"ASCII": "Bad", "quotes": `"""`, "two bytes": "größe", "control characters": "\x01\x02"} {
+	for name, bad := range map[string]string{"ASCII": "Bad", "quotes": `"""`, "two bytes": "größe",
+		"control characters": "\x01\x02"} {
 		t.Run(name, func(t *testing.T) {
 			responseURL, got := cloudFormation(t, http.StatusOK)
 			list := strings.TrimSuffix(strings.Repeat(bad+":*,", 1000), ",")
@@ -237,7 +239,8 @@ func TestReasonIsCut(t *testing.T) {
 // CloudFormation waiting.
 func TestBrokenEnvironment(t *testing.T) {
 	broken := errors.New("LOG_LEVEL is loud")
-	for request, want := range map[cfn.RequestType]string{cfn.RequestCreate: "FAILED", cfn.RequestUpdate: "FAILED", cfn.RequestDelete: "SUCCESS"} {
+	for request, want := range map[cfn.RequestType]string{cfn.RequestCreate: "FAILED", cfn.RequestUpdate: "FAILED",
+		cfn.RequestDelete: "SUCCESS"} {
 		responseURL, got := cloudFormation(t, http.StatusOK)
 		h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo), Broken: broken}
 		if _, err := h.Respond(invocation(t), newEvent(request, responseURL, "a:*")); err != nil {

@@ -48,16 +48,18 @@ func checkLimits(event cfn.Event, function arn.ARN, list string, arns []string) 
 			errTooMany, len(arns), n, maxResponse, advice))
 	}
 	function.Resource = "function:" + strings.Repeat("x", maxFunctionName)
-	if n, err := environmentSize(event.ResourceProperties[propertyFilterEnvironment], list, function.String()); err != nil {
+	if n, err := environmentSize(event.ResourceProperties[propertyFilterEnvironment], list,
+		function.String()); err != nil {
 		errs = append(errs, err)
 	} else if n > maxEnvironment {
-		errs = append(errs, fmt.Errorf("%w: with them the environment of the filter function has %d bytes, Lambda takes %d; %s",
+		errs = append(errs, fmt.Errorf(
+			"%w: with them the environment of the filter function has %d bytes, Lambda takes %d; %s",
 			errTooLong, n, maxEnvironment, advice))
 	}
 	return errors.Join(errs...)
 }
 
-// environmentSize gives the size in bytes of the filter function's
+// environmentSize returns the size in bytes of the filter function's
 // environment, as Lambda measures it.
 func environmentSize(property any, list, generator string) (int, error) {
 	given, ok := property.(map[string]any)

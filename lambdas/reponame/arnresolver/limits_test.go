@@ -39,7 +39,8 @@ func TestResponseLimit(t *testing.T) {
 		t.Fatalf("the list is too long by %d bytes to begin with", -room)
 	}
 	if a := respond(room); a.Status != "SUCCESS" || a.size != maxResponse || len(a.Data.RepositoryArns) != len(list) {
-		t.Errorf("%s with %d bytes and %d ARNs, want SUCCESS with %d and %d", a.Status, a.size, len(a.Data.RepositoryArns), maxResponse, len(list))
+		t.Errorf("%s with %d bytes and %d ARNs, want SUCCESS with %d and %d", a.Status, a.size, len(a.Data.RepositoryArns),
+			maxResponse, len(list))
 	}
 	a := respond(room + 1)
 	if a.Status != "FAILED" || a.size > maxResponse {
@@ -63,13 +64,15 @@ func TestEnvironmentAtTheEdge(t *testing.T) {
 	edge := maxEnvironment - len(whole(""))
 	for padding, want := range map[int]error{edge: nil, edge + 1: errTooLong} {
 		event := newEvent(cfn.RequestUpdate, "", []any{"a:*", "b/*:v1"})
-		event.ResourceProperties[propertyFilterEnvironment] = map[string]any{"LOG_LEVEL": "INFO", "SUFFIX": `<&>"` + strings.Repeat("f", padding)}
+		event.ResourceProperties[propertyFilterEnvironment] = map[string]any{"LOG_LEVEL": "INFO",
+			"SUFFIX": `<&>"` + strings.Repeat("f", padding)}
 		h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 		id, _, err := h.handle(invocation(t), event)
 		if !errors.Is(err, want) || (err != nil) != (want != nil) || id != physicalID {
 			t.Errorf("padding %d: handle = %q, %v, want %v", padding, id, err, want)
 		}
-		for _, text := range []string{"environment of the filter function has 4097 bytes", "Lambda takes 4096", "use fewer filters"} {
+		for _, text := range []string{"environment of the filter function has 4097 bytes", "Lambda takes 4096",
+			"use fewer filters"} {
 			if err != nil && !strings.Contains(err.Error(), text) {
 				t.Errorf("the error does not have %q: %v", text, err)
 			}
@@ -112,10 +115,12 @@ func TestPropertiesOfTheTemplate(t *testing.T) {
 
 // S3 repeats the signature in its refusals, and package cfn prints these.
 func TestQuietTransport(t *testing.T) {
-	answers := map[int]string{http.StatusOK: "", http.StatusForbidden: "<SignatureProvided>secret</SignatureProvided>" + strings.Repeat("x", 1<<20)}
+	answers := map[int]string{http.StatusOK: "", http.StatusForbidden: "<SignatureProvided>secret</SignatureProvided>" +
+		strings.Repeat("x", 1<<20)}
 	for status, body := range answers {
 		q := &QuietTransport{roundTripper(func(*http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}, nil
+			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)),
+				ContentLength: int64(len(body))}, nil
 		})}
 		resp, err := q.RoundTrip(nil)
 		if err != nil {

@@ -86,10 +86,11 @@ var all = map[string]Func{
 	Go:        func(in Input) (func() (Output, error), error) { return discard(in, newGo) },
 }
 
-// Names gives the contenders of this build, in a fixed order.
+// Names returns the contenders of this build, in a fixed order.
 func Names() []string {
 	var names []string
-	for _, name := range []string{Ours, OursAlike, OursAlone, Upstream, Inflate, ZlibCRC, Zlib, Klauspost, Go, DeflateCR, Deflate} {
+	for _, name := range []string{Ours, OursAlike, OursAlone, Upstream, Inflate, ZlibCRC, Zlib, Klauspost, Go, DeflateCR,
+		Deflate} {
 		if all[name] != nil {
 			names = append(names, name)
 		}
@@ -127,7 +128,8 @@ func ours(in Input, blob digest.Digest, workers int) (func() (Output, error), er
 	}
 	defer f.Close()
 	// A plain reader, as a registry's answer is.
-	z, err := soci.BuildZtoc(struct{ io.Reader }{f}, soci.ZtocOptions{Size: in.Size, Digest: blob, Limits: limits, LayerWorkers: workers})
+	z, err := soci.BuildZtoc(struct{ io.Reader }{f},
+		soci.ZtocOptions{Size: in.Size, Digest: blob, Limits: limits, LayerWorkers: workers})
 	if err != nil {
 		return nil, err
 	}

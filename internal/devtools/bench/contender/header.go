@@ -12,7 +12,7 @@ const gzipTrailer = 8 // CRC-32 and length
 
 var errHeader = errors.New("no whole gzip header")
 
-// gzipHeader gives the length of the header that b begins with.
+// gzipHeader returns the length of the header that b begins with.
 func gzipHeader(b []byte) (int, error) {
 	const (
 		fixed = 10

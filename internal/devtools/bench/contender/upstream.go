@@ -33,7 +33,8 @@ func upstream(in Input) (func() (Output, error), error) {
 	if in.Plain {
 		algorithm = compression.Uncompressed
 	}
-	z, err := ztoc.NewBuilder(soci.BuildToolIdentifier).BuildZtoc(in.Path, soci.DefaultSpanSize, ztoc.WithCompression(algorithm))
+	z, err := ztoc.NewBuilder(soci.BuildToolIdentifier).BuildZtoc(in.Path, soci.DefaultSpanSize,
+		ztoc.WithCompression(algorithm))
 	if err != nil {
 		return nil, err
 	}

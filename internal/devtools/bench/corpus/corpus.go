@@ -58,7 +58,7 @@ type Cache struct {
 	Log func(format string, args ...any)
 }
 
-// Layer gives the layer of a recipe; it makes it unless it is there already.
+// Layer returns the layer of a recipe; it makes it unless it is there already.
 func (c *Cache) Layer(ctx context.Context, r Recipe) (_ *Layer, err error) {
 	defer func() {
 		if err != nil {

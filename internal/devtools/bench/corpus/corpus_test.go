@@ -136,7 +136,8 @@ func TestPackers(t *testing.T) {
 
 func TestTree(t *testing.T) {
 	dir := makeTree(t)
-	all := []string{"a/", "a/code.go", "a/read.txt", "b/", "b/libx.so.1", "b/small-tool", "b/tool", "c/", "c/empty", "link"}
+	all := []string{"a/", "a/code.go", "a/read.txt", "b/", "b/libx.so.1", "b/small-tool", "b/tool", "c/", "c/empty",
+		"link"}
 	for _, row := range []struct {
 		name string
 		tree Tree
@@ -163,7 +164,8 @@ func TestTree(t *testing.T) {
 			}
 		})
 	}
-	one := unpack(t, build(t, &Cache{Dir: t.TempDir()}, Recipe{"layer", &Tree{Roots: []string{dir}, OneFile: true, Kind: Text}, Go(1)}))
+	one := unpack(t, build(t, &Cache{Dir: t.TempDir()},
+		Recipe{"layer", &Tree{Roots: []string{dir}, OneFile: true, Kind: Text}, Go(1)}))
 	if len(one) != 1 || len(one["all"]) != 5100 {
 		t.Errorf("as one file there are %d of %d bytes", len(one), len(one["all"]))
 	}
@@ -172,7 +174,8 @@ func TestTree(t *testing.T) {
 	if sample.Uncompressed > size+1024 || len(unpack(t, sample)) < 5 {
 		t.Errorf("a sample of %d bytes has %d and %d entries", size, sample.Uncompressed, sample.Entries)
 	}
-	if _, err := (&Cache{Dir: t.TempDir()}).Layer(t.Context(), Recipe{"layer", &Tree{Roots: []string{filepath.Join(dir, "none")}}, Go(1)}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := (&Cache{Dir: t.TempDir()}).Layer(t.Context(),
+		Recipe{"layer", &Tree{Roots: []string{filepath.Join(dir, "none")}}, Go(1)}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a directory that is not there: %v", err)
 	}
 }
@@ -213,7 +216,8 @@ func TestGenerated(t *testing.T) {
 
 func TestCache(t *testing.T) {
 	var made []string
-	c := &Cache{Dir: filepath.Join(t.TempDir(), "new"), Log: func(_ string, args ...any) { made = append(made, args[0].(string)) }}
+	c := &Cache{Dir: filepath.Join(t.TempDir(), "new"),
+		Log: func(_ string, args ...any) { made = append(made, args[0].(string)) }}
 	recipe := func(name string, n int) Recipe { return Recipe{name, Noise{1, int64(n)}, Go(1)} }
 	one := build(t, c, recipe("one", 1000))
 	if again := build(t, c, recipe("one", 1000)); *again != *one {

@@ -57,7 +57,8 @@ func (l Log) Identify(w io.Writer) error {
 
 // WriteTar generates the file.
 func (l Log) WriteTar(ctx context.Context, out *Tar) error {
-	if err := out.File("var/log/access.log", 0o644, l.Size, &lines{ctx: ctx, r: rand.New(rand.NewPCG(l.Seed, 1))}); err != nil {
+	if err := out.File("var/log/access.log", 0o644, l.Size,
+		&lines{ctx: ctx, r: rand.New(rand.NewPCG(l.Seed, 1))}); err != nil {
 		return err
 	}
 	if l.Noise == 0 {
@@ -75,7 +76,8 @@ type lines struct {
 	line []byte
 }
 
-var paths = []string{"/", "/index.html", "/static/app.js", "/static/app.css", "/api/v1/items/", "/api/v1/users/", "/healthz", "/images/"}
+var paths = []string{"/", "/index.html", "/static/app.js", "/static/app.css", "/api/v1/items/", "/api/v1/users/",
+	"/healthz", "/images/"}
 
 func (l *lines) Read(p []byte) (int, error) {
 	if err := l.ctx.Err(); err != nil {

@@ -102,10 +102,11 @@ func Pigz(ctx context.Context, level int) Packer {
 	if p, ok := program(ctx, "pigz "+flag, "pigz", "-n", "-p", "2", flag); ok {
 		return p
 	}
-	return Packer{Name: "compress/gzip " + flag + ", flushed as pigz does", writer: func(w io.Writer) (io.WriteCloser, error) {
-		zw, err := gzip.NewWriterLevel(w, level)
-		return &flusher{zw: zw}, err
-	}}
+	return Packer{Name: "compress/gzip " + flag + ", flushed as pigz does",
+		writer: func(w io.Writer) (io.WriteCloser, error) {
+			zw, err := gzip.NewWriterLevel(w, level)
+			return &flusher{zw: zw}, err
+		}}
 }
 
 // HasPigz reports whether p is pigz itself.

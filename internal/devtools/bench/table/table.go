@@ -129,13 +129,13 @@ func Renew(document []byte, sections []Section) ([]byte, error) {
 // None stands where there is no number.
 const None = "–"
 
-// MB gives bytes in units of 1,000,000.
+// MB returns bytes in units of 1,000,000.
 func MB(n int64) string { return number(float64(n) / 1e6) }
 
-// Seconds gives a duration in seconds.
+// Seconds returns a duration in seconds.
 func Seconds(d time.Duration) string { return number3(d.Seconds()) }
 
-// Rate gives MB a second.
+// Rate returns MB a second.
 func Rate(n int64, d time.Duration) string {
 	if d <= 0 {
 		return None
@@ -143,7 +143,7 @@ func Rate(n int64, d time.Duration) string {
 	return number(float64(n) / 1e6 / d.Seconds())
 }
 
-// Ratio gives how many times b goes into a, None where one is missing.
+// Ratio returns how many times b goes into a, None where one is missing.
 func Ratio(a, b time.Duration) string {
 	if a <= 0 || b <= 0 {
 		return None
@@ -175,7 +175,7 @@ func number3(f float64) string {
 	return fmt.Sprintf("%.3f", f)
 }
 
-// Count gives a number with commas.
+// Count returns a number with commas.
 func Count[T int | int64](n T) string { return group(fmt.Sprint(n)) }
 
 func group(s string) string {

@@ -95,7 +95,8 @@ func TestRenew(t *testing.T) {
 func TestNumbers(t *testing.T) {
 	for _, row := range []struct{ got, want string }{
 		{MB(0), "0.0"}, {MB(12_345), "0.01"}, {MB(1_260_000), "1.3"}, {MB(12_600_000), "13"}, {MB(2_349_000_000), "2,349"},
-		{Seconds(1234 * time.Microsecond), "0.001"}, {Seconds(2910 * time.Millisecond), "2.91"}, {Seconds(53600 * time.Millisecond), "53.6"},
+		{Seconds(1234 * time.Microsecond), "0.001"}, {Seconds(2910 * time.Millisecond), "2.91"},
+		{Seconds(53600 * time.Millisecond), "53.6"},
 		{Seconds(100 * time.Second), "100"},
 		{Rate(645_000_000, 2910*time.Millisecond), "222"}, {Rate(1, 0), None},
 		{Ratio(6*time.Second, 2*time.Second), "3.00"}, {Ratio(0, 2), None}, {Ratio(2, 0), None},

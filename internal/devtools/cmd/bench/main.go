@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return os.WriteFile(document, renewed, 0o644)
 }
 
-// parse gives what the flags ask for, and the document to renew.
+// parse returns what the flags ask for, and the document to renew.
 func parse(args []string, stderr io.Writer) (bench.Options, string, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -90,11 +90,13 @@ func parse(args []string, stderr io.Writer) (bench.Options, string, error) {
 	full := flags.Bool("full", false, "take all files, and measure up to 1,000,000 entries and 2 GB")
 	profile := flags.Bool("profile", false, "show where the time goes as well (needs the go command)")
 	rounds := flags.Int("rounds", 3, "measure `N` times; the least counts")
-	layer := flags.String("layer-size", "", "`size` of each layer of real files before compression, as 320MiB; 0 takes all files")
+	layer := flags.String("layer-size", "",
+		"`size` of each layer of real files before compression, as 320MiB; 0 takes all files")
 	speed := flags.String("speed", "30MiB", "`bytes` per second of each connection to the slow registry")
 	work := flags.String("work", "", "`directory` for the layers, which are kept (default: in the user's cache directory)")
 	document := flags.String("markdown", "", "renew the tables in this `file` as well")
-	python := flags.String("python", "", "`directories` of the layer python, separated by commas (default: what there is of pyenv and the system's)")
+	python := flags.String("python", "",
+		"`directories` of the layer python, separated by commas (default: what there is of pyenv and the system's)")
 	lib := flags.String("lib", "/usr/lib", "`directories` of the layer lib")
 	share := flags.String("share", "", "`directories` of the layer share (default: /usr/share and the Go installation)")
 	if err := flags.Parse(args); err != nil {
@@ -135,7 +137,8 @@ func parse(args []string, stderr io.Writer) (bench.Options, string, error) {
 	for _, l := range []struct {
 		name, roots string
 		usual       []string
-	}{{"python", *python, pythonTrees()}, {"lib", *lib, nil}, {"share", *share, append([]string{"/usr/share"}, goTree()...)}} {
+	}{{"python", *python, pythonTrees()}, {"lib", *lib, nil},
+		{"share", *share, append([]string{"/usr/share"}, goTree()...)}} {
 		roots := l.usual
 		if l.roots != "" {
 			roots = strings.Split(l.roots, ",")
@@ -153,7 +156,8 @@ func parse(args []string, stderr io.Writer) (bench.Options, string, error) {
 // pythonTrees finds Python installations: the first kind that there is.
 func pythonTrees() []string {
 	home, _ := os.UserHomeDir()
-	for _, pattern := range []string{filepath.Join(home, ".pyenv"), "/opt/conda", "/usr/local/lib/python3*", "/usr/lib/python3*"} {
+	for _, pattern := range []string{filepath.Join(home, ".pyenv"), "/opt/conda", "/usr/local/lib/python3*",
+		"/usr/lib/python3*"} {
 		found, _ := filepath.Glob(pattern) // the patterns are sound
 		// An empty directory is often left where Python's own files would be.
 		found = slices.DeleteFunc(found, func(dir string) bool {

@@ -34,7 +34,8 @@ func TestRefuses(t *testing.T) {
 		err  error
 	}{
 		{"argument", []string{"layers"}, `argument "layers"`, nil},
-		{"section", []string{"-sections", "layers,none"}, `section "none" is not one of machine, layers`, bench.ErrInvalidOption},
+		{"section", []string{"-sections", "layers,none"}, `section "none" is not one of machine, layers`,
+			bench.ErrInvalidOption},
 		{"rounds", []string{"-rounds", "0"}, "0 rounds", bench.ErrInvalidOption},
 		{"layer size", []string{"-layer-size", "10MB"}, `flag -layer-size: invalid size "10MB"`, nil},
 		{"speed", []string{"-speed", "fast"}, `flag -speed: invalid size "fast"`, nil},
@@ -96,14 +97,17 @@ func TestMarkdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-work", filepath.Join(dir, "work"), "-sections", "machine", "-markdown", document}, &out, io.Discard); err != nil {
+	if err := run(t.Context(),
+		[]string{"-work", filepath.Join(dir, "work"), "-sections", "machine", "-markdown", document}, &out,
+		io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := string(b); strings.Contains(got, "old") || !strings.Contains(got, "- Go: go1.") || !strings.HasSuffix(got, layers) {
+	if got := string(b); strings.Contains(got, "old") || !strings.Contains(got, "- Go: go1.") ||
+		!strings.HasSuffix(got, layers) {
 		t.Errorf("the document is\n%s", got)
 	}
 	if !strings.Contains(out.String(), "  Go: go1.") {

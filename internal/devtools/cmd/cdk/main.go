@@ -117,7 +117,8 @@ func login(ctx context.Context, o *options) error {
 // synth runs the CDK app. It is another program, since it takes minutes to
 // compile.
 func synth(ctx context.Context, t *tool, o *options, folder string) error {
-	cmd := exec.CommandContext(ctx, "go", "run", "./"+t.infra, "-o", folder, "-code", o.dist, "-architecture", o.arch, "-stack", o.stack)
+	cmd := exec.CommandContext(ctx, "go", "run", "./"+t.infra, "-o", folder, "-code", o.dist, "-architecture", o.arch,
+		"-stack", o.stack)
 	return t.attach(cmd).Run()
 }
 
@@ -128,7 +129,8 @@ func (t *tool) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if have, err := installedVersion(filepath.Join(t.infra, "node_modules", "aws-cdk", "package.json")); err == nil && have == want {
+	if have, err := installedVersion(filepath.Join(t.infra, "node_modules", "aws-cdk", "package.json")); err == nil &&
+		have == want {
 		return nil
 	}
 	fmt.Fprintf(t.err, "installing the CDK command line %s in %s\n", want, filepath.Join(t.infra, "node_modules"))
@@ -142,7 +144,8 @@ func (t *tool) install(ctx context.Context) error {
 
 // cdk runs the CDK command line.
 func (t *tool) cdk(ctx context.Context, o *options, assembly string, parameters []string) error {
-	args := []string{filepath.Join("node_modules", "aws-cdk", "bin", "cdk"), o.command, stackID, "--app", assembly, "--no-notices"}
+	args := []string{filepath.Join("node_modules", "aws-cdk", "bin", "cdk"), o.command, stackID, "--app", assembly,
+		"--no-notices"}
 	if o.profile != "" {
 		args = append(args, "--profile", o.profile)
 	}

@@ -107,10 +107,13 @@ func TestCommands(t *testing.T) {
 	}{
 		{"synth", []string{"synth"}, nil},
 		{"diff", []string{"diff"}, []string{}},
-		{"destroy", []string{"destroy", "-region", "eu-west-1", "-profile", "p q"}, []string{"--profile", "p q", "--region", "eu-west-1"}},
+		{"destroy", []string{"destroy", "-region", "eu-west-1", "-profile", "p q"},
+			[]string{"--profile", "p q", "--region", "eu-west-1"}},
 		{"deploy with what the stack has", []string{"deploy"}, []string{}},
-		{"deploy", []string{"deploy", "-filters", nasty, "-parameters", " LogLevel=DEBUG  EventBusName= ", "--", "--require-approval", "never"},
-			[]string{"--parameters", "SociRepositoryImageTagFilters=" + nasty, "--parameters", "LogLevel=DEBUG", "--parameters", "EventBusName=",
+		{"deploy", []string{"deploy", "-filters", nasty, "-parameters", " LogLevel=DEBUG  EventBusName= ", "--",
+			"--require-approval", "never"},
+			[]string{"--parameters", "SociRepositoryImageTagFilters=" + nasty, "--parameters", "LogLevel=DEBUG", "--parameters",
+				"EventBusName=",
 				"--require-approval", "never"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -129,8 +132,10 @@ func TestCommands(t *testing.T) {
 			if len(got) != 2 || got[0].program != "npm" || got[0].folder != "infra" || got[0].args[0] != "ci" {
 				t.Fatalf("%v was run, want npm ci and node", got)
 			}
-			want := append([]string{filepath.Join("node_modules", "aws-cdk", "bin", "cdk"), tt.args[0], stackID, "--app", app(t), "--no-notices"}, tt.want...)
-			if cdk := got[1]; cdk.program != "node" || cdk.folder != "infra" || cdk.telemetry != "telemetry true" || !slices.Equal(cdk.args, want) {
+			want := append([]string{filepath.Join("node_modules", "aws-cdk", "bin", "cdk"), tt.args[0], stackID, "--app", app(t),
+				"--no-notices"}, tt.want...)
+			if cdk := got[1]; cdk.program != "node" || cdk.folder != "infra" || cdk.telemetry != "telemetry true" ||
+				!slices.Equal(cdk.args, want) {
 				t.Errorf("%s in %s, %s, with\n%q, want\n%q", cdk.program, cdk.folder, cdk.telemetry, cdk.args, want)
 			}
 		})
@@ -190,8 +195,10 @@ func TestRefused(t *testing.T) {
 		{"architecture", []string{"synth", "-arch", "x86_64"}, nil, errArch, `"x86_64"`},
 		{"filter", []string{"deploy", "-filters", "a:b,c"}, nil, filters.ErrNoTagPart, `"c"`},
 		{"parameter", []string{"deploy", "-parameters", "LogLevel"}, nil, errParameter, `"LogLevel"`},
-		{"unknown parameter", []string{"deploy", "-parameters", "Loglevel=INFO"}, []string{"node", "npm"}, errUnknown, "it has EventBusName, LogLevel, SociRepositoryImageTagFilters"},
-		{"parameter twice", []string{"deploy", "-filters", "a:b", "-parameters", "SociRepositoryImageTagFilters=c:d"}, []string{"node", "npm"}, errTwice, ""},
+		{"unknown parameter", []string{"deploy", "-parameters", "Loglevel=INFO"}, []string{"node", "npm"}, errUnknown,
+			"it has EventBusName, LogLevel, SociRepositoryImageTagFilters"},
+		{"parameter twice", []string{"deploy", "-filters", "a:b", "-parameters", "SociRepositoryImageTagFilters=c:d"},
+			[]string{"node", "npm"}, errTwice, ""},
 		{"no node", []string{"synth"}, nil, nil, "node is not installed"},
 		{"no npm", []string{"deploy"}, []string{"node"}, nil, "npm is not installed"},
 	} {
@@ -219,13 +226,18 @@ func TestLogin(t *testing.T) {
 		text                  string
 	}{
 		{name: "all there", command: "deploy"},
-		{name: "no region", command: "deploy", env: map[string]string{"AWS_REGION": ""}, want: awsconfig.ErrSetting, text: "give REGION="},
-		{name: "no such region", command: "diff", env: map[string]string{"AWS_REGION": "Ireland"}, want: awsconfig.ErrSetting, text: `"Ireland"`},
-		{name: "no such profile", command: "destroy", profile: "nobody", want: awsconfig.ErrSetting, text: `no AWS profile "nobody": give another PROFILE=`},
-		{name: "no credentials", command: "diff", env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+		{name: "no region", command: "deploy", env: map[string]string{"AWS_REGION": ""}, want: awsconfig.ErrSetting,
+			text: "give REGION="},
+		{name: "no such region", command: "diff", env: map[string]string{"AWS_REGION": "Ireland"}, want: awsconfig.ErrSetting,
+			text: `"Ireland"`},
+		{name: "no such profile", command: "destroy", profile: "nobody", want: awsconfig.ErrSetting,
+			text: `no AWS profile "nobody": give another PROFILE=`},
+		{name: "no credentials", command: "diff",
+			env:  map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
 			want: awserror.ErrCredentials, text: "give PROFILE=name"},
 		{name: "a role with an MFA code", command: "deploy", profile: "mfa", config: "[profile mfa]\nregion = eu-west-1\n" +
-			"role_arn = arn:aws:iam::123456789012:role/deployer\ncredential_source = Environment\nmfa_serial = arn:aws:iam::123456789012:mfa/me\n"},
+			"role_arn = arn:aws:iam::123456789012:role/deployer\ncredential_source = Environment\nmfa_serial = " +
+			"arn:aws:iam::123456789012:mfa/me\n"},
 		{name: "none needed", command: "synth", env: map[string]string{"AWS_REGION": "", "AWS_ACCESS_KEY_ID": ""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -249,7 +261,8 @@ func TestLogin(t *testing.T) {
 				args = append(args, "-profile", tt.profile)
 			}
 			err := tool.run(t.Context(), args)
-			if !errors.Is(err, tt.want) || err != nil && (!strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "\n")) {
+			if !errors.Is(err, tt.want) || err != nil &&
+				(!strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "\n")) {
 				t.Errorf("error %v, want %v with %s", err, tt.want, tt.text)
 			}
 			if ran := len(calls()) > 0; ran != (tt.want == nil && tt.command != "synth") {

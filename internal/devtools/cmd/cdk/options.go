@@ -57,7 +57,8 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	flags := flag.NewFlagSet("cdk "+o.command, flag.ContinueOnError)
 	flags.SetOutput(usage)
 	flags.StringVar(&o.dist, "o", "dist", "build into `folder`")
-	flags.StringVar(&o.arch, "arch", "", "`architecture` of the functions, arm64 or amd64 (default "+dist.Architectures[0]+")")
+	flags.StringVar(&o.arch, "arch", "", "`architecture` of the functions, arm64 or amd64 (default "+dist.Architectures[0]+
+		")")
 	flags.StringVar(&o.stack, "stack", "", "`name` of the stack (default "+defaultStack+")")
 	if aws {
 		flags.StringVar(&o.profile, "profile", "", "`profile` of the AWS configuration")
@@ -65,7 +66,8 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	}
 	if o.command == "deploy" {
 		flags.StringVar(&o.filters, "filters", "", "`filters` of the stack (default those that it has, *:* at first)")
-		flags.StringVar(&o.parameters, "parameters", "", "other `parameters` of the stack, as Name=Value separated by blanks (default what it has)")
+		flags.StringVar(&o.parameters, "parameters", "",
+			"other `parameters` of the stack, as Name=Value separated by blanks (default what it has)")
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return nil, err
@@ -112,7 +114,7 @@ func (o *options) programs() int {
 	return 1
 }
 
-// cdkParameters gives the values of parameters as CDK takes them. CDK leaves
+// cdkParameters returns the values of parameters as CDK takes them. CDK leaves
 // out, without a word, what the template does not have.
 func (o *options) cdkParameters(template string) ([]string, error) {
 	given := strings.Fields(o.parameters)
@@ -134,7 +136,8 @@ func (o *options) cdkParameters(template string) ([]string, error) {
 	for _, p := range given {
 		name, _, _ := strings.Cut(p, "=")
 		if _, ok := has.Parameters[name]; !ok {
-			return nil, fmt.Errorf("%q %w; it has %s", name, errUnknown, strings.Join(slices.Sorted(maps.Keys(has.Parameters)), ", "))
+			return nil, fmt.Errorf("%q %w; it has %s", name, errUnknown,
+				strings.Join(slices.Sorted(maps.Keys(has.Parameters)), ", "))
 		}
 		if seen[name] {
 			return nil, fmt.Errorf("parameter %q %w", name, errTwice)

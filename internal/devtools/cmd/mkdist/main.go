@@ -33,7 +33,8 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("mkdist", flag.ContinueOnError)
 	folder := flags.String("o", "dist", "write into `folder`")
-	list := flags.String("arch", strings.Join(dist.Architectures, ","), "build for these `architectures`, separated by commas")
+	list := flags.String("arch", strings.Join(dist.Architectures, ","),
+		"build for these `architectures`, separated by commas")
 	release := flags.Bool("release", false, "build the archives of a release, with their checksums")
 	version := flags.String("version", "", "`version` of the release (default as git describes it)")
 	install := flags.Bool("install", false, "install the command line with the functions in it, where go install does")
@@ -89,7 +90,7 @@ func buildRelease(ctx context.Context, r dist.Release, done func(path string)) e
 	return r.Build(ctx, done)
 }
 
-// sumOf gives the file's sha256 and its size in bytes.
+// sumOf returns the file's sha256 and its size in bytes.
 func sumOf(path string) (string, int64, error) {
 	f, err := os.Open(path)
 	if err != nil {

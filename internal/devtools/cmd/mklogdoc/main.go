@@ -43,11 +43,12 @@ const (
 
 var errMarkers = errors.New("the lines between which the queries stand are not there once each, in order")
 
-// renew gives the document with other queries.
+// renew returns the document with other queries.
 func renew(document []byte, queries string) ([]byte, error) {
 	before, rest, ok := bytes.Cut(document, []byte(begin))
 	_, after, also := bytes.Cut(rest, []byte(end))
-	if !ok || !also || bytes.Contains(after, []byte(begin)) || bytes.Contains(after, []byte(end)) || bytes.Contains(before, []byte(end)) {
+	if !ok || !also || bytes.Contains(after, []byte(begin)) || bytes.Contains(after, []byte(end)) ||
+		bytes.Contains(before, []byte(end)) {
 		return nil, errMarkers
 	}
 	return bytes.Join([][]byte{before, []byte(begin), []byte(queries), []byte(end), after}, nil), nil

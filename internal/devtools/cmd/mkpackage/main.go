@@ -51,9 +51,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer, build buil
 	flags.SetOutput(progress)
 	flags.StringVar(&o.bucket, "bucket", "", "put the code into this `bucket`, which is in the stack's region; required")
 	flags.StringVar(&o.prefix, "prefix", "", "begin the keys with `prefix` (default "+defaultPrefix+")")
-	flags.StringVar(&o.region, "region", "", "AWS `region` of bucket and stack (default that of the environment or the profile)")
+	flags.StringVar(&o.region, "region", "",
+		"AWS `region` of bucket and stack (default that of the environment or the profile)")
 	flags.StringVar(&o.profile, "profile", "", "`profile` of the AWS configuration")
-	flags.StringVar(&o.arch, "arch", "", "`architecture` of the code, arm64 or amd64 (default the template's, which it must be)")
+	flags.StringVar(&o.arch, "arch", "",
+		"`architecture` of the code, arm64 or amd64 (default the template's, which it must be)")
 	flags.StringVar(&o.stack, "stack", "", "`name` of the stack in the command (default "+defaultStack+")")
 	flags.StringVar(&o.filters, "filters", "", "`filters` in the command (default *:*)")
 	flags.StringVar(&o.folder, "o", "dist", "build into `folder`")
@@ -110,7 +112,8 @@ const (
 // without AWS.
 func (o *options) complete() (*template, error) {
 	if o.bucket == "" {
-		return nil, fmt.Errorf("no bucket: say where to put the code, with make package BUCKET=name; make one with  aws s3 mb s3://name")
+		return nil, fmt.Errorf("no bucket: say where to put the code, with make package BUCKET=name; make one with  aws s3 " +
+			"mb s3://name")
 	}
 	if err := codebucket.CheckBucketName(o.bucket); err != nil {
 		return nil, fmt.Errorf("bucket: %w", err)
@@ -121,7 +124,8 @@ func (o *options) complete() (*template, error) {
 	}
 	setDefault(&o.stack, defaultStack)
 	if !names.IsStack(o.stack) {
-		return nil, fmt.Errorf("stack: %q is not the name of a stack: allowed are 1 to 128 of A-Z, a-z, 0-9 and -, a letter at the beginning", o.stack)
+		return nil, fmt.Errorf("stack: %q is not the name of a stack: allowed are 1 to 128 of A-Z, a-z, 0-9 and -, a "+
+			"letter at the beginning", o.stack)
 	}
 	setDefault(&o.filters, "*:*")
 	if _, err := filters.Parse(o.filters); err != nil {

@@ -26,7 +26,8 @@ func plainTemplate(t *testing.T, architectures []string, padding int) string {
 	t.Helper()
 	var functions []string
 	for i, arch := range architectures {
-		functions = append(functions, `"F`+string(rune('0'+i))+`": {"Type": "AWS::Lambda::Function", "Properties": {"Architectures": ["`+arch+`"]}}`)
+		functions = append(functions,
+			`"F`+string(rune('0'+i))+`": {"Type": "AWS::Lambda::Function", "Properties": {"Architectures": ["`+arch+`"]}}`)
 	}
 	path := filepath.Join(t.TempDir(), "plain.template.json")
 	content := `{"Parameters": {"CodeS3Bucket": {}, "CodeS3KeyPrefix": {}}, "Resources": {"Q": {"Type": "AWS::SQS::Queue"},` +
@@ -75,7 +76,8 @@ func TestRun(t *testing.T) {
 	server, s3 := start(t)
 	const list = "prod/*:*,!*:*-debug,team/app:v*"
 	folder := t.TempDir()
-	args := []string{"-bucket", bucket, "-o", folder, "-stack", "index-prod", "-filters", list, "-region", awstest.Region, "-template", plainTemplate(t, arm, 0)}
+	args := []string{"-bucket", bucket, "-o", folder, "-stack", "index-prod", "-filters", list, "-region", awstest.Region,
+		"-template", plainTemplate(t, arm, 0)}
 	var out, progress bytes.Buffer
 	if err := run(t.Context(), args, &out, &progress, fakeBuild); err != nil {
 		t.Fatal(err)
@@ -116,7 +118,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// words gives what the aws command gets when a shell runs the line in a
+// words returns what the aws command gets when a shell runs the line in a
 // folder with files that a * could stand for.
 func words(t *testing.T, line string) []string {
 	t.Helper()
@@ -136,14 +138,17 @@ func words(t *testing.T, line string) []string {
 func TestCommand(t *testing.T) {
 	o := options{bucket: bucket, profile: "it's mine", stack: "s", filters: "*:*", template: "a b.json"}
 	got := words(t, o.command(&template{size: maxBody}, "p/1-2/"))
-	want := []string{"cloudformation", "deploy", "--template-file", "a b.json", "--stack-name", "s", "--capabilities", "CAPABILITY_NAMED_IAM",
-		"--profile", "it's mine", "--parameter-overrides", "CodeS3Bucket=" + bucket, "CodeS3KeyPrefix=p/1-2/", "SociRepositoryImageTagFilters=*:*"}
+	want := []string{"cloudformation", "deploy", "--template-file", "a b.json", "--stack-name", "s", "--capabilities",
+		"CAPABILITY_NAMED_IAM",
+		"--profile", "it's mine", "--parameter-overrides", "CodeS3Bucket=" + bucket, "CodeS3KeyPrefix=p/1-2/",
+		"SociRepositoryImageTagFilters=*:*"}
 	if !slices.Equal(got, want) {
 		t.Errorf("the command's words are\n%q, want\n%q", got, want)
 	}
 	// One byte more than a request takes.
 	got = words(t, o.command(&template{size: maxBody + 1}, "p/1-2/"))
-	if i := slices.Index(got, "--s3-bucket"); i < 0 || !slices.Equal(got[i:i+4], []string{"--s3-bucket", bucket, "--s3-prefix", "p/1-2"}) {
+	if i := slices.Index(got, "--s3-bucket"); i < 0 ||
+		!slices.Equal(got[i:i+4], []string{"--s3-bucket", bucket, "--s3-prefix", "p/1-2"}) {
 		t.Errorf("the command's words are %q, want a bucket for the template", got)
 	}
 }
@@ -171,16 +176,22 @@ func TestRunFails(t *testing.T) {
 	}{
 		{name: "argument", args: []string{"filter"}, want: `argument "filter"`},
 		{name: "no bucket", args: []string{"-bucket", ""}, want: "make package BUCKET="},
-		{name: "bucket as a URL", args: []string{"-bucket", "s3://x/y"}, is: codebucket.ErrBucketName, want: `bucket: "s3://x/y"`},
+		{name: "bucket as a URL", args: []string{"-bucket", "s3://x/y"}, is: codebucket.ErrBucketName,
+			want: `bucket: "s3://x/y"`},
 		{name: "prefix without a slash", args: []string{"-prefix", "team"}, is: codebucket.ErrPrefix, want: `prefix: "team"`},
 		{name: "stack", args: []string{"-stack", "my_stack"}, want: `stack: "my_stack"`},
 		{name: "filters", args: []string{"-filters", "app"}, want: `filters: filter 1 "app" has no tag part`},
 		{name: "architecture", args: []string{"-arch", "amd64"}, want: `architecture: "amd64"`},
-		{name: "no region", env: map[string]string{"AWS_REGION": ""}, is: awsconfig.ErrSetting, want: "no AWS region is set: give REGION="},
-		{name: "no credentials", env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, is: awserror.ErrCredentials, want: "give PROFILE=name, or "},
-		{name: "unknown profile", args: []string{"-profile", "nobody"}, is: awsconfig.ErrSetting, want: `no AWS profile "nobody"`},
-		{name: "no such bucket", args: []string{"-bucket", "other"}, is: codebucket.ErrNoBucket, want: "the bucket other does not exist"},
-		{name: "bucket elsewhere", args: []string{"-region", "us-west-2"}, is: codebucket.ErrWrongRegion, want: "is in eu-west-1, not in us-west-2"},
+		{name: "no region", env: map[string]string{"AWS_REGION": ""}, is: awsconfig.ErrSetting,
+			want: "no AWS region is set: give REGION="},
+		{name: "no credentials", env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+			is: awserror.ErrCredentials, want: "give PROFILE=name, or "},
+		{name: "unknown profile", args: []string{"-profile", "nobody"}, is: awsconfig.ErrSetting,
+			want: `no AWS profile "nobody"`},
+		{name: "no such bucket", args: []string{"-bucket", "other"}, is: codebucket.ErrNoBucket,
+			want: "the bucket other does not exist"},
+		{name: "bucket elsewhere", args: []string{"-region", "us-west-2"}, is: codebucket.ErrWrongRegion,
+			want: "is in eu-west-1, not in us-west-2"},
 		{name: "denied", setUp: func(s *awstest.S3) {
 			s.Fail("PutObject", 1, &awstest.Error{Status: 403, Code: "AccessDenied", Message: "no"})
 		}, is: awserror.ErrDenied, want: "s3:PutObject"},
@@ -197,7 +208,8 @@ func TestRunFails(t *testing.T) {
 			var out bytes.Buffer
 			args := append([]string{"-bucket", bucket, "-o", t.TempDir(), "-template", plainTemplate(t, arm, 0)}, tt.args...)
 			err := run(t.Context(), args, &out, io.Discard, fakeBuild)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") || tt.is != nil && !errors.Is(err, tt.is) {
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") || tt.is != nil &&
+				!errors.Is(err, tt.is) {
 				t.Errorf("the error is %v, want %q in one line", err, tt.want)
 			}
 			if out.Len() > 0 || len(s3.Objects(bucket)) > 0 {
@@ -223,10 +235,12 @@ func TestReadTemplate(t *testing.T) {
 		{"no file", filepath.Join(t.TempDir(), "none.json"), "reading the template"},
 		{"not JSON", write("Resources:\n"), "reading the template"},
 		{"of the CDK", write(`{"Parameters": {"BootstrapVersion": {}}, "Resources": {}}`), "no parameter CodeS3Bucket"},
-		{"for images", "../../../../templates/soci-index-builder-image.template.json", "takes container images: code from a bucket goes with " + defaultTemplate},
+		{"for images", "../../../../templates/soci-index-builder-image.template.json",
+			"takes container images: code from a bucket goes with " + defaultTemplate},
 		{"other architectures", plainTemplate(t, []string{"arm64", "x86_64", "arm64"}, 0), "functions for arm64 and x86_64"},
 		{"unknown architecture", plainTemplate(t, []string{"arm64", "riscv", "arm64"}, 0), `architectures ["riscv"]`},
-		{"a function too many", plainTemplate(t, append([]string{"arm64"}, arm...), 0), "has 4 functions, and there is code for 3"},
+		{"a function too many", plainTemplate(t, append([]string{"arm64"}, arm...), 0),
+			"has 4 functions, and there is code for 3"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -38,11 +38,13 @@ func readTemplate(file string) (*template, error) {
 		return nil, fmt.Errorf("reading the template %s: %w", file, err)
 	}
 	if _, ok := parsed.Parameters[deployed.ParamFilterImage]; ok {
-		return nil, fmt.Errorf("the template %s takes container images: code from a bucket goes with %s", file, defaultTemplate)
+		return nil, fmt.Errorf("the template %s takes container images: code from a bucket goes with %s", file,
+			defaultTemplate)
 	}
 	for _, name := range []string{deployed.ParamCodeBucket, deployed.ParamCodeKeyPrefix} {
 		if _, ok := parsed.Parameters[name]; !ok {
-			return nil, fmt.Errorf("the template %s has no parameter %s: is it the plain one that make generate writes?", file, name)
+			return nil, fmt.Errorf("the template %s has no parameter %s: is it the plain one that make generate writes?", file,
+				name)
 		}
 	}
 	var found []string
@@ -55,16 +57,19 @@ func readTemplate(file string) (*template, error) {
 			return nil, fmt.Errorf("reading the template %s: %w", file, err)
 		}
 		if len(function.Architectures) != 1 || goArch[function.Architectures[0]] == "" {
-			return nil, fmt.Errorf("the template %s has a function for the architectures %q: must be one of arm64, x86_64", file, function.Architectures)
+			return nil, fmt.Errorf("the template %s has a function for the architectures %q: must be one of arm64, x86_64", file,
+				function.Architectures)
 		}
 		found = append(found, function.Architectures[0])
 	}
 	slices.Sort(found)
 	if n := len(found); n != len(dist.Functions) {
-		return nil, fmt.Errorf("the template %s has %d functions, and there is code for %d: %s", file, n, len(dist.Functions), strings.Join(dist.Functions, ", "))
+		return nil, fmt.Errorf("the template %s has %d functions, and there is code for %d: %s", file, n, len(dist.Functions),
+			strings.Join(dist.Functions, ", "))
 	}
 	if found = slices.Compact(found); len(found) != 1 {
-		return nil, fmt.Errorf("the template %s has functions for %s: must be one architecture", file, strings.Join(found, " and "))
+		return nil, fmt.Errorf("the template %s has functions for %s: must be one architecture", file,
+			strings.Join(found, " and "))
 	}
 	return &template{len(content), goArch[found[0]]}, nil
 }

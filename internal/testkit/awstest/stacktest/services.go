@@ -25,11 +25,13 @@ func (d *Deployment) serve(server *awstest.Server) {
 		"GetRole": d.getRole, "ListRolePolicies": d.listRolePolicies, "GetRolePolicy": d.getRolePolicy,
 	})))
 	server.Handle("lambda", d.locked(d.lambda()))
-	server.Handle("logs", d.locked(awstest.JSON(map[string]func([]byte) (any, error){"DescribeLogGroups": d.describeLogGroups})))
+	server.Handle("logs", d.locked(
+		awstest.JSON(map[string]func([]byte) (any, error){"DescribeLogGroups": d.describeLogGroups})))
 	server.Handle("monitoring", d.locked(awstest.CBOR(map[string]func(map[string]any) (map[string]any, error){
 		"DescribeAlarms": d.describeAlarms, "GetMetricData": d.getMetricData,
 	})))
-	server.Handle("sqs", d.locked(awstest.JSON(map[string]func([]byte) (any, error){"GetQueueAttributes": d.queueAttributes})))
+	server.Handle("sqs", d.locked(
+		awstest.JSON(map[string]func([]byte) (any, error){"GetQueueAttributes": d.queueAttributes})))
 }
 
 func (d *Deployment) locked(h http.Handler) http.Handler {
@@ -41,7 +43,8 @@ func (d *Deployment) locked(h http.Handler) http.Handler {
 }
 
 func notFound(format string, v ...any) error {
-	return &awstest.Error{Status: http.StatusNotFound, Code: "ResourceNotFoundException", Message: fmt.Sprintf(format, v...)}
+	return &awstest.Error{Status: http.StatusNotFound, Code: "ResourceNotFoundException",
+		Message: fmt.Sprintf(format, v...)}
 }
 
 func decode[T any](body []byte) (in T, err error) {
@@ -61,7 +64,8 @@ func (d *Deployment) describeRule(body []byte) (any, error) {
 		return nil, notFound("Rule %s does not exist on EventBus default.", in.Name)
 	}
 	pattern, err := json.Marshal(r.At("EventPattern"))
-	return map[string]any{"Name": in.Name, "State": r.At("State"), "EventPattern": string(pattern), "EventBusName": "default"}, err
+	return map[string]any{"Name": in.Name, "State": r.At("State"), "EventPattern": string(pattern),
+		"EventBusName": "default"}, err
 }
 
 func (d *Deployment) listTargets(body []byte) (any, error) {
@@ -119,15 +123,18 @@ func (d *Deployment) lambda() http.Handler {
 		}
 		return map[string]any{}, nil
 	})
-	handle("GET /2019-09-25/functions/{name}/event-invoke-config", func(_ string, r *Resource, query url.Values) (any, error) {
-		for _, c := range d.Resources {
-			if c.Type == "AWS::Lambda::EventInvokeConfig" && c.At("FunctionName") == r.Physical && c.At("Qualifier") == query.Get("Qualifier") && !c.Deleted {
-				return map[string]any{"DestinationConfig": c.At("DestinationConfig"),
-					"MaximumRetryAttempts": c.At("MaximumRetryAttempts"), "MaximumEventAgeInSeconds": c.At("MaximumEventAgeInSeconds")}, nil
+	handle("GET /2019-09-25/functions/{name}/event-invoke-config",
+		func(_ string, r *Resource, query url.Values) (any, error) {
+			for _, c := range d.Resources {
+				if c.Type == "AWS::Lambda::EventInvokeConfig" && c.At("FunctionName") == r.Physical &&
+					c.At("Qualifier") == query.Get("Qualifier") && !c.Deleted {
+					return map[string]any{"DestinationConfig": c.At("DestinationConfig"),
+						"MaximumRetryAttempts":     c.At("MaximumRetryAttempts"),
+						"MaximumEventAgeInSeconds": c.At("MaximumEventAgeInSeconds")}, nil
+				}
 			}
-		}
-		return nil, notFound("The function %s doesn't have an EventInvokeConfig", r.Physical)
-	})
+			return nil, notFound("The function %s doesn't have an EventInvokeConfig", r.Physical)
+		})
 	handle("GET /2015-03-31/functions/{name}/policy", func(_ string, r *Resource, _ url.Values) (any, error) {
 		var statements []any
 		for _, id := range slices.Sorted(maps.Keys(d.Resources)) {
@@ -135,7 +142,8 @@ func (d *Deployment) lambda() http.Handler {
 			if p.Type == "AWS::Lambda::Permission" && p.At("FunctionName") == r.Physical && !p.Deleted {
 				statements = append(statements, map[string]any{
 					"Sid": id, "Effect": "Allow", "Principal": map[string]any{"Service": p.At("Principal")},
-					"Action": p.At("Action"), "Resource": "arn:aws:lambda:" + awstest.Region + ":" + awstest.Account + ":function:" + r.Physical,
+					"Action": p.At("Action"), "Resource": "arn:aws:lambda:" + awstest.Region + ":" + awstest.Account + ":function:" +
+						r.Physical,
 					"Condition": map[string]any{"ArnLike": map[string]any{"AWS:SourceArn": p.At("SourceArn")}},
 				})
 			}
@@ -150,7 +158,8 @@ func (d *Deployment) lambda() http.Handler {
 }
 
 func noSuchRole(name string) error {
-	return &awstest.Error{Status: http.StatusNotFound, Code: "NoSuchEntity", Message: "The role with name " + name + " cannot be found."}
+	return &awstest.Error{Status: http.StatusNotFound, Code: "NoSuchEntity",
+		Message: "The role with name " + name + " cannot be found."}
 }
 
 func (d *Deployment) getRole(form url.Values) (string, error) {
@@ -161,9 +170,11 @@ func (d *Deployment) getRole(form url.Values) (string, error) {
 	}
 	boundary := ""
 	if arn, ok := r.At("PermissionsBoundary").(string); ok {
-		boundary = "<PermissionsBoundary><PermissionsBoundaryType>Policy</PermissionsBoundaryType><PermissionsBoundaryArn>" + arn + "</PermissionsBoundaryArn></PermissionsBoundary>"
+		boundary = "<PermissionsBoundary><PermissionsBoundaryType>Policy</PermissionsBoundaryType><PermissionsBoundaryArn>" +
+			arn + "</PermissionsBoundaryArn></PermissionsBoundary>"
 	}
-	return "<Role><Path>/</Path><RoleName>" + name + "</RoleName><RoleId>AROAEXAMPLE</RoleId><Arn>arn:aws:iam::" + awstest.Account + ":role/" + name +
+	return "<Role><Path>/</Path><RoleName>" + name + "</RoleName><RoleId>AROAEXAMPLE</RoleId><Arn>arn:aws:iam::" +
+		awstest.Account + ":role/" + name +
 		"</Arn><CreateDate>2026-01-02T03:04:05Z</CreateDate>" + boundary + "</Role>", nil
 }
 
@@ -212,14 +223,16 @@ func (d *Deployment) getRolePolicy(form url.Values) (string, error) {
 	}
 	document, ok := all[form.Get("PolicyName")]
 	if !ok {
-		return "", &awstest.Error{Status: http.StatusNotFound, Code: "NoSuchEntity", Message: "The role policy cannot be found."}
+		return "", &awstest.Error{Status: http.StatusNotFound, Code: "NoSuchEntity",
+			Message: "The role policy cannot be found."}
 	}
 	b, err := json.Marshal(document)
 	if err != nil {
 		return "", err
 	}
 	// IAM writes documents as the part of a URL.
-	return "<RoleName>" + form.Get("RoleName") + "</RoleName><PolicyName>" + form.Get("PolicyName") + "</PolicyName><PolicyDocument>" +
+	return "<RoleName>" + form.Get("RoleName") + "</RoleName><PolicyName>" + form.Get("PolicyName") +
+		"</PolicyName><PolicyDocument>" +
 		strings.ReplaceAll(url.QueryEscape(string(b)), "+", "%20") + "</PolicyDocument>", nil
 }
 
@@ -252,7 +265,8 @@ func (d *Deployment) queueAttributes(body []byte) (any, error) {
 	}
 	_, r := d.find("AWS::SQS::Queue", in.QueueURL)
 	if r == nil {
-		return nil, &awstest.Error{Status: http.StatusBadRequest, Code: "com.amazonaws.sqs#QueueDoesNotExist", Message: "The specified queue does not exist."}
+		return nil, &awstest.Error{Status: http.StatusBadRequest, Code: "com.amazonaws.sqs#QueueDoesNotExist",
+			Message: "The specified queue does not exist."}
 	}
 	all := map[string]string{
 		"ApproximateNumberOfMessages":           strconv.Itoa(d.Waiting),
@@ -290,14 +304,15 @@ func (d *Deployment) describeAlarms(in map[string]any) (map[string]any, error) {
 			continue
 		}
 		actions, _ := r.At("AlarmActions").([]any)
-		a := map[string]any{"AlarmName": r.Physical, "StateValue": "OK", "StateReason": "fine", "ActionsEnabled": true, "AlarmActions": append([]any{}, actions...)}
+		a := map[string]any{"AlarmName": r.Physical, "StateValue": "OK", "StateReason": "fine", "ActionsEnabled": true,
+			"AlarmActions": append([]any{}, actions...)}
 		maps.Copy(a, d.Alarms[id])
 		alarms = append(alarms, a)
 	}
 	return map[string]any{"MetricAlarms": alarms, "CompositeAlarms": []any{}}, nil
 }
 
-// getMetricData gives every point of a metric within the times asked for.
+// getMetricData returns every point of a metric within the times asked for.
 // Dimensions do not matter, but must be there.
 func (d *Deployment) getMetricData(in map[string]any) (map[string]any, error) {
 	seconds := func(v any) float64 { f, _ := v.(float64); return f }
@@ -316,7 +331,9 @@ func (d *Deployment) getMetricData(in map[string]any) (map[string]any, error) {
 				times, values = append(times, p.At), append(values, p.Value)
 			}
 		}
-		results = append(results, map[string]any{"Id": q["Id"], "Label": metric["MetricName"], "StatusCode": "Complete", "Timestamps": times, "Values": values})
+		results = append(results,
+			map[string]any{"Id": q["Id"], "Label": metric["MetricName"], "StatusCode": "Complete", "Timestamps": times,
+				"Values": values})
 	}
 	return map[string]any{"MetricDataResults": results, "Messages": []any{}}, nil
 }

@@ -62,7 +62,8 @@ type Deployment struct {
 // the rest, into a server: CloudFormation, CloudWatch, CloudWatch Logs, ECR,
 // EventBridge, IAM, Lambda and SQS answer for it. The account's images are
 // those of registry, which may be nil.
-func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[string]string, ecr *awstest.ECR) *Deployment {
+func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[string]string,
+	ecr *awstest.ECR) *Deployment {
 	t.Helper()
 	body := Template(t)
 	template, err := cfntemplate.Parse(body)
@@ -72,7 +73,8 @@ func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[st
 	given := map[string]string{"CodeS3Bucket": "code", "CodeS3KeyPrefix": "soci/1/"}
 	maps.Copy(given, parameters)
 	d := &Deployment{
-		Stack:     &awstest.Stack{Name: name, Status: "CREATE_COMPLETE", Parameters: map[string]string{}, Outputs: map[string]string{}, Tags: map[string]string{}, Template: string(body)},
+		Stack: &awstest.Stack{Name: name, Status: "CREATE_COMPLETE", Parameters: map[string]string{},
+			Outputs: map[string]string{}, Tags: map[string]string{}, Template: string(body)},
 		Resources: map[string]*Resource{}, ECR: ecr,
 		Functions: map[string]map[string]any{}, Alarms: map[string]map[string]any{}, Metrics: map[string][]Point{},
 	}
@@ -104,7 +106,8 @@ func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[st
 			t.Fatalf("log group %s is called %v in the template, %s here", id, name, physical)
 		}
 		d.Resources[id] = &Resource{Type: r.Type, Physical: physical, Properties: r.Properties}
-		d.Stack.Resources = append(d.Stack.Resources, awstest.StackResource{LogicalID: id, PhysicalID: physical, Type: r.Type})
+		d.Stack.Resources = append(d.Stack.Resources,
+			awstest.StackResource{LogicalID: id, PhysicalID: physical, Type: r.Type})
 	}
 	outputs, err := template.ResolveOutputs(values)
 	if err != nil {
@@ -169,14 +172,15 @@ func (d *Deployment) physical(kind, id string) string {
 	case "AWS::Logs::LogGroup":
 		// The name is the template's: it is written out there.
 		suffix := map[string]string{
-			"GeneratorLogGroup": "SociIndexGeneratorLambda", "FilterLogGroup": "ECRImageActionEventFilteringLambda", "RepositoryNameLogGroup": "RepositoryNameParsingLambda",
+			"GeneratorLogGroup": "SociIndexGeneratorLambda", "FilterLogGroup": "ECRImageActionEventFilteringLambda",
+			"RepositoryNameLogGroup": "RepositoryNameParsingLambda",
 		}[id]
 		return "/aws/lambda/" + d.Stack.Name + "-" + suffix
 	}
 	return name
 }
 
-// attribute gives what Ref and GetAtt say of a resource.
+// attribute returns what Ref and GetAtt say of a resource.
 func (d *Deployment) attribute(kind, id, attribute string) (any, bool) {
 	physical := d.physical(kind, id)
 	where := ":" + awstest.Region + ":" + awstest.Account + ":"
@@ -213,7 +217,7 @@ func (d *Deployment) attribute(kind, id, attribute string) (any, bool) {
 	return nil, false
 }
 
-// find gives the resource of a type by its physical id.
+// find returns the resource of a type by its physical id.
 func (d *Deployment) find(kind, physical string) (id string, r *Resource) {
 	for id, r := range d.Resources {
 		if r.Type == kind && r.Physical == physical && !r.Deleted {
@@ -223,7 +227,7 @@ func (d *Deployment) find(kind, physical string) (id string, r *Resource) {
 	return "", nil
 }
 
-// At gives what stands at the end of a path of properties.
+// At returns what stands at the end of a path of properties.
 func (r *Resource) At(path ...string) any {
 	var v any = r.Properties
 	for _, name := range path {
