@@ -97,8 +97,8 @@ func newPieces(p Parallel) *pieces {
 	}
 }
 
-// acquire waits for leave to read a piece. Who has it waits for nothing but
-// the registry, so it is always given back.
+// acquire waits for leave to read a piece. Its holder waits only for the
+// registry, so it is always released.
 func (p *pieces) acquire(ctx context.Context) error {
 	if err := p.slots.Acquire(ctx, 1); err != nil {
 		return err

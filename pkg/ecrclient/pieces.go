@@ -122,8 +122,8 @@ func (b *pieceReader) read(p []byte) (int, error) {
 }
 
 // readStream reads the stream, and begins to read ahead when it is too slow.
-// Who reads no more than the beginning of a blob, to see what it is, has not
-// asked for the rest; so that is before a read and not after it.
+// A caller who reads only the beginning of a blob, to see what it is, has not
+// asked for the rest: reading ahead begins before a read, not after it.
 func (b *pieceReader) readStream(p []byte) (int, error) {
 	if b.behind > 2*float64(b.r.pieces.PieceSize) && b.pieces == nil {
 		b.pieces, b.stopPieces = context.WithCancel(b.ctx)
