@@ -146,15 +146,15 @@ loop:
 		bc |= 56
 		e = codes.lit[bb&(1<<litBits-1)]
 
-		if distance >= 8 {
-			out.store64(src.load64())
-			out.add(8).store64(src.add(8).load64())
-			out.add(16).store64(src.add(16).load64())
-			out.add(24).store64(src.add(24).load64())
-			for out = out.add(32); stop.after(out); out = out.add(16) {
+		if distance >= 16 {
+			out.copy16(src)
+			out.add(16).copy16(src.add(16))
+			out.add(32).copy16(src.add(32))
+			out.add(48).copy16(src.add(48))
+			for out = out.add(64); stop.after(out); out = out.add(32) {
 				src = out.add(-distance)
-				out.store64(src.load64())
-				out.add(8).store64(src.add(8).load64())
+				out.copy16(src)
+				out.add(16).copy16(src.add(16))
 			}
 		} else if distance == 2 {
 			v := uint64(src.load16()) * 0x0001000100010001
@@ -162,9 +162,11 @@ loop:
 				out.store64(v)
 			}
 		} else {
-			for ; stop.after(out); out = out.add(distance) {
+			// Each word holds only distance bytes that are right yet.
+			step := min(distance, 8)
+			for ; stop.after(out); out = out.add(step) {
 				out.store64(src.load64())
-				src = src.add(distance)
+				src = src.add(step)
 			}
 		}
 		out = stop
