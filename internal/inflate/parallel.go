@@ -173,9 +173,10 @@ func (o ParallelOptions) MemoryBase() int64 {
 	return ReaderSize + int64(o.live())*int64(segment+lookahead+inPad) + int64(o.Workers)*workerSize
 }
 
-// ahead is how many chunks there are at most: one for each worker, as many that
-// wait for one of these, and the caller's.
-func (o ParallelOptions) ahead() int { return 2*o.Workers + 1 }
+// ahead is how many chunks there are at most beside the caller's: one for each
+// worker, and half as many that wait for a slower one. The fewer, the more of a
+// chunk is in the processor's cache still when it is resolved.
+func (o ParallelOptions) ahead() int { return o.Workers + max(o.Workers/2, 1) }
 
 // live is how many segments there are at most: one for each chunk, the one
 // behind, one that is read, and one whose last byte may be needed. The

@@ -312,7 +312,7 @@ func TestParallelMemory(t *testing.T) {
 
 // However far it came, Close ends its goroutines.
 func TestParallelClose(t *testing.T) {
-	blob := testlayers.GoGzip(testlayers.Mixed(6, 4<<20), 6, 0)
+	blob := testlayers.GoGzip(testlayers.Mixed(6, 8<<20), 6, 0) // more than 20 runs
 	before := runtime.NumGoroutine()
 	for n := range 20 {
 		p := inflate.NewParallel(bytes.NewReader(blob), inflate.Events{},
