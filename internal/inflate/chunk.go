@@ -13,7 +13,7 @@ const (
 
 	// A chunk ends early with so many places in it, or with so many times its
 	// segment's size of output.
-	maxPlaces    = 16 << 10
+	maxPlaces    = 4 << 10
 	maxExpansion = 16
 )
 
@@ -44,6 +44,11 @@ type history struct {
 type boundaryIn struct {
 	Boundary
 	buf, pos int // the end of its window: in bytes from the start of the buffer's output
+
+	// What precedes it: whole sums of the chunk, and a part of the next one or,
+	// in a buffer of values, of crc16.
+	sums int
+	part sum
 }
 
 // sum is the CRC-32 of the part of a member that lies in a chunk, but for the
@@ -75,6 +80,7 @@ type chunk struct {
 	// Of the worker until done.
 	bufs     []*buffer
 	symbolic int  // the first ones of them, which hold values of 16 bits
+	resolved int  // those that did
 	patch    bool // the window of the first of bytes is not known
 	places   []boundaryIn
 	sums     []sum
@@ -83,6 +89,10 @@ type chunk struct {
 	reach    int   // how many bytes of the window are needed, where it is not all of the member's
 	crc16    uint32
 	n16      int64
+
+	// Of the caller, once it is accepted: what precedes it.
+	crcBefore               uint32
+	outBefore, memberBefore int64
 }
 
 // Why a chunk ends.
@@ -167,7 +177,8 @@ func (d *chunkDecoder) decode(c *chunk, start int64) error {
 	d.c = c
 	d.nominal = 8 * (s.off + int64(s.size))
 	d.base, d.part = 0, 0
-	c.places, c.sums, c.symbolic, c.patch, c.out, c.member = c.places[:0], c.sums[:0], 0, false, 0, -1
+	c.places, c.sums, c.symbolic, c.resolved = c.places[:0], c.sums[:0], 0, 0
+	c.patch, c.out, c.member = false, 0, -1
 	c.bufs, c.end, c.crc16, c.n16, c.reach = c.bufs[:0], start, 0, 0, 0
 	d.good = mark{end: start, member: -1}
 	window := c.window.Load()
@@ -390,10 +401,11 @@ func (d *chunkDecoder) boundary(b Boundary, _ []byte) error {
 	}
 	b.Out = d.out()
 	place := 8*b.In - int64(b.Bits)
-	c.places = append(c.places, boundaryIn{b, len(c.bufs) - 1, d.n()})
+	part := sum{crc: r.crc, n: d.partBytes()}
+	c.places = append(c.places, boundaryIn{b, len(c.bufs) - 1, d.n(), len(c.sums), part})
 	d.good = mark{
 		end: place, bufs: len(c.bufs), n: d.n(), values: d.values, places: len(c.places), sums: len(c.sums),
-		last: sum{crc: r.crc, n: d.partBytes()}, out: b.Out, member: c.member,
+		last: part, out: b.Out, member: c.member,
 	}
 	if len(c.places) == maxPlaces || b.Out > d.maxOut {
 		return errChunkEnd

@@ -1,5 +1,7 @@
 package inflate
 
+import "hash/crc32"
+
 const (
 	// maxSearch bytes of a segment are searched for a start: most blocks are
 	// shorter, and it takes as long as to decode two or three times as many.
@@ -52,19 +54,51 @@ func (d *chunkDecoder) resolve(c *chunk) {
 	d.value.reset(&w.window)
 	before := w.window[:]
 	c.crc16, c.n16, c.reach = 0, 0, 0
-	for _, b := range c.bufs[:c.symbolic] {
+	places := c.places
+	for i, b := range c.bufs[:c.symbolic] {
 		if w.member < WindowSize {
 			c.reach = max(c.reach, reach(b.b[window16:window16+2*b.n]))
 		}
 		// The values lie behind what they become.
 		d.value.resolve(b.b[WindowSize:], b.b[window16:window16+2*b.n])
 		copy(b.b[:WindowSize], before)
-		out := b.b[WindowSize : WindowSize+b.n]
-		c.crc16 = combine(c.crc16, checksumOf(out), int64(b.n))
+		out, pos := b.b[WindowSize:WindowSize+b.n], 0
+		for ; len(places) > 0 && places[0].buf == i; places = places[1:] {
+			at := &places[0]
+			c.crc16 = crc32.Update(c.crc16, crc32.IEEETable, out[pos:at.pos])
+			at.part, pos = sum{crc: c.crc16, n: at.Out}, at.pos
+		}
+		c.crc16 = crc32.Update(c.crc16, crc32.IEEETable, out[pos:])
 		c.n16 += int64(b.n)
 		before = b.b[b.n : b.n+WindowSize]
 	}
-	c.symbolic = 0
+	c.symbolic, c.resolved = 0, c.symbolic
+}
+
+// sumsTo returns the CRC of the member, and where it began, up to the end of
+// the n-th sum of an accepted chunk and a part behind it. sound is whether the
+// members that end before it are what their trailers say.
+func (c *chunk) sumsTo(n int, part sum) (crc uint32, start int64, sound bool) {
+	crc, start, sound = combine(c.crcBefore, c.crc16, c.n16), c.memberBefore, true
+	out := c.outBefore + c.n16
+	for _, s := range c.sums[:n] {
+		crc = combine(crc, s.crc, s.n)
+		out += s.n
+		if s.ends {
+			sound = sound && crc == s.want[0] && uint32(out-start) == s.want[1]
+			crc, start = 0, out
+		}
+	}
+	return combine(crc, part.crc, part.n), start, sound
+}
+
+// sumsBefore is sumsTo for one of the chunk's places.
+func (c *chunk) sumsBefore(at *boundaryIn) (crc uint32, start int64) {
+	if at.buf < c.resolved {
+		return combine(c.crcBefore, at.part.crc, at.part.n), c.memberBefore
+	}
+	crc, start, _ = c.sumsTo(at.sums, at.part)
+	return crc, start
 }
 
 // link is called once the chunk is decoded and its window known, before it is

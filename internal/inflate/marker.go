@@ -1,9 +1,6 @@
 package inflate
 
-import (
-	"encoding/binary"
-	"hash/crc32"
-)
+import "encoding/binary"
 
 // What stands for a byte of the unknown window: firstMarker for its first.
 const firstMarker = 256
@@ -301,6 +298,3 @@ func reach(values []byte) int {
 	}
 	return WindowSize - int(lowest)
 }
-
-// checksumOf is the CRC-32 of a run by itself.
-func checksumOf(b []byte) uint32 { return crc32.ChecksumIEEE(b) }

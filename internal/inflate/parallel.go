@@ -102,6 +102,7 @@ type Parallel struct {
 	giveTo      int64 // may be handed out
 	parts       []part
 	given       *buffer // of what was handed out last
+	retreated   bool    // since memory is wanted by others
 	pending     []pendingPlace
 	value       resolver
 	maxTaken    int64
@@ -129,18 +130,15 @@ type part struct {
 }
 
 type pendingPlace struct {
-	b      Boundary
+	b      *boundaryIn // with the offset in all of the output
 	window []byte
+	c      *chunk
 }
 
 // NewParallel decodes src, which it reads to its end, with a goroutine of its
 // own, unless it is closed before.
 func NewParallel(src io.Reader, events Events, o ParallelOptions) *Parallel {
-	if o.Segment == 0 {
-		o.Segment = DefaultSegment
-	}
-	o.Segment = max(o.Segment, minSegment)
-	o.Workers = max(o.Workers, 1)
+	o = o.withDefaults()
 	if o.Memory == nil {
 		o.Memory, o.GiveBack = func(int64) bool { return true }, func(int64) {}
 	}
@@ -163,14 +161,28 @@ func NewParallel(src io.Reader, events Events, o ParallelOptions) *Parallel {
 
 func (p *Parallel) segmentCost() int64 { return int64(p.o.Segment + lookahead + inPad) }
 
-// MemoryBase is what a Parallel holds at least: for segments, and for the Reader.
-func (o ParallelOptions) MemoryBase() int64 {
-	segment := max(o.Segment, minSegment)
+func (o ParallelOptions) withDefaults() ParallelOptions {
 	if o.Segment == 0 {
-		segment = DefaultSegment
+		o.Segment = DefaultSegment
 	}
-	o.Segment, o.Workers = segment, max(o.Workers, 1)
-	return ReaderSize + int64(o.live())*int64(segment+lookahead+inPad) + int64(o.Workers)*workerSize
+	o.Segment = max(o.Segment, minSegment)
+	o.Workers = max(o.Workers, 1)
+	return o
+}
+
+// MemoryBase is what a Parallel holds to its end beside what a Reader does: for
+// segments, workers, and the places in chunks.
+func (o ParallelOptions) MemoryBase() int64 {
+	o = o.withDefaults()
+	return int64(o.live())*int64(o.Segment+lookahead+inPad) + int64(o.Workers)*workerSize +
+		int64(o.ahead()+2)*chunkSize
+}
+
+// MemoryPressed is what it may still hold beside MemoryBase when Next has been
+// called after Press: output up to the next boundary.
+func (o ParallelOptions) MemoryPressed() int64 {
+	o = o.withDefaults()
+	return int64(maxExpansion*o.Segment/outChunk+3) * outSize
 }
 
 // ahead is how many chunks there are at most beside the caller's: one for each
@@ -187,8 +199,14 @@ func (o ParallelOptions) live() int { return max(o.ahead()+3, 2*inBufSize/o.Segm
 // its finder, and a table of bytes.
 const workerSize = 128 << 10
 
-// Press has the buffers given back as soon as may be; what is left is decoded
-// without them. It may be called from any goroutine, and waits for nothing.
+// chunkSize is about what a chunk takes beside its buffers: its places and
+// sums, and a window.
+const chunkSize = maxPlaces*192 + WindowSize
+
+// Press has the buffers given back, at the latest by the next call of Next and
+// before Boundary is called twice more, but for MemoryPressed; what is left of
+// the stream is decoded without them. It may be called from any goroutine, and
+// waits for nothing.
 func (p *Parallel) Press() { p.pressed.Store(true) }
 
 // Stats of what was decoded so far.

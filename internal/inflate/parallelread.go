@@ -19,6 +19,9 @@ func (p *Parallel) Next() ([]byte, error) {
 		p.given = nil
 	}
 	for p.err == nil {
+		if p.pressed.Load() && !p.retreated {
+			p.retreat()
+		}
 		if p.pos < p.giveTo {
 			if b := p.give(); len(b) > 0 {
 				return b, nil
@@ -45,10 +48,15 @@ func (p *Parallel) Next() ([]byte, error) {
 		for len(p.pending) > 0 && p.pending[0].b.Out <= run && p.err == nil {
 			at := p.pending[0]
 			p.pending = p.pending[1:]
-			p.err = p.boundary(at.b, at.window)
+			p.err = p.boundary(at.b.Boundary, at.window)
+			if p.pressed.Load() {
+				break
+			}
 		}
 		switch {
 		case p.err != nil:
+		case p.pressed.Load() && !p.retreated: // as soon as may be
+		case len(p.pending) > 0 && p.pending[0].b.Out <= run:
 		case p.accepted > run:
 			p.giveTo = run
 		default:
@@ -226,6 +234,46 @@ func (p *Parallel) enterSeq() {
 	p.mu.Unlock()
 }
 
+// retreat gives back what was decoded beyond the next boundary: what is accepted
+// ends there.
+func (p *Parallel) retreat() {
+	p.retreated = true
+	if !p.alone && len(p.pending) > 0 {
+		next := &p.pending[0]
+		p.crc, p.memberStart = next.c.sumsBefore(next.b)
+		p.place, p.accepted = 8*next.b.In-int64(next.b.Bits), next.b.Out
+		p.history = &history{member: p.accepted - p.memberStart}
+		copy(p.history.window[:], next.window)
+		next.window = p.history.window[:]
+		p.pending = p.pending[:1]
+		left := p.accepted - p.pos
+		kept := p.parts[:0]
+		for _, q := range p.parts {
+			if n := min(left, int64(len(q.b))); n > 0 {
+				q.b = q.b[:n]
+				left -= n
+				kept = append(kept, q)
+			} else if q.buffer != nil {
+				p.freeBuffer(q.buffer)
+			}
+		}
+		p.parts = kept
+	}
+	mine := 0
+	for _, q := range p.parts {
+		if q.buffer != nil {
+			mine++
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dropAll()
+	p.cond.Broadcast()
+	for p.inUse > mine {
+		p.cond.Wait()
+	}
+}
+
 // seqSource is what seq reads: the segments.
 type seqSource struct{ p *Parallel }
 
@@ -318,17 +366,9 @@ func (p *Parallel) dropAll() {
 // accept takes over a chunk that begins at p.place and is all bytes, unless
 // something in it is wrong.
 func (p *Parallel) accept(c *chunk) bool {
-	wrong := int64(c.reach) > p.accepted-p.memberStart
-	crc, start := combine(p.crc, c.crc16, c.n16), p.memberStart
-	out := p.accepted + c.n16
-	for _, s := range c.sums {
-		crc = combine(crc, s.crc, s.n)
-		out += s.n
-		if s.ends {
-			wrong = wrong || crc != s.want[0] || uint32(out-start) != s.want[1]
-			crc, start = 0, out
-		}
-	}
+	c.crcBefore, c.outBefore, c.memberBefore = p.crc, p.accepted, p.memberStart
+	crc, start, sound := c.sumsTo(len(c.sums), sum{})
+	wrong := !sound || int64(c.reach) > p.accepted-p.memberStart
 	beyond := (p.accepted+c.out)/p.o.MaxRatio > c.start/8
 	p.mu.Lock()
 	if wrong {
@@ -347,10 +387,11 @@ func (p *Parallel) accept(c *chunk) bool {
 		p.failed(c)
 	}
 	p.mu.Unlock()
-	for _, at := range c.places {
-		b := c.bufs[at.buf]
+	for i := range c.places {
+		at := &c.places[i]
 		at.Out += p.accepted
-		p.pending = append(p.pending, pendingPlace{at.Boundary, b.b[at.pos : at.pos+WindowSize]})
+		b := c.bufs[at.buf]
+		p.pending = append(p.pending, pendingPlace{at, b.b[at.pos : at.pos+WindowSize], c})
 	}
 	for _, b := range c.bufs {
 		p.parts = append(p.parts, part{b.b[WindowSize : WindowSize+b.n], b})

@@ -81,7 +81,7 @@ func BuildZtoc(layer io.Reader, o ZtocOptions) (*Ztoc, error) {
 	if err != nil {
 		return nil, err
 	}
-	alone := newMemory(o.Limits.MaxMemory).enter(0, func() {})
+	alone := newMemory(o.Limits.MaxMemory).enter(0, nil)
 	return buildZtoc(layer, o, alone)
 }
 
@@ -166,6 +166,9 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 	}
 	spans.end()
 	end()
+	if err := memory.settle(); err != nil {
+		return nil, err
+	}
 	z := &Ztoc{
 		Version:             ztocVersion,
 		BuildToolIdentifier: o.BuildToolIdentifier,

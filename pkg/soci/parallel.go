@@ -65,9 +65,7 @@ func newParallel(blob *blobReader, o ZtocOptions, memory *tenant, spans *spanner
 		End:      o.processors.give,
 		MaxRatio: o.Limits.MaxRatio,
 	}
-	// What is held to the end, although a layer may need it, is within the
-	// reserve.
-	for po.MemoryBase() > memory.memory.reserve() {
+	for !memory.mayBorrow(po.MemoryBase() + po.MemoryPressed()) {
 		if po.Workers--; po.Workers < 2 {
 			return nil, nil
 		}

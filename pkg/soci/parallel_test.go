@@ -5,24 +5,36 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/testkit/testlayers"
 )
 
-// watched looks at the budget whenever it is read.
-type watched struct {
-	r    io.Reader
-	look func()
-}
-
-func (w watched) Read(p []byte) (int, error) {
-	w.look()
-	return w.r.Read(p)
+// watch reports whether a budget is ever exceeded, until stop is called.
+func watch(t *testing.T, m *memory, lent *int64) (stop func()) {
+	end := make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			m.mu.Lock()
+			*lent = max(*lent, m.lent)
+			if m.held() > m.max {
+				t.Errorf("%d bytes taken, of which %d for later, and %d lent, of %d", m.used, m.later, m.lent, m.max)
+			}
+			m.mu.Unlock()
+			select {
+			case <-end:
+				return
+			case <-time.After(20 * time.Microsecond):
+			}
+		}
+	})
+	return func() { close(end); group.Wait() }
 }
 
 // built is what became of a layer.
@@ -43,16 +55,11 @@ func buildWith(t *testing.T, blob []byte, o ZtocOptions, workers int) built {
 	o.LayerWorkers, o.processors, o.segment, o.parallel = workers, &processors{max: 4}, 16<<10, 0
 	o.processors.busy.Store(1)
 	m := newMemory(o.Limits.MaxMemory)
-	alone := m.enter(0, func() {})
+	alone := m.enter(0, nil)
 	var out built
-	z, err := buildZtoc(watched{bytes.NewReader(blob), func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		out.lent = max(out.lent, m.lent)
-		if m.used+m.lent > m.max+m.reserve() {
-			t.Errorf("%d bytes taken and %d lent of %d", m.used, m.lent, m.max)
-		}
-	}}, o, alone)
+	stop := watch(t, m, &out.lent)
+	z, err := buildZtoc(bytes.NewReader(blob), o, alone)
+	stop()
 	if m.lent != 0 || o.processors.busy.Load() != 1 {
 		t.Errorf("%d bytes and %d processors are not given back", m.lent, o.processors.busy.Load()-1)
 	}
@@ -218,11 +225,20 @@ func TestLayerWorkers(t *testing.T) {
 	}
 }
 
-// What is lent never keeps a layer from taking, and comes back before the
-// budget is used up.
+// What is lent comes back before the budget is used up, from the youngest
+// first; where it does not, the oldest goes on and the others begin again.
 func TestMemoryLent(t *testing.T) {
 	m := newMemory(1600)
-	a, b := m.enter(0, func() { t.Error("cancelled") }), m.enter(1, func() { t.Error("cancelled") })
+	var b *tenant
+	cancelled := false
+	a := m.enter(0, func() { t.Error("the oldest is cancelled") })
+	b = m.enter(1, func() {
+		cancelled = true
+		go func() {
+			b.giveBack(300)
+			b.leave(0)
+		}()
+	})
 	pressed := make(map[string]int)
 	lend := func(name string, t *tenant, n int64) bool { return t.borrow(n, func() { pressed[name]++ }) }
 	if !lend("a", a, 500) || !lend("b", b, 600) {
@@ -237,14 +253,33 @@ func TestMemoryLent(t *testing.T) {
 	if err := a.take(20); err != nil || pressed["b"] != 1 || pressed["a"] != 0 {
 		t.Error(err, pressed)
 	}
-	b.giveBack(600)
-	if err := a.take(900); err != nil || pressed["a"] != 1 || pressed["b"] != 1 {
-		t.Error(err, pressed)
+	b.giveBack(300)
+	if err := a.takeFor(600, 300); err != nil || pressed["a"] != 1 || cancelled {
+		t.Error(err, pressed, cancelled)
 	}
-	if err := a.take(240); err != nil { // as if nothing were lent
+	if m.held() != 1560 {
+		t.Errorf("%d bytes are held", m.held())
+	}
+	if err := a.take(240); err != nil || !cancelled { // waits for the younger one to leave
+		t.Error(err, cancelled)
+	}
+	// Only its own is in its way now.
+	if err := a.take(300); err != errPreempted {
 		t.Error(err)
 	}
-	if err := b.take(1); err != errPreempted {
+	a.giveBack(500)
+	a.leave(0)
+	a = m.enter(0, func() {})
+	if lend("a", a, 1) {
+		t.Error("lent again")
+	}
+	if err := a.takeFor(1600, 800); err != nil {
+		t.Error(err)
+	}
+	if err := a.settle(); err != nil || m.held() != 1600 {
+		t.Error(err, m.held())
+	}
+	if err := a.take(1); !errors.Is(err, ErrLimit) {
 		t.Error(err)
 	}
 }

@@ -80,7 +80,10 @@ func (s *spanHasher) obey(o spanOrder, release func(*chunk)) {
 
 // checkpointCost is what a checkpoint takes: itself, with its window and its
 // span's digest, and the same again in the serialised zTOC.
-const checkpointCost = 2 * (inflate.WindowSize + 256)
+const (
+	checkpointLater = inflate.WindowSize + 256
+	checkpointCost  = 2 * checkpointLater
+)
 
 // hashStep is how many used bytes may wait for an order: less than a chunk,
 // so that the hasher never holds many.
@@ -132,7 +135,7 @@ func (s *spanner) boundary(b inflate.Boundary, window []byte) error {
 
 // add takes a checkpoint at the end of the bytes consumed.
 func (s *spanner) add(c Checkpoint, window []byte) error {
-	if err := s.memory.take(checkpointCost); err != nil {
+	if err := s.memory.takeFor(checkpointCost, checkpointLater); err != nil {
 		return err
 	}
 	if window != nil {

@@ -266,7 +266,7 @@ func (t *tocScanner) add(h *tar.Header) error {
 	for k, v := range h.PAXRecords {
 		cost += int64(100 + 2*(len(k)+len(v)))
 	}
-	if err := t.memory.take(cost); err != nil {
+	if err := t.memory.takeFor(cost, cost/2); err != nil {
 		return err
 	}
 	if n := len(t.entries); n == cap(t.entries) {
