@@ -63,9 +63,22 @@ func sequentially(r io.Reader) *log {
 	return l
 }
 
-func inParallel(r io.Reader, o inflate.ParallelOptions) *log {
+func inParallel(r io.Reader, o inflate.ParallelOptions) *log { return pressed(r, o, 0) }
+
+// pressed is inParallel for a caller that wants the memory back behind a number
+// of boundaries, or never when that is 0.
+func pressed(r io.Reader, o inflate.ParallelOptions, boundaries int) *log {
 	l := new(log)
-	p := inflate.NewParallel(r, l.watch(), o)
+	events := l.watch()
+	boundary := events.Boundary
+	var p *inflate.Parallel
+	events.Boundary = func(b inflate.Boundary, window []byte) error {
+		if boundaries--; boundaries == 0 {
+			p.Press()
+		}
+		return boundary(b, window)
+	}
+	p = inflate.NewParallel(r, events, o)
 	defer p.Close()
 	l.read(p)
 	l.stats = p.Stats()
@@ -191,8 +204,12 @@ func TestParallelKinds(t *testing.T) {
 		if want.err != io.EOF {
 			t.Fatal(name, want.err)
 		}
-		for _, size := range append(segmentSizes, 512<<10) {
-			for _, workers := range []int{1, 3} {
+		sizes, counts := append(segmentSizes, 512<<10), []int{1, 3}
+		if testing.Short() {
+			sizes, counts = sizes[1:2], counts[1:]
+		}
+		for _, size := range sizes {
+			for _, workers := range counts {
 				got := inParallel(bytes.NewReader(blob), inflate.ParallelOptions{Workers: workers, Segment: size})
 				if err := differ(got, want); err != nil {
 					t.Errorf("%s, %d workers, segments of %d: %v", name, workers, size, err)
@@ -272,41 +289,6 @@ func TestParallelSourceError(t *testing.T) {
 	}
 	if got := inParallel(stuck{}, inflate.ParallelOptions{}); got.err != io.ErrNoProgress {
 		t.Error(got.err)
-	}
-}
-
-// Memory may be refused, and wanted back at any time.
-func TestParallelMemory(t *testing.T) {
-	blob := testlayers.GoGzip(testlayers.Mixed(6, 4<<20), 6, 0)
-	want := sequentially(bytes.NewReader(blob))
-	for limit := int64(0); limit < 12<<20; limit += 300_000 {
-		left := limit
-		var p *inflate.Parallel
-		calls := 0
-		l := new(log)
-		p = inflate.NewParallel(bytes.NewReader(blob), l.watch(), inflate.ParallelOptions{
-			Workers: 3, Segment: 16 << 10,
-			Memory: func(n int64) bool { // under its lock
-				calls++
-				if calls > 10 && limit%600_000 == 0 {
-					p.Press()
-				}
-				if left < n {
-					return false
-				}
-				left -= n
-				return true
-			},
-			GiveBack: func(n int64) { left += n },
-		})
-		l.read(p)
-		p.Close()
-		if err := differ(l, want); err != nil {
-			t.Errorf("%d bytes of memory: %v", limit, err)
-		}
-		if left != limit {
-			t.Errorf("%d of %d bytes of memory given back", left, limit)
-		}
 	}
 }
 
@@ -411,6 +393,7 @@ func FuzzParallel(f *testing.F) {
 	for i := range names {
 		for seed := range uint64(3) {
 			f.Add(false, []byte{byte(seed)}, uint8(i), seed, uint8(seed), uint8(i))
+			f.Add(false, []byte{byte(seed)}, uint8(i), seed, uint8(41*seed+7), uint8(i+1))
 		}
 	}
 	for i, bad := range testlayers.MalformedLayers() {
@@ -437,8 +420,9 @@ func FuzzParallel(f *testing.F) {
 		}
 		o := inflate.ParallelOptions{Workers: 1 + int(workers%4), Segment: 4 << 10 << (size % 5)}
 		want := sequentially(bytes.NewReader(stream))
-		if err := differ(inParallel(bytes.NewReader(stream), o), want); err != nil {
-			t.Errorf("%d workers, segments of %d: %v", o.Workers, o.Segment, err)
+		press := int(size / 5)
+		if err := differ(pressed(bytes.NewReader(stream), o, press), want); err != nil {
+			t.Errorf("%d workers, segments of %d, pressed behind boundary %d: %v", o.Workers, o.Segment, press, err)
 		}
 	})
 }
