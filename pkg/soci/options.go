@@ -61,9 +61,8 @@ type Options struct {
 	// LayerWorkers is how many goroutines may decompress one gzip layer of 16
 	// MiB or more, while processors are idle; all layers together use no more
 	// than there are. What is built is the same. Their buffers are within
-	// Limits.MaxMemory as long as layers do not need it themselves: then they are
-	// given back, but for a sixteenth of it at most. The default is the number of
-	// processors; 1 has each layer decompressed by one.
+	// Limits.MaxMemory, and are given back when layers need it themselves. The
+	// default is the number of processors; 1 has each layer decompressed by one.
 	LayerWorkers int
 
 	// Limits bound what an image may cost. The defaults stand at Limits.
