@@ -74,10 +74,10 @@ type Boundary struct {
 
 // Events of the stream, in its order. Both may be nil.
 type Events struct {
-	// Consumed gets the compressed bytes, each exactly once. Before Boundary
-	// is called, all bytes before Boundary.In have been given, and none
-	// behind. p is valid only during the call.
-	Consumed func(p []byte)
+	// Consumed is told how many compressed bytes have been used more. When
+	// Boundary is called, it has been told of all before Boundary.In, and of
+	// none behind.
+	Consumed func(n int)
 
 	// Boundary is called behind each member's gzip header and behind each
 	// block that is not the last of its member. window is the 32 KiB of

@@ -11,7 +11,7 @@ func (r *Reader) used() int { return r.inPos - int(r.bitCnt>>3) }
 // give passes the used bytes on, up to index end.
 func (r *Reader) give(end int) {
 	if end > r.inGiven && r.events.Consumed != nil {
-		r.events.Consumed(r.in[r.inGiven:end])
+		r.events.Consumed(end - r.inGiven)
 	}
 	r.inGiven = end
 }

@@ -89,10 +89,12 @@ type Parallel struct {
 
 	// Of the caller.
 	seq         *Reader
-	seqOff      int64 // what seq reads next
-	usedIn      int64 // compressed bytes consumed
-	lastByte    byte  // of them
-	current     *segment
+	seqOff      int64    // what seq reads next
+	usedIn      int64    // compressed bytes consumed
+	lastByte    byte     // of them
+	current     *segment // with the bytes that Consumed was called for last
+	currentFrom int64
+	currentTo   int64
 	place       int64 // up to which chunks are accepted
 	history     *history
 	accepted    int64 // uncompressed
@@ -325,12 +327,12 @@ func (p *Parallel) release(s *segment) {
 	p.cond.Broadcast()
 }
 
-// Hold keeps the bytes that Consumed was called with last, until release is
-// called. It is for Consumed.
-func (p *Parallel) Hold() (release func()) {
+// Hold returns the bytes that Consumed was called for last, and keeps them until
+// release is called. It is for Consumed.
+func (p *Parallel) Hold() (b []byte, release func()) {
 	s := p.current
 	s.refs.Add(1)
-	return func() { p.release(s) }
+	return s.buf[p.currentFrom:p.currentTo], func() { p.release(s) }
 }
 
 // segment returns that of an ordinal, or nil. mu is held.

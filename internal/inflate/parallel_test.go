@@ -24,7 +24,8 @@ const runSize = 256 << 10
 // came of it, and when.
 type log struct {
 	out      []byte
-	consumed []byte
+	used     int64  // compressed bytes, as told
+	consumed []byte // these bytes
 	events   []string
 	err      error
 	stats    inflate.Stats
@@ -46,9 +47,9 @@ func (l *log) read(d decoder) {
 
 func (l *log) watch() inflate.Events {
 	return inflate.Events{
-		Consumed: func(p []byte) { l.consumed = append(l.consumed, p...) },
+		Consumed: func(n int) { l.used += int64(n) },
 		Boundary: func(b inflate.Boundary, window []byte) error {
-			if int64(len(l.consumed)) != b.In {
+			if l.used != b.In {
 				return errors.New("a boundary out of step with the consumed bytes")
 			}
 			l.events = append(l.events, fmt.Sprintf("boundary %+v, window %08x", b, crc32.ChecksumIEEE(window)))
@@ -59,7 +60,9 @@ func (l *log) watch() inflate.Events {
 
 func sequentially(r io.Reader) *log {
 	l := new(log)
-	l.read(inflate.NewReader(r, l.watch()))
+	var input bytes.Buffer
+	l.read(inflate.NewReader(io.TeeReader(r, &input), l.watch()))
+	l.consumed = input.Bytes()[:l.used]
 	return l
 }
 
@@ -70,8 +73,14 @@ func inParallel(r io.Reader, o inflate.ParallelOptions) *log { return pressed(r,
 func pressed(r io.Reader, o inflate.ParallelOptions, boundaries int) *log {
 	l := new(log)
 	events := l.watch()
-	boundary := events.Boundary
+	consumed, boundary := events.Consumed, events.Boundary
 	var p *inflate.Parallel
+	events.Consumed = func(n int) {
+		consumed(n)
+		b, release := p.Hold()
+		l.consumed = append(l.consumed, b...)
+		release()
+	}
 	events.Boundary = func(b inflate.Boundary, window []byte) error {
 		if boundaries--; boundaries == 0 {
 			p.Press()
@@ -100,8 +109,8 @@ func differ(got, want *log) error {
 		return fmt.Errorf("%d events, not %d", len(got.events), len(want.events))
 	case !bytes.Equal(got.out, want.out):
 		return fmt.Errorf("%d bytes of output differ from %d", len(got.out), len(want.out))
-	case !bytes.Equal(got.consumed, want.consumed):
-		return fmt.Errorf("%d consumed bytes differ from %d", len(got.consumed), len(want.consumed))
+	case got.used != want.used || !bytes.Equal(got.consumed, want.consumed):
+		return fmt.Errorf("%d consumed bytes differ from %d", got.used, want.used)
 	}
 	return nil
 }

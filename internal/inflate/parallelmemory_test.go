@@ -17,7 +17,7 @@ func TestParallelMemory(t *testing.T) {
 		left := limit
 		var p *inflate.Parallel
 		calls := 0
-		l := new(log)
+		l := &log{consumed: want.consumed}
 		p = inflate.NewParallel(bytes.NewReader(blob), l.watch(), inflate.ParallelOptions{
 			Workers: 3, Segment: 16 << 10,
 			Memory: func(n int64) bool { // under its lock

@@ -115,16 +115,16 @@ func (p *Parallel) consume(to int64) {
 		end := min(to-s.off, int64(s.size))
 		p.usedIn = s.off + end
 		p.lastByte = s.buf[end-1]
-		p.current = s
+		p.current, p.currentFrom, p.currentTo = s, from, end
 		if p.events.Consumed != nil {
-			p.events.Consumed(s.buf[from:end])
+			p.events.Consumed(int(end - from))
 		}
 	}
 }
 
-func (p *Parallel) seqConsumed(b []byte) {
-	p.stats.Alone += int64(len(b))
-	p.consume(p.usedIn + int64(len(b)))
+func (p *Parallel) seqConsumed(n int) {
+	p.stats.Alone += int64(n)
+	p.consume(p.usedIn + int64(n))
 }
 
 // seqBoundary follows seq, and looks for a chunk that goes on.

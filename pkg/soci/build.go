@@ -102,7 +102,7 @@ func buildZtoc(layer io.Reader, o ZtocOptions, memory *tenant) (*Ztoc, error) {
 		err = blob.finish()
 		if err == nil {
 			z.CompressedSize = blob.n
-			z.SpanDigests = blob.spans.digests
+			z.SpanDigests = blob.hasher.digests
 			return z, nil
 		}
 	case errors.Is(err, ErrLimit), errors.Is(err, errPreempted), errors.As(err, &foreign) && foreign.compressed():
@@ -137,7 +137,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 	if err != nil {
 		return nil, err
 	}
-	spans := &spanner{spanSize: o.SpanSize, maxZtoc: o.maxZtoc, memory: memory, orders: blob.spans.orders}
+	spans := &spanner{spanSize: o.SpanSize, maxZtoc: o.maxZtoc, memory: memory, hasher: blob.hasher}
 	reader := &archiveReader{blob: blob, limits: o.Limits}
 	end := func() {}
 	if compression == Gzip {
@@ -148,7 +148,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 		} else {
 			decoder := decoders.Get().(*inflate.Reader)
 			defer decoders.Put(decoder)
-			decoder.Reset(blob, inflate.Events{Consumed: spans.consumed, Boundary: spans.boundary})
+			decoder.Reset(blob, inflate.Events{Consumed: blob.hasher.consumed, Boundary: spans.boundary})
 			defer decoder.Reset(nil, inflate.Events{})
 			reader.chunks = decoder
 		}
@@ -164,7 +164,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 	if err := toc.archive.drain(); err != nil {
 		return nil, unsupportedGzip(err)
 	}
-	spans.end()
+	blob.hasher.end()
 	end()
 	if err := memory.settle(); err != nil {
 		return nil, err
@@ -221,7 +221,7 @@ func (t *tarChunks) Next() ([]byte, error) {
 			}
 		}
 		k := min(int64(len(p)), t.spans.spanSize-into)
-		t.spans.consumed(p[:k])
+		t.spans.hasher.consumed(int(k))
 		p = p[k:]
 		t.off += k
 	}

@@ -1,13 +1,8 @@
 package soci
 
 import (
-	"crypto/sha256"
-	"hash"
 	"runtime"
-	"sync"
 	"sync/atomic"
-
-	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/inflate"
 )
@@ -74,70 +69,11 @@ func newParallel(blob *blobReader, o ZtocOptions, memory *tenant, spans *spanner
 	if !memory.borrow(base, func() {}) {
 		return nil, nil
 	}
-	p = inflate.NewParallel(blob, inflate.Events{Consumed: spans.consumed, Boundary: spans.boundary}, po)
-	blob.spans.close() // hashed from the segments
-	spans.held = newHeldSpans(p.Hold)
+	p = inflate.NewParallel(blob, inflate.Events{Consumed: blob.hasher.consumed, Boundary: spans.boundary}, po)
+	blob.hasher.borrow(p.Hold)
 	return p, func() {
+		blob.hasher.close()
 		p.Close()
-		spans.held.close()
-		blob.spans.digests = spans.held.digests
 		memory.giveBack(base)
 	}
-}
-
-// heldSpans hashes spans beside the decoder, from bytes that the decoder holds
-// for it.
-type heldSpans struct {
-	hold    func() (release func())
-	orders  chan heldOrder
-	closing sync.Once
-	done    sync.WaitGroup
-	digests []digest.Digest // after close
-}
-
-// heldOrder is bytes that follow, or what is to be done behind them.
-type heldOrder struct {
-	p       []byte
-	release func()
-	spanOrder
-}
-
-func newHeldSpans(hold func() func()) *heldSpans {
-	s := &heldSpans{hold: hold, orders: make(chan heldOrder, 64)}
-	s.done.Go(s.run)
-	return s
-}
-
-func (s *heldSpans) run() {
-	var (
-		h     hash.Hash = sha256.New()
-		begun bool
-		last  byte
-	)
-	for o := range s.orders {
-		if len(o.p) > 0 {
-			if begun { // what precedes the first checkpoint belongs to no span
-				h.Write(o.p)
-			}
-			last = o.p[len(o.p)-1]
-			o.release()
-			continue
-		}
-		if (o.begin || o.end) && begun {
-			s.digests = append(s.digests, digest.NewDigest(digest.SHA256, h))
-			h.Reset()
-		}
-		if o.begin {
-			begun = true
-			if o.byte {
-				h.Write([]byte{last})
-			}
-		}
-	}
-}
-
-// close waits until all is hashed.
-func (s *heldSpans) close() {
-	s.closing.Do(func() { close(s.orders) })
-	s.done.Wait()
 }
