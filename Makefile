@@ -96,6 +96,13 @@ generate: ## renew generated files; the tree must be clean afterwards
 race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame/... ./internal/verify ./internal/inspect ./internal/testkit/localregistry ./internal/testkit/registrytest \
 		./internal/backfill ./internal/cleanup ./internal/inventory ./internal/logquery/loginsights ./internal/backfill/pace ./internal/redrive
+	CGO_ENABLED=1 $(GO) test -race -short ./internal/inflate -run 'TestParallel(Kinds|Memory|Press|Close|BoundaryError|SourceError)$$'
+
+.PHONY: parallel
+parallel: ## test the decoder of several workers in place of the usual one, and hold both against each other on 3,000 streams
+	$(GO) test -tags parallel_always ./pkg/soci -skip '^TestParallel'
+	$(GO) test ./internal/inflate -run '^$$' -fuzz FuzzParallel -fuzztime 3000x -fuzzminimizetime 2x
+	$(GO) test -tags inflate_checked ./internal/inflate -run '^$$' -fuzz FuzzParallel -fuzztime 1000x -fuzzminimizetime 2x
 
 .PHONY: portable
 portable: ## test the decoder's checked variant, and under emulation, where qemu-user is installed, on arm64 and big-endian s390x
@@ -122,6 +129,7 @@ conformance: ## compare every byte with upstream's library (needs a C compiler a
 		{ echo "conformance needs a C compiler and zlib's static library: apt-get install gcc zlib1g-dev"; exit 1; }
 	CGO_ENABLED=1 $(GO) vet -tags conformance ./internal/testkit/conformance/... ./internal/demo
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/testkit/conformance/...
+	CGO_ENABLED=1 $(GO) test -tags conformance,parallel_always ./internal/testkit/conformance -run 'TestStoredLayers|TestBadLayers|TestIndex$$|FuzzZtoc'
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/demo -run Snapshotter
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/testkit/conformance -run '^$$' -fuzz FuzzZtoc -fuzztime 3000x -fuzzminimizetime 2x
 

@@ -48,7 +48,8 @@ type layerWork struct {
 
 	// damaged are zTOCs and SOCI indexes of earlier builds that the repository
 	// does not give as their digests name them.
-	damaged map[digest.Digest]bool
+	damaged    map[digest.Digest]bool
+	processors *processors
 }
 
 // builtLayer is the result for a layer.
@@ -64,7 +65,7 @@ func (b *builtLayer) done() bool {
 
 func newLayerWork(src Source, targets []target, o Options) *layerWork {
 	w := &layerWork{
-		src: src, o: o, memory: newMemory(o.Limits.MaxMemory),
+		src: src, o: o, memory: newMemory(o.Limits.MaxMemory), processors: newProcessors(),
 		manifests: make(map[digest.Digest][]digest.Digest),
 		platforms: make(map[digest.Digest]string),
 		built:     make(map[digest.Digest]*builtLayer),
@@ -266,13 +267,19 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 		}
 		w.bytesRead.Add(n)
 	}()
+	w.processors.busy.Add(1)
+	defer w.processors.give()
 	z, err := buildZtoc(r, ZtocOptions{
 		SpanSize:            w.o.SpanSize,
 		BuildToolIdentifier: w.o.BuildToolIdentifier,
 		Limits:              w.o.Limits,
 		Size:                layer.Size,
 		Digest:              layer.Digest,
+		LayerWorkers:        w.o.LayerWorkers,
 		maxZtoc:             maxZtocSizeOf(layer.Size),
+		processors:          w.processors,
+		segment:             parallelSegment,
+		parallel:            parallelFrom,
 	}, memory)
 	var b []byte
 	if err == nil {
