@@ -29,25 +29,26 @@ type Flow string
 
 // The flows.
 const (
-	Deploy         Flow = "`deploy`"
-	Failure        Flow = "`deploy`, to report a failure or to repair what one left"
-	Interrupt      Flow = "`deploy`, interrupted"
-	Guided         Flow = "`deploy --guided`"
-	CodeOnly       Flow = "`deploy --code-only`"
-	Watch          Flow = "`deploy` and `watch`"
-	Rollback       Flow = "`rollback`"
-	Destroy        Flow = "`destroy`"
-	Doctor         Flow = "`doctor`, also at the end of `deploy`"
-	Implied        Flow = "checked as part of another call"
-	CloudFormation Flow = "CloudFormation and Lambda, in the deployer's name"
-	AWSCLI         Flow = "`aws cloudformation deploy`"
-	Package        Flow = "`make package`"
-	FirstManaged   Flow = "`deploy`, to create the bucket"
-	Managed        Flow = "`deploy` with its own bucket"
-	Own            Flow = "`deploy` with your bucket"
-	Companions     Flow = "`deploy` with a companion stack"
-	Pushed         Flow = "`deploy`, to push images"
-	Prune          Flow = "`deploy`, to delete old code"
+	Deploy           Flow = "`deploy`"
+	Failure          Flow = "`deploy`, to report a failure or to repair what one left"
+	Interrupt        Flow = "`deploy`, interrupted"
+	Guided           Flow = "`deploy --guided`"
+	CodeOnly         Flow = "`deploy --code-only`"
+	Watch            Flow = "`deploy` and `watch`"
+	Rollback         Flow = "`rollback`"
+	Destroy          Flow = "`destroy`"
+	Doctor           Flow = "`doctor`, also at the end of `deploy`"
+	Implied          Flow = "checked as part of another call"
+	CloudFormation   Flow = "CloudFormation and Lambda, in the deployer's name"
+	AWSCLI           Flow = "`aws cloudformation deploy`"
+	Package          Flow = "`make package`"
+	FirstManaged     Flow = "`deploy`, to create the bucket"
+	Managed          Flow = "`deploy` with its own bucket"
+	Own              Flow = "`deploy` with your bucket"
+	Companions       Flow = "`deploy` with a companion stack"
+	CompanionFailure Flow = "`deploy`, when the companion stack fails or is repaired"
+	Pushed           Flow = "`deploy`, to push images"
+	Prune            Flow = "`deploy`, to delete old code"
 )
 
 // Call is what is called besides what CloudFormation does for the resources of
@@ -124,7 +125,7 @@ var Calls = []Call{
 	{Use{Companion, []string{"cloudformation:TagResource"}}, Image, Implied, "the companion stack's tags"},
 	{Use{Companion, []string{"cloudformation:CancelUpdateStack", "cloudformation:ContinueUpdateRollback",
 		"cloudformation:DescribeEvents", "cloudformation:ListStackResources", "cloudformation:UpdateTerminationProtection"}},
-		Image, Failure, "the same as for the stack"},
+		Image, CompanionFailure, "the same as for the stack"},
 	{Use{Companion, []string{"cloudformation:DeleteStack"}}, Image, Destroy, "a companion stack that no function needs"},
 	{Use{ManagedRepositories, pushing}, Image, Pushed, "pushing images and records, only what is not there yet"},
 	{Use{ManagedRepositories, []string{"ecr:BatchDeleteImage", "ecr:DescribeImages", "ecr:DescribeRepositories",

@@ -229,14 +229,10 @@ func TestPoliciesAllowWhatTypesNeed(t *testing.T) {
 			}
 		}
 	}
-	sid := map[Scope]string{}
-	for _, s := range scopes {
-		sid[s.scope] = s.sid
-	}
 	for _, typ := range slices.Concat(Types, CompanionTypes) {
 		for _, u := range slices.Concat(typ.Create, typ.Update, typ.Delete) {
 			for _, a := range u.Actions {
-				if !allowed[sid[u.Scope]+" "+a] {
+				if !allowed[Sid(u.Scope)+" "+a] {
 					t.Errorf("%s needs %s on %s, which no policy allows", typ.Name, a, u.Scope)
 				}
 			}

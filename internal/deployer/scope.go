@@ -77,3 +77,13 @@ var conditions = map[Scope]map[string]map[string]string{
 	// me-central-1. Elsewhere deploy does without.
 	Buckets: {"StringLike": {"aws:RequestedRegion": "me-*"}},
 }
+
+// Sid is the name of a scope's statement in the policies.
+func Sid(s Scope) string {
+	for _, of := range scopes {
+		if of.scope == s {
+			return of.sid
+		}
+	}
+	panic("internal error: no statement for the scope " + string(s))
+}
