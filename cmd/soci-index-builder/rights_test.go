@@ -13,7 +13,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deployer"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/testkit/awstest"
@@ -138,12 +137,7 @@ func (r *rights) allow(n iamtest.Need, stacks []string) bool {
 // deployerValues are those of the placeholders for a stack. Buckets and
 // repositories that have no name of the program's are the user's own.
 func deployerValues(stack, resource string) map[string]string {
-	repositories, _, _ := strings.Cut(companion.RepositoryName(stack, "F"), "/")
-	values := map[string]string{
-		"Stack": stack, "Companion": companion.StackName(stack), "Repositories": repositories,
-		"ManagedBucket": "soci-index-builder-" + awstest.Account + "-" + awstest.Region + "-an",
-		"CodePrefix":    "soci-index-builder/",
-	}
+	values := deployer.Names("aws", awstest.Account, awstest.Region, stack)
 	if _, path, ok := strings.Cut(resource, ":s3:::"); ok {
 		bucket, _, _ := strings.Cut(path, "/")
 		if strings.HasPrefix(bucket, "soci-index-builder-") {
@@ -153,7 +147,7 @@ func deployerValues(stack, resource string) map[string]string {
 		}
 	}
 	if _, name, ok := strings.Cut(resource, ":repository/"); ok && name != "*" &&
-		!strings.HasPrefix(name, repositories+"/") {
+		!strings.HasPrefix(name, values["Repositories"]+"/") {
 		values["OwnRepositories"] = name
 	}
 	return values

@@ -1,5 +1,7 @@
 package deployer
 
+import "soci-index-builder/internal/embedded"
+
 // Part is one of the policies that a deployer needs; which of them depends on
 // where the functions' code comes from.
 type Part struct {
@@ -23,6 +25,20 @@ var (
 
 // Parts returns all of them, in the order of the documentation.
 func Parts() []Part { return append([]Part(nil), partOrder...) }
+
+// Needed returns the parts for a package mode; own is whether the user names the
+// bucket or the repositories.
+func Needed(mode embedded.Package, own bool) []Part {
+	switch {
+	case mode == embedded.Image && own:
+		return []Part{Base, Commands, OwnImage}
+	case mode == embedded.Image:
+		return []Part{Base, Commands, Image}
+	case own:
+		return []Part{Base, Commands, OwnBucket}
+	}
+	return []Part{Base, Commands, Zip}
+}
 
 // Flow is what makes a call.
 type Flow string

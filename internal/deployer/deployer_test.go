@@ -7,12 +7,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/deploy/companion"
+	"soci-index-builder/internal/embedded"
 )
 
 const docs = "../../docs"
@@ -246,6 +251,45 @@ func TestPoliciesAllowWhatTypesNeed(t *testing.T) {
 	for action, why := range Optional {
 		if !actionName.MatchString(action) || why == "" {
 			t.Errorf("%s: %q", action, why)
+		}
+	}
+}
+
+// Each mode has what it needs, and nothing for another's code.
+func TestNeeded(t *testing.T) {
+	for _, tt := range []struct {
+		mode embedded.Package
+		own  bool
+		sid  string
+	}{
+		{embedded.Zip, false, "ManagedCode"}, {embedded.Zip, true, "Code"},
+		{embedded.Image, false, "ManagedRepositories"}, {embedded.Image, true, "OwnRepositories"},
+	} {
+		var places []string
+		p := Policy(Needed(tt.mode, tt.own)...)
+		for _, s := range p.Statement {
+			if slices.Contains([]string{"ManagedCode", "Code", "ManagedRepositories", "OwnRepositories"}, s.Sid) {
+				places = append(places, s.Sid)
+			}
+		}
+		if !slices.Equal(places, []string{tt.sid}) || p.Statement[0].Sid != "Stack" {
+			t.Errorf("%s, own %v: %q", tt.mode, tt.own, places)
+		}
+	}
+	if got, want := Policy(), Policy(Base, Commands); !reflect.DeepEqual(got, want) {
+		t.Errorf("without a part: %v", got)
+	}
+}
+
+func TestNames(t *testing.T) {
+	names := Names("aws-cn", "123456789012", "cn-north-1", "Hello-World-Stack")
+	managed := codebucket.NewManaged(aws.Config{Region: "cn-north-1"}, codebucket.ManagedOptions{Account: "123456789012"})
+	for name, want := range map[string]string{
+		"Companion": "Hello-World-Stack-925976eb-CompanionStack", "Repositories": "helloworldstack925976eb",
+		"ManagedBucket": managed.RegionalName(), "CodePrefix": codebucket.OwnPrefix, "Partition": "aws-cn",
+	} {
+		if names[name] != want {
+			t.Errorf("%s is %q, want %q", name, names[name], want)
 		}
 	}
 }

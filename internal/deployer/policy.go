@@ -30,14 +30,19 @@ type Statement struct {
 	Condition map[string]map[string]string `json:",omitempty"`
 }
 
-// Policy returns a part: the minimum needed to create, update and delete the
-// stack, together with the other parts that its way of deploying needs. It has
-// placeholders in its ARNs.
-func Policy(part Part) Document {
+// Policy returns parts together, those that are always needed if none is named:
+// with all that its way of deploying needs, the minimum to create, update and
+// delete the stack. It has placeholders in its ARNs.
+func Policy(parts ...Part) Document {
+	if len(parts) == 0 {
+		parts = []Part{Base, Commands}
+	}
 	d := Document{Version: version}
 	actions := map[Scope][]string{}
-	for _, u := range uses(part) {
-		actions[u.Scope] = append(actions[u.Scope], u.Actions...)
+	for _, part := range parts {
+		for _, u := range uses(part) {
+			actions[u.Scope] = append(actions[u.Scope], u.Actions...)
+		}
 	}
 	for _, s := range scopes {
 		if len(actions[s.scope]) > 0 {

@@ -1,5 +1,11 @@
 package deployer
 
+import (
+	"strings"
+
+	"soci-index-builder/internal/deploy/companion"
+)
+
 // Scope is what actions are allowed on.
 type Scope string
 
@@ -86,4 +92,16 @@ func Sid(s Scope) string {
 		}
 	}
 	panic("internal error: no statement for the scope " + string(s))
+}
+
+// Names returns what the placeholders in the ARNs stand for, by their names. The
+// bucket and the repositories of the user's own and the role of --role-arn are
+// not among them.
+func Names(partition, account, region, stack string) map[string]string {
+	repositories, _, _ := strings.Cut(companion.RepositoryName(stack, ""), "/")
+	return map[string]string{
+		"Partition": partition, "Account": account, "Region": region, "Stack": stack,
+		"ManagedBucket": "soci-index-builder-" + account + "-" + region + "-an", "CodePrefix": "soci-index-builder/",
+		"Companion": companion.StackName(stack), "Repositories": repositories,
+	}
 }

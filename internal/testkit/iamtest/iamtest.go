@@ -235,8 +235,7 @@ func (p Policies) Allow(n Need, values map[string]string) bool {
 	for name, value := range values {
 		pairs = append(pairs, "${"+name+"}", value)
 	}
-	fill := strings.NewReplacer(append(pairs, "${Partition}", "aws", "${Account}", awstest.Account, "${Region}",
-		awstest.Region)...)
+	fill := strings.NewReplacer(pairs...)
 	for _, d := range p {
 		for _, s := range d.Statement {
 			if !slices.Contains(s.Action, n.Action) || !holds(s.Condition) {

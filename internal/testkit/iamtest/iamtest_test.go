@@ -94,7 +94,7 @@ func TestAllow(t *testing.T) {
 			Condition: condition}}}
 	}
 	p := Policies{
-		statement("sqs:A", "arn:aws:sqs:${Region}:${Account}:${Stack}-*", nil),
+		statement("sqs:A", "arn:aws:sqs:eu-west-1:123456789012:${Stack}-*", nil),
 		statement("sqs:B", "arn:aws:sqs:*:b-??", nil),
 		statement("sqs:C", "*", map[string]map[string]string{"StringLike": {"aws:RequestedRegion": "eu-*"}}),
 		statement("sqs:D", "*", map[string]map[string]string{"StringLike": {"aws:RequestedRegion": "me-*"}}),
