@@ -116,7 +116,8 @@ func TestReadmeCommands(t *testing.T) {
 		for line := range strings.Lines(block[1]) {
 			first, _, _ := strings.Cut(strings.TrimPrefix(line, "./"), " ")
 			switch {
-			case strings.TrimSpace(line) == "" || strings.ContainsAny(line, "─│") || strings.HasPrefix(line, " "): // the picture
+			// Also the picture of how it works.
+			case strings.TrimSpace(line) == "" || strings.ContainsAny(line, "─│") || strings.HasPrefix(line, " "):
 			case strings.HasPrefix(first, "VERSION="), slices.Contains([]string{"grep", "tar", "cd", "docker"}, first):
 			case first == "soci-index-builder":
 				m := invocation.FindStringSubmatch(line)

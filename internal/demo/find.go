@@ -34,8 +34,8 @@ var defaultFinder = finder{
 	goRoot:  goInstallation,
 	folders: []string{"/usr/share", "/usr/lib", "/usr/bin", "/usr/local", "/opt"},
 	program: os.Executable,
-	least:   48 << 20,
-	most:    128 << 20,
+	least:   40 << 20,
+	most:    96 << 20,
 }
 
 // find returns the Go installation; where there is none, part of a folder of the
