@@ -38,7 +38,7 @@ func plan(ctx context.Context, f files) ([]group, error) {
 	var all []sized
 	var total int64
 	for _, name := range names {
-		n, err := size(ctx, f.dir, name)
+		n, _, err := size(ctx, f.dir, name)
 		if err != nil {
 			return nil, err
 		}

@@ -28,6 +28,10 @@ type finder struct {
 	// The least and the most of a system's folder that are taken, in bytes: enough
 	// for a layer of 10 MiB when it is compressed, and a demo of seconds.
 	least, most int64
+
+	// The largest file that is taken, in bytes: to read one lazily is to leave the
+	// most of a layer alone.
+	file int64
 }
 
 var defaultFinder = finder{
@@ -36,6 +40,7 @@ var defaultFinder = finder{
 	program: os.Executable,
 	least:   40 << 20,
 	most:    96 << 20,
+	file:    8 << 20,
 }
 
 // find returns the Go installation; where there is none, part of a folder of the
@@ -74,7 +79,7 @@ func (f finder) pick(ctx context.Context, dir string) ([]string, error) {
 	}
 	var all []sized
 	for _, entry := range listed {
-		if n, err := size(ctx, dir, entry.Name()); err == nil && n <= f.most {
+		if n, largest, err := size(ctx, dir, entry.Name()); err == nil && n <= f.most && largest <= f.file {
 			all = append(all, sized{entry.Name(), n})
 		}
 		if ctx.Err() != nil {
@@ -97,16 +102,17 @@ func (f finder) pick(ctx context.Context, dir string) ([]string, error) {
 	return entries, nil
 }
 
-// size returns how many bytes the regular files of a top-level entry have.
-func size(ctx context.Context, dir, top string) (int64, error) {
-	var n int64
-	err := walk(dir, top, func(_ string, info fs.FileInfo, _ string) error {
+// size returns how many bytes the regular files of a top-level entry have
+// together, and the largest of them.
+func size(ctx context.Context, dir, top string) (total, largest int64, err error) {
+	err = walk(dir, top, func(_ string, info fs.FileInfo, _ string) error {
 		if info.Mode().IsRegular() {
-			n += info.Size()
+			total += info.Size()
+			largest = max(largest, info.Size())
 		}
 		return ctx.Err()
 	})
-	return n, err
+	return total, largest, err
 }
 
 // readable reports whether everything in a top-level entry can be read.

@@ -20,7 +20,7 @@ var errNoGo = errors.New("there is no go")
 func bare(folders ...string) finder {
 	f := defaultFinder
 	f.goRoot = func(context.Context) (string, error) { return "", errNoGo }
-	f.folders, f.least, f.most = folders, 12<<20, 16<<20
+	f.folders, f.least, f.most, f.file = folders, 12<<20, 18<<20, 12<<20
 	return f
 }
 
@@ -31,7 +31,8 @@ func TestFind(t *testing.T) {
 		t.Fatal(err)
 	}
 	large := t.TempDir()
-	for name, size := range map[string]int{"huge": 17 << 20, "big": 9 << 20, "other": 8 << 20, "rest": 6 << 20} {
+	for name, size := range map[string]int{"huge": 19 << 20, "single": 13 << 20, "big": 11 << 20, "other": 10 << 20,
+		"rest": 6 << 20} {
 		if err := os.WriteFile(filepath.Join(large, name), testlayers.Noise(1, size), 0o600); err != nil {
 			t.Fatal(err)
 		}
