@@ -131,7 +131,7 @@ func TestTroubleshootingQuotesTheLogs(t *testing.T) {
 // Of the form of a message, but somebody else's.
 var (
 	commands = map[string]bool{"aws": true, "docker": true, "make": true, "npx": true, "journalctl": true, "tar": true,
-		"cp": true}
+		"cp": true, "go": true}
 	notMessages = []string{"already exists"}
 	notTokens   = []string{"force-compression", "soci-index-builder"}
 )
@@ -185,12 +185,32 @@ var (
 	flagName = regexp.MustCompile(`--[a-z][a-z-]*`)
 )
 
-// Every command that the pages about the stack name is in cli.md, with its
-// flags.
+// notYet are the commands and flags that the pages describe and the program does
+// not have yet. One that it has fails the test until it is taken from here.
+var notYet = map[string][]string{
+	"destroy": nil,
+}
+
+// Every command that a page names is in cli.md, with its flags.
 func TestCommandsAreThere(t *testing.T) {
 	cli := read(t, "cli.md")
+	for name, flags := range notYet {
+		_, section, ok := strings.Cut(cli, "\n## soci-index-builder "+name+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		if ok && flags == nil {
+			t.Errorf("cli.md has %s: take it from notYet", name)
+		}
+		for _, flag := range flags {
+			if hasFlag(section, flag) {
+				t.Errorf("cli.md has %s %s: take it from notYet", name, flag)
+			}
+		}
+	}
 	found := 0
-	for _, page := range []string{"deploy.md", "permissions.md", "troubleshooting.md"} {
+	for _, page := range pages(t) {
+		if page == "cli.md" {
+			continue
+		}
 		content := read(t, page)
 		texts := strings.Join(fence.FindAllString(content, -1), "\n")
 		for _, m := range code.FindAllStringSubmatch(fence.ReplaceAllString(content, ""), -1) {
@@ -200,6 +220,9 @@ func TestCommandsAreThere(t *testing.T) {
 		for _, m := range verb.FindAllStringSubmatch(texts, -1) {
 			found++
 			name := m[1]
+			if pending, soon := notYet[strings.Fields(name)[0]]; soon && pending == nil {
+				continue
+			}
 			_, section, ok := strings.Cut(cli, "\n## soci-index-builder "+name+"\n")
 			if !ok {
 				name, _, _ = strings.Cut(name, " ")
@@ -210,15 +233,20 @@ func TestCommandsAreThere(t *testing.T) {
 			}
 			section, _, _ = strings.Cut(section, "\n## ")
 			for _, flag := range flagName.FindAllString(m[2], -1) {
-				if !regexp.MustCompile(`(?m)^ +(-\w, )?` + flag + `\b`).MatchString(section) {
+				if !hasFlag(section, flag) && !slices.Contains(notYet[name], flag) {
 					t.Errorf("%s gives the command %q the flag %s, which cli.md does not have", page, name, flag)
 				}
 			}
 		}
 	}
-	if found < 20 {
+	if found < 60 {
 		t.Errorf("only %d commands were found", found)
 	}
+}
+
+// hasFlag reports whether a section of cli.md lists a flag among the options.
+func hasFlag(section, flag string) bool {
+	return regexp.MustCompile(`(?m)^ +(-\w, )?` + flag + `\b`).MatchString(section)
 }
 
 var block = regexp.MustCompile("(?ms)^```(json|sh)\n(.*?)^```$")

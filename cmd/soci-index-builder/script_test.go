@@ -55,10 +55,12 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("no scripts: %v", err)
 	}
 	layers := storedLayers(t)
+	rights := newRights(t, len(files))
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			registry := registrytest.Start(t)
+			asked := &askedOfRegistry{}
+			registry := registrytest.Start(t, asked.wrap)
 			aws := newAWSWorld(awstest.Start(t), registry)
 			logs := newLogsWorld(aws.server)
 			queue := newQueueWorld(aws.server)
@@ -68,6 +70,7 @@ func TestScripts(t *testing.T) {
 			status := &statusWorld{t: t, ecr: aws.ecr, registry: registry}
 			w := &world{t: t, server: registry, layers: layers, pushed: map[string]registrytest.Pushed{}}
 			remove := &cleanupWorld{world: w, ecr: aws.ecr}
+			t.Cleanup(func() { rights.script(t, account.account != nil, aws.server.Requests(), asked) })
 			testscript.Run(t, testscript.Params{
 				Files:               []string{file},
 				RequireExplicitExec: true,
@@ -95,6 +98,7 @@ func TestScripts(t *testing.T) {
 					"failresource": account.failResource,
 					"logline":      account.logLine, "begin": account.begin, "hold": account.hold, "stackis": account.stackIs,
 					"uploaded": account.uploaded, "asked": account.asked, "cloudformation": account.cloudFormation,
+					"review":    account.review,
 					"habit":     (&habitWorld{registry}).habit,
 					"loggroups": logs.groups, "logrows": logs.rows, "logqueries": logs.queries,
 				},
