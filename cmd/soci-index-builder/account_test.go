@@ -1,8 +1,6 @@
 package main
 
 import (
-	"archive/zip"
-	"bytes"
 	"fmt"
 	"os"
 	"slices"
@@ -32,16 +30,8 @@ func haveFunctions() {
 		if _, err := embedded.Template(embedded.Zip, architecture); err != nil {
 			return nil, err
 		}
-		var b bytes.Buffer
-		z := zip.NewWriter(&b)
-		w, err := z.Create("bootstrap")
-		if err == nil {
-			_, err = fmt.Fprintf(w, "%s for %s %s", function, architecture, os.Getenv("TEST_FUNCTIONS"))
-		}
-		if err == nil {
-			err = z.Close()
-		}
-		return b.Bytes(), err
+		return stacktest.Function(architecture, fmt.Sprintf("%s for %s %s", function, architecture,
+			os.Getenv("TEST_FUNCTIONS")))
 	}
 }
 

@@ -104,7 +104,7 @@ func newDeployCommand() *cobra.Command {
 		}
 		s.Region, s.Profile = from.region, from.profile
 		m := deploy.Mode{Interactive: interactive(cmd), Yes: flags.yes, Detach: flags.detach, Patience: deployPatience,
-			Interrupts: interrupts, Functions: functionCode}
+			Interrupts: interrupts, Functions: functionCode, Registry: ecrEndpoint()}
 		if flags.dryRun {
 			m.Folder = flags.folder
 		}

@@ -15,6 +15,7 @@ type deployFlags struct {
 	s                settings.Settings
 	kind             string
 	parameters, tags []string
+	repositories     []string
 	protection       bool
 	changed          func(flag string) bool
 
@@ -29,10 +30,13 @@ func (f *deployFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.s.Filters, "filters", "",
 		"images to index, as the parameter SociRepositoryImageTagFilters has them")
 	flags.StringArrayVar(&f.parameters, "parameter", nil, "`KEY=VALUE` of a parameter of the template; can be repeated")
-	flags.StringVar(&f.kind, "package", string(embedded.Zip), "how the functions' code comes to Lambda: zip")
+	flags.StringVar(&f.kind, "package", string(embedded.Zip),
+		"how the functions' code comes to Lambda: zip files in a bucket, or container images (zip or image)")
 	flags.StringVar(&f.s.Architecture, "arch", "",
 		"of the functions, arm64 or amd64; the default is what the stack has, or arm64")
 	flags.StringVar(&f.s.Bucket, "bucket", "", "S3 `bucket` in the stack's region, for the functions' code")
+	flags.StringArrayVar(&f.repositories, "repository", nil,
+		"`FUNCTION=URI` of an ECR repository of yours for a function's image; can be repeated")
 	flags.StringVar(&f.s.RoleARN, "role-arn", "", "`ARN` of the IAM role that CloudFormation is to work with")
 	flags.StringArrayVar(&f.tags, "tag", nil, "`KEY=VALUE` of a tag of the stack and its resources; can be repeated")
 	flags.StringArrayVar(&f.s.NotificationARNs, "notification-arn", nil,
@@ -60,6 +64,9 @@ func (f *deployFlags) settings() (settings.Settings, error) {
 		return s, err
 	}
 	if s.Tags, err = keyValues("--tag", f.tags); err != nil {
+		return s, err
+	}
+	if s.Repositories, err = keyValues("--repository", f.repositories); err != nil {
 		return s, err
 	}
 	s.Package = embedded.Package(f.kind)

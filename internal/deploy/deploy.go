@@ -28,6 +28,7 @@ import (
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor"
+	"soci-index-builder/pkg/ecrclient"
 )
 
 // What can end a deploy. Other errors are those of the packages below and AWS's.
@@ -120,6 +121,9 @@ type Mode struct {
 	// and a function that ends this; nil: the context is all there is.
 	Interrupts func() (<-chan struct{}, func())
 
+	// Registry are options of the repositories that images are pushed to.
+	Registry []ecrclient.Option
+
 	// Functions returns the zip file of a function, as embedded.Function.
 	Functions func(architecture, function string) ([]byte, error)
 }
@@ -160,7 +164,8 @@ func New(s settings.Settings, m Mode, screen Screen) (*Deploy, error) {
 
 // Steps are those of the deploy, in order.
 func (d *Deploy) Steps() []Step {
-	return []Step{&where{}, &packaging{}, &changes{}, &execute{}, &protection{}, &after{}}
+	return []Step{&where{}, &repositories{}, &packaging{}, &changes{}, &execute{}, &protection{}, &unneeded{},
+		&after{}}
 }
 
 // Offline reports whether AWS cannot be asked.

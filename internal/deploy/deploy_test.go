@@ -94,7 +94,7 @@ func (s *screen) has(text string) bool {
 }
 
 func code(architecture, name string) ([]byte, error) {
-	return []byte(name + " for " + architecture), nil
+	return stacktest.Function(architecture, name)
 }
 
 // deploy makes a deploy with the bucket; change may change it.

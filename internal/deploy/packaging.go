@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,25 +30,32 @@ type packaging struct{}
 func (*packaging) Name() string { return "package" }
 
 func (*packaging) Plan(ctx context.Context, d *Deploy) ([]string, error) {
-	if d.Settings.Package == "" {
-		d.Settings.Package = embedded.Zip
-	}
-	if s := d.stack(); s != nil {
-		kind, architecture := codeOf(s.Template)
-		if kind != d.Settings.Package {
-			return nil, settingf("the functions of stack %s are deployed as %s, which this version does not do", s.Name, kind)
-		}
-		if d.Settings.Architecture == "" {
-			d.Settings.Architecture = architecture
-		}
-	}
-	if d.Settings.Architecture == "" {
-		d.Settings.Architecture = defaultArchitecture
-	}
+	d.choosePackage()
 	if d.Artifacts == nil {
-		d.Artifacts = &ownBucket{}
+		d.Artifacts = d.newArtifacts()
 	}
 	return d.Artifacts.Plan(ctx, d)
+}
+
+// choosePackage decides how the code comes to Lambda, and for which
+// architecture it is: as the user says, as the stack has it, or by default.
+func (d *Deploy) choosePackage() {
+	kind, architecture := embedded.Zip, defaultArchitecture
+	if s := d.stack(); s != nil {
+		var of string
+		if kind, of = codeOf(s.Template); of != "" {
+			architecture = of
+		}
+	}
+	d.Settings.Package = cmp.Or(d.Settings.Package, kind)
+	d.Settings.Architecture = cmp.Or(d.Settings.Architecture, architecture)
+}
+
+func (d *Deploy) newArtifacts() Artifacts {
+	if d.Settings.Package == embedded.Image {
+		return &images{}
+	}
+	return &ownBucket{}
 }
 
 func (*packaging) Do(ctx context.Context, d *Deploy) error { return d.Artifacts.Upload(ctx, d) }
