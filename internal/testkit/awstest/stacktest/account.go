@@ -69,8 +69,14 @@ func (a *Account) repositories(s *awstest.Stack, template *cfntemplate.Template)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	is := map[string]bool{}
+	resolved, err := template.Resolve(cfntemplate.Values{Parameters: s.Parameters, StackName: s.Name, StackID: s.ID(),
+		Region: awstest.Region, Account: awstest.Account, Partition: "aws",
+		Attribute: func(id, attribute string) (any, bool) { return id, attribute == "" }})
+	if err != nil {
+		a.t.Error(err)
+	}
 	for _, r := range s.Resources {
-		p := template.Resources[r.LogicalID].Properties
+		p := resolved[r.LogicalID].Properties
 		if r.Type != "AWS::ECR::Repository" || s.Status == "DELETE_COMPLETE" || r.Status == "DELETE_COMPLETE" {
 			continue
 		}
