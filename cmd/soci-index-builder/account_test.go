@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"fmt"
 	"os"
 	"slices"
@@ -8,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -41,6 +46,10 @@ func haveFunctions() {
 //	account                        open it; nothing is in it
 //	bucket NAME [REGION]           make a bucket
 //	uploaded BUCKET N              fail unless so many objects are in the bucket
+//	repository NAME [KEY=VALUE...]  make a repository with these tags
+//	imagesin REPOSITORY N|absent   fail unless so many images are in the repository
+//	protected STACK on|off         fail unless the stack is protected from
+//	                               termination, or is not; with ! make it so
 //	failresource STACK ID WHAT REASON
 //	                               have the next operation on a resource fail; WHAT
 //	                               is make, rollback or delete
@@ -72,6 +81,38 @@ func (a *accountWorld) bucket(_ *testscript.TestScript, _ bool, args []string) {
 func (a *accountWorld) uploaded(ts *testscript.TestScript, _ bool, args []string) {
 	if all := a.s3.Objects(args[0]); strconv.Itoa(len(all)) != args[1] {
 		ts.Fatalf("%d objects", len(all))
+	}
+}
+
+func (a *accountWorld) repository(_ *testscript.TestScript, _ bool, args []string) {
+	r := awstest.Repository{Tags: map[string]string{}}
+	for _, tag := range args[1:] {
+		key, value, _ := strings.Cut(tag, "=")
+		r.Tags[key] = value
+	}
+	a.aws.ecr.Repository(args[0], r)
+}
+
+func (a *accountWorld) imagesIn(ts *testscript.TestScript, _ bool, args []string) {
+	out, err := ecr.NewFromConfig(a.aws.server.Config()).DescribeImages(a.t.Context(),
+		&ecr.DescribeImagesInput{RepositoryName: &args[0]})
+	is := "absent"
+	if _, gone := errors.AsType[*types.RepositoryNotFoundException](err); !gone {
+		ts.Check(err)
+		is = strconv.Itoa(len(out.ImageDetails))
+	}
+	if is != args[1] {
+		ts.Fatalf("there are %s", is)
+	}
+}
+
+func (a *accountWorld) protected(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		a.aws.stacks.Change(args[0], func(s *awstest.Stack) { s.Protected = args[1] == "on" })
+		return
+	}
+	if s := a.aws.stacks.Stack(args[0]); s == nil || s.Protected != (args[1] == "on") {
+		ts.Fatalf("the stack is %+v", s)
 	}
 }
 
