@@ -34,7 +34,31 @@ func (*packaging) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	if d.Artifacts == nil {
 		d.Artifacts = d.newArtifacts()
 	}
-	return d.Artifacts.Plan(ctx, d)
+	lines, err := d.planSwitch()
+	if err != nil {
+		return nil, err
+	}
+	more, err := d.Artifacts.Plan(ctx, d)
+	return append(lines, more...), err
+}
+
+// planSwitch tells what a change between zip files and images means, which needs
+// consent before anything is made for it.
+func (d *Deploy) planSwitch() ([]string, error) {
+	s := d.stack()
+	if s == nil {
+		return nil, nil
+	}
+	had, _ := codeOf(s.Template)
+	if had == d.Settings.Package {
+		return nil, nil
+	}
+	what := fmt.Sprintf("the functions of stack %s are of the package %s; as %s they are replaced, and queued events are "+
+		"lost", s.Name, had, d.Settings.Package)
+	if !d.asks() && !d.Mode.DryRun() && !d.Settings.AllowReplacement {
+		return nil, fmt.Errorf("%s: %w: give --allow-replacement to have that done", what, ErrConsent)
+	}
+	return []string{what}, nil
 }
 
 // choosePackage decides how the code comes to Lambda, and for which
