@@ -45,6 +45,7 @@ func haveFunctions() {
 //
 //	account                        open it; nothing is in it
 //	bucket NAME [REGION]           make a bucket
+//	events N                       put events that failed into the failure queue
 //	uploaded BUCKET N              fail unless so many objects are in the bucket
 //	repository NAME [KEY=VALUE...]  make a repository with these tags
 //	imagesin REPOSITORY N|absent   fail unless so many images are in the repository
@@ -114,6 +115,15 @@ func (a *accountWorld) protected(ts *testscript.TestScript, neg bool, args []str
 	if s := a.aws.stacks.Stack(args[0]); s == nil || s.Protected != (args[1] == "on") {
 		ts.Fatalf("the stack is %+v", s)
 	}
+}
+
+func (a *accountWorld) events(ts *testscript.TestScript, _ bool, args []string) {
+	d := a.account.Deployment()
+	d.Lock()
+	defer d.Unlock()
+	var err error
+	d.Waiting, err = strconv.Atoi(args[0])
+	ts.Check(err)
 }
 
 func (a *accountWorld) failResource(_ *testscript.TestScript, _ bool, args []string) {
