@@ -34,6 +34,16 @@ to AWS, as far as it is not there; have CloudFormation make a change set, show i
 and ask; execute it and watch; look at the stack as doctor does. All that can be
 checked is checked before anything is written.
 
+With --package zip the code goes as zip files into a bucket. With --package image it
+goes as container images into repositories, built without Docker: those that
+--repository names, or ones that deploy makes before, in a companion stack of their
+own, which gets the same tags, role, topics and protection. Repositories that no
+function needs any more are deleted at the end, after asking; where nobody can be
+asked, only when a rollback does not need them either. Nothing is ever deleted in a
+repository of yours. Images in the repositories of the functions' images are not
+indexed. To change from one package to the other replaces the functions: events that
+wait in their queues are lost.
+
 Parameters that are not named keep the value that the stack has; new ones take
 the template's default. A stack that the AWS CDK or the plain template deployed is
 taken over; one of somebody else is refused. One that is being updated is watched
@@ -75,8 +85,16 @@ cloudformation that are used: CancelUpdateStack, ContinueUpdateRollback,
 CreateChangeSet, DeleteChangeSet, DeleteStack, DescribeChangeSet, DescribeEvents,
 DescribeStackEvents, DescribeStacks, ExecuteChangeSet, GetTemplate, ListChangeSets,
 ListStackResources, UpdateTerminationProtection; further logs:FilterLogEvents for
-the log lines of a failure, s3:GetObject, s3:ListBucket and s3:PutObject on the
-bucket, and what doctor needs.`
+the log lines of a failure, and what doctor needs. With --package zip s3:GetObject,
+s3:ListBucket and s3:PutObject on the bucket. With --package image
+ecr:GetAuthorizationToken, and on the repositories ecr:BatchCheckLayerAvailability,
+BatchGetImage, CompleteLayerUpload, DescribeRepositories, GetDownloadUrlForLayer,
+InitiateLayerUpload, ListTagsForResource, PutImage and UploadLayerPart, further
+ecr:DescribeImages before repositories are deleted, lambda:InvokeFunction to wake
+the function behind the custom resource, and what CloudFormation needs to make
+repositories: ecr:CreateRepository, DeleteRepository, DeleteRepositoryPolicy,
+DescribeRepositories, PutImageScanningConfiguration, PutImageTagMutability,
+PutLifecyclePolicy, SetRepositoryPolicy, TagResource and UntagResource.`
 
 func newDeployCommand() *cobra.Command {
 	var (
@@ -85,12 +103,13 @@ func newDeployCommand() *cobra.Command {
 		output outputFlag
 	)
 	cmd := &cobra.Command{
-		Use:   "deploy --bucket NAME",
+		Use:   "deploy",
 		Short: "Create or update the stack that indexes images",
 		Long:  deployLong,
 		Example: `  soci-index-builder deploy --bucket my-code --region eu-west-1
   soci-index-builder deploy --bucket my-code --filters 'prod/*:*,!*:*-debug'
   soci-index-builder deploy --bucket my-code --yes --capabilities CAPABILITY_IAM --output json
+  soci-index-builder deploy --package image --region eu-west-1
   soci-index-builder deploy --bucket my-code --dry-run`,
 		Args: takes(0, 0, "no argument"),
 	}

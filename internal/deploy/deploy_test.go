@@ -100,7 +100,13 @@ func code(architecture, name string) ([]byte, error) {
 // deploy makes a deploy with the bucket; change may change it.
 func (w *world) deploy(s settings.Settings, change func(*deploy.Mode)) (*deploy.Deploy, *screen) {
 	w.t.Helper()
-	s.Stack, s.Bucket = "prod", "code"
+	return w.deployTo("code", s, change)
+}
+
+// deployTo makes a deploy with a bucket, or without one.
+func (w *world) deployTo(bucket string, s settings.Settings, change func(*deploy.Mode)) (*deploy.Deploy, *screen) {
+	w.t.Helper()
+	s.Stack, s.Bucket = "prod", bucket
 	m := deploy.Mode{Interactive: true, Functions: code,
 		Patience: patience.Patience{Pause: time.Millisecond, Errors: 100 * time.Millisecond}}
 	if change != nil {

@@ -272,7 +272,9 @@ func (p *plan) remove(one change, retained map[string]bool) {
 // retained are the resources that a template has CloudFormation leave alone when
 // they are removed, by logical id.
 func retained(template string) map[string]bool {
-	var t struct{ Resources map[string]struct{ DeletionPolicy string } }
+	var t struct {
+		Resources map[string]struct{ DeletionPolicy string }
+	}
 	_ = json.Unmarshal([]byte(template), &t) // it was parsed before
 	all := map[string]bool{}
 	for id, r := range t.Resources {

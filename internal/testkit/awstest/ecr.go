@@ -103,6 +103,15 @@ func (e *ECR) DeleteRepository(name string) {
 	e.gone[name] = true
 }
 
+// DeleteImages deletes all that is in a repository.
+func (e *ECR) DeleteImages(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, image := range e.list(name) {
+		e.remove(name, image)
+	}
+}
+
 // PushedAt sets when a manifest of the registry was pushed. The default is
 // when it was.
 func (e *ECR) PushedAt(repository string, d digest.Digest, at time.Time) {

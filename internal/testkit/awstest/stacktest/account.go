@@ -106,6 +106,18 @@ func (a *Account) repositories(s *awstest.Stack, template *cfntemplate.Template)
 	a.made[s.ID()] = is
 }
 
+// DeleteImages deletes the images of all repositories that the stacks have, as
+// somebody else may.
+func (a *Account) DeleteImages() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, of := range a.made {
+		for name := range of {
+			a.ecr.DeleteImages(name)
+		}
+	}
+}
+
 func (a *Account) settled(s *awstest.Stack) {
 	template, err := cfntemplate.Parse([]byte(s.Template))
 	if err == nil && strings.HasSuffix(s.Status, "_COMPLETE") {

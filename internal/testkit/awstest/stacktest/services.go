@@ -109,7 +109,8 @@ func (d *Deployment) lambda() http.Handler {
 	}
 	handle("GET /2015-03-31/functions/{name}/configuration", func(id string, r *Resource, _ url.Values) (any, error) {
 		out := map[string]any{"FunctionName": r.Physical, "State": "Active", "LastUpdateStatus": "Successful"}
-		for _, name := range []string{"Runtime", "Handler", "Role", "Timeout", "Environment", "LoggingConfig", "PackageType"} {
+		for _, name := range []string{"Runtime", "Handler", "Role", "Timeout", "Environment", "LoggingConfig",
+			"PackageType"} {
 			out[name] = r.At(name)
 		}
 		if out["PackageType"] == nil {
@@ -117,7 +118,19 @@ func (d *Deployment) lambda() http.Handler {
 		}
 		out["MemorySize"], _ = strconv.Atoi(scalar(r.At("MemorySize")))
 		maps.Copy(out, d.Functions[id])
+		if out["State"] == "Pending" && d.Functions[id]["woken"] == true {
+			delete(d.Functions, id) // the next answer is that it is active
+		}
 		return out, nil
+	})
+	handle("POST /2015-03-31/functions/{name}/invocations", func(id string, _ *Resource, _ url.Values) (any, error) {
+		if d.Functions[id]["State"] == "Inactive" {
+			d.Functions[id] = map[string]any{"State": "Pending", "woken": true}
+			return nil, &awstest.Error{Status: http.StatusConflict, Code: "ResourceConflictException",
+				Message: "The operation cannot be performed at this time. The function is currently in the following state: " +
+					"Pending"}
+		}
+		return map[string]any{}, nil
 	})
 	handle("GET /2015-03-31/functions/{name}", func(id string, r *Resource, _ url.Values) (any, error) {
 		image := r.At("Code", "ImageUri")
