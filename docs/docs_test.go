@@ -185,27 +185,9 @@ var (
 	flagName = regexp.MustCompile(`--[a-z][a-z-]*`)
 )
 
-// notYet are the commands and flags that the pages describe and the program does
-// not have yet. One that it has fails the test until it is taken from here.
-var notYet = map[string][]string{
-	"destroy": nil,
-}
-
 // Every command that a page names is in cli.md, with its flags.
 func TestCommandsAreThere(t *testing.T) {
 	cli := read(t, "cli.md")
-	for name, flags := range notYet {
-		_, section, ok := strings.Cut(cli, "\n## soci-index-builder "+name+"\n")
-		section, _, _ = strings.Cut(section, "\n## ")
-		if ok && flags == nil {
-			t.Errorf("cli.md has %s: take it from notYet", name)
-		}
-		for _, flag := range flags {
-			if hasFlag(section, flag) {
-				t.Errorf("cli.md has %s %s: take it from notYet", name, flag)
-			}
-		}
-	}
 	found := 0
 	for _, page := range pages(t) {
 		if page == "cli.md" {
@@ -220,9 +202,6 @@ func TestCommandsAreThere(t *testing.T) {
 		for _, m := range verb.FindAllStringSubmatch(texts, -1) {
 			found++
 			name := m[1]
-			if pending, soon := notYet[strings.Fields(name)[0]]; soon && pending == nil {
-				continue
-			}
 			_, section, ok := strings.Cut(cli, "\n## soci-index-builder "+name+"\n")
 			if !ok {
 				name, _, _ = strings.Cut(name, " ")
@@ -233,7 +212,7 @@ func TestCommandsAreThere(t *testing.T) {
 			}
 			section, _, _ = strings.Cut(section, "\n## ")
 			for _, flag := range flagName.FindAllString(m[2], -1) {
-				if !hasFlag(section, flag) && !slices.Contains(notYet[name], flag) {
+				if !hasFlag(section, flag) {
 					t.Errorf("%s gives the command %q the flag %s, which cli.md does not have", page, name, flag)
 				}
 			}

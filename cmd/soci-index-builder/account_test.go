@@ -1,8 +1,8 @@
 package main
 
 import (
-	"archive/zip"
-	"bytes"
+	"errors"
+
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/term"
@@ -45,16 +48,8 @@ func haveFunctions() {
 		if _, err := embedded.Template(embedded.Zip, architecture); err != nil {
 			return nil, err
 		}
-		var b bytes.Buffer
-		z := zip.NewWriter(&b)
-		w, err := z.Create("bootstrap")
-		if err == nil {
-			_, err = fmt.Fprintf(w, "%s for %s %s", function, architecture, os.Getenv("TEST_FUNCTIONS"))
-		}
-		if err == nil {
-			err = z.Close()
-		}
-		return b.Bytes(), err
+		return stacktest.Function(architecture, fmt.Sprintf("%s for %s %s", function, architecture,
+			os.Getenv("TEST_FUNCTIONS")))
 	}
 }
 
@@ -63,9 +58,14 @@ func haveFunctions() {
 //
 //	account                        open it; nothing is in it
 //	bucket NAME [REGION]           make a bucket
-//	repository NAME TAG...         make a repository with images that were pushed yesterday
+//	ecrrepository NAME TAG...      make a repository with images that were pushed yesterday
 //	damage BUCKET KEY              write an object that is not what it should be
+//	events N                       put events that failed into the failure queue
 //	uploaded BUCKET N              fail unless so many objects are in the bucket
+//	repository NAME [KEY=VALUE...]  make a repository with these tags
+//	imagesin REPOSITORY N|absent   fail unless so many images are in the repository
+//	protected STACK on|off         fail unless the stack is protected from
+//	                               termination, or is not; with ! make it so
 //	failresource STACK ID WHAT REASON
 //	                               have the next operation on a resource fail; WHAT
 //	                               is make, rollback or delete
@@ -91,7 +91,7 @@ func (a *accountWorld) open(*testscript.TestScript, bool, []string) {
 	a.account.Code = awstest.NewLambdaCode(a.s3)
 }
 
-func (a *accountWorld) repository(_ *testscript.TestScript, _ bool, args []string) {
+func (a *accountWorld) ecrRepository(_ *testscript.TestScript, _ bool, args []string) {
 	for _, tag := range args[1:] {
 		a.aws.ecr.Images(args[0], awstest.Image{Tags: []string{tag}, PushedAt: time.Now().AddDate(0, 0, -1),
 			Size: 200 << 20})
@@ -110,6 +110,47 @@ func (a *accountWorld) uploaded(ts *testscript.TestScript, _ bool, args []string
 	if all := a.s3.Objects(args[0]); strconv.Itoa(len(all)) != args[1] {
 		ts.Fatalf("%d objects", len(all))
 	}
+}
+
+func (a *accountWorld) repository(_ *testscript.TestScript, _ bool, args []string) {
+	r := awstest.Repository{Tags: map[string]string{}}
+	for _, tag := range args[1:] {
+		key, value, _ := strings.Cut(tag, "=")
+		r.Tags[key] = value
+	}
+	a.aws.ecr.Repository(args[0], r)
+}
+
+func (a *accountWorld) imagesIn(ts *testscript.TestScript, _ bool, args []string) {
+	out, err := ecr.NewFromConfig(a.aws.server.Config()).DescribeImages(a.t.Context(),
+		&ecr.DescribeImagesInput{RepositoryName: &args[0]})
+	is := "absent"
+	if _, gone := errors.AsType[*types.RepositoryNotFoundException](err); !gone {
+		ts.Check(err)
+		is = strconv.Itoa(len(out.ImageDetails))
+	}
+	if is != args[1] {
+		ts.Fatalf("there are %s", is)
+	}
+}
+
+func (a *accountWorld) protected(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		a.aws.stacks.Change(args[0], func(s *awstest.Stack) { s.Protected = args[1] == "on" })
+		return
+	}
+	if s := a.aws.stacks.Stack(args[0]); s == nil || s.Protected != (args[1] == "on") {
+		ts.Fatalf("the stack is %+v", s)
+	}
+}
+
+func (a *accountWorld) events(ts *testscript.TestScript, _ bool, args []string) {
+	d := a.account.Deployment()
+	d.Lock()
+	defer d.Unlock()
+	var err error
+	d.Waiting, err = strconv.Atoi(args[0])
+	ts.Check(err)
 }
 
 func (a *accountWorld) failResource(_ *testscript.TestScript, _ bool, args []string) {

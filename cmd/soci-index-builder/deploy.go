@@ -48,6 +48,16 @@ Without --bucket the code goes to a bucket that deploy makes for itself, one for
 all stacks of an account in a region; a stack whose code is in a bucket of yours
 stays there.
 
+With --package zip the code goes as zip files into a bucket. With --package image it
+goes as container images into repositories, built without Docker: those that
+--repository names, or ones that deploy makes before, in a companion stack of their
+own, which gets the same tags, role, topics and protection. Repositories that no
+function needs any more are deleted at the end, after asking; where nobody can be
+asked, only when a rollback does not need them either. Nothing is ever deleted in a
+repository of yours. Images in the repositories of the functions' images are not
+indexed. To change from one package to the other replaces the functions: events that
+wait in their queues are lost.
+
 Parameters that are not named keep the value that the stack has; new ones take
 the template's default. A stack that the AWS CDK or the plain template deployed is
 taken over; one of somebody else is refused. One that is being updated is watched
@@ -101,7 +111,15 @@ s3:GetObject, s3:ListBucket, s3:ListBucketVersions and s3:PutObject; on one that
 deploy makes also s3:CreateBucket, s3:Get... and s3:Put... of BucketPolicy,
 BucketPublicAccessBlock, BucketTagging, BucketVersioning, EncryptionConfiguration
 and LifecycleConfiguration, and s3:ListAllMyBuckets where S3 has no
-account-regional namespace.`
+account-regional namespace. With --package image
+ecr:GetAuthorizationToken, and on the repositories ecr:BatchCheckLayerAvailability,
+BatchGetImage, CompleteLayerUpload, DescribeRepositories, GetDownloadUrlForLayer,
+InitiateLayerUpload, ListTagsForResource, PutImage and UploadLayerPart, further
+ecr:DescribeImages before repositories are deleted, lambda:InvokeFunction to wake
+the function behind the custom resource, and what CloudFormation needs to make
+repositories: ecr:CreateRepository, DeleteRepository, DeleteRepositoryPolicy,
+DescribeRepositories, PutImageScanningConfiguration, PutImageTagMutability,
+PutLifecyclePolicy, SetRepositoryPolicy, TagResource and UntagResource.`
 
 // deployOptions are the flags of deploy that are no settings.
 type deployOptions struct {
@@ -155,6 +173,7 @@ func newDeployCommand() *cobra.Command {
 		Example: `  soci-index-builder deploy --guided
   soci-index-builder deploy --stack soci --region eu-west-1 --filters 'prod/*:*,!*:*-debug'
   soci-index-builder deploy --stack soci --yes --capabilities CAPABILITY_IAM --output json
+  soci-index-builder deploy --stack soci --package image
   soci-index-builder deploy --env prod --dry-run
   soci-index-builder deploy --env staging --code-only`,
 		Args: takes(0, 0, "no argument"),
@@ -170,7 +189,8 @@ func newDeployCommand() *cobra.Command {
 			return deployError("deploy", err)
 		}
 		m := deploy.Mode{Interactive: terminal != nil, Yes: o.yes, Detach: o.detach, CodeOnly: o.codeOnly,
-			Patience: deployPatience, Interrupts: interrupts, Functions: functionCode}
+			Patience: deployPatience, Interrupts: interrupts, Functions: functionCode,
+			Registry: ecrEndpoint()}
 		if o.dryRun {
 			m.Folder = o.folder
 		}

@@ -62,8 +62,18 @@ var targetOrder = []permission.Target{
 
 // allow returns the statement with all that a function may do on one target.
 func allow(function string, on permission.Target, arn any) map[string]any {
+	return statement("Allow", permission.Functions, function, on, arn)
+}
+
+// deny returns the statement with all that a function must not do on one target.
+func deny(function string, on permission.Target, arn any) map[string]any {
+	return statement("Deny", permission.Denied, function, on, arn)
+}
+
+func statement(effect string, needs map[string][]permission.Need, function string, on permission.Target,
+	arn any) map[string]any {
 	var actions []string
-	for _, need := range permission.Functions[function] {
+	for _, need := range needs[function] {
 		if need.On == on {
 			actions = append(actions, need.Action)
 		}
@@ -71,7 +81,7 @@ func allow(function string, on permission.Target, arn any) map[string]any {
 	if len(actions) == 0 {
 		panic("internal error: function " + function + " has no right on " + string(on))
 	}
-	return map[string]any{"Sid": on.Statement(), "Effect": "Allow", "Action": actions, "Resource": arn}
+	return map[string]any{"Sid": on.Statement(), "Effect": effect, "Action": actions, "Resource": arn}
 }
 
 func policy(statements ...any) map[string]any {

@@ -29,6 +29,7 @@ import (
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor"
+	"soci-index-builder/pkg/ecrclient"
 )
 
 // What can end a deploy. Other errors are those of the packages below and AWS's.
@@ -124,6 +125,9 @@ type Mode struct {
 	// and a function that ends this; nil: the context is all there is.
 	Interrupts func() (<-chan struct{}, func())
 
+	// Registry are options of the repositories that images are pushed to.
+	Registry []ecrclient.Option
+
 	// Functions returns the zip file of a function, as embedded.Function.
 	Functions func(architecture, function string) ([]byte, error)
 }
@@ -181,7 +185,8 @@ func (d *Deploy) Steps() []Step {
 	case d.Mode.Rollback:
 		return []Step{&where{}, &restore{}, &packaging{}, &changes{}, &execute{}, &inPlace{}, &keep{}, &after{}}
 	}
-	return []Step{&where{}, &packaging{}, &changes{}, &execute{}, &inPlace{}, &protection{}, &keep{}, &after{}}
+	return []Step{&where{}, &repositories{}, &packaging{}, &changes{}, &execute{}, &inPlace{}, &protection{}, &keep{},
+		&unneeded{}, &after{}}
 }
 
 // Offline reports whether AWS cannot be asked.

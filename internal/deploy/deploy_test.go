@@ -99,20 +99,25 @@ func (s *screen) has(text string) bool {
 
 // function is the content of a function's zip file.
 func (w *world) function(architecture, name string) ([]byte, error) {
-	return []byte(name + " for " + architecture + " " + w.version), nil
+	return stacktest.Function(architecture, name+w.version)
 }
 
 // deploy makes a deploy with the bucket; change may change it.
 func (w *world) deploy(s settings.Settings, change func(*deploy.Mode)) (*deploy.Deploy, *screen) {
 	w.t.Helper()
-	s.Bucket = "code"
-	return w.managed(s, change)
+	return w.deployTo("code", s, change)
 }
 
 // managed makes a deploy with the managed bucket.
 func (w *world) managed(s settings.Settings, change func(*deploy.Mode)) (*deploy.Deploy, *screen) {
 	w.t.Helper()
-	s.Stack = "prod"
+	return w.deployTo("", s, change)
+}
+
+// deployTo makes a deploy with a bucket of the user's, or without one.
+func (w *world) deployTo(bucket string, s settings.Settings, change func(*deploy.Mode)) (*deploy.Deploy, *screen) {
+	w.t.Helper()
+	s.Stack, s.Bucket = "prod", bucket
 	m := deploy.Mode{Interactive: true, Functions: w.function,
 		Patience: patience.Patience{Pause: time.Millisecond, Errors: 100 * time.Millisecond}}
 	if change != nil {

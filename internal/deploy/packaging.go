@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -28,25 +29,56 @@ func (*packaging) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	if d.restored != nil {
 		return d.Artifacts.Plan(ctx, d)
 	}
-	if d.Settings.Package == "" {
-		d.Settings.Package = embedded.Zip
-	}
-	if s := d.stack(); s != nil {
-		kind, architecture := codeOf(s.Template)
-		if kind != d.Settings.Package {
-			return nil, settingf("the functions of stack %s are deployed as %s, which this version does not do", s.Name, kind)
-		}
-		if d.Settings.Architecture == "" {
-			d.Settings.Architecture = architecture
-		}
-	}
-	if d.Settings.Architecture == "" {
-		d.Settings.Architecture = defaultArchitecture
-	}
+	d.choosePackage()
 	if d.Artifacts == nil {
-		d.Artifacts = &zipFiles{}
+		d.Artifacts = d.newArtifacts()
 	}
-	return d.Artifacts.Plan(ctx, d)
+	lines, err := d.planSwitch()
+	if err != nil {
+		return nil, err
+	}
+	more, err := d.Artifacts.Plan(ctx, d)
+	return append(lines, more...), err
+}
+
+// planSwitch tells what a change between zip files and images means, which needs
+// consent before anything is made for it.
+func (d *Deploy) planSwitch() ([]string, error) {
+	s := d.stack()
+	if s == nil {
+		return nil, nil
+	}
+	had, _ := codeOf(s.Template)
+	if had == d.Settings.Package {
+		return nil, nil
+	}
+	what := fmt.Sprintf("the functions of stack %s are of the package %s; as %s they are replaced, and queued events are "+
+		"lost", s.Name, had, d.Settings.Package)
+	if !d.asks() && !d.Mode.DryRun() && !d.Settings.AllowReplacement {
+		return nil, fmt.Errorf("%s: %w: give --allow-replacement to have that done", what, ErrConsent)
+	}
+	return []string{what}, nil
+}
+
+// choosePackage decides how the code comes to Lambda, and for which
+// architecture it is: as the user says, as the stack has it, or by default.
+func (d *Deploy) choosePackage() {
+	kind, architecture := embedded.Zip, defaultArchitecture
+	if s := d.stack(); s != nil {
+		var of string
+		if kind, of = codeOf(s.Template); of != "" {
+			architecture = of
+		}
+	}
+	d.Settings.Package = cmp.Or(d.Settings.Package, kind)
+	d.Settings.Architecture = cmp.Or(d.Settings.Architecture, architecture)
+}
+
+func (d *Deploy) newArtifacts() Artifacts {
+	if d.Settings.Package == embedded.Image {
+		return &images{}
+	}
+	return &zipFiles{}
 }
 
 func (*packaging) Do(ctx context.Context, d *Deploy) error {

@@ -111,15 +111,39 @@ func (d *Deployment) lambda() http.Handler {
 	}
 	handle("GET /2015-03-31/functions/{name}/configuration", func(id string, r *Resource, _ url.Values) (any, error) {
 		out := map[string]any{"FunctionName": r.Physical, "State": "Active", "LastUpdateStatus": "Successful"}
-		for _, name := range []string{"Runtime", "Handler", "Role", "Timeout", "Environment", "LoggingConfig"} {
+		for _, name := range []string{"Runtime", "Handler", "Role", "Timeout", "Environment", "LoggingConfig",
+			"PackageType"} {
 			out[name] = r.At(name)
+		}
+		if out["PackageType"] == nil {
+			out["PackageType"] = "Zip"
 		}
 		if d.code != nil {
 			maps.Copy(out, d.code.Configuration(r.Physical))
 		}
 		out["MemorySize"], _ = strconv.Atoi(scalar(r.At("MemorySize")))
 		maps.Copy(out, d.Functions[id])
+		if out["State"] == "Pending" && d.Functions[id]["woken"] == true {
+			delete(d.Functions, id) // the next answer is that it is active
+		}
 		return out, nil
+	})
+	handle("POST /2015-03-31/functions/{name}/invocations", func(id string, _ *Resource, _ url.Values) (any, error) {
+		if d.Functions[id]["State"] == "Inactive" {
+			d.Functions[id] = map[string]any{"State": "Pending", "woken": true}
+			return nil, &awstest.Error{Status: http.StatusConflict, Code: "ResourceConflictException",
+				Message: "The operation cannot be performed at this time. The function is currently in the following state: " +
+					"Pending"}
+		}
+		return map[string]any{}, nil
+	})
+	handle("GET /2015-03-31/functions/{name}", func(id string, r *Resource, _ url.Values) (any, error) {
+		image := r.At("Code", "ImageUri")
+		code := map[string]any{"RepositoryType": "ECR", "ImageUri": image, "ResolvedImageUri": image}
+		if image == nil {
+			code = map[string]any{"RepositoryType": "S3", "Location": "https://awslambda.invalid/code"}
+		}
+		return map[string]any{"Code": code, "Configuration": map[string]any{"FunctionName": r.Physical}}, nil
 	})
 	handle("GET /2019-09-30/functions/{name}/concurrency", func(_ string, r *Resource, _ url.Values) (any, error) {
 		if n, err := strconv.Atoi(scalar(r.At("ReservedConcurrentExecutions"))); err == nil {

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor/cfntemplate"
 	"soci-index-builder/internal/testkit/awstest"
 )
@@ -61,18 +62,22 @@ type Deployment struct {
 }
 
 // Deploy puts a stack with these parameters, and the template's defaults for
-// the rest, into a server: CloudFormation, CloudWatch, CloudWatch Logs, ECR,
-// EventBridge, IAM, Lambda and SQS answer for it. The account's images are
-// those of registry, which may be nil.
+// the rest, into a server; with an image of the filter function among them it is
+// the template for images, else that for zip files. CloudFormation, CloudWatch,
+// CloudWatch Logs, ECR, EventBridge, IAM, Lambda and SQS answer for it. The
+// account's images are those of ecr.
 func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[string]string,
 	ecr *awstest.ECR) *Deployment {
 	t.Helper()
 	body := Template(t)
+	if _, images := parameters[deployed.ParamFilterImage]; images {
+		body = ImageTemplate(t)
+	}
 	template, err := cfntemplate.Parse(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	given := map[string]string{"CodeS3Bucket": "code", "CodeS3KeyPrefix": "soci/1/"}
+	given := map[string]string{deployed.ParamCodeBucket: "code", deployed.ParamCodeKeyPrefix: "soci/1/"}
 	maps.Copy(given, parameters)
 	d := &Deployment{
 		Stack: &awstest.Stack{Name: name, Status: "CREATE_COMPLETE", Parameters: map[string]string{},
@@ -139,8 +144,19 @@ func (d *Deployment) fill(t testing.TB) {
 	}
 }
 
-// Template is the project's plain template.
+// Template is the project's plain template, for zip files.
 func Template(t testing.TB) []byte {
+	t.Helper()
+	return read(t, "soci-index-builder.template.json")
+}
+
+// ImageTemplate is the project's plain template for container images.
+func ImageTemplate(t testing.TB) []byte {
+	t.Helper()
+	return read(t, "soci-index-builder-image.template.json")
+}
+
+func read(t testing.TB, name string) []byte {
 	t.Helper()
 	folder, err := os.Getwd()
 	if err != nil {
@@ -156,7 +172,7 @@ func Template(t testing.TB) []byte {
 		}
 		folder = up
 	}
-	body, err := os.ReadFile(filepath.Join(folder, "templates", "soci-index-builder.template.json"))
+	body, err := os.ReadFile(filepath.Join(folder, "templates", name))
 	if err != nil {
 		t.Fatal(err)
 	}
