@@ -52,7 +52,7 @@ dist: ## leave the archives of a release with their checksums in dist/release (V
 
 .PHONY: dist-test
 dist-test: ## test that functions, archives and installed programs are right for every platform
-	$(GO) test ./internal/devtools/dist -all
+	$(GO) test -timeout 30m ./internal/devtools/dist -all
 
 .PHONY: synth
 synth diff deploy destroy: export ARCH := $(ARCH)
@@ -94,7 +94,7 @@ generate: ## renew generated files; the tree must be clean afterwards
 
 .PHONY: race
 race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame/... ./internal/verify ./internal/inspect ./internal/testkit/localregistry ./internal/testkit/registrytest \
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m -skip "^(TestMisread|TestGolden|TestMalformed)" ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame/... ./internal/verify ./internal/inspect ./internal/testkit/localregistry ./internal/testkit/registrytest \
 		./internal/backfill ./internal/cleanup ./internal/inventory ./internal/logquery/loginsights ./internal/backfill/pace ./internal/redrive
 	CGO_ENABLED=1 $(GO) test -race -short ./internal/inflate -run 'TestParallel(Kinds|Memory|Press|Close|BoundaryError|SourceError)$$'
 

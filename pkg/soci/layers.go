@@ -145,10 +145,15 @@ func (w *layerWork) run(ctx context.Context) error {
 		defer cancel(nil)
 		f.cancel[l.Digest] = cancel
 	}
+	// Decided before any work begins, which changes what is needed.
+	var ages []int
 	for age, l := range w.layers {
-		if w.built[l.Digest].done() || !f.needed(l) {
-			continue
+		if !w.built[l.Digest].done() && f.needed(l) {
+			ages = append(ages, age)
 		}
+	}
+	for _, age := range ages {
+		l := w.layers[age]
 		group.Go(func() error {
 			for {
 				if err := ctx.Err(); err != nil {
