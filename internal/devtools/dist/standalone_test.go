@@ -112,7 +112,7 @@ func tryDownload(t *testing.T, release, version string) {
 	}
 	const more = `
 ./soci-index-builder demo > demo.txt
-./soci-index-builder deploy --bucket my-code --filters 'prod/*:*' --dry-run --arch arm64
+./soci-index-builder deploy --stack soci --bucket my-code --filters 'prod/*:*' --dry-run --arch arm64
 `
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-eu", "-c", script+more)
 	cmd.Dir = folder
