@@ -18,6 +18,7 @@ import (
 	"soci-index-builder/internal/deploy/parameters"
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/embedded"
 )
 
 // InPlace are [Artifacts] whose code Lambda can take without CloudFormation.
@@ -187,6 +188,10 @@ func (c *codeOnly) Plan(_ context.Context, d *Deploy) ([]string, error) {
 		}
 		return nil, fmt.Errorf("--code-only: stack %s: %w in region %s: deploy it first", d.Settings.Stack,
 			deployed.ErrNotFound, d.AWS.Region)
+	}
+	if _, ok := d.Artifacts.(InPlace); !ok {
+		return nil, settingf("--code-only is for the package %s, and the functions of stack %s are of the package %s: "+
+			"deploy without it", embedded.Zip, s.Name, d.Settings.Package)
 	}
 	if _, err := d.choose(); err != nil {
 		return nil, err
