@@ -130,7 +130,7 @@ func (d *Deploy) checkTemplate() error {
 			}
 			fallthrough
 		default:
-			if err := p.Check(value); err != nil {
+			if err := p.Judge(value); err != nil {
 				errs = append(errs, settingf("%w", err))
 			}
 		}

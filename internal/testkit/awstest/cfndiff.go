@@ -207,7 +207,7 @@ func valueText(v any) string {
 	case []any, map[string]any:
 		return jsonText(v)
 	}
-	return scalarText(v)
+	return ScalarText(v)
 }
 
 func jsonText(v any) string {

@@ -146,13 +146,13 @@ func (s *Stack) take(body string, parameters, tags map[string]string) error {
 	}
 	s.Outputs = map[string]string{}
 	for name, value := range outputs {
-		s.Outputs[name] = scalarText(value)
+		s.Outputs[name] = ScalarText(value)
 	}
 	return nil
 }
 
-// scalarText writes a value as CloudFormation writes a text.
-func scalarText(v any) string {
+// ScalarText writes a value as CloudFormation writes a text.
+func ScalarText(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
@@ -161,7 +161,7 @@ func scalarText(v any) string {
 	case []any:
 		texts := make([]string, len(v))
 		for i, one := range v {
-			texts[i] = scalarText(one)
+			texts[i] = ScalarText(one)
 		}
 		return strings.Join(texts, ",")
 	}

@@ -121,7 +121,7 @@ func (d *Deployment) lambda() http.Handler {
 		if d.code != nil {
 			maps.Copy(out, d.code.Configuration(r.Physical))
 		}
-		out["MemorySize"], _ = strconv.Atoi(scalar(r.At("MemorySize")))
+		out["MemorySize"], _ = strconv.Atoi(awstest.ScalarText(r.At("MemorySize")))
 		maps.Copy(out, d.Functions[id])
 		if out["State"] == "Pending" && d.Functions[id]["woken"] == true {
 			delete(d.Functions, id) // the next answer is that it is active
@@ -146,7 +146,7 @@ func (d *Deployment) lambda() http.Handler {
 		return map[string]any{"Code": code, "Configuration": map[string]any{"FunctionName": r.Physical}}, nil
 	})
 	handle("GET /2019-09-30/functions/{name}/concurrency", func(_ string, r *Resource, _ url.Values) (any, error) {
-		if n, err := strconv.Atoi(scalar(r.At("ReservedConcurrentExecutions"))); err == nil {
+		if n, err := strconv.Atoi(awstest.ScalarText(r.At("ReservedConcurrentExecutions"))); err == nil {
 			return map[string]any{"ReservedConcurrentExecutions": n}, nil
 		}
 		return map[string]any{}, nil
@@ -291,7 +291,7 @@ func (d *Deployment) describeLogGroups(body []byte) (any, error) {
 		r := d.Resources[id]
 		if r.Type == "AWS::Logs::LogGroup" && strings.HasPrefix(r.Physical, in.LogGroupNamePrefix) && !r.Deleted {
 			g := map[string]any{"logGroupName": r.Physical}
-			if n, err := strconv.Atoi(scalar(r.At("RetentionInDays"))); err == nil {
+			if n, err := strconv.Atoi(awstest.ScalarText(r.At("RetentionInDays"))); err == nil {
 				g["retentionInDays"] = n
 			}
 			groups = append(groups, g)
@@ -316,7 +316,7 @@ func (d *Deployment) queueAttributes(body []byte) (any, error) {
 	all := map[string]string{
 		"ApproximateNumberOfMessages":           strconv.Itoa(d.Waiting),
 		"ApproximateNumberOfMessagesNotVisible": "0", "ApproximateNumberOfMessagesDelayed": "0",
-		"MessageRetentionPeriod": scalar(r.At("MessageRetentionPeriod")),
+		"MessageRetentionPeriod": awstest.ScalarText(r.At("MessageRetentionPeriod")),
 	}
 	if key, ok := r.At("KmsMasterKeyId").(string); ok {
 		all["KmsMasterKeyId"] = key

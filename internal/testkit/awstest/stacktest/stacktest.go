@@ -7,13 +7,10 @@
 package stacktest
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -88,7 +85,7 @@ func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[st
 	for key, p := range template.Parameters {
 		value, ok := given[key]
 		if !ok {
-			value = scalar(p.Default)
+			value = awstest.ScalarText(p.Default)
 		}
 		d.Stack.Parameters[key] = value
 	}
@@ -140,7 +137,7 @@ func (d *Deployment) fill(t testing.TB) {
 		if value == any(cfntemplate.Unknown) {
 			t.Fatalf("output %s of the template cannot be worked out", key)
 		}
-		d.Stack.Outputs[key] = scalar(value)
+		d.Stack.Outputs[key] = awstest.ScalarText(value)
 	}
 }
 
@@ -177,22 +174,6 @@ func read(t testing.TB, name string) []byte {
 		t.Fatal(err)
 	}
 	return body
-}
-
-func scalar(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case []any:
-		texts := make([]string, len(v))
-		for i, one := range v {
-			texts[i] = scalar(one)
-		}
-		return strings.Join(texts, ",")
-	}
-	return fmt.Sprint(v)
 }
 
 // find returns the resource of a type by its physical id.
