@@ -112,3 +112,25 @@ func TestDryRunPushesNothing(t *testing.T) {
 		t.Error("there is no SOCI index")
 	}
 }
+
+// The config of SOCI indexes is pushed where it is lacking, also when no layer is
+// read and so nothing was tried before.
+func TestConfigLacking(t *testing.T) {
+	s := newStore()
+	layer := s.add(gz, good(t, 0))
+	first, err := soci.IndexImage(t.Context(), s, s, s.image("amd64", layer), everyLayer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(s.content, configDigest)
+	s.pushed = nil
+	o := everyLayer
+	o.Catalog = &catalog{indexes: []ocispec.Descriptor{first.Manifests[0].Index}}
+	second, err := soci.IndexImage(t.Context(), s, s, s.image("arm64", layer), o)
+	if err != nil || !second.Manifests[0].Layers[0].Reused {
+		t.Fatalf("%v %+v", err, second)
+	}
+	if len(s.pushed) != 2 || s.pushed[0].Digest != configDigest || s.pushed[1].Digest != second.Manifests[0].Index.Digest {
+		t.Errorf("pushed %+v", s.pushed)
+	}
+}
