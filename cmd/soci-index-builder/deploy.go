@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/deploy"
 	"soci-index-builder/internal/deploy/execution"
@@ -246,10 +247,11 @@ func save(screen *deployScreen, env *settings.Environment, given settings.Given)
 func dryRun(cmd *cobra.Command, d *deploy.Deploy, account *accountLoader, screen *deployScreen) error {
 	var err error
 	if d.AWS, err = account.load(d.Given); err != nil {
-		if byFlag(d.Given, "region") || byFlag(d.Given, "profile") {
+		_, none := errors.AsType[*awsconfig.CredentialsError](err)
+		if byFlag(d.Given, "profile") || byFlag(d.Given, "region") && !none {
 			return err
 		}
-		d.Mode.Offline = err
+		d.Mode.Offline, d.AWS.Region = err, d.Given.Region
 	}
 	plan, files, err := d.DryRun(cmd.Context())
 	if e := explain(err); !d.Offline() &&
