@@ -2,6 +2,9 @@
 
 export CGO_ENABLED = 0
 
+# One set of flags for all that is compiled, so that nothing is compiled twice.
+export GOFLAGS := $(strip -trimpath $(GOFLAGS))
+
 GO         ?= go
 DIST       ?= dist
 FUZZTIME   ?= 10s
@@ -16,14 +19,16 @@ help: ## print this list
 
 .PHONY: demo
 demo: ## index an image of real files on an embedded registry, verify it, read one file lazily
-	$(GO) run ./cmd/soci-index-builder demo $(DEMO_FLAGS)
+	@echo 'compiling the command line: a minute or two the first time, then nothing'
+	@$(GO) run ./cmd/soci-index-builder demo $(DEMO_FLAGS)
 
 .PHONY: test
 test: ## run the tests (needs Go alone; without Node.js the stack is not synthesized)
 	@command -v node >/dev/null || echo 'Node.js is not installed: the tests take the template that is committed, and synthesize none'
 	@! command -v node >/dev/null || test -d infra/node_modules/aws-local-stepfunctions || \
 		echo 'The emulator of Step Functions is not installed, its tests are skipped: (cd infra && npm ci --ignore-scripts)'
-	$(GO) test ./...
+	@echo 'compiling and running the tests of all packages: a few minutes the first time'
+	@$(GO) test ./...
 
 .PHONY: build
 build: ## leave the functions in dist/<arch>/<name>/bootstrap and dist/<arch>/<name>.zip
@@ -46,6 +51,10 @@ package: ## upload the functions to BUCKET and print the command that deploys th
 dist: export VERSION := $(VERSION)
 dist: ## leave the archives of a release with their checksums in dist/release (VERSION=1.2.3, else as git describes it)
 	$(GO) run ./internal/devtools/cmd/mkdist -release -version "$$VERSION" -o $(DIST)/release
+
+.PHONY: dist-test
+dist-test: ## test that functions, archives and installed programs are right for every platform
+	$(GO) test -timeout 30m ./internal/devtools/dist -all
 
 .PHONY: synth
 synth diff deploy destroy: export ARCH := $(ARCH)
@@ -87,8 +96,15 @@ generate: ## renew generated files; the tree must be clean afterwards
 
 .PHONY: race
 race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame/... ./internal/verify ./internal/inspect ./internal/testkit/localregistry ./internal/testkit/registrytest \
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m -skip "^(TestMisread|TestGolden|TestMalformed)" ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame/... ./internal/verify ./internal/inspect ./internal/testkit/localregistry ./internal/testkit/registrytest \
 		./internal/backfill ./internal/cleanup ./internal/inventory ./internal/logquery/loginsights ./internal/backfill/pace ./internal/redrive
+	CGO_ENABLED=1 $(GO) test -race -short ./internal/inflate -run 'TestParallel(Kinds|Memory|Press|Close|BoundaryError|SourceError)$$'
+
+.PHONY: parallel
+parallel: ## test the decoder of several workers in place of the usual one, and hold both against each other on 3,000 streams
+	$(GO) test -tags parallel_always ./pkg/soci -skip '^TestParallel'
+	$(GO) test ./internal/inflate -run '^$$' -fuzz FuzzParallel -fuzztime 3000x -fuzzminimizetime 2x
+	$(GO) test -tags inflate_checked ./internal/inflate -run '^$$' -fuzz FuzzParallel -fuzztime 1000x -fuzzminimizetime 2x
 
 .PHONY: portable
 portable: ## test the decoder's checked variant, and under emulation, where qemu-user is installed, on arm64 and big-endian s390x
@@ -115,6 +131,7 @@ conformance: ## compare every byte with upstream's library (needs a C compiler a
 		{ echo "conformance needs a C compiler and zlib's static library: apt-get install gcc zlib1g-dev"; exit 1; }
 	CGO_ENABLED=1 $(GO) vet -tags conformance ./internal/testkit/conformance/... ./internal/demo
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/testkit/conformance/...
+	CGO_ENABLED=1 $(GO) test -tags conformance,parallel_always ./internal/testkit/conformance -run 'TestStoredLayers|TestBadLayers|TestIndex$$|FuzzZtoc'
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/demo -run Snapshotter
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/testkit/conformance -run '^$$' -fuzz FuzzZtoc -fuzztime 3000x -fuzzminimizetime 2x
 

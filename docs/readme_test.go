@@ -3,6 +3,8 @@ package docs
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -72,5 +74,71 @@ func TestReadmeTables(t *testing.T) {
 		if !seen[name] {
 			t.Errorf("output %s is not in the README", name)
 		}
+	}
+}
+
+// cloneOnly are the parts of the README that release archives do not have: they
+// need the sources.
+var cloneOnly = regexp.MustCompile(`(?s)<!-- clone -->\n.*?<!-- end of clone -->\n`)
+
+var (
+	anyBlock   = regexp.MustCompile("(?ms)^```[a-z]*\n(.*?)^```$")
+	makeTarget = regexp.MustCompile(`^make ([a-z-]+)`)
+	invocation = regexp.MustCompile(`(?:^|[ (])(?:\./)?soci-index-builder ((?:[a-z]+ )?[a-z]+)\b([^#\n]*)`)
+)
+
+// Commands of the README are ones that there are: outside of the parts for a
+// clone only the program's, and those of every machine.
+func TestReadmeCommands(t *testing.T) {
+	readme, makefile, cli := read(t, "../README.md"), read(t, "../Makefile"), read(t, "cli.md")
+	targets := 0
+	for _, block := range anyBlock.FindAllStringSubmatch(readme, -1) {
+		for line := range strings.Lines(block[1]) {
+			if m := makeTarget.FindStringSubmatch(line); m != nil {
+				targets++
+				if !strings.Contains(makefile, "\n"+m[1]+":") {
+					t.Errorf("the Makefile has no target %s", m[1])
+				}
+			}
+		}
+	}
+	alone := cloneOnly.ReplaceAllString(readme, "")
+	if targets < 4 || alone == readme || strings.Contains(alone, "clone -->") {
+		t.Errorf("%d targets of make; the parts for a clone are not marked in pairs", targets)
+	}
+	for _, word := range []string{"make ", "go run", "go install", "go build", "npx", "Node.js"} {
+		if strings.Contains(alone, word) {
+			t.Errorf("%q stands outside of the parts for a clone", word)
+		}
+	}
+	found := 0
+	for _, block := range anyBlock.FindAllStringSubmatch(alone, -1) {
+		for line := range strings.Lines(block[1]) {
+			first, _, _ := strings.Cut(strings.TrimPrefix(line, "./"), " ")
+			switch {
+			// Also the picture of how it works.
+			case strings.TrimSpace(line) == "" || strings.ContainsAny(line, "─│") || strings.HasPrefix(line, " "):
+			case strings.HasPrefix(first, "VERSION="), slices.Contains([]string{"grep", "tar", "cd", "docker"}, first):
+			case first == "soci-index-builder":
+				m := invocation.FindStringSubmatch(line)
+				if m == nil {
+					t.Errorf("the line %q has no verb", line)
+					continue
+				}
+				found++
+				verb := m[1]
+				if !strings.Contains(cli, "\n## soci-index-builder "+verb+"\n") {
+					verb, _, _ = strings.Cut(verb, " ")
+				}
+				if !strings.Contains(cli, "\n## soci-index-builder "+verb+"\n") {
+					t.Errorf("cli.md has no %s, of %q", verb, line)
+				}
+			default:
+				t.Errorf("the README has the command %q", line)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d commands were found", found)
 	}
 }

@@ -1,9 +1,10 @@
 package main
 
 import (
-	"archive/zip"
-	"bytes"
+	"errors"
+
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -11,9 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/term"
 
 	"soci-index-builder/internal/deploy"
+	"soci-index-builder/internal/deploy/guided"
 	"soci-index-builder/internal/deploy/patience"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/testkit/awstest"
@@ -25,6 +31,16 @@ import (
 // go build makes it.
 func haveFunctions() {
 	deployPatience = patience.Patience{Pause: time.Millisecond}
+	openTerminal = func(in io.Reader, out io.Writer) *guided.Terminal {
+		if os.Getenv("TEST_TERMINAL") == "real" {
+			return guided.OpenTerminal(in, out)
+		}
+		// ttyin has only the standard input be a terminal.
+		if f, ok := in.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+			return nil
+		}
+		return guided.NewTerminal(in, out)
+	}
 	if os.Getenv("TEST_FUNCTIONS") == "none" {
 		return
 	}
@@ -32,16 +48,8 @@ func haveFunctions() {
 		if _, err := embedded.Template(embedded.Zip, architecture); err != nil {
 			return nil, err
 		}
-		var b bytes.Buffer
-		z := zip.NewWriter(&b)
-		w, err := z.Create("bootstrap")
-		if err == nil {
-			_, err = fmt.Fprintf(w, "%s for %s %s", function, architecture, os.Getenv("TEST_FUNCTIONS"))
-		}
-		if err == nil {
-			err = z.Close()
-		}
-		return b.Bytes(), err
+		return stacktest.Function(architecture, fmt.Sprintf("%s for %s %s", function, architecture,
+			os.Getenv("TEST_FUNCTIONS")))
 	}
 }
 
@@ -50,7 +58,14 @@ func haveFunctions() {
 //
 //	account                        open it; nothing is in it
 //	bucket NAME [REGION]           make a bucket
+//	ecrrepository NAME TAG...      make a repository with images that were pushed yesterday
+//	damage BUCKET KEY              write an object that is not what it should be
+//	events N                       put events that failed into the failure queue
 //	uploaded BUCKET N              fail unless so many objects are in the bucket
+//	repository NAME [KEY=VALUE...]  make a repository with these tags
+//	imagesin REPOSITORY N|absent   fail unless so many images are in the repository
+//	protected STACK on|off         fail unless the stack is protected from
+//	                               termination, or is not; with ! make it so
 //	failresource STACK ID WHAT REASON
 //	                               have the next operation on a resource fail; WHAT
 //	                               is make, rollback or delete
@@ -73,6 +88,18 @@ type accountWorld struct {
 func (a *accountWorld) open(*testscript.TestScript, bool, []string) {
 	a.account = stacktest.NewAccount(a.t, a.aws.server, a.aws.stacks, a.aws.ecr)
 	a.aws.server.Handle("s3", a.s3)
+	a.account.Code = awstest.NewLambdaCode(a.s3)
+}
+
+func (a *accountWorld) ecrRepository(_ *testscript.TestScript, _ bool, args []string) {
+	for _, tag := range args[1:] {
+		a.aws.ecr.Images(args[0], awstest.Image{Tags: []string{tag}, PushedAt: time.Now().AddDate(0, 0, -1),
+			Size: 200 << 20})
+	}
+}
+
+func (a *accountWorld) damage(_ *testscript.TestScript, _ bool, args []string) {
+	a.s3.Put(args[0], args[1], []byte("{"))
 }
 
 func (a *accountWorld) bucket(_ *testscript.TestScript, _ bool, args []string) {
@@ -83,6 +110,47 @@ func (a *accountWorld) uploaded(ts *testscript.TestScript, _ bool, args []string
 	if all := a.s3.Objects(args[0]); strconv.Itoa(len(all)) != args[1] {
 		ts.Fatalf("%d objects", len(all))
 	}
+}
+
+func (a *accountWorld) repository(_ *testscript.TestScript, _ bool, args []string) {
+	r := awstest.Repository{Tags: map[string]string{}}
+	for _, tag := range args[1:] {
+		key, value, _ := strings.Cut(tag, "=")
+		r.Tags[key] = value
+	}
+	a.aws.ecr.Repository(args[0], r)
+}
+
+func (a *accountWorld) imagesIn(ts *testscript.TestScript, _ bool, args []string) {
+	out, err := ecr.NewFromConfig(a.aws.server.Config()).DescribeImages(a.t.Context(),
+		&ecr.DescribeImagesInput{RepositoryName: &args[0]})
+	is := "absent"
+	if _, gone := errors.AsType[*types.RepositoryNotFoundException](err); !gone {
+		ts.Check(err)
+		is = strconv.Itoa(len(out.ImageDetails))
+	}
+	if is != args[1] {
+		ts.Fatalf("there are %s", is)
+	}
+}
+
+func (a *accountWorld) protected(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		a.aws.stacks.Change(args[0], func(s *awstest.Stack) { s.Protected = args[1] == "on" })
+		return
+	}
+	if s := a.aws.stacks.Stack(args[0]); s == nil || s.Protected != (args[1] == "on") {
+		ts.Fatalf("the stack is %+v", s)
+	}
+}
+
+func (a *accountWorld) events(ts *testscript.TestScript, _ bool, args []string) {
+	d := a.account.Deployment()
+	d.Lock()
+	defer d.Unlock()
+	var err error
+	d.Waiting, err = strconv.Atoi(args[0])
+	ts.Check(err)
 }
 
 func (a *accountWorld) failResource(_ *testscript.TestScript, _ bool, args []string) {

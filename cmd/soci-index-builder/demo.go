@@ -17,7 +17,8 @@ the generator's handlers, which are those that run in AWS Lambda. The SOCI index
 then in the registry, as a referrer of the image. It is verified file by file, and
 one file is read from the largest layer without the rest of it.
 
-The image is made from the Go installation, unless files or an image are named.
+The image is made from the Go installation; without Go from files of the system,
+such as /usr/share; unless files or an image are named. Nothing need be installed.
 All data is in a temporary directory, which is removed at the end.`,
 		Example: `  soci-index-builder demo
   soci-index-builder demo --files /usr/share

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -17,6 +15,7 @@ import (
 	"soci-index-builder/internal/deploy"
 	"soci-index-builder/internal/deploy/changeset"
 	"soci-index-builder/internal/deploy/execution"
+	"soci-index-builder/internal/deploy/guided"
 	"soci-index-builder/internal/deploy/live"
 	"soci-index-builder/internal/doctor"
 )
@@ -25,13 +24,13 @@ import (
 // the standard error; or all of it as JSON, a line each.
 type deployScreen struct {
 	out, progress io.Writer
-	in            *bufio.Reader
+	terminal      *guided.Terminal // nil: nobody can be asked
 	json          bool
 	err           error // the first of writing to out
 }
 
-func newDeployScreen(cmd *cobra.Command, output outputFlag) *deployScreen {
-	return &deployScreen{out: cmd.OutOrStdout(), progress: cmd.ErrOrStderr(), in: bufio.NewReader(cmd.InOrStdin()),
+func newDeployScreen(cmd *cobra.Command, output outputFlag, terminal *guided.Terminal) *deployScreen {
+	return &deployScreen{out: cmd.OutOrStdout(), progress: cmd.ErrOrStderr(), terminal: terminal,
 		json: output == outputJSON}
 }
 
@@ -225,28 +224,10 @@ func (s *deployScreen) files(names []string) {
 	}
 }
 
-// Ask asks on the terminal. Any answer but y or yes is no.
+// Ask asks on the terminal; an empty line is no.
 func (s *deployScreen) Ask(ctx context.Context, question string) (bool, error) {
-	fmt.Fprintf(s.progress, "%s [y/N] ", question)
-	type read struct {
-		line string
-		err  error
+	if s.terminal == nil {
+		return false, deploy.ErrConsent
 	}
-	answer := make(chan read, 1)
-	go func() {
-		line, err := s.in.ReadString('\n')
-		answer <- read{line, err}
-	}()
-	select {
-	case <-ctx.Done():
-		fmt.Fprintln(s.progress)
-		return false, ctx.Err()
-	case a := <-answer:
-		if a.err != nil && a.line == "" {
-			fmt.Fprintln(s.progress)
-			return false, nil // the end of the input is no yes
-		}
-		text := strings.ToLower(strings.TrimSpace(a.line))
-		return text == "y" || text == "yes", nil
-	}
+	return s.terminal.Confirm(ctx, question, false)
 }

@@ -20,7 +20,8 @@ func TestDeployInterrupt(t *testing.T) {
 	server.Handle("s3", s3)
 	s3.AddBucket("code", awstest.Region)
 	stacks.Pace = 1
-	cmd := exec.Command(programName, "deploy", "--bucket", "code", "--yes", "--capabilities", "CAPABILITY_IAM")
+	cmd := exec.Command(programName, "deploy", "--stack", "soci-index-builder", "--bucket", "code", "--yes",
+		"--capabilities", "CAPABILITY_IAM")
 	cmd.Env = os.Environ()
 	for name, value := range server.Env() {
 		cmd.Env = append(cmd.Env, name+"="+value)

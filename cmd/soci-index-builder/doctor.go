@@ -48,7 +48,8 @@ ecr:ListPullTimeUpdateExclusions, events:DescribeRule, events:ListTargetsByRule,
 iam:GetRole, iam:GetRolePolicy, iam:ListRolePolicies,
 lambda:GetFunctionConcurrency, lambda:GetFunctionConfiguration,
 lambda:GetFunctionEventInvokeConfig, lambda:GetPolicy, logs:DescribeLogGroups and
-sqs:GetQueueAttributes. A missing permission is a warning that names it.
+sqs:GetQueueAttributes; lambda:GetFunction where the functions are images. A missing
+permission is a warning that names it.
 
 With --output json, the output is one JSON object:
   stack, region, account, version (of the stack), counts (ok, warning, problem),

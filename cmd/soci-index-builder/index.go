@@ -25,6 +25,7 @@ type indexCommand struct {
 	spanSize     sizeFlag
 	maxMemory    sizeFlag
 	concurrency  int
+	layerWorkers int
 	dryRun       bool
 	noReuse      bool
 	force        bool
@@ -104,6 +105,7 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 	f.Var(&c.maxMemory, "max-memory",
 		"memory that the build may use: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
 	f.IntVar(&c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
+	addLayerWorkers(f, &c.layerWorkers)
 	f.BoolVar(&c.noReuse, "no-reuse", false, "read every layer, even if its zTOC exists")
 	f.BoolVar(&c.force, "force", false, "read every layer, and push manifests and tags again")
 	f.BoolVar(&c.dryRun, "dry-run", false, "build everything and push nothing")
@@ -113,6 +115,9 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	if c.concurrency < 0 {
 		return usageErrorf("invalid argument \"%d\" for \"--concurrency\" flag: must be 0 or more", c.concurrency)
+	}
+	if err := checkLayerWorkers(c.layerWorkers); err != nil {
+		return err
 	}
 	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
 		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
@@ -174,6 +179,7 @@ func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, erro
 		MinLayerSize: max(c.minLayerSize.bytes, 1),
 		Platforms:    c.platforms,
 		Concurrency:  c.concurrency,
+		LayerWorkers: c.layerWorkers,
 		Limits:       soci.Limits{MaxMemory: c.maxMemory.bytes},
 		Catalog:      catalog,
 		Force:        c.force,

@@ -56,7 +56,7 @@ standard error.
 	cmd.AddCommand(newBackfillCommand(), newRedriveCommand())
 	cmd.AddCommand(newStatusCommand())
 	cmd.AddCommand(newCleanupCommand(), newDoctorCommand())
-	cmd.AddCommand(newDeployCommand(), newWatchCommand())
+	cmd.AddCommand(newDeployCommand(), newWatchCommand(), newRollbackCommand(), newDestroyCommand())
 	cmd.AddCommand(newCompletionCommand(), newDocsCommand())
 	completeValues(cmd) // of all commands, so it comes last
 	return cmd

@@ -55,10 +55,12 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("no scripts: %v", err)
 	}
 	layers := storedLayers(t)
+	rights := newRights(t, len(files))
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			registry := registrytest.Start(t)
+			asked := &askedOfRegistry{}
+			registry := registrytest.Start(t, asked.wrap)
 			aws := newAWSWorld(awstest.Start(t), registry)
 			logs := newLogsWorld(aws.server)
 			queue := newQueueWorld(aws.server)
@@ -68,6 +70,7 @@ func TestScripts(t *testing.T) {
 			status := &statusWorld{t: t, ecr: aws.ecr, registry: registry}
 			w := &world{t: t, server: registry, layers: layers, pushed: map[string]registrytest.Pushed{}}
 			remove := &cleanupWorld{world: w, ecr: aws.ecr}
+			t.Cleanup(func() { rights.script(t, account.account != nil, aws.server.Requests(), asked) })
 			testscript.Run(t, testscript.Params{
 				Files:               []string{file},
 				RequireExplicitExec: true,
@@ -91,9 +94,12 @@ func TestScripts(t *testing.T) {
 					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose, "images": functions.images,
 					"pushed": functions.pushed, "readonly": functions.readOnly, "cure": functions.cure,
 					"deploy": deploy.deploy, "drift": deploy.drift, "waiting": deploy.waiting, "metric": deploy.metric,
-					"account": account.open, "bucket": account.bucket, "failresource": account.failResource,
-					"logline": account.logLine, "begin": account.begin, "hold": account.hold, "stackis": account.stackIs,
+					"account": account.open, "bucket": account.bucket, "ecrrepository": account.ecrRepository, "damage": account.damage,
+					"failresource": account.failResource,
+					"logline":      account.logLine, "begin": account.begin, "hold": account.hold, "stackis": account.stackIs,
 					"uploaded": account.uploaded, "asked": account.asked, "cloudformation": account.cloudFormation,
+					"review": account.review, "repository": account.repository, "imagesin": account.imagesIn,
+					"protected": account.protected, "events": account.events,
 					"habit":     (&habitWorld{registry}).habit,
 					"loggroups": logs.groups, "logrows": logs.rows, "logqueries": logs.queries,
 				},

@@ -58,7 +58,7 @@ fields that deploy --help names.`,
 		if found == nil {
 			return fmt.Errorf("stack %s: %w in region %s", stack.name, deployed.ErrNotFound, cfg.Region)
 		}
-		screen := newDeployScreen(cmd, output)
+		screen := newDeployScreen(cmd, output, nil)
 		display := screen.Events()
 		w := &execution.Watch{Client: client, Logs: cloudwatchlogs.NewFromConfig(cfg), StackID: found.ID,
 			Patience: deployPatience, Seen: display.Event, Tick: display.Tick}

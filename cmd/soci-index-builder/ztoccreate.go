@@ -22,6 +22,7 @@ type ztocCreateCommand struct {
 	maxMemory sizeFlag
 	buildTool string
 	output    string
+	workers   int
 }
 
 func newZtocCreateCommand() *cobra.Command {
@@ -49,6 +50,7 @@ size and number of spans and entries are printed.`,
 	f.StringVar(&c.buildTool, "build-tool", soci.BuildToolIdentifier,
 		"identifier of the build tool, which is part of the zTOC")
 	f.StringVarP(&c.output, "output", "o", stdio, "file to write, or - for standard output")
+	addLayerWorkers(f, &c.workers)
 	_ = cmd.MarkFlagFilename("output")
 	return cmd
 }
@@ -59,6 +61,9 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	}
 	if c.buildTool == "" {
 		return usageErrorf("invalid argument \"\" for \"--build-tool\" flag: must not be empty")
+	}
+	if err := checkLayerWorkers(c.workers); err != nil {
+		return err
 	}
 	layer, name, err := openInput(cmd, args[0])
 	if err != nil {
@@ -95,12 +100,20 @@ func (c *ztocCreateCommand) build(ctx context.Context, layer io.Reader) (*soci.Z
 		ztoc *soci.Ztoc
 		err  error
 	}
+	size := int64(0)
+	if f, ok := layer.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
+	}
 	done := make(chan result, 1)
 	go func() {
 		z, err := soci.BuildZtoc(layer, soci.ZtocOptions{
 			SpanSize:            c.spanSize.bytes,
 			BuildToolIdentifier: c.buildTool,
 			Limits:              soci.Limits{MaxMemory: c.maxMemory.bytes},
+			LayerWorkers:        c.workers,
+			Size:                size,
 		})
 		done <- result{z, err}
 	}()

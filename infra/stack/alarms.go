@@ -55,23 +55,22 @@ func addAlarms(s *builder) {
 		return a
 	}
 	duration := lambda("GeneratorDurationAlarm", s.generator, "Duration", fmt.Sprintf(
-		"An image took more than %.0f of the generator's %.0f minutes; one that takes all of them gets no SOCI index. "+
-			"See which: soci-index-builder logs --stack ${AWS::StackName} slowest. Raise the parameter %s: more memory has "+
-			"more processors",
+		"An image took more than %.0f of the generator's %.0f minutes; one that takes all gets no SOCI index. "+
+			"See which: soci-index-builder logs --stack ${AWS::StackName} slowest. Raise the parameter %s",
 		nearTimeout*s.generator.timeout/60, s.generator.timeout/60, deployed.ParamGeneratorMemorySize))
 	duration.statistic, duration.above = "Maximum", nearTimeout*s.generator.timeout*1000
 
 	const (
 		stack = "--stack ${AWS::StackName}"
-		kept  = "Events wait up to six hours, then go to the failure queue. "
-		lost  = "an image may silently lack its SOCI index. Check the queue and "
+		kept  = "Events wait six hours, then go to the failure queue. "
+		lost  = "an image may lack its SOCI index. Check "
 	)
 	alarms := []alarm{
 		queue("FailureQueueAlarm", "ApproximateNumberOfMessagesVisible", 0,
-			"Images got no SOCI index; their events wait in the failure queue. See them and why: soci-index-builder redrive "+
+			"Images got no SOCI index; their events wait in the failure queue. See why: soci-index-builder redrive "+
 				stack),
 		queue("FailureQueueAgeAlarm", "ApproximateAgeOfOldestMessage", queueAge,
-			"The failure queue's oldest event will be deleted within four days. Send it again or discard it: "+
+			"The failure queue's oldest event is deleted within four days. Send it again or discard it: "+
 				"soci-index-builder redrive "+stack),
 
 		lasting(lambda("FilterErrorsAlarm", s.filter, "Errors",
@@ -79,26 +78,26 @@ func addAlarms(s *builder) {
 		lasting(lambda("GeneratorErrorsAlarm", s.generator, "Errors",
 			"The generator fails again and again. "+kept+"See why: soci-index-builder logs "+stack+" failures, and crashes"), 2),
 		lambda("RepositoryNameErrorsAlarm", s.reponame, "Errors",
-			"The custom resource's function did not answer CloudFormation, which waits and then fails the deployment. "+
+			"The custom resource's function did not answer CloudFormation: the deployment fails. "+
 				"See why: soci-index-builder logs "+stack+" repositories, and the stack's events"),
 
 		lasting(lambda("FilterThrottlesAlarm", s.filter, "Throttles",
 			"Lambda has not let the filter run for 15 minutes: the account's concurrency is used up. "+kept+
-				"Ask for more concurrency, or reserve less elsewhere"), 3),
+				"Ask for more, or reserve less elsewhere"), 3),
 		lasting(lambda("GeneratorThrottlesAlarm", s.generator, "Throttles",
 			"Lambda has not let the generator run as often as images came for 15 minutes. "+kept+
 				"Raise the parameter "+deployed.ParamGeneratorConcurrency+", or the account's concurrency"), 3),
 
 		lasting(lambda("StepsThrottlesAlarm", s.steps, "Throttles",
-			"Lambda has not let the steps of large images run for 15 minutes; an execution waits as long, then fails. "+
-				"Lower the parameter "+deployed.ParamFanOutConcurrency+", or ask for more concurrency"), 3),
+			"Lambda has not let the steps of large images run for 15 minutes: executions may fail. "+
+				"Lower "+deployed.ParamFanOutConcurrency+", or ask for more concurrency"), 3),
 		duration,
 
 		lambda("FilterEventsLostAlarm", s.filter, "DestinationDeliveryFailures",
-			"Lambda could not put a failed event of the filter into the failure queue: "+lost+
+			"Lambda could not put an event of the filter into the failure queue: "+lost+
 				"the function's right to it, then: soci-index-builder backfill "+stack),
 		lambda("GeneratorEventsLostAlarm", s.generator, "DestinationDeliveryFailures",
-			"Lambda could not put a failed event of the generator into the failure queue: "+lost+
+			"Lambda could not put an event of the generator into the failure queue: "+lost+
 				"the function's right to it, then: soci-index-builder backfill "+stack),
 	}
 	for _, r := range s.rules {
@@ -107,7 +106,7 @@ func addAlarms(s *builder) {
 			statistic: "Sum",
 			dimension: "RuleName", of: r.resource.Ref(), condition: r.condition,
 			description: "EventBridge could not put an event into the failure queue: " + lost +
-				"its policy, then: soci-index-builder backfill " + stack,
+				"the queue's policy, then: soci-index-builder backfill " + stack,
 		})
 	}
 	for _, a := range alarms {

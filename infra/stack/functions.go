@@ -134,6 +134,10 @@ func addFilter(s *builder) {
 	env["SOCI_REPOSITORY_IMAGE_TAG_FILTERS"] = awscdk.Fn_Join(jsii.String(","),
 		s.params[deployed.ParamFilters].ValueAsList())
 	env["SOCI_INDEX_GENERATOR_LAMBDA_ARN"] = s.generator.resource.AttrArn()
+	if s.props.Images {
+		env["SOCI_OWN_REPOSITORIES"] = awscdk.Token_AsString(
+			s.repositories.GetAtt(jsii.String(ownNames), awscdk.ResolutionTypeHint_STRING), nil)
+	}
 	addFunction(s, "FilterFunction", &f, env, &awslambda.CfnFunctionProps{
 		MemorySize: jsii.Number(filterMemory),
 	})
@@ -145,8 +149,8 @@ func addFilter(s *builder) {
 	s.filter = f
 }
 
-// filterEnvironment is the environment of the filter, but for the filters and
-// the generator's ARN.
+// filterEnvironment is the environment of the filter, but for the filters, the
+// generator's ARN and what the custom resource finds out.
 func (s *builder) filterEnvironment() map[string]any {
 	return map[string]any{
 		"SOCI_TAG_SUFFIX":            s.param(deployed.ParamTagSuffix),

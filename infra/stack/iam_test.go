@@ -187,6 +187,33 @@ func TestRolesRights(t *testing.T) {
 	compareRights(t, got, want)
 }
 
+// Where the functions are images, the generator must not write where these are,
+// and nothing else is denied.
+func TestDenied(t *testing.T) {
+	var got, want []right
+	for id, r := range synthImages(t).Resources {
+		if r.Type == "AWS::IAM::RolePolicy" {
+			got = append(got, statements(t, strings.Trim(textOf(r.Properties["RoleName"]), "${}"),
+				r.Properties["PolicyDocument"])...)
+		}
+		if r.Type == "AWS::IAM::Role" {
+			for _, p := range r.Properties["Policies"].([]any) {
+				got = append(got, statements(t, id, p.(map[string]any)["PolicyDocument"])...)
+			}
+		}
+	}
+	got = slices.DeleteFunc(got, func(r right) bool { return r.effect == "Allow" })
+	for role, function := range functionOf {
+		for _, need := range permission.Denied[function] {
+			want = append(want, right{role, "Deny", need.Action, "${ImageRepositories.OwnArns}", ""})
+		}
+	}
+	if len(want) != 2 {
+		t.Errorf("denied are %v", want)
+	}
+	compareRights(t, got, want)
+}
+
 func compareRights(t *testing.T, got, want []right) {
 	t.Helper()
 	for _, r := range got {

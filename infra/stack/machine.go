@@ -3,7 +3,6 @@ package stack
 import (
 	"encoding/json"
 	"maps"
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -45,7 +44,7 @@ func addSteps(s *builder) {
 // names it by its logical id, which the policies of package deployer know.
 func addMachine(s *builder) {
 	role := addRoleFor(s, "MachineRole", "states.amazonaws.com", "machine",
-		policy(allowNeeds(permission.Machine, permission.Steps, s.steps.resource.AttrArn())))
+		policy(statement("Allow", permission.Machine, permission.Steps, s.steps.resource.AttrArn())))
 	text, retry := definition()
 	s.machine = awsstepfunctions.NewCfnStateMachine(s.stack, jsii.String(deployed.MachineID),
 		&awsstepfunctions.CfnStateMachineProps{
@@ -152,18 +151,4 @@ func addMachineRule(s *builder) {
 func (s *builder) executions() *string {
 	return s.sub("arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${" + deployed.MachineID +
 		".Name}:*")
-}
-
-// allowNeeds returns the statement with the actions on one target.
-func allowNeeds(needs []permission.Need, on permission.Target, arn any) map[string]any {
-	var actions []string
-	for _, need := range needs {
-		if need.On == on && !slices.Contains(actions, need.Action) {
-			actions = append(actions, need.Action)
-		}
-	}
-	if len(actions) == 0 {
-		panic("internal error: no right on " + string(on))
-	}
-	return map[string]any{"Sid": on.Statement(), "Effect": "Allow", "Action": actions, "Resource": arn}
 }

@@ -323,8 +323,8 @@ func TestAlarms(t *testing.T) {
 				"periods":      {a.at("DatapointsToAlarm") + "/" + a.at("EvaluationPeriods"), tt.periods},
 				"period":       {a.at("Period"), "300"},
 				"missing data": {a.at("TreatMissingData"), "notBreaching"},
-				"alarm":        {a.at("AlarmActions"), "if(Topic, [${AlarmTopicArn}], [])"},
-				"end of alarm": {a.at("OKActions"), "if(Topic, [${AlarmTopicArn}], [])"},
+				"alarm":        {a.at("AlarmActions"), "if(SNS, [${AlarmTopicArn}], [])"},
+				"end of alarm": {a.at("OKActions"), "if(SNS, [${AlarmTopicArn}], [])"},
 				"condition":    {a.Condition, tt.condition},
 			} {
 				if pair[0] != pair[1] {

@@ -191,9 +191,9 @@ var asImages = []parameter{
 func imageParameter(name string) parameter {
 	return parameter{
 		name:        name,
-		description: "ECR image of the function, by digest",
+		description: "ECR image of the function",
 		pattern:     `^` + arnAccount + `\.dkr\.ecr\.[a-z0-9-]+\.[a-z.]+/[a-z0-9._/-]+@sha256:[0-9a-f]{64}$`,
-		constraint:  "ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:DIGEST",
+		constraint:  "HOST/NAME@sha256:DIGEST",
 	}
 }
 
@@ -237,7 +237,7 @@ func addParameters(s *builder) {
 		pullThrough: is("Cached", deployed.ParamIndexPullThrough, "true"),
 		debug:       is("Debug", deployed.ParamLogLevel, "DEBUG"),
 		concurrency: given("Concurrency", deployed.ParamGeneratorConcurrency, "0"),
-		alarmTopic:  given("Topic", deployed.ParamAlarmTopic, ""),
+		alarmTopic:  given("SNS", deployed.ParamAlarmTopic, ""),
 		eventBus:    given("EventBus", deployed.ParamEventBus, ""),
 		boundary:    given("Boundary", deployed.ParamPermissionsBoundary, ""),
 

@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"strings"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/jsii-runtime-go"
@@ -13,6 +15,11 @@ import (
 const (
 	repositoryARNs   = "RepositoryArns"
 	repositoryDigest = "RepositoryArnsDigest"
+
+	// The repositories of the functions' own images, if they are images: the ARNs,
+	// and the names with commas between them.
+	ownARNs  = "OwnArns"
+	ownNames = "OwnNames"
 )
 
 // addRepositories adds the custom resource that turns the filters into the
@@ -39,13 +46,27 @@ func addRepositories(s *builder) {
 	r.AddPropertyOverride(jsii.String("Filters"), s.params[deployed.ParamFilters].ValueAsList())
 	r.AddPropertyOverride(jsii.String("FilterEnvironment"), s.filterEnvironment())
 	// CloudFormation asks again only when a property changes. New code may
-	// answer otherwise.
-	r.AddPropertyOverride(jsii.String("Code"), s.reponame.code)
+	// answer otherwise. Of images all are named here: the function tells which
+	// repositories they are in.
+	code := s.reponame.code
+	if s.props.Images {
+		var all []string
+		for _, p := range asImages {
+			all = append(all, "${"+p.name+"}")
+		}
+		code = s.sub(strings.Join(all, ","))
+	}
+	r.AddPropertyOverride(jsii.String("Code"), code)
+	// There is nothing to delete, and the function to be asked may be gone, broken
+	// or asleep: CloudFormation would wait for its answer, also where a change
+	// between zip files and images removes this resource, or takes it back.
+	r.ApplyRemovalPolicy(awscdk.RemovalPolicy_RETAIN, nil)
 	s.repositories = r
 }
 
 // addRepositoryPolicy grants a function what it does in repositories, on those
-// that the filters name.
+// that the filters name, and denies it to write where the functions' own images
+// are.
 //
 // There is no moment in which the filter passes on an image whose repository
 // the generator may not use, although the filters in use change at another
@@ -56,13 +77,18 @@ func addRepositories(s *builder) {
 // cleans up after the update. If the update fails the new one is removed. A
 // role has room for both, with as many ARNs as the custom resource can answer.
 func addRepositoryPolicy(s *builder, id, function string, role awsiam.CfnRole) awsiam.CfnRolePolicy {
+	arns := func(attribute string) *[]*string {
+		return awscdk.Token_AsList(s.repositories.GetAtt(jsii.String(attribute), awscdk.ResolutionTypeHint_STRING_LIST), nil)
+	}
+	statements := []any{allow(function, permission.Repositories, arns(repositoryARNs))}
+	if s.props.Images {
+		statements = append(statements, deny(function, permission.OwnRepositories, arns(ownARNs)))
+	}
 	p := awsiam.NewCfnRolePolicy(s.stack, jsii.String(id),
 		&awsiam.CfnRolePolicyProps{
-			RoleName:   role.Ref(),
-			PolicyName: s.sub("repositories-${" + *s.repositories.Node().Id() + "." + repositoryDigest + "}"),
-			PolicyDocument: policy(allow(function, permission.Repositories,
-				awscdk.Token_AsList(s.repositories.GetAtt(jsii.String(repositoryARNs), awscdk.ResolutionTypeHint_STRING_LIST),
-					nil))),
+			RoleName:       role.Ref(),
+			PolicyName:     s.sub("repositories-${" + *s.repositories.Node().Id() + "." + repositoryDigest + "}"),
+			PolicyDocument: policy(statements...),
 		})
 	s.first = append(s.first, p)
 	return p

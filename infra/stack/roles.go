@@ -2,6 +2,7 @@ package stack
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
@@ -68,7 +69,25 @@ var targetOrder = []permission.Target{
 
 // allow returns the statement with all that a function may do on one target.
 func allow(function string, on permission.Target, arn any) map[string]any {
-	return allowNeeds(permission.Functions[function], on, arn)
+	return statement("Allow", permission.Functions[function], on, arn)
+}
+
+// deny returns the statement with all that a function must not do on one target.
+func deny(function string, on permission.Target, arn any) map[string]any {
+	return statement("Deny", permission.Denied[function], on, arn)
+}
+
+func statement(effect string, needs []permission.Need, on permission.Target, arn any) map[string]any {
+	var actions []string
+	for _, need := range needs {
+		if need.On == on && !slices.Contains(actions, need.Action) {
+			actions = append(actions, need.Action)
+		}
+	}
+	if len(actions) == 0 {
+		panic("internal error: no right on " + string(on))
+	}
+	return map[string]any{"Sid": on.Statement(), "Effect": effect, "Action": actions, "Resource": arn}
 }
 
 func policy(statements ...any) map[string]any {

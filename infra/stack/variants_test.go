@@ -109,12 +109,32 @@ func TestImages(t *testing.T) {
 			}
 		}
 	}
-	// The custom resource is asked again when its code is another one.
-	if got := images.Resources["ImageRepositories"].at("Code"); got != "${RepositoryNameFunctionImageUri}" {
+	// The custom resource is asked again when its code is another one. It tells in
+	// which repositories the images are: these are never indexed.
+	if got := images.Resources["ImageRepositories"].at("Code"); got !=
+		"${FilterFunctionImageUri},${GeneratorFunctionImageUri},${RepositoryNameFunctionImageUri}" {
 		t.Errorf("the custom resource changes with %s", got)
 	}
 	for id, r := range plain.Resources {
-		p, i := without(t, r), without(t, images.Resources[cmp.Or(ids[id], id)])
+		other := clone(t, images.Resources[cmp.Or(ids[id], id)])
+		switch id {
+		case "FilterFunction":
+			variables := other.Properties["Environment"].(map[string]any)["Variables"].(map[string]any)
+			if got := textOf(variables["SOCI_OWN_REPOSITORIES"]); got != "${ImageRepositories.OwnNames}" {
+				t.Errorf("the filter has the own repositories %s", got)
+			}
+			delete(variables, "SOCI_OWN_REPOSITORIES")
+		case "GeneratorRepositoryPolicy":
+			document := other.Properties["PolicyDocument"].(map[string]any)
+			statements := document["Statement"].([]any)
+			if want := "{Action: [ecr:InitiateLayerUpload, ecr:PutImage], Effect: Deny, " +
+				"Resource: ${ImageRepositories.OwnArns}, Sid: OwnRepositories}"; len(statements) != 2 ||
+				textOf(statements[1]) != want {
+				t.Errorf("the policy has the statements %s", textOf(statements))
+			}
+			document["Statement"] = statements[:1]
+		}
+		p, i := without(t, r), without(t, other)
 		p = bytes.ReplaceAll(p, []byte("${Repositories."), []byte("${ImageRepositories."))
 		p = bytes.ReplaceAll(p, []byte(`"Repositories","RepositoryArns"`), []byte(`"ImageRepositories","RepositoryArns"`))
 		if !bytes.Equal(p, i) {
@@ -128,6 +148,29 @@ func TestImages(t *testing.T) {
 	for name, output := range plain.Outputs {
 		if got, want := textOf(images.Outputs[name].Value), textOf(output.Value); got != want {
 			t.Errorf("output %s is %s, want %s", name, got, want)
+		}
+	}
+}
+
+// clone copies a resource, so that a test can change it.
+func clone(t *testing.T, r resource) (out resource) {
+	t.Helper()
+	text, err := json.Marshal(r)
+	if err == nil {
+		err = json.Unmarshal(text, &out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// The function behind the custom resource may be gone, broken or asleep when the
+// resource is removed: it is not asked.
+func TestNothingIsAskedToDelete(t *testing.T) {
+	for id, tmpl := range map[string]*template{"Repositories": synth(t), "ImageRepositories": synthImages(t)} {
+		if r := tmpl.Resources[id]; r.DeletionPolicy != "Retain" || r.UpdateReplacePolicy != "Retain" {
+			t.Errorf("%s has the policies %q and %q, want Retain", id, r.DeletionPolicy, r.UpdateReplacePolicy)
 		}
 	}
 }

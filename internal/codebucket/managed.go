@@ -72,10 +72,18 @@ type Plan struct {
 	Changes []string
 }
 
+// IsManagedName reports whether a bucket's name is one that a managed bucket of
+// the account in the region can have.
+func IsManagedName(name, account, region string) bool {
+	return randomName.MatchString(name) || name == accountName(account, region)
+}
+
+func accountName(account, region string) string { return namePrefix + account + "-" + region + "-an" }
+
 // RegionalName is the name of the managed bucket in the account's own
 // namespace.
 func (m *Managed) RegionalName() string {
-	return namePrefix + m.Account + "-" + m.region + "-an"
+	return accountName(m.Account, m.region)
 }
 
 // Look finds the managed bucket and compares its settings, and writes nothing.

@@ -259,3 +259,30 @@ func (b *Bucket) remove(ctx context.Context, versions []version) ([]string, erro
 	slices.Sort(gone)
 	return slices.Compact(gone), failed
 }
+
+// maxSum bounds an object that is read for its digest: Lambda takes no larger
+// code.
+const maxSum = 300 << 20 // 300 MiB
+
+// Sum returns the SHA-256 of an object in base64, as S3 keeps it, or as its
+// content has it where S3 keeps none. Errors match ErrNoObject, ErrTooLarge,
+// ErrOwner or one of awserror.
+func (b *Bucket) Sum(ctx context.Context, key string) (string, error) {
+	head, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.Name, Key: &key,
+		ChecksumMode: types.ChecksumModeEnabled, ExpectedBucketOwner: b.expected()})
+	if err != nil {
+		if wrong := b.CheckOwner(ctx, key); wrong != nil { // which says what is wrong
+			return "", wrong
+		}
+		return "", explain(fmt.Errorf("looking for s3://%s/%s: %w", b.Name, key, err))
+	}
+	if sum := aws.ToString(head.ChecksumSHA256); sum != "" && !strings.Contains(sum, "-") { // - is of several parts
+		return sum, nil
+	}
+	content, err := b.Get(ctx, key, maxSum)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(content)
+	return base64.StdEncoding.EncodeToString(sum[:]), nil
+}

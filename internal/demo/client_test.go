@@ -37,7 +37,7 @@ func TestSnapshotterReadsTheDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer registry.close()
-	image, err := makeImage(ctx, os.Getenv("DEMO_FILES"), dir)
+	image, err := imageOfFiles(ctx, os.Getenv("DEMO_FILES"), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 // Options of Run. The zero value is the default throughout.
 type Options struct {
 	// Files is the directory that the image is made of. The default is the Go
-	// installation.
+	// installation; without one, files of the system.
 	Files string
 
 	// Image is used as it is instead: an OCI layout directory, a docker-save
@@ -75,12 +75,25 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	if o.Image != "" {
 		image, err = openImage(ctx, o.Image)
 	} else {
-		image, err = makeImage(ctx, o.Files, dir)
+		image, err = imageOfFiles(ctx, o.Files, dir)
 	}
 	if err != nil {
 		return err
 	}
 	return run.all(ctx, image)
+}
+
+// imageOfFiles makes the image of a directory, or of what is there if none is
+// named.
+func imageOfFiles(ctx context.Context, dir, temp string) (*source, error) {
+	from := files{dir, nil, "an image of the files in " + dir}
+	if dir == "" {
+		var err error
+		if from, err = defaultFinder.find(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return makeImage(ctx, from, temp)
 }
 
 type run struct {

@@ -8,59 +8,45 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 )
 
-// goInstallation finds the Go installation, by the go command.
-func goInstallation(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
-	if err != nil {
-		if ctx.Err() != nil {
-			return "", ctx.Err()
-		}
-		return "", fmt.Errorf("looking for the Go installation, of which the image is made unless a directory or an image "+
-			"is named: %w", err)
-	}
-	return strings.TrimSpace(string(out)), nil
-}
-
 // group is the content of one layer: top-level entries of the directory.
 type group []string
 
-// plan parts a directory in up to three: the largest entries up to three
+// plan parts the files in up to three: the largest entries up to three
 // quarters of the bytes, the smallest ones up to 1 MiB, and what is between.
 // Empty groups are left out.
-func plan(dir string) ([]group, error) {
+func plan(ctx context.Context, f files) ([]group, error) {
 	type sized struct {
 		name  string
 		bytes int64
 	}
-	listed, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var all []sized
-	var total int64
-	for _, entry := range listed {
-		one := sized{name: entry.Name()}
-		err := walk(dir, one.name, func(_ string, info fs.FileInfo, _ string) error {
-			if info.Mode().IsRegular() {
-				one.bytes += info.Size()
-			}
-			return nil
-		})
+	names := f.entries
+	if names == nil {
+		listed, err := os.ReadDir(f.dir)
 		if err != nil {
 			return nil, err
 		}
-		total += one.bytes
-		all = append(all, one)
+		for _, entry := range listed {
+			names = append(names, entry.Name())
+		}
+	}
+	var all []sized
+	var total int64
+	for _, name := range names {
+		n, _, err := size(ctx, f.dir, name)
+		if err != nil {
+			return nil, err
+		}
+		total += n
+		all = append(all, sized{name, n})
 	}
 	if total == 0 {
-		return nil, fmt.Errorf("%s has no file with content", dir)
+		return nil, fmt.Errorf("%s has no file with content", f.dir)
 	}
 	slices.SortStableFunc(all, func(a, b sized) int {
 		switch {

@@ -20,28 +20,19 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// makeImage makes an image of the files under dir, the Go installation if that
-// is "", with its layers in temp.
-func makeImage(ctx context.Context, dir, temp string) (*source, error) {
-	what := "an image of the files in " + dir
-	if dir == "" {
-		var err error
-		if dir, err = goInstallation(ctx); err != nil {
-			return nil, err
-		}
-		what = "an image of the Go installation in " + dir
-	}
-	groups, err := plan(dir)
+// makeImage makes an image of files, with its layers in temp.
+func makeImage(ctx context.Context, from files, temp string) (*source, error) {
+	groups, err := plan(ctx, from)
 	if err != nil {
 		return nil, err
 	}
 	layers := make([]*fileLayer, len(groups))
 	g, groupCtx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, files := range groups {
+	for i, content := range groups {
 		g.Go(func() error {
 			var err error
-			layers[i], err = makeLayer(groupCtx, filepath.Join(temp, fmt.Sprintf("layer-%d", i)), dir, files)
+			layers[i], err = makeLayer(groupCtx, filepath.Join(temp, fmt.Sprintf("layer-%d", i)), from.dir, content)
 			return err
 		})
 	}
@@ -63,7 +54,7 @@ func makeImage(ctx context.Context, dir, temp string) (*source, error) {
 	if img, err = mutate.ConfigFile(img, config); err != nil {
 		return nil, err
 	}
-	return imageSource(what, img), nil
+	return imageSource(from.what, img), nil
 }
 
 // fileLayer is a gzip layer in a file.

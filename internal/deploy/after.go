@@ -47,14 +47,14 @@ type after struct{}
 func (*after) Name() string { return "after" }
 
 func (*after) Plan(_ context.Context, d *Deploy) ([]string, error) {
-	if d.Mode.Detach || d.unchanged() {
+	if d.Mode.Detach || d.idle() {
 		return nil, nil
 	}
 	return []string{"look at the stack as soci-index-builder doctor does"}, nil
 }
 
 func (*after) Do(ctx context.Context, d *Deploy) error {
-	if d.unchanged() {
+	if d.idle() {
 		return nil
 	}
 	stack, err := deployed.Find(ctx, d.AWS, d.ChangeSet.StackID)

@@ -20,23 +20,12 @@ const changeSetStep = "change set"
 func (*changes) Name() string { return changeSetStep }
 
 func (*changes) Plan(_ context.Context, d *Deploy) ([]string, error) {
-	var err error
-	if d.Template, err = embedded.Template(d.Settings.Package, d.Settings.Architecture); err != nil {
-		return nil, settingf("--arch %w", err)
-	}
-	if d.template, err = parameters.Parse(d.Template); err != nil {
+	provisional, err := d.choose()
+	if err != nil {
 		return nil, err
 	}
-	managed, provisional := d.Artifacts.Parameters()
-	var had map[string]string
-	if s := d.stack(); s != nil {
-		had = s.Parameters
-	}
-	if d.Choices, err = d.template.Choose(d.named(), managed, had); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSetting, err)
-	}
 	verb := "update"
-	if had == nil {
+	if d.stack() == nil {
 		verb = "create"
 	}
 	lines := []string{fmt.Sprintf("%s stack %s with the template, %d bytes", verb, d.Settings.Stack, len(d.Template))}
@@ -45,7 +34,8 @@ func (*changes) Plan(_ context.Context, d *Deploy) ([]string, error) {
 			if !c.Had {
 				old = ""
 			}
-			lines = append(lines, fmt.Sprintf("parameter %s: %s (%s)", c.Name, changeset.Difference(old, value), c.Source))
+			lines = append(lines, fmt.Sprintf("parameter %s: %s (%s)", c.Name, changeset.Difference(old, value),
+				d.origin(c.Name, string(c.Source))))
 		}
 	}
 	if provisional {
@@ -57,6 +47,39 @@ func (*changes) Plan(_ context.Context, d *Deploy) ([]string, error) {
 	return lines, nil
 }
 
+// choose works out the template and the value of each of its parameters.
+// Provisional is whether one is known only after the upload.
+func (d *Deploy) choose() (provisional bool, err error) {
+	if d.restored != nil {
+		d.Template = []byte(d.restored.Template)
+	} else if d.Template, err = embedded.Template(d.Settings.Package, d.Settings.Architecture); err != nil {
+		return false, settingf("--arch %w", err)
+	}
+	if d.template, err = parameters.Parse(d.Template); err != nil {
+		return false, err
+	}
+	var had map[string]string
+	if s := d.stack(); s != nil {
+		had = s.Parameters
+	}
+	managed, provisional := d.Artifacts.Parameters()
+	named := d.named()
+	if d.restored != nil {
+		named = nil
+	}
+	if d.Choices, err = d.template.Choose(named, managed, had); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrSetting, err)
+	}
+	if d.restored != nil {
+		for i := range d.Choices {
+			if d.Choices[i].Source == parameters.Managed {
+				d.Choices[i].Source = parameters.Recorded
+			}
+		}
+	}
+	return provisional, nil
+}
+
 // TagChanges are the stack's tags that change, each as "key: old -> new".
 func (d *Deploy) TagChanges() []string {
 	had := map[string]string{}
@@ -64,9 +87,15 @@ func (d *Deploy) TagChanges() []string {
 		had = s.Tags
 	}
 	var all []string
-	for key, value := range d.tags() {
+	tags := d.tags()
+	for key, value := range tags {
 		if old, ok := had[key]; !ok || old != value {
 			all = append(all, key+": "+changeset.Difference(old, value))
+		}
+	}
+	for key, old := range had {
+		if _, ok := tags[key]; !ok {
+			all = append(all, key+": "+changeset.Difference(old, ""))
 		}
 	}
 	slices.Sort(all)
@@ -82,8 +111,11 @@ func (c *changes) Do(ctx context.Context, d *Deploy) (err error) {
 	}
 	if s != nil {
 		r.Stack = s.ID
-		if r.NotificationARNs == nil {
+		if d.restored != nil {
 			r.NotificationARNs = s.NotificationARNs
+		}
+		if r.NotificationARNs == nil { // an empty list clears what the stack has
+			r.NotificationARNs = []string{}
 		}
 	}
 	if d.asks() && !acknowledged(r.Capabilities) {
@@ -105,7 +137,7 @@ func (c *changes) Do(ctx context.Context, d *Deploy) (err error) {
 	}()
 	d.Screen.Changes(d)
 	if d.ChangeSet.Empty {
-		if d.Settings.FailOnEmpty {
+		if d.Settings.FailOnEmpty && len(d.sets) == 0 {
 			return fmt.Errorf("stack %s: %w", d.Settings.Stack, ErrEmpty)
 		}
 		d.stale = true // there is nothing to execute

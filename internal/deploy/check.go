@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,13 +11,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/companion"
+	"soci-index-builder/internal/deploy/lambdaimage"
 	"soci-index-builder/internal/deploy/parameters"
+	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/pkg/ecrclient"
 )
 
 // capabilityIAM is what CloudFormation wants to be told before it makes roles.
@@ -33,14 +37,7 @@ func (d *Deploy) check() error {
 	if !names.IsStack(s.Stack) {
 		errs = append(errs, settingf("--stack %.200q: %w", s.Stack, deployed.ErrInvalidName))
 	}
-	if s.Package != "" && s.Package != embedded.Zip {
-		errs = append(errs, settingf("--package %.100q: must be zip", s.Package))
-	}
-	if s.Bucket == "" {
-		errs = append(errs, settingf("--bucket is needed: an S3 bucket of the stack's region, for the functions' code"))
-	} else if err := codebucket.CheckBucketName(s.Bucket); err != nil {
-		errs = append(errs, settingf("--bucket %w", err))
-	}
+	errs = append(errs, d.checkPackage())
 	if s.Filters != "" {
 		if other, ok := s.Parameters[deployed.ParamFilters]; ok && other != s.Filters {
 			errs = append(errs, settingf("--filters %.200q and --parameter %s=%.200s: give one of them", s.Filters,
@@ -64,6 +61,44 @@ func isARN(value, service, resource string) bool {
 	return err == nil && a.Service == service && strings.HasPrefix(a.Resource, resource) && len(a.Resource) > len(resource)
 }
 
+// checkPackage checks what says where the code goes.
+func (d *Deploy) checkPackage() error {
+	s := &d.Settings
+	switch s.Package {
+	case "", embedded.Zip:
+		if len(s.Repositories) > 0 {
+			return settingf("--repository is for --package image: zip files go into a bucket")
+		}
+		return nil
+	case embedded.Image:
+	default:
+		return settingf("--package %.100q: must be zip or image", s.Package)
+	}
+	var errs []error
+	if s.Bucket != "" {
+		errs = append(errs, settingf("--bucket is for --package zip: images go into repositories"))
+	}
+	for _, f := range slices.Sorted(maps.Keys(s.Repositories)) {
+		if !slices.ContainsFunc(companion.Functions, func(c companion.Function) bool { return c.LogicalID == f }) {
+			errs = append(errs, settingf("--repository %.100q: must be of %s", f, strings.Join(settings.Functions(), ", ")))
+			continue
+		}
+		// Whether account and region are the stack's is known when AWS was asked.
+		uri := s.Repositories[f]
+		var host ecrclient.ECRHost
+		if image, err := names.ParseHosted(uri); err == nil {
+			host, _ = ecrclient.ParseECRHost(image.Host)
+		}
+		if host.Account == "" {
+			host.Account, host.Region = "<account>", "<region>"
+		}
+		if err := lambdaimage.CheckRepository(uri, host.Account, host.Region); err != nil {
+			errs = append(errs, settingf("--repository %s: %w", f, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // checkTemplate checks what the user says of the template's parameters. The
 // parameters are the same for both architectures.
 func (d *Deploy) checkTemplate() error {
@@ -71,7 +106,7 @@ func (d *Deploy) checkTemplate() error {
 	if arch == "" {
 		arch = defaultArchitecture
 	}
-	body, err := embedded.Template(embedded.Zip, arch)
+	body, err := embedded.Template(cmp.Or(d.Settings.Package, embedded.Zip), arch)
 	if err != nil {
 		return settingf("--arch %w", err)
 	}
@@ -95,7 +130,7 @@ func (d *Deploy) checkTemplate() error {
 			}
 			fallthrough
 		default:
-			if err := p.Check(value); err != nil {
+			if err := p.Judge(value); err != nil {
 				errs = append(errs, settingf("%w", err))
 			}
 		}
@@ -116,7 +151,7 @@ func (d *Deploy) checkConsent() error {
 	if !d.Mode.Yes {
 		return fmt.Errorf("%w: give --yes to deploy without a question, or --dry-run to see what would be done", ErrConsent)
 	}
-	if !acknowledged(d.Settings.Capabilities) {
+	if !acknowledged(d.Settings.Capabilities) && !d.Mode.CodeOnly {
 		return fmt.Errorf("%w: the stack has IAM roles, which must be acknowledged: give --capabilities %s", ErrConsent,
 			capabilityIAM)
 	}
@@ -133,11 +168,13 @@ func acknowledged(capabilities []string) bool {
 // tags are those of the stack: what the user wants, what the stack has, and
 // the one by which it is known.
 func (d *Deploy) tags() map[string]string {
-	all := map[string]string{}
-	if s := d.stack(); s != nil {
-		maps.Copy(all, s.Tags)
+	all := maps.Clone(d.Settings.Tags)
+	if d.restored != nil {
+		all = maps.Clone(d.restored.Tags)
 	}
-	maps.Copy(all, d.Settings.Tags)
+	if all == nil {
+		all = map[string]string{}
+	}
 	all[target.TagKey] = target.TagValue
 	return all
 }

@@ -24,10 +24,12 @@ import (
 	"soci-index-builder/internal/deploy/live"
 	"soci-index-builder/internal/deploy/parameters"
 	"soci-index-builder/internal/deploy/patience"
+	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor"
+	"soci-index-builder/pkg/ecrclient"
 )
 
 // What can end a deploy. Other errors are those of the packages below and AWS's.
@@ -110,6 +112,9 @@ type Mode struct {
 	Yes         bool // nothing is asked
 	Detach      bool // the execution is not waited for
 
+	CodeOnly bool // the functions' code is changed in place, and nothing else
+	Rollback bool // the version that ran before is deployed
+
 	Folder  string // of a dry run; empty: it is none
 	Offline error  // why AWS cannot be asked, in a dry run; nil: it can
 
@@ -119,6 +124,9 @@ type Mode struct {
 	// Interrupts returns the user's wishes to stop while an execution is watched,
 	// and a function that ends this; nil: the context is all there is.
 	Interrupts func() (<-chan struct{}, func())
+
+	// Registry are options of the repositories that images are pushed to.
+	Registry []ecrclient.Option
 
 	// Functions returns the zip file of a function, as embedded.Function.
 	Functions func(architecture, function string) ([]byte, error)
@@ -130,7 +138,8 @@ func (m Mode) DryRun() bool { return m.Folder != "" }
 // Deploy is one deploy: what the user decided, and what the steps have found
 // out.
 type Deploy struct {
-	Settings settings.Settings
+	Given    settings.Given    // by the user
+	Settings settings.Settings // that follow from it and from the stack
 	Mode     Mode
 	AWS      aws.Config
 	Screen   Screen
@@ -145,29 +154,47 @@ type Deploy struct {
 	Left      bool                 // the execution goes on, unwatched
 
 	template *parameters.Template
-	stale    bool // what later steps read has changed
+	values   []settings.Value  // of the parameters
+	chosen   []settings.Chosen // all settings
+	stale    bool              // what later steps read has changed
+
+	records  records
+	restored *record.Record // of a rollback: what is deployed
+	sets     []codeSet      // what is changed in place
 }
 
 // New checks all that can be checked without AWS. The error matches ErrSetting,
 // ErrConsent, or one of embedded, parameters, filters, deployed.
-func New(s settings.Settings, m Mode, screen Screen) (*Deploy, error) {
+func New(g settings.Given, m Mode, screen Screen) (*Deploy, error) {
 	if m.Now == nil {
 		m.Now = time.Now
 	}
-	d := &Deploy{Settings: s, Mode: m, Screen: screen}
+	resolved, err := settings.Resolve(g)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSetting, err)
+	}
+	d := &Deploy{Given: g, Settings: resolved.Settings, Mode: m, Screen: screen}
 	return d, d.check()
 }
 
 // Steps are those of the deploy, in order.
 func (d *Deploy) Steps() []Step {
-	return []Step{&where{}, &packaging{}, &changes{}, &execute{}, &protection{}, &after{}}
+	switch {
+	case d.Mode.CodeOnly:
+		return []Step{&where{}, &packaging{}, &codeOnly{}, &inPlace{}, &keep{}}
+	case d.Mode.Rollback:
+		return []Step{&where{}, &restore{}, &packaging{}, &changes{}, &execute{}, &inPlace{}, &keep{}, &after{}}
+	}
+	return []Step{&where{}, &repositories{}, &packaging{}, &changes{}, &execute{}, &inPlace{}, &protection{}, &keep{},
+		&unneeded{}, &after{}}
 }
 
 // Offline reports whether AWS cannot be asked.
 func (d *Deploy) Offline() bool { return d.Mode.Offline != nil }
 
 // Run does all steps. Nothing is written before all of them have been planned.
-func (d *Deploy) Run(ctx context.Context) error {
+func (d *Deploy) Run(ctx context.Context) (err error) {
+	defer func() { d.records.drop(ctx, d, err) }()
 	steps := d.Steps()
 	planned, err := d.plan(ctx, steps)
 	if err != nil {

@@ -31,12 +31,16 @@ type world struct {
 	server *awstest.Server
 	stacks *awstest.CloudFormation
 	s3     *awstest.S3
+	code   *awstest.LambdaCode
 	config aws.Config
+
+	version string // of the functions' code
 }
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, server: awstest.Start(t), stacks: awstest.NewCloudFormation(), s3: awstest.NewS3()}
-	stacktest.NewAccount(t, w.server, w.stacks, awstest.NewECR(nil))
+	w.code = awstest.NewLambdaCode(w.s3)
+	stacktest.NewAccount(t, w.server, w.stacks, awstest.NewECR(nil)).Code = w.code
 	w.server.Handle("s3", w.s3)
 	w.s3.AddBucket("code", awstest.Region)
 	w.config = w.server.Config()
@@ -93,21 +97,34 @@ func (s *screen) has(text string) bool {
 	return slices.ContainsFunc(s.said, func(line string) bool { return strings.Contains(line, text) })
 }
 
-func code(architecture, name string) ([]byte, error) {
-	return []byte(name + " for " + architecture), nil
+// function is the content of a function's zip file.
+func (w *world) function(architecture, name string) ([]byte, error) {
+	return stacktest.Function(architecture, name+w.version)
 }
 
 // deploy makes a deploy with the bucket; change may change it.
 func (w *world) deploy(s settings.Settings, change func(*deploy.Mode)) (*deploy.Deploy, *screen) {
 	w.t.Helper()
-	s.Stack, s.Bucket = "prod", "code"
-	m := deploy.Mode{Interactive: true, Functions: code,
+	return w.deployTo("code", s, change)
+}
+
+// managed makes a deploy with the managed bucket.
+func (w *world) managed(s settings.Settings, change func(*deploy.Mode)) (*deploy.Deploy, *screen) {
+	w.t.Helper()
+	return w.deployTo("", s, change)
+}
+
+// deployTo makes a deploy with a bucket of the user's, or without one.
+func (w *world) deployTo(bucket string, s settings.Settings, change func(*deploy.Mode)) (*deploy.Deploy, *screen) {
+	w.t.Helper()
+	s.Stack, s.Bucket = "prod", bucket
+	m := deploy.Mode{Interactive: true, Functions: w.function,
 		Patience: patience.Patience{Pause: time.Millisecond, Errors: 100 * time.Millisecond}}
 	if change != nil {
 		change(&m)
 	}
 	screen := &screen{}
-	d, err := deploy.New(s, m, screen)
+	d, err := deploy.New(settings.Of(settings.Flag, s), m, screen)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -38,7 +38,11 @@ func (*execute) Do(ctx context.Context, d *Deploy) error {
 	if err := d.Artifacts.Check(ctx, d); err != nil {
 		return errors.Join(err, d.ChangeSet.Discard(context.WithoutCancel(ctx), client, created))
 	}
+	if err := d.wake(ctx); err != nil {
+		return errors.Join(err, d.ChangeSet.Discard(context.WithoutCancel(ctx), client, created))
+	}
 	token := changeset.Token()
+	d.records.begun = true
 	if err := d.ChangeSet.Execute(ctx, client, token, d.Settings.DisableRollback, d.Mode.Patience); err != nil {
 		return errors.Join(err, d.ChangeSet.Discard(context.WithoutCancel(ctx), client, created))
 	}

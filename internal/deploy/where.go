@@ -21,44 +21,64 @@ func (*where) Name() string { return "who and where" }
 
 func (*where) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	if d.Offline() {
-		return []string{"AWS is not asked: " + d.Mode.Offline.Error(),
-			"stack " + d.Settings.Stack + " is taken for one that does not exist yet"}, nil
+		if err := d.resolve(); err != nil {
+			return nil, err
+		}
+		return append([]string{"AWS is not asked: " + d.Mode.Offline.Error(),
+			"stack " + d.Settings.Stack + " is taken for one that does not exist yet"}, d.settingLines()...), nil
 	}
 	var err error
 	if d.Target, err = target.Look(ctx, d.AWS, d.Settings.Stack); err != nil {
 		return nil, err
 	}
 	t := d.Target
-	lines := []string{d.who()}
 	s := t.Stack
+	if s != nil {
+		if err := s.Mine(); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.resolve(); err != nil {
+		return nil, err
+	}
+	lines := append([]string{d.who()}, d.settingLines()...)
 	if s == nil {
 		return append(lines, "stack "+d.Settings.Stack+" does not exist yet"), nil
 	}
-	if err := s.Mine(); err != nil {
-		return nil, err
-	}
+	more, err := d.planState(s)
+	return append(lines, more...), err
+}
+
+// planState tells how a stack of the program comes into a state from which it
+// can be deployed.
+func (d *Deploy) planState(s *target.Stack) ([]string, error) {
 	is := fmt.Sprintf("stack %s is %s", s.Name, s.Status)
 	switch s.Condition() {
-	case target.Ready:
-		return append(lines, is), nil
+	case target.Absent, target.Ready:
+		return []string{is}, nil
 	case target.InProgress:
-		return append(lines, is+": somebody works on it", "wait until that has ended"), nil
+		return []string{is + ": somebody works on it", "wait until that has ended"}, nil
 	case target.RollbackFailed:
 		if !d.Mode.Interactive && !d.Mode.Yes && !d.Mode.DryRun() {
 			return nil, fmt.Errorf("%s: %w: give --yes to continue the rollback", is, ErrConsent)
 		}
-		return append(lines, is, "continue the rollback, after asking"), nil
+		return []string{is, "continue the rollback, after asking"}, nil
 	}
 	if s.Protected {
-		return nil, fmt.Errorf("%w: %s, so it must be deleted first, and termination protection forbids that: aws "+
-			"cloudformation update-termination-protection --no-enable-termination-protection --stack-name %s --region %s",
-			ErrState, is, s.Name, t.Region)
+		return nil, fmt.Errorf("%w: %s, so it must be deleted first, and termination protection forbids that: %s",
+			ErrState, is, unprotect(s.Name, d.AWS.Region))
 	}
 	if !d.Settings.DeleteFailed && (!d.Mode.Interactive || d.Mode.Yes) && !d.Mode.DryRun() {
 		return nil, fmt.Errorf("%s: a stack in this state can only be deleted: %w: give --delete-failed to have that done",
 			is, ErrConsent)
 	}
-	return append(lines, is+reason(s), "delete what is left of it, after asking"), nil
+	return []string{is + reason(s), "delete what is left of it, after asking"}, nil
+}
+
+// unprotect is the command that lifts the termination protection of a stack.
+func unprotect(stack, region string) string {
+	return "aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name " + stack +
+		" --region " + region
 }
 
 func (d *Deploy) who() string {
@@ -78,41 +98,50 @@ const maxStates = 6
 
 func (w *where) Do(ctx context.Context, d *Deploy) error {
 	d.Screen.Say(d.who())
+	err := d.settle(ctx, func() *target.Stack { return d.Target.Stack }, func(ctx context.Context) error {
+		_, err := w.Plan(ctx, d)
+		return err
+	})
+	if s := d.Target.Stack; err == nil && s == nil {
+		d.Screen.Say("stack " + d.Settings.Stack + " does not exist yet")
+	} else if err == nil {
+		d.Screen.Say("stack " + s.Name + " is " + s.Status)
+	}
+	return err
+}
+
+// settle brings a stack of the program into a state from which it can be
+// deployed, or deletes what is left of it. is returns the stack, nil for none;
+// again looks at it once more, and asks for the answers to the questions that
+// its state then needs.
+func (d *Deploy) settle(ctx context.Context, is func() *target.Stack, again func(context.Context) error) error {
 	for range maxStates {
-		s := d.Target.Stack
+		s := is()
+		var err error
 		switch s.Condition() {
 		case target.Absent, target.Ready:
-			if s == nil {
-				d.Screen.Say("stack " + d.Settings.Stack + " does not exist yet")
-			} else {
-				d.Screen.Say("stack " + s.Name + " is " + s.Status)
-			}
 			return nil
 		case target.InProgress:
 			d.Screen.Say(fmt.Sprintf("stack %s is %s: somebody works on it, waiting until that has ended", s.Name, s.Status))
-			if err := w.wait(ctx, d, s); err != nil {
-				return err
-			}
+			err = d.wait(ctx, s)
 		case target.RollbackFailed:
-			if err := w.continueRollback(ctx, d, s); err != nil {
-				return err
-			}
+			err = d.continueRollback(ctx, s)
 		case target.Leftover:
-			if err := w.remove(ctx, d, s); err != nil {
-				return err
-			}
+			err = d.remove(ctx, s)
+		}
+		if err != nil {
+			return err
 		}
 		d.stale = true
-		// The answers to the questions are asked for again: a state that came up
-		// only now may need a flag that was not needed before.
-		if _, err := w.Plan(ctx, d); err != nil {
+		// A state that came up only now may need a flag that was not needed before.
+		if err := again(ctx); err != nil {
 			return err
 		}
 	}
-	return fmt.Errorf("%w: %s is %s, and does not come to rest", ErrState, d.Settings.Stack, d.Target.Stack.Status)
+	return fmt.Errorf("%w: %s is %s, and does not come to rest", ErrState, is().Name, is().Status)
 }
 
-func (*where) wait(ctx context.Context, d *Deploy, s *target.Stack) error {
+func (d *Deploy) wait(ctx context.Context, s *target.Stack) error {
 	outcome, err := d.watch(ctx, s.ID, "")
 	if errors.Is(err, execution.ErrIdle) || errors.Is(err, execution.ErrDeleted) {
 		return nil // it has ended meanwhile
@@ -123,7 +152,7 @@ func (*where) wait(ctx context.Context, d *Deploy, s *target.Stack) error {
 	return err
 }
 
-func (*where) continueRollback(ctx context.Context, d *Deploy, s *target.Stack) error {
+func (d *Deploy) continueRollback(ctx context.Context, s *target.Stack) error {
 	if !d.Mode.Yes {
 		yes, err := d.Screen.Ask(ctx, fmt.Sprintf("The rollback of stack %s failed%s. Continue it?", s.Name, reason(s)))
 		if err != nil {
@@ -152,7 +181,7 @@ func (*where) continueRollback(ctx context.Context, d *Deploy, s *target.Stack) 
 	return nil
 }
 
-func (*where) remove(ctx context.Context, d *Deploy, s *target.Stack) error {
+func (d *Deploy) remove(ctx context.Context, s *target.Stack) error {
 	if !d.Settings.DeleteFailed {
 		yes, err := d.Screen.Ask(ctx, fmt.Sprintf("Stack %s is %s%s: it can only be deleted. Delete what is left of it?",
 			s.Name, s.Status, reason(s)))
@@ -164,6 +193,11 @@ func (*where) remove(ctx context.Context, d *Deploy, s *target.Stack) error {
 		}
 	}
 	d.Screen.Say(fmt.Sprintf("stack %s is %s%s: deleting it", s.Name, s.Status, reason(s)))
+	return d.deleteStack(ctx, s)
+}
+
+// deleteStack deletes a stack and waits until it is gone.
+func (d *Deploy) deleteStack(ctx context.Context, s *target.Stack) error {
 	token := changeset.Token()
 	in := &cloudformation.DeleteStackInput{StackName: &s.ID, ClientRequestToken: &token}
 	if d.Settings.RoleARN != "" {

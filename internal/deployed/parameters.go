@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -116,5 +117,19 @@ func parseValues(parameters map[string]string) (values, error) {
 
 // Rules are those by which the stack's filter function decides.
 func (s *Stack) Rules() filters.Rules {
-	return filters.Rules{Filters: s.Filters, TagSuffix: s.TagSuffix(), Untagged: s.IndexUntagged()}
+	return filters.Rules{Filters: s.Filters, TagSuffix: s.TagSuffix(), Untagged: s.IndexUntagged(),
+		OwnRepositories: s.OwnRepositories()}
+}
+
+// OwnRepositories are the names of the repositories that the functions'
+// images are in, sorted; none where the functions are zip files.
+func (s *Stack) OwnRepositories() []string {
+	var all []string
+	for _, p := range []string{ParamFilterImage, ParamGeneratorImage, ParamRepositoryNameImage} {
+		if image, err := names.ParseHosted(s.Parameters[p]); err == nil {
+			all = append(all, image.Repository)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }

@@ -1,92 +1,13 @@
-// Package deployer knows what somebody must be allowed to do who creates,
-// updates and deletes the stack: for each type of resource in the template the
-// calls that CloudFormation makes in that somebody's name, and on what.
+// Package deployer knows the permissions needed to create, update and delete the
+// stack: for each type of resource in the template the calls that CloudFormation
+// makes in the deployer's name, and the calls that the commands make themselves.
 //
-// It is the source of docs/deployer-policy.json, docs/boundary-policy.json and
-// of the tables in docs/permissions.md. Start with [Policy], [Boundary] and
-// [Tables].
+// It is the source of docs/deployer-policy.json and the policies beside it, of
+// docs/boundary-policy.json and of the tables in docs/permissions.md. Start with
+// [Parts], [Policy], [Boundary] and [Tables].
 package deployer
 
-import "soci-index-builder/internal/deployed"
-
 //go:generate go run ../devtools/cmd/mkpolicies ../../docs
-
-// Scope is what actions are allowed on.
-type Scope string
-
-// The scopes.
-const (
-	Stack          Scope = "the stack"
-	Code           Scope = "the functions' code in the bucket"
-	CodeBucket     Scope = "the bucket"
-	Roles          Scope = "roles of the stack"
-	BoundedRoles   Scope = "roles of the stack that have the permissions boundary"
-	PassedRoles    Scope = "roles of the stack, handed to Lambda"
-	PassedToStates Scope = "roles of the stack, handed to Step Functions"
-	Functions      Scope = "functions of the stack"
-	Machines       Scope = "state machines of the stack"
-	Queues         Scope = "queues of the stack"
-	Rules          Scope = "rules of the stack on the default event bus"
-	LogGroups      Scope = "log groups of the stack"
-	Alarms         Scope = "alarms of the stack"
-	AllAlarms      Scope = "alarms"
-	Dashboards     Scope = "the stack's dashboard"
-	Anything       Scope = "everything: these actions know no resource"
-)
-
-// machines are the state machines that CloudFormation names by the logical id.
-const machines = "arn:${Partition}:states:${Region}:${Account}:stateMachine:" + deployed.MachineID + "-*"
-
-// Resources are the ARNs of the scopes, with placeholders.
-// CloudFormation begins the names that it makes with the stack's name.
-var Resources = map[Scope][]string{
-	Stack:          {"arn:${Partition}:cloudformation:${Region}:${Account}:stack/${Stack}/*"},
-	Code:           {"arn:${Partition}:s3:::${CodeBucket}/${CodePrefix}*"},
-	CodeBucket:     {"arn:${Partition}:s3:::${CodeBucket}"},
-	Roles:          {"arn:${Partition}:iam::${Account}:role/${Stack}-*"},
-	BoundedRoles:   {"arn:${Partition}:iam::${Account}:role/${Stack}-*"},
-	PassedRoles:    {"arn:${Partition}:iam::${Account}:role/${Stack}-*"},
-	PassedToStates: {"arn:${Partition}:iam::${Account}:role/${Stack}-*"},
-	Machines:       {machines},
-	Functions:      {"arn:${Partition}:lambda:${Region}:${Account}:function:${Stack}-*"},
-	Queues:         {"arn:${Partition}:sqs:${Region}:${Account}:${Stack}-*"},
-	Rules:          {"arn:${Partition}:events:${Region}:${Account}:rule/${Stack}-*"},
-	LogGroups:      {"arn:${Partition}:logs:${Region}:${Account}:log-group:/aws/lambda/${Stack}-*"},
-	Alarms:         {"arn:${Partition}:cloudwatch:${Region}:${Account}:alarm:${Stack}-*"},
-	AllAlarms:      {"arn:${Partition}:cloudwatch:${Region}:${Account}:alarm:*"},
-	Dashboards:     {"arn:${Partition}:cloudwatch::${Account}:dashboard/${Stack}"},
-	Anything:       {"*"},
-}
-
-// conditions of the scopes that have one.
-var conditions = map[Scope]map[string]map[string]string{
-	BoundedRoles:   {"StringEquals": {"iam:PermissionsBoundary": "arn:${Partition}:iam::${Account}:policy/${Boundary}"}},
-	PassedToStates: {"StringEquals": {"iam:PassedToService": "states.amazonaws.com"}},
-	PassedRoles:    {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
-}
-
-// sids name the statements, in the order of the policy.
-var sids = []struct {
-	scope Scope
-	sid   string
-}{
-	{Stack, "Stack"},
-	{Code, "Code"},
-	{CodeBucket, "CodeBucket"},
-	{BoundedRoles, "RolesWithinTheBoundary"},
-	{Roles, "Roles"},
-	{PassedRoles, "RolesForLambda"},
-	{PassedToStates, "RoleForStates"},
-	{Functions, "Functions"},
-	{Machines, "StateMachine"},
-	{Queues, "FailureQueue"},
-	{Rules, "Rules"},
-	{LogGroups, "LogGroups"},
-	{Alarms, "Alarms"},
-	{AllAlarms, "AlarmsToRead"},
-	{Dashboards, "Dashboard"},
-	{Anything, "WithoutResource"},
-}
 
 // Use is a group of actions on one scope.
 type Use struct {
@@ -218,23 +139,4 @@ var Types = []Type{
 		Name:   "Custom::SociRepositoryArns",
 		Create: []Use{{Functions, []string{"lambda:InvokeFunction"}}},
 	},
-}
-
-// commands are what the commands themselves call: aws cloudformation deploy
-// and delete-stack, and make package.
-var commands = []struct {
-	Use
-	Why string
-}{
-	{Use{Stack, []string{"cloudformation:CreateChangeSet", "cloudformation:DescribeChangeSet",
-		"cloudformation:DescribeStacks",
-		"cloudformation:ExecuteChangeSet", "cloudformation:GetTemplateSummary", "cloudformation:TagResource"}},
-		"`aws cloudformation deploy`"},
-	{Use{Stack, []string{"cloudformation:DescribeStackEvents", "cloudformation:DescribeStackResources"}},
-		"seeing why a deployment failed"},
-	{Use{Stack, []string{"cloudformation:DeleteChangeSet", "cloudformation:DeleteStack"}},
-		"`aws cloudformation delete-stack`, and change sets that were not executed"},
-	{Use{Code, []string{"s3:GetObject", "s3:PutObject"}}, "`make package`, and making the functions of it"},
-	{Use{CodeBucket, []string{"s3:ListBucket"}},
-		"`make package`: whether the bucket is there, and what of the code is in it"},
 }

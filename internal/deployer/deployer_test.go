@@ -7,10 +7,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/companion"
+	"soci-index-builder/internal/embedded"
 )
 
 const docs = "../../docs"
@@ -46,27 +53,40 @@ func read(t *testing.T, name string) []byte {
 	return content
 }
 
-func TestTypesAreThoseOfTheTemplate(t *testing.T) {
-	inTemplate := map[string]bool{}
-	for _, r := range template(t) {
-		inTemplate[r.Type] = true
+func TestTypesAreThoseOfTheTemplates(t *testing.T) {
+	content, err := companion.Template("s", "F")
+	if err != nil {
+		t.Fatal(err)
 	}
-	var known []string
-	for _, typ := range Types {
-		known = append(known, typ.Name)
+	var parsed struct{ Resources map[string]resource }
+	if err := json.Unmarshal(content, &parsed); err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(inTemplate)) {
-		if !slices.Contains(known, name) {
-			t.Errorf("the template has a %s, and the policy has nothing for it", name)
+	for name, of := range map[string]struct {
+		types     []Type
+		resources map[string]resource
+	}{"the template": {Types, template(t)}, "the companion's template": {CompanionTypes, parsed.Resources}} {
+		has := map[string]bool{}
+		for _, r := range of.resources {
+			has[r.Type] = true
 		}
-	}
-	for _, name := range known {
-		if !inTemplate[name] {
-			t.Errorf("the policy has rights for %s, and the template has none", name)
+		var known []string
+		for _, typ := range of.types {
+			known = append(known, typ.Name)
 		}
-	}
-	if !slices.IsSorted(known) {
-		t.Errorf("the types are not in order: %q", known)
+		for _, typ := range slices.Sorted(maps.Keys(has)) {
+			if !slices.Contains(known, typ) {
+				t.Errorf("%s has a %s, and the policy has nothing for it", name, typ)
+			}
+		}
+		for _, typ := range known {
+			if !has[typ] {
+				t.Errorf("the policy has permissions for %s, and %s has none", typ, name)
+			}
+		}
+		if !slices.IsSorted(known) {
+			t.Errorf("the types are not in order: %q", known)
+		}
 	}
 }
 
@@ -82,7 +102,7 @@ var beyond = map[string][]string{
 var actionName = regexp.MustCompile(`^[a-z0-9]+:[A-Z][A-Za-z]+$`)
 
 func TestActionsAreOfTheTypesService(t *testing.T) {
-	for _, typ := range Types {
+	for _, typ := range slices.Concat(Types, CompanionTypes) {
 		own := strings.ToLower(strings.Split(typ.Name, "::")[1])
 		if len(typ.Create) == 0 {
 			t.Errorf("%s needs nothing to be created", typ.Name)
@@ -127,66 +147,163 @@ func TestTemplateSetsNothingThatNeedsMore(t *testing.T) {
 // withoutResource are the actions on * of which IAM's reference says that they
 // know no resource.
 var withoutResource = []string{
-	"ecr:DeregisterPullTimeUpdateExclusion", "ecr:ListPullTimeUpdateExclusions", "ecr:RegisterPullTimeUpdateExclusion",
+	"cloudwatch:GetMetricData",
+	"ecr:DeregisterPullTimeUpdateExclusion", "ecr:GetAccountSetting", "ecr:GetAuthorizationToken",
+	"ecr:ListPullTimeUpdateExclusions", "ecr:RegisterPullTimeUpdateExclusion",
 	"logs:DeleteQueryDefinition", "logs:DescribeIndexPolicies", "logs:DescribeLogGroups", "logs:DescribeQueryDefinitions",
 	"logs:DescribeResourcePolicies", "logs:PutQueryDefinition",
+	"s3:ListAllMyBuckets",
 }
 
-func TestPolicy(t *testing.T) {
-	p := Policy()
-	var used []string
-	for _, s := range p.Statement {
-		used = append(used, s.Sid)
-		for _, arn := range s.Resource {
-			for _, a := range s.Action {
-				if arn == "*" && !slices.Contains(withoutResource, a) {
-					t.Errorf("%s allows %s on everything", s.Sid, a)
-				}
-			}
-			if arn == "*" {
-				continue
-			}
-			if got := strings.Split(arn, ":")[2]; slices.ContainsFunc(s.Action,
-				func(a string) bool { return service(a) != got }) {
-				t.Errorf("%s allows %q on %s", s.Sid, s.Action, arn)
-			}
-			// CloudFormation begins the name of a state machine with its logical id.
-			if !strings.Contains(arn, "${Stack}") && !strings.Contains(arn, "${CodeBucket}") && s.Sid != "AlarmsToRead" &&
-				arn != machines {
-				t.Errorf("%s allows %q on %s, which is not the stack's alone", s.Sid, s.Action, arn)
-			}
+// names are the placeholders that make an ARN the stack's alone.
+var stackNames = []string{"${Stack}", "${CodeBucket}", "${ManagedBucket}", "${Companion}", "${Repositories}",
+	"${OwnRepositories}", "${ServiceRole}"}
+
+// wide are the statements on what others have too, with all that they may allow.
+var wide = map[string][]string{
+	"AlarmsToRead": {"cloudwatch:DescribeAlarms"},
+	"OtherStacks":  {"cloudformation:DescribeStacks"},
+	"Repositories": {"ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:GetLifecyclePolicy",
+		"ecr:GetRepositoryPolicy"},
+}
+
+func TestPolicies(t *testing.T) {
+	used := map[string]bool{}
+	for _, part := range Parts() {
+		p := Policy(part)
+		if len(p.Statement) == 0 {
+			t.Errorf("%s allows nothing", part.File)
 		}
-		for _, a := range s.Action {
-			if slices.Contains([]string{"iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy",
-				"iam:PutRolePermissionsBoundary"}, a) &&
-				s.Condition["StringEquals"]["iam:PermissionsBoundary"] == "" {
-				t.Errorf("%s allows %s without the boundary", s.Sid, a)
-			}
-			if to := s.Condition["StringEquals"]["iam:PassedToService"]; a == "iam:PassRole" && to != "lambda.amazonaws.com" &&
-				to != "states.amazonaws.com" {
-				t.Errorf("%s allows to pass roles to %v", s.Sid, s.Condition)
-			}
-			if strings.Contains(a, "*") || a == "iam:DeleteRolePermissionsBoundary" || strings.HasSuffix(a, "AttachRolePolicy") {
-				t.Errorf("%s allows %s", s.Sid, a)
-			}
+		for _, s := range p.Statement {
+			used[s.Sid] = true
+			checkStatement(t, part.File+" "+s.Sid, s)
 		}
 	}
-	if len(used) != len(sids) {
-		t.Errorf("the policy has the statements %q, and there are %d scopes", used, len(sids))
+	if len(used) != len(scopes) {
+		t.Errorf("the policies have the statements %q, and there are %d scopes", slices.Sorted(maps.Keys(used)), len(scopes))
 	}
-	for _, d := range []Document{p, Boundary()} {
+	for name, d := range Documents() {
 		content, err := d.JSON()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if n := len(regexp.MustCompile(`\s`).ReplaceAll(content, nil)); n > MaxPolicySize*9/10 {
-			t.Errorf("a policy has %d characters before its placeholders are filled in, of %d", n, MaxPolicySize)
+			t.Errorf("%s has %d characters before its placeholders are filled in, of %d", name, n, MaxPolicySize)
+		}
+	}
+}
+
+func checkStatement(t *testing.T, name string, s Statement) {
+	t.Helper()
+	for _, arn := range s.Resource {
+		if arn == "*" {
+			for _, a := range s.Action {
+				if !slices.Contains(withoutResource, a) {
+					t.Errorf("%s allows %s on everything", name, a)
+				}
+			}
+			continue
+		}
+		if got := strings.Split(arn, ":")[2]; slices.ContainsFunc(s.Action,
+			func(a string) bool { return service(a) != got }) {
+			t.Errorf("%s allows %q on %s", name, s.Action, arn)
+		}
+		own := slices.ContainsFunc(stackNames, func(n string) bool { return strings.Contains(arn, n) })
+		// CloudFormation begins the name of a state machine with its logical id.
+		own = own || arn == machines
+		if !own && !slices.Equal(s.Action, wide[s.Sid]) {
+			t.Errorf("%s allows %q on %s, which is not the stack's alone", name, s.Action, arn)
+		}
+	}
+	for _, a := range s.Action {
+		if slices.Contains([]string{"iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy",
+			"iam:PutRolePermissionsBoundary"}, a) &&
+			s.Condition["StringEquals"]["iam:PermissionsBoundary"] == "" {
+			t.Errorf("%s allows %s without the boundary", name, a)
+		}
+		if to := s.Condition["StringEquals"]["iam:PassedToService"]; a == "iam:PassRole" &&
+			to != "lambda.amazonaws.com" && to != "states.amazonaws.com" &&
+			to != "cloudformation.amazonaws.com" {
+			t.Errorf("%s allows to pass roles to %v", name, s.Condition)
+		}
+		if strings.Contains(a, "*") || a == "iam:DeleteRolePermissionsBoundary" || strings.HasSuffix(a, "AttachRolePolicy") {
+			t.Errorf("%s allows %s", name, a)
+		}
+	}
+}
+
+// What CloudFormation does for the resources is in the policies, the code too.
+func TestPoliciesAllowWhatTypesNeed(t *testing.T) {
+	allowed := map[string]bool{}
+	for _, part := range Parts() {
+		for _, s := range Policy(part).Statement {
+			for _, a := range s.Action {
+				allowed[s.Sid+" "+a] = true
+			}
+		}
+	}
+	for _, typ := range slices.Concat(Types, CompanionTypes) {
+		for _, u := range slices.Concat(typ.Create, typ.Update, typ.Delete) {
+			for _, a := range u.Actions {
+				if !allowed[Sid(u.Scope)+" "+a] {
+					t.Errorf("%s needs %s on %s, which no policy allows", typ.Name, a, u.Scope)
+				}
+			}
+		}
+	}
+	for _, c := range Calls {
+		if !slices.IsSorted(c.Actions) || c.Flow == "" || c.Why == "" || c.Part.File == "" {
+			t.Errorf("%+v", c)
+		}
+	}
+	for action, why := range Optional {
+		if !actionName.MatchString(action) || why == "" {
+			t.Errorf("%s: %q", action, why)
+		}
+	}
+}
+
+// Each mode has what it needs, and nothing for another's code.
+func TestNeeded(t *testing.T) {
+	for _, tt := range []struct {
+		mode embedded.Package
+		own  bool
+		sid  string
+	}{
+		{embedded.Zip, false, "ManagedCode"}, {embedded.Zip, true, "Code"},
+		{embedded.Image, false, "ManagedRepositories"}, {embedded.Image, true, "OwnRepositories"},
+	} {
+		var places []string
+		p := Policy(Needed(tt.mode, tt.own)...)
+		for _, s := range p.Statement {
+			if slices.Contains([]string{"ManagedCode", "Code", "ManagedRepositories", "OwnRepositories"}, s.Sid) {
+				places = append(places, s.Sid)
+			}
+		}
+		if !slices.Equal(places, []string{tt.sid}) || p.Statement[0].Sid != "Stack" {
+			t.Errorf("%s, own %v: %q", tt.mode, tt.own, places)
+		}
+	}
+	if got, want := Policy(), Policy(Base, Commands); !reflect.DeepEqual(got, want) {
+		t.Errorf("without a part: %v", got)
+	}
+}
+
+func TestNames(t *testing.T) {
+	names := Names("aws-cn", "123456789012", "cn-north-1", "Hello-World-Stack")
+	managed := codebucket.NewManaged(aws.Config{Region: "cn-north-1"}, codebucket.ManagedOptions{Account: "123456789012"})
+	for name, want := range map[string]string{
+		"Companion": "Hello-World-Stack-925976eb-CompanionStack", "Repositories": "helloworldstack925976eb",
+		"ManagedBucket": managed.RegionalName(), "CodePrefix": codebucket.OwnPrefix, "Partition": "aws-cn",
+	} {
+		if names[name] != want {
+			t.Errorf("%s is %q, want %q", name, names[name], want)
 		}
 	}
 }
 
 func TestFilesAreCurrent(t *testing.T) {
-	for name, d := range map[string]Document{"deployer-policy.json": Policy(), "boundary-policy.json": Boundary()} {
+	for name, d := range Documents() {
 		want, err := d.JSON()
 		if err != nil {
 			t.Fatal(err)
@@ -279,6 +396,21 @@ func TestBoundaryLeavesWhatTheRolesHave(t *testing.T) {
 
 var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
+// filledIn is what the policies have for the values of docs/permissions.md.
+var filledIn = map[string][]string{
+	"boundary-policy.json":                  {"arn:aws:sqs:eu-west-1:123456789012:soci-index-builder-*"},
+	"deployer-policy.json":                  {"arn:aws:sqs:eu-west-1:123456789012:soci-index-builder-*"},
+	"deployer-policy-zip.json":              {"arn:aws:s3:::soci-index-builder-123456789012-eu-west-1-an/code/*"},
+	"deployer-policy-own-bucket.json":       {"arn:aws:s3:::my-code-bucket/soci-index-builder/*"},
+	"deployer-policy-role-arn.json":         {"arn:aws:iam::123456789012:role/"},
+	"deployer-policy-own-repositories.json": {"arn:aws:ecr:eu-west-1:123456789012:repository/soci/*"},
+	"deployer-policy-image.json": {
+		"arn:aws:cloudformation:eu-west-1:123456789012:stack/" + companion.StackName("soci-index-builder") + "/*",
+		"arn:aws:ecr:eu-west-1:123456789012:repository/" +
+			strings.Split(companion.RepositoryName("soci-index-builder", "F"), "/")[0] + "/*",
+	},
+}
+
 // The commands that fill in the placeholders work as they stand.
 func TestPlaceholdersAreFilledIn(t *testing.T) {
 	folder := t.TempDir()
@@ -294,7 +426,7 @@ func TestPlaceholdersAreFilledIn(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for _, name := range []string{"deployer-policy.json", "boundary-policy.json"} {
+	for _, name := range slices.Sorted(maps.Keys(Documents())) {
 		content, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {
 			t.Fatal(err)
@@ -306,7 +438,7 @@ func TestPlaceholdersAreFilledIn(t *testing.T) {
 		if n := len(regexp.MustCompile(`\s`).ReplaceAll(content, nil)); n > MaxPolicySize {
 			t.Errorf("%s has %d characters, more than %d", name, n, MaxPolicySize)
 		}
-		for _, want := range []string{"arn:aws:sqs:eu-west-1:123456789012:soci-index-builder-*"} {
+		for _, want := range filledIn[name] {
 			if !bytes.Contains(content, []byte(want)) {
 				t.Errorf("%s does not have %s", name, want)
 			}

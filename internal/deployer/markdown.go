@@ -2,6 +2,7 @@ package deployer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"soci-index-builder/internal/permission"
@@ -32,7 +33,16 @@ var shown = map[permission.Target]string{
 // Tables are the generated parts of docs/permissions.md, by the name that
 // their markers have.
 func Tables() map[string]string {
-	return map[string]string{"roles": roles(), "types": types(), "commands": commandTable()}
+	return map[string]string{"roles": roles(), "types": types(), "commands": commandTable(), "parts": partTable()}
+}
+
+func partTable() string {
+	var b strings.Builder
+	b.WriteString("| policy | needed for |\n|---|---|\n")
+	for _, p := range partOrder {
+		fmt.Fprintf(&b, "| [%s.json](%[1]s.json) | %s |\n", p.File, p.For)
+	}
+	return b.String()
 }
 
 func roles() string {
@@ -53,7 +63,7 @@ func types() string {
 	var b strings.Builder
 	b.WriteString("| type in the template | to create | in addition to update | in addition to delete " +
 		"|\n|---|---|---|---|\n")
-	for _, t := range Types {
+	for _, t := range slices.Concat(Types, CompanionTypes) {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", t.Name, actionList(t.Create), actionList(t.Update), actionList(t.Delete))
 	}
 	return b.String()
@@ -61,9 +71,10 @@ func types() string {
 
 func commandTable() string {
 	var b strings.Builder
-	b.WriteString("| action | on | for |\n|---|---|---|\n")
-	for _, c := range commands {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", actionList([]Use{c.Use}), c.Scope, c.Why)
+	b.WriteString("| policy | action | on | by | for |\n|---|---|---|---|---|\n")
+	for _, c := range Calls {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", strings.TrimPrefix(c.Part.File, Base.File+"-"),
+			actionList([]Use{c.Use}), c.Scope, c.Flow, c.Why)
 	}
 	return b.String()
 }

@@ -31,27 +31,42 @@ type Statement struct {
 	Condition map[string]map[string]string `json:",omitempty"`
 }
 
-// Policy is the least that one needs who creates, updates and deletes the
-// stack. It has placeholders in its ARNs.
-func Policy() Document {
-	actions := map[Scope][]string{}
-	for _, c := range commands {
-		actions[c.Scope] = append(actions[c.Scope], c.Actions...)
+// Policy returns parts together, those that are always needed if none is named:
+// with all that its way of deploying needs, the minimum to create, update and
+// delete the stack. It has placeholders in its ARNs.
+func Policy(parts ...Part) Document {
+	if len(parts) == 0 {
+		parts = []Part{Base, Commands}
 	}
-	for _, t := range Types {
-		for _, u := range slices.Concat(t.Create, t.Update, t.Delete) {
+	d := Document{Version: version}
+	actions := map[Scope][]string{}
+	for _, part := range parts {
+		for _, u := range uses(part) {
 			actions[u.Scope] = append(actions[u.Scope], u.Actions...)
 		}
 	}
-	d := Document{Version: version}
-	for _, s := range sids {
-		if len(actions[s.scope]) == 0 {
-			continue
+	for _, s := range scopes {
+		if len(actions[s.scope]) > 0 {
+			d.Statement = append(d.Statement,
+				Statement{s.sid, "Allow", sorted(actions[s.scope]), s.resources, conditions[s.scope]})
 		}
-		d.Statement = append(d.Statement,
-			Statement{s.sid, "Allow", sorted(actions[s.scope]), Resources[s.scope], conditions[s.scope]})
 	}
 	return d
+}
+
+// uses returns what a part allows.
+func uses(part Part) []Use {
+	var all []Use
+	for _, c := range Calls {
+		if c.Part == part {
+			all = append(all, c.Use)
+		}
+	}
+	for _, t := range map[Part][]Type{Base: Types, Image: CompanionTypes}[part] {
+		all = append(all, slices.Concat(t.Create, t.Update, t.Delete)...)
+	}
+	// Where the code comes from is up to the other parts.
+	return slices.DeleteFunc(all, func(u Use) bool { return part == Base && u.Scope == Code })
 }
 
 // targets returns the ARNs, with placeholders, of what the functions' roles
@@ -125,4 +140,13 @@ func (d Document) JSON() ([]byte, error) {
 func service(action string) string {
 	s, _, _ := strings.Cut(action, ":")
 	return s
+}
+
+// Documents returns all policies, by the names of their files in docs.
+func Documents() map[string]Document {
+	all := map[string]Document{"boundary-policy.json": Boundary()}
+	for _, p := range partOrder {
+		all[p.File+".json"] = Policy(p)
+	}
+	return all
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,13 +36,20 @@ func (x *examination) functions(ctx context.Context) ([]Finding, error) {
 		}
 		state = append(state, functionState(r, out)...)
 		configuration = append(configuration, functionConfiguration(r, out)...)
+		if r.want.text("Code", "ImageUri") != "" {
+			some, err := x.functionImage(ctx, r)
+			configuration = append(configuration, some...)
+			if err != nil {
+				errs = append(errs, err)
+			}
+		}
 		environment = append(environment, functionEnvironment(r, out)...)
 		logging = append(logging, x.functionLogging(r, out)...)
 	}
 	if len(errs) == 0 {
 		state = wellOr(state, CheckFunction, "%d functions are active", len(all))
 		configuration = wellOr(configuration, CheckConfiguration,
-			"runtime, handler, role, memory and timeout are the stack's")
+			"code, role, memory and timeout are the stack's")
 		environment = wellOr(environment, CheckEnvironment, "the variables are those of the stack's parameters")
 		logging = wellOr(logging, CheckLogging, "JSON to the stack's log groups, metrics included")
 	}
@@ -58,6 +66,9 @@ func functionState(r resource, out *lambda.GetFunctionConfigurationOutput) []Fin
 	case types.StateFailed:
 		add(Problem, fmt.Sprintf("cannot run: state Failed, %s (%s)", aws.ToString(out.StateReason), out.StateReasonCode),
 			update)
+	case types.StateInactive:
+		add(Warning, "has not run for weeks, and sleeps: state Inactive",
+			"nothing: the next event wakes it, fails, and is tried again; a deploy wakes what it needs")
 	case types.StatePending:
 		add(Warning, "is being made: state Pending", "wait a minute")
 	}
@@ -90,12 +101,30 @@ func functionConfiguration(r resource, out *lambda.GetFunctionConfigurationOutpu
 		}
 		return fmt.Sprint(*n)
 	}
+	compare(Problem, "package type", string(cmp.Or(out.PackageType, types.PackageTypeZip)),
+		cmp.Or(r.want.text("PackageType"), string(types.PackageTypeZip)))
 	compare(Problem, "runtime", string(out.Runtime), r.want.text("Runtime"))
 	compare(Problem, "handler", aws.ToString(out.Handler), r.want.text("Handler"))
 	compare(Problem, "role", aws.ToString(out.Role), r.want.text("Role"))
 	compare(Warning, "memory in MB", number(out.MemorySize), r.want.text("MemorySize"))
 	compare(Warning, "timeout in seconds", number(out.Timeout), r.want.text("Timeout"))
 	return found
+}
+
+// functionImage compares the image that a function runs with the stack's.
+func (x *examination) functionImage(ctx context.Context, r resource) ([]Finding, error) {
+	out, err := x.lambda.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: &r.physical})
+	if err != nil {
+		return nil, fmt.Errorf("reading which image function %s runs: %w", r.physical, err)
+	}
+	want := r.want.text("Code", "ImageUri")
+	if c := out.Code; c == nil || aws.ToString(c.ImageUri) == want || aws.ToString(c.ResolvedImageUri) == want {
+		return nil, nil
+	}
+	is := cmp.Or(aws.ToString(out.Code.ResolvedImageUri), aws.ToString(out.Code.ImageUri))
+	return []Finding{{CheckConfiguration, Warning, r.physical,
+		fmt.Sprintf("runs the image %s, the stack's is %s", is, want),
+		"aws lambda update-function-code --function-name " + r.physical + " --image-uri " + want + x.region()}}, nil
 }
 
 func functionEnvironment(r resource, out *lambda.GetFunctionConfigurationOutput) []Finding {

@@ -20,15 +20,16 @@ import (
 )
 
 // listRepositories finds the repositories of the account, and those that the
-// filters choose from.
+// filters choose from: none that a function's image is in.
 func (x *examination) listRepositories(ctx context.Context, source *inventory.ECRSource) {
+	own := x.stack.OwnRepositories()
 	for r, err := range source.Describe(ctx) {
 		if err != nil {
 			x.repositoriesErr = err
 			return
 		}
 		x.repositories = append(x.repositories, r)
-		if x.stack.Filters.MatchesRepository(aws.ToString(r.RepositoryName)) {
+		if name := aws.ToString(r.RepositoryName); x.stack.Filters.MatchesRepository(name) && !slices.Contains(own, name) {
 			x.chosen = append(x.chosen, r)
 		}
 	}

@@ -187,6 +187,14 @@ func (x *examination) attribute(kind, physical, name string) (any, bool) {
 			list = append(list, one)
 		}
 		return list, true
+	case typeARNs + " OwnNames":
+		return strings.Join(x.stack.OwnRepositories(), ","), true
+	case typeARNs + " OwnArns":
+		var list []any
+		for _, one := range x.stack.OwnRepositories() {
+			list = append(list, "arn:"+x.stack.Partition+":ecr:"+x.stack.Region+":"+x.stack.Account+":repository/"+one)
+		}
+		return list, true
 	}
 	if name == "" {
 		return physical, true

@@ -71,7 +71,13 @@ func (x *examination) role(ctx context.Context, r resource) ([]Finding, error) {
 	for _, statement := range want {
 		for _, arn := range statement.Resources {
 			for _, action := range statement.Actions {
-				if what := action + " on " + arn; !permits(live, action, arn) && !slices.Contains(missing, what) {
+				what := action + " on " + arn
+				switch {
+				case slices.Contains(missing, what):
+				case statement.Deny && !denies(live, action, arn):
+					found = append(found, Finding{CheckRole, Warning, r.physical, "may use " + what + ", which the stack denies it",
+						byHand})
+				case !statement.Deny && !permits(live, action, arn) && permits(want, action, arn):
 					missing = append(missing, what)
 				}
 			}
@@ -105,6 +111,14 @@ func permits(statements []iampolicy.Statement, action, arn string) bool {
 		allowed = true
 	}
 	return allowed
+}
+
+// denies reports whether a statement without a condition denies an action on a
+// resource.
+func denies(statements []iampolicy.Statement, action, arn string) bool {
+	return slices.ContainsFunc(statements, func(s iampolicy.Statement) bool {
+		return s.Deny && s.Condition == nil && s.HasAction(action) && s.HasResource(arn)
+	})
 }
 
 func (x *examination) inlinePolicies(ctx context.Context, role string) ([]iampolicy.Statement, error) {

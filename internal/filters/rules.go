@@ -1,6 +1,9 @@
 package filters
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Image is what a push, or a listing, tells of an image: enough to decide
 // whether it is indexed.
@@ -50,6 +53,10 @@ type Rules struct {
 	Filters   Filters
 	TagSuffix string // of SOCI-enabled images; empty matches no tag
 	Untagged  bool   // whether images without a tag are indexed
+
+	// OwnRepositories are the names of those that the functions' own images
+	// are in. Nothing in them is indexed: Lambda runs no image that was indexed.
+	OwnRepositories []string
 }
 
 // Decision says what is done with an image.
@@ -61,7 +68,8 @@ const (
 	Matched Decision = "matched"
 	// NotMatched: no filter chooses the image, or one excludes it.
 	NotMatched Decision = "not-matched"
-	// OwnArtifact: a SOCI index, or an image that was made with one.
+	// OwnArtifact: a SOCI index, an image that was made with one, or what is in a
+	// repository of the functions' images.
 	OwnArtifact Decision = "own-artifact"
 	// Referrer: an artifact that refers to an image, such as a signature.
 	Referrer Decision = "referrer"
@@ -81,6 +89,9 @@ type Verdict struct {
 func (r Rules) Decide(i Image) Verdict {
 	if why, own := i.Own(r.TagSuffix); own {
 		return Verdict{Decision: OwnArtifact, Reason: why}
+	}
+	if slices.Contains(r.OwnRepositories, i.Repository) {
+		return Verdict{Decision: OwnArtifact, Reason: "repository of the functions' images"}
 	}
 	if i.Referrer {
 		return Verdict{Decision: Referrer}

@@ -1,6 +1,8 @@
 package filters_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"soci-index-builder/internal/filters"
@@ -82,5 +84,35 @@ func TestOwnSuffix(t *testing.T) {
 				t.Errorf("Own(%q) of tag %q = %q, %t, want %t", tt.suffix, tt.tag, why, own, tt.want)
 			}
 		})
+	}
+}
+
+// What is in a repository of the functions' own images is never indexed, whatever
+// the filters say.
+func TestOwnRepositories(t *testing.T) {
+	every, err := filters.Parse("*:*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri := "123456789012.dkr.ecr.eu-west-1.amazonaws.com/stack1/filter@sha256:" + strings.Repeat("0", 64)
+	own, err := filters.OwnRepositories(uri + ",stack1/generator," + uri)
+	if err != nil || !slices.Equal(own, []string{"stack1/filter", "stack1/generator"}) {
+		t.Fatalf("the repositories are %q, %v", own, err)
+	}
+	rules := filters.Rules{Filters: every, OwnRepositories: own}
+	for repository, want := range map[string]filters.Decision{
+		"stack1/filter": filters.OwnArtifact, "stack1/generator": filters.OwnArtifact, "stack1/filter2": filters.Matched,
+		"filter": filters.Matched,
+	} {
+		if v := rules.Decide(filters.Image{Repository: repository, Tag: "v1"}); v.Decision != want ||
+			(v.Decision == filters.OwnArtifact) != (v.Reason == "repository of the functions' images") {
+			t.Errorf("%s: %+v, want %s", repository, v, want)
+		}
+	}
+	if none, err := filters.OwnRepositories(""); err != nil || len(none) > 0 {
+		t.Errorf("of nothing there are %q, %v", none, err)
+	}
+	if _, err := filters.OwnRepositories("a,"); err == nil {
+		t.Error("an empty name is taken")
 	}
 }

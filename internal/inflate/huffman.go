@@ -9,21 +9,22 @@ package inflate
 // that is found when the turn is over.
 func (r *Reader) huffman() (full bool, err error) {
 	for {
+		if r.outPos > r.outLimit() {
+			return true, nil
+		}
 		if err := r.need(inAhead + 1); err != nil {
 			return false, err
 		}
-		if r.outPos > r.outLimit() {
-			return true, r.checkOverrun()
-		}
 		end, err := r.symbols()
+		if err == nil {
+			err = r.checkOverrun()
+		}
 		if err != nil {
 			return false, err
 		}
 		if end {
-			return false, r.blockEnd()
-		}
-		if err := r.checkOverrun(); err != nil {
-			return false, err
+			r.state = inBlockEnd
+			return false, nil
 		}
 	}
 }

@@ -21,7 +21,10 @@ import (
 const WindowSize = 32 << 10
 
 const (
-	inBufSize = 128 << 10 // compressed bytes gathered before decoding goes on
+	// Compressed bytes are read up to the next multiple of inStep, so that how
+	// far a Reader has read depends on where it is, not on where it began.
+	inStep    = 128 << 10
+	inBufSize = inStep + 2*headerAhead
 	// inPad bytes behind the input are zero at its end: a refill may start 8
 	// bytes behind the last one, takes 8, and two fall into one turn of the
 	// loop.
@@ -29,7 +32,7 @@ const (
 	// inAhead is how many bytes one turn of the loop may load.
 	inAhead = 24
 
-	outChunk = 256 << 10 // uncompressed bytes handed out at once, at most
+	outChunk = 256 << 10 // uncompressed bytes handed out at once: a run
 	// outSlack is what one turn of the loop may write beyond the limit:
 	// three literals, the longest match (258), and the copy's overrun.
 	outSlack = 320
@@ -71,10 +74,10 @@ type Boundary struct {
 
 // Events of the stream, in its order. Both may be nil.
 type Events struct {
-	// Consumed gets the compressed bytes, each exactly once. Before Boundary
-	// is called, all bytes before Boundary.In have been given, and none
-	// behind. p is valid only during the call.
-	Consumed func(p []byte)
+	// Consumed is told how many compressed bytes have been used more. When
+	// Boundary is called, it has been told of all before Boundary.In, and of
+	// none behind.
+	Consumed func(n int)
 
 	// Boundary is called behind each member's gzip header and behind each
 	// block that is not the last of its member. window is the 32 KiB of
@@ -90,6 +93,7 @@ const (
 	inBlockHeader
 	inStored
 	inHuffman
+	inBlockEnd
 	inTrailer
 	atEnd
 )
@@ -107,18 +111,22 @@ type Reader struct {
 	inBase  int64  // compressed offset of in[0]
 	inGiven int    // in[:inGiven] has gone to Consumed
 	inEOF   bool
+	readErr error             // of src, told when its bytes are missing
+	feed    func(n int) error // in place of src: see chunkDecoder
 
 	bitBuf uint64
 	bitCnt uint // valid bits in bitBuf
 
 	out       []byte // WindowSize of history, outChunk, outSlack
 	outPos    int
+	outGiven  int   // the end of the run handed out last, or WindowSize
 	outBase   int64 // uncompressed offset of out[0], negative at first
 	member    int   // where in out the member began; negative once it slid away
 	crcPos    int   // where in out the checksum goes on
 	crc       uint32
 	memberLen int64 // uncompressed offset at which the member began
 
+	overrun    bool // bits behind the end of the input were used
 	final      bool // the current block is the last of its member
 	storedLeft int
 	codes      *codes // of the current block
@@ -128,6 +136,8 @@ type Reader struct {
 
 // ReaderSize is about how many bytes a Reader takes.
 const ReaderSize = inBufSize + WindowSize + outChunk + 32<<10
+
+const outSize = WindowSize + outChunk + outSlack
 
 // NewReader decodes src, which it reads to its end.
 func NewReader(src io.Reader, events Events) *Reader {
@@ -142,54 +152,63 @@ func (r *Reader) Reset(src io.Reader, events Events) {
 	in, out := r.in, r.out
 	if in == nil {
 		in = make([]byte, inBufSize+inPad)
-		out = make([]byte, WindowSize+outChunk+outSlack)
+		out = make([]byte, outSize)
 	}
 	clear(out[:WindowSize]) // the window before the first byte is zeros
 	*r = Reader{
-		src:     src,
-		events:  events,
-		in:      in,
-		out:     out,
-		outPos:  WindowSize,
-		outBase: -WindowSize,
-		crcPos:  WindowSize,
+		src:      src,
+		events:   events,
+		in:       in,
+		out:      out,
+		outPos:   WindowSize,
+		outGiven: WindowSize,
+		outBase:  -WindowSize,
+		crcPos:   WindowSize,
 	}
 }
 
-// Next returns the next run of output, which is valid until the next call. At
-// the end of a sound stream it is io.EOF; a bad stream gives an *Error, a
-// failing source or Boundary its own error. The run that an error cuts short
-// is not given: where the input ended too soon, its last bytes are made up.
+// Next returns the next run of output, which is valid until the next call: 256
+// KiB, or what is left. At the end of a sound stream it is io.EOF; a bad stream
+// is an *Error, a failing source or Boundary its own error.
+//
+// What has been called and handed out when an error comes depends on the
+// stream alone, so that a Reader that began at a boundary tells the same: a run
+// is handed out once there is output behind it, or the stream has ended well;
+// before it, Boundary is called for the places up to its end. A run that the
+// error cuts short is not handed out: where the input ended too soon, its last
+// bytes are made up.
 func (r *Reader) Next() ([]byte, error) {
-	if r.err != nil {
-		return nil, r.err
-	}
 	r.slide()
-	start := r.outPos
-	for r.outPos == start && r.err == nil {
+	if r.err == nil {
 		r.err = r.decode()
 	}
-	if r.err != nil && r.err != io.EOF || r.outPos == start {
+	limit := r.outLimit()
+	switch {
+	case r.err == nil, r.outPos > limit && !r.overrun:
+		r.outGiven = limit
+	case r.err == io.EOF && r.outPos > WindowSize:
+		r.outGiven = r.outPos
+	default:
 		return nil, r.err
 	}
-	return r.out[start:r.outPos], nil
+	return r.out[WindowSize:r.outGiven], nil
 }
 
-// slide makes room for output, keeping the window.
+// slide drops the run handed out last, keeping the window.
 func (r *Reader) slide() {
-	by := r.outPos - WindowSize
+	by := r.outGiven - WindowSize
 	if by == 0 {
 		return
 	}
 	r.checksum()
-	copy(r.out[:WindowSize], r.out[by:r.outPos])
+	copy(r.out, r.out[by:r.outPos])
 	r.outPos -= by
+	r.crcPos -= by
+	r.outGiven = WindowSize
 	r.outBase += int64(by)
-	r.member -= by
-	r.crcPos = r.outPos
 	// A match reaches no further than the window, so that a member's start
 	// before it needs no exact place.
-	r.member = max(r.member, -1)
+	r.member = max(r.member-by, -1)
 }
 
 // outLimit is the last outPos at which a turn of the loop may start.
@@ -197,7 +216,7 @@ func (r *Reader) outLimit() int { return len(r.out) - outSlack }
 
 func (r *Reader) outOffset() int64 { return r.outBase + int64(r.outPos) }
 
-// decode goes on until the output is full, something ended, or an error.
+// decode goes on until the run is complete, the stream ended, or an error.
 func (r *Reader) decode() error {
 	for {
 		var err error
@@ -216,6 +235,11 @@ func (r *Reader) decode() error {
 			if full, err = r.huffman(); full {
 				return nil
 			}
+		case inBlockEnd:
+			if r.outPos > r.outLimit() {
+				return nil
+			}
+			err = r.blockEnd()
 		case inTrailer:
 			err = r.memberTrailer()
 		case atEnd:
@@ -229,9 +253,7 @@ func (r *Reader) decode() error {
 
 // blockEnd follows the last bit of a block.
 func (r *Reader) blockEnd() error {
-	if err := r.checkOverrun(); err != nil {
-		return err
-	}
+	r.unload()
 	if r.final {
 		r.state = inTrailer
 		return nil
@@ -307,7 +329,8 @@ func (r *Reader) stored() (full bool, err error) {
 		r.outPos += n
 		r.storedLeft -= n
 	}
-	return false, r.blockEnd()
+	r.state = inBlockEnd
+	return false, nil
 }
 
 // checksum takes in the output since the last call.

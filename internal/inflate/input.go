@@ -11,23 +11,27 @@ func (r *Reader) used() int { return r.inPos - int(r.bitCnt>>3) }
 // give passes the used bytes on, up to index end.
 func (r *Reader) give(end int) {
 	if end > r.inGiven && r.events.Consumed != nil {
-		r.events.Consumed(r.in[r.inGiven:end])
+		r.events.Consumed(end - r.inGiven)
 	}
 	r.inGiven = end
 }
 
 // need reads until n unloaded bytes are in the buffer, or the input is at its
-// end.
+// end. n is at most headerAhead.
 func (r *Reader) need(n int) error {
 	if r.inEnd-r.inPos >= n || r.inEOF {
 		return nil
 	}
-	return r.fill()
+	return r.fill(n)
 }
 
-// fill moves the rest of the input to the front and reads on until the buffer
-// is full or the input ends: many small reads cost more than a short wait.
-func (r *Reader) fill() error {
+// fill moves the rest of the input to the front and reads on up to the next
+// multiple of inStep, or the end of the input: many small reads cost more than
+// a short wait.
+func (r *Reader) fill(n int) error {
+	if r.feed != nil {
+		return r.feed(n)
+	}
 	used := r.used()
 	r.give(used)
 	copy(r.in, r.in[used:r.inEnd])
@@ -35,10 +39,24 @@ func (r *Reader) fill() error {
 	r.inEnd -= used
 	r.inBase += int64(used)
 	r.inGiven = 0
-	for empty := 0; r.inEnd < inBufSize && !r.inEOF; {
-		n, err := r.src.Read(r.in[r.inEnd:inBufSize])
-		if n < 0 || n > inBufSize-r.inEnd {
-			return fmt.Errorf("internal error: Read returned %d of %d bytes", n, inBufSize-r.inEnd)
+	for r.inEnd-r.inPos < n && !r.inEOF {
+		if r.readErr != nil {
+			return r.readErr
+		}
+		at := r.inBase + int64(r.inEnd)
+		r.read(r.inEnd + int(inStep-at%inStep))
+	}
+	return nil
+}
+
+// read reads until end bytes are in the buffer, the input is at its end, or an
+// error, which is told when what is in the buffer does not suffice.
+func (r *Reader) read(end int) {
+	for empty := 0; r.inEnd < end && !r.inEOF && r.readErr == nil; {
+		n, err := r.src.Read(r.in[r.inEnd:end])
+		if n < 0 || n > end-r.inEnd {
+			r.readErr = fmt.Errorf("internal error: Read returned %d of %d bytes", n, end-r.inEnd)
+			return
 		}
 		r.inEnd += n
 		switch {
@@ -46,16 +64,15 @@ func (r *Reader) fill() error {
 			r.inEOF = true
 			clear(r.in[r.inEnd : r.inEnd+inPad])
 		case err != nil:
-			return err
+			r.readErr = err
 		case n == 0:
 			if empty++; empty == 100 {
-				return io.ErrNoProgress
+				r.readErr = io.ErrNoProgress
 			}
 		default:
 			empty = 0
 		}
 	}
-	return nil
 }
 
 // refill loads bits until at least 56 are there. Behind the end of the input
@@ -82,11 +99,18 @@ func (r *Reader) checkOverrun() error {
 	return nil
 }
 
-// alignToByte drops the rest of the current byte and returns whole bytes that
+// alignToByte drops the rest of the current byte and gives back whole bytes that
 // were loaded back.
 func (r *Reader) alignToByte() {
 	r.inPos -= int(r.bitCnt >> 3)
 	r.bitBuf, r.bitCnt = 0, 0
+}
+
+// unload returns whole bytes that were loaded back.
+func (r *Reader) unload() {
+	r.inPos -= int(r.bitCnt >> 3)
+	r.bitCnt &= 7
+	r.bitBuf &= 1<<r.bitCnt - 1
 }
 
 // readByte takes a byte; no bits may be loaded.
@@ -105,6 +129,7 @@ func (r *Reader) readByte() (byte, error) {
 }
 
 func (r *Reader) truncated() error {
+	r.overrun = true
 	return &Error{Class: ErrTruncated, Offset: r.inBase + int64(r.inEnd), What: "the input ends inside the stream"}
 }
 

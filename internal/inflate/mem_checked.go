@@ -21,5 +21,9 @@ func (c cursor) load64() uint64          { return load64(c.b, c.i) }
 func (c cursor) store64(v uint64)        { binary.LittleEndian.PutUint64(c.b[c.i:], v) }
 func (c cursor) load8() byte             { return c.b[c.i] }
 func (c cursor) store8(v byte)           { c.b[c.i] = v }
+func (c cursor) load16() uint16          { return binary.LittleEndian.Uint16(c.b[c.i:]) }
+func (c cursor) store16(v uint16)        { binary.LittleEndian.PutUint16(c.b[c.i:], v) }
+
+func (c cursor) copy16(src cursor) { copy(c.b[c.i:c.i+16], src.b[src.i:src.i+16]) }
 
 func load64(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i:]) }

@@ -25,5 +25,10 @@ func (c cursor) load64() uint64          { return *(*uint64)(c.p) }
 func (c cursor) store64(v uint64)        { *(*uint64)(c.p) = v }
 func (c cursor) load8() byte             { return *(*byte)(c.p) }
 func (c cursor) store8(v byte)           { *(*byte)(c.p) = v }
+func (c cursor) load16() uint16          { return *(*uint16)(c.p) }
+func (c cursor) store16(v uint16)        { *(*uint16)(c.p) = v }
+
+// copy16 copies 16 bytes from src, which must be as far before c, or behind it.
+func (c cursor) copy16(src cursor) { *(*[16]byte)(c.p) = *(*[16]byte)(src.p) }
 
 func load64(b []byte, i int) uint64 { return at(b, i).load64() }

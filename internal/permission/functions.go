@@ -11,6 +11,8 @@ const (
 	Everything Target = "*"
 	// Repositories: those that the stack's filters name.
 	Repositories Target = "repositories"
+	// OwnRepositories are those that the functions' own images are in.
+	OwnRepositories Target = "own repositories"
 	// FailureQueue is the stack's queue of events that failed for good.
 	FailureQueue Target = "failure queue"
 	// EventBus is the one on which SOCI indexes are announced, if any.
@@ -35,6 +37,8 @@ func (t Target) Statement() string {
 		return "RegistryToken"
 	case Repositories:
 		return "Repositories"
+	case OwnRepositories:
+		return "OwnRepositories"
 	case FailureQueue:
 		return "FailureQueue"
 	case EventBus:
@@ -130,4 +134,16 @@ var withheld = []Need{
 	{"ecr:BatchDeleteImage", Repositories,
 		"only on a registry without the referrers API is an old list of referrers deleted, " +
 			"and it is left behind when that fails; ECR has the API, and a builder that deletes nothing can lose nothing"},
+}
+
+// Denied lists what the role of each function must not do whatever allows it,
+// where the functions are container images.
+var Denied = map[string][]Need{
+	"indexgen": denied,
+	"steps":    denied,
+}
+
+var denied = []Need{
+	{"ecr:InitiateLayerUpload", OwnRepositories, "every upload begins with it; only deploy pushes there"},
+	{"ecr:PutImage", OwnRepositories, "Lambda runs the images in them, and no SOCI-enabled image"},
 }

@@ -161,3 +161,21 @@ func TestOfRefusal(t *testing.T) {
 		}
 	}
 }
+
+// What is denied keeps a function from pushing anything: no upload begins, and no
+// manifest is stored.
+func TestDenied(t *testing.T) {
+	denied := map[string]bool{}
+	for _, need := range Denied["indexgen"] {
+		denied[need.Action] = true
+		if need.On != OwnRepositories || need.Why == "" {
+			t.Errorf("%+v", need)
+		}
+	}
+	for _, r := range [][2]string{{"POST", "/v2/s/filter/blobs/uploads/"}, {"PUT", "/v2/s/filter/manifests/v1"}} {
+		actions, err := OfRequest(r[0], r[1])
+		if err != nil || !slices.ContainsFunc(actions, func(a string) bool { return denied[a] }) {
+			t.Errorf("%s %s needs %q, %v: none is denied", r[0], r[1], actions, err)
+		}
+	}
+}

@@ -89,30 +89,10 @@ func (g *guard) registry(next http.Handler) http.Handler {
 	})
 }
 
-// calls are AWS's as awstest names them, with the SDK's names. Of the REST
-// services it knows the method alone.
-var calls = map[string]func(awstest.Request) (service, operation string){
-	"ecr":    func(r awstest.Request) (string, string) { return "ECR", r.Operation },
-	"sqs":    func(r awstest.Request) (string, string) { return "SQS", r.Operation },
-	"states": func(r awstest.Request) (string, string) { return "SFN", r.Operation },
-	"events": func(r awstest.Request) (string, string) { return "EventBridge", r.Operation },
-	"lambda": func(r awstest.Request) (string, string) {
-		if strings.HasPrefix(r.Operation, "POST /2015-03-31/functions/") && strings.HasSuffix(r.Operation, "/invocations") {
-			return "Lambda", "Invoke"
-		}
-		return "Lambda", ""
-	},
-}
-
 // calls notes what was asked of AWS.
 func (g *guard) calls(server *awstest.Server) {
 	for _, r := range server.Requests() {
-		name, ok := calls[r.Service]
-		if !ok {
-			g.t.Errorf("%s calls %s %s", g.function, r.Service, r.Operation)
-			continue
-		}
-		action := permission.OfCall(name(r))
+		action := permission.OfCall(r.Call())
 		if action == "" {
 			g.t.Errorf("%s: no action of IAM is known for %s %s", g.function, r.Service, r.Operation)
 			continue

@@ -1,10 +1,8 @@
 package soci
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -48,12 +46,10 @@ type blobReader struct {
 	r      io.Reader
 	size   int64 // 0 when unknown
 	digest digest.Digest
-	hash   hash.Hash // of the whole blob; nil when its digest is unknown
-	spans  *spanHasher
+	hasher *hasher
 
 	free      chan *chunk // nil stands for one that is still to be made
-	toDecoder chan *chunk // like toHasher of capacity chunkCount, so that no send waits
-	toHasher  chan *chunk
+	toDecoder chan *chunk // like hasher.chunks of capacity chunkCount, so that no send waits
 	stop      chan struct{}
 	goroutine sync.WaitGroup
 
@@ -73,26 +69,17 @@ func newBlobReader(r io.Reader, size int64, d digest.Digest) *blobReader {
 		r: r, size: size, digest: d,
 		free:      make(chan *chunk, chunkCount),
 		toDecoder: make(chan *chunk, chunkCount),
-		toHasher:  make(chan *chunk, chunkCount),
 		stop:      make(chan struct{}),
 	}
-	switch {
-	case d == "":
-	case d.Algorithm() == digest.SHA256:
-		b.hash = sha256.New()
-	default:
-		b.hash = d.Algorithm().Hash()
-	}
-	b.spans = newSpanHasher()
+	b.hasher = newHasher(d, b.release)
 	for range chunkCount {
 		b.free <- nil
 	}
 	b.goroutine.Go(func() {
-		defer close(b.toHasher)
+		defer close(b.hasher.chunks)
 		defer close(b.toDecoder)
 		b.readErr = b.readAll()
 	})
-	b.goroutine.Go(b.hashAll)
 	return b
 }
 
@@ -118,7 +105,7 @@ func (b *blobReader) readAll() error {
 		c.n = n
 		c.refs.Store(2)
 		b.toDecoder <- c
-		b.toHasher <- c
+		b.hasher.chunks <- c
 		switch {
 		case err == io.EOF:
 			return err
@@ -150,49 +137,6 @@ func readChunk(r io.Reader, p []byte) (n int, err error) {
 func (b *blobReader) release(c *chunk) {
 	if c != nil && c.refs.Add(-1) == 0 {
 		b.free <- c
-	}
-}
-
-// hashAll hashes the blob as its chunks come, and its spans as the decoder
-// tells where they end.
-func (b *blobReader) hashAll() {
-	chunks, orders := b.toHasher, b.spans.orders
-	take := func(c *chunk, ok bool) {
-		if !ok {
-			chunks = nil
-			return
-		}
-		if b.hash != nil {
-			b.hash.Write(c.buf[:c.n])
-		}
-		if orders == nil {
-			b.release(c)
-			return
-		}
-		b.spans.waiting = append(b.spans.waiting, c)
-		b.spans.held += int64(c.n)
-	}
-	for chunks != nil || orders != nil {
-		select {
-		case c, ok := <-chunks:
-			take(c, ok)
-		case o, ok := <-orders:
-			if !ok {
-				orders = nil
-				for _, c := range b.spans.waiting {
-					b.release(c)
-				}
-				b.spans.waiting = nil
-				continue
-			}
-			// What the decoder has used has been read, but may not have
-			// come here yet.
-			for b.spans.pos+b.spans.held < o.upTo && chunks != nil {
-				c, ok := <-chunks
-				take(c, ok)
-			}
-			b.spans.obey(o, b.release)
-		}
 	}
 }
 
@@ -237,7 +181,7 @@ func (b *blobReader) Read(p []byte) (int, error) {
 // finish reads what the decoder left, and compares all that was read with the
 // descriptor. The spans are complete afterwards.
 func (b *blobReader) finish() error {
-	b.spans.close()
+	b.hasher.close()
 	for {
 		if err := b.next(); err == io.EOF {
 			break
@@ -246,22 +190,17 @@ func (b *blobReader) finish() error {
 		}
 	}
 	b.goroutine.Wait()
+	b.hasher.wait()
 	if b.size > 0 && b.n != b.size {
 		return fmt.Errorf("%w: %d of the %d bytes of %s arrived", ErrDigestMismatch, b.n, b.size, b.digest)
 	}
-	if b.hash == nil {
-		return nil
-	}
-	if got := digest.NewDigest(b.digest.Algorithm(), b.hash); got != b.digest {
-		return fmt.Errorf("%w: the digest of what arrived is %s, not %s", ErrDigestMismatch, got, b.digest)
-	}
-	return nil
+	return b.hasher.check(b.digest)
 }
 
 // close ends the goroutines, after the Read that may be under way, and gives
 // the memory back.
 func (b *blobReader) close() {
-	b.spans.close()
+	b.hasher.close()
 	select {
 	case <-b.stop:
 		return
@@ -271,6 +210,7 @@ func (b *blobReader) close() {
 	for b.next() == nil {
 	}
 	b.goroutine.Wait()
+	b.hasher.wait()
 	for range chunkCount {
 		if c := <-b.free; c != nil {
 			chunkPool.Put(c)

@@ -27,7 +27,15 @@ type ZtocOptions struct {
 	// *UnsupportedError.
 	AllowMisread bool
 
-	maxZtoc int64 // bytes of windows from which on the zTOC is too large; 0 is no limit
+	// LayerWorkers is how many goroutines may decompress a gzip layer at once,
+	// no more than there are processors. It needs Size, 16 MiB or more. The
+	// result is the same. The default is the number of processors; 1 is one.
+	LayerWorkers int
+
+	maxZtoc    int64       // bytes of windows from which on the zTOC is too large; 0 is no limit
+	processors *processors // that the layers of an image share
+	segment    int         // compressed bytes that a worker takes at once
+	parallel   int64       // compressed bytes of a layer from which on it has several workers
 }
 
 func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
@@ -36,6 +44,9 @@ func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
 	}
 	if o.Size < 0 {
 		return o, fmt.Errorf("%w: Size is %d", ErrInvalidOption, o.Size)
+	}
+	if o.LayerWorkers < 0 {
+		return o, fmt.Errorf("%w: LayerWorkers is %d, not 0 (the default) or more", ErrInvalidOption, o.LayerWorkers)
 	}
 	if o.Digest != "" {
 		if err := o.Digest.Validate(); err != nil {
@@ -48,11 +59,17 @@ func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
 	}
 	orDefault(&o.SpanSize, DefaultSpanSize)
 	orDefault(&o.BuildToolIdentifier, BuildToolIdentifier)
+	o.segment, o.parallel = parallelSegment, parallelFrom
+	o.processors = newProcessors()
+	o.processors.busy.Store(1)
+	orDefault(&o.LayerWorkers, int(o.processors.max))
 	return o, nil
 }
 
 // BuildZtoc reads one layer blob to its end, in one pass, and builds its
-// zTOC. What it holds is the finished zTOC and a few hundred kilobytes.
+// zTOC. What it holds is the finished zTOC and a few hundred kilobytes; with
+// several LayerWorkers, about 15 MB more for each, as far as Limits.MaxMemory
+// has room.
 //
 // The error is ErrTruncated, ErrCorrupt, ErrDigestMismatch, ErrUnsupported (an
 // *UnsupportedError), ErrLimit or ErrInvalidOption, or the reader's own. When
@@ -64,7 +81,7 @@ func BuildZtoc(layer io.Reader, o ZtocOptions) (*Ztoc, error) {
 	if err != nil {
 		return nil, err
 	}
-	alone := newMemory(o.Limits.MaxMemory).enter(0, func() {})
+	alone := newMemory(o.Limits.MaxMemory).enter(0, nil)
 	return buildZtoc(layer, o, alone)
 }
 
@@ -85,7 +102,7 @@ func buildZtoc(layer io.Reader, o ZtocOptions, memory *tenant) (*Ztoc, error) {
 		err = blob.finish()
 		if err == nil {
 			z.CompressedSize = blob.n
-			z.SpanDigests = blob.spans.digests
+			z.SpanDigests = blob.hasher.digests
 			return z, nil
 		}
 	case errors.Is(err, ErrLimit), errors.Is(err, errPreempted), errors.As(err, &foreign) && foreign.compressed():
@@ -120,20 +137,26 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 	if err != nil {
 		return nil, err
 	}
-	spans := &spanner{spanSize: o.SpanSize, maxZtoc: o.maxZtoc, memory: memory, orders: blob.spans.orders}
-	var archive chunker
+	spans := &spanner{spanSize: o.SpanSize, maxZtoc: o.maxZtoc, memory: memory, hasher: blob.hasher}
+	reader := &archiveReader{blob: blob, limits: o.Limits}
+	end := func() {}
 	if compression == Gzip {
-		decoder := decoders.Get().(*inflate.Reader)
-		defer decoders.Put(decoder)
-		decoder.Reset(blob, inflate.Events{Consumed: spans.consumed, Boundary: spans.boundary})
-		defer decoder.Reset(nil, inflate.Events{})
-		archive = decoder
+		if parallel, endParallel := newParallel(blob, o, memory, spans); parallel != nil {
+			end = sync.OnceFunc(endParallel)
+			defer end()
+			reader.chunks, reader.parallel = parallel, parallel
+		} else {
+			decoder := decoders.Get().(*inflate.Reader)
+			defer decoders.Put(decoder)
+			decoder.Reset(blob, inflate.Events{Consumed: blob.hasher.consumed, Boundary: spans.boundary})
+			defer decoder.Reset(nil, inflate.Events{})
+			reader.chunks = decoder
+		}
 	} else {
-		archive = newTarChunks(blob, spans)
+		reader.chunks = newTarChunks(blob, spans)
 	}
 
-	toc := &tocScanner{archive: &archiveReader{chunks: archive, blob: blob, limits: o.Limits},
-		maxEntries: o.Limits.MaxEntries, memory: memory}
+	toc := &tocScanner{archive: reader, maxEntries: o.Limits.MaxEntries, memory: memory}
 	if err := toc.scan(); err != nil {
 		return nil, unsupportedGzip(err)
 	}
@@ -141,7 +164,11 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 	if err := toc.archive.drain(); err != nil {
 		return nil, unsupportedGzip(err)
 	}
-	spans.end()
+	blob.hasher.end()
+	end()
+	if err := memory.settle(); err != nil {
+		return nil, err
+	}
 	z := &Ztoc{
 		Version:             ztocVersion,
 		BuildToolIdentifier: o.BuildToolIdentifier,
@@ -194,7 +221,7 @@ func (t *tarChunks) Next() ([]byte, error) {
 			}
 		}
 		k := min(int64(len(p)), t.spans.spanSize-into)
-		t.spans.consumed(p[:k])
+		t.spans.hasher.consumed(int(k))
 		p = p[k:]
 		t.off += k
 	}

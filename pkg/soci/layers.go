@@ -48,7 +48,8 @@ type layerWork struct {
 
 	// damaged are zTOCs and SOCI indexes of earlier builds that the repository
 	// does not give as their digests name them.
-	damaged map[digest.Digest]bool
+	damaged    map[digest.Digest]bool
+	processors *processors
 }
 
 // builtLayer is the result for a layer.
@@ -65,7 +66,7 @@ func (b *builtLayer) done() bool {
 
 func newLayerWork(src Source, targets []target, o Options) *layerWork {
 	w := &layerWork{
-		src: src, o: o, memory: newMemory(o.Limits.MaxMemory),
+		src: src, o: o, memory: newMemory(o.Limits.MaxMemory), processors: newProcessors(),
 		manifests: make(map[digest.Digest][]digest.Digest),
 		platforms: make(map[digest.Digest]string),
 		built:     make(map[digest.Digest]*builtLayer),
@@ -145,10 +146,15 @@ func (w *layerWork) run(ctx context.Context) error {
 		defer cancel(nil)
 		f.cancel[l.Digest] = cancel
 	}
+	// Decided before any work begins, which changes what is needed.
+	var ages []int
 	for age, l := range w.layers {
-		if w.built[l.Digest].done() || !f.needed(l) {
-			continue
+		if !w.built[l.Digest].done() && f.needed(l) {
+			ages = append(ages, age)
 		}
+	}
+	for _, age := range ages {
+		l := w.layers[age]
 		group.Go(func() error {
 			for {
 				if err := ctx.Err(); err != nil {
@@ -267,13 +273,19 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 		}
 		w.bytesRead.Add(n)
 	}()
+	w.processors.busy.Add(1)
+	defer w.processors.give()
 	z, err := buildZtoc(r, ZtocOptions{
 		SpanSize:            w.o.SpanSize,
 		BuildToolIdentifier: w.o.BuildToolIdentifier,
 		Limits:              w.o.Limits,
 		Size:                layer.Size,
 		Digest:              layer.Digest,
+		LayerWorkers:        w.o.LayerWorkers,
 		maxZtoc:             maxZtocSizeOf(layer.Size),
+		processors:          w.processors,
+		segment:             parallelSegment,
+		parallel:            parallelFrom,
 	}, memory)
 	var b []byte
 	if err == nil {

@@ -17,14 +17,17 @@ type memory struct {
 	max int64
 
 	mu       sync.Mutex
-	changed  sync.Cond // a tenant left
+	changed  sync.Cond // a tenant left, or returned what was lent
 	used     int64
+	later    int64     // of it, what is held only once the layer is decoded
+	lent     int64     // beside it, to tenants that can do without
+	lends    bool      // as long as no tenant was in the way of itself
 	tenants  []*tenant // the oldest first
 	departed int       // how many have left for good
 }
 
 func newMemory(max int64) *memory {
-	m := &memory{max: max}
+	m := &memory{max: max, lends: true}
 	m.changed.L = &m.mu
 	return m
 }
@@ -33,13 +36,17 @@ func newMemory(max int64) *memory {
 type tenant struct {
 	memory    *memory
 	age       int
-	cancel    func() // stops the work, which must then leave
+	cancel    func() // stops the work, which must then leave; nil when it cannot begin again
 	used      int64
+	later     int64
 	preempted bool
+	lent      int64
+	press     func() // asks for what is lent
 }
 
 // enter adds a tenant; the lower its age number, the older it is. cancel is
-// called at most once, when an older tenant needs the memory.
+// called at most once, when an older tenant needs the memory; it is nil for one
+// that has the budget alone and cannot begin again.
 func (m *memory) enter(age int, cancel func()) *tenant {
 	t := &tenant{memory: m, age: age, cancel: cancel}
 	m.mu.Lock()
@@ -56,7 +63,11 @@ func (m *memory) enter(age int, cancel func()) *tenant {
 
 // take accounts for n bytes more. The error is ErrLimit when the tenant would
 // exceed the budget by itself, and errPreempted when it must make way.
-func (t *tenant) take(n int64) error {
+func (t *tenant) take(n int64) error { return t.takeFor(n, 0) }
+
+// takeFor is take for n bytes, of which those of later are held only once
+// nothing is lent to the tenant any more.
+func (t *tenant) takeFor(n, later int64) error {
 	m := t.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -64,11 +75,19 @@ func (t *tenant) take(n int64) error {
 		switch {
 		case t.preempted:
 			return errPreempted
-		case m.used+n <= m.max:
+		case m.used+n <= m.max && (m.held()+n-later <= m.max || t.cancel == nil):
 			m.used += n
 			t.used += n
+			m.later += later
+			t.later += later
+			m.recall()
 			return nil
 		case m.tenants[0] != t:
+			t.preempted = true
+			return errPreempted
+		case len(m.tenants) == 1 && m.used+n <= m.max:
+			// What is lent to it is in its way: again, without.
+			m.lends = false
 			t.preempted = true
 			return errPreempted
 		case len(m.tenants) == 1:
@@ -82,13 +101,75 @@ func (t *tenant) take(n int64) error {
 	}
 }
 
+// borrow takes n bytes that press asks for when a tenant needs them: they never
+// keep one from taking. It reports whether there are so many to spare. press
+// is called with the budget locked, at most once from then on.
+func (t *tenant) borrow(n int64, press func()) bool {
+	m := t.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t.preempted || !m.lends || m.used+m.lent+n > m.max-m.reserve() {
+		return false
+	}
+	m.lent += n
+	t.lent += n
+	t.press = press
+	return true
+}
+
+// giveBack returns borrowed bytes.
+func (t *tenant) giveBack(n int64) {
+	m := t.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lent -= n
+	t.lent -= n
+	m.changed.Broadcast()
+}
+
+// held is what there may be in memory now, which never exceeds the budget.
+func (m *memory) held() int64 { return m.used - m.later + m.lent }
+
+// mayBorrow reports whether n bytes that are lent for as long as a layer is
+// decoded will not be in its way: of what it takes meanwhile half is for later,
+// so that a half of what is free now will cover them.
+func (t *tenant) mayBorrow(n int64) bool {
+	m := t.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return 2*n <= m.max-m.used
+}
+
+// settle is called when the layer is decoded and nothing is lent to the tenant
+// any more: what it took for later may be held from then on.
+func (t *tenant) settle() error { return t.takeFor(0, -t.later) }
+
+// reserve is what is not lent, so that borrowed bytes come back before the
+// budget is used up.
+func (m *memory) reserve() int64 { return m.max / 16 }
+
+// recall asks for what is lent where it may be needed soon, from the youngest
+// tenant first.
+func (m *memory) recall() {
+	left := m.lent
+	for i := len(m.tenants) - 1; i >= 0 && m.used+left > m.max-m.reserve()/2; i-- {
+		t := m.tenants[i]
+		if t.lent > 0 && t.press != nil {
+			t.press()
+			t.press = nil
+		}
+		left -= t.lent
+	}
+}
+
 // leave gives back all that was taken.
 func (t *tenant) leave() {
 	m := t.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.used -= t.used
-	t.used = 0
+	m.later -= t.later
+	t.used, t.later = 0, 0
 	for i, other := range m.tenants {
 		if other == t {
 			m.tenants = append(m.tenants[:i], m.tenants[i+1:]...)

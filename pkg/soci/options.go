@@ -58,6 +58,13 @@ type Options struct {
 	// number of processors available.
 	Concurrency int
 
+	// LayerWorkers is how many goroutines may decompress one gzip layer of 16
+	// MiB or more, while processors are idle; all layers together use no more
+	// than there are. What is built is the same. Their buffers are within
+	// Limits.MaxMemory, and are given back when layers need it themselves. The
+	// default is the number of processors; 1 has each layer decompressed by one.
+	LayerWorkers int
+
 	// Limits bound the resources that an image may use. See Limits for the
 	// defaults.
 	Limits Limits
@@ -84,6 +91,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"SpanSize", o.SpanSize},
 		{"MinLayerSize", o.MinLayerSize},
 		{"Concurrency", int64(o.Concurrency)},
+		{"LayerWorkers", int64(o.LayerWorkers)},
 	} {
 		if f.v < 0 {
 			return o, fmt.Errorf("%w: %s is %d, not 0 (the default) or more", ErrInvalidOption, f.name, f.v)
@@ -114,6 +122,7 @@ func (o Options) withDefaults() (Options, error) {
 	orDefault(&o.MinLayerSize, DefaultMinLayerSize)
 	orDefault(&o.BuildToolIdentifier, BuildToolIdentifier)
 	orDefault(&o.Concurrency, runtime.GOMAXPROCS(0))
+	orDefault(&o.LayerWorkers, max(runtime.GOMAXPROCS(0), leastProcessors))
 	if o.Force {
 		o.Catalog = nil
 	}

@@ -19,7 +19,9 @@ type archiveReader struct {
 	given  int64 // by chunks
 	blob   *blobReader
 	limits Limits
-	err    error // sticky
+
+	parallel *inflate.Parallel // is chunks, or nil
+	err      error             // sticky
 }
 
 // fill gets the next chunk when the current one is used up.
@@ -32,16 +34,25 @@ func (a *archiveReader) fill() error {
 		a.given += int64(len(a.chunk))
 		switch {
 		case a.given > a.limits.MaxUncompressedSize:
-			a.chunk = nil
+			// What is within the limit is read, however the chunks are cut.
+			a.chunk = a.chunk[:max(int64(len(a.chunk))-(a.given-a.limits.MaxUncompressedSize), 0)]
 			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxUncompressedSize, %d bytes", ErrLimit,
 				a.limits.MaxUncompressedSize)
-		case a.given/a.limits.MaxRatio > a.blob.taken:
+		case a.given/a.limits.MaxRatio > a.taken():
 			a.chunk = nil
 			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxRatio, %d, times its size", ErrLimit,
 				a.limits.MaxRatio)
 		}
 	}
 	return nil
+}
+
+// taken is how many compressed bytes the decoder has read.
+func (a *archiveReader) taken() int64 {
+	if a.parallel != nil {
+		return a.parallel.Taken()
+	}
+	return a.blob.taken
 }
 
 func (a *archiveReader) Read(p []byte) (int, error) {
@@ -256,7 +267,7 @@ func (t *tocScanner) add(h *tar.Header) error {
 	for k, v := range h.PAXRecords {
 		cost += int64(100 + 2*(len(k)+len(v)))
 	}
-	if err := t.memory.take(cost); err != nil {
+	if err := t.memory.takeFor(cost, cost/2); err != nil {
 		return err
 	}
 	if n := len(t.entries); n == cap(t.entries) {

@@ -86,12 +86,20 @@ func (e Event) Name() string {
 	if e.OfStack {
 		return "stack " + e.LogicalID
 	}
+	id, rest := e.LogicalID, ""
+	// A companion stack has a hash in the logical ids of its repositories.
+	if stem, ok := strings.CutSuffix(id, "Repo"); ok && e.Type == "AWS::ECR::Repository" && len(stem) > hashLength {
+		id, rest = stem[:len(stem)-hashLength], " repository"
+	}
 	var b strings.Builder
-	for i, r := range e.LogicalID {
+	for i, r := range id {
 		if upper := r >= 'A' && r <= 'Z'; upper && i > 0 {
 			b.WriteByte(' ')
 		}
 		b.WriteRune(r)
 	}
-	return strings.ToLower(b.String())
+	return strings.ToLower(b.String()) + rest
 }
+
+// hashLength is how many digits the hash in such a logical id has.
+const hashLength = 8

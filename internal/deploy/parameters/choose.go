@@ -20,6 +20,8 @@ const (
 	Managed Source = "managed" // made by deploy: where the code is
 	Kept    Source = "kept"    // the stack has it
 	Default Source = "default" // the template has it
+
+	Recorded Source = "recorded" // the record has it that a rollback goes to
 )
 
 // Choice is the value that a parameter gets.
@@ -49,7 +51,7 @@ func (c Choice) Shown() (old, value string) {
 func (t *Template) Choose(named, managed, had map[string]string) ([]Choice, error) {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(named)) {
-		if _, ok := t.all[name]; !ok {
+		if _, ok := t.Get(name); !ok {
 			errs = append(errs, fmt.Errorf("parameter %.200q: %w: it has %s", name, ErrUnknown, strings.Join(t.Names(), ", ")))
 		} else if _, ok := managed[name]; ok {
 			errs = append(errs, fmt.Errorf("parameter %s %w: where the code is, follows from --package, --bucket and "+
@@ -57,8 +59,9 @@ func (t *Template) Choose(named, managed, had map[string]string) ([]Choice, erro
 		}
 	}
 	var all []Choice
-	for _, name := range t.Names() {
-		p := t.all[name]
+	for i := range t.parameters {
+		p := &t.parameters[i]
+		name := p.Name
 		c := Choice{Name: name, NoEcho: p.NoEcho}
 		c.Old, c.Had = had[name]
 		if value, ok := managed[name]; ok {
@@ -67,16 +70,16 @@ func (t *Template) Choose(named, managed, had map[string]string) ([]Choice, erro
 			c.Value, c.Source = value, Named
 		} else if c.Had {
 			c.Value, c.Source = c.Old, Kept
-		} else if p.Given {
-			c.Value, c.Source = p.Default, Default
+		} else if p.Default != nil {
+			c.Value, c.Source = *p.Default, Default
 		} else {
-			errs = append(errs, fmt.Errorf("parameter %s %w: give --parameter %s=VALUE; allowed: %s", name, ErrMissing, name,
-				p.Allowed()))
+			errs = append(errs, fmt.Errorf("parameter %s %w: give --parameter %s=VALUE, which must be %s", name, ErrMissing, name,
+				p.Constraint()))
 			continue
 		}
 		// What CloudFormation never shows cannot be judged here.
 		if !p.NoEcho || c.Source != Kept {
-			if err := p.Check(c.Value); err != nil {
+			if err := p.Judge(c.Value); err != nil {
 				if c.Source == Kept {
 					err = fmt.Errorf("%w; the stack has it: give another with --parameter %s=VALUE", err, name)
 				}

@@ -12,6 +12,8 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/lazyregexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -36,178 +38,235 @@ var (
 	ErrManaged = errors.New("is set by deploy itself")
 )
 
-// Parameter of a template.
+// MaxBytes is the size of the longest value, in bytes, that CloudFormation takes.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+const MaxBytes = 4096
+
+// Parameter is one of the template's.
 type Parameter struct {
-	Name, Type, Description string
+	Name        string
+	Type        string // String, Number or CommaDelimitedList
+	Description string
+	Default     *string // nil when a value is required
+	NoEcho      bool    // its value is not shown and not written to a file
 
-	Default string
-	Given   bool // there is a default
-	NoEcho  bool // the value is never shown
-
-	pattern    *regexp.Regexp
-	values     []string
-	constraint string
-
-	minLength, maxLength *int64
-	minValue, maxValue   *float64
+	AllowedValues          []string
+	AllowedPattern         string
+	ConstraintDescription  string
+	MinLength, MaxLength   *int64 // in characters
+	MinValue, MaxValue     *int64
+	allowedPatternCompiled func() *regexp.Regexp
 }
 
-// Template has the parameters of one.
-type Template struct {
-	all map[string]*Parameter
+// Flag returns the flag that sets the parameter: --filters for the filters,
+// --bucket and --repository for what the tool fills in itself, --parameter for
+// all others.
+func (p *Parameter) Flag() string {
+	switch {
+	case p.Name == deployed.ParamFilters:
+		return "--filters"
+	case p.Name == deployed.ParamCodeBucket, p.Name == deployed.ParamCodeKeyPrefix:
+		return "--bucket"
+	case strings.HasSuffix(p.Name, imageURI):
+		return "--repository"
+	}
+	return "--parameter"
 }
 
-// number is written as one or as a text.
-type number string
+// imageURI ends the names of the parameters that name a function's image; the
+// function's logical id stands in front.
+const imageURI = "ImageUri"
 
-func (n *number) UnmarshalJSON(b []byte) error {
-	*n = number(strings.Trim(string(b), `"`))
+// Constraint says what values are allowed, to follow "must be".
+func (p *Parameter) Constraint() string {
+	switch {
+	case len(p.AllowedValues) > 0:
+		return "one of " + strings.Join(p.AllowedValues, ", ")
+	case p.ConstraintDescription != "":
+		return p.ConstraintDescription
+	case p.Type == "Number" && p.MinValue != nil && p.MaxValue != nil:
+		return fmt.Sprintf("a whole number from %d to %d", *p.MinValue, *p.MaxValue)
+	case p.Type == "Number" && p.MinValue != nil:
+		return fmt.Sprintf("a whole number, %d or more", *p.MinValue)
+	case p.Type == "Number" && p.MaxValue != nil:
+		return fmt.Sprintf("a whole number, at most %d", *p.MaxValue)
+	case p.Type == "Number":
+		return "a whole number"
+	case p.MinLength != nil && p.MaxLength != nil:
+		return fmt.Sprintf("%d to %d characters", *p.MinLength, *p.MaxLength)
+	case p.MinLength != nil:
+		return fmt.Sprintf("%d characters or more", *p.MinLength)
+	case p.MaxLength != nil:
+		return fmt.Sprintf("at most %d characters", *p.MaxLength)
+	case p.AllowedPattern != "":
+		return "what matches " + p.AllowedPattern
+	}
+	return "text"
+}
+
+// wholeNumber is what the template's numbers are: megabytes, days, a count.
+// CloudFormation takes fractions too, and the services refuse them later.
+var wholeNumber = lazyregexp.New(`^(?:0|-?[1-9][0-9]{0,17})$`)
+
+// Check returns an error that says what is allowed unless the value is. The
+// caller names parameter and value.
+func (p *Parameter) Check(value string) error {
+	if len(value) > MaxBytes {
+		return fmt.Errorf("must have at most %d bytes, as CloudFormation allows, and has %d", MaxBytes, len(value))
+	}
+	wrong := errors.New("must be " + p.Constraint())
+	if !utf8.ValidString(value) || len(p.AllowedValues) > 0 && !slices.Contains(p.AllowedValues, value) {
+		return wrong
+	}
+	if p.Type == "Number" {
+		if !wholeNumber.MatchString(value) {
+			return wrong
+		}
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || p.MinValue != nil && n < *p.MinValue || p.MaxValue != nil && n > *p.MaxValue {
+			return wrong
+		}
+	}
+	n := int64(utf8.RuneCountInString(value))
+	if p.MinLength != nil && n < *p.MinLength || p.MaxLength != nil && n > *p.MaxLength {
+		return wrong
+	}
+	if p.AllowedPattern == "" {
+		return nil
+	}
+	values := []string{value}
+	if p.Type == "CommaDelimitedList" {
+		values = strings.Split(value, ",")
+	}
+	for _, v := range values {
+		if !p.allowedPatternCompiled().MatchString(v) {
+			return wrong
+		}
+	}
 	return nil
 }
 
-// Parse reads the parameters of a template in JSON. The error matches
-// ErrTemplate.
-func Parse(body []byte) (*Template, error) {
-	var in struct {
-		Parameters map[string]struct {
-			Type, Description, AllowedPattern, ConstraintDescription string
-			Default                                                  any
-			AllowedValues                                            []any
-			NoEcho                                                   any
-			MinLength, MaxLength, MinValue, MaxValue                 number
-		}
-	}
-	if err := json.Unmarshal(body, &in); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrTemplate, err)
-	}
-	t := &Template{all: map[string]*Parameter{}}
-	for name, p := range in.Parameters {
-		out := &Parameter{Name: name, Type: p.Type, Description: p.Description, Given: p.Default != nil,
-			Default: text(p.Default), NoEcho: text(p.NoEcho) == "true", constraint: p.ConstraintDescription}
-		for _, v := range p.AllowedValues {
-			out.values = append(out.values, text(v))
-		}
-		var err error
-		if p.AllowedPattern != "" {
-			// The whole value must match.
-			out.pattern, err = regexp.Compile(`^(?:` + p.AllowedPattern + `)$`)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %s: %w", ErrTemplate, name, err)
-			}
-		}
-		if out.minLength, err = whole(p.MinLength); err == nil {
-			out.maxLength, err = whole(p.MaxLength)
-		}
-		if err == nil {
-			if out.minValue, err = real(p.MinValue); err == nil {
-				out.maxValue, err = real(p.MaxValue)
-			}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrTemplate, name, err)
-		}
-		t.all[name] = out
-	}
-	return t, nil
-}
-
-func whole(n number) (*int64, error) {
-	if n == "" {
-		return nil, nil
-	}
-	v, err := strconv.ParseInt(string(n), 10, 64)
-	return &v, err
-}
-
-func real(n number) (*float64, error) {
-	if n == "" {
-		return nil, nil
-	}
-	v, err := strconv.ParseFloat(string(n), 64)
-	return &v, err
-}
-
-// text writes a value as CloudFormation does: 10, not 1e+01.
-func text(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	}
-	return fmt.Sprint(v)
-}
-
-// Names returns the names of all parameters, sorted.
-func (t *Template) Names() []string { return slices.Sorted(maps.Keys(t.all)) }
-
-// Get returns a parameter.
-func (t *Template) Get(name string) (Parameter, bool) {
-	p, ok := t.all[name]
-	if !ok {
-		return Parameter{}, false
-	}
-	return *p, true
-}
-
-// Allowed says in words what values a parameter can have; empty when any can.
-func (p Parameter) Allowed() string {
-	bounds := func(low, high, unit string) string {
-		switch {
-		case low != "" && high != "":
-			return low + " to " + high + unit
-		case low != "":
-			return "at least " + low + unit
-		case high != "":
-			return "at most " + high + unit
-		}
-		return ""
-	}
-	switch {
-	case p.values != nil:
-		return strings.Join(p.values, ", ")
-	case p.constraint != "":
-		return p.constraint
-	case p.pattern != nil:
-		return "what matches " + p.pattern.String()
-	case p.minLength != nil || p.maxLength != nil:
-		return bounds(pointed(p.minLength), pointed(p.maxLength), " characters")
-	case p.minValue != nil || p.maxValue != nil:
-		return "a number, " + bounds(pointed(p.minValue), pointed(p.maxValue), "")
-	case p.Type == "Number":
-		return "a number"
-	}
-	return ""
-}
-
-func pointed[T any](v *T) string {
-	if v == nil {
-		return ""
-	}
-	return fmt.Sprint(*v)
-}
-
-// Check returns an error that matches ErrValue for a value that the parameter
-// cannot have.
-func (p Parameter) Check(value string) error {
-	length := int64(utf8.RuneCountInString(value))
-	bad := p.values != nil && !slices.Contains(p.values, value) ||
-		p.pattern != nil && !p.pattern.MatchString(value) ||
-		p.minLength != nil && length < *p.minLength || p.maxLength != nil && length > *p.maxLength
-	if p.Type == "Number" {
-		n, err := strconv.ParseFloat(value, 64)
-		bad = bad || err != nil || p.minValue != nil && n < *p.minValue || p.maxValue != nil && n > *p.maxValue
-	}
-	if !bad {
+// Judge returns an error that matches ErrValue, and names parameter and value,
+// for a value that the parameter cannot have.
+func (p *Parameter) Judge(value string) error {
+	err := p.Check(value)
+	if err == nil {
 		return nil
 	}
 	if p.NoEcho {
 		value = hidden
 	}
-	return fmt.Errorf("parameter %s: %.200q %w: allowed: %s", p.Name, value, ErrValue, p.Allowed())
+	return fmt.Errorf("parameter %s: %.200q %w: %w", p.Name, value, ErrValue, err)
 }
 
 // hidden stands for a value that is not shown.
 const hidden = "****"
+
+// Template is what is needed of one.
+type Template struct {
+	parameters []Parameter // by name
+	functions  []string    // logical ids, sorted
+}
+
+// All returns the parameters, sorted by name.
+func (t *Template) All() []Parameter { return slices.Clone(t.parameters) }
+
+// Functions returns the logical ids of the Lambda functions, sorted. Of functions
+// with one image between them it is the first.
+func (t *Template) Functions() []string { return slices.Clone(t.functions) }
+
+// Names returns the names of all parameters, sorted.
+func (t *Template) Names() []string {
+	var names []string
+	for _, p := range t.parameters {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// Get returns a parameter.
+func (t *Template) Get(name string) (*Parameter, bool) {
+	i := slices.IndexFunc(t.parameters, func(p Parameter) bool { return p.Name == name })
+	if i < 0 {
+		return nil, false
+	}
+	return &t.parameters[i], true
+}
+
+// value is a scalar of the template, which has numbers with and without
+// quotation marks.
+type value string
+
+func (v *value) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] != '"' {
+		*v = value(b)
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(v))
+}
+
+// Parse reads the parameters of a template in JSON. The error matches
+// ErrTemplate.
+func Parse(text []byte) (*Template, error) {
+	var in struct {
+		Parameters map[string]struct {
+			Type, Description, AllowedPattern, ConstraintDescription string
+
+			Default                                  *value
+			NoEcho                                   value
+			AllowedValues                            []value
+			MinLength, MaxLength, MinValue, MaxValue *value
+		}
+		Resources map[string]struct {
+			Type       string
+			Properties struct {
+				Code struct{ ImageUri struct{ Ref string } }
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &in); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTemplate, err)
+	}
+	t := &Template{}
+	for _, name := range slices.Sorted(maps.Keys(in.Parameters)) {
+		from := in.Parameters[name]
+		p := Parameter{
+			Name: name, Type: from.Type, Description: from.Description, Default: (*string)(from.Default),
+			NoEcho: from.NoEcho == "true", AllowedPattern: from.AllowedPattern,
+			ConstraintDescription: from.ConstraintDescription,
+		}
+		for _, v := range from.AllowedValues {
+			p.AllowedValues = append(p.AllowedValues, string(v))
+		}
+		for _, bound := range []struct {
+			to   **int64
+			from *value
+		}{
+			{&p.MinLength, from.MinLength}, {&p.MaxLength, from.MaxLength},
+			{&p.MinValue, from.MinValue}, {&p.MaxValue, from.MaxValue},
+		} {
+			if bound.from == nil {
+				continue
+			}
+			n, err := strconv.ParseInt(string(*bound.from), 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("%w: parameter %s: bound %q is not a whole number", ErrTemplate, name, *bound.from)
+			}
+			*bound.to = &n
+		}
+		// CloudFormation holds the pattern against the whole value.
+		p.allowedPatternCompiled = lazyregexp.New(`^(?:` + p.AllowedPattern + `)$`).Compiled
+		t.parameters = append(t.parameters, p)
+	}
+	images := map[string]bool{}
+	for _, id := range slices.Sorted(maps.Keys(in.Resources)) {
+		r := in.Resources[id]
+		image := r.Properties.Code.ImageUri.Ref
+		if r.Type != "AWS::Lambda::Function" || images[image] {
+			continue // the steps have the generator's image
+		}
+		images[image] = image != ""
+		t.functions = append(t.functions, id)
+	}
+	return t, nil
+}

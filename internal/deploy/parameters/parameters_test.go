@@ -37,11 +37,11 @@ func TestCheck(t *testing.T) {
 		{"Bucket", "xabcdef", "3 to 5 of a-z"}, // a part that matches is not enough
 		{"Bucket", "ABC", "3 to 5 of a-z"},
 		{"Level", "DEBUG", ""},
-		{"Level", "debug", "DEBUG, INFO"},
+		{"Level", "debug", "one of DEBUG, INFO"},
 		{"Memory", "128", ""},
-		{"Memory", "127", "a number, 128 to 1024"},
-		{"Memory", "1025", "a number, 128 to 1024"},
-		{"Memory", "much", "a number, 128 to 1024"},
+		{"Memory", "127", "a whole number from 128 to 1024"},
+		{"Memory", "1025", "a whole number from 128 to 1024"},
+		{"Memory", "much", "a whole number from 128 to 1024"},
 		{"Name", "äöüß", ""},
 		{"Name", "12345", "0 to 4 characters"},
 		{"Any", "anything\n", ""},
@@ -50,20 +50,20 @@ func TestCheck(t *testing.T) {
 		if !ok {
 			t.Fatal(tt.name)
 		}
-		err := in.Check(tt.value)
+		err := in.Judge(tt.value)
 		if tt.allowed == "" {
 			if err != nil {
 				t.Errorf("%s: %v", tt.name, err)
 			}
 			continue
 		}
-		if !errors.Is(err, parameters.ErrValue) || !strings.HasSuffix(err.Error(), "allowed: "+tt.allowed) ||
+		if !errors.Is(err, parameters.ErrValue) || !strings.HasSuffix(err.Error(), "must be "+tt.allowed) ||
 			!strings.Contains(err.Error(), tt.name) || !strings.Contains(err.Error(), tt.value) {
 			t.Errorf("%s=%s: %v", tt.name, tt.value, err)
 		}
 	}
 	secret, _ := p.Get("Password")
-	if err := secret.Check("secret"); !errors.Is(err, parameters.ErrValue) || strings.Contains(err.Error(), "secret") {
+	if err := secret.Judge("secret"); !errors.Is(err, parameters.ErrValue) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/parameters"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/lazyregexp"
@@ -85,8 +86,8 @@ func checkBucket(s string) error {
 
 // checkFilters also asks what CloudFormation does, which bounds the length.
 func checkFilters(s string) error {
-	if len(s) > maxParameter {
-		return fmt.Errorf("must have at most %d bytes, as CloudFormation allows, and has %d", maxParameter, len(s))
+	if len(s) > parameters.MaxBytes {
+		return fmt.Errorf("must have at most %d bytes, as CloudFormation allows, and has %d", parameters.MaxBytes, len(s))
 	}
 	_, err := filters.Parse(s)
 	return err

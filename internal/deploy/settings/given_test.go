@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"soci-index-builder/internal/deploy/parameters"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/embedded"
 )
@@ -228,16 +229,16 @@ const otherTemplate = `{
 }`
 
 func TestParameterChecks(t *testing.T) {
-	in, err := parseTemplate([]byte(otherTemplate))
+	in, err := parameters.Parse([]byte(otherTemplate))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(in.functions) != 1 || in.functions[0] != "F" {
-		t.Errorf("the functions are %q", in.functions)
+	if len(in.Functions()) != 1 || in.Functions()[0] != "F" {
+		t.Errorf("the functions are %q", in.Functions())
 	}
 	by := map[string]*Parameter{}
-	for i := range in.parameters {
-		by[in.parameters[i].Name] = &in.parameters[i]
+	for _, p := range in.All() {
+		by[p.Name] = &p
 	}
 	for _, tt := range []struct{ name, value, want string }{
 		{"Secret", "ab", "3 characters or more"}, {"Secret", "abc", ""},
@@ -259,7 +260,7 @@ func TestParameterChecks(t *testing.T) {
 
 	// A value that is not shown stays as it is, and one that is required is asked for.
 	g := Merge()
-	values, err := g.valuesOf(in.parameters, map[string]string{"Secret": "****"})
+	values, err := g.valuesOf(in.All(), map[string]string{"Secret": "****"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +269,7 @@ func TestParameterChecks(t *testing.T) {
 			t.Errorf("the secret is %+v", v)
 		}
 	}
-	if _, err = g.valuesOf(in.parameters, nil); !errors.Is(err, ErrInvalid) ||
+	if _, err = g.valuesOf(in.All(), nil); !errors.Is(err, ErrInvalid) ||
 		!strings.Contains(err.Error(), "--parameter Secret=") {
 		t.Errorf("a required parameter: %v", err)
 	}
@@ -276,7 +277,7 @@ func TestParameterChecks(t *testing.T) {
 
 func TestTemplatesThatCannotBe(t *testing.T) {
 	for _, text := range []string{`{`, `{"Parameters": {"A": {"Type": "Number", "MinValue": "x"}}}`} {
-		if _, err := parseTemplate([]byte(text)); err == nil {
+		if _, err := parameters.Parse([]byte(text)); err == nil {
 			t.Errorf("%s is taken", text)
 		}
 	}

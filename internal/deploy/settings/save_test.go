@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"soci-index-builder/internal/deploy/parameters"
 	"strings"
 	"testing"
 )
@@ -264,12 +265,12 @@ func TestSaveOnlyWhatWasSaid(t *testing.T) {
 
 // What CloudFormation hides is not written.
 func TestSaveHides(t *testing.T) {
-	in, err := parseTemplate([]byte(otherTemplate))
+	in, err := parameters.Parse([]byte(otherTemplate))
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := zipTemplate
-	zipTemplate = func() *template { return in }
+	zipTemplate = func() *parameters.Template { return in }
 	defer func() { zipTemplate = before }()
 	got, err := save(t, "", "--parameter=Secret=hush", "--parameter=Anything=open")
 	if err != nil || strings.Contains(got, "hush") || !strings.Contains(got, "Anything = 'open'") {

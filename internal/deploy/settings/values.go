@@ -22,7 +22,7 @@ type Value struct {
 // checked, those of the stack as well, for the template may have changed. The
 // error matches ErrInvalid.
 func (g Given) Values(stack map[string]string) ([]Value, error) {
-	return g.valuesOf(templateOf(g.Package).parameters, stack)
+	return g.valuesOf(templateOf(g.Package).All(), stack)
 }
 
 func (g Given) valuesOf(parameters []Parameter, stack map[string]string) ([]Value, error) {

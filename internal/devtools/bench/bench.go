@@ -87,6 +87,7 @@ func sections() []section {
 	return []section{
 		{"machine", (*runner).machine},
 		{"layers", (*runner).layers},
+		{"workers", (*runner).workers},
 		{"kinds", (*runner).kinds},
 		{"compressors", (*runner).compressors},
 		{"entries", (*runner).entries},

@@ -117,6 +117,9 @@ func (r *runner) layers(ctx context.Context) ([]*table.Table, error) {
 func layerEntrants(cores int) []entrant {
 	var entrants []entrant
 	for _, name := range contender.Names() {
+		if name == contender.OursAlone {
+			continue // see workers
+		}
 		entrants = append(entrants, entrant{name, 1})
 		if cores > 1 && (name == contender.Ours || name == contender.Upstream) {
 			entrants = append(entrants, entrant{name, cores})

@@ -42,7 +42,7 @@ var ErrVersion = errors.New("invalid version")
 
 // Release is a release to be built: for each platform an archive of the
 // command line, which has the functions in it, with its manual pages,
-// completions and documents, an archive of the stack (the functions' zip files,
+// completions, documents and templates, an archive of the stack (the functions' zip files,
 // by architecture, and the templates), and the checksums of these.
 type Release struct {
 	// Version is what --version prints, and part of the files' names: 1 to 100
@@ -189,8 +189,15 @@ func (b *releaser) documents(ctx context.Context) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs = slices.DeleteFunc(docs, func(e entry) bool { return path.Ext(e.name) == ".go" }) // tests
-	entries = append(entries, docs...)
+	templates, err := folder(b.Templates, "templates")
+	if err != nil {
+		return nil, err
+	}
+	entries = append(entries, slices.DeleteFunc(slices.Concat(docs, templates),
+		func(e entry) bool { return path.Ext(e.name) == ".go" })...) // tests, and what embeds the templates
+	if entries, err = b.standAlone(entries); err != nil {
+		return nil, err
+	}
 
 	// The program itself knows its verbs.
 	here := filepath.Join(b.work, "here", program)
@@ -221,6 +228,36 @@ func (b *releaser) documents(ctx context.Context) ([]entry, error) {
 		entries = append(entries, entry{"completions/" + c.file, from, 0o644})
 	}
 	return entries, nil
+}
+
+// standAlone has the documents among entries name nothing that the archive does
+// not have.
+func (b *releaser) standAlone(entries []entry) ([]entry, error) {
+	there := map[string]bool{}
+	for _, e := range entries {
+		for name := e.name; name != "."; name = path.Dir(name) {
+			there[name] = true
+		}
+	}
+	var all []entry
+	for _, e := range entries {
+		if path.Ext(e.name) == ".md" {
+			content, err := os.ReadFile(e.from)
+			if err != nil {
+				return nil, err
+			}
+			e.from = filepath.Join(b.work, "documents", filepath.FromSlash(e.name))
+			if err := os.MkdirAll(filepath.Dir(e.from), 0o755); err != nil {
+				return nil, err
+			}
+			text := standalone(e.name, string(content), func(name string) bool { return there[name] })
+			if err := os.WriteFile(e.from, []byte(text), 0o644); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, e)
+	}
+	return all, nil
 }
 
 // stack writes the archive of what is deployed.

@@ -21,11 +21,12 @@ import (
 )
 
 func TestRelease(t *testing.T) {
-	if testing.Short() {
-		t.Skip("compiles the command line for two platforms, and the functions")
+	if !*all {
+		t.Skip("compiles the command line for two platforms, twice: go test -all")
 	}
 	templates := t.TempDir()
 	write(t, filepath.Join(templates, "a.template.json"), "{}")
+	write(t, filepath.Join(templates, "a.go"), "package templates")
 	platforms := []Platform{{runtime.GOOS, runtime.GOARCH}, {"darwin", "arm64"}}
 	folders := [2]string{filepath.Join(t.TempDir(), "new"), t.TempDir()}
 	write(t, filepath.Join(folders[1], "soci-index-builder_0.9_linux_amd64.tar.gz"), "of an earlier release")
@@ -59,6 +60,7 @@ func TestRelease(t *testing.T) {
 		}
 	}
 	checkChecksums(t, folders[0], want)
+	tryDownload(t, folders[0], "1.2.3-rc.1")
 	for _, p := range platforms {
 		t.Run(p.String(), func(t *testing.T) {
 			name := fmt.Sprintf("soci-index-builder_1.2.3-rc.1_%s_%s", p.OS, p.Arch)
@@ -152,7 +154,8 @@ func unpack(t *testing.T, path, folder string) map[string][]byte {
 func checkCommandLine(t *testing.T, p Platform, files map[string][]byte) {
 	t.Helper()
 	for _, name := range []string{
-		"LICENSE", "README.md", "CHANGELOG.md", "docs/cli.md", "docs/schemas/failure-message.schema.json",
+		"LICENSE", "README.md", "CHANGELOG.md", "docs/cli.md", "docs/deployer-policy-zip.json", "templates/a.template.json",
+		"docs/schemas/failure-message.schema.json",
 		"man/man1/soci-index-builder.1", "man/man1/soci-index-builder-index.1", "man/man1/soci-index-builder-ztoc-create.1",
 		"completions/soci-index-builder.bash", "completions/_soci-index-builder", "completions/soci-index-builder.fish",
 		"completions/soci-index-builder.ps1",
@@ -170,6 +173,7 @@ func checkCommandLine(t *testing.T, p Platform, files map[string][]byte) {
 		[]byte(".nh\n.TH \"SOCI-INDEX-BUILDER\" \"1\" \"\" \"soci-index-builder 1.2.3-rc.1\"")) {
 		t.Errorf("the manual page begins with %q", page[:min(len(page), 100)])
 	}
+	checkDocuments(t, files)
 	executable := files[program]
 	if p.OS == "darwin" {
 		f, err := macho.NewFile(bytes.NewReader(executable))

@@ -213,7 +213,7 @@ func (s *changeSet) takeParameters(form url.Values, template *cfntemplate.Templa
 		if p.Default == nil {
 			missing = append(missing, key)
 		}
-		s.parameters[key] = scalarText(p.Default)
+		s.parameters[key] = ScalarText(p.Default)
 	}
 	if len(missing) > 0 {
 		return invalid("Parameters: [%s] must have values", strings.Join(missing, ", "))

@@ -83,7 +83,7 @@ var createOnly = map[string][]string{
 
 // taggable are types whose resources get the tags of the stack.
 var taggable = []string{"AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::Logs::LogGroup", "AWS::IAM::Role",
-	"AWS::CloudWatch::Alarm", "AWS::Events::Rule"}
+	"AWS::CloudWatch::Alarm", "AWS::Events::Rule", "AWS::ECR::Repository"}
 
 // differences returns what a change set changes of its stack. What a resource
 // gets from one that is replaced is known only when it is executed.
@@ -207,7 +207,7 @@ func valueText(v any) string {
 	case []any, map[string]any:
 		return jsonText(v)
 	}
-	return scalarText(v)
+	return ScalarText(v)
 }
 
 func jsonText(v any) string {

@@ -182,10 +182,10 @@ func (c *CloudFormation) execute(set *changeSet, disableRollback bool) ([]StackE
 		p.stack(whole+"_FAILED", strings.TrimSpace(why))
 	case creating:
 		p.stack("ROLLBACK_IN_PROGRESS", why+"Rollback requested by user.")
-		p.takeBack("ROLLBACK")
+		p.takeBack("ROLLBACK", set.template)
 	default:
 		p.stack("UPDATE_ROLLBACK_IN_PROGRESS", strings.TrimSpace(why))
-		p.takeBack("UPDATE_ROLLBACK")
+		p.takeBack("UPDATE_ROLLBACK", set.template)
 	}
 	return p.events, nil
 }
@@ -239,8 +239,7 @@ func (p *plan) complete(set *changeSet, whole string) ([]StackEvent, func()) {
 		p.stack("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "")
 		for _, one := range set.changes {
 			if one.action == "Remove" || one.replacement == "True" {
-				p.resource(one, "DELETE_IN_PROGRESS", "")
-				p.resource(one, "DELETE_COMPLETE", "")
+				p.remove(one, retained(p.s.Template))
 			}
 		}
 	}
@@ -260,14 +259,43 @@ func (p *plan) complete(set *changeSet, whole string) ([]StackEvent, func()) {
 	}
 }
 
-func (p *plan) takeBack(what string) {
-	ok := true
+// remove deletes a resource, unless its template has it retained.
+func (p *plan) remove(one change, retained map[string]bool) {
+	if retained[one.id] {
+		p.resource(one, "DELETE_SKIPPED", "")
+		return
+	}
+	p.resource(one, "DELETE_IN_PROGRESS", "")
+	p.resource(one, "DELETE_COMPLETE", "")
+}
+
+// retained are the resources that a template has CloudFormation leave alone when
+// they are removed, by logical id.
+func retained(template string) map[string]bool {
+	var t struct {
+		Resources map[string]struct{ DeletionPolicy string }
+	}
+	_ = json.Unmarshal([]byte(template), &t) // it was parsed before
+	all := map[string]bool{}
+	for id, r := range t.Resources {
+		all[id] = r.DeletionPolicy == "Retain"
+	}
+	return all
+}
+
+// takeBack takes back what was done by a template.
+func (p *plan) takeBack(what, template string) {
+	ok, retained := true, retained(template)
 	for _, one := range slices.Backward(p.done) {
 		v := "UPDATE"
 		if one.action == "Add" {
 			v = "DELETE"
 		} else {
 			one.physical = p.s.Physical(one.kind, one.id)
+		}
+		if v == "DELETE" && retained[one.id] {
+			p.remove(one, retained)
+			continue
 		}
 		p.resource(one, v+"_IN_PROGRESS", "")
 		if reason := p.c.fault(p.s, one.id, "rollback"); reason != "" {

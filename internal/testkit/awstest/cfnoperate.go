@@ -102,7 +102,7 @@ func (c *CloudFormation) continueRollback(form url.Values) (string, error) {
 			p.done = append(p.done, change{action: "Modify", id: r.LogicalID, kind: r.Type, physical: r.PhysicalID})
 		}
 	}
-	p.takeBack("UPDATE_ROLLBACK")
+	p.takeBack("UPDATE_ROLLBACK", s.Template)
 	c.begin(s, form.Get("ClientRequestToken"), p.events, nil)
 	return "", nil
 }
@@ -121,11 +121,16 @@ func (c *CloudFormation) deleteStack(form url.Values) (string, error) {
 	p := &plan{c: c, s: s}
 	p.stack("DELETE_IN_PROGRESS", "User Initiated")
 	var stuck []string
+	retained := retained(s.Template)
 	for _, r := range slices.Backward(s.Resources) {
 		if r.Status == deleted {
 			continue
 		}
 		one := change{id: r.LogicalID, kind: r.Type, physical: r.PhysicalID}
+		if retained[r.LogicalID] {
+			p.remove(one, retained)
+			continue
+		}
 		p.resource(one, "DELETE_IN_PROGRESS", "")
 		if reason := c.fault(s, r.LogicalID, "delete"); reason != "" {
 			p.resource(one, "DELETE_FAILED", reason)

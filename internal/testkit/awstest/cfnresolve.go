@@ -1,13 +1,16 @@
 package awstest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
+	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor/cfntemplate"
+	"soci-index-builder/internal/names"
 )
 
 // Physical is what AWS calls a resource of the stack.
@@ -70,6 +73,21 @@ func (s *Stack) attribute(parameters map[string]string, kind, id, attribute stri
 			}
 		}
 		return arns, true
+	case "Custom::SociRepositoryArns OwnArns", "Custom::SociRepositoryArns OwnNames":
+		var all []string
+		var arns []any
+		for _, parameter := range []string{deployed.ParamFilterImage, deployed.ParamGeneratorImage,
+			deployed.ParamRepositoryNameImage} {
+			if image, err := names.ParseHosted(parameters[parameter]); err == nil {
+				all = append(all, image.Repository)
+				arns = append(arns, "arn:aws:ecr"+where+"repository/"+image.Repository)
+			}
+		}
+		slices.Sort(all)
+		if attribute == "OwnNames" {
+			return strings.Join(all, ","), true
+		}
+		return arns, true
 	case "Custom::SociRepositoryArns RepositoryArnsDigest":
 		return "0123456789abcdef", true
 	}
@@ -85,6 +103,12 @@ func (s *Stack) values(t *cfntemplate.Template, parameters map[string]string,
 	return cfntemplate.Values{
 		Parameters: parameters, StackName: s.Name, StackID: s.ID(), Region: Region, Account: Account, Partition: "aws",
 		Attribute: func(id, attribute string) (any, bool) {
+			if name := repositoryName(t.Resources[id]); name != "" {
+				if attribute == "RepositoryUri" {
+					return Account + ".dkr.ecr." + Region + ".amazonaws.com/" + name, true
+				}
+				return name, attribute == ""
+			}
 			return s.attribute(parameters, t.Resources[id].Type, id, attribute, renewed[id])
 		},
 	}
@@ -95,6 +119,13 @@ func (s *Stack) values(t *cfntemplate.Template, parameters map[string]string,
 func (s *Stack) resolve(t *cfntemplate.Template, parameters map[string]string,
 	renewed map[string]int) (map[string]cfntemplate.Resource, error) {
 	return t.Resolve(s.values(t, parameters, renewed))
+}
+
+// repositoryName is the name of a repository of ECR, which the template has;
+// empty for other resources.
+func repositoryName(r cfntemplate.Resource) string {
+	name, _ := r.Properties["RepositoryName"].(string)
+	return name
 }
 
 // take has the stack have what a template makes.
@@ -114,17 +145,18 @@ func (s *Stack) take(body string, parameters, tags map[string]string) error {
 	s.Template, s.Parameters, s.Tags, s.Resources = body, parameters, tags, nil
 	for _, id := range slices.Sorted(maps.Keys(resources)) {
 		kind := resources[id].Type
-		s.Resources = append(s.Resources, StackResource{LogicalID: id, PhysicalID: s.Physical(kind, id), Type: kind})
+		physical := cmp.Or(repositoryName(t.Resources[id]), s.Physical(kind, id))
+		s.Resources = append(s.Resources, StackResource{LogicalID: id, PhysicalID: physical, Type: kind})
 	}
 	s.Outputs = map[string]string{}
 	for name, value := range outputs {
-		s.Outputs[name] = scalarText(value)
+		s.Outputs[name] = ScalarText(value)
 	}
 	return nil
 }
 
-// scalarText writes a value as CloudFormation writes a text.
-func scalarText(v any) string {
+// ScalarText writes a value as CloudFormation writes a text.
+func ScalarText(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
@@ -133,7 +165,7 @@ func scalarText(v any) string {
 	case []any:
 		texts := make([]string, len(v))
 		for i, one := range v {
-			texts[i] = scalarText(one)
+			texts[i] = ScalarText(one)
 		}
 		return strings.Join(texts, ",")
 	}

@@ -29,6 +29,7 @@ type ECR struct {
 	images       map[string][]*Image // that have no content in the registry
 	undeletable  map[ecrKey]imageFailure
 	settings     map[string]string
+	gone         map[string]bool // repositories that were deleted
 	exclusions   []string
 	password     string
 }
@@ -73,6 +74,7 @@ func NewECR(registry *registrytest.Server) *ECR {
 		pushed:       map[ecrKey]time.Time{},
 		images:       map[string][]*Image{},
 		undeletable:  map[ecrKey]imageFailure{},
+		gone:         map[string]bool{},
 		settings: map[string]string{"BLOB_MOUNTING": "DISABLED", "BASIC_SCAN_TYPE_VERSION": "AWS_NATIVE",
 			"REGISTRY_POLICY_SCOPE": "V2"},
 		password: "password",
@@ -85,6 +87,29 @@ func (e *ECR) Repository(name string, r Repository) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.repositories[name] = &r
+	delete(e.gone, name)
+}
+
+// DeleteRepository deletes a repository with all that is in it, as ECR does by
+// force.
+func (e *ECR) DeleteRepository(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, image := range e.list(name) {
+		e.remove(name, image)
+	}
+	delete(e.repositories, name)
+	delete(e.images, name)
+	e.gone[name] = true
+}
+
+// DeleteImages deletes all that is in a repository.
+func (e *ECR) DeleteImages(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, image := range e.list(name) {
+		e.remove(name, image)
+	}
 }
 
 // PushedAt sets when a manifest of the registry was pushed. The default is
@@ -203,7 +228,7 @@ func (e *ECR) repository(name string) (*Repository, error) {
 	if r := e.repositories[name]; r != nil {
 		return r, nil
 	}
-	if len(e.images[name]) > 0 || slices.Contains(e.content.repositories(), name) {
+	if len(e.images[name]) > 0 || !e.gone[name] && slices.Contains(e.content.repositories(), name) {
 		return &Repository{}, nil
 	}
 	return nil, &Error{Status: 400, Code: "RepositoryNotFoundException",

@@ -32,7 +32,7 @@ func (e *ECR) describeRepositories(in describeRepositoriesInput) (any, error) {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		names = slices.Compact(names)
+		names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { return e.gone[name] })
 	} else if in.MaxResults != 0 || in.NextToken != "" {
 		return nil, invalidParameter("maxResults and nextToken cannot be used with repositoryNames")
 	}

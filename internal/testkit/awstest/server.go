@@ -37,6 +37,7 @@ const (
 type Request struct {
 	Service   string // as in the signature: ecr, sqs, lambda, cloudformation, logs, events, iam, monitoring
 	Operation string // for example DescribeImages; for REST services method and path
+	Query     string // of the URL
 	Body      []byte
 }
 
@@ -173,7 +174,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	operation := operationOf(r, body)
 	s.mu.Lock()
-	s.requests = append(s.requests, Request{service, operation, body})
+	s.requests = append(s.requests, Request{service, operation, r.URL.RawQuery, body})
 	h := s.services[service]
 	s.mu.Unlock()
 	if f := s.fault(service, operation); f != nil {

@@ -46,12 +46,12 @@ func StartWith(t testing.TB, cfg localregistry.Config, wrap ...func(http.Handler
 		handler = w(handler)
 	}
 	s := &Server{Faults: Wrap(handler), Registry: registry, log: log, named: named}
-	s.front = serve(t, s.Faults)
-	t.Cleanup(func() {
+	t.Cleanup(func() { // after serve's, whose requests end before
 		if err := registry.Close(); err != nil {
 			t.Errorf("closing the registry: %v", err)
 		}
 	})
+	s.front = serve(t, s.Faults)
 	return s
 }
 

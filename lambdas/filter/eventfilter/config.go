@@ -13,6 +13,7 @@ type Config struct {
 	GeneratorARN    string          // SOCI_INDEX_GENERATOR_LAMBDA_ARN, required
 	TagSuffix       string          // SOCI_TAG_SUFFIX
 	UntaggedImages  bool            // SOCI_INDEX_UNTAGGED_IMAGES; whether images without a tag are passed on
+	OwnRepositories []string        // SOCI_OWN_REPOSITORIES; in which nothing is passed on
 	FailureQueueURL string          // SOCI_FAILURE_QUEUE_URL; empty: failures are returned
 	StackName       string          // SOCI_STACK_NAME; the dimension of the metrics
 	LogLevel        slog.Level      // LOG_LEVEL
@@ -27,6 +28,7 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 		GeneratorARN:    env.FunctionARN("SOCI_INDEX_GENERATOR_LAMBDA_ARN"),
 		TagSuffix:       env.TagSuffix(),
 		UntaggedImages:  env.Bool("SOCI_INDEX_UNTAGGED_IMAGES", false),
+		OwnRepositories: lambdafn.Parsed(env, "SOCI_OWN_REPOSITORIES", filters.OwnRepositories),
 		FailureQueueURL: env.QueueURL("SOCI_FAILURE_QUEUE_URL"),
 		StackName:       env.StackName(),
 		LogLevel:        env.LogLevel(),
@@ -35,5 +37,6 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 }
 
 func (c Config) rules() filters.Rules {
-	return filters.Rules{Filters: c.Filters, TagSuffix: c.TagSuffix, Untagged: c.UntaggedImages}
+	return filters.Rules{Filters: c.Filters, TagSuffix: c.TagSuffix, Untagged: c.UntaggedImages,
+		OwnRepositories: c.OwnRepositories}
 }

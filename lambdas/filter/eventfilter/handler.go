@@ -51,7 +51,8 @@ const (
 	Matched = filters.Matched
 	// NotMatched: no filter chooses the image, or one excludes it.
 	NotMatched = filters.NotMatched
-	// OwnArtifact: a SOCI index, or an image that was made with one.
+	// OwnArtifact: a SOCI index, an image that was made with one, or what is in a
+	// repository of the functions' images.
 	OwnArtifact = filters.OwnArtifact
 	// Referrer: an artifact that refers to an image, such as a signature.
 	Referrer = filters.Referrer

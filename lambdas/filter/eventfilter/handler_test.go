@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -196,10 +197,11 @@ func TestReadConfigRefuses(t *testing.T) {
 			[]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", `"!a:*"`}, filters.ErrOnlyExclusions},
 		{"all at once", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "x", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": "gen",
 			"SOCI_TAG_SUFFIX": "/", "LOG_LEVEL": "LOUD",
-			"SOCI_INDEX_UNTAGGED_IMAGES": "1", "SOCI_FAILURE_QUEUE_URL": "q", "SOCI_STACK_NAME": "a b"},
+			"SOCI_INDEX_UNTAGGED_IMAGES": "1", "SOCI_FAILURE_QUEUE_URL": "q", "SOCI_STACK_NAME": "a b",
+			"SOCI_OWN_REPOSITORIES": "a,B"},
 			[]string{`"x"`, `SOCI_INDEX_GENERATOR_LAMBDA_ARN is "gen"`, `SOCI_TAG_SUFFIX is "/"`,
 				`SOCI_INDEX_UNTAGGED_IMAGES is "1"`, `SOCI_FAILURE_QUEUE_URL is "q"`, `SOCI_STACK_NAME is "a b"`,
-				`LOG_LEVEL is "LOUD"`}, filters.ErrNoTagPart},
+				`LOG_LEVEL is "LOUD"`, `SOCI_OWN_REPOSITORIES is "a,B"`}, filters.ErrNoTagPart},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -234,6 +236,7 @@ func TestHandleKinds(t *testing.T) {
 	}{
 		{"push", image, false, Matched},
 		{"replication", replication, false, Matched},
+		{"push of a function's image", strings.Replace(image, "prod/api", "stack1/filter", 1), true, OwnArtifact},
 		{"pull-through cache", pullThrough, false, Matched},
 		{"referrer", referrer, false, Referrer},
 		{"referrer without a tag", untagged(referrer), true, Referrer},
@@ -247,9 +250,9 @@ func TestHandleKinds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			i := &invoker{status: 202}
 			h, _ := setup(t, "*:*", i)
-			h.Config.UntaggedImages = tt.asked
+			h.Config.UntaggedImages, h.Config.OwnRepositories = tt.asked, []string{"stack1/filter"}
 			got, err := h.Handle(t.Context(), []byte(tt.event))
-			if err != nil || got.Decision != tt.want || got.Repository != "prod/api" {
+			if err != nil || got.Decision != tt.want || !strings.Contains(tt.event, got.Repository) {
 				t.Fatalf("Handle = %+v, %v, want %s", got, err, tt.want)
 			}
 			if (len(i.calls) == 1) != (tt.want == Matched) {
@@ -269,10 +272,12 @@ func TestReadConfig(t *testing.T) {
 	if err != nil || c.UntaggedImages || c.FailureQueueURL != "" || c.StackName != "filter" || c.TagSuffix != "-soci" {
 		t.Errorf("ReadConfig = %+v, %v", c, err)
 	}
+	env["SOCI_OWN_REPOSITORIES"] = "stack1/filter,stack1/generator"
 	env["SOCI_INDEX_UNTAGGED_IMAGES"], env["SOCI_FAILURE_QUEUE_URL"], env["SOCI_STACK_NAME"] = "true",
 		"https://sqs.eu-west-1.amazonaws.com/123456789012/q", "s"
 	c, err = ReadConfig(func(name string) string { return env[name] })
-	if err != nil || !c.UntaggedImages || c.FailureQueueURL != env["SOCI_FAILURE_QUEUE_URL"] || c.StackName != "s" {
+	if err != nil || !c.UntaggedImages || c.FailureQueueURL != env["SOCI_FAILURE_QUEUE_URL"] || c.StackName != "s" ||
+		!slices.Equal(c.OwnRepositories, []string{"stack1/filter", "stack1/generator"}) {
 		t.Errorf("ReadConfig = %+v, %v", c, err)
 	}
 }

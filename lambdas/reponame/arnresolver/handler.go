@@ -35,6 +35,10 @@ const (
 	// propertyFilterEnvironment is the environment of the filter function, but
 	// for the filters and the generator's ARN.
 	propertyFilterEnvironment = "FilterEnvironment"
+
+	// propertyCode changes with the functions' code. Where these are images, it is
+	// the URIs of all of them.
+	propertyCode = "Code"
 )
 
 // The classes of failure.Class. To import that package would link the engine.
@@ -47,6 +51,8 @@ const (
 const (
 	variableFilters   = "SOCI_REPOSITORY_IMAGE_TAG_FILTERS"
 	variableGenerator = "SOCI_INDEX_GENERATOR_LAMBDA_ARN"
+
+	variableOwn = "SOCI_OWN_REPOSITORIES" // where the functions are images
 )
 
 var (
@@ -108,50 +114,88 @@ func (h *Handler) handle(ctx context.Context, event cfn.Event) (string, map[stri
 		}
 		return physicalID, nil, nil
 	}
-	arns, err := h.repositoryARNs(ctx, event)
+	arns, own, err := h.repositoryARNs(ctx, event)
 	if err != nil {
 		logger.ErrorContext(ctx, "filters refused", "class", permanent, "error", err)
 		return physicalID, nil, fit(event, err)
 	}
 	logger.InfoContext(ctx, "repositories named", "repositoryArns", arns)
-	return physicalID, answerData(arns), nil
+	return physicalID, answerData(arns, own), nil
 }
 
 // answerData is what the template reads of the answer. The digest is short,
-// and another for other ARNs: it names the policy that is made of them.
-func answerData(arns []string) map[string]any {
-	sum := sha256.Sum256([]byte(strings.Join(arns, "\n")))
-	return map[string]any{"RepositoryArns": arns, "RepositoryArnsDigest": hex.EncodeToString(sum[:8])}
+// and another for other ARNs: it names the policy that is made of them. own are
+// the repositories of the functions' images, which the policy denies; none where
+// the functions are zip files.
+func answerData(arns []string, own ownRepositories) map[string]any {
+	text := strings.Join(arns, "\n")
+	if len(own.arns) > 0 {
+		text += "\n!" + strings.Join(own.arns, "\n!")
+	}
+	sum := sha256.Sum256([]byte(text))
+	data := map[string]any{"RepositoryArns": arns, "RepositoryArnsDigest": hex.EncodeToString(sum[:8])}
+	if len(own.arns) > 0 {
+		data["OwnArns"], data["OwnNames"] = own.arns, own.names
+	}
+	return data
 }
 
-// repositoryARNs returns the ARNs for the filters of the event, if everything
-// fits that these go into.
-func (h *Handler) repositoryARNs(ctx context.Context, event cfn.Event) ([]string, error) {
+// repositoryARNs returns the ARNs for the filters of the event, and those of the
+// repositories of the functions' images, if everything fits that these go into.
+func (h *Handler) repositoryARNs(ctx context.Context, event cfn.Event) (arns []string, own ownRepositories, _ error) {
 	if h.Broken != nil {
-		return nil, h.Broken
+		return nil, own, h.Broken
 	}
 	if event.RequestType != cfn.RequestCreate && event.RequestType != cfn.RequestUpdate {
-		return nil, fmt.Errorf("%w, not %.100q", errRequestType, event.RequestType)
+		return nil, own, fmt.Errorf("%w, not %.100q", errRequestType, event.RequestType)
 	}
 	lc, ok := lambdacontext.FromContext(ctx)
 	if !ok {
-		return nil, errFunctionARN
+		return nil, own, errFunctionARN
 	}
 	function, err := arn.Parse(lc.InvokedFunctionArn)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %.200q: %w", errFunctionARN, lc.InvokedFunctionArn, err)
+		return nil, own, fmt.Errorf("%w: %.200q: %w", errFunctionARN, lc.InvokedFunctionArn, err)
 	}
 	list, err := filterList(event.ResourceProperties[propertyFilters])
 	if err != nil {
-		return nil, err
+		return nil, own, err
 	}
 	parsed, err := filters.Parse(list)
 	if err != nil {
-		return nil, fmt.Errorf("property %s: %w", propertyFilters, err)
+		return nil, own, fmt.Errorf("property %s: %w", propertyFilters, err)
 	}
 	// For the partition, region and account of the function.
-	arns := parsed.RepositoryARNs(function.Partition, function.Region, function.AccountID)
-	return arns, checkLimits(event, function, list, arns)
+	arns = parsed.RepositoryARNs(function.Partition, function.Region, function.AccountID)
+	if own, err = findOwn(event.ResourceProperties[propertyCode], function); err != nil {
+		return nil, own, err
+	}
+	return arns, own, checkLimits(event, function, list, arns, own)
+}
+
+// ownRepositories are those of the functions' own images.
+type ownRepositories struct {
+	arns  []string
+	names string // with commas between them
+}
+
+// findOwn reads them from the property: images have URIs with a digest, which
+// the prefix of zip files' keys cannot be.
+func findOwn(property any, function arn.ARN) (own ownRepositories, _ error) {
+	code, _ := property.(string)
+	if !strings.Contains(code, "@sha256:") {
+		return own, nil
+	}
+	all, err := filters.OwnRepositories(code)
+	if err != nil {
+		return own, fmt.Errorf("property %s: %w: %w", propertyCode, errProperty, err)
+	}
+	own.names = strings.Join(all, ",")
+	for _, name := range all {
+		own.arns = append(own.arns, arn.ARN{Partition: function.Partition, Service: "ecr", Region: function.Region,
+			AccountID: function.AccountID, Resource: "repository/" + name}.String())
+	}
+	return own, nil
 }
 
 // filterList reads the property as CloudFormation sends it: a

@@ -41,15 +41,16 @@ const maxFunctionName = 64
 
 // checkLimits measures everything that the filters go into, before
 // CloudFormation makes any of it. Its error joins what does not fit.
-func checkLimits(event cfn.Event, function arn.ARN, list string, arns []string) error {
+func checkLimits(event cfn.Event, function arn.ARN, list string, arns []string,
+	own ownRepositories) error {
 	var errs []error
-	if n := responseSize(event, answerData(arns), ""); n > maxResponse {
+	if n := responseSize(event, answerData(arns, own), ""); n > maxResponse {
 		errs = append(errs, fmt.Errorf("%w: the answer with %d repository ARNs has %d bytes, CloudFormation takes %d; %s",
 			errTooMany, len(arns), n, maxResponse, advice))
 	}
 	function.Resource = "function:" + strings.Repeat("x", maxFunctionName)
 	if n, err := environmentSize(event.ResourceProperties[propertyFilterEnvironment], list,
-		function.String()); err != nil {
+		function.String(), own.names); err != nil {
 		errs = append(errs, err)
 	} else if n > maxEnvironment {
 		errs = append(errs, fmt.Errorf(
@@ -61,12 +62,15 @@ func checkLimits(event cfn.Event, function arn.ARN, list string, arns []string) 
 
 // environmentSize returns the size in bytes of the filter function's
 // environment, as Lambda measures it.
-func environmentSize(property any, list, generator string) (int, error) {
+func environmentSize(property any, list, generator, own string) (int, error) {
 	given, ok := property.(map[string]any)
 	if !ok {
 		return 0, wrongType(propertyFilterEnvironment, "an object of variables", property)
 	}
 	variables := map[string]any{variableFilters: list, variableGenerator: generator}
+	if own != "" {
+		variables[variableOwn] = own
+	}
 	maps.Copy(variables, given)
 	return len(compact(variables)), nil
 }

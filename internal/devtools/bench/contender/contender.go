@@ -22,11 +22,12 @@ import (
 // ErrUnavailable: this program was built without the contender.
 var ErrUnavailable = errors.New("not available in this build")
 
-// The contenders. The first three do the whole job; of them Ours hashes the
+// The contenders. The first four do the whole job; Ours and OursAlone hash the
 // blob as a whole as well, as it does in production.
 const (
 	Ours      = "ours"
 	OursAlike = "ours-alike"
+	OursAlone = "ours-alone" // with one worker for the layer, whatever the processors
 	Upstream  = "upstream"
 	Inflate   = "inflate"
 	Zlib      = "zlib"
@@ -41,6 +42,7 @@ const (
 var titles = map[string]string{
 	Ours:      "ours: zTOC and blob digest",
 	OursAlike: "ours: zTOC, as upstream without blob digest",
+	OursAlone: "ours: zTOC and blob digest, one worker",
 	Upstream:  "upstream: BuildZtoc + Marshal",
 	Inflate:   "our decoder alone (with CRC)",
 	Zlib:      "zlib, inflate only",
@@ -76,8 +78,9 @@ type Output struct {
 type Func func(in Input) (func() (Output, error), error)
 
 var all = map[string]Func{
-	Ours:      func(in Input) (func() (Output, error), error) { return ours(in, in.Digest) },
-	OursAlike: func(in Input) (func() (Output, error), error) { return ours(in, "") },
+	Ours:      func(in Input) (func() (Output, error), error) { return ours(in, in.Digest, 0) },
+	OursAlike: func(in Input) (func() (Output, error), error) { return ours(in, "", 0) },
+	OursAlone: func(in Input) (func() (Output, error), error) { return ours(in, in.Digest, 1) },
 	Inflate:   decoder,
 	Klauspost: func(in Input) (func() (Output, error), error) { return discard(in, newKlauspost) },
 	Go:        func(in Input) (func() (Output, error), error) { return discard(in, newGo) },
@@ -86,7 +89,8 @@ var all = map[string]Func{
 // Names returns the contenders of this build, in a fixed order.
 func Names() []string {
 	var names []string
-	for _, name := range []string{Ours, OursAlike, Upstream, Inflate, ZlibCRC, Zlib, Klauspost, Go, DeflateCR, Deflate} {
+	for _, name := range []string{Ours, OursAlike, OursAlone, Upstream, Inflate, ZlibCRC, Zlib, Klauspost, Go, DeflateCR,
+		Deflate} {
 		if all[name] != nil {
 			names = append(names, name)
 		}
@@ -117,14 +121,15 @@ func Run(name string, in Input) (func() (Output, error), error) {
 // can be seen.
 var limits = soci.Limits{MaxMemory: 16 << 30, MaxEntries: 10_000_000}
 
-func ours(in Input, blob digest.Digest) (func() (Output, error), error) {
+func ours(in Input, blob digest.Digest, workers int) (func() (Output, error), error) {
 	f, err := os.Open(in.Path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	// A plain reader, as a registry's answer is.
-	z, err := soci.BuildZtoc(struct{ io.Reader }{f}, soci.ZtocOptions{Size: in.Size, Digest: blob, Limits: limits})
+	z, err := soci.BuildZtoc(struct{ io.Reader }{f},
+		soci.ZtocOptions{Size: in.Size, Digest: blob, Limits: limits, LayerWorkers: workers})
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func TestContenders(t *testing.T) {
 					t.Errorf("%s: %v", contender, err)
 				}
 				switch contender {
-				case Ours, OursAlike, Upstream:
+				case Ours, OursAlike, OursAlone, Upstream:
 					if ztoc == "" {
 						ztoc = out.Ztoc
 					}

@@ -25,10 +25,7 @@ func run(args []string) error {
 	if len(args) != 1 {
 		return errors.New("takes one argument, the folder docs")
 	}
-	for name, document := range map[string]deployer.Document{
-		"deployer-policy.json": deployer.Policy(),
-		"boundary-policy.json": deployer.Boundary(),
-	} {
+	for name, document := range deployer.Documents() {
 		content, err := document.JSON()
 		if err != nil {
 			return err

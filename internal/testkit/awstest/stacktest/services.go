@@ -3,6 +3,7 @@ package stacktest
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -91,6 +92,7 @@ func (d *Deployment) listTargets(body []byte) (any, error) {
 
 func (d *Deployment) lambda() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /2015-03-31/functions/{name}/code", d.updateCode)
 	handle := func(pattern string, f func(id string, r *Resource, query url.Values) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
 			name := req.PathValue("name")
@@ -109,15 +111,42 @@ func (d *Deployment) lambda() http.Handler {
 	}
 	handle("GET /2015-03-31/functions/{name}/configuration", func(id string, r *Resource, _ url.Values) (any, error) {
 		out := map[string]any{"FunctionName": r.Physical, "State": "Active", "LastUpdateStatus": "Successful"}
-		for _, name := range []string{"Runtime", "Handler", "Role", "Timeout", "Environment", "LoggingConfig"} {
+		for _, name := range []string{"Runtime", "Handler", "Role", "Timeout", "Environment", "LoggingConfig",
+			"PackageType"} {
 			out[name] = r.At(name)
 		}
-		out["MemorySize"], _ = strconv.Atoi(scalar(r.At("MemorySize")))
+		if out["PackageType"] == nil {
+			out["PackageType"] = "Zip"
+		}
+		if d.code != nil {
+			maps.Copy(out, d.code.Configuration(r.Physical))
+		}
+		out["MemorySize"], _ = strconv.Atoi(awstest.ScalarText(r.At("MemorySize")))
 		maps.Copy(out, d.Functions[id])
+		if out["State"] == "Pending" && d.Functions[id]["woken"] == true {
+			delete(d.Functions, id) // the next answer is that it is active
+		}
 		return out, nil
 	})
+	handle("POST /2015-03-31/functions/{name}/invocations", func(id string, _ *Resource, _ url.Values) (any, error) {
+		if d.Functions[id]["State"] == "Inactive" {
+			d.Functions[id] = map[string]any{"State": "Pending", "woken": true}
+			return nil, &awstest.Error{Status: http.StatusConflict, Code: "ResourceConflictException",
+				Message: "The operation cannot be performed at this time. The function is currently in the following state: " +
+					"Pending"}
+		}
+		return map[string]any{}, nil
+	})
+	handle("GET /2015-03-31/functions/{name}", func(id string, r *Resource, _ url.Values) (any, error) {
+		image := r.At("Code", "ImageUri")
+		code := map[string]any{"RepositoryType": "ECR", "ImageUri": image, "ResolvedImageUri": image}
+		if image == nil {
+			code = map[string]any{"RepositoryType": "S3", "Location": "https://awslambda.invalid/code"}
+		}
+		return map[string]any{"Code": code, "Configuration": map[string]any{"FunctionName": r.Physical}}, nil
+	})
 	handle("GET /2019-09-30/functions/{name}/concurrency", func(_ string, r *Resource, _ url.Values) (any, error) {
-		if n, err := strconv.Atoi(scalar(r.At("ReservedConcurrentExecutions"))); err == nil {
+		if n, err := strconv.Atoi(awstest.ScalarText(r.At("ReservedConcurrentExecutions"))); err == nil {
 			return map[string]any{"ReservedConcurrentExecutions": n}, nil
 		}
 		return map[string]any{}, nil
@@ -154,6 +183,23 @@ func (d *Deployment) lambda() http.Handler {
 		return map[string]any{"Policy": string(b)}, err
 	})
 	return mux
+}
+
+// updateCode answers UpdateFunctionCode.
+func (d *Deployment) updateCode(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	err := notFound("Function not found: %s", name)
+	var out map[string]any
+	if _, f := d.find("AWS::Lambda::Function", name); f != nil && d.code != nil {
+		body, _ := io.ReadAll(r.Body) // the server has read it before
+		out, err = d.code.Update(name, body)
+	}
+	if e, ok := err.(*awstest.Error); ok {
+		awstest.WriteError(w, r, e)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(out)
 }
 
 func noSuchRole(name string) error {
@@ -245,7 +291,7 @@ func (d *Deployment) describeLogGroups(body []byte) (any, error) {
 		r := d.Resources[id]
 		if r.Type == "AWS::Logs::LogGroup" && strings.HasPrefix(r.Physical, in.LogGroupNamePrefix) && !r.Deleted {
 			g := map[string]any{"logGroupName": r.Physical}
-			if n, err := strconv.Atoi(scalar(r.At("RetentionInDays"))); err == nil {
+			if n, err := strconv.Atoi(awstest.ScalarText(r.At("RetentionInDays"))); err == nil {
 				g["retentionInDays"] = n
 			}
 			groups = append(groups, g)
@@ -270,7 +316,7 @@ func (d *Deployment) queueAttributes(body []byte) (any, error) {
 	all := map[string]string{
 		"ApproximateNumberOfMessages":           strconv.Itoa(d.Waiting),
 		"ApproximateNumberOfMessagesNotVisible": "0", "ApproximateNumberOfMessagesDelayed": "0",
-		"MessageRetentionPeriod": scalar(r.At("MessageRetentionPeriod")),
+		"MessageRetentionPeriod": awstest.ScalarText(r.At("MessageRetentionPeriod")),
 	}
 	if key, ok := r.At("KmsMasterKeyId").(string); ok {
 		all["KmsMasterKeyId"] = key

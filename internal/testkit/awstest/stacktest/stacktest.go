@@ -7,17 +7,15 @@
 package stacktest
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor/cfntemplate"
 	"soci-index-builder/internal/testkit/awstest"
 )
@@ -56,21 +54,27 @@ type Deployment struct {
 
 	// Metrics by name: ImagesIndexed, ApproximateAgeOfOldestMessage.
 	Metrics map[string][]Point
+
+	code *awstest.LambdaCode // of an Account; may be nil
 }
 
 // Deploy puts a stack with these parameters, and the template's defaults for
-// the rest, into a server: CloudFormation, CloudWatch, CloudWatch Logs, ECR,
-// EventBridge, IAM, Lambda and SQS answer for it. The account's images are
-// those of registry, which may be nil.
+// the rest, into a server; with an image of the filter function among them it is
+// the template for images, else that for zip files. CloudFormation, CloudWatch,
+// CloudWatch Logs, ECR, EventBridge, IAM, Lambda and SQS answer for it. The
+// account's images are those of ecr.
 func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[string]string,
 	ecr *awstest.ECR) *Deployment {
 	t.Helper()
 	body := Template(t)
+	if _, images := parameters[deployed.ParamFilterImage]; images {
+		body = ImageTemplate(t)
+	}
 	template, err := cfntemplate.Parse(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	given := map[string]string{"CodeS3Bucket": "code", "CodeS3KeyPrefix": "soci/1/"}
+	given := map[string]string{deployed.ParamCodeBucket: "code", deployed.ParamCodeKeyPrefix: "soci/1/"}
 	maps.Copy(given, parameters)
 	d := &Deployment{
 		Stack: &awstest.Stack{Name: name, Status: "CREATE_COMPLETE", Parameters: map[string]string{},
@@ -81,7 +85,7 @@ func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[st
 	for key, p := range template.Parameters {
 		value, ok := given[key]
 		if !ok {
-			value = scalar(p.Default)
+			value = awstest.ScalarText(p.Default)
 		}
 		d.Stack.Parameters[key] = value
 	}
@@ -133,12 +137,23 @@ func (d *Deployment) fill(t testing.TB) {
 		if value == any(cfntemplate.Unknown) {
 			t.Fatalf("output %s of the template cannot be worked out", key)
 		}
-		d.Stack.Outputs[key] = scalar(value)
+		d.Stack.Outputs[key] = awstest.ScalarText(value)
 	}
 }
 
-// Template is the project's plain template.
+// Template is the project's plain template, for zip files.
 func Template(t testing.TB) []byte {
+	t.Helper()
+	return read(t, "soci-index-builder.template.json")
+}
+
+// ImageTemplate is the project's plain template for container images.
+func ImageTemplate(t testing.TB) []byte {
+	t.Helper()
+	return read(t, "soci-index-builder-image.template.json")
+}
+
+func read(t testing.TB, name string) []byte {
 	t.Helper()
 	folder, err := os.Getwd()
 	if err != nil {
@@ -154,27 +169,11 @@ func Template(t testing.TB) []byte {
 		}
 		folder = up
 	}
-	body, err := os.ReadFile(filepath.Join(folder, "templates", "soci-index-builder.template.json"))
+	body, err := os.ReadFile(filepath.Join(folder, "templates", name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return body
-}
-
-func scalar(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64)
-	case []any:
-		texts := make([]string, len(v))
-		for i, one := range v {
-			texts[i] = scalar(one)
-		}
-		return strings.Join(texts, ",")
-	}
-	return fmt.Sprint(v)
 }
 
 // find returns the resource of a type by its physical id.

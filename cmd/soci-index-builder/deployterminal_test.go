@@ -1,0 +1,94 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/awstest/stacktest"
+)
+
+// The first deploy on a real terminal, which shows the stack as a tree.
+func TestDeployTerminal(t *testing.T) {
+	server, stacks, s3 := awstest.Start(t), awstest.NewCloudFormation(), awstest.NewS3()
+	stacktest.NewAccount(t, server, stacks, awstest.NewECR(nil))
+	server.Handle("s3", s3)
+	cmd := exec.Command(programName, "deploy", "--filters", "prod/*:*")
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "TEST_TERMINAL=real")
+	for name, value := range server.Env() {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 50, Cols: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	read := make(chan string)
+	go func() {
+		defer close(read)
+		b := make([]byte, 4096)
+		for {
+			n, err := terminal.Read(b)
+			if n > 0 {
+				read <- string(b[:n])
+			}
+			if err != nil { // the program has ended
+				return
+			}
+		}
+	}()
+	var screen, rest string
+	late := time.After(time.Minute)
+	wait := func(text string) bool {
+		for {
+			if _, after, ok := strings.Cut(rest, text); ok {
+				rest = after
+				return true
+			}
+			select {
+			case more, ok := <-read:
+				if !ok {
+					return false
+				}
+				screen, rest = screen+more, rest+more
+			case <-late:
+				return false
+			}
+		}
+	}
+	for _, talk := range [][2]string{{"Stack name [soci-index-builder]: ", ""}, {"Region [eu-west-1]: ", ""},
+		{"Package [zip]: ", ""}, {"SociIndexVersion [", ""}, {"GeneratorMemorySize [", "3008"}, {"AlarmTopicArn: ", ""},
+		{"LogRetentionDays [30]: ", ""}, {"IamPermissionsBoundaryArn: ", ""}, {"ends this): ", ""},
+		{"Save this to soci-index-builder.toml [default]? [Y/n] ", ""}, {"Deploy this (49 to add)? [y/N] ", "y"}} {
+		if !wait(talk[0]) {
+			t.Fatalf("the screen does not show %q: %q", talk[0], screen)
+		}
+		if _, err := terminal.WriteString(talk[1] + "\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !wait("what to do next") {
+		t.Errorf("the screen is %q", screen)
+	}
+	go func() { // what is left is of no interest, but must be read
+		for range read {
+		}
+	}()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if s := stacks.Stack("soci-index-builder"); s == nil || s.Status != "CREATE_COMPLETE" ||
+		s.Parameters["GeneratorMemorySize"] != "3008" {
+		t.Errorf("the stack is %+v", s)
+	}
+	saved, err := os.ReadFile(cmd.Dir + "/soci-index-builder.toml")
+	if err != nil || !strings.Contains(string(saved), "GeneratorMemorySize = '3008'") {
+		t.Errorf("saved %q, %v", saved, err)
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"soci-index-builder/internal/deploy"
+	"soci-index-builder/internal/deploy/settings"
+)
+
+func newRollbackCommand() *cobra.Command {
+	var (
+		from   awsFlags
+		stack  stackFlag
+		output outputFlag
+		yes    bool
+		detach bool
+		s      settings.Settings
+	)
+	cmd := &cobra.Command{
+		Use:   "rollback --stack NAME",
+		Short: "Deploy the version that ran before",
+		Long: `Deploy the version of a stack that ran before: its template, its parameters and its
+code, from the record that deploy wrote. It is a deploy as any other: a change set
+is made, shown and asked about, executed and watched, and a failure is reported;
+and it writes a record, so that a second rollback goes back to where the first
+began. After deploy --code-only the code is put back.
+
+Only what deploy has done can be rolled back. Without a record of an earlier
+version this is said, and nothing is changed. Parameters that CloudFormation hides
+are not in records: they stay as they are.
+
+Without a terminal --yes, --capabilities CAPABILITY_IAM and --allow-replacement
+stand for the answers, as they do for deploy. The rights that are needed and the
+fields of --output json are those that deploy --help names.`,
+		Example: `  soci-index-builder rollback --stack soci --region eu-west-1`,
+		Args:    takes(0, 0, "no argument"),
+	}
+	stack.add(cmd)
+	from.add(cmd)
+	flags := cmd.Flags()
+	flags.BoolVar(&yes, "yes", false, "roll back without a question")
+	flags.BoolVar(&detach, "detach", false, "do not wait for CloudFormation")
+	flags.StringVar(&s.RoleARN, "role-arn", "", "`ARN` of the IAM role that CloudFormation works with")
+	flags.BoolVar(&s.DisableRollback, "disable-rollback", false,
+		"leave a rollback that failed as it is, to look at it")
+	flags.StringSliceVar(&s.Capabilities, "capabilities", nil,
+		"acknowledge without a question that IAM roles are made: `CAPABILITY_IAM`")
+	flags.BoolVar(&s.AllowReplacement, "allow-replacement", false,
+		"replace functions and queues without a question; events in them are lost")
+	output.add(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if stack.name == "" {
+			return usageErrorf("%s: --stack is required, the name of the stack", cmd.CommandPath())
+		}
+		s.Stack = stack.name
+		if _, name, isARN := strings.Cut(stack.name, ":stack/"); isARN {
+			s.Stack, _, _ = strings.Cut(name, "/")
+		}
+		terminal := openTerminal(cmd.InOrStdin(), cmd.ErrOrStderr())
+		m := deploy.Mode{Rollback: true, Interactive: terminal != nil, Yes: yes, Detach: detach, Patience: deployPatience,
+			Interrupts: interrupts, Functions: functionCode}
+		screen := newDeployScreen(cmd, output, terminal)
+		d, err := deploy.New(settings.Of(settings.Flag, s), m, screen)
+		if err != nil {
+			return deployError("rollback", err)
+		}
+		if d.AWS, err = from.load(cmd); err != nil {
+			return err
+		}
+		return runDeploy(cmd, d, screen)
+	}
+	return cmd
+}

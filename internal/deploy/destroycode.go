@@ -1,0 +1,281 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/companion"
+	"soci-index-builder/internal/deploy/record"
+	"soci-index-builder/internal/deploy/target"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/names"
+)
+
+// settling is how long code may be in the bucket that no stack names yet, since
+// another deploy has just put it there.
+const settling = time.Hour
+
+// storedCode is the bucket with the stack's code.
+type storedCode struct {
+	bucket  *codebucket.Bucket
+	managed *codebucket.Managed // nil: the bucket is the user's own
+	mine    []string            // keys, as far as they are known, that no other stack needs
+	records []string            // keys of the stack's records
+	keep    []string            // what other stacks need, as codebucket.Pruning has it
+	users   []string            // other stacks
+}
+
+// otherStacks are all others of the account in the region: any of them may name
+// code or images.
+func (x *Destroy) otherStacks(ctx context.Context) ([]*target.Stack, error) {
+	var all []*target.Stack
+	pages := cloudformation.NewDescribeStacksPaginator(x.d.cloudFormation(), &cloudformation.DescribeStacksInput{})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, awserror.Explain(fmt.Errorf("looking for other stacks that use the code: %w", err))
+		}
+		for _, in := range page.Stacks {
+			s := &target.Stack{Name: aws.ToString(in.StackName), Parameters: map[string]string{}}
+			for _, p := range in.Parameters {
+				s.Parameters[aws.ToString(p.ParameterKey)] = aws.ToString(p.ParameterValue)
+			}
+			if s.Name != x.options.Stack && in.StackStatus != types.StackStatusDeleteComplete {
+				all = append(all, s)
+			}
+		}
+	}
+	return all, nil
+}
+
+// events tells how many events wait in the failure queue; empty for none.
+func (x *Destroy) events(ctx context.Context) string {
+	url := x.main.Outputs[deployed.OutFailureQueueURL]
+	if url == "" {
+		return ""
+	}
+	waiting := sqstypes.QueueAttributeNameApproximateNumberOfMessages
+	out, err := sqs.NewFromConfig(x.d.AWS).GetQueueAttributes(ctx,
+		&sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []sqstypes.QueueAttributeName{waiting}})
+	if err != nil {
+		return fmt.Sprintf("what waits in the failure queue, which could not be looked at: %v", awserror.Explain(err))
+	}
+	n, err := strconv.Atoi(out.Attributes[string(waiting)])
+	if err != nil || n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s in the failure queue: to send them again before: soci-index-builder redrive --stack %s "+
+		"--region %s",
+		number(n, "event", "events"), x.main.Name, x.d.AWS.Region)
+}
+
+// ownRepository returns the repository that an image is in, unless it is one of
+// the companion stack's.
+func ownRepository(uri string, managed []companion.Repository) string {
+	image, err := names.ParseHosted(uri)
+	if err != nil || slices.ContainsFunc(managed,
+		func(r companion.Repository) bool { return r.Name == image.Repository }) {
+		return ""
+	}
+	return image.Repository
+}
+
+// lookAtCode finds the bucket with the stack's code and records, and who else
+// uses it.
+func (x *Destroy) lookAtCode(ctx context.Context, others []*target.Stack) error {
+	named := ""
+	if x.main != nil {
+		named = x.main.Parameters[deployed.ParamCodeBucket]
+	}
+	managed := codebucket.NewManaged(x.d.AWS,
+		codebucket.ManagedOptions{Account: x.d.Target.Account, Partition: x.d.Target.Partition})
+	name, err := managed.Find(ctx, named)
+	c := &storedCode{}
+	switch {
+	case err != nil && named == "" && (errors.Is(err, codebucket.ErrOwner) || errors.Is(err, awserror.ErrDenied)):
+		x.stays = append(x.stays, fmt.Sprintf("code of earlier zip files, if there is any: %v", err))
+		return nil
+	case errors.Is(err, codebucket.ErrForeign):
+		x.stays = append(x.stays, err.Error())
+		name = ""
+	case err != nil:
+		return err
+	}
+	if name != "" && (named == "" || named == name) {
+		c.managed = managed
+		c.bucket, err = managed.Open(ctx, name)
+	} else if named != "" {
+		c.bucket, err = codebucket.OpenOwn(ctx, x.d.AWS, named, x.d.Target.Account)
+		if errors.Is(err, codebucket.ErrNoBucket) {
+			return nil
+		}
+	} else {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if x.options.KeepCode {
+		x.stays = append(x.stays, fmt.Sprintf("the code in the bucket %s (--keep-code)", c.bucket.Name))
+		return nil
+	}
+	if err := c.look(ctx, x.options.Stack, others); err != nil {
+		return err
+	}
+	if err := c.list(ctx, x); err != nil {
+		return err
+	}
+	x.code = c
+	return nil
+}
+
+// look finds out what in the bucket is whose.
+func (c *storedCode) look(ctx context.Context, stack string, others []*target.Stack) error {
+	living := map[string]bool{}
+	for _, s := range others {
+		living[s.Name] = true
+		if s.Parameters[deployed.ParamCodeBucket] == c.bucket.Name {
+			c.users = append(c.users, s.Name)
+			c.keep = append(c.keep, s.Parameters[deployed.ParamCodeKeyPrefix])
+		}
+	}
+	recorded, err := record.StacksInBucket(ctx, c.bucket)
+	if err != nil {
+		return err
+	}
+	for _, other := range recorded {
+		// Of a stack that is gone nothing can be rolled back.
+		if other == stack || !living[other] {
+			continue
+		}
+		all, err := record.InBucket(c.bucket, other).List(ctx)
+		if err != nil {
+			return fmt.Errorf("looking for the code that stack %s needs: %w", other, err)
+		}
+		keys, _ := record.Needed(all)
+		c.users = append(c.users, other)
+		c.keep = append(c.keep, keys[c.bucket.Name]...)
+	}
+	slices.Sort(c.users)
+	c.users = slices.Compact(c.users)
+	if c.records, err = c.bucket.Keys(ctx, c.bucket.Prefix()+codebucket.RecordsFolder+stack+"/"); err != nil {
+		return err
+	}
+	all, err := record.InBucket(c.bucket, stack).List(ctx)
+	if err != nil && !errors.Is(err, record.ErrCorrupt) && !errors.Is(err, record.ErrUnsupported) {
+		return err
+	}
+	keys, _ := record.Needed(all)
+	c.mine = keys[c.bucket.Name]
+	return nil
+}
+
+// list adds to the lists what goes and what stays in the bucket.
+func (c *storedCode) list(ctx context.Context, x *Destroy) error {
+	where := "the bucket " + c.bucket.Name
+	if c.managed != nil && x.main != nil {
+		// In a managed bucket also what no record names is the stack's.
+		if prefix := x.main.Parameters[deployed.ParamCodeKeyPrefix]; prefix != "" {
+			keys, err := c.bucket.Keys(ctx, prefix)
+			if err != nil {
+				return err
+			}
+			c.mine = append(c.mine, keys...)
+		}
+	}
+	slices.Sort(c.mine)
+	folder := c.bucket.Prefix() + codebucket.CodeFolder
+	c.mine = slices.DeleteFunc(slices.Compact(c.mine), func(key string) bool {
+		return !strings.HasPrefix(key, folder) || slices.ContainsFunc(c.keep, func(k string) bool {
+			return k == key || strings.HasSuffix(k, "/") && strings.HasPrefix(key, k)
+		})
+	})
+	last := c.managed != nil && len(c.users) == 0
+	switch {
+	case last:
+		x.goes = append(x.goes, fmt.Sprintf("%s, with all code and records: no other stack uses it", where))
+		foreign, err := c.bucket.Foreign(ctx)
+		if err != nil {
+			return err
+		}
+		if n := len(foreign); n > 0 {
+			x.goes = append(x.goes, fmt.Sprintf("%s in %s that soci-index-builder did not write, such as %s",
+				number(n, "object", "objects"), where, foreign[0]))
+			if x.foreign == nil {
+				x.foreign = fmt.Errorf("%s %w: %d, such as %q", where, codebucket.ErrForeignObjects, n, foreign[0])
+			}
+		}
+		return nil
+	case c.managed != nil:
+		x.stays = append(x.stays, fmt.Sprintf("%s: it has code of %s", where, strings.Join(c.users, ", ")))
+	default:
+		x.stays = append(x.stays, where+", which is yours")
+	}
+	if n := len(c.mine) + len(c.records); n > 0 {
+		x.goes = append(x.goes, fmt.Sprintf("%s and %s in %s", number(len(c.mine), "zip file", "zip files"),
+			number(len(c.records), "object of records", "objects of records"), where))
+	}
+	return nil
+}
+
+// remove deletes the code, then the records, which name it, then the bucket.
+func (c *storedCode) remove(ctx context.Context, x *Destroy) error {
+	if err := c.bucket.Remove(ctx, c.mine...); err != nil {
+		return err
+	}
+	gone := len(c.mine)
+	if c.managed != nil {
+		old, err := c.bucket.Prune(ctx, codebucket.Pruning{Keep: c.keep, Before: x.d.Mode.Now().Add(-settling)})
+		if err != nil {
+			return err
+		}
+		gone += len(old)
+	}
+	if err := c.bucket.Remove(ctx, c.records...); err != nil {
+		return err
+	}
+	x.d.Screen.Say(fmt.Sprintf("deleted %s and %s in s3://%s", number(gone, "zip file", "zip files"),
+		number(len(c.records), "object of records", "objects of records"), c.bucket.Name))
+	if c.managed == nil || len(c.users) > 0 {
+		return nil
+	}
+	left, err := c.bucket.Keys(ctx, codebucket.CodeFolder)
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		x.d.Screen.Say(fmt.Sprintf(
+			"the bucket %s stays: in the last hour somebody has put code there that no stack names yet, "+
+				"such as %s", c.bucket.Name, left[0]))
+		return nil
+	}
+	// Another deploy may have begun to use it.
+	others, err := x.otherStacks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range others {
+		if s.Parameters[deployed.ParamCodeBucket] == c.bucket.Name {
+			x.d.Screen.Say(fmt.Sprintf("the bucket %s stays: stack %s uses it now", c.bucket.Name, s.Name))
+			return nil
+		}
+	}
+	if err := c.managed.Delete(ctx, c.bucket.Name, x.options.DeleteForeign); err != nil {
+		return err
+	}
+	x.d.Screen.Say("deleted the bucket " + c.bucket.Name)
+	return nil
+}

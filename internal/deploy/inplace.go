@@ -1,0 +1,271 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/deploy/changeset"
+	"soci-index-builder/internal/deploy/parameters"
+	"soci-index-builder/internal/deploy/target"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/embedded"
+)
+
+// InPlace are [Artifacts] whose code Lambda can take without CloudFormation.
+type InPlace interface {
+	// Sums are what Lambda says of the code (CodeSha256), by the functions'
+	// logical ids. A function of which that is not known is not among them.
+	Sums() map[string]string
+
+	// Source writes where Lambda takes the code of a function from.
+	Source(function string, in *lambda.UpdateFunctionCodeInput)
+}
+
+// codeSet is a function whose code is changed in place.
+type codeSet struct {
+	function, name string // logical id, and the name that Lambda knows
+	want           string // what Lambda is to say of its code
+}
+
+// inPlace changes the code of functions without CloudFormation: with --code-only,
+// and where it is not what the stack names, since it was changed so before.
+// CloudFormation does not see that, and would leave it.
+type inPlace struct{}
+
+func (*inPlace) Name() string { return "code in place" }
+
+// nameOutputs are the outputs with the functions' names, by logical ids.
+var nameOutputs = map[string]string{
+	"FilterFunction": deployed.OutFilterFunctionName, "GeneratorFunction": deployed.OutGeneratorFunctionName,
+	"RepositoryNameFunction": deployed.OutRepositoryFunctionName,
+}
+
+func (p *inPlace) Plan(ctx context.Context, d *Deploy) (lines []string, err error) {
+	d.sets = nil
+	code, ok := d.Artifacts.(InPlace)
+	s := d.stack()
+	if !ok || s == nil || s.Condition() != target.Ready {
+		return nil, nil
+	}
+	client := lambda.NewFromConfig(d.AWS)
+	for _, function := range slices.Sorted(maps.Keys(code.Sums())) {
+		set := codeSet{function, s.Outputs[nameOutputs[function]], code.Sums()[function]}
+		if set.name == "" || !d.Mode.CodeOnly && d.codeChanges(function) {
+			continue // CloudFormation changes it
+		}
+		has, err := client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &set.name})
+		if e := awserror.Explain(err); !d.Mode.CodeOnly && (errors.Is(e, awserror.ErrDenied) || isNotFound(err)) {
+			continue // CloudFormation and doctor say more of it
+		}
+		if err != nil {
+			return nil, fmt.Errorf("asking for the code of the function %s: %w", set.name, err)
+		}
+		if is := aws.ToString(has.CodeSha256); is == set.want || is == "" && !d.Mode.CodeOnly {
+			continue
+		}
+		d.sets = append(d.sets, set)
+		if d.Mode.CodeOnly {
+			lines = append(lines, "change the code of "+function+" ("+set.name+")")
+		} else {
+			lines = append(lines, "the code of "+function+" ("+set.name+
+				") was changed in place since the last deploy: put back what the stack names")
+		}
+	}
+	return lines, nil
+}
+
+func isNotFound(err error) bool {
+	_, ok := errors.AsType[*types.ResourceNotFoundException](err)
+	return ok
+}
+
+// codeChanges reports whether the stack is told of other code for a function.
+func (d *Deploy) codeChanges(function string) bool {
+	return slices.ContainsFunc(d.Choices, func(c parameters.Choice) bool {
+		return c.Changed() && (c.Name == deployed.ParamCodeBucket || c.Name == deployed.ParamCodeKeyPrefix ||
+			c.Name == function+"ImageUri")
+	})
+}
+
+func (p *inPlace) Do(ctx context.Context, d *Deploy) error {
+	if len(d.sets) == 0 {
+		return nil
+	}
+	if !d.Mode.CodeOnly && d.asks() {
+		var names []string
+		for _, set := range d.sets {
+			names = append(names, set.function)
+		}
+		yes, err := d.Screen.Ask(ctx, fmt.Sprintf(
+			"The code of %s was changed in place since the last deploy. Put back what the stack names?",
+			strings.Join(names, ", ")))
+		if err == nil && !yes {
+			err = fmt.Errorf("the code of %s stays as it is: %w", strings.Join(names, ", "), ErrDeclined)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := d.Artifacts.Check(ctx, d); err != nil {
+		return err
+	}
+	d.records.begun = true
+	for _, set := range d.sets {
+		if err := p.set(ctx, d, set); err != nil {
+			return err
+		}
+		d.Screen.Say("changed        the code of " + set.function + " (" + set.name + ")")
+	}
+	return nil
+}
+
+// maxUpdate bounds how long Lambda may take for new code.
+const maxUpdate = 10 * time.Minute
+
+// set changes the code of a function, and waits until Lambda runs it.
+func (*inPlace) set(ctx context.Context, d *Deploy, set codeSet) error {
+	client := lambda.NewFromConfig(d.AWS)
+	in := &lambda.UpdateFunctionCodeInput{FunctionName: &set.name}
+	if a := architectures[d.Settings.Architecture]; a != "" {
+		in.Architectures = []types.Architecture{a}
+	}
+	d.Artifacts.(InPlace).Source(set.function, in)
+	p := d.Mode.Patience
+	p.Limit = maxUpdate
+	err := p.Until(ctx, func(ctx context.Context) (bool, error) {
+		_, err := client.UpdateFunctionCode(ctx, in)
+		if _, ok := errors.AsType[*types.ResourceConflictException](err); ok {
+			return false, nil // another change goes on
+		}
+		return err == nil, err
+	})
+	if err != nil {
+		return fmt.Errorf("changing the code of the function %s: %w", set.name, err)
+	}
+	var has *lambda.GetFunctionConfigurationOutput
+	err = p.Until(ctx, func(ctx context.Context) (done bool, err error) {
+		has, err = client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &set.name})
+		return err == nil && has.LastUpdateStatus != types.LastUpdateStatusInProgress && has.State != types.StatePending, err
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("waiting for the code of the function %s: %w", set.name, err)
+	case has.LastUpdateStatus == types.LastUpdateStatusFailed:
+		return fmt.Errorf("changing the code of the function %s %w: %s: %s", set.name, ErrFailed,
+			has.LastUpdateStatusReasonCode, aws.ToString(has.LastUpdateStatusReason))
+	case aws.ToString(has.CodeSha256) != set.want:
+		return fmt.Errorf("changing the code of the function %s %w: it has %s, not %s: somebody else changed it", set.name,
+			ErrFailed, aws.ToString(has.CodeSha256), set.want)
+	}
+	return nil
+}
+
+// architectures are Lambda's words, by Go's.
+var architectures = map[string]types.Architecture{
+	"arm64": types.ArchitectureArm64, "amd64": types.ArchitectureX8664,
+}
+
+// codeOnly finds out whether the code is all that differs.
+type codeOnly struct{}
+
+func (*codeOnly) Name() string { return "code only" }
+
+func (c *codeOnly) Plan(_ context.Context, d *Deploy) ([]string, error) {
+	s := d.stack()
+	if s == nil {
+		if d.Offline() {
+			return nil, settingf("--code-only needs a stack that is there, and AWS cannot be asked: %w", d.Mode.Offline)
+		}
+		return nil, fmt.Errorf("--code-only: stack %s: %w in region %s: deploy it first", d.Settings.Stack,
+			deployed.ErrNotFound, d.AWS.Region)
+	}
+	if _, ok := d.Artifacts.(InPlace); !ok {
+		return nil, settingf("--code-only is for the package %s, and the functions of stack %s are of the package %s: "+
+			"deploy without it", embedded.Zip, s.Name, d.Settings.Package)
+	}
+	if _, err := d.choose(); err != nil {
+		return nil, err
+	}
+	differences, err := d.differences(s)
+	if err != nil {
+		return nil, err
+	}
+	if len(differences) > 0 {
+		return nil, fmt.Errorf("%w by --code-only: more than the code differs: %s; deploy without it", ErrState,
+			strings.Join(differences, ", "))
+	}
+	return []string{"template, parameters and tags are what stack " + s.Name + " has"}, nil
+}
+
+// differences are what would change beside the code.
+func (d *Deploy) differences(s *target.Stack) ([]string, error) {
+	var all []string
+	next := changeset.Side{Template: d.Template, Parameters: map[string]string{}, Stack: s.Name}
+	managed, _ := d.Artifacts.Parameters()
+	for _, choice := range d.Choices {
+		next.Parameters[choice.Name] = choice.Value
+		if _, ok := managed[choice.Name]; ok {
+			next.Parameters[choice.Name] = s.Parameters[choice.Name]
+			continue
+		}
+		if old, value := choice.Shown(); choice.Changed() {
+			all = append(all, "parameter "+choice.Name+" "+changeset.Difference(old, value))
+		}
+	}
+	for _, tag := range d.TagChanges() {
+		all = append(all, "tag "+tag)
+	}
+	if string(d.Template) == string(s.Template) {
+		return all, nil
+	}
+	all = append(all, "the template")
+	// The parameters have been told.
+	for name, value := range s.Parameters {
+		if _, ok := next.Parameters[name]; ok {
+			next.Parameters[name] = value
+		}
+	}
+	changes, err := changeset.Expect(&changeset.Side{Template: s.Template, Parameters: s.Parameters, Stack: s.Name}, next)
+	if err != nil {
+		return all, nil // the stack has a template that this program cannot work out
+	}
+	for _, one := range changes {
+		all = append(all, fmt.Sprintf("%s (%s)", one.LogicalID, one.Action))
+	}
+	return all, nil
+}
+
+func (*codeOnly) Do(ctx context.Context, d *Deploy) error {
+	if len(d.sets) == 0 {
+		d.Screen.Say("the functions have this code already")
+		if d.Settings.FailOnEmpty {
+			return fmt.Errorf("stack %s: %w", d.Settings.Stack, ErrEmpty)
+		}
+		return nil
+	}
+	var names []string
+	for _, set := range d.sets {
+		names = append(names, set.function)
+	}
+	if !d.asks() {
+		return nil
+	}
+	yes, err := d.Screen.Ask(ctx, "Change the code of "+strings.Join(names, ", ")+" in place?")
+	if err == nil && !yes {
+		err = ErrDeclined
+	}
+	return err
+}
+
+// idle reports whether nothing was to be done.
+func (d *Deploy) idle() bool { return (d.unchanged() || d.Mode.CodeOnly) && len(d.sets) == 0 }

@@ -1,0 +1,79 @@
+package deploy
+
+import (
+	"fmt"
+	"maps"
+
+	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/settings"
+	"soci-index-builder/internal/deploy/target"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/embedded"
+)
+
+// StackSettings are those that a stack has, for settings.Resolve and
+// guided.Account; none when it is not there, or was never in use.
+func StackSettings(t *target.Target) settings.Given {
+	if t == nil || t.Stack == nil || t.Stack.Condition() == target.Leftover {
+		return settings.Given{}
+	}
+	s := t.Stack
+	out := settings.Settings{NotificationARNs: s.NotificationARNs, Tags: maps.Clone(s.Tags)}
+	delete(out.Tags, target.TagKey)
+	out.Package, out.Architecture = codeOf(s.Template)
+	bucket := s.Parameters[deployed.ParamCodeBucket]
+	if out.Package == embedded.Zip && !codebucket.IsManagedName(bucket, t.Account, t.Region) {
+		out.Bucket = bucket
+	}
+	return settings.Of(settings.Stack, out)
+}
+
+// resolve settles what is deployed, as far as the stack is known: what the user
+// gave, then what the stack has, then the defaults.
+func (d *Deploy) resolve() error {
+	layers := []settings.Given{d.Given}
+	var has map[string]string
+	if s := d.stack(); s != nil {
+		layers = append(layers, StackSettings(d.Target))
+		has = s.Parameters
+	}
+	g, err := settings.Resolve(append(layers, settings.Of(settings.Default, settings.Settings{Region: d.AWS.Region}))...)
+	if err == nil && d.Target != nil {
+		err = g.CheckAccount(d.Target.Account, d.Target.Region)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSetting, err)
+	}
+	values, err := g.Values(has)
+	if err != nil && !d.Mode.Rollback {
+		return fmt.Errorf("%w: %w", ErrSetting, err)
+	}
+	d.Settings, d.values = g.Settings, values
+	d.chosen = g.Chosen()
+	return nil
+}
+
+// settingLines are the plan's lines of settings that are no parameters: value,
+// and where it comes from.
+func (d *Deploy) settingLines() []string {
+	var lines []string
+	for _, c := range d.chosen {
+		switch {
+		case c.Kind == settings.Default && c.Name != "package" && c.Name != "arch", c.Name == "filters",
+			len(c.Name) > 10 && c.Name[:10] == "parameter.":
+			continue // the parameters have lines of their own
+		}
+		lines = append(lines, fmt.Sprintf("setting %s: %s (%s)", c.Name, c.Value, c.Origin))
+	}
+	return lines
+}
+
+// origin says where the value of a parameter comes from.
+func (d *Deploy) origin(name, otherwise string) string {
+	for _, v := range d.values {
+		if v.Parameter == name && (v.Kind == settings.Flag || v.Kind == settings.Answer || v.Kind == settings.File) {
+			return v.Origin.String()
+		}
+	}
+	return otherwise
+}

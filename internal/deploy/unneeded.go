@@ -1,0 +1,148 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/deploy/companion"
+	"soci-index-builder/internal/deploy/ours"
+	"soci-index-builder/internal/deploy/target"
+	"soci-index-builder/internal/embedded"
+)
+
+// unneeded deletes repositories of the companion stack that no function needs
+// any more, after the main stack has let go of them.
+type unneeded struct {
+	stack *target.Stack
+	gone  []companion.Repository
+	rest  []string // functions whose repositories stay
+}
+
+func (*unneeded) Name() string { return "repositories without a function" }
+
+func (u *unneeded) Plan(ctx context.Context, d *Deploy) ([]string, error) {
+	u.stack, u.gone, u.rest = nil, nil, nil
+	if d.Offline() || d.Mode.Detach {
+		return nil, nil
+	}
+	if d.Settings.Package == embedded.Image {
+		u.rest = d.managedFunctions()
+	}
+	s, all, err := d.findCompanion(ctx)
+	switch {
+	case len(u.rest) == 0 && (errors.Is(err, ours.ErrForeign) || errors.Is(awserror.Explain(err), awserror.ErrDenied)):
+		return nil, nil // what is not known to be the program's stays
+	case err != nil:
+		return nil, err
+	case s.Condition() != target.Ready:
+		return nil, nil
+	}
+	if u.gone = companion.Unneeded(all, u.rest...); len(u.gone) == 0 {
+		return nil, nil
+	}
+	u.stack = s
+	what := u.what()
+	switch {
+	case s.Protected && len(u.rest) == 0:
+		return []string{fmt.Sprintf("keep %s: stack %s is protected from termination", what, s.Name)}, nil
+	case u.needed(d):
+		return []string{fmt.Sprintf("keep %s for a rollback; a later deploy that changes the stack deletes them", what)}, nil
+	case d.asks() || d.Mode.DryRun():
+		return []string{"delete " + what + " with all images, after asking"}, nil
+	}
+	return []string{"delete " + what + " with all images"}, nil
+}
+
+func (u *unneeded) what() string {
+	var names []string
+	for _, r := range u.gone {
+		names = append(names, r.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// needed reports whether the repositories stay although no function will need
+// them: nobody can be asked, and the version that the deploy takes the place of
+// needs them, so that a rollback to it does.
+func (u *unneeded) needed(d *Deploy) bool {
+	if d.asks() {
+		return false
+	}
+	s := d.stack()
+	return d.unchanged() || s != nil && slices.ContainsFunc(u.gone, func(r companion.Repository) bool {
+		return namesRepository(s.Parameters, r.Name)
+	})
+}
+
+func (u *unneeded) Do(ctx context.Context, d *Deploy) error {
+	if u.stack == nil || u.stack.Protected && len(u.rest) == 0 || u.needed(d) {
+		return nil
+	}
+	// Whatever happened: while the main stack names an image, it stays.
+	main, err := target.Status(ctx, d.cloudFormation(), d.Settings.Stack)
+	if err != nil {
+		return err
+	}
+	for _, r := range u.gone {
+		if main != nil && namesRepository(main.Parameters, r.Name) {
+			d.Screen.Say(fmt.Sprintf("kept: stack %s still names an image of %s", main.Name, r.Name))
+			return nil
+		}
+	}
+	for _, r := range u.gone {
+		if err := d.checkForeign(ctx, r); errors.Is(err, companion.ErrForeignImages) {
+			d.Screen.Say("kept: " + err.Error())
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	if len(u.rest) > 0 {
+		body, err := companion.Template(d.Settings.Stack, u.rest...)
+		if err != nil {
+			return err
+		}
+		err = d.changeCompanion(ctx, u.stack, body, u.question())
+		return u.declined(d, err)
+	}
+	if err := d.agree(ctx, u.question()+"?"); err != nil {
+		return u.declined(d, err)
+	}
+	return d.deleteStack(ctx, u.stack)
+}
+
+func (u *unneeded) question() string {
+	return fmt.Sprintf("No function needs %s any more. A rollback to a version with images in it is not possible "+
+		"without.\nDelete it with all images", u.what())
+}
+
+// declined makes no failure of a deploy that did all but to delete.
+func (u *unneeded) declined(d *Deploy, err error) error {
+	if !errors.Is(err, ErrDeclined) {
+		return err
+	}
+	d.Screen.Say("kept: " + u.what())
+	return nil
+}
+
+// checkForeign returns companion.ErrForeignImages for a repository of the
+// companion stack that has other images than the program's.
+func (d *Deploy) checkForeign(ctx context.Context, r companion.Repository) error {
+	managed, err := d.openManaged(r)
+	if err != nil {
+		return err
+	}
+	return managed.CheckForeign(ctx)
+}
+
+func (d *Deploy) openManaged(r companion.Repository) (*companion.Managed, error) {
+	uri, err := companion.RepositoryURI(d.Target.Account, d.AWS.Region, d.Settings.Stack, r.Function)
+	if err != nil {
+		return nil, err
+	}
+	return companion.Open(d.AWS, uri, d.Mode.Registry...)
+}

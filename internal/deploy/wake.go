@@ -1,0 +1,58 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/embedded"
+)
+
+// maxWaking is how long a function may take to wake.
+const maxWaking = 5 * time.Minute
+
+// wake wakes the function behind the custom resource. Lambda puts functions that
+// are images to sleep when nobody has called them for weeks, as nobody does
+// between two deploys, and the next call only wakes them. That it cannot be done
+// is no failure: CloudFormation calls more than once.
+func (d *Deploy) wake(ctx context.Context) error {
+	s := d.stack()
+	if s == nil {
+		return nil
+	}
+	name := s.Outputs[deployed.OutRepositoryFunctionName]
+	if kind, _ := codeOf(s.Template); kind != embedded.Image || name == "" {
+		return nil
+	}
+	client := lambda.NewFromConfig(d.AWS)
+	state := func(ctx context.Context) (types.State, error) {
+		out, err := client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &name})
+		if err != nil {
+			return "", err
+		}
+		return out.State, nil
+	}
+	is, err := state(ctx)
+	if err == nil && is == types.StateInactive {
+		d.Screen.Say(fmt.Sprintf("function %s has not run for weeks, and sleeps: waking it", name))
+		// This call fails; without waiting for an answer Lambda would try it again.
+		_, _ = client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &name, Payload: []byte("{}")},
+			func(o *lambda.Options) { o.RetryMaxAttempts = 1 })
+		patience := d.Mode.Patience
+		patience.Limit = maxWaking
+		err = patience.Until(ctx, func(ctx context.Context) (bool, error) {
+			is, err := state(ctx)
+			return is != types.StateInactive && is != types.StatePending, err
+		})
+	}
+	if err != nil && ctx.Err() == nil {
+		d.Screen.Say(fmt.Sprintf("whether function %s sleeps is not known: %v", name, awserror.Explain(err)))
+		return nil
+	}
+	return err
+}
