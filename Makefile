@@ -23,12 +23,18 @@ demo: ## index an image of real files on an embedded registry, verify it, read o
 	@$(GO) run ./cmd/soci-index-builder demo $(DEMO_FLAGS)
 
 .PHONY: test
-test: ## run the tests (needs Go alone; without Node.js the stack is not synthesized)
+test: infra/node_modules/.package-lock.json ## run the tests (needs Go alone; without Node.js the stack is not synthesized, its state machine not run)
 	@command -v node >/dev/null || echo 'Node.js is not installed: the tests take the template that is committed, and synthesize none'
-	@! command -v node >/dev/null || test -d infra/node_modules/aws-local-stepfunctions || \
-		echo 'The emulator of Step Functions is not installed, its tests are skipped: (cd infra && npm ci --ignore-scripts)'
 	@echo 'compiling and running the tests of all packages: a few minutes the first time'
 	@$(GO) test ./...
+
+# The emulator that runs the state machine, where there is Node.js.
+infra/node_modules/.package-lock.json: infra/package-lock.json
+	@if command -v npm >/dev/null; then \
+		echo 'installing the emulator of Step Functions in infra/node_modules'; \
+		(cd infra && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) || \
+			echo 'npm failed: the tests that run the state machine are skipped'; \
+	fi
 
 .PHONY: build
 build: ## leave the functions in dist/<arch>/<name>/bootstrap and dist/<arch>/<name>.zip
