@@ -2,6 +2,7 @@ package soci
 
 import (
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 
 	"soci-index-builder/internal/inflate"
@@ -32,6 +33,10 @@ func (p *processors) try() bool {
 }
 
 func (p *processors) give() { p.busy.Add(-1) }
+
+// freeFrom is the compressed size from which a layer's decoding takes so long
+// that a garbage collection more does not count.
+const freeFrom = 128 << 20
 
 // layerWorkers is how many goroutines may decode a layer of a size: one where
 // it is too small, or its size is not known.
@@ -74,6 +79,11 @@ func newParallel(blob *blobReader, o ZtocOptions, memory *tenant, spans *spanner
 	return p, func() {
 		blob.hasher.close()
 		p.Close()
+		if o.Size >= freeFrom {
+			// The pieces lie between the checkpoints, so that the zTOC's bytes
+			// fit in none of the gaps: the heap would grow by both.
+			debug.FreeOSMemory()
+		}
 		memory.giveBack(base)
 	}
 }
