@@ -100,21 +100,29 @@ lint: ## gofmt, go vet, staticcheck
 generate: ## renew generated files; the tree must be clean afterwards
 	$(GO) generate ./...
 
+# Tests of pkg/soci that decode much by one goroutine: the race detector finds
+# nothing in them, and takes minutes.
+SEQUENTIAL = ^Test(Misread|Golden|Malformed|Bomb|ParallelVerdicts|ParallelLimits|Zeros|TOC|ManyEntries|BuildEnds)
+
 .PHONY: race
 race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m -skip "^(TestMisread|TestGolden|TestMalformed)" ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame/... ./internal/verify ./internal/inspect ./internal/testkit/localregistry ./internal/testkit/registrytest \
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m -skip "$(SEQUENTIAL)" ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame/... ./internal/verify ./internal/inspect ./internal/testkit/localregistry ./internal/testkit/registrytest \
 		./internal/backfill ./internal/cleanup ./internal/inventory ./internal/logquery/loginsights ./internal/backfill/pace ./internal/redrive
 	CGO_ENABLED=1 $(GO) test -race -short ./internal/inflate -run 'TestParallel(Kinds|Memory|Press|Close|BoundaryError|SourceError)$$'
 
+# Tests of pkg/soci in which it matters how a layer is decoded.
+DECODING = ^Test(Golden|Malformed|Bad|Bomb|Misread|Verdicts|IndexImage|Build|Cancelled|Failure|Layers|Memory|LyingSize|ManyEntries|Pieces|Skipped|Source|TOC|Zeros|Ztoc)
+
 .PHONY: parallel
 parallel: ## test the decoder of several workers in place of the usual one, and hold both against each other on 3,000 streams
-	$(GO) test -tags parallel_always ./pkg/soci -skip '^TestParallel'
+	$(GO) test -tags parallel_always ./pkg/soci -run '$(DECODING)'
 	$(GO) test ./internal/inflate -run '^$$' -fuzz FuzzParallel -fuzztime 3000x -fuzzminimizetime 2x
 	$(GO) test -tags inflate_checked ./internal/inflate -run '^$$' -fuzz FuzzParallel -fuzztime 1000x -fuzzminimizetime 2x
 
 .PHONY: portable
 portable: ## test the decoder's checked variant, and under emulation, where qemu-user is installed, on arm64 and big-endian s390x
-	$(GO) test -tags inflate_checked ./internal/inflate ./pkg/soci
+	$(GO) test -tags inflate_checked ./internal/inflate
+	$(GO) test -tags inflate_checked ./pkg/soci -run '$(DECODING)'
 	GOARCH=arm64 $(GO) vet ./internal/inflate ./pkg/soci
 	GOARCH=s390x $(GO) vet ./internal/inflate
 	@if command -v qemu-aarch64 >/dev/null && command -v qemu-s390x >/dev/null; then set -ex; \
