@@ -27,7 +27,8 @@ func plainTemplate(t *testing.T, architectures []string, padding int) string {
 	var functions []string
 	for i, arch := range architectures {
 		functions = append(functions,
-			`"F`+string(rune('0'+i))+`": {"Type": "AWS::Lambda::Function", "Properties": {"Architectures": ["`+arch+`"]}}`)
+			`"F`+string(rune('0'+i))+`": {"Type": "AWS::Lambda::Function", "Properties": {"Architectures": ["`+arch+`"],
+			"Code": {"S3Key": {"Fn::Sub": "${CodeS3KeyPrefix}`+[]string{"filter", "indexgen", "reponame", "indexgen", "other"}[i]+`.zip"}}}}`)
 	}
 	path := filepath.Join(t.TempDir(), "plain.template.json")
 	content := `{"Parameters": {"CodeS3Bucket": {}, "CodeS3KeyPrefix": {}}, "Resources": {"Q": {"Type": "AWS::SQS::Queue"},` +
@@ -227,7 +228,7 @@ func TestReadTemplate(t *testing.T) {
 		}
 		return path
 	}
-	got, err := readTemplate(plainTemplate(t, []string{"x86_64", "x86_64", "x86_64"}, 7))
+	got, err := readTemplate(plainTemplate(t, []string{"x86_64", "x86_64", "x86_64", "x86_64"}, 7))
 	if err != nil || got.arch != "amd64" || got.size < 7 {
 		t.Errorf("the template is read as %+v, %v", got, err)
 	}
@@ -239,8 +240,9 @@ func TestReadTemplate(t *testing.T) {
 			"takes container images: code from a bucket goes with " + defaultTemplate},
 		{"other architectures", plainTemplate(t, []string{"arm64", "x86_64", "arm64"}, 0), "functions for arm64 and x86_64"},
 		{"unknown architecture", plainTemplate(t, []string{"arm64", "riscv", "arm64"}, 0), `architectures ["riscv"]`},
-		{"a function too many", plainTemplate(t, append([]string{"arm64"}, arm...), 0),
-			"has 4 functions, and there is code for 3"},
+		{"a function too many", plainTemplate(t, []string{"arm64", "arm64", "arm64", "arm64", "arm64"}, 0),
+			`needs the code ["filter.zip" "indexgen.zip" "other.zip" "reponame.zip"], and there is ["filter.zip"`},
+		{"a function too few", plainTemplate(t, []string{"arm64"}, 0), `needs the code ["filter.zip"], and there is`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -47,12 +47,19 @@ func readTemplate(file string) (*template, error) {
 				name)
 		}
 	}
-	var found []string
+	var found, code []string
 	for _, r := range parsed.Resources {
 		if r.Type != "AWS::Lambda::Function" {
 			continue
 		}
-		var function struct{ Architectures []string }
+		var function struct {
+			Architectures []string
+			Code          struct {
+				S3Key struct {
+					Sub string `json:"Fn::Sub"`
+				}
+			}
+		}
 		if err := json.Unmarshal(r.Properties, &function); err != nil {
 			return nil, fmt.Errorf("reading the template %s: %w", file, err)
 		}
@@ -61,11 +68,18 @@ func readTemplate(file string) (*template, error) {
 				function.Architectures)
 		}
 		found = append(found, function.Architectures[0])
+		code = append(code, strings.TrimPrefix(function.Code.S3Key.Sub, "${"+deployed.ParamCodeKeyPrefix+"}"))
 	}
 	slices.Sort(found)
-	if n := len(found); n != len(dist.Functions) {
-		return nil, fmt.Errorf("the template %s has %d functions, and there is code for %d: %s", file, n, len(dist.Functions),
-			strings.Join(dist.Functions, ", "))
+	// Two functions may have the same code.
+	slices.Sort(code)
+	code = slices.Compact(code)
+	var built []string
+	for _, f := range dist.Functions {
+		built = append(built, f+".zip")
+	}
+	if slices.Sort(built); !slices.Equal(code, built) {
+		return nil, fmt.Errorf("the template %s needs the code %q, and there is %q", file, code, built)
 	}
 	if found = slices.Compact(found); len(found) != 1 {
 		return nil, fmt.Errorf("the template %s has functions for %s: must be one architecture", file,
