@@ -208,7 +208,7 @@ func TestDenied(t *testing.T) {
 			want = append(want, right{role, "Deny", need.Action, "${ImageRepositories.OwnArns}", ""})
 		}
 	}
-	if len(want) != 2 {
+	if len(want) != 4 {
 		t.Errorf("denied are %v", want)
 	}
 	compareRights(t, got, want)

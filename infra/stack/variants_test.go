@@ -124,13 +124,13 @@ func TestImages(t *testing.T) {
 				t.Errorf("the filter has the own repositories %s", got)
 			}
 			delete(variables, "SOCI_OWN_REPOSITORIES")
-		case "GeneratorRepositoryPolicy":
+		case "GeneratorRepositoryPolicy", "StepsRepositoryPolicy":
 			document := other.Properties["PolicyDocument"].(map[string]any)
 			statements := document["Statement"].([]any)
 			if want := "{Action: [ecr:InitiateLayerUpload, ecr:PutImage], Effect: Deny, " +
 				"Resource: ${ImageRepositories.OwnArns}, Sid: OwnRepositories}"; len(statements) != 2 ||
 				textOf(statements[1]) != want {
-				t.Errorf("the policy has the statements %s", textOf(statements))
+				t.Errorf("%s has the statements %s", id, textOf(statements))
 			}
 			document["Statement"] = statements[:1]
 		}
