@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"os/signal"
@@ -251,7 +252,7 @@ func dryRun(cmd *cobra.Command, d *deploy.Deploy, account *accountLoader, screen
 		if byFlag(d.Given, "profile") || byFlag(d.Given, "region") && !none {
 			return err
 		}
-		d.Mode.Offline, d.AWS.Region = err, d.Given.Region
+		d.Mode.Offline, d.AWS.Region = err, cmp.Or(d.AWS.Region, d.Given.Region)
 	}
 	plan, files, err := d.DryRun(cmd.Context())
 	if e := explain(err); !d.Offline() &&
