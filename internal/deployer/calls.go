@@ -144,8 +144,10 @@ var Calls = []Call{
 		Image, CompanionFailure, "the same as for the stack"},
 	{Use{Companion, []string{"cloudformation:DeleteStack"}}, Image, Destroy, "a companion stack that no function needs"},
 	{Use{ManagedRepositories, pushing}, Image, Pushed, "pushing images and records, only what is not there yet"},
-	{Use{ManagedRepositories, []string{"ecr:BatchDeleteImage", "ecr:DescribeImages", "ecr:DescribeRepositories",
-		"ecr:ListTagsForResource"}}, Image, Companions, "old images, and whether a repository is the program's"},
+	{Use{ManagedRepositories, []string{"ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:ListTagsForResource"}}, Image,
+		Companions, "what is in the repositories, and whether they are the program's"},
+	{Use{ManagedRepositories, []string{"ecr:BatchDeleteImage"}}, Image, Prune, "old images and records"},
+	{Use{AllStacks, []string{"cloudformation:DescribeStacks"}}, Image, Prune, "which images other stacks use"},
 	{Use{Anything, []string{"ecr:GetAuthorizationToken"}}, Image, Pushed, "the registry's token"},
 
 	{Use{OwnRepositories, pushing}, OwnImage, Pushed, "pushing images and records, only what is not there yet"},
