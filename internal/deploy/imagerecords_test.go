@@ -221,7 +221,8 @@ func TestCodeOnlyElsewhere(t *testing.T) {
 	own := map[string]string{generator: w.ecr.Host() + "/team/generator"}
 	w.version = "b"
 	for want, d := range map[string]*deploy.Deploy{
-		"generatorfunction7e076e5arepo -> ....amazonaws.com/team/generator; ": first(w.deploy(settings.Settings{Repositories: own}, codeOnly)),
+		"generatorfunction7e076e5arepo -> ....amazonaws.com/team/generator; ": first(
+			w.deploy(settings.Settings{Repositories: own}, codeOnly)),
 		"the template": first(w.managed(settings.Settings{Package: embedded.Zip}, codeOnly)),
 	} {
 		if err := d.Run(t.Context()); !errors.Is(err, deploy.ErrState) || !strings.Contains(err.Error(), want) {
