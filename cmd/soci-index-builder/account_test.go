@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net/http"
 
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ import (
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/awstest/stacktest"
+	"soci-index-builder/pkg/ecrclient"
 )
 
 // haveFunctions has the program of a script carry functions, as that of a
@@ -41,6 +43,9 @@ func haveFunctions() {
 		}
 		return guided.NewTerminal(in, out)
 	}
+	if to := os.Getenv("TEST_ECR"); to != "" {
+		ecrEndpoint = func() []ecrclient.Option { return []ecrclient.Option{ecrclient.WithTransport(ecrAt(to))} }
+	}
 	if os.Getenv("TEST_FUNCTIONS") == "none" {
 		return
 	}
@@ -53,6 +58,19 @@ func haveFunctions() {
 	}
 }
 
+// ecrAt is a registry in the place of ECR's, which wants a token as that does.
+type ecrAt string
+
+func (a ecrAt) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Authorization") == "" {
+		return &http.Response{StatusCode: http.StatusUnauthorized, ProtoMajor: 1, ProtoMinor: 1, Request: r,
+			Header: http.Header{"Www-Authenticate": {`Basic realm="ecr",service="ecr.amazonaws.com"`}}, Body: http.NoBody}, nil
+	}
+	r = r.Clone(r.Context())
+	r.URL.Scheme, r.URL.Host = "http", string(a)
+	return http.DefaultTransport.RoundTrip(r)
+}
+
 // accountWorld is an account in which a script deploys. These commands go with
 // it:
 //
@@ -61,6 +79,9 @@ func haveFunctions() {
 //	ecrrepository NAME TAG...      make a repository with images that were pushed yesterday
 //	damage BUCKET KEY              write an object that is not what it should be
 //	events N                       put events that failed into the failure queue
+//	old BUCKET KEY                 write an object that is two days old
+//	spoil BUCKET SETTING           somebody empties a setting of a bucket
+//	noaccountregional              S3 has no account-regional names here
 //	uploaded BUCKET N              fail unless so many objects are in the bucket
 //	repository NAME [KEY=VALUE...]  make a repository with these tags
 //	imagesin REPOSITORY N|absent   fail unless so many images are in the repository
@@ -100,6 +121,19 @@ func (a *accountWorld) ecrRepository(_ *testscript.TestScript, _ bool, args []st
 
 func (a *accountWorld) damage(_ *testscript.TestScript, _ bool, args []string) {
 	a.s3.Put(args[0], args[1], []byte("{"))
+}
+
+func (a *accountWorld) old(_ *testscript.TestScript, _ bool, args []string) {
+	a.s3.Put(args[0], args[1], []byte("{"))
+	a.s3.Age(args[0], args[1], time.Now().AddDate(0, 0, -2))
+}
+
+func (a *accountWorld) spoil(_ *testscript.TestScript, _ bool, args []string) {
+	a.s3.Set(args[0], args[1], "")
+}
+
+func (a *accountWorld) noAccountRegional(*testscript.TestScript, bool, []string) {
+	a.s3.NoAccountRegional()
 }
 
 func (a *accountWorld) bucket(_ *testscript.TestScript, _ bool, args []string) {

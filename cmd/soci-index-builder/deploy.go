@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"os/signal"
@@ -100,25 +101,27 @@ With --output json each line is one JSON object with a type:
   next       lines
   file       name, of a dry run
 
-Whoever deploys needs what docs/deployer-policy.json allows. The rights on
-cloudformation that are used: CancelUpdateStack, ContinueUpdateRollback,
-CreateChangeSet, DeleteChangeSet, DeleteStack, DescribeChangeSet, DescribeEvents,
-DescribeStackEvents, DescribeStacks (on all stacks, to know which code is named),
-ExecuteChangeSet, GetTemplate, ListChangeSets, ListStackResources,
-UpdateTerminationProtection; further logs:FilterLogEvents for the log lines of a
-failure, lambda:GetFunctionConfiguration, lambda:UpdateFunctionCode for --code-only
-and what it left, and what doctor needs. On the bucket: s3:DeleteObjectVersion,
-s3:GetObject, s3:ListBucket, s3:ListBucketVersions and s3:PutObject; on one that
-deploy makes also s3:CreateBucket, s3:Get... and s3:Put... of BucketPolicy,
-BucketPublicAccessBlock, BucketTagging, BucketVersioning, EncryptionConfiguration
-and LifecycleConfiguration, and s3:ListAllMyBuckets where S3 has no
-account-regional namespace. With --package image
-ecr:GetAuthorizationToken, and on the repositories ecr:BatchCheckLayerAvailability,
-BatchGetImage, CompleteLayerUpload, DescribeRepositories, GetDownloadUrlForLayer,
-InitiateLayerUpload, ListTagsForResource, PutImage and UploadLayerPart, further
-ecr:DescribeImages before repositories are deleted, lambda:InvokeFunction to wake
-the function behind the custom resource, and what CloudFormation needs to make
-repositories: ecr:CreateRepository, DeleteRepository, DeleteRepositoryPolicy,
+Whoever deploys needs what docs/permissions.md lists: the policies
+deployer-policy.json, deployer-policy-commands.json and the one of the package mode,
+which --guided names. The rights on cloudformation that are used: CancelUpdateStack,
+ContinueUpdateRollback, CreateChangeSet, DeleteChangeSet, DeleteStack,
+DescribeChangeSet, DescribeEvents, DescribeStackEvents, DescribeStacks (on all
+stacks, to know which code is named), ExecuteChangeSet, GetTemplate, ListChangeSets,
+ListStackResources, UpdateTerminationProtection; further logs:FilterLogEvents for
+the log lines of a failure, lambda:GetFunctionConfiguration, lambda:GetFunction with
+images, lambda:UpdateFunctionCode for --code-only and what it left, and what doctor
+needs. On the bucket: s3:DeleteObjectVersion, s3:GetObject, s3:ListBucket,
+s3:ListBucketVersions and s3:PutObject; on one that deploy makes also
+s3:CreateBucket, s3:Get... and s3:Put... of BucketPolicy, BucketPublicAccessBlock,
+BucketTagging, BucketVersioning, EncryptionConfiguration and LifecycleConfiguration,
+and s3:ListAllMyBuckets where S3 has no account-regional namespace. With --package
+image ecr:GetAuthorizationToken, and on the repositories
+ecr:BatchCheckLayerAvailability, BatchGetImage, CompleteLayerUpload,
+DescribeRepositories, GetDownloadUrlForLayer, InitiateLayerUpload, ListImages,
+ListTagsForResource, PutImage and UploadLayerPart, further ecr:BatchDeleteImage and
+DescribeImages to delete old images, lambda:InvokeFunction to wake the function
+behind the custom resource, and what CloudFormation needs to make repositories:
+ecr:CreateRepository, DeleteRepository, DeleteRepositoryPolicy,
 DescribeRepositories, PutImageScanningConfiguration, PutImageTagMutability,
 PutLifecyclePolicy, SetRepositoryPolicy, TagResource and UntagResource.`
 
@@ -251,7 +254,7 @@ func dryRun(cmd *cobra.Command, d *deploy.Deploy, account *accountLoader, screen
 		if byFlag(d.Given, "profile") || byFlag(d.Given, "region") && !none {
 			return err
 		}
-		d.Mode.Offline, d.AWS.Region = err, d.Given.Region
+		d.Mode.Offline, d.AWS.Region = err, cmp.Or(d.AWS.Region, d.Given.Region)
 	}
 	plan, files, err := d.DryRun(cmd.Context())
 	if e := explain(err); !d.Offline() &&

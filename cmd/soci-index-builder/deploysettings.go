@@ -13,8 +13,6 @@ import (
 	"soci-index-builder/internal/deploy/guided"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deploy/target"
-	"soci-index-builder/internal/deployer"
-	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/inventory"
 )
 
@@ -104,7 +102,6 @@ func (o *deployOptions) interview(cmd *cobra.Command, terminal *guided.Terminal,
 		Look: func(ctx context.Context, stack, region string) (guided.Account, error) {
 			return o.lookAt(ctx, account, given, stack, region)
 		},
-		Rights: func(embedded.Package) deployer.Document { return deployer.Policy() },
 	}
 	if terminal != nil {
 		// Where it is missing, it is asked for.

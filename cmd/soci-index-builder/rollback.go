@@ -60,7 +60,7 @@ fields of --output json are those that deploy --help names.`,
 		}
 		terminal := openTerminal(cmd.InOrStdin(), cmd.ErrOrStderr())
 		m := deploy.Mode{Rollback: true, Interactive: terminal != nil, Yes: yes, Detach: detach, Patience: deployPatience,
-			Interrupts: interrupts, Functions: functionCode}
+			Interrupts: interrupts, Registry: ecrEndpoint(), Functions: functionCode}
 		screen := newDeployScreen(cmd, output, terminal)
 		d, err := deploy.New(settings.Of(settings.Flag, s), m, screen)
 		if err != nil {

@@ -151,7 +151,7 @@ func (f *registryFlags) options(cmd *cobra.Command) []ecrclient.Option {
 
 // ecrEndpoint is for repositories of ECR: ECR_REGISTRY_ENDPOINT names a
 // registry that takes the place of ECR, as it does for the functions.
-func ecrEndpoint() []ecrclient.Option {
+var ecrEndpoint = func() []ecrclient.Option {
 	if endpoint := os.Getenv("ECR_REGISTRY_ENDPOINT"); endpoint != "" {
 		return []ecrclient.Option{ecrclient.WithEndpoint(endpoint)}
 	}

@@ -10,6 +10,7 @@ import (
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/ours"
+	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deploy/target"
 )
@@ -199,7 +200,9 @@ func (x *Destroy) lookAtImages(ctx context.Context, others []*target.Stack) erro
 		}
 		count := map[companion.Kind]int{}
 		for _, i := range all {
-			count[i.Kind]++
+			if i.Kind != companion.RecordImage || !record.IsMark(i.Tags) {
+				count[i.Kind]++
+			}
 		}
 		line := fmt.Sprintf("repository %s, with %s and %s", r.Name,
 			number(count[companion.FunctionImage], "image", "images"),

@@ -22,12 +22,17 @@ type imageWorld struct {
 	*world
 	registry *registrytest.Server
 	account  *stacktest.Account
+	ecr      *awstest.ECR
 }
 
 func newImageWorld(t *testing.T) *imageWorld {
 	w := &imageWorld{registry: registrytest.Start(t)}
 	w.world = &world{t: t, server: awstest.Start(t), stacks: awstest.NewCloudFormation(), s3: awstest.NewS3()}
-	w.account = stacktest.NewAccount(t, w.server, w.stacks, awstest.NewECR(w.registry))
+	w.ecr = awstest.NewECR(w.registry)
+	w.account = stacktest.NewAccount(t, w.server, w.stacks, w.ecr)
+	w.code = awstest.NewLambdaCode(w.s3)
+	w.account.Code = w.code
+	w.s3.AddBucket("code", awstest.Region)
 	w.server.Handle("s3", w.s3)
 	w.config = w.server.Config()
 	return w

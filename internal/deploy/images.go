@@ -10,13 +10,17 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/lambdaimage"
+	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/names"
 )
 
@@ -26,6 +30,8 @@ var ErrMissing = errors.New("is not there")
 // images are container images of the functions, in the companion stack's
 // repositories or in the user's own.
 type images struct {
+	imagePlace
+
 	all          []functionImage
 	architecture string
 	companion    []byte // template of the companion stack; nil when none is needed
@@ -46,7 +52,14 @@ func (i *images) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	i.provisional = d.Offline()
+	if i.provisional = d.Offline(); !i.provisional {
+		if i.imagePlace, err = d.openImages(uris, d.managedFunctions()); err != nil {
+			return nil, err
+		}
+		if err := d.checkInPlace(ctx, uris); err != nil {
+			return nil, err
+		}
+	}
 	if managed := d.managedFunctions(); len(managed) > 0 {
 		if i.companion, err = companion.Template(d.Settings.Stack, managed...); err != nil {
 			return nil, err
@@ -170,11 +183,7 @@ func (i *images) Parameters() (map[string]string, bool) {
 
 func (i *images) Upload(ctx context.Context, d *Deploy) error {
 	for _, one := range i.all {
-		to, err := companion.Open(d.AWS, one.repository, d.Mode.Registry...)
-		if err != nil {
-			return err
-		}
-		_, sent, err := one.image.Push(ctx, to.Registry())
+		_, sent, err := one.image.Push(ctx, i.repositories[one.LogicalID].Registry())
 		if err != nil {
 			return fmt.Errorf("pushing the image of %s: %w", one.LogicalID, err)
 		}
@@ -187,18 +196,62 @@ func (i *images) Upload(ctx context.Context, d *Deploy) error {
 	return nil
 }
 
-func (i *images) Check(ctx context.Context, d *Deploy) error {
+func (i *images) Check(ctx context.Context, _ *Deploy) error {
 	for _, one := range i.all {
-		to, err := companion.Open(d.AWS, one.repository, d.Mode.Registry...)
-		if err != nil {
-			return err
-		}
-		there, err := one.image.There(ctx, to.Registry())
+		there, err := one.image.There(ctx, i.repositories[one.LogicalID].Registry())
 		if err == nil && !there {
 			err = fmt.Errorf("the image %s %w: somebody has deleted it", one.image.URI(one.repository), ErrMissing)
 		}
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// Prepare implements [Recorder]: the repositories are there.
+func (i *images) Prepare(context.Context, *Deploy) error { return nil }
+
+// Code implements [Recorder].
+func (i *images) Code() (bucket string, code map[string]record.Code) {
+	code = map[string]record.Code{}
+	for _, one := range i.all {
+		code[one.LogicalID] = record.Code{Image: one.image.URI(one.repository)}
+	}
+	return "", code
+}
+
+// Sums implements [InPlace].
+func (i *images) Sums() map[string]string {
+	sums := map[string]string{}
+	for _, one := range i.all {
+		sums[one.LogicalID] = one.image.Descriptor.Digest.String()
+	}
+	return sums
+}
+
+// Source implements [InPlace].
+func (i *images) Source(function string, in *lambda.UpdateFunctionCodeInput) {
+	for _, one := range i.all {
+		if one.LogicalID == function {
+			in.ImageUri = aws.String(one.image.URI(one.repository))
+		}
+	}
+}
+
+// checkInPlace checks before code is changed in place, which makes no
+// repository, that those of the companion stack are there.
+func (d *Deploy) checkInPlace(ctx context.Context, uris map[string]string) error {
+	if !d.Mode.CodeOnly {
+		return nil
+	}
+	has, err := d.inCompanion(ctx, uris)
+	if err != nil {
+		return err
+	}
+	for _, f := range d.managedFunctions() {
+		if !slices.Contains(has, f) {
+			return fmt.Errorf("%w by --code-only: the repository %s is not there: deploy without it", ErrState, uris[f])
 		}
 	}
 	return nil

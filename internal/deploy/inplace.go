@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +24,9 @@ import (
 
 // InPlace are [Artifacts] whose code Lambda can take without CloudFormation.
 type InPlace interface {
-	// Sums are what Lambda says of the code (CodeSha256), by the functions'
-	// logical ids. A function of which that is not known is not among them.
+	// Sums are what Lambda says of the code, by the functions' logical ids:
+	// CodeSha256 of a zip file, the digest of an image. A function of which that is
+	// not known is not among them.
 	Sums() map[string]string
 
 	// Source writes where Lambda takes the code of a function from.
@@ -34,6 +36,7 @@ type InPlace interface {
 // codeSet is a function whose code is changed in place.
 type codeSet struct {
 	function, name string // logical id, and the name that Lambda knows
+	code           string // logical id of the function whose code it has
 	want           string // what Lambda is to say of its code
 }
 
@@ -44,10 +47,13 @@ type inPlace struct{}
 
 func (*inPlace) Name() string { return "code in place" }
 
-// nameOutputs are the outputs with the functions' names, by logical ids.
+// stepsFunction is the logical id of the function that has the generator's code.
+const stepsFunction = "StepsFunction"
+
+// nameOutputs are the outputs with the functions' names or ARNs, by logical ids.
 var nameOutputs = map[string]string{
 	"FilterFunction": deployed.OutFilterFunctionName, "GeneratorFunction": deployed.OutGeneratorFunctionName,
-	"RepositoryNameFunction": deployed.OutRepositoryFunctionName,
+	"RepositoryNameFunction": deployed.OutRepositoryFunctionName, stepsFunction: deployed.OutStepsFunctionARN,
 }
 
 func (p *inPlace) Plan(ctx context.Context, d *Deploy) (lines []string, err error) {
@@ -58,19 +64,25 @@ func (p *inPlace) Plan(ctx context.Context, d *Deploy) (lines []string, err erro
 		return nil, nil
 	}
 	client := lambda.NewFromConfig(d.AWS)
-	for _, function := range slices.Sorted(maps.Keys(code.Sums())) {
-		set := codeSet{function, s.Outputs[nameOutputs[function]], code.Sums()[function]}
-		if set.name == "" || !d.Mode.CodeOnly && d.codeChanges(function) {
+	sums := code.Sums()
+	for _, function := range slices.Sorted(maps.Keys(nameOutputs)) {
+		set := codeSet{function: function, name: s.Outputs[nameOutputs[function]], code: function}
+		set.name = set.name[strings.LastIndexByte(set.name, ':')+1:]
+		if function == stepsFunction {
+			set.code = recorder
+		}
+		set.want = sums[set.code]
+		if set.name == "" || set.want == "" || !d.Mode.CodeOnly && d.codeChanges(set.code) {
 			continue // CloudFormation changes it
 		}
-		has, err := client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &set.name})
+		has, err := d.codeOfFunction(ctx, client, set.name)
 		if e := awserror.Explain(err); !d.Mode.CodeOnly && (errors.Is(e, awserror.ErrDenied) || isNotFound(err)) {
 			continue // CloudFormation and doctor say more of it
 		}
 		if err != nil {
 			return nil, fmt.Errorf("asking for the code of the function %s: %w", set.name, err)
 		}
-		if is := aws.ToString(has.CodeSha256); is == set.want || is == "" && !d.Mode.CodeOnly {
+		if has.sum == set.want || has.sum == "" && !d.Mode.CodeOnly {
 			continue
 		}
 		d.sets = append(d.sets, set)
@@ -139,7 +151,7 @@ func (*inPlace) set(ctx context.Context, d *Deploy, set codeSet) error {
 	if a := architectures[d.Settings.Architecture]; a != "" {
 		in.Architectures = []types.Architecture{a}
 	}
-	d.Artifacts.(InPlace).Source(set.function, in)
+	d.Artifacts.(InPlace).Source(set.code, in)
 	p := d.Mode.Patience
 	p.Limit = maxUpdate
 	err := p.Until(ctx, func(ctx context.Context) (bool, error) {
@@ -152,22 +164,50 @@ func (*inPlace) set(ctx context.Context, d *Deploy, set codeSet) error {
 	if err != nil {
 		return fmt.Errorf("changing the code of the function %s: %w", set.name, err)
 	}
-	var has *lambda.GetFunctionConfigurationOutput
+	var has functionCode
 	err = p.Until(ctx, func(ctx context.Context) (done bool, err error) {
-		has, err = client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &set.name})
-		return err == nil && has.LastUpdateStatus != types.LastUpdateStatusInProgress && has.State != types.StatePending, err
+		has, err = d.codeOfFunction(ctx, client, set.name)
+		return err == nil && has.update != types.LastUpdateStatusInProgress && has.state != types.StatePending, err
 	})
 	switch {
 	case err != nil:
 		return fmt.Errorf("waiting for the code of the function %s: %w", set.name, err)
-	case has.LastUpdateStatus == types.LastUpdateStatusFailed:
-		return fmt.Errorf("changing the code of the function %s %w: %s: %s", set.name, ErrFailed,
-			has.LastUpdateStatusReasonCode, aws.ToString(has.LastUpdateStatusReason))
-	case aws.ToString(has.CodeSha256) != set.want:
+	case has.update == types.LastUpdateStatusFailed:
+		return fmt.Errorf("changing the code of the function %s %w: %s", set.name, ErrFailed, has.reason)
+	case has.sum != set.want:
 		return fmt.Errorf("changing the code of the function %s %w: it has %s, not %s: somebody else changed it", set.name,
-			ErrFailed, aws.ToString(has.CodeSha256), set.want)
+			ErrFailed, has.sum, set.want)
 	}
 	return nil
+}
+
+// functionCode is what Lambda says of a function's code.
+type functionCode struct {
+	sum    string // as [InPlace.Sums] has it; empty: Lambda does not say
+	state  types.State
+	update types.LastUpdateStatus
+	reason string // why the last update failed
+}
+
+// codeOfFunction asks Lambda. Of an image it is the digest that the function has
+// resolved, which GetFunction alone tells.
+func (d *Deploy) codeOfFunction(ctx context.Context, client *lambda.Client, name string) (functionCode, error) {
+	if d.Settings.Package == embedded.Image {
+		out, err := client.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: &name})
+		if err != nil {
+			return functionCode{}, err
+		}
+		c, code := cmp.Or(out.Configuration, &types.FunctionConfiguration{}), cmp.Or(out.Code, &types.FunctionCodeLocation{})
+		_, sum, _ := strings.Cut(aws.ToString(code.ResolvedImageUri), "@")
+		return functionCode{sum, c.State, c.LastUpdateStatus,
+			fmt.Sprintf("%s: %s", c.LastUpdateStatusReasonCode, aws.ToString(c.LastUpdateStatusReason))}, nil
+	}
+	c, err := client.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &name})
+	if err != nil {
+		return functionCode{}, err
+	}
+	return functionCode{aws.ToString(c.CodeSha256), c.State, c.LastUpdateStatus,
+		fmt.Sprintf("%s: %s", c.LastUpdateStatusReasonCode, aws.ToString(c.LastUpdateStatusReason))}, nil
 }
 
 // architectures are Lambda's words, by Go's.
@@ -188,10 +228,6 @@ func (c *codeOnly) Plan(_ context.Context, d *Deploy) ([]string, error) {
 		}
 		return nil, fmt.Errorf("--code-only: stack %s: %w in region %s: deploy it first", d.Settings.Stack,
 			deployed.ErrNotFound, d.AWS.Region)
-	}
-	if _, ok := d.Artifacts.(InPlace); !ok {
-		return nil, settingf("--code-only is for the package %s, and the functions of stack %s are of the package %s: "+
-			"deploy without it", embedded.Zip, s.Name, d.Settings.Package)
 	}
 	if _, err := d.choose(); err != nil {
 		return nil, err
@@ -222,6 +258,7 @@ func (d *Deploy) differences(s *target.Stack) ([]string, error) {
 			all = append(all, "parameter "+choice.Name+" "+changeset.Difference(old, value))
 		}
 	}
+	all = append(all, movedCode(s, managed)...)
 	for _, tag := range d.TagChanges() {
 		all = append(all, "tag "+tag)
 	}
@@ -243,6 +280,22 @@ func (d *Deploy) differences(s *target.Stack) ([]string, error) {
 		all = append(all, fmt.Sprintf("%s (%s)", one.LogicalID, one.Action))
 	}
 	return all, nil
+}
+
+// movedCode are the places of code that the stack does not have it in. Records of
+// code that is put there would not be found: the stack does not name the place.
+func movedCode(s *target.Stack, managed map[string]string) (all []string) {
+	for _, name := range slices.Sorted(maps.Keys(managed)) {
+		had, value := s.Parameters[name], managed[name]
+		switch {
+		case had == "": // the template differs
+		case name == deployed.ParamCodeBucket && had != value:
+			all = append(all, "the bucket "+changeset.Difference(had, value))
+		case strings.HasSuffix(name, "ImageUri") && repositoryOf(had) != repositoryOf(value):
+			all = append(all, "the repository "+changeset.Difference(repositoryOf(had), repositoryOf(value)))
+		}
+	}
+	return all
 }
 
 func (*codeOnly) Do(ctx context.Context, d *Deploy) error {

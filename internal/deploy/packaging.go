@@ -49,7 +49,7 @@ func (d *Deploy) planSwitch() ([]string, error) {
 		return nil, nil
 	}
 	had, _ := codeOf(s.Template)
-	if had == d.Settings.Package {
+	if had == d.Settings.Package || d.Mode.CodeOnly { // which is refused for a better reason
 		return nil, nil
 	}
 	what := fmt.Sprintf("the functions of stack %s are of the package %s; as %s they are replaced, and queued events are "+

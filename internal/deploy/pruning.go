@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
-
 	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deployed"
 )
+
+// Place implements [Recorder].
+func (p *codePlace) Place() string { return inBucket(p.bucket.Name) }
 
 // Records implements [Recorder].
 func (p *codePlace) Records(stack string) record.Store { return record.InBucket(p.bucket, stack) }
@@ -62,23 +62,16 @@ func (p *codePlace) named(ctx context.Context, d *Deploy, kept []*record.Record)
 
 // keysOfStacks are those that any stack has as its code in a bucket.
 func (d *Deploy) keysOfStacks(ctx context.Context, bucket string) (keep []string, err error) {
-	pages := cloudformation.NewDescribeStacksPaginator(d.cloudFormation(), &cloudformation.DescribeStacksInput{})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("listing the stacks that name code: %w", err)
+	stacks, err := d.parametersOfStacks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, has := range stacks {
+		if has[deployed.ParamCodeBucket] != bucket {
+			continue
 		}
-		for _, s := range page.Stacks {
-			has := map[string]string{}
-			for _, p := range s.Parameters {
-				has[aws.ToString(p.ParameterKey)] = aws.ToString(p.ParameterValue)
-			}
-			if has[deployed.ParamCodeBucket] != bucket {
-				continue
-			}
-			for _, name := range zipNames {
-				keep = append(keep, has[deployed.ParamCodeKeyPrefix]+name)
-			}
+		for _, name := range zipNames {
+			keep = append(keep, has[deployed.ParamCodeKeyPrefix]+name)
 		}
 	}
 	return keep, nil

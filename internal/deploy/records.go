@@ -26,6 +26,10 @@ type Recorder interface {
 	// it, it sets Deploy.stale.
 	Prepare(ctx context.Context, d *Deploy) error
 
+	// Place is where code and records are, in words that tell two apart. It is
+	// known after Prepare.
+	Place() string
+
 	// Records are those of a stack, in a place that is there.
 	Records(stack string) record.Store
 
@@ -145,8 +149,7 @@ func (r *records) carry(ctx context.Context, d *Deploy) (all []*record.Record, e
 			awserror.Explain(err)))
 		return nil, nil
 	}
-	now, _ := d.Artifacts.(Recorder).Code()
-	if kind, _ := codeOf(s.Template); kind == embedded.Zip && s.Parameters[deployed.ParamCodeBucket] == now {
+	if placeOf(s) == d.Artifacts.(Recorder).Place() {
 		return all, nil
 	}
 	kept, _ := record.Kept(all, record.Keep)
@@ -167,9 +170,11 @@ func (r *records) carry(ctx context.Context, d *Deploy) (all []*record.Record, e
 // recordsOf are the records beside the code of a stack; nil when there is no
 // place for them.
 func (d *Deploy) recordsOf(ctx context.Context, s *target.Stack) (record.Store, error) {
-	kind, _ := codeOf(s.Template)
+	if kind, _ := codeOf(s.Template); kind == embedded.Image {
+		return d.recordsBesideImages(s)
+	}
 	name := s.Parameters[deployed.ParamCodeBucket]
-	if kind != embedded.Zip || name == "" {
+	if name == "" {
 		return nil, nil
 	}
 	place, err := d.openPlace(ctx, name)
@@ -178,6 +183,16 @@ func (d *Deploy) recordsOf(ctx context.Context, s *target.Stack) (record.Store, 
 	}
 	return place.Records(s.Name), nil
 }
+
+// placeOf is where the code of a stack is, as [Recorder.Place] has it.
+func placeOf(s *target.Stack) string {
+	if kind, _ := codeOf(s.Template); kind == embedded.Image {
+		return repositoryOf(s.Parameters[deployed.ParamGeneratorImage])
+	}
+	return inBucket(s.Parameters[deployed.ParamCodeBucket])
+}
+
+func inBucket(name string) string { return "s3://" + name }
 
 // unmarked is the newest record, when it is of what the stack has and was not
 // marked: nobody waited for the end, or the answer was lost.

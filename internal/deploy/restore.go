@@ -42,9 +42,7 @@ func (*restore) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 		return nil, fmt.Errorf("stack %s: %w: nothing was changed", s.Name, err)
 	}
 	d.restored = r
-	if d.Artifacts, err = d.recorded(r); err != nil {
-		return nil, err
-	}
+	d.Artifacts = recorded(r)
 	d.Settings.Package, d.Settings.Architecture = r.Package, r.Architecture
 	return []string{d.to()}, nil
 }
@@ -62,11 +60,11 @@ func (*restore) Do(_ context.Context, d *Deploy) error {
 }
 
 // recorded is the code that a record names.
-func (d *Deploy) recorded(r *record.Record) (Artifacts, error) {
-	if r.Package != embedded.Zip {
-		return nil, fmt.Errorf("record %s: the package %s: %w", r.ID, r.Package, record.ErrUnsupported)
+func recorded(r *record.Record) Artifacts {
+	if r.Package == embedded.Image {
+		return &recordedImages{record: r}
 	}
-	return &recordedZip{record: r}, nil
+	return &recordedZip{record: r}
 }
 
 // recordedZip are the zip files that a record names. They are in their bucket.

@@ -14,12 +14,14 @@ import (
 	"soci-index-builder/internal/testkit/awstest"
 )
 
-// functions are the names of the stack's functions, by logical ids.
+// functions are the names of the stack's functions, by logical ids. That of the
+// state machine has the generator's code.
 func (w *world) functions() map[string]string {
 	s := w.stacks.Stack("prod")
 	return map[string]string{"FilterFunction": s.Outputs[deployed.OutFilterFunctionName],
 		"GeneratorFunction":      s.Outputs[deployed.OutGeneratorFunctionName],
-		"RepositoryNameFunction": s.Outputs[deployed.OutRepositoryFunctionName]}
+		"RepositoryNameFunction": s.Outputs[deployed.OutRepositoryFunctionName],
+		"StepsFunction":          strings.TrimPrefix(s.Outputs[deployed.OutStepsFunctionARN], awstest.FunctionARN(""))}
 }
 
 // sums is what Lambda says of the functions' code.
@@ -247,7 +249,8 @@ func TestCodeOnly(t *testing.T) {
 	w.version = "a"
 	screen = w.run(w.managed(settings.Settings{}, nil))
 	if got := w.sums(); !maps.Equal(got, a) ||
-		!screen.has("? The code of FilterFunction, GeneratorFunction, RepositoryNameFunction was changed in place") {
+		!screen.has("? The code of FilterFunction, GeneratorFunction, RepositoryNameFunction, "+
+			"StepsFunction was changed in place") {
 		t.Errorf("said %q", screen.said)
 	}
 	if w.server.Count("cloudformation", "ExecuteChangeSet") != 1 {
@@ -315,7 +318,7 @@ func TestCodeOnlyRefused(t *testing.T) {
 		{"parameter", another, nil, []string{"parameter SociRepositoryImageTagFilters *:* -> team/*:*"}},
 		{"tag", settings.Settings{Tags: map[string]string{"a": "b"}}, nil, []string{"tag a: (none) -> b"}},
 		{"template", settings.Settings{}, func(s *awstest.Stack) {
-			s.Template = strings.Replace(s.Template, `"Timeout":900`, `"Timeout":800`, 1)
+			s.Template = strings.Replace(s.Template, `"Timeout":900`, `"Timeout":800`, -1)
 		}, []string{"the template", "GeneratorFunction (change)"}},
 		{"architecture", settings.Settings{Architecture: "amd64"}, nil,
 			[]string{"the template", "GeneratorFunction (change)", "FilterFunction (change)"}},

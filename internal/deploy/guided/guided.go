@@ -17,7 +17,6 @@ import (
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/deployer"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
@@ -47,10 +46,6 @@ type Options struct {
 
 	// Look finds out about account and stack. Its error ends the questions.
 	Look func(ctx context.Context, stack, region string) (Account, error)
-
-	// Rights returns what somebody needs who deploys such a package. Nil shows
-	// nothing.
-	Rights func(embedded.Package) deployer.Document
 
 	// SaveTo names file and environment, as Environment.String does. Empty does
 	// not ask whether to save.
@@ -390,12 +385,7 @@ func (i *interview) meaning() error {
 		}
 		i.showCost(i.chosen, memory, settings.Merge(g, i.account.Stack).Architecture)
 	}
-	if i.Rights != nil {
-		bucket := or(g.Bucket, "BUCKET")
-		i.showRights(i.Rights(g.Package), strings.NewReplacer("${Stack}", g.Stack, "${Region}", g.Region,
-			"${Account}", i.account.ID, "${Partition}", or(i.account.Partition, "aws"), "${CodeBucket}", bucket,
-			"${CodePrefix}", ""))
-	}
+	i.showRights(i.account.parts(settings.Merge(g, i.account.Stack).Settings, g.Region))
 	// What was answered must fit together before anybody saves it.
 	_, err := settings.Resolve(g, i.account.Stack)
 	return err

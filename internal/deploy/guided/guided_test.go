@@ -18,7 +18,6 @@ import (
 
 	"soci-index-builder/internal/deploy/guided"
 	"soci-index-builder/internal/deploy/settings"
-	"soci-index-builder/internal/deployer"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/testkit/awstest"
@@ -70,8 +69,7 @@ func options(t *testing.T, server *awstest.Server, in io.Reader, out io.Writer, 
 		Look: func(context.Context, string, string) (guided.Account, error) {
 			return guided.Account{ID: awstest.Account, Partition: "aws", Images: inventory.ECR(server.Config())}, nil
 		},
-		Rights: func(embedded.Package) deployer.Document { return deployer.Policy() },
-		Now:    func() time.Time { return now },
+		Now: func() time.Time { return now },
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"soci-index-builder/internal/backfill"
 	"soci-index-builder/internal/bytesize"
-	"soci-index-builder/internal/deployer"
 	"soci-index-builder/internal/embedded"
 )
 
@@ -127,31 +126,4 @@ func plural(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// showRights tells what deploying will do in the caller's name. names are what
-// the placeholders of the ARNs stand for.
-func (t *Terminal) showRights(d deployer.Document, names *strings.Replacer) {
-	t.Printf("\nRights that are used, your own or those of --role-arn (docs/deployer-policy.json has them all):\n")
-	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-	for _, s := range d.Statement {
-		var services []string
-		count := map[string]int{}
-		for _, action := range s.Action {
-			service, _, _ := strings.Cut(action, ":")
-			if count[service] == 0 {
-				services = append(services, service)
-			}
-			count[service]++
-		}
-		for i, service := range services {
-			services[i] = fmt.Sprintf("%s (%d)", service, count[service])
-		}
-		on := names.Replace(strings.Join(s.Resource, " "))
-		if on == "*" {
-			on = "everything: these actions know no resource"
-		}
-		fmt.Fprintf(w, "  %s\t%s\n", strings.Join(services, ", "), on)
-	}
-	_ = w.Flush() // what a terminal cannot show is lost
 }

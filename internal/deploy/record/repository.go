@@ -59,6 +59,12 @@ func tagPrefix(stack string) string {
 	return "deploy." + digest.FromString(stack).Encoded()[:8] + "."
 }
 
+// IsMark reports whether an artifact with these tags only marks a record, which
+// has an artifact of its own.
+func IsMark(tags []string) bool {
+	return len(tags) > 0 && !slices.ContainsFunc(tags, func(tag string) bool { return !strings.HasSuffix(tag, markEnd) })
+}
+
 // artifact returns the manifest of a record's state, and its blobs.
 func artifact(r *Record, content []byte, succeeded bool) (manifest ocispec.Descriptor, _ []byte,
 	blobs map[string]ocispec.Descriptor, _ error) {

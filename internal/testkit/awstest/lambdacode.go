@@ -23,6 +23,7 @@ type LambdaCode struct {
 
 type functionCode struct {
 	sum     string
+	image   string // URI; empty for zip files
 	given   string // by CloudFormation, as JSON
 	pending int    // questions to which an update still goes on
 	failed  string // why the last update failed
@@ -56,7 +57,7 @@ func (c *LambdaCode) Deploy(name string, code any) {
 	_ = json.Unmarshal(given, &of)
 	sum, err := c.sum(of.S3Bucket, of.S3Key, of.ImageUri)
 	if err == nil { // one that only a test's template names is not there
-		f.sum = sum
+		f.sum, f.image = sum, of.ImageUri
 	}
 }
 
@@ -88,6 +89,16 @@ func (c *LambdaCode) Sum(name string) string {
 	defer c.mu.Unlock()
 	if f := c.functions[name]; f != nil {
 		return f.sum
+	}
+	return ""
+}
+
+// Image returns the URI of the image that a function has; empty: it has none.
+func (c *LambdaCode) Image(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f := c.functions[name]; f != nil {
+		return f.image
 	}
 	return ""
 }
@@ -160,6 +171,10 @@ func (c *LambdaCode) Update(name string, body []byte) (map[string]any, error) {
 			Message: "The operation cannot be performed at this time. An update is in progress for resource: " +
 				FunctionARN(name)}
 	}
+	if (in.ImageUri != "") != (f.image != "") {
+		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidParameterValueException",
+			Message: "the code is not of the function's package type"}
+	}
 	sum, err := zipSum(in.ZipFile), error(nil)
 	if len(in.ZipFile) == 0 {
 		sum, err = c.sum(in.S3Bucket, in.S3Key, in.ImageUri)
@@ -171,7 +186,7 @@ func (c *LambdaCode) Update(name string, body []byte) (map[string]any, error) {
 	delete(c.failing, name)
 	f.inPlace++
 	if f.failed == "" {
-		f.sum = sum
+		f.sum, f.image = sum, in.ImageUri
 	}
 	return f.configuration(), nil
 }

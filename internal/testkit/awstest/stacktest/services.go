@@ -138,12 +138,18 @@ func (d *Deployment) lambda() http.Handler {
 		return map[string]any{}, nil
 	})
 	handle("GET /2015-03-31/functions/{name}", func(id string, r *Resource, _ url.Values) (any, error) {
-		image := r.At("Code", "ImageUri")
+		image, configuration := r.At("Code", "ImageUri"), map[string]any{"FunctionName": r.Physical, "State": "Active"}
+		if d.code != nil {
+			maps.Copy(configuration, d.code.Configuration(r.Physical))
+			if is := d.code.Image(r.Physical); is != "" {
+				image = is
+			}
+		}
 		code := map[string]any{"RepositoryType": "ECR", "ImageUri": image, "ResolvedImageUri": image}
 		if image == nil {
 			code = map[string]any{"RepositoryType": "S3", "Location": "https://awslambda.invalid/code"}
 		}
-		return map[string]any{"Code": code, "Configuration": map[string]any{"FunctionName": r.Physical}}, nil
+		return map[string]any{"Code": code, "Configuration": configuration}, nil
 	})
 	handle("GET /2019-09-30/functions/{name}/concurrency", func(_ string, r *Resource, _ url.Values) (any, error) {
 		if n, err := strconv.Atoi(awstest.ScalarText(r.At("ReservedConcurrentExecutions"))); err == nil {

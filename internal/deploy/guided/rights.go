@@ -1,0 +1,108 @@
+package guided
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/companion"
+	"soci-index-builder/internal/deploy/settings"
+	"soci-index-builder/internal/deployer"
+	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/names"
+)
+
+// parts are the policies that deploying needs with these settings, and what the
+// placeholders in their ARNs stand for; there may be several repositories of the
+// user's own.
+func (a Account) parts(s settings.Settings, region string) ([]deployer.Part, map[string][]string) {
+	values := map[string][]string{}
+	for name, value := range deployer.Names(or(a.Partition, "aws"), a.ID, region, s.Stack) {
+		values[name] = []string{value}
+	}
+	own := false
+	for _, function := range slices.Sorted(maps.Keys(s.Repositories)) {
+		if image, err := names.ParseHosted(s.Repositories[function]); err == nil {
+			values["OwnRepositories"] = append(values["OwnRepositories"], image.Repository)
+		}
+		own = own || s.Package == embedded.Image
+	}
+	if s.Package != embedded.Image && s.Bucket != "" {
+		if own = !codebucket.IsManagedName(s.Bucket, a.ID, region); own {
+			values["CodeBucket"] = []string{s.Bucket}
+		} else {
+			values["ManagedBucket"] = []string{s.Bucket}
+		}
+	}
+	parts := deployer.Needed(s.Package, own)
+	if own && s.Package == embedded.Image && len(s.Repositories) < len(companion.Functions) {
+		parts = append(parts, deployer.Image) // for the functions that have none of the user's
+	}
+	if s.RoleARN != "" {
+		_, role, _ := strings.Cut(s.RoleARN, ":role/")
+		values["ServiceRole"] = []string{role}
+		parts = append(parts, deployer.RoleARN)
+	}
+	return parts, values
+}
+
+// showRights tells what deploying will do in the caller's name.
+func (t *Terminal) showRights(parts []deployer.Part, values map[string][]string) {
+	var files []string
+	for _, p := range parts {
+		files = append(files, p.File+".json")
+	}
+	t.Printf("\nRights that are used, your own or those of --role-arn; these files in docs have them all:\n  %s\n",
+		strings.Join(files, ", "))
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	for _, s := range deployer.Policy(parts...).Statement {
+		if pattern := s.Condition["StringLike"]["aws:RequestedRegion"]; pattern != "" &&
+			!strings.HasPrefix(values["Region"][0], strings.TrimSuffix(pattern, "*")) {
+			continue // not in this region
+		}
+		fmt.Fprintf(w, "  %s\t%s\n", services(s.Action), on(s.Resource, values))
+	}
+	_ = w.Flush() // what a terminal cannot show is lost
+}
+
+// services counts the actions of each service.
+func services(actions []string) string {
+	var all []string
+	count := map[string]int{}
+	for _, action := range actions {
+		service, _, _ := strings.Cut(action, ":")
+		if count[service] == 0 {
+			all = append(all, service)
+		}
+		count[service]++
+	}
+	for i, service := range all {
+		all[i] = fmt.Sprintf("%s (%d)", service, count[service])
+	}
+	return strings.Join(all, ", ")
+}
+
+// on fills the placeholders of ARNs, with each of the values that one has.
+func on(resources []string, values map[string][]string) string {
+	all := slices.Clone(resources)
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		var filled []string
+		for _, arn := range all {
+			if !strings.Contains(arn, "${"+name+"}") {
+				filled = append(filled, arn)
+				continue
+			}
+			for _, value := range values[name] {
+				filled = append(filled, strings.ReplaceAll(arn, "${"+name+"}", value))
+			}
+		}
+		all = filled
+	}
+	if slices.Equal(all, []string{"*"}) {
+		return "everything: these actions know no resource"
+	}
+	return strings.Join(all, " ")
+}

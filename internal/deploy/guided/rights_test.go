@@ -1,0 +1,67 @@
+package guided
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"soci-index-builder/internal/deploy/settings"
+	"soci-index-builder/internal/embedded"
+)
+
+// What is shown are the policies that the way of deploying needs, with all
+// placeholders filled.
+func TestShowRights(t *testing.T) {
+	const host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/"
+	for _, tt := range []struct {
+		name           string
+		s              settings.Settings
+		files          string
+		shows, without []string
+	}{
+		{"zip", settings.Settings{Package: embedded.Zip}, "deployer-policy-zip.json",
+			[]string{"arn:aws:s3:::soci-index-builder-123456789012-eu-west-1-an/records/*"},
+			[]string{"repository/soci", "-Companion"}},
+		{"managed bucket by name",
+			settings.Settings{Package: embedded.Zip, Bucket: "soci-index-builder-0123456789ab"}, "deployer-policy-zip.json",
+			[]string{"arn:aws:s3:::soci-index-builder-0123456789ab/code/*"}, []string{"-an/"}},
+		{"own bucket", settings.Settings{Package: embedded.Zip, Bucket: "mine",
+			RoleARN: "arn:aws:iam::123456789012:role/a/b"},
+			"deployer-policy-own-bucket.json, deployer-policy-role-arn.json",
+			[]string{"arn:aws:s3:::mine/soci-index-builder/*", "arn:aws:iam::123456789012:role/a/b\n"}, []string{"-an/"}},
+		{"image", settings.Settings{Package: embedded.Image}, "deployer-policy-image.json",
+			[]string{"stack/prod-d6e4a9b6-CompanionStack/*", "repository/prodd6e4a9b6/*"}, []string{"s3"}},
+		{"own repositories", settings.Settings{Package: embedded.Image, Repositories: map[string]string{
+			"FilterFunction": host + "a/f", "GeneratorFunction": host + "a/g", "RepositoryNameFunction": host + "a/r"}},
+			"deployer-policy-own-repositories.json",
+			[]string{"repository/a/f arn:aws:ecr:eu-west-1:123456789012:repository/a/g arn:"}, []string{"Companion"}},
+		{"some of one's own", settings.Settings{Package: embedded.Image,
+			Repositories: map[string]string{"FilterFunction": host + "a/f"}},
+			"deployer-policy-own-repositories.json, deployer-policy-image.json",
+			[]string{"repository/a/f\n", "Companion"}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			tt.s.Stack = "prod"
+			NewTerminal(strings.NewReader(""), &out).showRights(Account{ID: "123456789012"}.parts(tt.s, "eu-west-1"))
+			text := out.String()
+			for _, want := range append(tt.shows, "deployer-policy.json, deployer-policy-commands.json, "+tt.files+"\n",
+				"  lambda (", "arn:aws:iam::123456789012:role/prod-*") {
+				if !strings.Contains(text, want) {
+					t.Errorf("%s is not in\n%s", want, text)
+				}
+			}
+			for _, not := range append(tt.without, "${", "ListAllMyBuckets") {
+				if strings.Contains(text, not) {
+					t.Errorf("%s is in\n%s", not, text)
+				}
+			}
+		})
+	}
+	var out bytes.Buffer
+	NewTerminal(strings.NewReader(""), &out).showRights(
+		Account{ID: "123456789012"}.parts(settings.Settings{Package: embedded.Zip, Stack: "prod"}, "me-south-1"))
+	if n := strings.Count(out.String(), "everything: these actions"); n != 2 {
+		t.Errorf("s3:ListAllMyBuckets is not in\n%s", out.String())
+	}
+}
