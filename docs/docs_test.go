@@ -24,7 +24,7 @@ func read(t *testing.T, path string) string {
 	return string(content)
 }
 
-// pages are the README, CONTRIBUTING and the pages of this folder.
+// pages are the README, CONTRIBUTING, SECURITY and the pages of this folder.
 func pages(t *testing.T) []string {
 	t.Helper()
 	all, err := filepath.Glob("*.md")
@@ -35,7 +35,7 @@ func pages(t *testing.T) []string {
 	if err != nil || len(notes) < 5 {
 		t.Fatalf("the design notes are %q, %v", notes, err)
 	}
-	return slices.Concat(all, notes, []string{"../README.md", "../CONTRIBUTING.md"})
+	return slices.Concat(all, notes, []string{"../README.md", "../CONTRIBUTING.md", "../SECURITY.md"})
 }
 
 var (

@@ -179,7 +179,6 @@ func (r *runner) image(ctx context.Context) ([]*table.Table, error) {
 		Notes: []string{
 			"Download and upload are counted for everybody. The registry is a process of its own, whose CPU is not counted, " +
 				"but it has the same cores.",
-			"The targets: at most a sixth of upstream's time, at most 256 MB, no byte on disk.",
 		},
 	}
 	var up imageResult

@@ -85,9 +85,7 @@ func (r *runner) layers(ctx context.Context) ([]*table.Table, error) {
 			fmt.Sprintf("wall s, ours, %d cores", r.cores), "wall s, upstream", "wall ratio", "peak MB, ours",
 			"peak MB, upstream"},
 		Notes: []string{"The CPU ratio on one core compares the same work; beside it stands the ratio with the digest of " +
-			"the whole blob, which upstream does not take. On two cores the digest is part of ours.",
-			"The bar for the CPU ratio on one core is 5.0 on each layer; the aim is 6, and 7 for the wall ratio with a " +
-				"second core."},
+			"the whole blob, which upstream does not take. On two cores the digest is part of ours."},
 	}
 	tables := []*table.Table{headline}
 	r.rates = make(map[string]measurement)

@@ -182,7 +182,7 @@ var completions = []struct{ shell, file string }{
 // documents returns what every archive of the command line has beside it.
 func (b *releaser) documents(ctx context.Context) ([]entry, error) {
 	var entries []entry
-	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md"} {
+	for _, name := range []string{"LICENSE", "README.md", "SECURITY.md", "CHANGELOG.md"} {
 		entries = append(entries, entry{name, filepath.Join(b.root, name), 0o644})
 	}
 	docs, err := folder(filepath.Join(b.root, "docs"), "docs")

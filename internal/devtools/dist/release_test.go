@@ -154,7 +154,7 @@ func unpack(t *testing.T, path, folder string) map[string][]byte {
 func checkCommandLine(t *testing.T, p Platform, files map[string][]byte) {
 	t.Helper()
 	for _, name := range []string{
-		"LICENSE", "README.md", "CHANGELOG.md", "docs/cli.md", "docs/deployer-policy-zip.json", "templates/a.template.json",
+		"LICENSE", "README.md", "SECURITY.md", "CHANGELOG.md", "docs/cli.md", "docs/deployer-policy-zip.json", "templates/a.template.json",
 		"docs/schemas/failure-message.schema.json",
 		"man/man1/soci-index-builder.1", "man/man1/soci-index-builder-index.1", "man/man1/soci-index-builder-ztoc-create.1",
 		"completions/soci-index-builder.bash", "completions/_soci-index-builder", "completions/soci-index-builder.fish",

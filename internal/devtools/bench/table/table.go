@@ -112,18 +112,62 @@ var ErrMarkers = errors.New("the document's markers")
 // has no markers, or whose markers are not one pair, is ErrMarkers.
 func Renew(document []byte, sections []Section) ([]byte, error) {
 	for _, s := range sections {
-		begin, end := []byte("<!-- bench:"+s.Name+":begin -->\n"), []byte("<!-- bench:"+s.Name+":end -->")
-		if bytes.Count(document, begin) != 1 || bytes.Count(document, end) != 1 {
-			return nil, fmt.Errorf("%w: not one pair of %s%s", ErrMarkers, begin, end)
-		}
-		head, rest, _ := bytes.Cut(document, begin)
-		_, tail, ok := bytes.Cut(rest, end)
-		if !ok {
-			return nil, fmt.Errorf("%w: %s comes before %s", ErrMarkers, end, begin)
+		begin, end := markers(s.Name)
+		head, _, tail, err := cut(document, s.Name)
+		if err != nil {
+			return nil, err
 		}
 		document = bytes.Join([][]byte{head, begin, []byte(s.Markdown()), end, tail}, nil)
 	}
 	return document, nil
+}
+
+func markers(section string) (begin, end []byte) {
+	return []byte("<!-- bench:" + section + ":begin -->\n"), []byte("<!-- bench:" + section + ":end -->")
+}
+
+// cut returns what stands before, between and behind the markers of a section.
+func cut(document []byte, section string) (head, content, tail []byte, err error) {
+	begin, end := markers(section)
+	if bytes.Count(document, begin) != 1 || bytes.Count(document, end) != 1 {
+		return nil, nil, nil, fmt.Errorf("%w: not one pair of %s%s", ErrMarkers, begin, end)
+	}
+	head, rest, _ := bytes.Cut(document, begin)
+	content, tail, ok := bytes.Cut(rest, end)
+	if !ok {
+		return nil, nil, nil, fmt.Errorf("%w: %s comes before %s", ErrMarkers, end, begin)
+	}
+	return head, content, tail, nil
+}
+
+// Read returns the first table of a section, as [Section.Markdown] has written
+// it: its columns, and rows of as many cells. A section without one has no
+// columns. The error is ErrMarkers.
+func Read(document []byte, section string) (columns []string, rows [][]string, err error) {
+	_, content, _, err := cut(document, section)
+	if err != nil {
+		return nil, nil, err
+	}
+	for line := range strings.Lines(string(content)) {
+		line, ok := strings.CutPrefix(strings.TrimSpace(line), "| ")
+		switch {
+		case !ok && len(rows) > 0:
+			return columns, rows, nil
+		case !ok:
+			continue
+		}
+		cells := strings.Split(strings.TrimSuffix(line, " |"), " | ")
+		switch {
+		case columns == nil:
+			columns = cells
+		case len(cells) != len(columns):
+			return nil, nil, fmt.Errorf("%w: section %s has a row of %d cells below %d columns", ErrMarkers, section,
+				len(cells), len(columns))
+		default:
+			rows = append(rows, cells)
+		}
+	}
+	return columns, rows, nil
 }
 
 // None stands where there is no number.

@@ -24,6 +24,7 @@ import (
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/devtools/bench"
 	"soci-index-builder/internal/devtools/bench/child"
+	"soci-index-builder/internal/devtools/bench/plot"
 	"soci-index-builder/internal/devtools/bench/table"
 )
 
@@ -78,7 +79,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(document, renewed, 0o644)
+	if err := os.WriteFile(document, renewed, 0o644); err != nil {
+		return err
+	}
+	return plot.Draw(document)
 }
 
 // parse returns what the flags ask for, and the document to renew.
@@ -94,7 +98,7 @@ func parse(args []string, stderr io.Writer) (bench.Options, string, error) {
 		"`size` of each layer of real files before compression, as 320MiB; 0 takes all files")
 	speed := flags.String("speed", "30MiB", "`bytes` per second of each connection to the slow registry")
 	work := flags.String("work", "", "`directory` for the layers, which are kept (default: in the user's cache directory)")
-	document := flags.String("markdown", "", "renew the tables in this `file` as well")
+	document := flags.String("markdown", "", "renew the tables in this `file` as well, and the pictures beside it")
 	python := flags.String("python", "",
 		"`directories` of the layer python, separated by commas (default: what there is of pyenv and the system's)")
 	lib := flags.String("lib", "/usr/lib", "`directories` of the layer lib")
