@@ -92,9 +92,7 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 	c.registry.add(cmd)
 	c.output.add(cmd)
 	f := cmd.Flags()
-	f.Var(&c.version, "index-version", "SOCI indexes to build: V1, V2 or Both")
-	_ = cmd.RegisterFlagCompletionFunc("index-version",
-		cobra.FixedCompletions([]string{"V1", "V2", "Both"}, cobra.ShellCompDirectiveNoFileComp))
+	addIndexVersion(cmd, &c.version, "SOCI indexes to build: V1, V2 or Both")
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix,
 		"suffix that the image's tag gets for the SOCI-enabled image")
 	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true, "make the suffixed tag even for an image with no layer to index")
@@ -227,6 +225,12 @@ func tagOf(reference string) string {
 
 // versionFlag is --index-version.
 type versionFlag soci.IndexVersion
+
+func addIndexVersion(cmd *cobra.Command, v *versionFlag, usage string) {
+	cmd.Flags().Var(v, "index-version", usage)
+	_ = cmd.RegisterFlagCompletionFunc("index-version",
+		cobra.FixedCompletions([]string{"V1", "V2", "Both"}, cobra.ShellCompDirectiveNoFileComp))
+}
 
 func (v *versionFlag) String() string { return string(*v) }
 func (v *versionFlag) Type() string   { return "V1|V2|Both" }

@@ -6,12 +6,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/inspect"
+	"soci-index-builder/pkg/soci"
 )
 
 func newInspectCommand() *cobra.Command {
 	var (
-		registry registryFlags
-		output   outputFlag
+		registry  registryFlags
+		output    outputFlag
+		tagSuffix string
 	)
 	cmd := &cobra.Command{
 		Use:   "inspect REF",
@@ -19,7 +21,8 @@ func newInspectCommand() *cobra.Command {
 		Long: `Show the tree of an image: image index, image manifests with their platforms,
 layers, SOCI indexes and zTOCs, with digests and sizes. SOCI indexes of version
 1 are found as referrers of an image manifest, those of version 2 by its
-annotation. Layer sizes are compressed. The existence and size of each zTOC and
+annotation. For a REF with a tag, the tree of the SOCI-enabled image under the tag
+with the suffix follows, or why there is none. Layer sizes are compressed. The existence and size of each zTOC and
 other blob that a SOCI index lists are checked, and missing blobs and different
 sizes are marked; content is not read (verify does that).
 
@@ -39,36 +42,43 @@ With --output json, the output is one JSON object, a manifest:
     prefetch, a list of the prefetch artifacts that upstream's tool can add, with
       the same fields except spanSize
     other, a list of blobs that clients do not read, with the same fields and
-      mediaType`,
+      mediaType
+  suffixedTag (if REF has a tag and is no SOCI-enabled image): tag, state (absent,
+    matches, differs, unindexed, stale, broken, not-soci-enabled), digest, reason,
+    and image, a manifest as above`,
 		Example: `  soci-index-builder inspect 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder inspect --output json 127.0.0.1:5000/app | jq '.. | .sociIndexes? // empty'`,
 		Args: takes(1, 1, "one image REF"),
 	}
 	registry.add(cmd)
 	output.add(cmd)
+	cmd.Flags().StringVar(&tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "suffix of the tags of SOCI-enabled images")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := soci.CheckTagSuffix(tagSuffix); err != nil {
+			return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+		}
 		repo, reference, err := registry.open(cmd, args[0])
 		if err != nil {
 			return err
 		}
 		desc, err := repo.Resolve(cmd.Context(), reference)
 		if err != nil {
-			return err
+			return explain(err)
 		}
-		root, err := inspect.Load(cmd.Context(), repo, desc)
+		image, err := inspect.LoadVersions(cmd.Context(), repo, desc, tagOf(reference), tagSuffix)
 		if err != nil {
-			return err
+			return explain(err)
 		}
-		if err := inspect.CheckBlobs(cmd.Context(), repo, root); err != nil {
-			return err
+		if err := image.CheckBlobs(cmd.Context(), repo); err != nil {
+			return explain(err)
 		}
 		if output == outputText {
-			return inspect.WriteText(cmd.OutOrStdout(), root)
+			return image.WriteText(cmd.OutOrStdout())
 		}
 		e := json.NewEncoder(cmd.OutOrStdout())
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
-		return e.Encode(root)
+		return e.Encode(image)
 	}
 	return cmd
 }
