@@ -15,7 +15,7 @@ import (
 )
 
 type indexCommand struct {
-	registry     registryFlags
+	registry     imageFlags
 	output       outputFlag
 	version      versionFlag
 	tagSuffix    string
@@ -155,13 +155,9 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 
 // image indexes one image. There can be a result beside an error.
 func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, error) {
-	repo, reference, err := c.registry.open(cmd, ref)
+	repo, reference, image, err := c.registry.resolve(cmd, ref)
 	if err != nil {
 		return nil, err
-	}
-	image, err := repo.Resolve(cmd.Context(), reference)
-	if err != nil {
-		return nil, explain(err)
 	}
 	var catalog soci.Catalog
 	if !c.noReuse {

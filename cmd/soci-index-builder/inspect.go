@@ -11,7 +11,7 @@ import (
 
 func newInspectCommand() *cobra.Command {
 	var (
-		registry  registryFlags
+		registry  imageFlags
 		output    outputFlag
 		tagSuffix string
 	)
@@ -57,13 +57,9 @@ With --output json, the output is one JSON object, a manifest:
 		if err := soci.CheckTagSuffix(tagSuffix); err != nil {
 			return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
 		}
-		repo, reference, err := registry.open(cmd, args[0])
+		repo, reference, desc, err := registry.resolve(cmd, args[0])
 		if err != nil {
 			return err
-		}
-		desc, err := repo.Resolve(cmd.Context(), reference)
-		if err != nil {
-			return explain(err)
 		}
 		image, err := inspect.LoadVersions(cmd.Context(), repo, desc, tagOf(reference), tagSuffix)
 		if err != nil {

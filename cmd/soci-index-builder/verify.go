@@ -17,7 +17,7 @@ import (
 )
 
 type verifyCommand struct {
-	registry    registryFlags
+	registry    imageFlags
 	output      outputFlag
 	version     versionFlag // empty: whichever there is
 	tagSuffix   string
@@ -116,7 +116,7 @@ func (c *verifyCommand) run(cmd *cobra.Command, refs []string) error {
 		case err != nil:
 			return err
 		case c.allTags && repo.Reference() != "":
-			return usageErrorf("%s names an image: --all-tags takes whole repositories, as HOST/NAME", ref)
+			return usageErrorf("%s names an image: --all-tags takes whole repositories, as [HOST/]NAME", ref)
 		case c.needsTag() && !c.allTags && tagOf(reference) == "":
 			return usageErrorf("%s names the image by digest; --index-version %s needs a tag", ref, c.version)
 		}
@@ -156,16 +156,16 @@ func (c *verifyCommand) needsTag() bool {
 
 // named verifies the image or the repository that ref names.
 func (c *verifyCommand) named(cmd *cobra.Command, ref string) error {
-	repo, reference, err := c.registry.open(cmd, ref)
-	if err != nil {
-		return err
-	}
 	if c.allTags {
+		repo, _, err := c.registry.open(cmd, ref)
+		if err != nil {
+			return err
+		}
 		return c.repository(cmd, repo)
 	}
-	desc, err := repo.Resolve(cmd.Context(), reference)
+	repo, reference, desc, err := c.registry.resolve(cmd, ref)
 	if err != nil {
-		return c.fail(cmd, ref, explain(err))
+		return c.fail(cmd, ref, err)
 	}
 	image, err := inspect.LoadVersions(cmd.Context(), repo, desc, tagOf(reference), c.tagSuffix)
 	if err != nil {
@@ -179,7 +179,7 @@ func (c *verifyCommand) named(cmd *cobra.Command, ref string) error {
 func (c *verifyCommand) repository(cmd *cobra.Command, repo *ecrclient.Repository) error {
 	tags, err := repo.Tags(cmd.Context())
 	if err != nil {
-		return explain(fmt.Errorf("listing the tags of %s: %w", repo.Name(), err))
+		return explainScheme(cmd.Context(), explain(fmt.Errorf("listing the tags of %s: %w", repo.Name(), err)), repo)
 	}
 	if len(tags) == 0 {
 		return fmt.Errorf("%w: the repository %s has no tag", verify.ErrNoIndex, repo.Name())

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+
+	"soci-index-builder/internal/awsconfig"
+	"soci-index-builder/internal/names"
+	"soci-index-builder/pkg/ecrclient"
+)
+
+// imageFlags are those of the commands that take images by name, of ECR or of
+// another registry.
+type imageFlags struct {
+	registryFlags
+	aws awsFlags
+
+	configs map[string]aws.Config // by region, so that nobody is asked for a code twice
+	host    string                // of the account's own registry; empty until it is known
+}
+
+func (f *imageFlags) add(cmd *cobra.Command) {
+	f.registryFlags.add(cmd)
+	f.aws.add(cmd)
+}
+
+// open returns the repository of ref, and the tag or digest in it. Without a host
+// ref is of the account's ECR registry.
+func (f *imageFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, error) {
+	if names.IsPath(ref) {
+		return nil, "", pathError(ref)
+	}
+	image, err := names.Parse(ref)
+	if err != nil {
+		return nil, "", usageErrorf("%w", err)
+	}
+	if image.Host == "" {
+		if image.Host, err = f.accountHost(cmd); err != nil {
+			return nil, "", err
+		}
+		ref = image.String()
+	}
+	opts := f.options(cmd)
+	if host, ok := ecrclient.ParseECRHost(image.Host); ok {
+		endpoint := ecrEndpoint()
+		opts = append(opts, endpoint...)
+		if len(endpoint) == 0 {
+			cfg, err := f.config(cmd, host.Region)
+			if err != nil {
+				return nil, "", err
+			}
+			opts = append(opts, ecrclient.WithAWSConfig(cfg))
+		}
+	}
+	repo, err := ecrclient.New(ref, opts...)
+	if err != nil {
+		return nil, "", usageErrorf("%w", err)
+	}
+	return repo, cmp.Or(repo.Reference(), "latest"), nil
+}
+
+// config returns the AWS configuration of a region, that of the flags and the
+// environment if it is empty.
+func (f *imageFlags) config(cmd *cobra.Command, region string) (aws.Config, error) {
+	if cfg, ok := f.configs[region]; ok {
+		return cfg, nil
+	}
+	cfg, err := loadAWS(cmd, awsconfig.Options{
+		Profile: f.aws.profile, ProfileFlag: "--profile",
+		Region: cmp.Or(region, f.aws.region), RegionFlag: "--region",
+	})
+	if err != nil {
+		return cfg, err
+	}
+	if f.configs == nil {
+		f.configs = make(map[string]aws.Config)
+	}
+	f.configs[region], f.configs[cfg.Region] = cfg, cfg
+	return cfg, nil
+}
+
+// accountHost returns the host of the registry of the account and region. It asks
+// for what reading an image needs as well, a token, so it needs no other
+// permission.
+func (f *imageFlags) accountHost(cmd *cobra.Command) (string, error) {
+	if f.host != "" {
+		return f.host, nil
+	}
+	cfg, err := f.config(cmd, "")
+	if err != nil {
+		return "", err
+	}
+	out, err := ecr.NewFromConfig(cfg).GetAuthorizationToken(cmd.Context(), &ecr.GetAuthorizationTokenInput{})
+	if err != nil {
+		return "", explain(fmt.Errorf("looking for the account's ECR registry: %w", err))
+	}
+	for _, data := range out.AuthorizationData {
+		endpoint := strings.TrimPrefix(aws.ToString(data.ProxyEndpoint), "https://")
+		if host, ok := names.ParseECRHost(endpoint); ok {
+			f.host, err = ecrclient.RegistryHost(host.Account, cfg.Region)
+			return f.host, err
+		}
+	}
+	return "", errors.New("looking for the account's ECR registry: ECR does not name it; put its host before the image")
+}
+
+// resolve is open, and asks what the tag or digest names.
+func (f *imageFlags) resolve(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, ocispec.Descriptor, error) {
+	repo, reference, err := f.open(cmd, ref)
+	if err != nil {
+		return nil, "", ocispec.Descriptor{}, err
+	}
+	desc, err := repo.Resolve(cmd.Context(), reference)
+	return repo, reference, desc, explainScheme(cmd.Context(), explain(err), repo)
+}
+
+// pathError is for a path where an image must be named.
+func pathError(path string) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return usageErrorf("%s: no such file or folder; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]", path)
+	}
+	return usageErrorf("%s is a path; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]", path)
+}
+
+// explainScheme says that a registry was spoken to in the wrong one of HTTP and
+// HTTPS.
+func explainScheme(ctx context.Context, err error, repo *ecrclient.Repository) error {
+	if err == nil {
+		return nil
+	}
+	host, _, _ := strings.Cut(repo.Name(), "/")
+	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
+	if notTLS || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
+		return fmt.Errorf("%w: %s speaks plain HTTP: use --plain-http", err, host)
+	}
+	e, ok := errors.AsType[*ecrclient.Error](err)
+	if !ok || ctx.Err() != nil || e.Status != http.StatusBadRequest && e.Status != 0 || !repo.PlainHTTP() {
+		return err
+	}
+	if speaksTLS(ctx, host) {
+		return fmt.Errorf("%w: %s speaks HTTPS: use --plain-http=false", err, host)
+	}
+	return err
+}
+
+// speaksTLS asks a host for a TLS handshake. Nothing is sent through it, so
+// whether its certificate is good does not matter.
+func speaksTLS(ctx context.Context, host string) bool {
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		host = net.JoinHostPort(strings.Trim(host, "[]"), "80")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	conn, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(ctx, "tcp", host)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}
