@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -19,7 +18,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/awsconfig"
+	"soci-index-builder/internal/imagefile"
+	"soci-index-builder/internal/inspect"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/ecrclient"
 )
 
@@ -30,7 +32,8 @@ type imageFlags struct {
 	aws awsFlags
 
 	configs map[string]aws.Config // by region, so that nobody is asked for a code twice
-	host    string                // of the account's own registry; empty until it is known
+	stores  map[string]*imagefile.Store
+	host    string // of the account's own registry; empty until it is known
 }
 
 func (f *imageFlags) add(cmd *cobra.Command) {
@@ -41,9 +44,6 @@ func (f *imageFlags) add(cmd *cobra.Command) {
 // open returns the repository of ref, and the tag or digest in it. Without a host
 // ref is of the account's ECR registry.
 func (f *imageFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, error) {
-	if names.IsPath(ref) {
-		return nil, "", pathError(ref)
-	}
 	image, err := names.Parse(ref)
 	if err != nil {
 		return nil, "", usageErrorf("%w", err)
@@ -128,19 +128,60 @@ func (f *imageFlags) resolve(cmd *cobra.Command, ref string) (*ecrclient.Reposit
 	return repo, reference, desc, explainScheme(cmd.Context(), explain(err), repo)
 }
 
-// pathError is for a path where an image must be named.
-func pathError(path string) error {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return usageErrorf("%s: no such file or folder; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]", path)
+// repository is what holds an image: one of a registry, or a file.
+type repository interface {
+	inspect.VersionsRepository
+	verify.Ranger
+	Name() string
+	Tags(ctx context.Context) ([]string, error)
+}
+
+// find is resolve, for PATH[:TAG|@DIGEST] of a file or folder as well.
+func (f *imageFlags) find(cmd *cobra.Command, ref string) (repository, string, ocispec.Descriptor, error) {
+	if !names.IsPath(ref) {
+		return f.resolve(cmd, ref)
 	}
-	return usageErrorf("%s is a path; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]", path)
+	store, reference, err := f.store(cmd, ref)
+	if err != nil {
+		return nil, "", ocispec.Descriptor{}, err
+	}
+	if reference == "" {
+		if reference, err = store.Only(cmd.Context()); err != nil {
+			return nil, "", ocispec.Descriptor{}, err
+		}
+	}
+	desc, err := store.Resolve(cmd.Context(), reference)
+	return store, reference, desc, err
+}
+
+// store returns what a path names, which stays open until the process ends.
+func (f *imageFlags) store(cmd *cobra.Command, ref string) (*imagefile.Store, string, error) {
+	path, reference := imagefile.Split(ref)
+	store, ok := f.stores[path]
+	if !ok {
+		var err error
+		store, err = imagefile.Open(cmd.Context(), path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, "", usageErrorf("%s: no such file or folder; an image in a registry is named "+
+				"[HOST/]REPOSITORY[:TAG|@DIGEST]", path)
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		if f.stores == nil {
+			f.stores = make(map[string]*imagefile.Store)
+		}
+		f.stores[path] = store
+	}
+	return store, reference, nil
 }
 
 // explainScheme says that a registry was spoken to in the wrong one of HTTP and
 // HTTPS.
-func explainScheme(ctx context.Context, err error, repo *ecrclient.Repository) error {
-	if err == nil {
-		return nil
+func explainScheme(ctx context.Context, err error, from repository) error {
+	repo, ok := from.(*ecrclient.Repository)
+	if err == nil || !ok {
+		return err
 	}
 	host, _, _ := strings.Cut(repo.Name(), "/")
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)

@@ -16,7 +16,7 @@ func newInspectCommand() *cobra.Command {
 		tagSuffix string
 	)
 	cmd := &cobra.Command{
-		Use:   "inspect REF",
+		Use:   "inspect REF|PATH",
 		Short: "Show what belongs to an image: its layers, SOCI indexes and zTOCs",
 		Long: `Show the tree of an image: image index, image manifests with their platforms,
 layers, SOCI indexes and zTOCs, with digests and sizes. SOCI indexes of version
@@ -25,6 +25,9 @@ annotation. For a REF with a tag, the tree of the SOCI-enabled image under the t
 with the suffix follows, or why there is none. Layer sizes are compressed. The existence and size of each zTOC and
 other blob that a SOCI index lists are checked, and missing blobs and different
 sizes are marked; content is not read (verify does that).
+
+PATH is an image in a file: an OCI layout (folder), an OCI archive or a tar file of
+"docker save", as ./app.tar or with :TAG or @DIGEST if it holds several images.
 
 With --output json, the output is one JSON object, a manifest:
   kind (image, image-index, soci-enabled-image, soci-enabled-manifest,
@@ -47,8 +50,9 @@ With --output json, the output is one JSON object, a manifest:
     matches, differs, unindexed, stale, broken, not-soci-enabled), digest, reason,
     and image, a manifest as above`,
 		Example: `  soci-index-builder inspect 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
+  soci-index-builder inspect ./app.tar
   soci-index-builder inspect --output json 127.0.0.1:5000/app | jq '.. | .sociIndexes? // empty'`,
-		Args: takes(1, 1, "one image REF"),
+		Args: takes(1, 1, "one image REF or PATH"),
 	}
 	registry.add(cmd)
 	output.add(cmd)
@@ -57,7 +61,7 @@ With --output json, the output is one JSON object, a manifest:
 		if err := soci.CheckTagSuffix(tagSuffix); err != nil {
 			return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
 		}
-		repo, reference, desc, err := registry.resolve(cmd, args[0])
+		repo, reference, desc, err := registry.find(cmd, args[0])
 		if err != nil {
 			return err
 		}

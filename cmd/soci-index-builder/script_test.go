@@ -50,7 +50,8 @@ var updateScripts = flag.Bool("update", false, "write into the scripts what cmp 
 //	capture NAME REGEXP               set $NAME to what the last output has in ( )
 //
 // $CLOSED is an address where nobody listens, $HTTPS one that takes only TLS. The commands of awsWorld,
-// logsWorld, statusWorld, deployWorld, accountWorld and habitWorld are there too.
+// logsWorld, statusWorld, deployWorld, accountWorld and habitWorld, and those of imagefile_test.go,
+// are there too.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -88,6 +89,7 @@ func TestScripts(t *testing.T) {
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture,
+					"archive": archive, "dockersave": w.dockerSave,
 					"usage": usage,
 					"stack": aws.stack, "awsfail": aws.fail,
 					"indexas": remove.indexAs, "tag": remove.tag, "undeletable": remove.undeletable,

@@ -10,7 +10,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/imagefile"
 	"soci-index-builder/internal/inspect"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -35,7 +37,7 @@ type verifyCommand struct {
 func newVerifyCommand() *cobra.Command {
 	c := &verifyCommand{verifiers: map[string]*verify.Verifier{}}
 	cmd := &cobra.Command{
-		Use:   "verify REF... | --all-tags REPOSITORY...",
+		Use:   "verify REF|PATH... | --all-tags REPOSITORY|PATH...",
 		Short: "Compare images read through their SOCI indexes with the images themselves",
 		Long: `Read each image twice, and compare. For each layer with a zTOC in one of the image's
 SOCI indexes, verify fetches every span with a Range request, checks its digest and
@@ -57,6 +59,9 @@ tag is verified with its original. Images without a SOCI index are then only
 counted, unless --index-version is given; "status" says why they have none. A
 repository in which there is no SOCI index at all is a failure. On ECR it needs
 ecr:ListImages beside the permissions to pull.
+
+PATH is an image in a file: an OCI layout (folder), an OCI archive or a tar file of
+"docker save", as ./app.tar or with :TAG or @DIGEST if it holds several images.
 
 The decoder is the standard library's, which the builder does not use. Nothing is
 written to disk, and no layer is held in memory. A layer that several images share
@@ -89,8 +94,9 @@ line:
 		Example: `  soci-index-builder verify 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder verify --index-version V2 registry.example.com/team/app:1.4 registry.example.com/team/web:2.0
   soci-index-builder verify --all-tags registry.example.com/team/app
+  soci-index-builder verify ./app-layout
   soci-index-builder verify --output json 127.0.0.1:5000/app:dev | jq .versions`,
-		Args: takes(1, -1, "at least one image REF"),
+		Args: takes(1, -1, "at least one image REF or PATH"),
 		RunE: c.run,
 	}
 	c.registry.add(cmd)
@@ -111,14 +117,8 @@ func (c *verifyCommand) run(cmd *cobra.Command, refs []string) error {
 		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
 	}
 	for _, ref := range refs { // before anything was done
-		repo, reference, err := c.registry.open(cmd, ref)
-		switch {
-		case err != nil:
+		if err := c.check(cmd, ref); err != nil {
 			return err
-		case c.allTags && repo.Reference() != "":
-			return usageErrorf("%s names an image: --all-tags takes whole repositories, as [HOST/]NAME", ref)
-		case c.needsTag() && !c.allTags && tagOf(reference) == "":
-			return usageErrorf("%s names the image by digest; --index-version %s needs a tag", ref, c.version)
 		}
 	}
 	c.heading = len(refs) > 1 || c.allTags
@@ -148,6 +148,38 @@ func (c *verifyCommand) run(cmd *cobra.Command, refs []string) error {
 	return nil
 }
 
+// check looks for mistakes in the command line.
+func (c *verifyCommand) check(cmd *cobra.Command, ref string) error {
+	var given, reference string
+	if names.IsPath(ref) {
+		_, given = imagefile.Split(ref)
+		reference = given
+	} else {
+		repo, r, err := c.registry.open(cmd, ref)
+		if err != nil {
+			return err
+		}
+		given, reference = repo.Reference(), r
+	}
+	switch {
+	case c.allTags && given != "":
+		return usageErrorf("%s names an image: --all-tags takes whole repositories, as [HOST/]NAME or PATH", ref)
+	case c.needsTag() && !c.allTags && reference != "" && tagOf(reference) == "":
+		return usageErrorf("%s names the image by digest; --index-version %s needs a tag", ref, c.version)
+	}
+	return nil
+}
+
+// whole returns the repository or file of which all images are to be verified.
+func (c *verifyCommand) whole(cmd *cobra.Command, ref string) (repository, error) {
+	if names.IsPath(ref) {
+		store, _, err := c.registry.store(cmd, ref)
+		return store, err
+	}
+	repo, _, err := c.registry.open(cmd, ref)
+	return repo, err
+}
+
 // needsTag reports whether only an image named by its tag can have what must
 // exist.
 func (c *verifyCommand) needsTag() bool {
@@ -157,13 +189,13 @@ func (c *verifyCommand) needsTag() bool {
 // named verifies the image or the repository that ref names.
 func (c *verifyCommand) named(cmd *cobra.Command, ref string) error {
 	if c.allTags {
-		repo, _, err := c.registry.open(cmd, ref)
+		repo, err := c.whole(cmd, ref)
 		if err != nil {
 			return err
 		}
 		return c.repository(cmd, repo)
 	}
-	repo, reference, desc, err := c.registry.resolve(cmd, ref)
+	repo, reference, desc, err := c.registry.find(cmd, ref)
 	if err != nil {
 		return c.fail(cmd, ref, err)
 	}
@@ -176,7 +208,7 @@ func (c *verifyCommand) named(cmd *cobra.Command, ref string) error {
 
 // repository verifies the images of all tags. Its error is for those failures
 // that were not yet reported.
-func (c *verifyCommand) repository(cmd *cobra.Command, repo *ecrclient.Repository) error {
+func (c *verifyCommand) repository(cmd *cobra.Command, repo repository) error {
 	tags, err := repo.Tags(cmd.Context())
 	if err != nil {
 		return explainScheme(cmd.Context(), explain(fmt.Errorf("listing the tags of %s: %w", repo.Name(), err)), repo)
@@ -205,7 +237,7 @@ func (c *verifyCommand) repository(cmd *cobra.Command, repo *ecrclient.Repositor
 
 // tag verifies the image that one of the tags of a repository names, if it names
 // one that is not verified with another tag.
-func (c *verifyCommand) tag(cmd *cobra.Command, repo *ecrclient.Repository, ref, tag string, tags []string) error {
+func (c *verifyCommand) tag(cmd *cobra.Command, repo repository, ref, tag string, tags []string) error {
 	desc, err := repo.Resolve(cmd.Context(), tag)
 	if errors.Is(err, ecrclient.ErrNotFound) {
 		return nil // deleted since all were listed
@@ -227,7 +259,7 @@ func (c *verifyCommand) tag(cmd *cobra.Command, repo *ecrclient.Repository, ref,
 }
 
 // image verifies one image and writes the result.
-func (c *verifyCommand) image(cmd *cobra.Command, repo *ecrclient.Repository, ref string,
+func (c *verifyCommand) image(cmd *cobra.Command, repo repository, ref string,
 	image *inspect.Versions) error {
 	c.progress = newProgress(cmd.ErrOrStderr())
 	verifier, ok := c.verifiers[repo.Name()]
