@@ -119,7 +119,8 @@ func (f *imageFlags) accountHost(cmd *cobra.Command) (string, error) {
 }
 
 // resolve is open, and asks what the tag or digest names.
-func (f *imageFlags) resolve(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, ocispec.Descriptor, error) {
+func (f *imageFlags) resolve(cmd *cobra.Command, ref string) (
+	*ecrclient.Repository, string, ocispec.Descriptor, error) {
 	repo, reference, err := f.open(cmd, ref)
 	if err != nil {
 		return nil, "", ocispec.Descriptor{}, err

@@ -25,9 +25,10 @@ before it.
 
 References have the form [HOST/]NAME[:TAG|@DIGEST]; the part before the first slash
 is a host if it contains a dot or a colon or is localhost. Without a host the image is
-in the account's Amazon ECR registry. For Amazon ECR the AWS SDK's credentials are used (environment, profile, role), for other registries those of
-"docker login" or "podman login"; a credentials file named by REGISTRY_AUTH_FILE
-takes precedence. Registries on loopback addresses are contacted over plain HTTP.
+in the account's Amazon ECR registry. For Amazon ECR the AWS SDK's credentials are
+used (environment, profile, role), for other registries those of "docker login" or
+"podman login"; a credentials file named by REGISTRY_AUTH_FILE takes precedence.
+Registries on loopback addresses are contacted over plain HTTP.
 
 Results go to standard output; errors (one line each), progress and logs go to
 standard error.

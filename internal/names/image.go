@@ -134,7 +134,9 @@ const (
 func parse(text string, isHost func(first string) bool, onlyECR bool) (Image, error) {
 	if scheme, rest, ok := strings.Cut(text, "://"); ok {
 		rest = withoutSecrets(rest)
-		return Image{}, &Error{Text: scheme + "://" + rest, Whole: fmt.Sprintf("leave out %.20s://, as in %.200s", scheme, rest)}
+		return Image{}, &Error{
+			Text: scheme + "://" + rest, Whole: fmt.Sprintf("leave out %.20s://, as in %.200s", scheme, rest),
+		}
 	}
 	if hasPathPrefix(text) {
 		return Image{}, &Error{Text: text, Whole: "this is a path; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]"}
