@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -46,11 +47,11 @@ func (f *imageFlags) add(cmd *cobra.Command) {
 func (f *imageFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, error) {
 	image, err := names.Parse(ref)
 	if err != nil {
-		return nil, "", usageErrorf("%w", err)
+		return nil, "", usageErrorf("%w", orPath(err, ref))
 	}
 	if image.Host == "" {
 		if image.Host, err = f.accountHost(cmd); err != nil {
-			return nil, "", err
+			return nil, "", orPath(err, ref)
 		}
 		ref = image.String()
 	}
@@ -71,6 +72,14 @@ func (f *imageFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository
 		return nil, "", usageErrorf("%w", err)
 	}
 	return repo, cmp.Or(repo.Reference(), "latest"), nil
+}
+
+// orPath adds to an error about a name that a file or folder is called so.
+func orPath(err error, ref string) error {
+	if _, missing := os.Stat(ref); ref == "" || missing != nil {
+		return err
+	}
+	return fmt.Errorf("%w; the file or folder of that name is ./%s", err, ref)
 }
 
 // config returns the AWS configuration of a region, that of the flags and the

@@ -141,6 +141,9 @@ func parse(text string, isHost func(first string) bool, onlyECR bool) (Image, er
 	if hasPathPrefix(text) {
 		return Image{}, &Error{Text: text, Whole: "this is a path; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]"}
 	}
+	if addressWithPort.MatchString(text) {
+		return Image{}, &Error{Text: text, Whole: "this is a host; an image is named HOST/REPOSITORY[:TAG|@DIGEST]"}
+	}
 	var (
 		image    Image
 		problems []Problem

@@ -109,6 +109,7 @@ func TestError(t *testing.T) {
 		"1.dkr.ecr.x/app:1":   `invalid image name "1.dkr.ecr.x/app:1": its host "1.dkr.ecr.x" must be <account>.dkr.ecr.<region>.amazonaws.com, or as the region's partition has it`,
 		"oci://host.io/app:1": `invalid image name "oci://host.io/app:1": leave out oci://, as in host.io/app:1`,
 		"https://me:secret@host.io/app:1?token=secret": `invalid image name "https://host.io/app:1": leave out https://, as in host.io/app:1`,
+		"127.0.0.1:5000":       `invalid image name "127.0.0.1:5000": this is a host; an image is named HOST/REPOSITORY[:TAG|@DIGEST]`,
 		"./app.tar":            `invalid image name "./app.tar": this is a path; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]`,
 		"127.0.0.1:5000/app:1": `invalid image name "127.0.0.1:5000/app:1": its host "127.0.0.1:5000" must be <account>.dkr.ecr.<region>.amazonaws.com, or as the region's partition has it`,
 	} {
