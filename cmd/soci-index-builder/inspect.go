@@ -22,9 +22,10 @@ func newInspectCommand() *cobra.Command {
 layers, SOCI indexes and zTOCs, with digests and sizes. SOCI indexes of version
 1 are found as referrers of an image manifest, those of version 2 by its
 annotation. For a REF with a tag, the tree of the SOCI-enabled image under the tag
-with the suffix follows, or why there is none. Layer sizes are compressed. The existence and size of each zTOC and
-other blob that a SOCI index lists are checked, and missing blobs and different
-sizes are marked; content is not read (verify does that).
+with the suffix follows, or why there is none. Layer sizes are compressed. The
+existence and size of each zTOC and other blob that a SOCI index lists are checked,
+and missing blobs and different sizes are marked; content is not read (verify does
+that).
 
 PATH is an image in a file: an OCI layout (folder), an OCI archive or a tar file of
 "docker save", as ./app.tar or with :TAG or @DIGEST if it holds several images.
