@@ -68,12 +68,13 @@ and images whose config has the label ` + soci.LabelSkip + `=true
 are skipped. If one of several images fails, the rest are still processed.
 
 --output-layout pushes nothing: it copies the image to an OCI layout in DIR and adds
-its SOCI indexes there, for "skopeo copy", "oras cp" and the like. DIR is made, or is
-an OCI layout that is added to. The image can be PATH, a file: an OCI layout (folder),
-an OCI archive or a tar file of "docker save", as ./app.tar or with :TAG or @DIGEST if
-it holds several images; with the path of an OCI layout as DIR it is added to in place.
-The layers of docker save are not compressed: push the layout as it is, since a tool
-that compresses them makes another image.
+its SOCI indexes there, which "oras cp" pushes: with -r the image's tag and its V1,
+and the suffixed tag. DIR is made, or is an OCI layout that is added to. The image can
+be PATH, a file: an OCI layout (folder), an OCI archive or a tar file of "docker
+save", as ./app.tar or with :TAG or @DIGEST if it holds several images. With the path
+of an OCI layout as DIR too, it is added to in place. The layers of docker save are
+not compressed: push the layout as it is, since a tool that compresses them makes
+another image.
 
 With --output json, the output is one JSON object for each REF, each on its own line:
   reference, digest, outcome (indexed, no-layer-to-index, passed-over,
