@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/names"
+	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -65,7 +68,7 @@ func loadSuffixed(ctx context.Context, repo VersionsRepository, desc ocispec.Des
 		return nil, err
 	}
 	if len(status.Enabled) == 0 {
-		return &Suffixed{Reason: "not looked for: " + status.Reason}, nil
+		return leftAlone(ctx, repo, status, tag, suffix)
 	}
 	enabled := status.Enabled[0]
 	s := &Suffixed{Tag: enabled.EnabledTag, State: enabled.State, Digest: enabled.Image.Digest, Reason: enabled.Reason}
@@ -80,6 +83,23 @@ func loadSuffixed(ctx context.Context, repo VersionsRepository, desc ocispec.Des
 		s.Image = nil
 	}
 	return s, nil
+}
+
+// leftAlone says whether there is a suffixed tag of an image that an index run
+// leaves alone, such as one that has the label against it.
+func leftAlone(ctx context.Context, repo VersionsRepository, status *soci.Status, tag, suffix string) (
+	*Suffixed, error) {
+	s := &Suffixed{Tag: tag + suffix, Reason: status.Reason}
+	if !names.IsTag(s.Tag) {
+		return &Suffixed{State: soci.EnabledAbsent, Reason: status.Reason}, nil
+	}
+	desc, err := repo.Resolve(ctx, s.Tag)
+	if errors.Is(err, ecrclient.ErrNotFound) {
+		s.State = soci.EnabledAbsent
+		return s, nil
+	}
+	s.Digest = desc.Digest
+	return s, err
 }
 
 // Text says what the suffixed tag names, for people.
@@ -106,7 +126,7 @@ func (s *Suffixed) Text() string {
 			return s.Tag + " stands for an image without a layer to index, and " + s.Reason
 		}
 	default:
-		return s.Reason
+		return fmt.Sprintf("%s is left as it is: %s", s.Tag, s.Reason)
 	}
 	return fmt.Sprintf("the SOCI-enabled image %s %s", s.Tag, s.Reason)
 }
