@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/demo"
@@ -14,13 +17,17 @@ func newDemoCommand() *cobra.Command {
 		Long: `Run the whole flow on this machine: start a registry on a free loopback port, push
 an image to it, and pass the event that Amazon ECR would send to the filter's and
 the generator's handlers, which are those that run in AWS Lambda. The SOCI index is
-then in the registry, as a referrer of the image. It is verified file by file, and
-one file is read from the largest layer without the rest of it.
+then in the registry in both versions: as a referrer of the image (V1), and in the
+SOCI-enabled image under the suffixed tag (V2). Both are verified file by file, and
+one file is read from the largest layer without the rest of it. At the end demo says
+what to do next. With --keep the registry runs until Ctrl-C, so that "inspect",
+"status" and "verify" can be tried with it.
 
 The image is made from the Go installation; without Go from files of the system,
 such as /usr/share; unless files or an image are named. Nothing need be installed.
 All data is in a temporary directory, which is removed at the end.`,
 		Example: `  soci-index-builder demo
+  soci-index-builder demo --keep
   soci-index-builder demo --files /usr/share
   soci-index-builder demo --image ubuntu.tar
   soci-index-builder demo --image public.ecr.aws/docker/library/python:3.13`,
@@ -29,14 +36,27 @@ All data is in a temporary directory, which is removed at the end.`,
 			if o.Files != "" && o.Image != "" {
 				return usageErrorf("%s: --files and --image exclude each other", cmd.CommandPath())
 			}
-			o.Logger = logger(cmd)
+			o.Logger, o.Program = logger(cmd), callable()
 			return demo.Run(cmd.Context(), cmd.OutOrStdout(), o)
 		},
 	}
 	cmd.Flags().StringVar(&o.Files, "files", "", "directory to make the image from")
 	cmd.Flags().StringVar(&o.Image, "image", "",
 		"image to use: an OCI layout directory, a docker-save tar or a registry reference")
+	cmd.Flags().BoolVar(&o.Keep, "keep", false, "leave the registry running until Ctrl-C")
 	_ = cmd.MarkFlagDirname("files")
 	_ = cmd.MarkFlagFilename("image")
 	return cmd
+}
+
+// callable returns what to type to run this program: its name if that is found,
+// else its path. "go run" has it in a temporary directory while it runs.
+func callable() string {
+	if _, err := exec.LookPath(programName); err == nil {
+		return programName
+	}
+	if path, err := os.Executable(); err == nil {
+		return path
+	}
+	return programName
 }

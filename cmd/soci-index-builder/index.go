@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/report"
@@ -15,7 +16,7 @@ import (
 )
 
 type indexCommand struct {
-	registry     registryFlags
+	registry     imageFlags
 	output       outputFlag
 	version      versionFlag
 	tagSuffix    string
@@ -29,6 +30,7 @@ type indexCommand struct {
 	dryRun       bool
 	noReuse      bool
 	force        bool
+	outputLayout string
 }
 
 func newIndexCommand() *cobra.Command {
@@ -39,7 +41,7 @@ func newIndexCommand() *cobra.Command {
 		maxMemory:    sizeFlag{bytes: 1 << 30, least: 1},
 	}
 	cmd := &cobra.Command{
-		Use:   "index REF...",
+		Use:   "index REF... | --output-layout DIR REF|PATH",
 		Short: "Build the SOCI indexes of an image and push them",
 		Long: `Build the SOCI index of each platform of an image and push it: as a referrer of the
 image manifest (V1), and in a separate SOCI-enabled image under the image's tag
@@ -65,6 +67,15 @@ image index that lists the original manifests. SOCI indexes, SOCI-enabled images
 and images whose config has the label ` + soci.LabelSkip + `=true
 are skipped. If one of several images fails, the rest are still processed.
 
+--output-layout pushes nothing: it copies the image to an OCI layout in DIR and adds
+its SOCI indexes there, which "oras cp" pushes: with -r the image's tag and its V1,
+and the suffixed tag. DIR is made, or is an OCI layout that is added to. The image can
+be PATH, a file: an OCI layout (folder), an OCI archive or a tar file of "docker
+save", as ./app.tar or with :TAG or @DIGEST if it holds several images. With the path
+of an OCI layout as DIR too, it is added to in place. The layers of docker save are
+not compressed: push the layout as it is, since a tool that compresses them makes
+another image.
+
 With --output json, the output is one JSON object for each REF, each on its own line:
   reference, digest, outcome (indexed, no-layer-to-index, passed-over,
   own-artifact, opted-out, superseded, tag-immutable, tag-taken), reason, version,
@@ -85,6 +96,7 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 		Example: `  soci-index-builder index 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder index --index-version V2 --tag-suffix .soci registry.example.com/team/app:1.4
   soci-index-builder index --platform linux/arm64 --dry-run registry.example.com/team/app@sha256:...
+  soci-index-builder index --output-layout ./app-soci ./app.tar
   soci-index-builder index --min-layer-size 0 --output json 127.0.0.1:5000/app:dev | jq -r .manifests[].index.digest`,
 		Args: takes(1, -1, "at least one image REF"),
 		RunE: c.run,
@@ -92,9 +104,7 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 	c.registry.add(cmd)
 	c.output.add(cmd)
 	f := cmd.Flags()
-	f.Var(&c.version, "index-version", "SOCI indexes to build: V1, V2 or Both")
-	_ = cmd.RegisterFlagCompletionFunc("index-version",
-		cobra.FixedCompletions([]string{"V1", "V2", "Both"}, cobra.ShellCompDirectiveNoFileComp))
+	addIndexVersion(cmd, &c.version, "SOCI indexes to build: V1, V2 or Both")
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix,
 		"suffix that the image's tag gets for the SOCI-enabled image")
 	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true, "make the suffixed tag even for an image with no layer to index")
@@ -108,6 +118,9 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 	addLayerWorkers(f, &c.layerWorkers)
 	f.BoolVar(&c.noReuse, "no-reuse", false, "read every layer, even if its zTOC exists")
 	f.BoolVar(&c.force, "force", false, "read every layer, and push manifests and tags again")
+	f.StringVar(&c.outputLayout, "output-layout", "",
+		"write the image and its SOCI indexes to an OCI layout in this directory, instead of pushing")
+	_ = cmd.MarkFlagDirname("output-layout")
 	f.BoolVar(&c.dryRun, "dry-run", false, "build everything and push nothing")
 	return cmd
 }
@@ -122,12 +135,15 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
 		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
 	}
+	if c.outputLayout != "" && len(refs) > 1 {
+		return usageErrorf("%s: --output-layout takes one image, not %d", cmd.CommandPath(), len(refs))
+	}
 	for _, ref := range refs { // before anything was done
-		_, reference, err := c.registry.open(cmd, ref)
+		reference, err := c.check(cmd, ref)
 		if err != nil {
 			return err
 		}
-		if soci.IndexVersion(c.version) == soci.V2 && tagOf(reference) == "" {
+		if soci.IndexVersion(c.version) == soci.V2 && reference != "" && tagOf(reference) == "" {
 			return usageErrorf("%s names the image by digest; --index-version V2 needs a tag", ref)
 		}
 	}
@@ -157,22 +173,27 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 
 // image indexes one image. There can be a result beside an error.
 func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, error) {
-	repo, reference, err := c.registry.open(cmd, ref)
+	if c.outputLayout != "" {
+		return c.toLayout(cmd, ref)
+	}
+	repo, reference, image, err := c.registry.resolve(cmd, ref)
 	if err != nil {
 		return nil, err
-	}
-	image, err := repo.Resolve(cmd.Context(), reference)
-	if err != nil {
-		return nil, explain(err)
 	}
 	var catalog soci.Catalog
 	if !c.noReuse {
 		catalog = repo.Catalog(ecrclient.CatalogOptions{Tag: tagOf(reference), TagSuffix: c.tagSuffix})
 	}
+	return c.build(cmd, ref, repo, repo, image, tagOf(reference), catalog)
+}
+
+// build indexes an image. There can be a result beside an error.
+func (c *indexCommand) build(cmd *cobra.Command, ref string, from soci.Source, to soci.Destination,
+	image ocispec.Descriptor, tag string, catalog soci.Catalog) (*soci.Result, error) {
 	progress := newProgress(cmd.ErrOrStderr())
-	result, err := soci.IndexImage(cmd.Context(), repo, repo, image, soci.Options{
+	result, err := soci.IndexImage(cmd.Context(), from, to, image, soci.Options{
 		IndexVersion: soci.IndexVersion(c.version),
-		Tag:          tagOf(reference),
+		Tag:          tag,
 		TagSuffix:    c.tagSuffix,
 		TagUnindexed: c.tagUnindexed,
 		SpanSize:     c.spanSize.bytes,
@@ -227,6 +248,12 @@ func tagOf(reference string) string {
 
 // versionFlag is --index-version.
 type versionFlag soci.IndexVersion
+
+func addIndexVersion(cmd *cobra.Command, v *versionFlag, usage string) {
+	cmd.Flags().Var(v, "index-version", usage)
+	_ = cmd.RegisterFlagCompletionFunc("index-version",
+		cobra.FixedCompletions([]string{"V1", "V2", "Both"}, cobra.ShellCompDirectiveNoFileComp))
+}
 
 func (v *versionFlag) String() string { return string(*v) }
 func (v *versionFlag) Type() string   { return "V1|V2|Both" }

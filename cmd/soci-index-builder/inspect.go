@@ -6,22 +6,29 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/inspect"
+	"soci-index-builder/pkg/soci"
 )
 
 func newInspectCommand() *cobra.Command {
 	var (
-		registry registryFlags
-		output   outputFlag
+		registry  imageFlags
+		output    outputFlag
+		tagSuffix string
 	)
 	cmd := &cobra.Command{
-		Use:   "inspect REF",
+		Use:   "inspect REF|PATH",
 		Short: "Show what belongs to an image: its layers, SOCI indexes and zTOCs",
 		Long: `Show the tree of an image: image index, image manifests with their platforms,
 layers, SOCI indexes and zTOCs, with digests and sizes. SOCI indexes of version
 1 are found as referrers of an image manifest, those of version 2 by its
-annotation. Layer sizes are compressed. The existence and size of each zTOC and
-other blob that a SOCI index lists are checked, and missing blobs and different
-sizes are marked; content is not read (verify does that).
+annotation. For a REF with a tag, the tree of the SOCI-enabled image under the tag
+with the suffix follows, or why there is none. Layer sizes are compressed. The
+existence and size of each zTOC and other blob that a SOCI index lists are checked,
+and missing blobs and different sizes are marked; content is not read (verify does
+that).
+
+PATH is an image in a file: an OCI layout (folder), an OCI archive or a tar file of
+"docker save", as ./app.tar or with :TAG or @DIGEST if it holds several images.
 
 With --output json, the output is one JSON object, a manifest:
   kind (image, image-index, soci-enabled-image, soci-enabled-manifest,
@@ -39,36 +46,40 @@ With --output json, the output is one JSON object, a manifest:
     prefetch, a list of the prefetch artifacts that upstream's tool can add, with
       the same fields except spanSize
     other, a list of blobs that clients do not read, with the same fields and
-      mediaType`,
+      mediaType
+  suffixedTag (if REF has a tag and is no SOCI-enabled image): tag, state (absent,
+    matches, differs, unindexed, stale, broken, not-soci-enabled), digest, reason,
+    and image, a manifest as above`,
 		Example: `  soci-index-builder inspect 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
+  soci-index-builder inspect ./app.tar
   soci-index-builder inspect --output json 127.0.0.1:5000/app | jq '.. | .sociIndexes? // empty'`,
-		Args: takes(1, 1, "one image REF"),
+		Args: takes(1, 1, "one image REF or PATH"),
 	}
 	registry.add(cmd)
 	output.add(cmd)
+	cmd.Flags().StringVar(&tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "suffix of the tags of SOCI-enabled images")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		repo, reference, err := registry.open(cmd, args[0])
+		if err := soci.CheckTagSuffix(tagSuffix); err != nil {
+			return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+		}
+		repo, reference, desc, err := registry.find(cmd, args[0])
 		if err != nil {
 			return err
 		}
-		desc, err := repo.Resolve(cmd.Context(), reference)
+		image, err := inspect.LoadVersions(cmd.Context(), repo, desc, tagOf(reference), tagSuffix)
 		if err != nil {
-			return err
+			return explain(err)
 		}
-		root, err := inspect.Load(cmd.Context(), repo, desc)
-		if err != nil {
-			return err
-		}
-		if err := inspect.CheckBlobs(cmd.Context(), repo, root); err != nil {
-			return err
+		if err := image.CheckBlobs(cmd.Context(), repo); err != nil {
+			return explain(err)
 		}
 		if output == outputText {
-			return inspect.WriteText(cmd.OutOrStdout(), root)
+			return image.WriteText(cmd.OutOrStdout())
 		}
 		e := json.NewEncoder(cmd.OutOrStdout())
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
-		return e.Encode(root)
+		return e.Encode(image)
 	}
 	return cmd
 }

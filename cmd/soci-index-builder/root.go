@@ -6,12 +6,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
-	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/embedded"
-	"soci-index-builder/internal/names"
 	"soci-index-builder/pkg/ecrclient"
 )
 
@@ -26,10 +23,12 @@ A SOCI index lists a zTOC for each large layer of an image: a table of its
 files, and checkpoints from which each file can be read without the bytes
 before it.
 
-References have the form HOST/NAME[:TAG|@DIGEST]. For Amazon ECR the AWS SDK's
-credentials are used (environment, profile, role), for other registries those of
-"docker login" or "podman login"; a credentials file named by REGISTRY_AUTH_FILE
-takes precedence. Registries on loopback addresses are contacted over plain HTTP.
+References have the form [HOST/]NAME[:TAG|@DIGEST]; the part before the first slash
+is a host if it contains a dot or a colon or is localhost. Without a host the image is
+in the account's Amazon ECR registry. For Amazon ECR the AWS SDK's credentials are
+used (environment, profile, role), for other registries those of "docker login" or
+"podman login"; a credentials file named by REGISTRY_AUTH_FILE takes precedence.
+Registries on loopback addresses are contacted over plain HTTP.
 
 Results go to standard output; errors (one line each), progress and logs go to
 standard error.
@@ -97,47 +96,11 @@ func logger(cmd *cobra.Command) *slog.Logger {
 }
 
 // registryFlags are those of every command that talks to a registry.
-type registryFlags struct {
-	plainHTTP bool
-	aws       map[string]aws.Config // by region, so that nobody is asked twice
-}
+type registryFlags struct{ plainHTTP bool }
 
 func (f *registryFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.plainHTTP, "plain-http", false,
 		"use http for the registry, which is the default for loopback addresses")
-}
-
-// open returns the repository of ref, and the tag or digest in it.
-func (f *registryFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, error) {
-	opts := f.options(cmd)
-	image, _ := names.ParseHosted(ref) // ecrclient tells what is wrong with it
-	ecr, ofECR := ecrclient.ParseECRHost(image.Host)
-	if ofECR {
-		opts = append(opts, ecrEndpoint()...)
-	}
-	repo, err := ecrclient.New(ref, opts...)
-	if err != nil {
-		return nil, "", usageErrorf("%w", err)
-	}
-	if ofECR && len(ecrEndpoint()) == 0 {
-		cfg, ok := f.aws[ecr.Region]
-		if !ok {
-			if cfg, err = loadAWS(cmd, awsconfig.Options{Region: ecr.Region}); err != nil {
-				return nil, "", err
-			}
-			if f.aws == nil {
-				f.aws = make(map[string]aws.Config)
-			}
-			f.aws[ecr.Region] = cfg
-		}
-		if repo, err = ecrclient.New(ref, append(opts, ecrclient.WithAWSConfig(cfg))...); err != nil {
-			return nil, "", usageErrorf("%w", err)
-		}
-	}
-	if repo.Reference() == "" {
-		return repo, "latest", nil
-	}
-	return repo, repo.Reference(), nil
 }
 
 // options are those of every repository.

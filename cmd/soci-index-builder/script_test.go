@@ -6,8 +6,10 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,8 +49,9 @@ var updateScripts = flag.Bool("update", false, "write into the scripts what cmp 
 //	usage COMMAND...                  must end with exit code 2, and one line
 //	capture NAME REGEXP               set $NAME to what the last output has in ( )
 //
-// $CLOSED is an address where nobody listens. The commands of awsWorld,
-// logsWorld, statusWorld, deployWorld, accountWorld and habitWorld are there too.
+// $CLOSED is an address where nobody listens, $HTTPS one that takes only TLS. The commands of awsWorld,
+// logsWorld, statusWorld, deployWorld, accountWorld and habitWorld, and those of imagefile_test.go,
+// are there too.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -78,6 +81,7 @@ func TestScripts(t *testing.T) {
 				Setup: func(e *testscript.Env) error {
 					e.Setenv("REGISTRY", w.server.Host())
 					e.Setenv("CLOSED", closedAddress(t))
+					e.Setenv("HTTPS", httpsAddress(t))
 					for name, value := range aws.server.Env() {
 						e.Setenv(name, value)
 					}
@@ -85,6 +89,7 @@ func TestScripts(t *testing.T) {
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture,
+					"archive": archive, "dockersave": w.dockerSave,
 					"usage": usage,
 					"stack": aws.stack, "awsfail": aws.fail,
 					"indexas": remove.indexAs, "tag": remove.tag, "undeletable": remove.undeletable,
@@ -132,6 +137,16 @@ func closedAddress(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// httpsAddress is of a server that has nothing.
+func httpsAddress(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
 }
 
 type world struct {

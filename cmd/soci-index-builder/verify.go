@@ -1,27 +1,45 @@
 package main
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
-	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
-	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/imagefile"
+	"soci-index-builder/internal/inspect"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/verify"
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
 )
 
+type verifyCommand struct {
+	registry    imageFlags
+	output      outputFlag
+	version     versionFlag // empty: whichever there is
+	tagSuffix   string
+	allTags     bool
+	concurrency int
+
+	verifiers map[string]*verify.Verifier // by repository
+	progress  *progress                   // of the image at hand
+	heading   bool                        // there may be several images
+	verified  int                         // images without a difference
+	without   int                         // images without a SOCI index, with --all-tags
+	failed    int
+}
+
 func newVerifyCommand() *cobra.Command {
-	var (
-		registry    registryFlags
-		output      outputFlag
-		concurrency int
-	)
+	c := &verifyCommand{verifiers: map[string]*verify.Verifier{}}
 	cmd := &cobra.Command{
-		Use:   "verify REF",
-		Short: "Compare an image read through its SOCI index with the image itself",
-		Long: `Read an image twice, and compare. For each layer with a zTOC in one of the image's
+		Use:   "verify REF|PATH... | --all-tags REPOSITORY|PATH...",
+		Short: "Compare images read through their SOCI indexes with the images themselves",
+		Long: `Read each image twice, and compare. For each layer with a zTOC in one of the image's
 SOCI indexes, verify fetches every span with a Range request, checks its digest and
 decodes it from its checkpoint. It compares every byte, and so the content of every
 file, with a plain read of the layer, and every entry of the table of contents with
@@ -29,18 +47,44 @@ its tar header. The SOCI index must name the image, its layers and its zTOCs
 correctly, and have the form in which the snapshotter keeps it. Prefetch artifacts,
 which upstream's tool can add, must name spans that their layer has.
 
+SOCI indexes of both versions are verified: those that are referrers of the image
+(V1), and those of the SOCI-enabled image under the image's tag with the suffix (V2).
+One of the two must exist, and the output says which was found; with --index-version
+the named one must, and only that is looked at. A suffixed tag that was made from
+another image is a difference. A REF with a digest leads to V1 only, and one that
+names a SOCI-enabled image to its V2.
+
+--all-tags takes whole repositories and verifies the image of each tag; a suffixed
+tag is verified with its original. Images without a SOCI index are then only
+counted, unless --index-version is given; "status" says why they have none. A
+repository in which there is no SOCI index at all is a failure. On ECR it needs
+ecr:ListImages beside the permissions to pull.
+
+PATH is an image in a file: an OCI layout (folder), an OCI archive or a tar file of
+"docker save", as ./app.tar or with :TAG or @DIGEST if it holds several images.
+
 The decoder is the standard library's, which the builder does not use. Nothing is
-written to disk, and no layer is held in memory.
+written to disk, and no layer is held in memory. A layer that several images share
+is compared once.
 
 An image without a SOCI index is a failure. A manifest that an image index lists
 but the repository does not have is reported, and is not a failure. Differences are
-reported with layer, span, file and offset (in the uncompressed archive).
+reported with layer, span, file and offset (in the uncompressed archive). If one of
+several images fails, the rest are still verified.
 
-With --output json, the output is one JSON object:
+With --output json, the output is one JSON object for each image, each on its own
+line:
   reference, differences (their number), seconds, withoutIndex (a list of
   platforms), missing (a list of the manifests that the repository does not
-  have), and indexes, a list of
-    platform, manifest, version, index, differences
+  have),
+  versions, with v1 and v2: verified, differs or none; absent if not looked at
+  suffixedTag, of the SOCI-enabled image: tag, state (absent, matches, differs,
+    unindexed, stale, broken, not-soci-enabled), digest, reason,
+  wrongTag (the differences of the suffixed tag itself),
+  noIndex (which SOCI index does not exist), error (of a failed one; the rest may then
+  be absent), and indexes, a list of
+    platform, manifest, version, index, tag (the suffixed tag that led to it),
+    differences
     layers, a list of layer, size, ztoc, spans, entries, files, bytes,
       fetchedBytes, seconds, differences
     prefetch, a list of the prefetch artifacts that are right: digest, size,
@@ -48,197 +92,243 @@ With --output json, the output is one JSON object:
   a list of differences has layer, span, file, offset, what; it is cut after 20,
   and omitted is the number of the others`,
 		Example: `  soci-index-builder verify 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
-  soci-index-builder verify --output json 127.0.0.1:5000/app:dev | jq .differences`,
-		Args: takes(1, 1, "one image REF"),
+  soci-index-builder verify --index-version V2 registry.example.com/team/app:1.4 registry.example.com/team/web:2.0
+  soci-index-builder verify --all-tags registry.example.com/team/app
+  soci-index-builder verify ./app-layout
+  soci-index-builder verify --output json 127.0.0.1:5000/app:dev | jq .versions`,
+		Args: takes(1, -1, "at least one image REF or PATH"),
+		RunE: c.run,
 	}
-	registry.add(cmd)
-	output.add(cmd)
-	cmd.Flags().IntVar(&concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if concurrency < 0 {
-			return usageErrorf("invalid argument \"%d\" for \"--concurrency\" flag: must be 0 or more", concurrency)
-		}
-		repo, reference, err := registry.open(cmd, args[0])
-		if err != nil {
-			return err
-		}
-		desc, err := repo.Resolve(cmd.Context(), reference)
-		if err != nil {
-			return err
-		}
-		progress := newProgress(cmd.ErrOrStderr())
-		result, err := verify.Image(cmd.Context(), repo, desc,
-			verify.Options{Concurrency: concurrency, Progress: progress.layer})
-		progress.end()
-		if err != nil {
-			return fmt.Errorf("verifying %s: %w", args[0], err)
-		}
-		if output == outputJSON {
-			err = writeJSONLine(cmd.OutOrStdout(), newVerifyJSON(args[0], result))
-		} else {
-			err = writeVerifyText(cmd.OutOrStdout(), result)
-		}
-		if err != nil {
-			return err
-		}
-		if n := result.Differences(); n > 0 {
-			return fmt.Errorf("verifying %s: %w: %d found", args[0], verify.ErrDifference, n)
-		}
-		return nil
-	}
+	c.registry.add(cmd)
+	c.output.add(cmd)
+	f := cmd.Flags()
+	addIndexVersion(cmd, &c.version, "SOCI indexes that must exist: V1, V2 or Both; the default is either")
+	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "suffix of the tags of SOCI-enabled images")
+	f.BoolVar(&c.allTags, "all-tags", false, "verify the image of every tag; takes REPOSITORY instead of REF")
+	f.IntVar(&c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
 	return cmd
 }
 
-func writeVerifyText(w io.Writer, r *verify.Report) error {
-	p := &printer{w: w}
-	for _, index := range r.Indexes {
-		p.printf("%s: SOCI index %s %s\n", index.Platform, index.Version, index.Index)
-		p.differences(index.Differences, index.Omitted)
-		for _, l := range index.Layers {
-			p.printf("  layer %s, %s: %d spans, %d entries, %d files, %s compared\n",
-				l.Layer.Digest, bytesize.Format(l.Layer.Size), l.Spans, l.Entries, l.Files, bytesize.Format(l.Bytes))
-			p.differences(l.Differences, l.Omitted)
-		}
-		for _, one := range index.Prefetch {
-			p.printf("  prefetch artifact %s of layer %s: %d spans\n",
-				one.Artifact.Digest, one.Layer, one.Spans)
+func (c *verifyCommand) run(cmd *cobra.Command, refs []string) error {
+	if c.concurrency < 0 {
+		return usageErrorf("invalid argument \"%d\" for \"--concurrency\" flag: must be 0 or more", c.concurrency)
+	}
+	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
+		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+	}
+	for _, ref := range refs { // before anything was done
+		if err := c.check(cmd, ref); err != nil {
+			return err
 		}
 	}
-	for _, node := range r.WithoutIndex {
-		p.printf("%s: no SOCI index\n", node.Platform)
+	c.heading = len(refs) > 1 || c.allTags
+	failed := false
+	for _, ref := range refs {
+		err := c.named(cmd, ref)
+		if cmd.Context().Err() != nil && err != nil {
+			return err
+		}
+		if err == nil {
+			continue
+		}
+		if len(refs) == 1 && !c.allTags {
+			return err
+		}
+		printError(cmd.ErrOrStderr(), err)
+		failed = true
 	}
-	for _, node := range r.Missing {
-		platform := cmp.Or(node.Platform, "unknown platform")
-		p.printf("%s: the image manifest %s is not in the repository\n", platform, node.Digest)
+	if c.allTags && c.output == outputText {
+		if err := c.writeCounts(cmd.OutOrStdout()); err != nil {
+			return err
+		}
 	}
-	var layers, spans, files int
-	var size int64
-	for _, l := range r.Layers() {
-		layers, spans, files, size = layers+1, spans+l.Spans, files+l.Files, size+l.Bytes
+	if failed || c.failed > 0 {
+		return errReported
 	}
-	verdict := "no difference"
-	if n := r.Differences(); n > 0 {
-		verdict = fmt.Sprintf("DIFFERENCES: %d", n)
-	}
-	p.printf("compared %d layers, %d spans, %d files, %s in %.1f s: %s\n", layers, spans, files, bytesize.Format(size),
-		r.Seconds, verdict)
-	return p.err
+	return nil
 }
 
-// printer keeps the first error of writing.
-type printer struct {
-	w   io.Writer
-	err error
+// check looks for mistakes in the command line.
+func (c *verifyCommand) check(cmd *cobra.Command, ref string) error {
+	var given, reference string
+	if names.IsPath(ref) {
+		_, given = imagefile.Split(ref)
+		reference = given
+	} else {
+		repo, r, err := c.registry.open(cmd, ref)
+		if err != nil {
+			return err
+		}
+		given, reference = repo.Reference(), r
+	}
+	switch {
+	case c.allTags && given != "":
+		return usageErrorf("%s names an image: --all-tags takes whole repositories, as [HOST/]NAME or PATH", ref)
+	case c.needsTag() && !c.allTags && reference != "" && tagOf(reference) == "":
+		return usageErrorf("%s names the image by digest; --index-version %s needs a tag", ref, c.version)
+	}
+	return nil
 }
 
-func (p *printer) printf(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format, args...)
+// whole returns the repository or file of which all images are to be verified.
+func (c *verifyCommand) whole(cmd *cobra.Command, ref string) (repository, error) {
+	if names.IsPath(ref) {
+		store, _, err := c.registry.store(cmd, ref)
+		return store, err
 	}
+	repo, _, err := c.registry.open(cmd, ref)
+	return repo, err
 }
 
-func (p *printer) differences(all []verify.Difference, omitted int) {
-	for _, d := range all {
-		p.printf("  DIFFERENCE: %s\n", d)
-	}
-	if omitted > 0 {
-		p.printf("  DIFFERENCE: and %d more\n", omitted)
-	}
+// needsTag reports whether only an image named by its tag can have what must
+// exist.
+func (c *verifyCommand) needsTag() bool {
+	return c.version != "" && soci.IndexVersion(c.version) != soci.V1
 }
 
-// The JSON output of verify; its field names are promised in the help text.
-type (
-	verifyJSON struct {
-		Reference    string            `json:"reference"`
-		Differences  int               `json:"differences"`
-		Seconds      float64           `json:"seconds"`
-		Indexes      []verifyIndexJSON `json:"indexes"`
-		WithoutIndex []string          `json:"withoutIndex,omitempty"`
-		Missing      []digest.Digest   `json:"missing,omitempty"`
-	}
-
-	verifyIndexJSON struct {
-		Platform    string            `json:"platform"`
-		Manifest    digest.Digest     `json:"manifest"`
-		Version     string            `json:"version"`
-		Index       digest.Digest     `json:"index"`
-		Differences []differenceJSON  `json:"differences,omitempty"`
-		Omitted     int               `json:"omitted,omitempty"`
-		Layers      []verifyLayerJSON `json:"layers"`
-		Prefetch    []prefetchJSON    `json:"prefetch,omitempty"`
-	}
-
-	prefetchJSON struct {
-		Digest digest.Digest `json:"digest"`
-		Size   int64         `json:"size"`
-		Layer  digest.Digest `json:"layer"`
-		Ranges int           `json:"ranges"`
-		Spans  int64         `json:"spans"`
-	}
-
-	verifyLayerJSON struct {
-		Layer        digest.Digest    `json:"layer"`
-		Size         int64            `json:"size"`
-		Ztoc         digest.Digest    `json:"ztoc"`
-		Spans        int              `json:"spans"`
-		Entries      int              `json:"entries"`
-		Files        int              `json:"files"`
-		Bytes        int64            `json:"bytes"`
-		FetchedBytes int64            `json:"fetchedBytes"`
-		Seconds      float64          `json:"seconds"`
-		Differences  []differenceJSON `json:"differences,omitempty"`
-		Omitted      int              `json:"omitted,omitempty"`
-	}
-
-	differenceJSON struct {
-		Layer  digest.Digest `json:"layer,omitempty"`
-		Span   *int          `json:"span,omitempty"`
-		File   string        `json:"file,omitempty"`
-		Offset *int64        `json:"offset,omitempty"`
-		What   string        `json:"what"`
-	}
-)
-
-func newVerifyJSON(ref string, r *verify.Report) verifyJSON {
-	out := verifyJSON{Reference: ref, Differences: r.Differences(), Seconds: r.Seconds, Indexes: []verifyIndexJSON{}}
-	for _, index := range r.Indexes {
-		one := verifyIndexJSON{
-			Platform: index.Platform, Manifest: index.Manifest, Version: index.Version, Index: index.Index,
-			Differences: newDifferencesJSON(index.Differences), Omitted: index.Omitted, Layers: []verifyLayerJSON{},
+// named verifies the image or the repository that ref names.
+func (c *verifyCommand) named(cmd *cobra.Command, ref string) error {
+	if c.allTags {
+		repo, err := c.whole(cmd, ref)
+		if err != nil {
+			return err
 		}
-		for _, l := range index.Layers {
-			one.Layers = append(one.Layers, verifyLayerJSON{
-				Layer: l.Layer.Digest, Size: l.Layer.Size, Ztoc: l.Ztoc.Digest,
-				Spans: l.Spans, Entries: l.Entries, Files: l.Files, Bytes: l.Bytes,
-				FetchedBytes: l.FetchedBytes, Seconds: l.Seconds,
-				Differences: newDifferencesJSON(l.Differences), Omitted: l.Omitted,
-			})
-		}
-		for _, p := range index.Prefetch {
-			one.Prefetch = append(one.Prefetch, prefetchJSON{p.Artifact.Digest, p.Artifact.Size, p.Layer, p.Ranges, p.Spans})
-		}
-		out.Indexes = append(out.Indexes, one)
+		return c.repository(cmd, repo)
 	}
-	for _, node := range r.WithoutIndex {
-		out.WithoutIndex = append(out.WithoutIndex, node.Platform)
+	repo, reference, desc, err := c.registry.find(cmd, ref)
+	if err != nil {
+		return c.fail(cmd, ref, err)
 	}
-	for _, node := range r.Missing {
-		out.Missing = append(out.Missing, node.Digest)
+	image, err := inspect.LoadVersions(cmd.Context(), repo, desc, tagOf(reference), c.tagSuffix)
+	if err != nil {
+		return c.fail(cmd, ref, explain(err))
 	}
-	return out
+	return c.image(cmd, repo, ref, image)
 }
 
-func newDifferencesJSON(all []verify.Difference) []differenceJSON {
-	var out []differenceJSON
-	for _, d := range all {
-		one := differenceJSON{Layer: d.Layer, File: d.File, What: d.What}
-		if d.Span >= 0 {
-			one.Span = &d.Span
-		}
-		if d.Offset >= 0 {
-			one.Offset = &d.Offset
-		}
-		out = append(out, one)
+// repository verifies the images of all tags. Its error is for those failures
+// that were not yet reported.
+func (c *verifyCommand) repository(cmd *cobra.Command, repo repository) error {
+	tags, err := repo.Tags(cmd.Context())
+	if err != nil {
+		return explainScheme(cmd.Context(), explain(fmt.Errorf("listing the tags of %s: %w", repo.Name(), err)), repo)
 	}
-	return out
+	if len(tags) == 0 {
+		return fmt.Errorf("%w: the repository %s has no tag", verify.ErrNoIndex, repo.Name())
+	}
+	found := c.verified + c.failed
+	for _, tag := range tags {
+		ref := repo.Name() + ":" + tag
+		err := c.tag(cmd, repo, ref, tag, tags)
+		if cmd.Context().Err() != nil && err != nil {
+			return err
+		}
+		if err != nil {
+			printError(cmd.ErrOrStderr(), err)
+			c.failed++
+		}
+	}
+	if c.verified+c.failed == found {
+		return fmt.Errorf("%w: no image of the repository %s has one; it has %s", verify.ErrNoIndex, repo.Name(),
+			count(len(tags), "tag"))
+	}
+	return nil
+}
+
+// tag verifies the image that one of the tags of a repository names, if it names
+// one that is not verified with another tag.
+func (c *verifyCommand) tag(cmd *cobra.Command, repo repository, ref, tag string, tags []string) error {
+	desc, err := repo.Resolve(cmd.Context(), tag)
+	if errors.Is(err, ecrclient.ErrNotFound) {
+		return nil // deleted since all were listed
+	}
+	if err != nil {
+		return c.fail(cmd, ref, explain(err))
+	}
+	image, err := inspect.LoadVersions(cmd.Context(), repo, desc, tag, c.tagSuffix)
+	if err != nil {
+		return c.fail(cmd, ref, explain(err))
+	}
+	original, suffixed := strings.CutSuffix(tag, c.tagSuffix)
+	switch {
+	case len(image.Images()) == 0, image.Kind == soci.KindUnindexed,
+		image.Kind == soci.KindEnabledImage && suffixed && slices.Contains(tags, original):
+		return nil
+	}
+	return c.image(cmd, repo, ref, image)
+}
+
+// image verifies one image and writes the result.
+func (c *verifyCommand) image(cmd *cobra.Command, repo repository, ref string,
+	image *inspect.Versions) error {
+	c.progress = newProgress(cmd.ErrOrStderr())
+	verifier, ok := c.verifiers[repo.Name()]
+	if !ok {
+		verifier = verify.New(repo, verify.Options{Concurrency: c.concurrency,
+			Progress: func(layer ocispec.Descriptor, n int64) { c.progress.layer(layer, n) }})
+		c.verifiers[repo.Name()] = verifier
+	}
+	result, err := verifier.Versions(cmd.Context(), image, soci.IndexVersion(c.version))
+	c.progress.end()
+	noIndex := ""
+	if errors.Is(err, verify.ErrNoIndex) {
+		noIndex = err.Error()
+		if c.allTags && c.version == "" && result == nil {
+			c.without++
+			return c.write(cmd.OutOrStdout(), ref, nil, noIndex, nil)
+		}
+	}
+	if err == nil && result.Differences() > 0 {
+		err = fmt.Errorf("%w: %d found", verify.ErrDifference, result.Differences())
+	}
+	if err == nil {
+		c.verified++
+	} else {
+		err = fmt.Errorf("verifying %s: %w", ref, explain(err))
+	}
+	return c.writeThen(cmd, ref, result, noIndex, err)
+}
+
+// fail is for an image that could not be compared.
+func (c *verifyCommand) fail(cmd *cobra.Command, ref string, err error) error {
+	return c.writeThen(cmd, ref, nil, "", fmt.Errorf("verifying %s: %w", ref, err))
+}
+
+// writeThen writes what became of an image, and returns why it failed.
+func (c *verifyCommand) writeThen(cmd *cobra.Command, ref string, result *verify.Report, noIndex string,
+	failure error) error {
+	if err := c.write(cmd.OutOrStdout(), ref, result, noIndex, failure); err != nil {
+		return err
+	}
+	return failure
+}
+
+// write tells what became of an image. Without a result the text has nothing to
+// say of a failure.
+func (c *verifyCommand) write(w io.Writer, ref string, result *verify.Report, noIndex string, failure error) error {
+	switch {
+	case c.output == outputJSON:
+		out := newVerifyJSON(ref, result, soci.IndexVersion(c.version))
+		out.NoIndex = noIndex
+		if failure != nil {
+			out.Error = failure.Error()
+		}
+		return writeJSONLine(w, out)
+	case result == nil && failure != nil:
+		return nil
+	case result == nil:
+		_, err := fmt.Fprintf(w, "%s: %s\n", ref, noIndex)
+		return err
+	case c.heading:
+		if _, err := fmt.Fprintln(w, ref); err != nil {
+			return err
+		}
+	}
+	return writeVerifyText(w, result, soci.IndexVersion(c.version))
+}
+
+func (c *verifyCommand) writeCounts(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "%s verified, %d without a SOCI index, %d failed\n", count(c.verified, "image"), c.without,
+		c.failed)
+	return err
 }

@@ -4,6 +4,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"path/filepath"
 
 	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/inspect"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -31,6 +34,14 @@ type Options struct {
 	// Logger takes what the handlers log. The default is none.
 	Logger *slog.Logger
 
+	// Keep leaves the registry running after the demo, until the context ends,
+	// which is then no error.
+	Keep bool
+
+	// Program is how the command line is called in what the demo tells to do next.
+	// The default is "soci-index-builder".
+	Program string
+
 	// TempDir is where all data is kept during the run. The default is the
 	// system's.
 	TempDir string
@@ -46,7 +57,8 @@ const (
 	tag        = "1.0"
 )
 
-// Run does it all and tells w of each step. It leaves nothing behind.
+// Run does it all and tells w of each step. It leaves nothing behind when it
+// returns.
 func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	if o.Files != "" && o.Image != "" {
 		return errors.New("the demo takes files or an image, not both")
@@ -70,7 +82,8 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	// What it has to say of its storage does not matter: that goes away too.
 	defer func() { _ = registry.close() }()
 
-	run := &run{w: w, registry: registry, logger: o.Logger}
+	run := &run{w: w, registry: registry, logger: o.Logger, keep: o.Keep,
+		program: cmp.Or(o.Program, "soci-index-builder")}
 	var image *source
 	if o.Image != "" {
 		image, err = openImage(ctx, o.Image)
@@ -80,7 +93,13 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	return run.all(ctx, image)
+	if err := run.all(ctx, image); err != nil {
+		return err
+	}
+	if o.Keep {
+		<-ctx.Done()
+	}
+	return nil
 }
 
 // imageOfFiles makes the image of a directory, or of what is there if none is
@@ -100,6 +119,8 @@ type run struct {
 	w        io.Writer
 	registry *localRegistry
 	logger   *slog.Logger
+	keep     bool
+	program  string
 	err      error // of writing; sticky
 }
 
@@ -133,25 +154,14 @@ func (r *run) all(ctx context.Context, image *source) error {
 		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed", ErrNoLayer, image.what,
 			bytesize.Format(soci.DefaultMinLayerSize))
 	}
-	r.printf("4. Ask the registry for the referrers of each platform's image manifest\n")
-	for _, m := range result.Manifests {
-		if m.Index == nil {
-			continue
-		}
-		manifest, err := repo.Resolve(ctx, m.Digest.String())
-		if err != nil {
-			return err
-		}
-		referrers, err := repo.Referrers(ctx, manifest, soci.ArtifactTypeV1)
-		if err != nil {
-			return err
-		}
-		for _, referrer := range referrers {
-			r.printf("   %s: SOCI index %s\n", m.Platform, referrer.Digest)
-		}
+	r.printf("4. Ask the registry for the referrers of each platform's image manifest (v1), and for the suffixed tag (v2)\n")
+	found, err := inspect.LoadVersions(ctx, repo, desc, tag, names.DefaultTagSuffix)
+	if err != nil {
+		return err
 	}
-	r.printf("5. Verify: read every file by way of its zTOC, and compare with a plain read\n")
-	report, err := verify.Image(ctx, repo, desc, verify.Options{})
+	r.found(found)
+	r.printf("5. Verify both: read every file by way of its zTOC, and compare with a plain read\n")
+	report, err := verify.New(repo, verify.Options{}).Versions(ctx, found, soci.Both)
 	if err != nil {
 		return err
 	}
@@ -162,7 +172,45 @@ func (r *run) all(ctx context.Context, image *source) error {
 	if err := r.lazyRead(ctx, repo, report); err != nil {
 		return err
 	}
+	r.next()
 	return r.err
+}
+
+// found tells which SOCI indexes are in the registry.
+func (r *run) found(image *inspect.Versions) {
+	for _, m := range image.Images() {
+		for _, index := range m.SociIndexes {
+			r.printf("   %s: SOCI index %s %s\n", m.Platform, index.Version, index.Digest)
+		}
+	}
+	r.printf("   %s:%s is the SOCI-enabled image %s\n", repository, image.Suffixed.Tag, image.Suffixed.Digest)
+	for _, m := range image.Suffixed.Image.Images() {
+		for _, index := range m.SociIndexes {
+			r.printf("   %s: SOCI index %s %s\n", m.Platform, index.Version, index.Digest)
+		}
+	}
+}
+
+// next tells what to do after the demo.
+func (r *run) next() {
+	r.printf(`
+What to do next
+   Deploy the builder into an AWS account, and push an image:
+      %[1]s deploy
+   To have it loaded lazily, name the suffixed tag in the task definition (Fargate and ECS),
+   or in the pod's manifest: REPOSITORY:TAG%[2]s instead of REPOSITORY:TAG. Nothing else changes.
+`, r.program, names.DefaultTagSuffix)
+	if !r.keep {
+		r.printf("   Look at what this demo made, in a registry that keeps running:\n      %s demo --keep\n", r.program)
+		return
+	}
+	at := r.registry.host() + "/" + repository
+	r.printf(`
+The registry runs at %[2]s until Ctrl-C. Try these in another terminal:
+      %[1]s inspect %[3]s:%[4]s
+      %[1]s status %[3]s
+      %[1]s verify %[3]s:%[4]s
+`, r.program, r.registry.host(), at, tag)
 }
 
 // verified tells what was compared; a difference is an error.

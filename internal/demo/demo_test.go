@@ -80,7 +80,11 @@ func TestFiles(t *testing.T) {
 		`1\. Push an image of the files in `,
 		`matched by the filter demo/\*:\*`,
 		`indexed: 1[0-9]\.[0-9] MiB of layers read`,
-		`SOCI index sha256:[0-9a-f]{64}`,
+		`SOCI index v1 sha256:[0-9a-f]{64}`,
+		`SOCI index v2 sha256:[0-9a-f]{64}`,
+		`demo/app:1\.0-soci is the SOCI-enabled image sha256:[0-9a-f]{64}`,
+		`name the suffixed tag in the task definition .*\n.*REPOSITORY:TAG-soci instead of REPOSITORY:TAG`,
+		`soci-index-builder demo --keep\n$`,
 		`1 layers, [0-9]+ spans, 2 files, .* no difference`,
 		`PLATFORM +LAYER +SIZE`,
 		`not indexed: below-min-layer-size`,
@@ -199,7 +203,7 @@ func TestImages(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			if !strings.Contains(out, "linux/arm64: SOCI index sha256:") || !strings.Contains(out, "no difference") {
+			if !strings.Contains(out, "linux/arm64: SOCI index v1 sha256:") || !strings.Contains(out, "no difference") {
 				t.Errorf("%s", out)
 			}
 		})

@@ -76,7 +76,7 @@ func (r *run) handleEvent(ctx context.Context, image ocispec.Descriptor) (*repor
 		return nil, fmt.Errorf("internal error: the filter decided %q", decision.Decision)
 	}
 	r.printf("   %s by the filter %s, the generator is invoked\n", decision.Decision, decision.Filter)
-	r.printf("3. The generator builds the SOCI index\n")
+	r.printf("3. The generator builds the SOCI index, in versions 1 and 2\n")
 	result := invoker.result
 	rate := float64(result.BytesRead) / (1 << 20) / max(result.Seconds, 1e-9)
 	r.printf("   %s: %s of layers read in %.1f s (%.0f MiB/s), %s pushed\n",

@@ -21,6 +21,9 @@ type Target struct {
 // ParseTarget reads a target as [names.Parse] does. The error is ErrTarget.
 func ParseTarget(s string) (Target, error) {
 	image, err := names.Parse(s)
+	if e, ok := errors.AsType[*names.Error](err); ok && e.Whole != "" {
+		return Target{}, fmt.Errorf("%.300q: %s: %w", e.Text, e.Whole, ErrTarget)
+	}
 	if err != nil {
 		return Target{}, fmt.Errorf("%.300q: %w", s, ErrTarget)
 	}

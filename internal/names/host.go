@@ -22,6 +22,9 @@ var (
 	// likeECRHost is what nobody but ECR has in a name.
 	likeECRHost = lazyregexp.New(`^[^/]*\.dkr[.-]ecr(?:$|[^a-z0-9])`)
 
+	// addressWithPort could be read as a repository with a tag, but is not meant so.
+	addressWithPort = whole(`(?:localhost|[0-9]{1,3}(?:\.[0-9]{1,3}){3}):[0-9]{1,5}/?`)
+
 	host = whole(`(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?`)
 )
 

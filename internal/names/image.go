@@ -3,6 +3,7 @@ package names
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -36,8 +37,9 @@ var ErrInvalid = errors.New("invalid image name")
 // Error tells everything that is wrong with the name of an image. It matches
 // ErrInvalid.
 type Error struct {
-	Text     string // as it was given
+	Text     string // as it was given, without a user and a query, which may be secret
 	Problems []Problem
+	Whole    string // what is wrong with the text as a whole; then there are no Problems
 }
 
 // Problem is one part that cannot be.
@@ -51,6 +53,9 @@ func (e *Error) Error() string { return fmt.Sprintf("%v %.300q: %s", ErrInvalid,
 
 // Reason is the error without the text that was read.
 func (e *Error) Reason() string {
+	if e.Whole != "" {
+		return e.Whole
+	}
 	parts := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
 		parts[i] = fmt.Sprintf("its %s %.100q must be %s", p.Part, p.Value, p.Allowed)
@@ -73,7 +78,7 @@ func Parse(text string) (Image, error) {
 // first slash is a host. The error is an *Error.
 func ParseHosted(text string) (Image, error) {
 	if !strings.Contains(text, "/") {
-		return Image{}, &Error{text, []Problem{{"host", "", hostAllowed}}}
+		return Image{}, &Error{Text: text, Problems: []Problem{{"host", "", hostAllowed}}}
 	}
 	return parse(text, func(string) bool { return true }, false)
 }
@@ -82,7 +87,43 @@ func ParseHosted(text string) (Image, error) {
 // other hosts than ECR's can be the beginning of a repository's name: that of a
 // pull-through cache is docker.io/library/nginx. The error is an *Error.
 func ParseECR(text string) (Image, error) {
-	return parse(text, likeECRHost.MatchString, true)
+	return parse(text, func(first string) bool {
+		return likeECRHost.MatchString(first) || strings.Contains(first, ":") // a port; no repository has a colon
+	}, true)
+}
+
+// IsPath reports whether a text that names an image, or a file or folder that
+// holds one, is a path: by its beginning, or by an ending such as ".tar" where
+// there is neither host, tag nor digest.
+func IsPath(text string) bool {
+	if hasPathPrefix(text) {
+		return true
+	}
+	image, err := Parse(text)
+	bare := err == nil && image.Host == "" && image.Tag == "" && image.Digest == "" ||
+		err != nil && !strings.ContainsAny(text, ":@")
+	return bare && slices.ContainsFunc([]string{".tar", ".tar.gz", ".tgz"}, func(end string) bool {
+		return strings.HasSuffix(text, end)
+	})
+}
+
+func hasPathPrefix(text string) bool {
+	return text == "." || text == ".." || slices.ContainsFunc([]string{"/", "./", "../", "~/"},
+		func(start string) bool { return strings.HasPrefix(text, start) })
+}
+
+// withoutSecrets leaves out what may be secret in what follows the scheme of a
+// URL: the user in front of the host, and the query.
+func withoutSecrets(rest string) string {
+	host, path, hasPath := strings.Cut(rest, "/")
+	if at := strings.LastIndex(host, "@"); at >= 0 {
+		host = host[at+1:]
+	}
+	if hasPath {
+		host += "/" + path
+	}
+	host, _, _ = strings.Cut(host, "?")
+	return host
 }
 
 const (
@@ -91,8 +132,17 @@ const (
 )
 
 func parse(text string, isHost func(first string) bool, onlyECR bool) (Image, error) {
-	if scheme, _, ok := strings.Cut(text, "://"); ok {
-		return Image{}, &Error{text, []Problem{{"beginning", scheme + "://", "the host or the repository, without a scheme"}}}
+	if scheme, rest, ok := strings.Cut(text, "://"); ok {
+		rest = withoutSecrets(rest)
+		return Image{}, &Error{
+			Text: scheme + "://" + rest, Whole: fmt.Sprintf("leave out %.20s://, as in %.200s", scheme, rest),
+		}
+	}
+	if hasPathPrefix(text) {
+		return Image{}, &Error{Text: text, Whole: "this is a path; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]"}
+	}
+	if addressWithPort.MatchString(text) {
+		return Image{}, &Error{Text: text, Whole: "this is a host; an image is named HOST/REPOSITORY[:TAG|@DIGEST]"}
 	}
 	var (
 		image    Image
@@ -131,7 +181,7 @@ func parse(text string, isHost func(first string) bool, onlyECR bool) (Image, er
 		check(!hasDigest || IsDigest(image.Digest), "digest", image.Digest, DigestAllowed)
 	}
 	if problems != nil {
-		return Image{}, &Error{text, problems}
+		return Image{}, &Error{Text: text, Problems: problems}
 	}
 	return image, nil
 }

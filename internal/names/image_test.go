@@ -107,11 +107,28 @@ func TestError(t *testing.T) {
 			`its tag "-x" must be 1 to 128 of A-Z, a-z, 0-9, _, and, but not at its beginning, . and -`,
 		"app@sha1:0":          `invalid image name "app@sha1:0": its digest "sha1:0" must be sha256: and 64 of 0-9 and a-f`,
 		"1.dkr.ecr.x/app:1":   `invalid image name "1.dkr.ecr.x/app:1": its host "1.dkr.ecr.x" must be <account>.dkr.ecr.<region>.amazonaws.com, or as the region's partition has it`,
-		"oci://host.io/app:1": `invalid image name "oci://host.io/app:1": its beginning "oci://" must be the host or the repository, without a scheme`,
+		"oci://host.io/app:1": `invalid image name "oci://host.io/app:1": leave out oci://, as in host.io/app:1`,
+		"https://me:secret@host.io/app:1?token=secret": `invalid image name "https://host.io/app:1": leave out https://, as in host.io/app:1`,
+		"127.0.0.1:5000":       `invalid image name "127.0.0.1:5000": this is a host; an image is named HOST/REPOSITORY[:TAG|@DIGEST]`,
+		"./app.tar":            `invalid image name "./app.tar": this is a path; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]`,
+		"127.0.0.1:5000/app:1": `invalid image name "127.0.0.1:5000/app:1": its host "127.0.0.1:5000" must be <account>.dkr.ecr.<region>.amazonaws.com, or as the region's partition has it`,
 	} {
 		_, err := names.ParseECR(text)
 		if err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+func TestIsPath(t *testing.T) {
+	for text, want := range map[string]bool{
+		".": true, "..": true, "./image": true, "../image": true, "/tmp/image": true, "~/image": true,
+		"image.tar": true, "folder/image.tar.gz": true, "image.tgz": true, "My Image.tar": true,
+		"": false, "app": false, "team/app": false, "app:1.tar": false, "registry.example/app.tar": false,
+		"127.0.0.1:5000/app.tar": false, "http://host/app.tar": false, "app@sha256:1.tar": false, "...": false,
+	} {
+		if got := names.IsPath(text); got != want {
+			t.Errorf("%q: %t", text, got)
 		}
 	}
 }

@@ -1,5 +1,5 @@
 // Package verify compares every byte that a lazy reader gets through a SOCI
-// index with the image itself. Begin with Image.
+// index with the image itself. Begin with Image, or with New for several images.
 //
 // It shares no code with the builder: a span is decoded from its checkpoint by
 // the standard library's compress/flate, and the layer it is compared with is
@@ -9,10 +9,9 @@ package verify
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 	"runtime"
 	"slices"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -46,8 +45,19 @@ type Options struct {
 type Report struct {
 	Indexes []IndexReport
 
-	// WithoutIndex are the image manifests that have no SOCI index, as is
-	// right for one whose layers are all small.
+	// Suffixed is what the image's tag with the suffix names; nil if that was not
+	// looked at.
+	Suffixed *inspect.Suffixed
+
+	// Wrong are the differences of the suffixed tag itself.
+	Wrong []Difference
+
+	// Compared is the number of layers that were read for this report; those that
+	// the Verifier had compared for another image are not read again.
+	Compared int
+
+	// WithoutIndex are the image manifests that have no SOCI index of the versions
+	// looked at, as is right for one whose layers are all small.
 	WithoutIndex []*inspect.Node
 
 	// Missing are the image manifests that an image index lists but the
@@ -63,6 +73,9 @@ type IndexReport struct {
 	Manifest digest.Digest // the image manifest
 	Version  string        // v1 or v2
 	Index    digest.Digest
+	Tag      string // the suffixed tag that led to it; empty if the image itself did
+
+	image *inspect.Node
 
 	Layers      []*LayerReport   // those that have a zTOC, in the order of the SOCI index
 	Prefetch    []PrefetchReport // the prefetch artifacts that could be compared
@@ -72,7 +85,7 @@ type IndexReport struct {
 
 // Differences returns the number of all differences found.
 func (r *Report) Differences() int {
-	n := 0
+	n := len(r.Wrong)
 	for _, index := range r.Indexes {
 		n += len(index.Differences) + index.Omitted
 	}
@@ -100,75 +113,117 @@ func (r *Report) Layers() []*LayerReport {
 // index. A difference is not an error but stands in the report. The error is
 // ErrNoIndex if there is nothing to verify, or one of the repository.
 func Image(ctx context.Context, repo Repository, image ocispec.Descriptor, o Options) (*Report, error) {
-	start := time.Now()
 	root, err := inspect.Load(ctx, repo, image)
 	if err != nil {
 		return nil, err
 	}
-	report := &Report{}
-	images := root.Images()
-	if len(images) == 0 {
-		what := string(root.Kind)
-		if root.ArtifactType != "" {
-			what += fmt.Sprintf(" of type %.100q", root.ArtifactType)
-		}
-		return nil, fmt.Errorf("%w: %s is not an image (%s)", ErrNoIndex, image.Digest, what)
-	}
+	return New(repo, o).Versions(ctx, &inspect.Versions{Node: root}, "")
+}
+
+// Verifier verifies images of one repository. A layer that several images share
+// is read once for each zTOC of it.
+type Verifier struct {
+	repo Repository
+	o    Options
+	done map[layerKey]*LayerReport
+}
+
+type layerKey struct{ layer, ztoc digest.Digest }
+
+// New returns a Verifier. It is not safe for concurrent use.
+func New(repo Repository, o Options) *Verifier {
 	if o.Concurrency <= 0 {
 		o.Concurrency = runtime.GOMAXPROCS(0)
 	}
-	parent := ctx
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(o.Concurrency)
-	done := map[[2]digest.Digest]*LayerReport{} // by layer and zTOC
-	var later []prefetches
+	return &Verifier{repo, o, map[layerKey]*LayerReport{}}
+}
+
+// work is the verification of one image.
+type work struct {
+	*Verifier
+	parent context.Context
+	ctx    context.Context // of group
+	cancel context.CancelFunc
+	group  *errgroup.Group
+	begun  map[layerKey]*LayerReport
+	later  []prefetches
+	report *Report
+}
+
+func (v *Verifier) begin(ctx context.Context) *work {
+	w := &work{Verifier: v, parent: ctx, begun: map[layerKey]*LayerReport{}, report: &Report{}}
+	ctx, w.cancel = context.WithCancel(ctx)
+	w.group, w.ctx = errgroup.WithContext(ctx)
+	w.group.SetLimit(v.o.Concurrency)
+	return w
+}
+
+// end stops what still runs.
+func (w *work) end() {
+	w.cancel()
+	_ = w.group.Wait() // finish has returned its error, or another one came first
+}
+
+// images begins to verify the SOCI indexes of image manifests that are chosen by
+// their version. tag is the suffixed tag that led to them, empty for the image
+// itself.
+func (w *work) images(images []*inspect.Node, chosen func(version string) bool, tag string) error {
 	for _, node := range images {
-		switch {
-		case node.Missing:
-			report.Missing = append(report.Missing, node)
-		case len(node.SociIndexes) == 0:
-			report.WithoutIndex = append(report.WithoutIndex, node)
+		if node.Missing && !slices.ContainsFunc(w.report.Missing,
+			func(m *inspect.Node) bool { return m.Digest == node.Digest }) {
+			w.report.Missing = append(w.report.Missing, node)
 		}
 		for _, index := range node.SociIndexes {
-			one := IndexReport{Platform: node.Platform, Manifest: node.Digest, Version: index.Version, Index: index.Digest}
-			pairs, err := checkIndex(ctx, repo, node, index, &one)
+			if !chosen(index.Version) {
+				continue
+			}
+			one := IndexReport{Platform: node.Platform, Manifest: node.Digest, Version: index.Version, Index: index.Digest,
+				Tag: tag, image: node}
+			pairs, err := checkIndex(w.ctx, w.repo, node, index, &one)
 			if err != nil {
-				cancel()
-				_ = group.Wait() // that it was cancelled
-				return nil, err
+				return err
 			}
 			for _, p := range pairs {
-				key := [2]digest.Digest{p.layer.Digest, p.ztoc.Digest}
-				layer := done[key]
-				if layer == nil {
-					layer = &LayerReport{}
-					done[key] = layer
-					group.Go(func() error {
-						return verifyLayer(ctx, repo, p.layer, p.ztoc, o.Progress, layer)
-					})
-				}
-				one.Layers = append(one.Layers, layer)
+				one.Layers = append(one.Layers, w.layer(p))
 			}
 			if index.Manifest != nil {
-				later = append(later, prefetches{len(report.Indexes), node, soci.ContentOf(index.Manifest).Prefetch})
+				w.later = append(w.later, prefetches{len(w.report.Indexes), node, soci.ContentOf(index.Manifest).Prefetch})
 			}
-			report.Indexes = append(report.Indexes, one)
+			w.report.Indexes = append(w.report.Indexes, one)
 		}
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
+	return nil
+}
+
+// layer begins to compare a layer, unless that was done.
+func (w *work) layer(p pair) *LayerReport {
+	key := layerKey{p.layer.Digest, p.ztoc.Digest}
+	if layer, ok := w.done[key]; ok {
+		return layer
 	}
+	layer, ok := w.begun[key]
+	if !ok {
+		layer = &LayerReport{}
+		w.begun[key] = layer
+		w.group.Go(func() error {
+			return verifyLayer(w.ctx, w.repo, p.layer, p.ztoc, w.o.Progress, layer)
+		})
+	}
+	return layer
+}
+
+// finish waits for the layers.
+func (w *work) finish() error {
+	if err := w.group.Wait(); err != nil {
+		return err
+	}
+	maps.Copy(w.done, w.begun)
+	w.report.Compared = len(w.begun)
 	// How many spans a layer has only its zTOC tells.
-	for _, p := range later {
-		if err := checkPrefetch(parent, repo, p.image, p.blobs, &report.Indexes[p.index]); err != nil {
-			return nil, err
+	for _, p := range w.later {
+		if err := checkPrefetch(w.parent, w.repo, p.image, p.blobs, &w.report.Indexes[p.index]); err != nil {
+			return err
 		}
 	}
-	if len(report.Indexes) == 0 {
-		return nil, fmt.Errorf("%w: the image %s has none, neither by referrer nor by annotation", ErrNoIndex, image.Digest)
-	}
-	report.Seconds = time.Since(start).Seconds()
-	return report, nil
+	return nil
 }

@@ -132,6 +132,9 @@ func isLoopback(host string) bool {
 // WithEndpoint.
 func (r *Repository) Name() string { return r.name }
 
+// PlainHTTP reports whether the registry is spoken to without TLS.
+func (r *Repository) PlainHTTP() bool { return r.remote.PlainHTTP }
+
 // Reference returns the tag or digest of the reference given to New, "" if it
 // had none; the digest if it had both.
 func (r *Repository) Reference() string { return r.reference }

@@ -1,0 +1,307 @@
+package imagefile
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content/oci"
+	"oras.land/oras-go/v2/errdef"
+
+	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
+)
+
+// Layout is an OCI layout that is written. It is a soci.Tagger and a
+// soci.Replacer, and is read like every Store.
+type Layout struct {
+	*Store
+	blobs *oci.Storage
+}
+
+// CreateLayout opens the OCI layout in a folder to add to it, and makes one where
+// there is nothing or an empty folder. A folder with something else in it is
+// ErrFormat.
+func CreateLayout(dir string) (*Layout, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	files, err := openFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	l := &Layout{Store: &Store{path: dir, files: files}}
+	if err := l.begin(len(entries) == 0); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func (l *Layout) begin(empty bool) error {
+	raw, err := readFile(l.files, indexFile, maxIndexSize)
+	switch {
+	case err == nil:
+		if err := l.parseIndex(raw); err != nil {
+			return fmt.Errorf("reading %s: %w", l.path, err)
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case !empty:
+		return fmt.Errorf("%w: the folder %s is not empty, and is no OCI layout", ErrFormat, l.path)
+	}
+	// No link leads what is written out of the folder.
+	root, err := os.OpenRoot(l.path)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, dir := range []string{"blobs/sha256", "blobs/sha384", "blobs/sha512", "ingest"} {
+		if info, err := root.Lstat(dir); err == nil && !info.IsDir() {
+			return fmt.Errorf("%w: %s in %s is not a folder", ErrFormat, dir, l.path)
+		}
+	}
+	if err := root.MkdirAll("blobs/sha256", 0o755); err != nil {
+		return err
+	}
+	if l.blobs, err = oci.NewStorage(l.path); err != nil || raw != nil {
+		return err
+	}
+	if err := l.writeFile(layoutFile, []byte(`{"imageLayoutVersion":"`+ocispec.ImageLayoutVersion+`"}`)); err != nil {
+		return err
+	}
+	return l.save()
+}
+
+// writeFile writes a file at once, so that a reader never sees a part of it.
+func (l *Layout) writeFile(name string, content []byte) error {
+	f, err := os.CreateTemp(l.path, "."+name+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), filepath.Join(l.path, name))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// save writes index.json. The caller holds the lock, or is alone.
+func (l *Layout) save() error {
+	index := ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: l.index,
+		Annotations: l.annotations,
+	}
+	if index.Manifests == nil {
+		index.Manifests = []ocispec.Descriptor{}
+	}
+	raw, err := json.Marshal(index)
+	if err != nil {
+		return err
+	}
+	return l.writeFile(indexFile, raw)
+}
+
+// Exists reports whether content is there, with its size.
+func (l *Layout) Exists(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
+	size, err := l.BlobSize(ctx, desc)
+	if errors.Is(err, ecrclient.ErrNotFound) {
+		return false, nil
+	}
+	return size == desc.Size, err
+}
+
+// Push writes content, unless it is there, and verifies its size and digest. A
+// manifest with a subject is listed in index.json, where its referrers are found.
+func (l *Layout) Push(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
+	exists, err := l.Exists(ctx, desc)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		if err := l.write(ctx, desc, content); err != nil {
+			return err
+		}
+	}
+	if !images.IsManifestType(desc.MediaType) {
+		return nil
+	}
+	raw, err := l.FetchManifest(ctx, desc)
+	if err != nil {
+		return err
+	}
+	info, err := soci.Classify(desc.MediaType, raw)
+	if err != nil || info.Subject == nil {
+		return err
+	}
+	listed := plainDescriptor(desc)
+	listed.ArtifactType = info.ArtifactType
+	return l.list(listed, "")
+}
+
+// write replaces what is there with another size.
+func (l *Layout) write(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
+	if err := desc.Digest.Validate(); err != nil || desc.Size < 0 {
+		return fmt.Errorf("%w: content with the digest %.100q and %d bytes", ErrFormat, desc.Digest, desc.Size)
+	}
+	blob := filepath.Join(l.path, "blobs", desc.Digest.Algorithm().String(), desc.Digest.Encoded())
+	if err := os.Remove(blob); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := l.blobs.Push(ctx, desc, content); err != nil && !errors.Is(err, errdef.ErrAlreadyExists) {
+		return fmt.Errorf("writing %s to %s: %w", desc.Digest, l.path, err)
+	}
+	return nil
+}
+
+// Replace is Push, and writes content that is there already.
+func (l *Layout) Replace(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
+	if err := l.write(ctx, desc, content); err != nil {
+		return err
+	}
+	return l.Push(ctx, desc, content) // which lists it; there is nothing left to write
+}
+
+// PushTag is Push, and has a tag name the manifest.
+func (l *Layout) PushTag(ctx context.Context, desc ocispec.Descriptor, content io.Reader, tag string) error {
+	if err := l.Push(ctx, desc, content); err != nil {
+		return err
+	}
+	return l.list(plainDescriptor(desc), tag)
+}
+
+// list enters a manifest into index.json, with a tag or without one, and takes
+// the tag from others. An entry that is there stays as it is.
+func (l *Layout) list(desc ocispec.Descriptor, tag string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slices.ContainsFunc(l.index, func(d ocispec.Descriptor) bool {
+		return d.Digest == desc.Digest && (tag == "" || tagOf(d) == tag)
+	}) {
+		return nil
+	}
+	l.index = slices.DeleteFunc(l.index, func(d ocispec.Descriptor) bool { return tag != "" && tagOf(d) == tag })
+	if tag != "" {
+		desc.Annotations = map[string]string{ocispec.AnnotationRefName: tag}
+	}
+	l.index = append(l.index, desc)
+	return l.save()
+}
+
+// Finish removes the folder in which unfinished content was.
+func (l *Layout) Finish() error {
+	err := os.Remove(filepath.Join(l.path, "ingest"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// From is where Copy reads an image.
+type From interface {
+	FetchManifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error)
+	Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error)
+}
+
+const (
+	maxCopied = 1000 // manifests
+	maxDepth  = 8    // image indexes in image indexes
+)
+
+// Copy writes an image with everything that it leads to, under a tag if that is
+// not empty. A manifest that an image index lists but that is not there is left
+// out.
+func (l *Layout) Copy(ctx context.Context, from From, image ocispec.Descriptor, tag string) error {
+	c := copier{l, from, map[digest.Digest]bool{}}
+	if err := c.manifest(ctx, image, 0); err != nil {
+		return fmt.Errorf("copying %s to %s: %w", image.Digest, l.path, err)
+	}
+	return l.list(plainDescriptor(image), tag)
+}
+
+type copier struct {
+	to   *Layout
+	from From
+	done map[digest.Digest]bool
+}
+
+func (c *copier) manifest(ctx context.Context, desc ocispec.Descriptor, depth int) error {
+	if c.done[desc.Digest] {
+		return nil
+	}
+	if len(c.done) == maxCopied || depth > maxDepth {
+		return fmt.Errorf("%w: more than %d manifests or %d levels of them", ErrFormat, maxCopied, maxDepth)
+	}
+	c.done[desc.Digest] = true
+	raw, err := c.from.FetchManifest(ctx, desc)
+	if errors.Is(err, ecrclient.ErrNotFound) && depth > 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if soci.IsSchema1(desc.MediaType) {
+		return fmt.Errorf("%w: manifest %s is of Docker schema 1, which no OCI layout can hold", ErrFormat, desc.Digest)
+	}
+	var m struct {
+		ocispec.Manifest
+		Manifests []ocispec.Descriptor `json:"manifests"`
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return fmt.Errorf("%w: manifest %s: %w", ErrFormat, desc.Digest, err)
+	}
+	for _, child := range m.Manifests {
+		if err := c.manifest(ctx, child, depth+1); err != nil {
+			return err
+		}
+	}
+	blobs := m.Layers
+	if m.Config.Digest != "" {
+		blobs = append([]ocispec.Descriptor{m.Config}, blobs...)
+	}
+	for _, blob := range blobs {
+		if err := c.blob(ctx, blob); err != nil {
+			return err
+		}
+	}
+	return c.to.blobFrom(ctx, desc, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil })
+}
+
+func (c *copier) blob(ctx context.Context, desc ocispec.Descriptor) error {
+	return c.to.blobFrom(ctx, desc, func() (io.ReadCloser, error) { return c.from.Fetch(ctx, desc) })
+}
+
+// blobFrom writes content unless it is there.
+func (l *Layout) blobFrom(ctx context.Context, desc ocispec.Descriptor, open func() (io.ReadCloser, error)) error {
+	if err := desc.Digest.Validate(); err != nil {
+		return fmt.Errorf("%w: digest %.100q: %w", ErrFormat, desc.Digest, err)
+	}
+	exists, err := l.Exists(ctx, desc)
+	if err != nil || exists {
+		return err
+	}
+	content, err := open()
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	return l.write(ctx, desc, content)
+}
