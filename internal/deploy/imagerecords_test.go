@@ -315,10 +315,22 @@ func TestOwnRepositories(t *testing.T) {
 		t.Error("something was deleted or made")
 	}
 	w.run(w.back(at(14 * time.Hour)))
-	// From the repositories of the user to those of the companion stack the records
-	// go along.
+	// The stack's repositories stay until others are named. Then the records go
+	// along.
+	w.run(w.deploy(settings.Settings{Filters: "other/*:*"}, at(15*time.Hour)))
+	if w.stacks.Stack(companion.StackName("prod")) != nil {
+		t.Error("the repositories of the user have been left")
+	}
 	before := w.running()
-	w.run(w.deploy(settings.Settings{Filters: "team/*:*"}, at(16*time.Hour)))
+	managed := map[string]string{}
+	for _, f := range companion.Functions {
+		managed[f.LogicalID] = w.repository(f.LogicalID)
+	}
+	w.run(w.deploy(settings.Settings{Filters: "team/*:*", Repositories: managed}, at(16*time.Hour)))
+	if is := w.stacks.Stack("prod").Parameters[deployed.ParamFilterImage]; !strings.HasPrefix(is,
+		w.repository("FilterFunction")) {
+		t.Errorf("the image is %s", is)
+	}
 	w.run(w.back(at(18 * time.Hour)))
 	w.wants(before)
 }
