@@ -237,3 +237,27 @@ func TestOwnRepositoryGone(t *testing.T) {
 		t.Errorf("the stack is %s", is)
 	}
 }
+
+// A stack that something else has deployed, with an image that it names by tag:
+// it is taken over, and its repository stays the function's.
+func TestImageByTag(t *testing.T) {
+	t.Parallel()
+	w := newImageWorld(t)
+	w.ecr.Repository("team/filter", awstest.Repository{})
+	w.run(w.deploy(settings.Settings{
+		Repositories: map[string]string{"FilterFunction": w.ecr.Host() + "/team/filter"}}, nil))
+	w.stacks.Change("prod", func(s *awstest.Stack) {
+		s.Parameters[deployed.ParamFilterImage] = w.ecr.Host() + "/team/filter:release"
+	})
+	w.run(w.deploy(another, nil))
+	if is := w.stacks.Stack("prod").Parameters[deployed.ParamFilterImage]; !strings.HasPrefix(is,
+		w.ecr.Host()+"/team/filter@sha256:") {
+		t.Errorf("the image is %s", is)
+	}
+	w.stacks.Change("prod", func(s *awstest.Stack) { s.Parameters[deployed.ParamGeneratorImage] = "not an image" })
+	w.run(w.deploy(settings.Settings{}, nil))
+	if is := w.stacks.Stack("prod").Parameters[deployed.ParamGeneratorImage]; !strings.HasPrefix(is,
+		w.repository(generator)+"@") {
+		t.Errorf("the image is %s", is)
+	}
+}
