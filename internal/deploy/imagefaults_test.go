@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/codebucket"
@@ -259,5 +260,102 @@ func TestImageByTag(t *testing.T) {
 	if is := w.stacks.Stack("prod").Parameters[deployed.ParamGeneratorImage]; !strings.HasPrefix(is,
 		w.repository(generator)+"@") {
 		t.Errorf("the image is %s", is)
+	}
+}
+
+// Each call of a deploy with images is throttled for good: either it is not
+// needed, or one error says so. Nothing is left behind, and the next deploy works.
+func TestImagesThrottled(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		call string
+		mode func(*deploy.Mode)
+		says string // empty: it is an error
+	}{
+		{"ecr DescribeImages", nil, "no old code is deleted: "},
+		{"ecr BatchDeleteImage", nil, "no old code is deleted: "},
+		{"ecr DescribeRepositories", nil, ""},
+		{"lambda GET /2015-03-31/functions/GENERATOR", codeOnly, ""},
+		{"lambda PUT /2015-03-31/functions/GENERATOR/code", codeOnly, ""},
+	} {
+		t.Run(tt.call, func(t *testing.T) {
+			w := newImageWorld(t)
+			s := settings.Settings{}
+			if !strings.HasPrefix(tt.call, "lambda ") { // own repositories are looked for
+				w.ecr.Repository("team/filter", awstest.Repository{})
+				s.Repositories = map[string]string{"FilterFunction": w.ecr.Host() + "/team/filter"}
+			}
+			for i := range 6 {
+				w.version = string(rune('a' + i))
+				w.run(w.deploy(s, at(time.Duration(i*2)*time.Hour)))
+				if i == 0 && s.Repositories == nil {
+					break
+				}
+			}
+			before := w.running()
+			w.version = "z"
+			service, operation, _ := strings.Cut(strings.ReplaceAll(tt.call, "GENERATOR", w.functions()[generator]), " ")
+			w.server.Fail(service, operation, 1<<20, awstest.Throttled)
+			d, screen := w.deploy(s, func(m *deploy.Mode) {
+				at(20 * time.Hour)(m)
+				if tt.mode != nil {
+					tt.mode(m)
+				}
+			})
+			err := awserror.Explain(d.Run(t.Context()))
+			switch {
+			case tt.says == "" && !errors.Is(err, awserror.ErrThrottled):
+				t.Errorf("the error is %v, want ErrThrottled", err)
+			case tt.says != "" && (err != nil || !screen.has(tt.says)):
+				t.Errorf("%v, said %q", err, screen.said)
+			case tt.says == "" && !maps.Equal(w.running().parameters, before.parameters):
+				t.Error("the stack was changed")
+			}
+			if is := w.status(); !strings.HasSuffix(is, "E_COMPLETE") {
+				t.Errorf("the stack is %s", is)
+			}
+		})
+	}
+}
+
+// What the stack had in a bucket and in repositories of the user's, before it
+// left them, is named by destroy, and stays.
+func TestDestroyNamesEarlier(t *testing.T) {
+	t.Parallel()
+	w := newImageWorld(t)
+	w.run(w.deployTo("code", settings.Settings{}, nil))
+	w.ecr.Repository("team/filter", awstest.Repository{})
+	w.ecr.Repository("team/generator", awstest.Repository{})
+	w.run(w.deploy(settings.Settings{Repositories: map[string]string{"FilterFunction": w.ecr.Host() + "/team/filter",
+		generator: w.ecr.Host() + "/team/generator"}}, nil))
+	w.run(w.deploy(settings.Settings{Repositories: map[string]string{"FilterFunction": w.repository("FilterFunction")}},
+		nil))
+	screen := &listing{screen: &screen{}}
+	x, err := deploy.NewDestroy(deploy.DestroyOptions{Stack: "prod"}, deploy.Mode{Yes: true,
+		Registry: []ecrclient.Option{ecrclient.WithEndpoint(w.registry.URL())}}, screen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Deploy().AWS = w.config
+	x.Deploy().Mode.Patience.Pause = time.Millisecond
+	if err := x.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join(screen.stays, "\n")
+	for _, want := range []string{
+		"3 zip files of earlier versions, and their records, in the bucket code, which is yours, such as " +
+			"soci-index-builder/code/",
+		"1 image of earlier versions in the repository team/filter, which is yours",
+		"the image of GeneratorFunction and the records in the repository team/generator, which is yours",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q is not in\n%s", want, all)
+		}
+	}
+	if n := len(w.objects("code", "", "")); n != 5 || w.stacks.Stack("prod") != nil {
+		t.Errorf("%d objects are left", n)
+	}
+	if is := w.has(w.ecr.Host() + "/team/generator"); is[companion.FunctionImage] != 1 {
+		t.Errorf("the user's repository has %v", is)
 	}
 }
