@@ -96,7 +96,7 @@ var Calls = []Call{
 	{Use{Functions, []string{"lambda:GetFunctionConcurrency", "lambda:GetFunctionConfiguration",
 		"lambda:GetFunctionEventInvokeConfig", "lambda:GetPolicy"}}, Commands, Doctor, "the functions as they are"},
 	{Use{Functions, []string{"lambda:GetFunction", "lambda:UpdateFunctionCode"}}, Commands, CodeOnly,
-		"updating code in place"},
+		"updating code in place; whether code was changed so"},
 	{Use{Rules, []string{"events:DescribeRule", "events:ListTargetsByRule"}}, Commands, Doctor, "the rules as they are"},
 	{Use{Roles, []string{"iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies"}}, Commands, Doctor,
 		"the roles as they are"},
