@@ -58,11 +58,12 @@ func tryDeploy(t *testing.T, folder string) {
 		}
 		return string(out)
 	}
-	atTerminal(t, run("deploy", "--guided"), [][2]string{{"Stack name [" + stack + "]: ", ""}, {"Region [eu-west-1]: ", ""},
-		{"Package [zip]: ", ""}, {"Filters [", "prod/*:*"}, {"Keep these filters? [Y/n] ", ""}, {"SociIndexVersion [", ""},
-		{"GeneratorMemorySize [", ""}, {"AlarmTopicArn: ", ""}, {"LogRetentionDays [30]: ", ""},
-		{"IamPermissionsBoundaryArn: ", ""}, {"ends this): ", ""},
-		{"Save this to soci-index-builder.toml [default]? [Y/n] ", ""}, {"? [y/N] ", "y"}})
+	atTerminal(t, run("deploy", "--guided"),
+		[][2]string{{"Stack name [" + stack + "]: ", ""}, {"Region [eu-west-1]: ", ""},
+			{"Package [zip]: ", ""}, {"Filters [", "prod/*:*"}, {"Keep these filters? [Y/n] ", ""}, {"SociIndexVersion [", ""},
+			{"GeneratorMemorySize [", ""}, {"AlarmTopicArn: ", ""}, {"LogRetentionDays [30]: ", ""},
+			{"IamPermissionsBoundaryArn: ", ""}, {"ends this): ", ""},
+			{"Save this to soci-index-builder.toml [default]? [Y/n] ", ""}, {"? [y/N] ", "y"}})
 	has("CREATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*"})
 	yes := []string{"--yes", "--capabilities", "CAPABILITY_IAM"}
 	without(append([]string{"deploy", "--filters", "prod/*:*,!*:*-debug"}, yes...)...)
