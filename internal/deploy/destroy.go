@@ -157,6 +157,7 @@ func (x *Destroy) look(ctx context.Context) error {
 	if err := x.lookAtCode(ctx, others); err != nil {
 		return err
 	}
+	x.lookAtEarlier(ctx)
 	x.stays = append(x.stays, fmt.Sprintf("SOCI indexes and SOCI-enabled images, if there are any: to list them: "+
 		"soci-index-builder cleanup --region %s; to delete them, with --yes", d.AWS.Region))
 	return nil
@@ -167,7 +168,11 @@ func (x *Destroy) lookAtImages(ctx context.Context, others []*target.Stack) erro
 	if x.main != nil {
 		for _, f := range companion.Functions {
 			if own := ownRepository(x.main.Parameters[f.Parameter], x.repositories); own != "" {
-				x.stays = append(x.stays, fmt.Sprintf("the image of %s in the repository %s, which is yours", f.LogicalID, own))
+				what := "the image of " + f.LogicalID
+				if f.LogicalID == recorder {
+					what += " and the records"
+				}
+				x.stays = append(x.stays, fmt.Sprintf("%s in the repository %s, which is yours", what, own))
 			}
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
@@ -104,10 +103,14 @@ func imagesOf(parameters map[string]string) (all []string) {
 	return all
 }
 
-// repositoryOf is the repository's URI in that of an image.
+// repositoryOf is the repository's URI in that of an image, by tag or by digest;
+// empty when it is none.
 func repositoryOf(image string) string {
-	repository, _, _ := strings.Cut(image, "@")
-	return repository
+	named, err := names.ParseHosted(image)
+	if err != nil {
+		return ""
+	}
+	return named.Host + "/" + named.Repository
 }
 
 // parametersOfStacks are those of all stacks of the account in the region, by

@@ -263,10 +263,11 @@ func TestPruneImages(t *testing.T) {
 		return w.run(w.deploy(settings.Settings{Repositories: own}, at(time.Duration(i*2)*time.Hour)))
 	}
 	for i := range 7 {
-		if i == 3 {
+		if i == 3 { // by tag, as other ways of deploying have it
+			image, _, _ := strings.Cut(w.stacks.Stack("prod").Parameters[deployed.ParamFilterImage], "@")
 			w.stacks.Add(&awstest.Stack{Name: "other", Status: "CREATE_COMPLETE", Template: "{}", Tags: map[string]string{},
 				Outputs: map[string]string{}, Parameters: map[string]string{
-					deployed.ParamFilterImage: w.stacks.Stack("prod").Parameters[deployed.ParamFilterImage]}})
+					deployed.ParamFilterImage: image + ":release"}})
 		}
 		next(i)
 	}
@@ -315,10 +316,22 @@ func TestOwnRepositories(t *testing.T) {
 		t.Error("something was deleted or made")
 	}
 	w.run(w.back(at(14 * time.Hour)))
-	// From the repositories of the user to those of the companion stack the records
-	// go along.
+	// The stack's repositories stay until others are named. Then the records go
+	// along.
+	w.run(w.deploy(settings.Settings{Filters: "other/*:*"}, at(15*time.Hour)))
+	if w.stacks.Stack(companion.StackName("prod")) != nil {
+		t.Error("the repositories of the user have been left")
+	}
 	before := w.running()
-	w.run(w.deploy(settings.Settings{Filters: "team/*:*"}, at(16*time.Hour)))
+	managed := map[string]string{}
+	for _, f := range companion.Functions {
+		managed[f.LogicalID] = w.repository(f.LogicalID)
+	}
+	w.run(w.deploy(settings.Settings{Filters: "team/*:*", Repositories: managed}, at(16*time.Hour)))
+	if is := w.stacks.Stack("prod").Parameters[deployed.ParamFilterImage]; !strings.HasPrefix(is,
+		w.repository("FilterFunction")) {
+		t.Errorf("the image is %s", is)
+	}
 	w.run(w.back(at(18 * time.Hour)))
 	w.wants(before)
 }

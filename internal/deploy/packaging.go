@@ -26,11 +26,8 @@ type packaging struct{}
 func (*packaging) Name() string { return "package" }
 
 func (*packaging) Plan(ctx context.Context, d *Deploy) ([]string, error) {
-	if d.restored != nil {
-		return d.Artifacts.Plan(ctx, d)
-	}
 	d.choosePackage()
-	if d.Artifacts == nil {
+	if d.restored == nil && d.Artifacts == nil {
 		d.Artifacts = d.newArtifacts()
 	}
 	lines, err := d.planSwitch()

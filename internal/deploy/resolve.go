@@ -5,6 +5,8 @@ import (
 	"maps"
 
 	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/companion"
+	"soci-index-builder/internal/deploy/lambdaimage"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"
@@ -25,7 +27,30 @@ func StackSettings(t *target.Target) settings.Given {
 	if out.Package == embedded.Zip && !codebucket.IsManagedName(bucket, t.Account, t.Region) {
 		out.Bucket = bucket
 	}
+	if out.Package == embedded.Image {
+		out.Repositories = ownRepositories(t, s)
+	}
 	return settings.Of(settings.Stack, out)
+}
+
+// ownRepositories are the user's repositories that a stack has images in: those
+// of the account and region that are not the companion stack's.
+func ownRepositories(t *target.Target, s *target.Stack) map[string]string {
+	own := map[string]string{}
+	for _, f := range companion.Functions {
+		uri := repositoryOf(s.Parameters[f.Parameter])
+		if lambdaimage.CheckRepository(uri, t.Account, t.Region) == nil && !isManaged(t, s.Name, f.LogicalID, uri) {
+			own[f.LogicalID] = uri
+		}
+	}
+	return own
+}
+
+// isManaged reports whether a repository has the name that the companion stack
+// gives to that of a function.
+func isManaged(t *target.Target, stack, function, uri string) bool {
+	managed, err := companion.RepositoryURI(t.Account, t.Region, stack, function)
+	return err == nil && uri == managed
 }
 
 // resolve settles what is deployed, as far as the stack is known: what the user
@@ -49,6 +74,11 @@ func (d *Deploy) resolve() error {
 		return fmt.Errorf("%w: %w", ErrSetting, err)
 	}
 	d.Settings, d.values = g.Settings, values
+	if d.Target != nil { // who names the companion stack's repository wants that one
+		maps.DeleteFunc(d.Settings.Repositories, func(function, uri string) bool {
+			return isManaged(d.Target, d.Settings.Stack, function, uri)
+		})
+	}
 	d.chosen = g.Chosen()
 	return nil
 }

@@ -24,8 +24,13 @@ func (a Account) parts(s settings.Settings, region string) ([]deployer.Part, map
 		values[name] = []string{value}
 	}
 	own := false
-	for _, function := range slices.Sorted(maps.Keys(s.Repositories)) {
-		if image, err := names.ParseHosted(s.Repositories[function]); err == nil {
+	repositories := maps.Clone(s.Repositories)
+	maps.DeleteFunc(repositories, func(function, uri string) bool {
+		managed, err := companion.RepositoryURI(a.ID, region, s.Stack, function)
+		return err == nil && uri == managed
+	})
+	for _, function := range slices.Sorted(maps.Keys(repositories)) {
+		if image, err := names.ParseHosted(repositories[function]); err == nil {
 			values["OwnRepositories"] = append(values["OwnRepositories"], image.Repository)
 		}
 		own = own || s.Package == embedded.Image
@@ -38,7 +43,7 @@ func (a Account) parts(s settings.Settings, region string) ([]deployer.Part, map
 		}
 	}
 	parts := deployer.Needed(s.Package, own)
-	if own && s.Package == embedded.Image && len(s.Repositories) < len(companion.Functions) {
+	if own && s.Package == embedded.Image && len(repositories) < len(companion.Functions) {
 		parts = append(parts, deployer.Image) // for the functions that have none of the user's
 	}
 	if s.RoleARN != "" {

@@ -39,6 +39,9 @@ func TestShowRights(t *testing.T) {
 			Repositories: map[string]string{"FilterFunction": host + "a/f"}},
 			"deployer-policy-own-repositories.json, deployer-policy-image.json",
 			[]string{"repository/a/f\n", "Companion"}, nil},
+		{"the companion's by name", settings.Settings{Package: embedded.Image, Repositories: map[string]string{
+			"FilterFunction": host + "prodd6e4a9b6/filterfunction0f8a6661repo"}},
+			"deployer-policy-image.json", []string{"repository/prodd6e4a9b6/*"}, []string{"filterfunction"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer

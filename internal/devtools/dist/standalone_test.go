@@ -83,8 +83,9 @@ func checkDocuments(t *testing.T, files map[string][]byte) {
 }
 
 // tryDownload does what the README says on a machine that has neither Go nor an
-// account: verify, unpack, see the demo, plan a deployment.
-func tryDownload(t *testing.T, release, version string) {
+// account: verify, unpack, see the demo, plan a deployment. It returns the folder
+// that was unpacked.
+func tryDownload(t *testing.T, release, version string) string {
 	t.Helper()
 	_, section, _ := strings.Cut(string(read(t, "../../../README.md")), "\n## Deploy\n")
 	m := shell.FindStringSubmatch(section)
@@ -133,4 +134,5 @@ func tryDownload(t *testing.T, release, version string) {
 			t.Errorf("the dry run wrote an empty %s", name)
 		}
 	}
+	return inside
 }

@@ -1,0 +1,54 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/record"
+	"soci-index-builder/internal/deployed"
+)
+
+// lookAtEarlier lists what of earlier versions is in buckets and repositories of
+// the user's own that the stack has left. It stays: the stack does not name the
+// place any more, and somebody else may use it.
+func (x *Destroy) lookAtEarlier(ctx context.Context) {
+	if x.main == nil {
+		return
+	}
+	var all []*record.Record
+	store, err := x.d.recordsOf(ctx, x.main)
+	if store != nil && err == nil {
+		all, err = store.List(ctx)
+	}
+	if err != nil {
+		if !errors.Is(err, codebucket.ErrNoBucket) {
+			x.stays = append(x.stays, fmt.Sprintf("what earlier versions had in other buckets and repositories of yours, if "+
+				"they had any: %v", awserror.Explain(err)))
+		}
+		return
+	}
+	keys, images := record.Needed(all)
+	for _, bucket := range slices.Sorted(maps.Keys(keys)) {
+		if bucket != x.main.Parameters[deployed.ParamCodeBucket] &&
+			!codebucket.IsManagedName(bucket, x.d.Target.Account, x.d.Target.Region) {
+			x.stays = append(x.stays, fmt.Sprintf("%s of earlier versions, and their records, in the bucket %s, which is "+
+				"yours, such as %s", number(len(keys[bucket]), "zip file", "zip files"), bucket, keys[bucket][0]))
+		}
+	}
+	count := map[string]int{}
+	for _, image := range images {
+		if repository := ownRepository(image, x.repositories); repository != "" &&
+			!namesRepository(x.main.Parameters, repository) {
+			count[repository]++
+		}
+	}
+	for _, repository := range slices.Sorted(maps.Keys(count)) {
+		x.stays = append(x.stays, fmt.Sprintf("%s of earlier versions in the repository %s, which is yours",
+			number(count[repository], "image", "images"), repository))
+	}
+}
