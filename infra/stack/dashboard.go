@@ -208,12 +208,16 @@ func widgets(generatorTimeout float64) []widget {
 		graph("Left alone, by reason", "images", skipped...),
 		graph("Attempts failed, by class", "attempts", failed...),
 	)
+	times := func(title, metric string) properties {
+		return graph(title, "seconds", own(metric).as("p50", "p50"), own(metric).as("p90", "p90"),
+			own(metric).as("p99", "p99"), own(metric).as("Maximum", "longest"))
+	}
 	row(
 		graph("Layers", "layers", own("LayersBuilt").as("Sum", "indexed"), own("LayersReused").as("Sum", "reused"),
 			own("LayersSkipped").as("Sum", "skipped"), own("LayersSkippedZstd").as("Sum", "of these zstd")),
 		graph("Bytes of layers read (compressed)", "bytes", own("BytesRead").as("Sum", "bytes")),
-		graph("Duration of an image", "seconds", own("Duration").as("p50", "p50"), own("Duration").as("p90", "p90"),
-			own("Duration").as("p99", "p99"), own("Duration").as("Maximum", "longest")),
+		times("Duration of an image", "Duration"),
+		times("From push to index", "PushToIndex"),
 	)
 	row(
 		limit(graph("Generator: most memory used", "percent", peak,
@@ -254,6 +258,11 @@ const quotationMark = "~"
 // fragments recur in the body. CloudFormation puts them in, as it does what
 // they name.
 var fragments = []struct{ name, text string }{
+	{"Times", `{"label":"p50"}],["...",{"label":"p90","stat":"p90"}],["...",{"label":"p99","stat":"p99"}],["...",` +
+		`{"label":"longest","stat":"Maximum"}]],"stat":"p50","region":"${AWS::Region}","yAxis":{"left":{"min":0,` +
+		`"showUnits":false,"label":"seconds"}}}}`},
+	{"Building", `","FunctionName","${FilterFunction}",{"label":"filter"}],["...","${GeneratorFunction}",{"label":"generator`},
+	{"Lambda", `","metrics":[["AWS/Lambda","`},
 	{"Axis", `,"region":"${AWS::Region}","yAxis":{"left":{"min":0,"showUnits":false,"label":"`},
 	{"Graph", `{"type":"metric","width":8,"properties":{"title":"`},
 	{"SmallGraph", `{"type":"metric","properties":{"title":"`},

@@ -187,8 +187,8 @@ func TestRolesRights(t *testing.T) {
 	compareRights(t, got, want)
 }
 
-// Where the functions are images, the generator must not write where these are,
-// and nothing else is denied.
+// Where the functions are images, the generator and the steps must not write
+// where these are, and nothing else is denied.
 func TestDenied(t *testing.T) {
 	var got, want []right
 	for id, r := range synthImages(t).Resources {
@@ -208,7 +208,7 @@ func TestDenied(t *testing.T) {
 			want = append(want, right{role, "Deny", need.Action, "${ImageRepositories.OwnArns}", ""})
 		}
 	}
-	if len(want) != 2 {
+	if len(want) != 4 {
 		t.Errorf("denied are %v", want)
 	}
 	compareRights(t, got, want)

@@ -124,7 +124,7 @@ func TestImages(t *testing.T) {
 				t.Errorf("the filter has the own repositories %s", got)
 			}
 			delete(variables, "SOCI_OWN_REPOSITORIES")
-		case "GeneratorRepositoryPolicy":
+		case "GeneratorRepositoryPolicy", "StepsRepositoryPolicy":
 			document := other.Properties["PolicyDocument"].(map[string]any)
 			statements := document["Statement"].([]any)
 			if want := "{Action: [ecr:InitiateLayerUpload, ecr:PutImage], Effect: Deny, " +
