@@ -88,8 +88,9 @@ func TestScripts(t *testing.T) {
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture,
 					"usage": usage, "exits": exits,
-					"stack": aws.stack, "awsfail": aws.fail, "execution": aws.execution,
-					"indexas": remove.indexAs, "tag": remove.tag, "undeletable": remove.undeletable,
+					"stack": aws.stack, "awsfail": aws.fail,
+					"execution": aws.execution,
+					"indexas":   remove.indexAs, "tag": remove.tag, "undeletable": remove.undeletable,
 					"pushedat": status.pushedAt, "oldimages": status.oldImages, "deny": status.deny, "ztocs": status.ztocs,
 					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await,
 					"refuse":    queue.refuse,

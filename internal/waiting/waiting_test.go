@@ -95,7 +95,8 @@ func TestWait(t *testing.T) {
 		{name: "finished, then another event", at: []time.Duration{3 * second, 20 * second},
 			lines: []Decision{indexed, {Message: handedOver}}, err: ErrTimeUp, text: "the builder's state machine works on it",
 			seconds: 120},
-		{name: "gone", at: []time.Duration{second}, lines: []Decision{gone}, err: ErrNone, text: "image gone: it is not there"},
+		{name: "gone", at: []time.Duration{second}, lines: []Decision{gone}, err: ErrNone,
+			text: "image gone: it is not there"},
 		{name: "the tag moved", noLog: true, then: func(name string) func() {
 			return push(name, registrytest.Image{Layers: []registrytest.Layer{{Content: testlayers.Noise(2, 100)}}})
 		}, err: ErrNone, text: "now names sha256:", seconds: 10},
