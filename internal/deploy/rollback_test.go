@@ -315,7 +315,7 @@ func TestCodeOnlyRefused(t *testing.T) {
 		{"parameter", another, nil, []string{"parameter SociRepositoryImageTagFilters *:* -> team/*:*"}},
 		{"tag", settings.Settings{Tags: map[string]string{"a": "b"}}, nil, []string{"tag a: (none) -> b"}},
 		{"template", settings.Settings{}, func(s *awstest.Stack) {
-			s.Template = strings.Replace(s.Template, `"Timeout":900`, `"Timeout":800`, 1)
+			s.Template = strings.Replace(s.Template, `"Timeout":900`, `"Timeout":800`, -1)
 		}, []string{"the template", "GeneratorFunction (change)"}},
 		{"architecture", settings.Settings{Architecture: "amd64"}, nil,
 			[]string{"the template", "GeneratorFunction (change)", "FilterFunction (change)"}},

@@ -240,7 +240,7 @@ func TestReadTemplate(t *testing.T) {
 		{"other architectures", plainTemplate(t, []string{"arm64", "x86_64", "arm64"}, 0), "functions for arm64 and x86_64"},
 		{"unknown architecture", plainTemplate(t, []string{"arm64", "riscv", "arm64"}, 0), `architectures ["riscv"]`},
 		{"a function too many", plainTemplate(t, append([]string{"arm64"}, arm...), 0),
-			"has 4 functions, and there is code for 3"},
+			"has functions of 4 codes, and there is code for 3"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -48,11 +48,15 @@ func readTemplate(file string) (*template, error) {
 		}
 	}
 	var found []string
-	for _, r := range parsed.Resources {
+	codes := map[string]bool{} // that of two functions may be the same
+	for id, r := range parsed.Resources {
 		if r.Type != "AWS::Lambda::Function" {
 			continue
 		}
-		var function struct{ Architectures []string }
+		var function struct {
+			Architectures []string
+			Code          json.RawMessage
+		}
 		if err := json.Unmarshal(r.Properties, &function); err != nil {
 			return nil, fmt.Errorf("reading the template %s: %w", file, err)
 		}
@@ -61,10 +65,14 @@ func readTemplate(file string) (*template, error) {
 				function.Architectures)
 		}
 		found = append(found, function.Architectures[0])
+		if function.Code == nil {
+			function.Code = json.RawMessage(id)
+		}
+		codes[string(function.Code)] = true
 	}
 	slices.Sort(found)
-	if n := len(found); n != len(dist.Functions) {
-		return nil, fmt.Errorf("the template %s has %d functions, and there is code for %d: %s", file, n, len(dist.Functions),
+	if n := len(codes); n != len(dist.Functions) {
+		return nil, fmt.Errorf("the template %s has functions of %d codes, and there is code for %d: %s", file, n, len(dist.Functions),
 			strings.Join(dist.Functions, ", "))
 	}
 	if found = slices.Compact(found); len(found) != 1 {
