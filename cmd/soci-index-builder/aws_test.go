@@ -15,6 +15,8 @@ import (
 //
 //	stack NAME [KEY=VALUE...]  deploy a stack of this project with these
 //	                           parameters, or outputs; STATUS=... for its status
+//	execution NAME FILE        an execution of the state machine runs with this
+//	                           input; $DIGEST in it is the environment's
 //	awsfail SERVICE OPERATION TIMES STATUS CODE MESSAGE
 //	                           have the next requests answered so; "*" is any
 //	                           operation
@@ -24,10 +26,13 @@ type awsWorld struct {
 	server *awstest.Server
 	stacks *awstest.CloudFormation
 	ecr    *awstest.ECR
+	states *awstest.States
 }
 
 func newAWSWorld(server *awstest.Server, registry *registrytest.Server) *awsWorld {
-	a := &awsWorld{server: server, stacks: awstest.NewCloudFormation(), ecr: awstest.NewECR(registry)}
+	a := &awsWorld{server: server, stacks: awstest.NewCloudFormation(), ecr: awstest.NewECR(registry),
+		states: new(awstest.States)}
+	server.Handle("states", a.states)
 	server.Handle("cloudformation", a.stacks)
 	server.Handle("ecr", a.ecr)
 	return a
@@ -51,6 +56,10 @@ func (a *awsWorld) stack(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	a.stacks.Add(s)
+}
+
+func (a *awsWorld) execution(ts *testscript.TestScript, _ bool, args []string) {
+	a.states.Run(args[0], strings.ReplaceAll(ts.ReadFile(args[1]), "$DIGEST", ts.Getenv("DIGEST")))
 }
 
 func (a *awsWorld) fail(ts *testscript.TestScript, _ bool, args []string) {

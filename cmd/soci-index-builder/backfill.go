@@ -77,7 +77,9 @@ With --output json, the output is one JSON object for each image, each on its ow
   outcome, bytesRead, bytesPushed, seconds (of what was built here), error
 and a last one with
   summary: images, omitted (for --limit), layers, bytes, failed, notIndexed (after
-    --wait), and the estimate: seconds, gbSeconds, dollarsArm64, dollarsX86`,
+    --wait), and the estimate: seconds, gbSeconds, dollarsArm64, dollarsX86, and
+    of images that the stack hands over to its state machine: stateMachine (their
+    number), stepSeconds, transitions`,
 		Example: `  soci-index-builder backfill --stack soci-index-builder --dry-run
   soci-index-builder backfill --stack soci-index-builder --since 30d --wait 2h
   soci-index-builder backfill --stack soci-index-builder team/app team/web:2.1
@@ -279,6 +281,15 @@ func (w *backfillWork) rateOf() *backfill.Rate {
 
 // ofECR reports whether the images are in ECR.
 func (w *backfillWork) ofECR() bool { return w.place.Host == "" || isECR(w.place.Host) }
+
+// builder is what the estimate is about.
+func (w *backfillWork) builder() backfill.Builder {
+	b := backfill.Builder{Memory: w.memory()}
+	if w.stack != nil && !w.local && w.stack.StepsMemorySize() > 0 {
+		b.FanOutFrom, b.StepsMemory = w.stack.FanOutFrom(), w.stack.StepsMemorySize()
+	}
+	return b
+}
 
 // memory is the generator's, in MB, for the estimate.
 func (w *backfillWork) memory() int {

@@ -43,10 +43,15 @@ func (w *backfillWork) writePlan() error {
 	}
 	p.printf(", %s of %s to read at most\n", count(layers, "layer"), bytesize.Format(size))
 	if !w.local || w.dryRun && w.ofECR() {
-		c := w.plan.Cost(w.memory())
+		c := w.plan.CostOf(w.builder())
 		p.printf("on Lambda with %d MB: about %s of the generator, %.0f GB-seconds, $%s (arm64) or $%s (x86-64)\n",
 			w.memory(), about(time.Duration(c.Seconds*float64(time.Second))), c.GBSeconds, dollars(c.DollarsARM),
 			dollars(c.DollarsX86))
+		if c.HandedOver > 0 {
+			p.printf("%s of these for the state machine: %s with %d MB, about %s, and %s; the sums include them\n",
+				count(c.HandedOver, "image"), count(c.Steps, "invocation"), w.builder().StepsMemory,
+				about(time.Duration(c.StepSeconds*float64(time.Second))), count(c.Transitions, "transition"))
+		}
 	}
 	if r := w.rateOf(); r != nil && !w.local {
 		p.printf("handed over within about %s\n", about(r.Total(w.plan.Items)))
@@ -190,6 +195,9 @@ type backfillSummaryJSON struct {
 	GBSeconds    float64 `json:"gbSeconds"`
 	DollarsARM64 float64 `json:"dollarsArm64"`
 	DollarsX86   float64 `json:"dollarsX86"`
+	StateMachine int     `json:"stateMachine,omitempty"`
+	StepSeconds  float64 `json:"stepSeconds,omitempty"`
+	Transitions  int     `json:"transitions,omitempty"`
 }
 
 func (w *backfillWork) writeEndJSON() error {
@@ -202,12 +210,13 @@ func (w *backfillWork) writeEndJSON() error {
 		}
 	}
 	layers, size := w.plan.Total()
-	c := w.plan.Cost(w.memory())
+	c := w.plan.CostOf(w.builder())
 	return writeJSONLine(out, struct {
 		Summary backfillSummaryJSON `json:"summary"`
 	}{backfillSummaryJSON{
 		Images: len(w.plan.Items), Omitted: w.plan.Omitted, Layers: layers, Bytes: size,
 		Failed: len(w.failures), NotIndexed: len(w.notIndexed),
 		Seconds: c.Seconds, GBSeconds: c.GBSeconds, DollarsARM64: c.DollarsARM, DollarsX86: c.DollarsX86,
+		StateMachine: c.HandedOver, StepSeconds: c.StepSeconds, Transitions: c.Transitions,
 	}})
 }

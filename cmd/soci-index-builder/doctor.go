@@ -29,9 +29,10 @@ func newDoctorCommand() *cobra.Command {
 		Long: `Check a deployed stack and its registry, and report what is in order, what is not,
 and how to fix it. Nothing is changed.
 
-Rules, functions, roles, log groups, queue and alarms are compared with the stack's
-template and parameters, to find changes made by hand. For the repositories that
-the filters choose, the policies, tag mutability and lifecycle rules are checked.
+Rules, functions, the state machine, roles, log groups, queue and alarms are
+compared with the stack's template and parameters, to find changes made by hand.
+For the repositories that the filters choose, the policies, tag mutability and
+lifecycle rules are checked.
 The failure queue, the alarms and the metrics of the last 14 days show whether
 images are being indexed.
 
@@ -47,9 +48,9 @@ ecr:GetAccountSetting, ecr:GetLifecyclePolicy, ecr:GetRepositoryPolicy,
 ecr:ListPullTimeUpdateExclusions, events:DescribeRule, events:ListTargetsByRule,
 iam:GetRole, iam:GetRolePolicy, iam:ListRolePolicies,
 lambda:GetFunctionConcurrency, lambda:GetFunctionConfiguration,
-lambda:GetFunctionEventInvokeConfig, lambda:GetPolicy, logs:DescribeLogGroups and
-sqs:GetQueueAttributes; lambda:GetFunction where the functions are images. A missing
-permission is a warning that names it.
+lambda:GetFunctionEventInvokeConfig, lambda:GetPolicy, logs:DescribeLogGroups,
+sqs:GetQueueAttributes and states:DescribeStateMachine; lambda:GetFunction where the
+functions are images. A missing permission is a warning that names it.
 
 With --output json, the output is one JSON object:
   stack, region, account, version (of the stack), counts (ok, warning, problem),

@@ -33,7 +33,8 @@ func (w *deployWorld) deploy(_ *testscript.TestScript, _ bool, args []string) {
 		parameters[key] = value
 	}
 	w.d = stacktest.Deploy(w.t, w.aws.server, args[0], parameters, w.aws.ecr)
-	w.aws.ecr.ExcludePullTime(w.d.Resources["GeneratorPullTimeExclusion"].At("PrincipalArn").(string))
+	w.aws.ecr.ExcludePullTime(w.d.Resources["GeneratorPullTimeExclusion"].At("PrincipalArn").(string),
+		w.d.Resources["StepsPullTimeExclusion"].At("PrincipalArn").(string))
 	w.aws.ecr.Repository("team/app", awstest.Repository{})
 	w.aws.ecr.Repository("team/tool", awstest.Repository{})
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"soci-index-builder/internal/waiting"
 )
 
 const programName = "soci-index-builder"
@@ -15,6 +17,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1 // it failed, or a difference was found
 	exitUsage   = 2 // the command line is wrong, nothing was done
+	exitTimeUp  = 3 // wait has waited as long as it may
 
 	exitLeft = 130 // the user left while CloudFormation goes on; as shells have it after Ctrl-C
 )
@@ -24,6 +27,7 @@ const exitCodeHelp = `Exit codes:
   0  all went well
   1  something failed, verify found a difference, or status --check an image that should be indexed and is not
   2  the command line is wrong; nothing was done
+  3  wait: the time is up, and the image may still get its SOCI index
   130  deploy or watch was left with Ctrl-C while CloudFormation goes on`
 
 // errReported stands for failures that were told already, each on its line.
@@ -47,6 +51,9 @@ func exitCode(ctx context.Context, stderr io.Writer, err error) int {
 		return exitOK
 	case errors.Is(err, errReported):
 		return exitFailure
+	case errors.Is(err, waiting.ErrTimeUp):
+		printError(stderr, err)
+		return exitTimeUp
 	case isLeft(err):
 		printError(stderr, err)
 		return exitLeft

@@ -23,9 +23,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/function/failurequeue"
+	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/lambdas/filter/eventfilter"
@@ -54,31 +56,45 @@ type functionsWorld struct {
 	registry *registrytest.Server
 	ecr      *awstest.ECR
 	queue    *queueWorld
+	logs     *awstest.Logs
 
 	mu  sync.Mutex
 	log bytes.Buffer
 }
 
-func (w *functionsWorld) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.log.Write(p)
+// group is one of the log groups of the stack, by the output that names it.
+type group struct {
+	*functionsWorld
+	name string
+}
+
+// Write takes one line.
+func (g group) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.logs.AddLine(g.name, time.Now(), string(p))
+	return g.log.Write(p)
+}
+
+// logger is that of a function which logs to a group.
+func (w *functionsWorld) logger(output string) *slog.Logger {
+	return lambdafn.NewLogger(group{w, awstest.NewStack("soci-index-builder").Outputs[output]}, slog.LevelInfo)
 }
 
 func (w *functionsWorld) functions(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := filters.Parse(args[0])
 	ts.Check(err)
 	failures := &failurequeue.Queue{Sender: sqs.NewFromConfig(w.server.Config()), URL: w.queue.sqs.URL, Now: time.Now}
-	logger := slog.New(slog.NewJSONHandler(w, nil))
+	w.logs.Make(awstest.NewStack("soci-index-builder").Outputs[deployed.OutStepsLogGroup])
 	filter := &eventfilter.Handler{
 		Config: eventfilter.Config{Filters: f, GeneratorARN: awstest.FunctionARN("soci-index-builder-Generator"),
 			TagSuffix: soci.DefaultTagSuffix},
-		Invoker: lambda.NewFromConfig(w.server.Config()), Logger: logger.With("function", "filter"), Queue: failures,
+		Invoker: lambda.NewFromConfig(w.server.Config()), Logger: w.logger(deployed.OutFilterLogGroup), Queue: failures,
 	}
 	config := generator.Config{IndexVersion: soci.Both, TagSuffix: soci.DefaultTagSuffix, TagUnindexed: true,
 		SpanSizeMiB: 4, Endpoint: w.registry.URL()}
 	gen := &generator.Handler{Open: config.Opener(slog.New(slog.DiscardHandler)), Options: config.Options(),
-		Logger: logger.With("function", "generator"), Queue: failures}
+		Logger: w.logger(deployed.OutGeneratorLogGroup), Queue: failures}
 	w.run("soci-index-builder-Filter",
 		func(ctx context.Context, event []byte) error { _, err := filter.Handle(ctx, event); return err })
 	w.run("soci-index-builder-Generator",

@@ -70,6 +70,10 @@ func TestLogsInterrupted(t *testing.T) {
 //	                                generator or reponame, in lines that are so old:
 //	                                in each line of the file the name of a query, an
 //	                                image or -, and the cells of a row as JSON
+//	loglines OUTPUT AGO FILE
+//	                                write lines into the log group that an output of
+//	                                the stack soci-index-builder names; $DIGEST in
+//	                                them is the environment's
 //	logqueries STATUS...            what queries go through; the last is the end
 type logsWorld struct{ logs *awstest.Logs }
 
@@ -121,4 +125,13 @@ func (l *logsWorld) rows(ts *testscript.TestScript, _ bool, args []string) {
 func (l *logsWorld) queries(_ *testscript.TestScript, _ bool, args []string) {
 	last := len(args) - 1
 	l.logs.Steps, l.logs.End = args[:last], args[last]
+}
+
+func (l *logsWorld) lines(ts *testscript.TestScript, _ bool, args []string) {
+	ago, err := time.ParseDuration(args[1])
+	ts.Check(err)
+	for line := range strings.Lines(ts.ReadFile(args[2])) {
+		l.logs.AddLine(awstest.NewStack("soci-index-builder").Outputs[args[0]], time.Now().Add(-ago),
+			strings.ReplaceAll(line, "$DIGEST", ts.Getenv("DIGEST")))
+	}
 }

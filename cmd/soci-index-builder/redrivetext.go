@@ -60,6 +60,10 @@ func (w *redriveWork) where(m *redrive.Message) string {
 		return "in the filter"
 	case ofFunction(m.FunctionARN, w.functions.Generator):
 		return "in the generator"
+	case m.Origin == redrive.Execution:
+		return "in the state machine, execution " + oneLine(m.RequestID[strings.LastIndexByte(m.RequestID, ':')+1:], 80)
+	case w.functions.Steps != "" && ofFunction(m.FunctionARN, w.functions.Steps):
+		return "in the steps of the state machine"
 	}
 	return "in " + oneLine(m.FunctionARN, 200)
 }

@@ -53,7 +53,7 @@ standard error.
 		newDemoCommand())
 	cmd.AddCommand(newLogsCommand())
 	cmd.AddCommand(newBackfillCommand(), newRedriveCommand())
-	cmd.AddCommand(newStatusCommand())
+	cmd.AddCommand(newStatusCommand(), newWaitCommand())
 	cmd.AddCommand(newCleanupCommand(), newDoctorCommand())
 	cmd.AddCommand(newDeployCommand(), newWatchCommand(), newRollbackCommand(), newDestroyCommand())
 	cmd.AddCommand(newCompletionCommand(), newDocsCommand())

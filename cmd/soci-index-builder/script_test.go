@@ -47,6 +47,7 @@ var updateScripts = flag.Bool("update", false, "write into the scripts what cmp 
 //	layer FILE LAYER [BYTES]          write a layer, or its first bytes, to a file
 //	tamper REF WHAT                   give REF's image a SOCI index with WHAT wrong, or with a prefetch artifact
 //	usage COMMAND...                  must end with exit code 2, and one line
+//	exits CODE COMMAND...             must end with that exit code
 //	capture NAME REGEXP               set $NAME to what the last output has in ( )
 //
 // $CLOSED is an address where nobody listens, $HTTPS one that takes only TLS. The commands of awsWorld,
@@ -67,7 +68,8 @@ func TestScripts(t *testing.T) {
 			aws := newAWSWorld(awstest.Start(t), registry)
 			logs := newLogsWorld(aws.server)
 			queue := newQueueWorld(aws.server)
-			functions := &functionsWorld{t: t, server: aws.server, registry: registry, ecr: aws.ecr, queue: queue}
+			functions := &functionsWorld{t: t, server: aws.server, registry: registry, ecr: aws.ecr, queue: queue,
+				logs: logs.logs}
 			deploy := &deployWorld{t: t, aws: aws}
 			account := &accountWorld{t: t, aws: aws, s3: awstest.NewS3()}
 			status := &statusWorld{t: t, ecr: aws.ecr, registry: registry}
@@ -90,9 +92,10 @@ func TestScripts(t *testing.T) {
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture,
 					"archive": archive, "dockersave": w.dockerSave,
-					"usage": usage,
+					"usage": usage, "exits": exits,
 					"stack": aws.stack, "awsfail": aws.fail,
-					"indexas": remove.indexAs, "tag": remove.tag, "undeletable": remove.undeletable,
+					"execution": aws.execution,
+					"indexas":   remove.indexAs, "tag": remove.tag, "undeletable": remove.undeletable,
 					"pushedat": status.pushedAt, "oldimages": status.oldImages, "deny": status.deny, "ztocs": status.ztocs,
 					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await,
 					"refuse":    queue.refuse,
@@ -109,6 +112,7 @@ func TestScripts(t *testing.T) {
 					"protected": account.protected, "events": account.events,
 					"habit":     (&habitWorld{registry}).habit,
 					"loggroups": logs.groups, "logrows": logs.rows, "logqueries": logs.queries,
+					"loglines": logs.lines,
 				},
 			})
 		})
@@ -271,6 +275,15 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("nothing matches %s in\n%s", args[1], ts.ReadFile("stdout"))
 	}
 	ts.Setenv(args[0], m[1])
+}
+
+// exits runs a command that ends with an exit code.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	if code, _ := strconv.Atoi(args[0]); !errors.As(err, &exit) || exit.ExitCode() != code {
+		ts.Fatalf("%q ended with %v, want exit code %s", args[1:], err, args[0])
+	}
 }
 
 // usage runs a command line that is wrong.

@@ -31,6 +31,7 @@ type statusCommand struct {
 	concurrency  int
 
 	config *aws.Config // nil until it is needed
+	atWork atWork
 }
 
 func newStatusCommand() *cobra.Command {
@@ -93,7 +94,9 @@ record.
 
 On ECR the caller needs ecr:DescribeRepositories, ecr:DescribeImages,
 ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:GetAuthorizationToken, with
---stack also cloudformation:DescribeStacks. Reading a manifest may count as a pull
+--stack also cloudformation:DescribeStacks; with states:ListExecutions and
+states:DescribeExecution WHY says of a large image that the state machine works on
+it, of the latest 200. Reading a manifest may count as a pull
 in ECR and so affect lifecycle rules based on last pull time; an account can exclude
 a role from that.
 
@@ -207,6 +210,7 @@ func (c *statusCommand) options(cmd *cobra.Command) (inventory.Options, error) {
 		return o, err
 	}
 	o.Deployed = stack.CreatedAt
+	c.atWork.machine, c.atWork.cfg = stack.Outputs[deployed.OutStateMachineARN], *c.config
 	if !given("index-version") {
 		o.IndexVersion = stack.IndexVersion()
 	}
@@ -276,6 +280,7 @@ func (c *statusCommand) survey(cmd *cobra.Command, places []inventory.Place, sou
 				continue
 			}
 			counts[record.State]++
+			c.atWork.explain(cmd.Context(), &record, progress.print)
 			if c.missing && !record.State.Lacking() && record.State != inventory.StateUnknown {
 				continue
 			}

@@ -208,12 +208,16 @@ func widgets(generatorTimeout float64) []widget {
 		graph("Left alone, by reason", "images", skipped...),
 		graph("Attempts failed, by class", "attempts", failed...),
 	)
+	times := func(title, metric string) properties {
+		return graph(title, "seconds", own(metric).as("p50", "p50"), own(metric).as("p90", "p90"),
+			own(metric).as("p99", "p99"), own(metric).as("Maximum", "longest"))
+	}
 	row(
 		graph("Layers", "layers", own("LayersBuilt").as("Sum", "indexed"), own("LayersReused").as("Sum", "reused"),
 			own("LayersSkipped").as("Sum", "skipped"), own("LayersSkippedZstd").as("Sum", "of these zstd")),
 		graph("Bytes of layers read (compressed)", "bytes", own("BytesRead").as("Sum", "bytes")),
-		graph("Duration of an image", "seconds", own("Duration").as("p50", "p50"), own("Duration").as("p90", "p90"),
-			own("Duration").as("p99", "p99"), own("Duration").as("Maximum", "longest")),
+		times("Duration of an image", "Duration"),
+		times("From push to index", "PushToIndex"),
 	)
 	row(
 		limit(graph("Generator: most memory used", "percent", peak,
@@ -252,17 +256,23 @@ func widgets(generatorTimeout float64) []widget {
 const quotationMark = "~"
 
 // fragments recur in the body. CloudFormation puts them in, as it does what
-// they name.
-var fragments = []struct{ name, text string }{
-	{"Axis", `,"region":"${AWS::Region}","yAxis":{"left":{"min":0,"showUnits":false,"label":"`},
-	{"Graph", `{"type":"metric","width":8,"properties":{"title":"`},
-	{"SmallGraph", `{"type":"metric","properties":{"title":"`},
-	{"Own", `","StackName","${AWS::StackName}",`},
-	{"Stat", `"}]],"stat":"`},
-	{"Metrics", `","metrics":[["SociIndexBuilder","`},
-	{"Same", `",".",".",{"label":"`},
-	{"Label", `",{"label":"`},
-	{"Next", `"}],["...","`},
+// they name. Each is called by one letter, from A on, since the template's size
+// is limited.
+var fragments = []string{
+	`{"label":"p50"}],["...",{"label":"p90","stat":"p90"}],["...",{"label":"p99","stat":"p99"}],["...",` +
+		`{"label":"longest","stat":"Maximum"}]],"stat":"p50","region":"${AWS::Region}","yAxis":{"left":{"min":0,` +
+		`"showUnits":false,"label":"seconds"}}}}`,
+	`","FunctionName","${FilterFunction}",{"label":"filter"}],["...","${GeneratorFunction}",{"label":"generator`,
+	`","metrics":[["AWS/Lambda","`,
+	`,"region":"${AWS::Region}","yAxis":{"left":{"min":0,"showUnits":false,"label":"`,
+	`{"type":"metric","width":8,"properties":{"title":"`,
+	`{"type":"metric","properties":{"title":"`,
+	`","StackName","${AWS::StackName}",`,
+	`"}]],"stat":"`,
+	`","metrics":[["SociIndexBuilder","`,
+	`",".",".",{"label":"`,
+	`",{"label":"`,
+	`"}],["...","`,
 }
 
 // addDashboard adds the dashboard, which is called as the stack is.
@@ -279,11 +289,12 @@ func addDashboard(s *builder) {
 	}
 	quote := func(text string) *string { return jsii.String(strings.ReplaceAll(text, `"`, quotationMark)) }
 	variables := map[string]*string{}
-	for _, f := range fragments {
-		if body = strings.ReplaceAll(body, f.text, "${"+f.name+"}"); strings.Contains(f.text, "${") {
-			variables[f.name] = awscdk.Fn_Sub(quote(f.text), nil)
+	for i, text := range fragments {
+		name := string(rune('A' + i))
+		if body = strings.ReplaceAll(body, text, "${"+name+"}"); strings.Contains(text, "${") {
+			variables[name] = awscdk.Fn_Sub(quote(text), nil)
 		} else {
-			variables[f.name] = quote(f.text)
+			variables[name] = quote(text)
 		}
 	}
 	awscloudwatch.NewCfnDashboard(s.stack, jsii.String("Dashboard"), &awscloudwatch.CfnDashboardProps{

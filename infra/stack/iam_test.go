@@ -187,8 +187,8 @@ func TestRolesRights(t *testing.T) {
 	compareRights(t, got, want)
 }
 
-// Where the functions are images, the generator must not write where these are,
-// and nothing else is denied.
+// Where the functions are images, the generator and the steps must not write
+// where these are, and nothing else is denied.
 func TestDenied(t *testing.T) {
 	var got, want []right
 	for id, r := range synthImages(t).Resources {

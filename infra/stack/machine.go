@@ -22,7 +22,7 @@ import (
 func addSteps(s *builder) {
 	f := function{name: "steps", timeout: generatorTimeout}
 	f.logGroup = addLogGroup(s, "StepsLogGroup", "SociIndexStepsLambda")
-	f.role = addRole(s, "StepsRole", s.rights(f.name, f.logGroup, map[permission.Target]any{
+	f.role = addRole(s, deployed.StepsRoleID, s.rights(f.name, f.logGroup, map[permission.Target]any{
 		permission.Everything:   "*",
 		permission.EventBus:     s.busARN(),
 		permission.FailureQueue: s.queue.AttrArn(),

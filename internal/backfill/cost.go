@@ -30,14 +30,35 @@ const (
 	PriceX86     = 0.0000166667
 	PriceARM     = 0.0000133334
 	PriceRequest = 0.0000002
+
+	// PriceTransition is in dollars for a state transition of Step Functions,
+	// standard, in us-east-1 as of 2026-11.
+	// https://aws.amazon.com/step-functions/pricing/
+	PriceTransition = 0.000025
 )
+
+// Builder is what the estimate is about.
+type Builder struct {
+	Memory int // of the generator, in MB
+
+	// FanOutFrom is from how many compressed bytes on an image is handed over to
+	// the state machine; 0: none is. StepsMemory is that of its function, in MB.
+	FanOutFrom  int64
+	StepsMemory int
+}
 
 // Cost is an estimate of what indexing costs on Lambda.
 type Cost struct {
 	Images                 int
 	Seconds                float64 // of generators, all added up
-	GBSeconds              float64 // as Lambda bills them
+	GBSeconds              float64 // as Lambda bills them, the steps' too
 	DollarsARM, DollarsX86 float64
+
+	// Of the images that the state machine works on.
+	HandedOver  int     // images
+	Steps       int     // invocations of the function that does the steps
+	StepSeconds float64 // of these, all added up
+	Transitions int     // of the state machine
 }
 
 // speed is how many compressed bytes per second a generator with so much
@@ -51,14 +72,29 @@ func duration(i *Item, memory int) time.Duration {
 	return PerImage + time.Duration(float64(i.Bytes)/speed(memory)*float64(time.Second))
 }
 
-// Cost estimates the whole plan, for a generator of so much memory, in MB.
-func (p *Plan) Cost(memory int) Cost {
+// Cost estimates the whole plan, for a generator of so much memory, in MB, that
+// builds every image itself.
+func (p *Plan) Cost(memory int) Cost { return p.CostOf(Builder{Memory: memory}) }
+
+// CostOf estimates the whole plan.
+func (p *Plan) CostOf(b Builder) Cost {
 	c := Cost{Images: len(p.Items)}
 	for n := range p.Items {
-		c.Seconds += duration(&p.Items[n], memory).Seconds()
+		i := &p.Items[n]
+		if b.FanOutFrom == 0 || i.Bytes <= b.FanOutFrom {
+			c.Seconds += duration(i, b.Memory).Seconds()
+			continue
+		}
+		c.HandedOver++
+		c.Seconds += PerImage.Seconds()
+		steps := i.Layers + 2 // a plan, the layers, and what publishes
+		c.Steps += steps
+		c.StepSeconds += float64(steps)*PerImage.Seconds() + float64(i.Bytes)/speed(b.StepsMemory)
+		c.Transitions += 2*i.Layers + 5
 	}
-	c.GBSeconds = c.Seconds * float64(memory) / 1024
-	requests := PriceRequest * 2 * float64(c.Images) // filter and generator
+	c.GBSeconds = (c.Seconds*float64(b.Memory) + c.StepSeconds*float64(b.StepsMemory)) / 1024
+	// Filter and generator, and the steps.
+	requests := PriceRequest*float64(2*c.Images+c.Steps) + PriceTransition*float64(c.Transitions)
 	c.DollarsARM = c.GBSeconds*PriceARM + requests
 	c.DollarsX86 = c.GBSeconds*PriceX86 + requests
 	return c

@@ -17,7 +17,7 @@ import (
 )
 
 // EventPrefix is what the id of an event begins with that a backfill made.
-const EventPrefix = "backfill-"
+const EventPrefix = ecrevent.BackfillPrefix
 
 // Invoker invokes Lambda functions. AWS's client is one.
 type Invoker interface {

@@ -187,6 +187,26 @@ func TestCost(t *testing.T) {
 	}
 }
 
+// An image that is handed over costs a generator's two seconds, those of each
+// step, the same reading, and transitions.
+func TestCostOfHandedOver(t *testing.T) {
+	p := &Plan{Items: []Item{{Bytes: 75 << 20, Layers: 1}, {Bytes: 150 << 20, Layers: 3}}}
+	c := p.CostOf(Builder{Memory: 2048, StepsMemory: 3072, FanOutFrom: 75 << 20})
+	want := Cost{Images: 2, HandedOver: 1, Seconds: 3 + 2, Steps: 5, StepSeconds: 10 + 2, Transitions: 11,
+		GBSeconds: 2*5 + 3*12}
+	want.DollarsARM, want.DollarsX86 = c.DollarsARM, c.DollarsX86
+	if c != want {
+		t.Errorf("cost %+v, want %+v", c, want)
+	}
+	dollars := 46*PriceARM + 9*PriceRequest + 11*PriceTransition
+	if diff := c.DollarsARM - dollars; diff > 1e-12 || diff < -1e-12 {
+		t.Errorf("%g dollars, want %g", c.DollarsARM, dollars)
+	}
+	if c := p.CostOf(Builder{Memory: 2048}); c != p.Cost(2048) || c.HandedOver != 0 || c.Transitions != 0 {
+		t.Errorf("without a state machine: %+v", c)
+	}
+}
+
 func TestRate(t *testing.T) {
 	item := &Item{Tag: "v1", Manifests: 2, Bytes: 750 << 20} // 12 s
 	tests := []struct {

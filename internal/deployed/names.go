@@ -63,6 +63,10 @@ const (
 	OutVersion                = "Version"
 )
 
+// StepsRoleID is the logical id of the role of the function that does the steps
+// of the state machine.
+const StepsRoleID = "StepsRole"
+
 // MachineID is the logical id of the state machine, with which CloudFormation
 // begins its name: it does not begin with the stack's.
 const MachineID = "SociLargeImages"

@@ -17,6 +17,7 @@ type values struct {
 	tagUnindexed, untagged, replicated, pullThroughHere bool
 	minLayerSize                                        int64
 	memory, concurrency, retention                      int
+	fanOutFromGiB, stepsMemory                          int
 }
 
 // IndexVersion is ParamIndexVersion.
@@ -45,6 +46,14 @@ func (s *Stack) IndexPullThrough() bool { return s.values.pullThroughHere }
 
 // MemorySize is ParamGeneratorMemorySize in MiB.
 func (s *Stack) MemorySize() int { return s.values.memory }
+
+// FanOutFrom is ParamFanOutFromGiB in bytes: an image with more to be read is
+// handed over to the state machine; 0: none is, as in stacks without one.
+func (s *Stack) FanOutFrom() int64 { return int64(s.values.fanOutFromGiB) << 30 }
+
+// StepsMemorySize is ParamStepsMemorySize in MiB; 0 in stacks without a state
+// machine.
+func (s *Stack) StepsMemorySize() int { return s.values.stepsMemory }
 
 // ReservedConcurrency is ParamGeneratorConcurrency; 0 reserves nothing.
 func (s *Stack) ReservedConcurrency() int { return s.values.concurrency }
@@ -111,6 +120,7 @@ func parseValues(parameters map[string]string) (values, error) {
 	v.minLayerSize = int64(number(ParamMinLayerSizeMiB)) << 20
 	v.memory = number(ParamGeneratorMemorySize)
 	v.concurrency = number(ParamGeneratorConcurrency)
+	v.fanOutFromGiB, v.stepsMemory = number(ParamFanOutFromGiB), number(ParamStepsMemorySize)
 	v.retention = number(ParamLogRetentionDays)
 	return v, errors.Join(errs...)
 }

@@ -98,6 +98,7 @@ var Calls = []Call{
 	{Use{Functions, []string{"lambda:GetFunction", "lambda:UpdateFunctionCode"}}, Commands, CodeOnly,
 		"updating code in place; whether code was changed so"},
 	{Use{Rules, []string{"events:DescribeRule", "events:ListTargetsByRule"}}, Commands, Doctor, "the rules as they are"},
+	{Use{Machines, []string{"states:DescribeStateMachine"}}, Commands, Doctor, "the state machine as it is"},
 	{Use{Roles, []string{"iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies"}}, Commands, Doctor,
 		"the roles as they are"},
 	{Use{Queues, []string{"sqs:GetQueueAttributes"}}, Commands, Doctor, "messages in the failure queue; `destroy` too"},

@@ -11,25 +11,34 @@ import (
 	"soci-index-builder/internal/deployed"
 )
 
-// pullTime looks whether the generator's pulls are kept out of the times of
-// the last pull, by which lifecycle rules judge.
+// pullTime looks whether the pulls of the generator and of the steps are kept out
+// of the times of the last pull, by which lifecycle rules judge.
 func (x *examination) pullTime(ctx context.Context) ([]Finding, error) {
-	role := x.roleARN(x.stack.Outputs[deployed.OutGeneratorRoleName])
+	names := []string{x.stack.Outputs[deployed.OutGeneratorRoleName]}
+	for _, r := range x.of(typeRole) {
+		if r.id == deployed.StepsRoleID {
+			names = append(names, r.physical)
+		}
+	}
 	for token := (*string)(nil); ; {
 		out, err := x.ecr.ListPullTimeUpdateExclusions(ctx, &ecr.ListPullTimeUpdateExclusionsInput{NextToken: token})
 		if err != nil {
 			return nil, fmt.Errorf("listing who is left out of pull times: %w", err)
 		}
-		if slices.Contains(out.PullTimeUpdateExclusions, role) {
-			return []Finding{{Check: CheckPullTime, Severity: OK, Found: "the generator's pulls do not count as pulls"}}, nil
-		}
+		names = slices.DeleteFunc(names, func(name string) bool {
+			return slices.Contains(out.PullTimeUpdateExclusions, x.roleARN(name))
+		})
 		if token = out.NextToken; token == nil {
 			break
 		}
 	}
-	return []Finding{{CheckPullTime, Warning, x.stack.Outputs[deployed.OutGeneratorRoleName],
-		"its pulls count as pulls, so that lifecycle rules by the time of the last pull keep every image that was indexed",
-		"aws ecr register-pull-time-update-exclusion --principal-arn " + role + x.region()}}, nil
+	var found []Finding
+	for _, name := range names {
+		found = append(found, Finding{CheckPullTime, Warning, name,
+			"its pulls count as pulls, so that lifecycle rules by the time of the last pull keep every image that was indexed",
+			"aws ecr register-pull-time-update-exclusion --principal-arn " + x.roleARN(name) + x.region()})
+	}
+	return wellOr(found, CheckPullTime, "the generator's pulls do not count as pulls"), nil
 }
 
 // blobMounting tells whether repositories of the account can share blobs. The

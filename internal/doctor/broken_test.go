@@ -121,7 +121,8 @@ var broken = []row{
 		doctor.CheckRule, doctor.Problem, physical("PushRule"), "ECR Image Scan",
 		`aws events put-rule --name prod-soci-PushRule-1A2B3C4D5E6F --event-pattern '{"account":["123456789012"],"detail":{"action-type":["PUSH"]`},
 	{"no target", set("PushRule", []any{}, "Targets"),
-		doctor.CheckTarget, doctor.Problem, physical("PushRule"), "does not invoke the filter function arn:aws:lambda:",
+		doctor.CheckTarget, doctor.Problem, physical("PushRule"),
+		"does not pass its events to the filter function arn:aws:lambda:",
 		"aws events put-targets --rule prod-soci-PushRule-1A2B3C4D5E6F --targets '[{\"Arn\":\"arn:aws:lambda:"},
 	{"no dead-letter queue", target("DeadLetterConfig", nil),
 		doctor.CheckTarget, doctor.Problem, physical("PushRule"), "has dead-letter queue none",
@@ -137,6 +138,13 @@ var broken = []row{
 		r.Set(append(r.At("Targets").([]any), map[string]any{"Id": "x", "Arn": "arn:aws:sns:eu-west-1:123456789012:x"}),
 			"Targets")
 	}, doctor.CheckTarget, doctor.Warning, physical("PushRule"), "1 more targets", "list-targets-by-rule"},
+	{"rule of executions disabled", set("ExecutionRule", "DISABLED", "State"),
+		doctor.CheckRule, doctor.Problem, physical("ExecutionRule"),
+		"is disabled: no failed execution reaches the failure queue",
+		"aws events enable-rule --name prod-soci-ExecutionRule"},
+	{"no target of executions", set("ExecutionRule", []any{}, "Targets"),
+		doctor.CheckTarget, doctor.Problem, physical("ExecutionRule"),
+		"does not pass its events to the failure queue arn:aws:sqs:", "aws events put-targets"},
 	{"rule may not invoke", remove("PushRulePermission"),
 		doctor.CheckPermission, doctor.Problem, physical(filterFunction),
 		"may not be invoked by arn:aws:events:eu-west-1:123456789012:rule/prod-soci-PushRule-1A2B3C4D5E6F",
@@ -242,7 +250,8 @@ var broken = []row{
 	{"queue deleted", remove("FailureQueue"), doctor.CheckQueue, doctor.Problem, queue, "was deleted by hand",
 		"docs/deploy.md"},
 	{"queue takes no dead letters", remove("FailureQueuePolicy"), doctor.CheckQueue, doctor.Problem, queue,
-		"takes nothing from the rules prod-soci-ExecutionRule-1A2B3C4D5E6F, prod-soci-PushRule-1A2B3C4D5E6F", "DeadLettersOfTheRules"},
+		"takes nothing from the rules prod-soci-ExecutionRule-1A2B3C4D5E6F, prod-soci-PushRule-1A2B3C4D5E6F",
+		"DeadLettersOfTheRules"},
 	{"queue under a KMS key", set("FailureQueue", "alias/aws/sqs", "KmsMasterKeyId"), doctor.CheckQueue, doctor.Problem,
 		queue, "KMS key alias/aws/sqs", "SqsManagedSseEnabled=true"},
 	{"queue forgets", set("FailureQueue", 60.0, "MessageRetentionPeriod"), doctor.CheckQueue, doctor.Warning, queue,
@@ -320,6 +329,45 @@ var broken = []row{
 		doctor.Warning, named("prod/api"), "lifecycle rule 7", "put-lifecycle-policy --repository-name prod/api"},
 	{"lifecycle rule on a pattern", counting(`"tagStatus": "tagged", "tagPatternList": ["v*"]`), doctor.CheckLifecycle,
 		doctor.Warning, named("prod/api"), "lifecycle rule 7", "countNumber"},
+
+	// The state machine.
+	{"state machine deleted", remove(deployed.MachineID), doctor.CheckMachine, doctor.Problem,
+		physical(deployed.MachineID),
+		"was deleted by hand", "docs/deploy.md"},
+	{"state machine being deleted", set(deployed.MachineID, "DELETING", "Status"), doctor.CheckMachine, doctor.Problem,
+		physical(deployed.MachineID), "is DELETING: large images are not indexed", "update the stack"},
+	{"role of the state machine", set(deployed.MachineID, "arn:aws:iam::123456789012:role/other", "RoleArn"),
+		doctor.CheckMachine, doctor.Problem, physical(deployed.MachineID),
+		"has the role arn:aws:iam::123456789012:role/other, the stack's is " +
+			"arn:aws:iam::123456789012:role/prod-soci-MachineRole",
+		"aws stepfunctions update-state-machine --state-machine-arn arn:aws:states:"},
+	{"definition of the state machine", set(deployed.MachineID, `{"StartAt": "Other"}`, "DefinitionString"),
+		doctor.CheckMachine, doctor.Problem, physical(deployed.MachineID), "its definition is not the stack's",
+		`--definition '{"StartAt":"Plan"`},
+	{"role of the state machine's rights", func(d *stacktest.Deployment) {
+		d.Resources["MachineRole"].Set([]any{}, "Policies")
+	}, doctor.CheckRole, doctor.Problem, physical("MachineRole"), "lacks lambda:InvokeFunction on arn:aws:lambda:",
+		"docs/permissions.md"},
+	{"memory of the steps", function("StepsFunction", "MemorySize", 512), doctor.CheckConfiguration, doctor.Warning,
+		physical("StepsFunction"), "memory in MB is 512, the stack's is 3008", ""},
+	{"steps with another handler", set("StepsFunction", "generator", "Environment", "Variables", "SOCI_HANDLER"),
+		doctor.CheckEnvironment, doctor.Problem, physical("StepsFunction"), `variable SOCI_HANDLER is "generator", the ` +
+			`stack's is "steps"`, ""},
+	{"handed over and nothing indexed", quiet(map[string]float64{"ImagesMatched": 3, "ImagesHandedOver": 2}),
+		doctor.CheckActivity, doctor.Warning, named(""),
+		"although 3 were passed on (2 handed over to the state machine)", "--image REPOSITORY:TAG"},
+	{"pulls of the steps count", func(d *stacktest.Deployment) {
+		r := d.Resources[deployed.StepsRoleID]
+		for i := range d.Stack.Resources {
+			if d.Stack.Resources[i].PhysicalID == r.Physical {
+				d.Stack.Resources[i].PhysicalID = "renamed"
+			}
+		}
+		r.Physical = "renamed"
+		d.Resources["StepsRepositoryPolicy"].Set("renamed", "RoleName")
+		d.Resources["StepsFunction"].Set("arn:aws:iam::"+awstest.Account+":role/renamed", "Role")
+	}, doctor.CheckPullTime, doctor.Warning, named("renamed"), "its pulls count as pulls",
+		"aws ecr register-pull-time-update-exclusion --principal-arn arn:aws:iam::123456789012:role/renamed"},
 	{"pulls count", func(d *stacktest.Deployment) {
 		r := d.Resources["GeneratorRole"]
 		old := r.Physical

@@ -25,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"golang.org/x/sync/errgroup"
 
@@ -64,6 +65,7 @@ const (
 	CheckLogging       Check = "function-logging"       // format, level, log group
 	CheckConcurrency   Check = "function-concurrency"   // reserved
 	CheckAsync         Check = "function-async"         // retries and destination of failures
+	CheckMachine       Check = "state-machine"          // there, active, the stack's
 	CheckRole          Check = "role"                   // rights of the functions' roles, boundary
 	CheckLogGroup      Check = "log-group"              // there, with its retention
 	CheckQueue         Check = "queue"                  // there, may be written to
@@ -131,6 +133,7 @@ type examination struct {
 	lambda         *lambda.Client
 	logs           *cloudwatchlogs.Client
 	sqs            *sqs.Client
+	states         *sfn.Client
 }
 
 // checker checks one thing. Findings before an error count; the error becomes
@@ -152,6 +155,7 @@ var checkers = []checker{
 	{check: CheckFunction, run: (*examination).functions, resources: true},
 	{check: CheckConcurrency, run: (*examination).concurrency, resources: true},
 	{check: CheckAsync, run: (*examination).async, resources: true},
+	{check: CheckMachine, run: (*examination).machines, resources: true},
 	{check: CheckRole, run: (*examination).roles, resources: true},
 	{check: CheckLogGroup, run: (*examination).logGroups, resources: true},
 	{check: CheckQueue, run: (*examination).queue, resources: true},
@@ -180,6 +184,7 @@ func Examine(ctx context.Context, cfg aws.Config, stack *deployed.Stack, now tim
 		cloudformation: cloudformation.NewFromConfig(cfg), cloudwatch: cloudwatch.NewFromConfig(cfg),
 		events: eventbridge.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), lambda: lambda.NewFromConfig(cfg),
 		logs: cloudwatchlogs.NewFromConfig(cfg), sqs: sqs.NewFromConfig(cfg),
+		states: sfn.NewFromConfig(cfg),
 	}
 	resources, err := x.readResources(ctx)
 	if fatal(ctx, err) {

@@ -37,7 +37,8 @@ func deploy(t *testing.T) (*awstest.Server, *stacktest.Deployment) {
 		deployed.ParamAlarmTopic: "arn:aws:sns:eu-west-1:123456789012:alarms",
 	}, ecr)
 	ecr.ExcludePullTime("arn:aws:iam::123456789012:role/other",
-		d.Resources["GeneratorPullTimeExclusion"].At("PrincipalArn").(string))
+		d.Resources["GeneratorPullTimeExclusion"].At("PrincipalArn").(string),
+		d.Resources["StepsPullTimeExclusion"].At("PrincipalArn").(string))
 	d.Metrics["ImagesMatched"] = []stacktest.Point{{At: now.Add(-50 * time.Hour), Value: 3},
 		{At: now.Add(-2 * time.Hour), Value: 2}}
 	d.Metrics["ImagesIndexed"] = []stacktest.Point{{At: now.Add(-50 * time.Hour), Value: 3},
@@ -79,6 +80,7 @@ func TestHealthy(t *testing.T) {
 		doctor.CheckPermission,
 		doctor.CheckFunction, doctor.CheckConfiguration, doctor.CheckEnvironment, doctor.CheckLogging,
 		doctor.CheckConcurrency, doctor.CheckAsync,
+		doctor.CheckMachine,
 		doctor.CheckRole, doctor.CheckLogGroup, doctor.CheckQueue, doctor.CheckMessages, doctor.CheckAlarm,
 		doctor.CheckAlarmActions, doctor.CheckActivity,
 		doctor.CheckFilters, doctor.CheckPolicy, doctor.CheckEncryption, doctor.CheckMutability, doctor.CheckLifecycle,
@@ -142,7 +144,8 @@ func TestHealthyParameters(t *testing.T) {
 			ecr := awstest.NewECR(nil)
 			ecr.Repository("app", awstest.Repository{})
 			d := stacktest.Deploy(t, server, stackName, parameters, ecr)
-			ecr.ExcludePullTime(d.Resources["GeneratorPullTimeExclusion"].At("PrincipalArn").(string))
+			ecr.ExcludePullTime(d.Resources["GeneratorPullTimeExclusion"].At("PrincipalArn").(string),
+				d.Resources["StepsPullTimeExclusion"].At("PrincipalArn").(string))
 			d.Metrics["ImagesIndexed"] = []stacktest.Point{{At: now.Add(-time.Hour), Value: 1}}
 			for _, f := range examine(t, server).Findings {
 				silent := f.Check == doctor.CheckAlarmActions && parameters[deployed.ParamAlarmTopic] == ""
@@ -160,14 +163,15 @@ func TestDenied(t *testing.T) {
 		service, operation, action string
 		lost                       int // checks that say nothing then
 	}{
-		{"cloudformation", "GetTemplate", "cloudformation:GetTemplate", 15},
-		{"cloudformation", "ListStackResources", "cloudformation:ListStackResources", 15},
+		{"cloudformation", "GetTemplate", "cloudformation:GetTemplate", 16},
+		{"cloudformation", "ListStackResources", "cloudformation:ListStackResources", 16},
 		{"events", "DescribeRule", "events:DescribeRule", 2},
 		{"events", "ListTargetsByRule", "events:ListTargetsByRule", 2},
 		{"lambda", "*", "lambda:GetPolicy", 7},
 		{"iam", "GetRole", "iam:GetRole", 1},
 		{"iam", "ListRolePolicies", "iam:ListRolePolicies", 1},
 		{"iam", "GetRolePolicy", "iam:GetRolePolicy", 1},
+		{"states", "DescribeStateMachine", "states:DescribeStateMachine", 1},
 		{"logs", "DescribeLogGroups", "logs:DescribeLogGroups", 1},
 		{"sqs", "GetQueueAttributes", "sqs:GetQueueAttributes", 2},
 		{"monitoring", "DescribeAlarms", "cloudwatch:DescribeAlarms", 2},

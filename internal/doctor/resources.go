@@ -100,7 +100,7 @@ func (x *examination) readResources(ctx context.Context) ([]Finding, error) {
 	var found []Finding
 	fail := func(err error) ([]Finding, error) {
 		f := notChecked(CheckResources, err)
-		f.Found += "; rules, functions, roles, log groups, queue and alarms were not looked at"
+		f.Found += "; rules, functions, the state machine, roles, log groups, queue and alarms were not looked at"
 		return append(found, f), err
 	}
 	physical := map[string]types.StackResourceSummary{}

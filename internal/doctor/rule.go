@@ -43,15 +43,33 @@ func (x *examination) rules(ctx context.Context) ([]Finding, error) {
 	}
 	if len(errs) == 0 {
 		rules = wellOr(rules, CheckRule, "%d enabled, with the stack's pattern", len(all))
-		targets = wellOr(targets, CheckTarget, "the filter function, with the failure queue behind it")
+		targets = wellOr(targets, CheckTarget, "the filter function, with the failure queue behind it; of the state machine "+
+			"the queue itself")
 	}
 	return append(rules, targets...), errors.Join(errs...)
+}
+
+// events says what a rule passes on, and to what.
+func (r resource) events() (what, target string) {
+	for _, t := range r.want.list("Targets") {
+		if strings.HasPrefix(serviceOf(t.text("Arn")), "sqs:") {
+			return "failed execution", "the failure queue"
+		}
+	}
+	return "event", "the filter function"
+}
+
+// serviceOf returns an ARN from its service on.
+func serviceOf(arn string) string {
+	_, rest, _ := strings.Cut(strings.TrimPrefix(arn, "arn:"), ":")
+	return rest
 }
 
 func (x *examination) rule(r resource, out *eventbridge.DescribeRuleOutput) []Finding {
 	var found []Finding
 	if out.State == types.RuleStateDisabled {
-		found = append(found, Finding{CheckRule, Problem, r.physical, "is disabled: no event reaches the filter function",
+		what, target := r.events()
+		found = append(found, Finding{CheckRule, Problem, r.physical, "is disabled: no " + what + " reaches " + target,
 			"aws events enable-rule --name " + r.physical + x.region()})
 	}
 	var pattern any
@@ -81,6 +99,7 @@ func (x *examination) targets(ctx context.Context, r resource) ([]Finding, error
 		}
 	}
 	var found []Finding
+	_, to := r.events()
 	for _, want := range r.want.list("Targets") {
 		add := func(s Severity, what string) {
 			b, _ := json.Marshal([]properties{want})
@@ -90,11 +109,11 @@ func (x *examination) targets(ctx context.Context, r resource) ([]Finding, error
 		t, ok := live[want.text("Arn")]
 		delete(live, want.text("Arn"))
 		if !ok {
-			add(Problem, "does not invoke the filter function "+want.text("Arn"))
+			add(Problem, "does not pass its events to "+to+" "+want.text("Arn"))
 			continue
 		}
 		if t.Input != nil || t.InputPath != nil || t.InputTransformer != nil {
-			add(Problem, "changes the events before the filter function gets them")
+			add(Problem, "changes the events before "+to+" gets them")
 		}
 		queue := ""
 		if t.DeadLetterConfig != nil {

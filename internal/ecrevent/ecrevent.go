@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"soci-index-builder/internal/filters"
 )
@@ -45,7 +46,7 @@ type Event struct {
 	DetailType string   `json:"detail-type"`
 	Source     string   `json:"source"`
 	Account    string   `json:"account"` // that has the image
-	Time       string   `json:"time"`    // as it came; nothing here depends on it
+	Time       string   `json:"time"`    // as it came; see Arrival
 	Region     string   `json:"region"`  // that has the image
 	Resources  []string `json:"resources"`
 	Detail     Detail   `json:"detail"`
@@ -111,6 +112,17 @@ func (e *FieldError) Error() string {
 	}
 	// Values come from outside: quoted, and cut to 100 characters.
 	return fmt.Sprintf("%s is %.100q, allowed is %s", field, e.Value, e.Allowed)
+}
+
+// BackfillPrefix is what the id of an event begins with that a backfill made.
+const BackfillPrefix = "backfill-"
+
+// Arrival returns when the image arrived. It returns false for an event without
+// a readable time, which nothing but measurements depend on, and for one that a
+// backfill made, whose time is not that of a push.
+func (e *Event) Arrival() (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339, e.Time)
+	return t, err == nil && !strings.HasPrefix(e.ID, BackfillPrefix)
 }
 
 // Parse decodes an event and checks it as a whole. Its error is an

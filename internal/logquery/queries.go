@@ -51,13 +51,13 @@ var queries = []Query{
 	{
 		Name:     "decisions",
 		Question: "What became of the pushes?",
-		Note: "One line for each event in the filter, and one for each in the generator. `example` is the repository " +
-			"of the latest.",
+		Note: "One line for each event in the filter, and one for each in the generator; an image that was handed over " +
+			"has another when its steps end. `example` is the repository of the latest.",
 		Nothing: "no event came",
 		Groups:  bothGroups,
 		Image:   OptionalImage,
 		stages: []string{
-			`filter message in ["image passed on", "image not chosen", "untagged image left alone", "own artifact left alone", "referrer left alone", "event failed", "image finished", "image gone", "image failed"]`,
+			`filter message in ["image passed on", "image not chosen", "untagged image left alone", "own artifact left alone", "referrer left alone", "event failed", "image handed over", "image finished", "image gone", "image failed"]`,
 			"stats count(*) as events, max(@timestamp) as lastTime, latest(repository) as example by message, outcome",
 			"sort events desc",
 		},
@@ -88,13 +88,29 @@ var queries = []Query{
 		stages: []string{
 			`filter message = "image finished" and outcome = "indexed"`,
 			"fields @timestamp, repository, tag, digest, sociTag, sociOutcome, manifests, bytesRead / 1048576 as readMiB, " +
-				"bytesPushed / 1048576 as pushedMiB, seconds",
+				"bytesPushed / 1048576 as pushedMiB, seconds, pushToIndexSeconds",
 			"sort @timestamp desc",
 		},
 		limit: 100,
 		Columns: []Column{{"@timestamp", Time}, {"repository", Text}, {"tag", Text}, {"digest", Text}, {"sociTag", Text},
 			{"sociOutcome", Text}, {"manifests", Number},
-			{"readMiB", Number}, {"pushedMiB", Number}, {"seconds", Number}},
+			{"readMiB", Number}, {"pushedMiB", Number}, {"seconds", Number}, {"pushToIndexSeconds", Number}},
+	},
+	{
+		Name:     "large-images",
+		Question: "Which images were handed over to the state machine, and how far are they?",
+		Note: "`image planned` and `layer failed` are of the steps; `step failed` is tried again, unless its class is " +
+			"permanent. `why` for one image shows each layer, and its end.",
+		Nothing: "no image was handed over",
+		Groups:  []Group{Generator},
+		Image:   OptionalImage,
+		stages: []string{
+			`filter message in ["image handed over", "image planned", "layer failed", "step failed"]`,
+			"fields @timestamp, message, repository, tag, execution, layers, bytes, layer, class, reason, error",
+			"sort @timestamp desc",
+		},
+		Columns: []Column{{"@timestamp", Time}, {"message", Text}, {"repository", Text}, {"tag", Text}, {"execution", Text},
+			{"layers", Number}, {"bytes", Number}, {"layer", Text}, {"class", Text}, {"reason", Text}, {"error", Text}},
 	},
 	{
 		Name:     "small-images",

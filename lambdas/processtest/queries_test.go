@@ -1,6 +1,7 @@
 package processtest
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/function/fanout"
 	"soci-index-builder/internal/logquery"
 	"soci-index-builder/internal/testkit/insights"
 	"soci-index-builder/internal/testkit/lambdaruntime"
@@ -76,7 +78,7 @@ func written(t *testing.T) map[logquery.Group][]fields {
 				`"ServiceToken":"t","Filters":%s,"FilterEnvironment":{"A":"b"}}}`, cloudFormation.URL, filters))
 	}
 
-	lines := map[logquery.Group][]fields{}
+	lines := map[logquery.Group][]fields{logquery.Generator: writtenOfLarge(t)}
 	for group, f := range map[logquery.Group]*lambdaruntime.Function{
 		logquery.Filter: filter, logquery.Generator: indexgen, logquery.Repositories: reponame,
 	} {
@@ -89,6 +91,42 @@ func written(t *testing.T) map[logquery.Group][]fields {
 		for group := range lines {
 			lines[group] = append(lines[group], flatten(report))
 		}
+	}
+	return lines
+}
+
+// writtenOfLarge returns what is written of an image that is handed over and has a
+// layer that fails.
+func writtenOfLarge(t *testing.T) []fields {
+	t.Helper()
+	s := registrytest.Start(t)
+	p := s.PushImage(t, repository, "large", registrytest.Image{Layers: []registrytest.Layer{corruptLayer(t)}})
+	event := json.RawMessage(push(t, p.Manifest.Digest, "large", ""))
+	queue, bus := newQueue(t), newBus(t)
+	states := newService(t, "states", "AWSStepFunctions.StartExecution", func([]byte) any {
+		return map[string]any{"executionArn": "arn:aws:states:us-west-2:123456789012:execution:index:x", "startDate": 1}
+	})
+	f := startIndexgen(t, s, lambdaruntime.Options{Env: map[string]string{
+		"SOCI_STATE_MACHINE_ARN": "arn:aws:states:us-west-2:123456789012:stateMachine:index",
+		"SOCI_FAN_OUT_FROM_GIB":  "1", "SOCI_MAX_MEMORY_MIB": "30", "AWS_ENDPOINT_URL_SFN": states.URL,
+	}})
+	steps := startIndexgen(t, s, lambdaruntime.Options{Env: reporting(queue, bus, "SOCI_HANDLER", "steps")})
+	if _, err := f.Invoke(t.Context(), event); err != nil {
+		t.Fatal(err)
+	}
+	for _, request := range []map[string]any{
+		{"step": "plan", "event": event},
+		{"step": "layer", "event": event, "layer": fanout.Item{Layer: p.Layers[0].Digest, Size: p.Layers[0].Size}},
+	} {
+		var answer any
+		if err := do(t, steps, &answer, request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _ = steps.Invoke(t.Context(), event) // no step
+	var lines []fields
+	for _, line := range append(f.Log(t), steps.Log(t)...) {
+		lines = append(lines, flatten(line))
 	}
 	return lines
 }

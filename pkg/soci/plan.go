@@ -235,6 +235,7 @@ func (w *layerWork) take(outcomes []LayerOutcome) {
 			if l, ok := errors.AsType[*LayerError](o.Err); ok {
 				b.err.Err = l.Err
 			}
+		case r.Reason != "" && !r.Reason.OfContent(): // BuildLayer has not said so
 		case r.Reason != "":
 			b.result = LayerResult{Reason: r.Reason, Detail: r.Detail}
 		case checkDescriptor(r.Ztoc) == nil && r.Ztoc.Size <= maxZtocSizeOf(o.Size):

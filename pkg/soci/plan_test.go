@@ -304,6 +304,16 @@ func TestPublishTakesOnlyWhatFits(t *testing.T) {
 			o[0].Result.Ztoc.Size = 1 << 40
 			return o
 		}, 1},
+		{"skipped for what the descriptor does not show", func(_ *testing.T, _ *registrytest.Server,
+			o []soci.LayerOutcome) []soci.LayerOutcome {
+			o[0].Result = soci.LayerResult{Reason: soci.SkipTooSmall}
+			return o
+		}, 1},
+		{"skipped for a reason that is none", func(_ *testing.T, _ *registrytest.Server,
+			o []soci.LayerOutcome) []soci.LayerOutcome {
+			o[0].Result = soci.LayerResult{Reason: "made-up"}
+			return o
+		}, 1},
 		{"no digest", func(_ *testing.T, _ *registrytest.Server, o []soci.LayerOutcome) []soci.LayerOutcome {
 			o[0].Result.Ztoc.Digest = "sha256:1"
 			return o

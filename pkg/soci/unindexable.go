@@ -32,6 +32,12 @@ var unindexableReasons = map[SkipReason]bool{
 	SkipEntryName: true,
 }
 
+// OfContent reports whether a layer that was read can be skipped for the reason:
+// its descriptor does not show it.
+func (r SkipReason) OfContent() bool {
+	return unindexableReasons[r] || r == SkipZstd || r == SkipCompression
+}
+
 // unindexable is the value of AnnotationUnindexable for layers, or empty.
 func (w *layerWork) unindexable(layers []ocispec.Descriptor) string {
 	var b strings.Builder

@@ -1,6 +1,10 @@
 package fanout
 
 import (
+	"fmt"
+	"os"
+	"soci-index-builder/pkg/soci"
+	"strings"
 	"testing"
 	"time"
 )
@@ -24,6 +28,27 @@ func TestEstimate(t *testing.T) {
 	for _, memory := range []int64{512, 1769, 3008, 10240} {
 		if got := MemorySize(Budget(memory)); Budget(got) < Budget(memory) || got > memory {
 			t.Errorf("MemorySize(Budget(%d)) = %d", memory, got)
+		}
+	}
+}
+
+// The table of docs/deploy.md: how much a layer may unpack to.
+func TestDocumentedLayers(t *testing.T) {
+	b, err := os.ReadFile("../../../docs/deploy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size, row := range map[int64]string{5e9: "| 5 GB |", 10e9: "| 10 GB |", 20e9: "| 20 GB |", largest: "| 54.5 GB "} {
+		_, rest, _ := strings.Cut(string(b), "\n"+row)
+		line, _, _ := strings.Cut(rest, "\n")
+		if want := fmt.Sprintf(" %.1f ", Time(size).Minutes()); !strings.Contains(line, strings.TrimSuffix(want, " ")) {
+			t.Errorf("the layer %s takes%sminutes, documented is %q", row, want, line)
+		}
+		for _, memory := range []int64{3008, 5120, 10240} {
+			ratio := float64((Budget(memory)-buffers)/checkpoint*soci.DefaultSpanSize) / float64(size)
+			if want := fmt.Sprintf("%.1f times", ratio); !strings.Contains(line, want) {
+				t.Errorf("with %d MB the layer %s may unpack to %s its size, documented is %q", memory, row, want, line)
+			}
 		}
 	}
 }

@@ -5,6 +5,9 @@
 package fanout
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +34,11 @@ const (
 // and the results, in bytes: a step's name and the names of the fields.
 const maxRequest = 100
 
+// maxItems bounds the layers of a plan: a layer has at most 22 events of the
+// history, 7 and 3 for each of 5 retries, of which an execution may have 25,000.
+// https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+const maxItems = 1_100
+
 // Item is a layer of the plan, which one BuildLayer reads.
 type Item struct {
 	Layer digest.Digest `json:"d"`
@@ -53,8 +61,11 @@ func (i Item) Descriptor() ocispec.Descriptor {
 
 // Fits reports whether a plan can pass between the states of an execution that
 // began with an event of so many bytes, together with the results of all its
-// items.
+// items, and whether its history has room for them.
 func Fits(items []Item, event int) bool {
+	if len(items) > maxItems {
+		return false
+	}
 	size := maxRequest + event
 	for _, i := range items {
 		b, err := json.Marshal(i)
@@ -69,7 +80,8 @@ func Fits(items []Item, event int) bool {
 // Result is what became of an item: a zTOC, a reason to skip the layer, or a
 // failure that no second attempt changes.
 type Result struct {
-	Ztoc             string          `json:"z,omitempty"` // the SHA-256 of the zTOC in hexadecimal digits
+	Layer            string          `json:"l"`           // the beginning of the layer's digest, so that no result is taken for another's
+	Ztoc             string          `json:"z,omitempty"` // the SHA-256 of the zTOC in base64, unpadded, for URLs
 	ZtocSize         int64           `json:"s,omitempty"` // bytes
 	UncompressedSize int64           `json:"u,omitempty"` // bytes
 	Spans            int             `json:"p,omitempty"`
@@ -80,6 +92,13 @@ type Result struct {
 	Message          string          `json:"m,omitempty"` // as much of the failure's text as there is room for
 }
 
+// mark returns what a result has of its layer's digest.
+func mark(layer digest.Digest) string {
+	const digits = 8
+	_, encoded, _ := strings.Cut(layer.String(), ":")
+	return encoded[:min(digits, len(encoded))]
+}
+
 // ErrMalformed: a result or an item is none.
 var ErrMalformed = errors.New("not what a step answers")
 
@@ -87,22 +106,27 @@ var ErrMalformed = errors.New("not what a step answers")
 func Built(o soci.LayerOutcome) (Result, error) {
 	r := o.Result
 	if !r.Indexed() {
-		return Result{Skip: r.Reason}, nil
+		return Result{Layer: mark(o.Layer), Skip: r.Reason}, nil
 	}
 	if a := r.Ztoc.Digest.Algorithm(); a != digest.SHA256 {
 		return Result{}, fmt.Errorf("internal error: a zTOC with a digest by %s", a)
 	}
-	return Result{Ztoc: r.Ztoc.Digest.Encoded(), ZtocSize: r.Ztoc.Size, UncompressedSize: r.UncompressedSize,
-		Spans: r.Spans, Files: r.Files, Plain: r.Compression == soci.Uncompressed}, nil
+	sum, err := hex.DecodeString(r.Ztoc.Digest.Encoded())
+	if err != nil {
+		return Result{}, fmt.Errorf("internal error: the digest of a zTOC: %w", err)
+	}
+	return Result{Layer: mark(o.Layer), Ztoc: base64.RawURLEncoding.EncodeToString(sum), ZtocSize: r.Ztoc.Size,
+		UncompressedSize: r.UncompressedSize,
+		Spans:            r.Spans, Files: r.Files, Plain: r.Compression == soci.Uncompressed}, nil
 }
 
 // Failed returns the result of a layer that failed for good.
-func Failed(f *failure.Error) Result {
+func Failed(layer digest.Digest, f *failure.Error) Result {
 	text := f.Error()
 	if l, ok := errors.AsType[*soci.LayerError](f.Err); ok {
 		text = l.Err.Error() // the layer is known
 	}
-	r := Result{Failure: f.Reason}
+	r := Result{Layer: mark(layer), Failure: f.Reason}
 	for _, c := range strings.ToValidUTF8(text, "?") {
 		longer := r
 		longer.Message += string(c)
@@ -118,17 +142,26 @@ func Failed(f *failure.Error) Result {
 // matches ErrMalformed.
 func (r Result) Outcome(i Item) (soci.LayerOutcome, error) {
 	o := soci.LayerOutcome{Layer: i.Layer, Size: i.Size}
+	sum, err := base64.RawURLEncoding.DecodeString(r.Ztoc)
 	switch {
+	case r.Layer != mark(i.Layer):
+		return o, fmt.Errorf("%w: the result of layer %s is that of %.100q", ErrMalformed, i.Layer, r.Layer)
+	case err != nil || r.Ztoc != "" && len(sum) != sha256.Size:
+		return o, fmt.Errorf("%w: of layer %s the zTOC %.100q", ErrMalformed, i.Layer, r.Ztoc)
 	case r.Failure != "":
 		if failure.ClassOf(r.Failure) == "" {
 			return o, fmt.Errorf("%w: of layer %s the failure %q", ErrMalformed, i.Layer, r.Failure)
 		}
 		o.Err = &failure.Error{Class: failure.Permanent, Reason: r.Failure, Err: errors.New(r.Message)}
+	case r.Skip != "" && !r.Skip.OfContent():
+		return o, fmt.Errorf("%w: of layer %s the reason %.100q", ErrMalformed, i.Layer, r.Skip)
 	case r.Skip != "":
 		o.Result.Reason = r.Skip
+	case r.Ztoc != "" && min(r.ZtocSize, r.UncompressedSize, int64(r.Spans), int64(r.Files)) < 0:
+		return o, fmt.Errorf("%w: of layer %s a negative number", ErrMalformed, i.Layer)
 	case r.Ztoc != "":
 		o.Result = soci.LayerResult{
-			Ztoc:        ocispec.Descriptor{Digest: digest.NewDigestFromEncoded(digest.SHA256, r.Ztoc), Size: r.ZtocSize},
+			Ztoc:        ocispec.Descriptor{Digest: digest.NewDigestFromBytes(digest.SHA256, sum), Size: r.ZtocSize},
 			Compression: soci.Gzip, UncompressedSize: r.UncompressedSize, Spans: r.Spans, Files: r.Files,
 		}
 		if r.Plain {

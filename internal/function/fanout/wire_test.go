@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,9 +27,10 @@ func biggest(i Item) []Result {
 	if err != nil {
 		panic(err)
 	}
-	return []Result{ztoc, {Skip: soci.SkipParent}, {Skip: soci.SkipCompression},
-		Failed(&failure.Error{Reason: failure.InvalidReference, Err: errors.New(long)}),
-		Failed(&failure.Error{Reason: failure.OutOfTime, Err: errors.New(strings.Repeat("x", 1000))})}
+	return []Result{ztoc, {Layer: mark(i.Layer), Skip: soci.SkipParent},
+		{Layer: mark(i.Layer), Skip: soci.SkipCompression},
+		Failed(i.Layer, &failure.Error{Reason: failure.InvalidReference, Err: errors.New(long)}),
+		Failed(i.Layer, &failure.Error{Reason: failure.OutOfTime, Err: errors.New(strings.Repeat("x", 1000))})}
 }
 
 // An item and a result stay within their sizes, and 127 layers of 8 platforms
@@ -75,6 +77,15 @@ func TestSizes(t *testing.T) {
 	if !Fits(items, room) || Fits(items, room+1) {
 		t.Errorf("the edge is not at an event of %d bytes", room)
 	}
+	// Layers of a few bytes, of which more would pass between the states than the
+	// history has room for.
+	tiny := slices.Repeat([]Item{{Layer: items[0].Layer, Size: 1}}, maxItems+1)
+	if !Fits(tiny[:maxItems], 500) || Fits(tiny, 500) {
+		t.Errorf("the edge is not at %d tiny layers", maxItems)
+	}
+	if most := maxItems*(7+5*3) + 100; most > 25_000 {
+		t.Errorf("%d events", most)
+	}
 	if Fits([]Item{{Layer: digest.SHA512.FromString("a layer"), Size: 1}}, 0) {
 		t.Error("an item with a digest by SHA-512 fits")
 	}
@@ -112,7 +123,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 	}
 	f := failure.Of(&soci.LayerError{Layer: i.Layer, Err: fmt.Errorf("%w gzip stream", soci.ErrCorrupt)})
-	o, err := Failed(f).Outcome(i)
+	o, err := Failed(i.Layer, f).Outcome(i)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,10 +135,30 @@ func TestRoundTrip(t *testing.T) {
 
 func TestMalformedResults(t *testing.T) {
 	i := Item{Layer: digest.FromString("layer"), Size: 1}
-	for _, r := range []Result{{}, {Failure: "made-up"}, {ZtocSize: 5}} {
+	ztoc := strings.Repeat("A", 43)
+	for _, r := range []Result{{}, {Failure: "made-up"}, {ZtocSize: 5}, {Skip: "made-up"}, {Skip: soci.SkipTooSmall},
+		{Ztoc: ztoc, ZtocSize: -1}, {Ztoc: ztoc, UncompressedSize: -1}, {Ztoc: ztoc, Spans: -1}, {Ztoc: ztoc, Files: -1},
+		{Ztoc: "A"}, {Ztoc: "A" + ztoc}, {Ztoc: strings.Repeat("0", 64)}, {Ztoc: strings.Repeat("=", 43)}} {
+		r.Layer = mark(i.Layer)
 		if _, err := r.Outcome(i); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%+v: %v", r, err)
 		}
+	}
+	other := Item{Layer: digest.FromString("another layer"), Size: 1}
+	var swapped []Result
+	for _, of := range []Item{other, i} {
+		r, err := Built(soci.LayerOutcome{Layer: of.Layer, Size: of.Size, Result: soci.LayerResult{
+			Ztoc: ocispec.Descriptor{Digest: digest.FromString(of.Layer.String()), Size: 5}, Compression: soci.Gzip}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		swapped = append(swapped, r)
+	}
+	if _, err := Outcomes([]Item{other, i}, swapped); err != nil {
+		t.Error(err)
+	}
+	if _, err := Outcomes([]Item{i, other}, swapped); !errors.Is(err, ErrMalformed) {
+		t.Errorf("results in another order: %v", err)
 	}
 	if _, err := Outcomes([]Item{i}, nil); !errors.Is(err, ErrMalformed) {
 		t.Errorf("too few results: %v", err)

@@ -13,7 +13,8 @@ import (
 
 // Logs has log groups, and answers queries of CloudWatch Logs Insights with
 // rows that were recorded for them. It answers StartQuery, GetQueryResults and
-// StopQuery.
+// StopQuery; and FilterLogEvents with lines, whose only pattern is one phrase in
+// quotation marks.
 type Logs struct {
 	// Steps are the statuses that a query goes through before its end, one
 	// with each GetQueryResults. A query that is Running has results already,
@@ -32,6 +33,7 @@ type Logs struct {
 	mu      sync.Mutex
 	groups  map[string]bool
 	rows    []recorded
+	lines   []logLine
 	queries map[string]*logsQuery
 	stopped []string
 	h       http.Handler
@@ -52,6 +54,13 @@ type recorded struct {
 	cells []Cell
 }
 
+// logLine is one that a function wrote.
+type logLine struct {
+	group string
+	at    time.Time
+	text  string
+}
+
 type logsQuery struct {
 	rows    [][]Cell
 	scanned int
@@ -65,6 +74,7 @@ func NewLogs(groups ...string) *Logs {
 	l.Make(groups...)
 	l.h = JSON(map[string]func([]byte) (any, error){
 		"StartQuery": l.start, "GetQueryResults": l.results, "StopQuery": l.stop,
+		"FilterLogEvents": l.filter,
 	})
 	return l
 }
@@ -218,4 +228,52 @@ func (l *Logs) stop(body []byte) (any, error) {
 	q.status = "Cancelled"
 	l.stopped = append(l.stopped, id)
 	return map[string]bool{"success": true}, nil
+}
+
+// AddLine writes a line into a log group, which it makes if it is not there.
+func (l *Logs) AddLine(group string, at time.Time, text string) {
+	l.Make(group)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, logLine{group, at, text})
+}
+
+// filter answers in pages of two lines, of which the first has none, as the API
+// may.
+func (l *Logs) filter(body []byte) (any, error) {
+	var in struct {
+		LogGroupName, FilterPattern, NextToken string
+		StartTime                              int64 // milliseconds since 1970
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.groups[in.LogGroupName] {
+		return nil, &Error{Status: http.StatusBadRequest, Code: "ResourceNotFoundException",
+			Message: "The specified log group does not exist."}
+	}
+	phrase, err := strconv.Unquote(in.FilterPattern)
+	if err != nil {
+		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidParameterException",
+			Message: "Invalid filter pattern"}
+	}
+	found := []map[string]any{}
+	for n, line := range l.lines {
+		if at := line.at.UnixMilli(); line.group == in.LogGroupName && at >= in.StartTime &&
+			strings.Contains(line.text, phrase) {
+			found = append(found, map[string]any{"eventId": strconv.Itoa(n), "timestamp": at, "message": line.text})
+		}
+	}
+	out := map[string]any{"events": []any{}}
+	if first, err := strconv.Atoi(in.NextToken); err == nil {
+		out["events"] = found[first:min(first+2, len(found))]
+		if first+2 < len(found) {
+			out["nextToken"] = strconv.Itoa(first + 2)
+		}
+	} else if len(found) > 0 {
+		out["nextToken"] = "0"
+	}
+	return out, nil
 }

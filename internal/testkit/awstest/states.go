@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -51,7 +53,8 @@ func (s *States) Close(status string) {
 func (s *States) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	JSON(map[string]func([]byte) (any, error){"StartExecution": s.start, "DescribeExecution": s.describe}).ServeHTTP(w, r)
+	JSON(map[string]func([]byte) (any, error){"StartExecution": s.start, "DescribeExecution": s.describe,
+		"ListExecutions": s.list}).ServeHTTP(w, r)
 }
 
 const executionARN = "arn:aws:states:" + Region + ":" + Account + ":execution:index:"
@@ -102,5 +105,34 @@ func (s *States) describe(body []byte) (any, error) {
 		return nil, &Error{Status: http.StatusBadRequest, Code: "ExecutionDoesNotExist", Message: in.ExecutionArn}
 	}
 	return map[string]any{"executionArn": in.ExecutionArn, "stateMachineArn": StateMachineARN, "name": x.Name,
-		"status": x.Status, "startDate": time.Now().Unix()}, nil
+		"status": x.Status, "startDate": time.Now().Unix(), "input": x.Input}, nil
+}
+
+// Run starts an execution, of whichever state machine is asked for.
+func (s *States) Run(name, input string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.executions = append(s.executions, &Execution{Name: name, Input: input, Status: "RUNNING"})
+}
+
+// list returns the latest first, three in a page.
+func (s *States) list(body []byte) (any, error) {
+	var in struct{ StatusFilter, NextToken string }
+	if err := json.Unmarshal(body, &in); err != nil {
+		return nil, err
+	}
+	found := []any{}
+	for _, x := range slices.Backward(s.executions) {
+		if in.StatusFilter == "" || x.Status == in.StatusFilter {
+			found = append(found, map[string]any{"executionArn": executionARN + x.Name, "name": x.Name, "status": x.Status,
+				"stateMachineArn": StateMachineARN, "startDate": time.Now().Unix()})
+		}
+	}
+	first, _ := strconv.Atoi(in.NextToken)
+	last := min(first+3, len(found))
+	out := map[string]any{"executions": found[first:last]}
+	if last < len(found) {
+		out["nextToken"] = strconv.Itoa(last)
+	}
+	return out, nil
 }

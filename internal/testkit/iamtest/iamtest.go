@@ -90,6 +90,9 @@ var resources = map[string]func(r awstest.Request, operation string) []string{
 	},
 	"Lambda": function,
 	"S3":     bucket,
+	"SFN": func(r awstest.Request, _ string) []string {
+		return named(r, func(arn string) string { return arn }, "stateMachineArn", "executionArn")
+	},
 	"SQS": func(r awstest.Request, _ string) []string {
 		return named(r, func(queue string) string {
 			return regional("sqs", queue[strings.LastIndexByte(queue, '/')+1:])

@@ -49,6 +49,8 @@ func TestOfRequest(t *testing.T) {
 		{"iam", "GetRole", "", "Action=GetRole&RoleName=r", []Need{{"iam:GetRole", "arn:aws:iam::123456789012:role/r"}}},
 		{"events", "DescribeRule", "", `{"Name":"r"}`,
 			[]Need{{"events:DescribeRule", "arn:aws:events:eu-west-1:123456789012:rule/r"}}},
+		{"states", "DescribeStateMachine", "", `{"stateMachineArn":"arn:aws:states:eu-west-1:123456789012:stateMachine:m"}`,
+			[]Need{{"states:DescribeStateMachine", "arn:aws:states:eu-west-1:123456789012:stateMachine:m"}}},
 		{"monitoring", "GetMetricData", "", "", []Need{{"cloudwatch:GetMetricData", "*"}}},
 	}
 	for _, tt := range tests {

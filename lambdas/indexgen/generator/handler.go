@@ -102,7 +102,7 @@ func (h *Handler) Handle(ctx context.Context, event []byte) (*report.Image, erro
 }
 
 func (h *Handler) invocation() *invocation {
-	return &invocation{Handler: h, start: time.Now(), progress: newProgress(), logger: h.Logger}
+	return &invocation{Handler: h, start: time.Now(), progress: newProgress(), logger: h.Logger, sincePush: -1}
 }
 
 // invocation is the work on one event.
@@ -114,6 +114,10 @@ type invocation struct {
 	detail   ecrevent.Detail // of a valid event
 	built    *soci.Result    // once the engine is done, also with a part of the image
 	read     int64           // bytes of layers that other invocations have read for this image
+
+	// sincePush is the seconds from the push to a SOCI index that was not there
+	// before; negative if there is none, or if the event does not tell.
+	sincePush float64
 }
 
 func (i *invocation) seconds() float64 { return time.Since(i.start).Seconds() }
@@ -187,7 +191,8 @@ func (i *invocation) run(ctx context.Context, event []byte,
 		return nil, fmt.Errorf("repository %s: image %s: %w", i.detail.RepositoryName, i.detail.ImageDigest, err)
 	}
 	logManifests(ctx, i.logger, result)
-	logResult(ctx, i.logger, result, announced)
+	i.sincePush = sincePush(e, result)
+	logResult(ctx, i.logger, result, announced, i.sincePush)
 	return i.report(result), nil
 }
 

@@ -44,10 +44,13 @@ func logManifests(ctx context.Context, logger *slog.Logger, r *soci.Result) {
 }
 
 // logResult writes the line of the image.
-func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result, announced bool) {
+func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result, announced bool, sincePush float64) {
 	level := slog.LevelInfo
 	if len(r.Lacking) > 0 {
 		level = slog.LevelWarn
+	}
+	if sincePush >= 0 {
+		logger = logger.With("pushToIndexSeconds", sincePush)
 	}
 	logger.Log(ctx, level, "image finished", "outcome", r.Outcome(), "reason", r.Reason, "manifests", len(r.Manifests),
 		"sociTag", r.Enabled.Tag, "sociDigest", r.Enabled.Image.Digest.String(),

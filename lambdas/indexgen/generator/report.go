@@ -3,7 +3,9 @@ package generator
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/announce"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/lambdafn"
@@ -82,6 +84,9 @@ func (i *invocation) measure(ctx context.Context, r *report.Image, f *failure.Er
 		m.Add("ImagesHandedOver", metrics.Count, 1)
 	case r.Outcome == soci.OutcomeIndexed:
 		m.Add("ImagesIndexed", metrics.Count, 1)
+		if i.sincePush >= 0 {
+			m.Add("PushToIndex", metrics.Seconds, i.sincePush)
+		}
 	default:
 		m.AddBy("Reason", string(r.Outcome), "ImagesSkipped", metrics.Count, 1)
 	}
@@ -103,4 +108,16 @@ func (i *invocation) measure(ctx context.Context, r *report.Image, f *failure.Er
 	if err := i.Metrics.Emit(&m); err != nil {
 		i.Logger.ErrorContext(ctx, "metrics not written", "error", err)
 	}
+}
+
+// sincePush returns the seconds from the image's arrival to the SOCI index that
+// was just pushed, at least 0 as clocks differ. It returns -1 if the event does
+// not tell when that was, and if all was there before: a duplicate of an event
+// would measure its own delay.
+func sincePush(e *ecrevent.Event, built *soci.Result) float64 {
+	arrival, ok := e.Arrival()
+	if !ok || built.Outcome() != soci.OutcomeIndexed || built.BytesPushed == 0 {
+		return -1
+	}
+	return max(time.Since(arrival).Seconds(), 0)
 }

@@ -205,7 +205,7 @@ func (s *Steps) layer(ctx context.Context, i *invocation, r *stepRequest) (*fano
 		}
 		i.logger.WarnContext(ctx, "layer failed", "layer", layer.Digest, "size", layer.Size, "class", f.Class, "reason",
 			f.Reason, "seconds", i.seconds(), "error", f)
-		result = fanout.Failed(f)
+		result = fanout.Failed(layer.Digest, f)
 		return &result, nil
 	}
 	i.logger.InfoContext(ctx, "layer finished", "layer", layer.Digest, "size", layer.Size, "ztocSize", result.ZtocSize,

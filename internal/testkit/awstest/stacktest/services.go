@@ -30,6 +30,8 @@ func (d *Deployment) serve(server *awstest.Server) {
 	server.Handle("monitoring", d.locked(awstest.CBOR(map[string]func(map[string]any) (map[string]any, error){
 		"DescribeAlarms": d.describeAlarms, "GetMetricData": d.getMetricData,
 	})))
+	server.Handle("states", d.locked(
+		awstest.JSON(map[string]func([]byte) (any, error){"DescribeStateMachine": d.describeMachine})))
 	server.Handle("sqs", d.locked(
 		awstest.JSON(map[string]func([]byte) (any, error){"GetQueueAttributes": d.queueAttributes})))
 }
@@ -88,6 +90,27 @@ func (d *Deployment) listTargets(body []byte) (any, error) {
 		out["NextToken"] = strconv.Itoa(first + 1)
 	}
 	return out, nil
+}
+
+func (d *Deployment) describeMachine(body []byte) (any, error) {
+	in, err := decode[struct {
+		ARN string `json:"stateMachineArn"`
+	}](body)
+	if err != nil {
+		return nil, err
+	}
+	_, r := d.find("AWS::StepFunctions::StateMachine", in.ARN)
+	if r == nil {
+		return nil, &awstest.Error{Status: http.StatusBadRequest, Code: "StateMachineDoesNotExist",
+			Message: "State Machine Does Not Exist: '" + in.ARN + "'"}
+	}
+	status := r.At("Status")
+	if status == nil {
+		status = "ACTIVE"
+	}
+	return map[string]any{"stateMachineArn": in.ARN, "name": in.ARN[strings.LastIndex(in.ARN, ":")+1:],
+		"status": status, "type": "STANDARD", "roleArn": r.At("RoleArn"), "definition": r.At("DefinitionString"),
+		"creationDate": 1.7e9}, nil
 }
 
 func (d *Deployment) lambda() http.Handler {

@@ -1,0 +1,7 @@
+package fanout
+
+// What the documentation reckons with.
+const (
+	DocAtOnce = docAtOnce
+	DocMemory = docMemory
+)

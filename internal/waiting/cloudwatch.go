@@ -1,0 +1,73 @@
+package waiting
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/opencontainers/go-digest"
+)
+
+// CloudWatch reads the log groups of a stack's functions as they grow, without
+// Logs Insights, which is charged for and shows lines later. It is for one
+// goroutine.
+type CloudWatch struct {
+	API             cloudwatchlogs.FilterLogEventsAPIClient
+	Groups          []string  // names of log groups
+	Repository, Tag string    // of the image; no tag is an image without one
+	Since           time.Time // older lines are left out
+
+	latest time.Time
+	seen   map[string]bool // ids of lines
+}
+
+// late is how much later than others a line can be shown.
+const late = time.Minute
+
+// maxLines bounds how many lines of an image are read in one call.
+const maxLines = 10_000
+
+// Read implements Log.
+func (c *CloudWatch) Read(ctx context.Context, image digest.Digest) ([]Decision, error) {
+	from := c.Since
+	if c.seen == nil {
+		c.seen = map[string]bool{}
+	} else if c.latest.Add(-late).After(from) {
+		from = c.latest.Add(-late)
+	}
+	var all []Decision
+	for _, group := range c.Groups {
+		pages := cloudwatchlogs.NewFilterLogEventsPaginator(c.API, &cloudwatchlogs.FilterLogEventsInput{
+			LogGroupName: aws.String(group), StartTime: aws.Int64(from.UnixMilli()),
+			FilterPattern: aws.String(strconv.Quote(image.String())),
+		})
+		for lines := 0; pages.HasMorePages() && lines < maxLines; {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("reading the log group %s: %w", group, err)
+			}
+			lines += len(page.Events)
+			for _, e := range page.Events {
+				at := time.UnixMilli(aws.ToInt64(e.Timestamp))
+				if id := aws.ToString(e.EventId); c.seen[id] {
+					continue
+				} else {
+					c.seen[id] = true
+				}
+				if at.After(c.latest) {
+					c.latest = at
+				}
+				if d, ok := decision(at, aws.ToString(e.Message), c.Repository, image.String(), c.Tag); ok {
+					all = append(all, d)
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Decision) int { return cmp.Compare(a.At.UnixMilli(), b.At.UnixMilli()) })
+	return all, nil
+}
