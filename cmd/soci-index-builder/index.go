@@ -22,7 +22,7 @@ type indexCommand struct {
 	tagUnindexed bool
 	platforms    []string
 	minLayerSize sizeFlag
-	spanSize     sizeFlag
+	spanSize     spanFlag
 	maxMemory    sizeFlag
 	concurrency  int
 	layerWorkers int
@@ -35,7 +35,7 @@ func newIndexCommand() *cobra.Command {
 	c := &indexCommand{
 		version:      versionFlag(soci.Both),
 		minLayerSize: sizeFlag{bytes: soci.DefaultMinLayerSize},
-		spanSize:     sizeFlag{bytes: soci.DefaultSpanSize, least: 1},
+		spanSize:     newSpanFlag(),
 		maxMemory:    sizeFlag{bytes: 1 << 30, least: 1},
 	}
 	cmd := &cobra.Command{
@@ -101,7 +101,7 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 	f.StringArrayVar(&c.platforms, "platform", nil, "index only this platform, as os/arch[/variant]; may be repeated")
 	f.Var(&c.minLayerSize, "min-layer-size",
 		"skip layers with fewer compressed bytes; 0 indexes every layer")
-	f.Var(&c.spanSize, "span-size", "minimum distance between checkpoints, in uncompressed bytes")
+	f.Var(&c.spanSize, "span-size", "minimum distance between checkpoints, uncompressed: whole MiB, up to 1GiB")
 	f.Var(&c.maxMemory, "max-memory",
 		"memory that the build may use: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
 	f.IntVar(&c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
