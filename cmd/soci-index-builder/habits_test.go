@@ -47,6 +47,10 @@ var habits = map[string]func(status int) registrytest.Rule{
 	"immutable": func(status int) registrytest.Rule {
 		return registrytest.Rule{Method: http.MethodPut, Path: "/manifests/", Fault: registrytest.ImmutableTags(status, "")}
 	},
+	// Manifests are not deleted.
+	"undeletable": func(status int) registrytest.Rule {
+		return registrytest.Rule{Method: http.MethodDelete, Path: "/manifests/", Fault: registrytest.Status(status, "", "")}
+	},
 	// Nothing can be uploaded.
 	"upload": func(status int) registrytest.Rule {
 		return registrytest.Rule{Method: http.MethodPost, Path: "/uploads/",

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/report"
+	"soci-index-builder/internal/surplus"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -55,6 +56,11 @@ fewer zTOCs may be found, and more layers are read. --no-reuse reads every layer
 So does --force, which also pushes all manifests and the suffixed tag again; blobs
 that are there are not sent again.
 
+An earlier SOCI index v1 of this tool for the same image manifest, built with other
+options, is deleted after the new one is pushed, because clients may choose either.
+On ECR that needs ecr:BatchDeleteImage; without it, it is kept and reported
+("cleanup --surplus" deletes it later). SOCI indexes of other tools are kept.
+
 V2 needs a tag. A REF with a digest gets only V1, and is refused with
 --index-version V2. If the tag has moved to another image in the meantime, the
 suffixed tag is not moved (outcome superseded). A REF with neither tag nor digest
@@ -69,14 +75,17 @@ With --output json, the output is one JSON object for each REF, each on its own 
   reference, digest, outcome (indexed, no-layer-to-index, passed-over,
   own-artifact, opted-out, superseded, tag-immutable, tag-taken), reason, version,
   dryRun, bytesRead, bytesPushed, seconds, searchError (why not all earlier zTOCs were
-    found),
+    found), olderError (why not all older SOCI indexes v1 were),
   enabled, the SOCI-enabled image: outcome (tagged, already-tagged, untagged,
     superseded, tag-immutable, tag-taken, no-layer-to-index, passed-over),
     reason, tag,
     image {digest, size}, unindexed,
   and manifests, a list of
     digest, platform, outcome, reason, index {digest, size} of V1, indexV2 and
-    enabled {digest, size} of V2, alreadyThere, and layers, a list of
+    enabled {digest, size} of V2, alreadyThere,
+    olderIndexes, a list of the SOCI indexes v1 that were replaced: digest,
+      outcome (deleted, would-delete, kept), reason,
+    and layers, a list of
       digest, mediaType, size, skipped (the reason), detail, compression,
       uncompressedSize, spans, files, seconds, ztoc {digest, size}, reused
         (the layer was not read)
@@ -155,8 +164,15 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	return nil
 }
 
+// indexed is what became of an image.
+type indexed struct {
+	*soci.Result
+	older   []surplus.Older // SOCI indexes v1 that were replaced
+	unknown error           // why there may be more of them
+}
+
 // image indexes one image. There can be a result beside an error.
-func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, error) {
+func (c *indexCommand) image(cmd *cobra.Command, ref string) (*indexed, error) {
 	repo, reference, err := c.registry.open(cmd, ref)
 	if err != nil {
 		return nil, err
@@ -191,14 +207,22 @@ func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, erro
 		return nil, usageErrorf("%s: %w", ref, err)
 	}
 	if err != nil {
-		return result, fmt.Errorf("indexing %s: %w", ref, explain(err))
+		if result == nil {
+			return nil, fmt.Errorf("indexing %s: %w", ref, explain(err))
+		}
+		return &indexed{Result: result}, fmt.Errorf("indexing %s: %w", ref, explain(err))
 	}
-	return result, nil
+	out := &indexed{Result: result}
+	out.older, out.unknown = surplus.Remove(cmd.Context(), repo, result, c.dryRun)
+	if errors.Is(out.unknown, surplus.ErrLost) {
+		return out, fmt.Errorf("indexing %s: %w", ref, explain(out.unknown))
+	}
+	return out, nil
 }
 
 // write tells what became of an image; of a failure without a result only JSON
 // has something to say here.
-func (c *indexCommand) write(w io.Writer, ref string, result *soci.Result, failure error) error {
+func (c *indexCommand) write(w io.Writer, ref string, result *indexed, failure error) error {
 	if c.output != outputJSON {
 		if result == nil {
 			return nil
@@ -207,8 +231,9 @@ func (c *indexCommand) write(w io.Writer, ref string, result *soci.Result, failu
 	}
 	out := &report.Image{}
 	if result != nil {
-		out = report.New(result)
+		out = report.New(result.Result)
 		out.DryRun = c.dryRun
+		addOlder(out, result, c.dryRun)
 	}
 	out.Reference = ref
 	if failure != nil {

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 
 	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/report"
+	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
 // writeIndexText tells people what became of an image.
-func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error {
+func writeIndexText(w io.Writer, ref string, dryRun bool, r *indexed) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "%s: %s, %s read, %s pushed, %.1f s\n", ref, r.Outcome(), bytesize.Format(r.BytesRead),
 		bytesize.Format(r.BytesPushed), r.Seconds)
@@ -74,7 +77,62 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error 
 	default:
 		fmt.Fprintf(t, "no SOCI-enabled image: %s\n", because(string(e.Outcome), ", ", e.Reason))
 	}
+	writeOlder(t, dryRun, r)
 	return t.Flush()
+}
+
+// writeOlder says what became of the SOCI indexes v1 that were replaced.
+func writeOlder(w io.Writer, dryRun bool, r *indexed) {
+	kept := false
+	for _, o := range r.older {
+		switch {
+		case o.Err != nil:
+			kept = true
+			fmt.Fprintf(w, "%s: older SOCI index v1 %s kept: %s\n", o.Platform, o.Index.Digest,
+				oneLine(whyKept(o.Err), 500))
+		case dryRun:
+			fmt.Fprintf(w, "%s: older SOCI index v1 %s (dry run, not deleted)\n", o.Platform, o.Index.Digest)
+		default:
+			fmt.Fprintf(w, "%s: older SOCI index v1 %s deleted\n", o.Platform, o.Index.Digest)
+		}
+	}
+	if kept {
+		fmt.Fprintf(w, "clients may still choose an older SOCI index v1: delete it with %q\n",
+			programName+" cleanup --surplus")
+	}
+	if r.unknown != nil {
+		fmt.Fprintf(w, "older SOCI indexes v1: %s\n", oneLine(explain(r.unknown).Error(), 500))
+	}
+}
+
+// whyKept says why a SOCI index was not deleted.
+func whyKept(err error) string {
+	if e, ok := errors.AsType[*ecrclient.Error](err); ok && e.DeletionDisabled() {
+		return "the registry does not delete manifests"
+	}
+	return explain(err).Error()
+}
+
+// addOlder adds what became of the SOCI indexes v1 that were replaced.
+func addOlder(out *report.Image, r *indexed, dryRun bool) {
+	for _, o := range r.older {
+		one := report.Older{Digest: o.Index.Digest, Outcome: report.OlderDeleted}
+		switch {
+		case o.Err != nil:
+			one.Outcome, one.Reason = report.OlderKept, whyKept(o.Err)
+		case dryRun:
+			one.Outcome = report.OlderWouldDelete
+		}
+		for i := range out.Manifests {
+			if m := &out.Manifests[i]; m.Digest == o.Subject.Digest {
+				m.Older = append(m.Older, one)
+				break
+			}
+		}
+	}
+	if r.unknown != nil {
+		out.OlderError = explain(r.unknown).Error()
+	}
 }
 
 // because adds the reason, if there is one.
