@@ -80,6 +80,9 @@ working SOCI index; --missing shows these and unknown, and --check makes the exi
 code 1 if there is one. The exit code is always 1 if something is unknown. Exclude
 images that cannot have a SOCI index, or should not, with a "!" filter.
 
+If an image manifest has several SOCI indexes v1 by this tool, a client may choose
+any: WHY counts the surplus ones, and "cleanup --surplus" deletes them.
+
 Every SOCI index's zTOCs are checked: one that is missing, has a different size or
 is for a layer that the image does not have makes the image incomplete or broken.
 --deep also reads them, each once in a repository, and finds zTOCs that are damaged,
@@ -109,7 +112,8 @@ own line:
     attestation, signature, artifact), state, lacking (it should be indexed and
     is not), reason, filter (that decided), beforeStack (it was pushed before
     the stack was created), buildTools (those of the SOCI indexes found),
-  v1: none, part, full or unknown,
+  v1: none, part, full or unknown, surplus (SOCI indexes v1 by this tool beyond the
+    first of each image manifest; clients may choose any),
   v2, of the suffixed tag: state (absent, matches, differs, unindexed, stale,
     broken, not-soci-enabled), tag, digest, reason,
   toRead, what an index run may have to read: layers, bytes,

@@ -44,6 +44,7 @@ type (
 		BeforeStack bool               `json:"beforeStack,omitempty"`
 		BuildTools  []string           `json:"buildTools,omitempty"`
 		V1          inventory.Coverage `json:"v1,omitempty"`
+		Surplus     int                `json:"surplus,omitempty"`
 		V2          *statusV2JSON      `json:"v2,omitempty"`
 		ToRead      *statusToReadJSON  `json:"toRead,omitempty"`
 		Platforms   []statusPlatform   `json:"platforms,omitempty"`
@@ -89,7 +90,7 @@ func newStatusJSON(name string, r *inventory.Record) statusJSON {
 		Reference: name + "@" + r.Digest.String(), Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, Size: r.Size,
 		Kind: r.Kind, State: r.State, Lacking: r.State.Lacking(), Reason: r.Reason, Filter: r.Filter,
 		BeforeStack: r.BeforeStack,
-		BuildTools:  r.BuildTools, V1: r.V1,
+		BuildTools:  r.BuildTools, V1: r.V1, Surplus: r.Surplus,
 	}
 	if r.Tag != "" {
 		out.Reference = name + ":" + r.Tag

@@ -50,6 +50,10 @@ func (s *statusText) record(host string, _ inventory.Source, r *inventory.Record
 	if r.State == inventory.StateIndexed {
 		why = "by " + strings.Join(r.BuildTools, ", ")
 	}
+	if r.Surplus > 0 {
+		why += fmt.Sprintf("; %s v1, clients may choose any: delete with cleanup --surplus",
+			counted(r.Surplus, "surplus SOCI index", "surplus SOCI indexes"))
+	}
 	_, err := fmt.Fprintf(s.table, "%s\t%s\t%s\t%s\t%s\t%s\n", name, pushed, v1Text[r.V1], v2Text[r.Enabled.State],
 		r.State, oneLine(why, 300))
 	return err

@@ -128,6 +128,10 @@ type Record struct {
 
 	Manifests []soci.ManifestStatus
 
+	// Surplus counts the SOCI indexes v1, by this tool, of which an image
+	// manifest has more than one. A client may choose any of them.
+	Surplus int
+
 	// BeforeStack: the image was pushed before the stack was there.
 	BeforeStack bool
 }
