@@ -167,7 +167,7 @@ func (c *backfillCommand) run(cmd *cobra.Command, args []string) error {
 	if err := c.check(cmd, targets); err != nil {
 		return err
 	}
-	w := &backfillWork{backfillCommand: c, cmd: cmd, place: place}
+	w := &backfillWork{backfillCommand: c, cmd: cmd, place: place, named: inventory.NewNamed(targets)}
 	if w.options, w.stack, err = c.options(cmd); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type backfillWork struct {
 	cmd     *cobra.Command
 	stack   *deployed.Stack // nil if none is named
 	place   inventory.Place
+	named   *inventory.Named
 	source  inventory.Source
 	options inventory.Options
 	plan    *backfill.Plan
@@ -69,7 +70,12 @@ func (w *backfillWork) survey(ctx context.Context) error {
 	o := w.options
 	o.Tags, o.Progress = w.place.Tags, looking.show
 	var err error
-	w.plan, err = backfill.NewPlan(ctx, inventory.Survey(ctx, w.source, o), o.IndexVersion, w.limit)
+	survey := w.named.Watch(w.place.Host, inventory.Survey(ctx, w.source, o))
+	w.plan, err = backfill.NewPlan(ctx, survey, o.IndexVersion, w.limit)
+	looking.end()
+	if err == nil {
+		warnWithout(w.cmd.ErrOrStderr(), w.named, w.look.since, false)
+	}
 	return err
 }
 

@@ -22,7 +22,8 @@ const (
 // exitCodeHelp is what they mean, for the help text.
 const exitCodeHelp = `Exit codes:
   0  all went well
-  1  something failed, verify found a difference, or status --check an image that should be indexed and is not
+  1  something failed, verify found a difference, or status --check an image that should be indexed
+     and is not, or a named repository without an image
   2  the command line is wrong; nothing was done
   130  deploy or watch was left with Ctrl-C while CloudFormation goes on`
 
