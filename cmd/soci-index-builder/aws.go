@@ -46,12 +46,18 @@ func loadAWS(cmd *cobra.Command, o awsconfig.Options) (aws.Config, error) {
 }
 
 // explain makes one line of an error of AWS: which right is missing, which
-// credentials have expired, and what to do. Other errors stay as they are.
+// credentials have expired, and what to do. Other errors stay as they are, and
+// so does one that is explained already: exitCode explains what a command
+// returns.
 func explain(err error) error {
 	if credentials, ok := errors.AsType[*awsconfig.CredentialsError](err); ok {
 		return credentials
 	}
-	return explainRights(awserror.Explain(err))
+	err = awserror.Explain(err)
+	if _, ofAPI := errors.AsType[*awserror.Error](err); ofAPI {
+		return err // it names the action
+	}
+	return explainRights(err)
 }
 
 // rightsError says which rights are missing.

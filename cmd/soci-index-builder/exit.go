@@ -43,6 +43,7 @@ func usageErrorf(format string, args ...any) error {
 // exitCode tells err on one line and returns the exit code for it.
 func exitCode(ctx context.Context, stderr io.Writer, err error) int {
 	var usage *usageError
+	err = explain(err)
 	switch {
 	case err == nil:
 		return exitOK

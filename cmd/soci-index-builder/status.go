@@ -275,7 +275,9 @@ func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, place
 		for record, err := range named.Watch(p.Host, inventory.Survey(cmd.Context(), sources[i], o)) {
 			if cmd.Context().Err() != nil {
 				progress.end()
-				_ = out.end(counts)
+				if len(counts) > 0 {
+					_ = out.end(counts)
+				}
 				return cmd.Context().Err()
 			}
 			if err != nil {
