@@ -108,7 +108,7 @@ func (w *backfillWork) line(r *backfill.Result) string {
 	case r.Err != nil:
 		return "failed: " + r.Name()
 	case r.Index != nil:
-		return fmt.Sprintf("%s: %s, %s read, %s pushed, %.1f s%s", r.Name(), r.Index.Outcome(),
+		return fmt.Sprintf("%s: %s, %s read, %s pushed, %.1f s%s", r.Name(), r.Index.Outcome().Text(),
 			bytesize.Format(r.Index.BytesRead), bytesize.Format(r.Index.BytesPushed), r.Seconds, olderLine(r))
 	}
 	return fmt.Sprintf("%s: handed over as %s", r.Name(), r.EventID)

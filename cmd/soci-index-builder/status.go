@@ -114,7 +114,8 @@ own line:
   pushedAt, size (of ECR alone; bytes), kind (image, image-index, soci-index-v1,
     soci-index-v2, soci-enabled-image, soci-enabled-manifest, unindexed-image,
     attestation, signature, artifact), state, lacking (it should be indexed and
-    is not), reason, filter (that decided), beforeStack (it was pushed before
+    is not), reason, hint (what to do about layers that cannot be indexed),
+  filter (that decided), beforeStack (it was pushed before
     the stack was created), buildTools (those of the SOCI indexes found),
   v1: none, part, full or unknown, surplus (SOCI indexes v1 by this tool beyond the
     first of each image manifest; clients may choose any),

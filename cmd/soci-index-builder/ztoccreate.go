@@ -74,6 +74,9 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	if errors.Is(err, soci.ErrInvalidOption) {
 		return &usageError{err}
 	}
+	if unsupported, ok := errors.AsType[*soci.UnsupportedError](err); ok && unsupported.Reason.Fix() != "" {
+		return fmt.Errorf("building the zTOC of %s: %w: %s", name, err, unsupported.Reason.Fix())
+	}
 	if err != nil {
 		return fmt.Errorf("building the zTOC of %s: %w", name, err)
 	}

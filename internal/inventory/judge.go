@@ -287,14 +287,10 @@ func byThis(another bool) string {
 	return ""
 }
 
-// counted tells why layers are skipped, sorted by reason.
+// counted tells why layers are skipped.
 func counted(skipped map[soci.SkipReason]int) string {
-	var parts []string
-	for _, reason := range slices.Sorted(maps.Keys(skipped)) {
-		parts = append(parts, fmt.Sprintf("%d %s", skipped[reason], reason))
+	if text := soci.SkippedText(skipped); text != "" {
+		return ": " + text
 	}
-	if len(parts) == 0 {
-		return ""
-	}
-	return ": " + strings.Join(parts, ", ")
+	return ""
 }

@@ -136,6 +136,19 @@ type Record struct {
 	BeforeStack bool
 }
 
+// Fix says what the image's maker can do about the layers that cannot be
+// indexed; empty if there is nothing to say.
+func (r *Record) Fix() string {
+	for _, m := range r.Manifests {
+		for _, l := range m.Layers {
+			if fix := l.Reason.Fix(); fix != "" {
+				return fix
+			}
+		}
+	}
+	return ""
+}
+
 // ToRead returns the layers that an index run could have to read, each once, and
 // their compressed bytes. Those whose zTOC it finds it does not read.
 func (r *Record) ToRead() (layers int, bytes int64) {

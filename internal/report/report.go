@@ -134,6 +134,19 @@ func New(r *soci.Result) *Image {
 	return image
 }
 
+// Fix says what the image's maker can do about layers that cannot be indexed;
+// empty if there is nothing to say.
+func (i *Image) Fix() string {
+	for _, m := range i.Manifests {
+		for _, l := range m.Layers {
+			if fix := l.Skipped.Fix(); fix != "" {
+				return fix
+			}
+		}
+	}
+	return ""
+}
+
 // content returns nil for a descriptor of nothing.
 func content(desc ocispec.Descriptor) *Content {
 	if desc.Digest == "" {

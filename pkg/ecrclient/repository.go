@@ -225,5 +225,7 @@ type noCredentials struct {
 	err  error
 }
 
-func (e *noCredentials) Error() string { return "401 Unauthorized: there are no credentials for " + e.host }
+func (e *noCredentials) Error() string {
+	return "401 Unauthorized: there are no credentials for " + e.host
+}
 func (e *noCredentials) Unwrap() error { return e.err }
