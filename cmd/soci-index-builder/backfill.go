@@ -106,7 +106,8 @@ and a last one with
 		"with --local: SOCI indexes to build, V1, V2 or Both; with --stack the default is the stack's")
 	f.Var(&c.look.minLayerSize, "min-layer-size",
 		"with --local: skip layers with fewer compressed bytes; with --stack the default is the stack's")
-	f.Var(&c.spanSize, "span-size", "with --local: minimum distance between checkpoints, uncompressed: whole MiB, up to 1GiB")
+	f.Var(&c.spanSize, "span-size",
+		"with --local: minimum distance between checkpoints, uncompressed: whole MiB, up to 1GiB")
 	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true,
 		"with --local: make the suffixed tag even if no layer can be indexed; with --stack the default is the "+
 			"stack's")

@@ -113,7 +113,8 @@ func TestBadImages(t *testing.T) {
 		}, soci.Options{Limits: soci.Limits{MaxLayers: 2}}, soci.ErrLimit, "has 3 layers, and at most 2 are supported"},
 		{"too many manifests", func(s *store) ocispec.Descriptor {
 			return s.index(s.image("amd64"), s.image("arm64"))
-		}, soci.Options{Limits: soci.Limits{MaxManifests: 2}}, soci.ErrLimit, "more manifests than are supported: more than 2"},
+		}, soci.Options{Limits: soci.Limits{MaxManifests: 2}}, soci.ErrLimit,
+			"more manifests than are supported: more than 2"},
 		{"image indexes in image indexes", func(s *store) ocispec.Descriptor {
 			x := s.index(s.image("amd64"))
 			for range 4 {

@@ -68,8 +68,10 @@ func TestTexts(t *testing.T) {
 // What to do about zstd is known for each of the build tools.
 func TestZstdFix(t *testing.T) {
 	fix := soci.SkipZstd.Fix()
-	for _, want := range []string{"docker buildx build --output type=image,push=true,compression=gzip,force-compression=true",
-		"buildah push --compression-format gzip", "podman push --compression-format gzip", "Kaniko: --compression=gzip", "Jib: ",
+	for _, want := range []string{"docker buildx build --output " +
+		"type=image,push=true,compression=gzip,force-compression=true",
+		"buildah push --compression-format gzip", "podman push --compression-format gzip", "Kaniko: --compression=gzip",
+		"Jib: ",
 		`Bazel rules_oci: pkg_tar(extension = "tar.gz")`} {
 		if !strings.Contains(fix, want) {
 			t.Errorf("%q does not have %q", fix, want)
