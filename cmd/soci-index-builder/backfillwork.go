@@ -155,7 +155,7 @@ func (w *backfillWork) await(ctx context.Context) error {
 	w.progress.end()
 	w.progress = newBackfillProgress(w.cmd.ErrOrStderr(), len(w.done))
 	w.progress.print(fmt.Sprintf("waiting for %s to be indexed, %s at most", count(len(w.done), "image"),
-		about(time.Duration(w.wait))))
+		w.wait.String()))
 	a := &backfill.Await{
 		Source: func(repositories []string) inventory.Source {
 			return inventory.ECR(*w.look.config, inventory.WithAccount(w.stack.Account),
@@ -185,7 +185,7 @@ func (w *backfillWork) end(err error) error {
 		printError(stderr, failure)
 	}
 	for n := range w.notIndexed {
-		printError(stderr, fmt.Errorf("%s: not indexed after %s", w.notIndexed[n].Name(), about(time.Duration(w.wait))))
+		printError(stderr, fmt.Errorf("%s: not indexed after %s", w.notIndexed[n].Name(), w.wait.String()))
 	}
 	written := w.writeEnd()
 	told := func(failure error) bool { return errors.Is(failure, err) }
