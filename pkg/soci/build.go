@@ -134,7 +134,7 @@ func explainMemory(err error, o ZtocOptions) error {
 		return err
 	}
 	const quantum = 64 << 20
-	spans := min(o.Size/o.SpanSize, 1<<30)*unpackedRatio
+	spans := min(o.Size/o.SpanSize, 1<<30) * unpackedRatio
 	need := buildCost + spans*2*inflate.WindowSize
 	return &MemoryError{Max: e.Max, Enough: (max(need, 2*e.Max) + quantum - 1) / quantum * quantum}
 }
