@@ -20,7 +20,7 @@ func TestSurvey(t *testing.T) {
 	a := newAccount(t)
 	a.fill()
 	chosen := []string{
-		"app:bad fails image sha256:itself: corrupt manifest sha256:itself: it has the field manifests, of " +
+		"app:bad fails corrupt manifest sha256:itself: it has the field manifests, of " +
 			"another kind of manifest",
 		"app:bare missing no SOCI index",
 		"app:broken incomplete SOCI index BROKEN is not in the repository",
