@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/logquery"
+	"soci-index-builder/pkg/soci"
 )
 
 func read(t *testing.T, path string) string {
@@ -249,5 +250,20 @@ func TestBlocksAreWellFormed(t *testing.T) {
 	}
 	if found["json"] < 3 || found["sh"] < 8 {
 		t.Errorf("found are %v", found)
+	}
+}
+
+// The table of how build tools make gzip layers is what the commands and the
+// log say.
+func TestGzipRecipes(t *testing.T) {
+	b, err := os.ReadFile("troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := strings.ReplaceAll(string(b), "`", "")
+	for _, r := range soci.GzipRecipes {
+		if row := "| " + r.Tool + " | " + r.How + " |"; !strings.Contains(plain, row) {
+			t.Errorf("troubleshooting.md does not have the row %q", row)
+		}
 	}
 }

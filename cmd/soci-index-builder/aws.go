@@ -12,6 +12,7 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/permission"
 	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
 )
 
 // awsFlags are those of every command that speaks to an AWS account. What is
@@ -46,12 +47,36 @@ func loadAWS(cmd *cobra.Command, o awsconfig.Options) (aws.Config, error) {
 }
 
 // explain makes one line of an error of AWS: which right is missing, which
-// credentials have expired, and what to do. Other errors stay as they are.
+// credentials have expired, and what to do. Other errors stay as they are, and
+// so does one that is explained already: exitCode explains what a command
+// returns.
 func explain(err error) error {
 	if credentials, ok := errors.AsType[*awsconfig.CredentialsError](err); ok {
 		return credentials
 	}
-	return explainRights(awserror.Explain(err))
+	if _, known := errors.AsType[*memoryError](err); known {
+		return err
+	}
+	if limit, ok := errors.AsType[*soci.MemoryError](err); ok && limit.Enough > 0 {
+		return &memoryError{err, limit.Enough}
+	}
+	err = awserror.Explain(err)
+	if _, ofAPI := errors.AsType[*awserror.Error](err); ofAPI {
+		return err // it names the action
+	}
+	return explainRights(err)
+}
+
+// memoryError says which flag would help; only the verbs with --max-memory build.
+type memoryError struct {
+	error
+	enough int64
+}
+
+func (e *memoryError) Unwrap() error { return e.error }
+
+func (e *memoryError) Error() string {
+	return fmt.Sprintf("%v: give --max-memory %s", e.error, &sizeFlag{bytes: e.enough})
 }
 
 // rightsError says which rights are missing.

@@ -19,7 +19,7 @@ import (
 //	                           input; $DIGEST in it is the environment's
 //	awsfail SERVICE OPERATION TIMES STATUS CODE MESSAGE
 //	                           have the next requests answered so; "*" is any
-//	                           operation
+//	                           operation, the code PAGE is a web page
 //
 // ECR has what the script's registry has.
 type awsWorld struct {
@@ -67,5 +67,6 @@ func (a *awsWorld) fail(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	status, err := strconv.Atoi(args[3])
 	ts.Check(err)
-	a.server.Fail(args[0], args[1], times, &awstest.Error{Status: status, Code: args[4], Message: args[5]})
+	a.server.Fail(args[0], args[1], times, &awstest.Error{Status: status, Code: args[4], Message: args[5],
+		Page: args[4] == "PAGE"})
 }

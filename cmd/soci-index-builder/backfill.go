@@ -26,7 +26,7 @@ type backfillCommand struct {
 	parallel     int
 	concurrency  int
 	maxMemory    sizeFlag
-	spanSize     sizeFlag
+	spanSize     spanFlag
 	tagUnindexed bool
 }
 
@@ -35,7 +35,7 @@ func newBackfillCommand() *cobra.Command {
 		look: statusCommand{version: versionFlag(soci.Both), minLayerSize: sizeFlag{bytes: soci.DefaultMinLayerSize},
 			concurrency: 8},
 		maxMemory: sizeFlag{bytes: 1 << 30, least: 1},
-		spanSize:  sizeFlag{bytes: soci.DefaultSpanSize, least: 1},
+		spanSize:  newSpanFlag(),
 	}
 	cmd := &cobra.Command{
 		Use:   "backfill (--stack NAME | --local) [REPOSITORY[:TAG]...]",
@@ -108,7 +108,8 @@ and a last one with
 		"with --local: SOCI indexes to build, V1, V2 or Both; with --stack the default is the stack's")
 	f.Var(&c.look.minLayerSize, "min-layer-size",
 		"with --local: skip layers with fewer compressed bytes; with --stack the default is the stack's")
-	f.Var(&c.spanSize, "span-size", "with --local: minimum distance between checkpoints, in uncompressed bytes")
+	f.Var(&c.spanSize, "span-size",
+		"with --local: minimum distance between checkpoints, uncompressed: whole MiB, up to 1GiB")
 	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true,
 		"with --local: make the suffixed tag even if no layer can be indexed; with --stack the default is the "+
 			"stack's")
@@ -169,7 +170,7 @@ func (c *backfillCommand) run(cmd *cobra.Command, args []string) error {
 	if err := c.check(cmd, targets); err != nil {
 		return err
 	}
-	w := &backfillWork{backfillCommand: c, cmd: cmd, place: place}
+	w := &backfillWork{backfillCommand: c, cmd: cmd, place: place, named: inventory.NewNamed(targets)}
 	if w.options, w.stack, err = c.options(cmd); err != nil {
 		return err
 	}

@@ -113,10 +113,35 @@ func (w *backfillWork) line(r *backfill.Result) string {
 	case r.Err != nil:
 		return "failed: " + r.Name()
 	case r.Index != nil:
-		return fmt.Sprintf("%s: %s, %s read, %s pushed, %.1f s", r.Name(), r.Index.Outcome(),
-			bytesize.Format(r.Index.BytesRead), bytesize.Format(r.Index.BytesPushed), r.Seconds)
+		return fmt.Sprintf("%s: %s, %s read, %s pushed, %.1f s%s", r.Name(), r.Index.Outcome().Text(),
+			bytesize.Format(r.Index.BytesRead), bytesize.Format(r.Index.BytesPushed), r.Seconds, olderLine(r))
 	}
 	return fmt.Sprintf("%s: handed over as %s", r.Name(), r.EventID)
+}
+
+// olderLine says what became of the SOCI indexes v1 that were replaced.
+func olderLine(r *backfill.Result) string {
+	var deleted, kept int
+	var why error
+	for _, o := range r.Older {
+		if o.Err == nil {
+			deleted++
+		} else {
+			kept, why = kept+1, o.Err
+		}
+	}
+	line := ""
+	if deleted > 0 {
+		line += fmt.Sprintf(", %s v1 deleted", counted(deleted, "older SOCI index", "older SOCI indexes"))
+	}
+	if kept > 0 {
+		line += fmt.Sprintf(", %s v1 kept (%s)", counted(kept, "older SOCI index", "older SOCI indexes"),
+			oneLine(whyKept(why), 300))
+	}
+	if r.Unknown != nil {
+		line += ", " + oneLine(explain(r.Unknown).Error(), 300)
+	}
+	return line
 }
 
 // writeEnd says what was done.

@@ -24,6 +24,7 @@ type backfillWork struct {
 	cmd     *cobra.Command
 	stack   *deployed.Stack // nil if none is named
 	place   inventory.Place
+	named   *inventory.Named
 	source  inventory.Source
 	options inventory.Options
 	plan    *backfill.Plan
@@ -69,7 +70,12 @@ func (w *backfillWork) survey(ctx context.Context) error {
 	o := w.options
 	o.Tags, o.Progress = w.place.Tags, looking.show
 	var err error
-	w.plan, err = backfill.NewPlan(ctx, inventory.Survey(ctx, w.source, o), o.IndexVersion, w.limit)
+	survey := w.named.Watch(w.place.Host, inventory.Survey(ctx, w.source, o))
+	w.plan, err = backfill.NewPlan(ctx, survey, o.IndexVersion, w.limit)
+	looking.end()
+	if err == nil {
+		warnWithout(w.cmd.ErrOrStderr(), w.named, w.look.since, false)
+	}
 	return err
 }
 
@@ -149,7 +155,7 @@ func (w *backfillWork) await(ctx context.Context) error {
 	w.progress.end()
 	w.progress = newBackfillProgress(w.cmd.ErrOrStderr(), len(w.done))
 	w.progress.print(fmt.Sprintf("waiting for %s to be indexed, %s at most", count(len(w.done), "image"),
-		about(time.Duration(w.wait))))
+		w.wait.String()))
 	a := &backfill.Await{
 		Source: func(repositories []string) inventory.Source {
 			return inventory.ECR(*w.look.config, inventory.WithAccount(w.stack.Account),
@@ -179,7 +185,7 @@ func (w *backfillWork) end(err error) error {
 		printError(stderr, failure)
 	}
 	for n := range w.notIndexed {
-		printError(stderr, fmt.Errorf("%s: not indexed after %s", w.notIndexed[n].Name(), about(time.Duration(w.wait))))
+		printError(stderr, fmt.Errorf("%s: not indexed after %s", w.notIndexed[n].Name(), w.wait.String()))
 	}
 	written := w.writeEnd()
 	told := func(failure error) bool { return errors.Is(failure, err) }

@@ -28,6 +28,7 @@ type cleanupCommand struct {
 	unusedFor ageFlag
 	orphaned  bool
 	broken    bool
+	surplus   bool
 	anyTag    bool
 	tagSuffix string
 	dryRun    bool
@@ -63,6 +64,10 @@ given must apply:
                 made for another layer, made for a layer that is not a tar
                 archive, or makes clients misread the layer; or a SOCI index of a
                 SOCI-enabled image is missing. This reads every zTOC.
+  --surplus     a SOCI index v1 of which the image manifest has a newer one by the same
+                tool, so that a client may choose either. The newer one is the one
+                with the zTOCs of the SOCI-enabled image, or else the one pushed last;
+                if neither can be known, all are kept: index the image again
 
 A SOCI-enabled image that also has a tag without the suffix is kept, unless
 --any-tag is given. Manifests listed by an index that is kept are kept. An image
@@ -98,6 +103,7 @@ With --output json, the output is one JSON object:
 		Example: `  soci-index-builder cleanup --orphaned                       # artifacts whose image is gone
   soci-index-builder cleanup --stack soci --older-than 90d --unused-for 30d --yes
   soci-index-builder cleanup --broken --all-tools prod/api        # artifacts that clients cannot use
+  soci-index-builder cleanup --surplus --yes prod/api             # older SOCI indexes v1
   soci-index-builder cleanup --all-tools team/app prod/api --output json | jq .totals
   soci-index-builder cleanup registry.example.com/team/app --yes`,
 		Args: cobra.ArbitraryArgs,
@@ -109,6 +115,7 @@ With --output json, the output is one JSON object:
 	f.Var(&c.unusedFor, "unused-for", "keep artifacts pulled or pushed more recently, such as 30d")
 	f.BoolVar(&c.orphaned, "orphaned", false, "delete only artifacts whose original is gone")
 	f.BoolVar(&c.broken, "broken", false, "delete only artifacts that clients cannot use correctly; reads every zTOC")
+	f.BoolVar(&c.surplus, "surplus", false, "delete only SOCI indexes v1 that a newer one has replaced")
 	f.BoolVar(&c.anyTag, "any-tag", false, "also delete images that have a tag without the suffix")
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix,
 		"suffix of the tags of SOCI-enabled images; with --stack the default is the stack's")
@@ -135,7 +142,7 @@ func (c *cleanupCommand) run(cmd *cobra.Command, args []string) error {
 	report := &cleanupReport{now: time.Now(), dryRun: !c.yes}
 	options := cleanup.Options{
 		AllTools: c.allTools, OlderThan: time.Duration(c.olderThan), UnusedFor: time.Duration(c.unusedFor),
-		Orphaned: c.orphaned, Broken: c.broken, TagSuffix: c.tagSuffix, AnyTag: c.anyTag,
+		Orphaned: c.orphaned, Broken: c.broken, Surplus: c.surplus, TagSuffix: c.tagSuffix, AnyTag: c.anyTag,
 		Now: func() time.Time { return report.now },
 	}
 	failure := c.clean(cmd.Context(), repos, options, report, cmd.ErrOrStderr())

@@ -154,6 +154,8 @@ func (r *cleanupReport) keptLines() []string {
 			g.tool = fmt.Sprintf(" (%s): --all-tools takes it too", k.Detail)
 		case cleanup.KeptTagged:
 			g.tool = ": --any-tag takes it too"
+		case cleanup.KeptUncertain:
+			g.tool = ": index the image again, which deletes the others"
 		}
 		n[g]++
 	}

@@ -25,7 +25,8 @@ const (
 // exitCodeHelp is what they mean, for the help text.
 const exitCodeHelp = `Exit codes:
   0  all went well
-  1  something failed, verify found a difference, or status --check an image that should be indexed and is not
+  1  something failed, verify found a difference, or status --check an image that should be indexed
+     and is not, or a named repository without an image
   2  the command line is wrong; nothing was done
   3  wait: the time is up, and the image may still get its SOCI index
   130  deploy or watch was left with Ctrl-C while CloudFormation goes on`
@@ -46,6 +47,7 @@ func usageErrorf(format string, args ...any) error {
 // exitCode tells err on one line and returns the exit code for it.
 func exitCode(ctx context.Context, stderr io.Writer, err error) int {
 	var usage *usageError
+	err = explain(err)
 	switch {
 	case err == nil:
 		return exitOK

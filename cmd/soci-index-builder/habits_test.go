@@ -47,6 +47,19 @@ var habits = map[string]func(status int) registrytest.Rule{
 	"immutable": func(status int) registrytest.Rule {
 		return registrytest.Rule{Method: http.MethodPut, Path: "/manifests/", Fault: registrytest.ImmutableTags(status, "")}
 	},
+	// Credentials are wanted.
+	"login": func(int) registrytest.Rule {
+		return registrytest.Rule{Fault: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Www-Authenticate", `Basic realm="registry"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}}
+	},
+	// A page in the place of every answer.
+	"page": func(int) registrytest.Rule { return registrytest.Rule{Fault: registrytest.Page(http.StatusOK)} },
+	// Manifests are not deleted.
+	"undeletable": func(status int) registrytest.Rule {
+		return registrytest.Rule{Method: http.MethodDelete, Path: "/manifests/", Fault: registrytest.Status(status, "", "")}
+	},
 	// Nothing can be uploaded.
 	"upload": func(status int) registrytest.Rule {
 		return registrytest.Rule{Method: http.MethodPost, Path: "/uploads/",

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/report"
+	"soci-index-builder/internal/surplus"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -23,7 +24,7 @@ type indexCommand struct {
 	tagUnindexed bool
 	platforms    []string
 	minLayerSize sizeFlag
-	spanSize     sizeFlag
+	spanSize     spanFlag
 	maxMemory    sizeFlag
 	concurrency  int
 	layerWorkers int
@@ -37,7 +38,7 @@ func newIndexCommand() *cobra.Command {
 	c := &indexCommand{
 		version:      versionFlag(soci.Both),
 		minLayerSize: sizeFlag{bytes: soci.DefaultMinLayerSize},
-		spanSize:     sizeFlag{bytes: soci.DefaultSpanSize, least: 1},
+		spanSize:     newSpanFlag(),
 		maxMemory:    sizeFlag{bytes: 1 << 30, least: 1},
 	}
 	cmd := &cobra.Command{
@@ -56,6 +57,11 @@ tag, and of other recent images. On ECR that needs ecr:DescribeImages; without i
 fewer zTOCs may be found, and more layers are read. --no-reuse reads every layer.
 So does --force, which also pushes all manifests and the suffixed tag again; blobs
 that are there are not sent again.
+
+An earlier SOCI index v1 of this tool for the same image manifest, built with other
+options, is deleted after the new one is pushed, because clients may choose either.
+On ECR that needs ecr:BatchDeleteImage; without it, it is kept and reported
+("cleanup --surplus" deletes it later). SOCI indexes of other tools are kept.
 
 V2 needs a tag. A REF with a digest gets only V1, and is refused with
 --index-version V2. If the tag has moved to another image in the meantime, the
@@ -80,14 +86,17 @@ With --output json, the output is one JSON object for each REF, each on its own 
   reference, digest, outcome (indexed, no-layer-to-index, passed-over,
   own-artifact, opted-out, superseded, tag-immutable, tag-taken), reason, version,
   dryRun, bytesRead, bytesPushed, seconds, searchError (why not all earlier zTOCs were
-    found),
+    found), olderError (why not all older SOCI indexes v1 were),
   enabled, the SOCI-enabled image: outcome (tagged, already-tagged, untagged,
     superseded, tag-immutable, tag-taken, no-layer-to-index, passed-over),
     reason, tag,
     image {digest, size}, unindexed,
   and manifests, a list of
     digest, platform, outcome, reason, index {digest, size} of V1, indexV2 and
-    enabled {digest, size} of V2, alreadyThere, and layers, a list of
+    enabled {digest, size} of V2, alreadyThere,
+    olderIndexes, a list of the SOCI indexes v1 that were replaced: digest,
+      outcome (deleted, would-delete, kept), reason,
+    and layers, a list of
       digest, mediaType, size, skipped (the reason), detail, compression,
       uncompressedSize, spans, files, seconds, ztoc {digest, size}, reused
         (the layer was not read)
@@ -111,7 +120,7 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 	f.StringArrayVar(&c.platforms, "platform", nil, "index only this platform, as os/arch[/variant]; may be repeated")
 	f.Var(&c.minLayerSize, "min-layer-size",
 		"skip layers with fewer compressed bytes; 0 indexes every layer")
-	f.Var(&c.spanSize, "span-size", "minimum distance between checkpoints, in uncompressed bytes")
+	f.Var(&c.spanSize, "span-size", "minimum distance between checkpoints, uncompressed: whole MiB, up to 1GiB")
 	f.Var(&c.maxMemory, "max-memory",
 		"memory that the build may use: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
 	f.IntVar(&c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
@@ -171,10 +180,21 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	return nil
 }
 
+// indexed is what became of an image.
+type indexed struct {
+	*soci.Result
+	older   []surplus.Older // SOCI indexes v1 that were replaced
+	unknown error           // why there may be more of them
+}
+
 // image indexes one image. There can be a result beside an error.
-func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, error) {
+func (c *indexCommand) image(cmd *cobra.Command, ref string) (*indexed, error) {
 	if c.outputLayout != "" {
-		return c.toLayout(cmd, ref)
+		result, err := c.toLayout(cmd, ref)
+		if result == nil {
+			return nil, err
+		}
+		return &indexed{Result: result}, err
 	}
 	repo, reference, image, err := c.registry.resolve(cmd, ref)
 	if err != nil {
@@ -184,7 +204,19 @@ func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, erro
 	if !c.noReuse {
 		catalog = repo.Catalog(ecrclient.CatalogOptions{Tag: tagOf(reference), TagSuffix: c.tagSuffix})
 	}
-	return c.build(cmd, ref, repo, repo, image, tagOf(reference), catalog)
+	result, err := c.build(cmd, ref, repo, repo, image, tagOf(reference), catalog)
+	if result == nil {
+		return nil, err
+	}
+	out := &indexed{Result: result}
+	if err != nil {
+		return out, err
+	}
+	out.older, out.unknown = surplus.Remove(cmd.Context(), repo, result, c.dryRun)
+	if errors.Is(out.unknown, surplus.ErrLost) {
+		return out, fmt.Errorf("indexing %s: %w", ref, explain(out.unknown))
+	}
+	return out, nil
 }
 
 // build indexes an image. There can be a result beside an error.
@@ -219,7 +251,7 @@ func (c *indexCommand) build(cmd *cobra.Command, ref string, from soci.Source, t
 
 // write tells what became of an image; of a failure without a result only JSON
 // has something to say here.
-func (c *indexCommand) write(w io.Writer, ref string, result *soci.Result, failure error) error {
+func (c *indexCommand) write(w io.Writer, ref string, result *indexed, failure error) error {
 	if c.output != outputJSON {
 		if result == nil {
 			return nil
@@ -228,8 +260,9 @@ func (c *indexCommand) write(w io.Writer, ref string, result *soci.Result, failu
 	}
 	out := &report.Image{}
 	if result != nil {
-		out = report.New(result)
+		out = report.New(result.Result)
 		out.DryRun = c.dryRun
+		addOlder(out, result, c.dryRun)
 	}
 	out.Reference = ref
 	if failure != nil {

@@ -1,25 +1,28 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 
 	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/report"
+	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
 // writeIndexText tells people what became of an image.
-func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error {
+func writeIndexText(w io.Writer, ref string, dryRun bool, r *indexed) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "%s: %s, %s read, %s pushed, %.1f s\n", ref, r.Outcome(), bytesize.Format(r.BytesRead),
+	fmt.Fprintf(t, "%s: %s, %s read, %s pushed, %.1f s\n", ref, r.Outcome().Text(), bytesize.Format(r.BytesRead),
 		bytesize.Format(r.BytesPushed), r.Seconds)
 	if r.SearchError != nil {
 		fmt.Fprintf(t, "earlier zTOCs not all found: %s\n", strings.ReplaceAll(r.SearchError.Error(), "\n", "; "))
 	}
-	if r.LeftAlone != "" {
-		fmt.Fprintln(t, because("left alone", ": ", r.Reason))
+	if r.LeftAlone != "" && r.Reason != "" {
+		fmt.Fprintln(t, r.Reason)
 	}
 	note := ""
 	if dryRun {
@@ -28,18 +31,18 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error 
 	for _, m := range r.Manifests {
 		switch m.Outcome {
 		case soci.OutcomePassedOver:
-			fmt.Fprintf(t, "manifest %s: %s\n", m.Manifest.Digest, because("passed over", ", ", m.Reason))
+			fmt.Fprintf(t, "manifest %s: %s\n", m.Manifest.Digest, because(m.Outcome.Text(), ": ", m.Reason))
 			continue
 		case soci.OutcomeNoLayer:
-			fmt.Fprintf(t, "%s: no layer to index, so no SOCI index (%s)\n", m.Platform, m.Reason)
+			fmt.Fprintf(t, "%s: no SOCI index: %s\n", m.Platform, because(m.Outcome.Text(), ", ", m.Reason))
 		case soci.OutcomeFailed:
-			fmt.Fprintf(t, "%s: manifest %s failed: %s\n", m.Platform, m.Manifest.Digest, m.Reason)
+			fmt.Fprintf(t, "%s: %s\n", m.Platform, because("manifest "+m.Manifest.Digest.String()+" failed", ": ", m.Reason))
 			continue
 		case soci.OutcomeMissing, soci.OutcomeUnreadable:
-			fmt.Fprintf(t, "manifest %s: %s, %s\n", m.Manifest.Digest, m.Outcome, m.Reason)
+			fmt.Fprintf(t, "manifest %s: %s\n", m.Manifest.Digest, because(m.Outcome.Text(), ": ", m.Reason))
 			continue
 		case soci.OutcomeSuperseded:
-			fmt.Fprintf(t, "%s: no SOCI index, since the image is superseded\n", m.Platform)
+			fmt.Fprintf(t, "%s: no SOCI index, because the image is superseded\n", m.Platform)
 		}
 		if m.Index.Digest != "" {
 			fmt.Fprintf(t, "%s: SOCI index v1 %s%s\n", m.Platform, m.Index.Digest, note)
@@ -68,13 +71,73 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *soci.Result) error 
 		if e.Unindexed {
 			what = "unindexed image"
 		}
-		fmt.Fprintf(t, "%s %s: %s as %s%s\n", what, e.Image.Digest, e.Outcome, e.Tag, note)
+		fmt.Fprintf(t, "%s %s: %s as %s%s\n", what, e.Image.Digest, e.Outcome.Text(), e.Tag, note)
 	case soci.OutcomeNoLayer, soci.OutcomePassedOver:
-		fmt.Fprintf(t, "no SOCI-enabled image: %s\n", e.Outcome)
+		fmt.Fprintf(t, "no SOCI-enabled image: %s\n", e.Outcome.Text())
+	case soci.OutcomeUntagged, soci.OutcomeFailed:
+		fmt.Fprintln(t, because("no SOCI-enabled image", ": ", e.Reason))
 	default:
-		fmt.Fprintf(t, "no SOCI-enabled image: %s\n", because(string(e.Outcome), ", ", e.Reason))
+		fmt.Fprintf(t, "no SOCI-enabled image: %s\n", because(e.Outcome.Text(), ": ", e.Reason))
 	}
+	if fix := fixOf(r.Result); fix != "" {
+		fmt.Fprintf(t, "zstd layers cannot be indexed: %s\n", fix)
+	}
+	writeOlder(t, dryRun, r)
 	return t.Flush()
+}
+
+// writeOlder says what became of the SOCI indexes v1 that were replaced.
+func writeOlder(w io.Writer, dryRun bool, r *indexed) {
+	kept := false
+	for _, o := range r.older {
+		switch {
+		case o.Err != nil:
+			kept = true
+			fmt.Fprintf(w, "%s: older SOCI index v1 %s kept: %s\n", o.Platform, o.Index.Digest,
+				oneLine(whyKept(o.Err), 500))
+		case dryRun:
+			fmt.Fprintf(w, "%s: older SOCI index v1 %s (dry run, not deleted)\n", o.Platform, o.Index.Digest)
+		default:
+			fmt.Fprintf(w, "%s: older SOCI index v1 %s deleted\n", o.Platform, o.Index.Digest)
+		}
+	}
+	if kept {
+		fmt.Fprintf(w, "clients may still choose an older SOCI index v1: delete it with %q\n",
+			programName+" cleanup --surplus")
+	}
+	if r.unknown != nil {
+		fmt.Fprintf(w, "older SOCI indexes v1: %s\n", oneLine(explain(r.unknown).Error(), 500))
+	}
+}
+
+// whyKept says why a SOCI index was not deleted.
+func whyKept(err error) string {
+	if e, ok := errors.AsType[*ecrclient.Error](err); ok && e.DeletionDisabled() {
+		return "the registry does not delete manifests"
+	}
+	return explain(err).Error()
+}
+
+// addOlder adds what became of the SOCI indexes v1 that were replaced.
+func addOlder(out *report.Image, r *indexed, dryRun bool) {
+	for _, o := range r.older {
+		one := report.Older{Digest: o.Index.Digest, Outcome: report.OlderDeleted}
+		switch {
+		case o.Err != nil:
+			one.Outcome, one.Reason = report.OlderKept, whyKept(o.Err)
+		case dryRun:
+			one.Outcome = report.OlderWouldDelete
+		}
+		for i := range out.Manifests {
+			if m := &out.Manifests[i]; m.Digest == o.Subject.Digest {
+				m.Older = append(m.Older, one)
+				break
+			}
+		}
+	}
+	if r.unknown != nil {
+		out.OlderError = explain(r.unknown).Error()
+	}
 }
 
 // because adds the reason, if there is one.
@@ -86,8 +149,21 @@ func because(what, separator, reason string) string {
 }
 
 func withDetail(l soci.LayerResult) string {
-	if l.Detail == "" {
-		return string(l.Reason)
+	if l.Detail == "" || l.Reason == soci.SkipZstd {
+		return l.Reason.Text()
 	}
-	return fmt.Sprintf("%s (%s)", l.Reason, l.Detail)
+	return fmt.Sprintf("%s (%s)", l.Reason.Text(), l.Detail)
+}
+
+// fixOf says what the image's maker can do about skipped layers; empty if there
+// is nothing to say.
+func fixOf(r *soci.Result) string {
+	for _, m := range r.Manifests {
+		for _, l := range m.Layers {
+			if fix := l.Reason.Fix(); fix != "" {
+				return fix
+			}
+		}
+	}
+	return ""
 }

@@ -14,6 +14,10 @@ import (
 // version is set by the linker for a release.
 var version = project.Version + "-dev"
 
+// commit and commitDate are set by the linker for a release, which has no
+// record of its own of what it was built from.
+var commit, commitDate string
+
 func main() {
 	os.Exit(run(os.Args[1:]))
 }

@@ -296,11 +296,11 @@ func (w *redriveWork) summary(ctx context.Context) error {
 		return explain(err)
 	}
 	if visible > 0 {
-		p.printf("about %d more messages were not read; --limit 0 reads all\n", visible)
+		p.printf("about %s not read; --limit 0 reads all\n", counted(visible, "more message was", "more messages were"))
 	}
 	if held > 0 {
-		p.printf("about %d more messages are held by somebody else, and come back within minutes if they are not deleted\n",
-			held)
+		p.printf("about %s held by somebody else, and will be back within minutes if not deleted\n",
+			counted(held, "more message is", "more messages are"))
 	}
 	return p.err
 }

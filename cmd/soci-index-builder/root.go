@@ -40,15 +40,10 @@ standard error.
 		Args:          needsCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	has := "with the functions for " + strings.Join(embedded.Architectures(), " and ")
-	if embedded.Architectures() == nil {
-		has = embedded.ErrNoFunctions.Error()
-	}
-	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n" + has + "\n")
+	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n" + functionsText() + "\n")
 	cmd.PersistentFlags().BoolP("verbose", "v", false, "log what the libraries do, to standard error")
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageErrorf("%s: %w", cmd.CommandPath(), err)
-	})
+	cmd.SetFlagErrorFunc(flagError)
+	cmd.SetHelpCommand(newHelpCommand())
 	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newFiltersCommand(),
 		newDemoCommand())
 	cmd.AddCommand(newLogsCommand())
@@ -56,9 +51,17 @@ standard error.
 	cmd.AddCommand(newStatusCommand(), newWaitCommand())
 	cmd.AddCommand(newCleanupCommand(), newDoctorCommand())
 	cmd.AddCommand(newDeployCommand(), newWatchCommand(), newRollbackCommand(), newDestroyCommand())
-	cmd.AddCommand(newCompletionCommand(), newDocsCommand())
+	cmd.AddCommand(newCompletionCommand(), newVersionCommand(), newDocsCommand())
 	completeValues(cmd) // of all commands, so it comes last
 	return cmd
+}
+
+// functionsText says which functions the binary contains.
+func functionsText() string {
+	if embedded.Architectures() == nil {
+		return embedded.ErrNoFunctions.Error()
+	}
+	return "with the functions for " + strings.Join(embedded.Architectures(), " and ")
 }
 
 // needsCommand is for commands that only hold other ones.
@@ -66,14 +69,8 @@ func needsCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	known := make([]string, 0, len(cmd.Commands()))
-	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() || c.Name() == "help" {
-			known = append(known, c.Name())
-		}
-	}
-	return usageErrorf("%s: unknown command %q, the commands are %s", cmd.CommandPath(), args[0],
-		strings.Join(known, ", "))
+	_, err := commandOf(cmd, args[0])
+	return err
 }
 
 // takes returns an Args function for the number of arguments, max < 0 being any

@@ -129,6 +129,9 @@ func storedLayers(t *testing.T) map[string][]byte {
 	for _, l := range all {
 		byName[l.Name] = l.Blob()
 	}
+	for _, bad := range testlayers.UnsupportedLayers() {
+		byName["unsupported/"+bad.Name] = bad.Blob
+	}
 	return byName
 }
 
@@ -182,7 +185,11 @@ func (w *world) image(ts *testscript.TestScript, _ bool, args []string) {
 		img.Platform, args = args[1], args[2:]
 	}
 	for _, name := range args {
-		img.Layers = append(img.Layers, registrytest.Layer{Content: w.blob(ts, name)})
+		layer := registrytest.Layer{Content: w.blob(ts, name)}
+		if strings.HasSuffix(name, "/zstd") {
+			layer.MediaType = ocispec.MediaTypeImageLayerZstd
+		}
+		img.Layers = append(img.Layers, layer)
 	}
 	m := nameTag.FindStringSubmatch(ref)
 	w.pushed[ref] = w.server.PushImage(w.t, m[1], m[2], img)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/pkg/soci"
 )
 
 // sizeFlag is a flag in bytes: 4194304, 4MiB.
@@ -35,6 +36,25 @@ func (f *sizeFlag) Set(s string) error {
 	}
 	if n < f.least {
 		return fmt.Errorf("must be at least %d", f.least)
+	}
+	f.bytes = n
+	return nil
+}
+
+// spanFlag is --span-size: what the functions accept, so that both build the
+// same.
+type spanFlag struct{ sizeFlag }
+
+func newSpanFlag() spanFlag { return spanFlag{sizeFlag{bytes: soci.DefaultSpanSize}} }
+
+func (f *spanFlag) Set(s string) error {
+	n, err := bytesize.Parse(s)
+	if err != nil {
+		return err
+	}
+	if n < soci.MinSpanSize || n > soci.MaxSpanSize || n%soci.MinSpanSize != 0 {
+		return fmt.Errorf("must be a whole number of MiB from %s to %s, such as 4MiB",
+			&sizeFlag{bytes: soci.MinSpanSize}, &sizeFlag{bytes: soci.MaxSpanSize})
 	}
 	f.bytes = n
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -81,6 +82,12 @@ working SOCI index; --missing shows these and unknown, and --check makes the exi
 code 1 if there is one. The exit code is always 1 if something is unknown. Exclude
 images that cannot have a SOCI index, or should not, with a "!" filter.
 
+A REPOSITORY[:TAG] without an image to be indexed may be mistyped: it is reported,
+and with --check (unless --since is given) it makes the exit code 1.
+
+If an image manifest has several SOCI indexes v1 by this tool, a client may choose
+any: WHY counts the surplus ones, and "cleanup --surplus" deletes them.
+
 Every SOCI index's zTOCs are checked: one that is missing, has a different size or
 is for a layer that the image does not have makes the image incomplete or broken.
 --deep also reads them, each once in a repository, and finds zTOCs that are damaged,
@@ -110,9 +117,11 @@ own line:
   pushedAt, size (of ECR alone; bytes), kind (image, image-index, soci-index-v1,
     soci-index-v2, soci-enabled-image, soci-enabled-manifest, unindexed-image,
     attestation, signature, artifact), state, lacking (it should be indexed and
-    is not), reason, filter (that decided), beforeStack (it was pushed before
+    is not), reason, hint (what to do about layers that cannot be indexed),
+  filter (that decided), beforeStack (it was pushed before
     the stack was created), buildTools (those of the SOCI indexes found),
-  v1: none, part, full or unknown,
+  v1: none, part, full or unknown, surplus (SOCI indexes v1 by this tool beyond the
+    first of each image manifest; clients may choose any),
   v2, of the suffixed tag: state (absent, matches, differs, unindexed, stale,
     broken, not-soci-enabled), tag, digest, reason,
   toRead, what an index run may have to read: layers, bytes,
@@ -184,7 +193,7 @@ func (c *statusCommand) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	return c.survey(cmd, places, sources, o)
+	return c.survey(cmd, inventory.NewNamed(targets), places, sources, o)
 }
 
 // options returns what the survey goes by, from the stack and the flags.
@@ -253,8 +262,8 @@ func (c *statusCommand) source(cmd *cobra.Command, p inventory.Place) (inventory
 }
 
 // survey looks at all places and writes what it finds.
-func (c *statusCommand) survey(cmd *cobra.Command, places []inventory.Place, sources []inventory.Source,
-	o inventory.Options) error {
+func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, places []inventory.Place,
+	sources []inventory.Source, o inventory.Options) error {
 	var (
 		out      statusWriter = newStatusText(cmd.OutOrStdout())
 		counts                = map[inventory.State]int{}
@@ -268,10 +277,12 @@ func (c *statusCommand) survey(cmd *cobra.Command, places []inventory.Place, sou
 	o.Progress = progress.show
 	for i, p := range places {
 		o.Tags = p.Tags
-		for record, err := range inventory.Survey(cmd.Context(), sources[i], o) {
+		for record, err := range named.Watch(p.Host, inventory.Survey(cmd.Context(), sources[i], o)) {
 			if cmd.Context().Err() != nil {
 				progress.end()
-				_ = out.end(counts)
+				if len(counts) > 0 {
+					_ = out.end(counts)
+				}
 				return cmd.Context().Err()
 			}
 			if err != nil {
@@ -297,6 +308,7 @@ func (c *statusCommand) survey(cmd *cobra.Command, places []inventory.Place, sou
 	if err := out.end(counts); err != nil {
 		return err
 	}
+	mistyped := warnWithout(cmd.ErrOrStderr(), named, c.since, c.check)
 	lacking, chosen := 0, 0
 	for state, n := range counts {
 		if state.Lacking() {
@@ -311,7 +323,7 @@ func (c *statusCommand) survey(cmd *cobra.Command, places []inventory.Place, sou
 		return fmt.Errorf("%w: %d of %s", errLacking, lacking, count(chosen, "image"))
 	case counts[inventory.StateUnknown] > 0:
 		return fmt.Errorf("%w: %d of %s", errUnknown, counts[inventory.StateUnknown], count(chosen, "image"))
-	case failed:
+	case failed, c.check && mistyped:
 		return errReported
 	}
 	return nil
@@ -329,6 +341,24 @@ func explainRegistry(err error, source inventory.Source) error {
 
 // errUnknown is what no registry told.
 var errUnknown = errors.New("whether images have their SOCI indexes is not known")
+
+// warnWithout tells of what was named and has no image, as an error or a
+// warning, and reports whether there is any. With --since that is no mistake.
+func warnWithout(w io.Writer, named *inventory.Named, since ageFlag, check bool) (mistyped bool) {
+	for _, t := range named.Without() {
+		switch {
+		case since > 0:
+			printError(w, fmt.Errorf("warning: %s: no image to be indexed was pushed in the last %s", t, since.String()))
+			continue
+		case check:
+			printError(w, fmt.Errorf("%s: no image to be indexed: there is none, or the filters exclude it", t))
+		default:
+			printError(w, fmt.Errorf("warning: %s: no image to be indexed: there is none, or the filters exclude it", t))
+		}
+		mistyped = true
+	}
+	return mistyped
+}
 
 // errLacking is what --check found.
 var errLacking = errors.New("images should be indexed and are not")

@@ -40,10 +40,12 @@ type (
 		State       inventory.State    `json:"state"`
 		Lacking     bool               `json:"lacking"`
 		Reason      string             `json:"reason,omitempty"`
+		Hint        string             `json:"hint,omitempty"`
 		Filter      string             `json:"filter,omitempty"`
 		BeforeStack bool               `json:"beforeStack,omitempty"`
 		BuildTools  []string           `json:"buildTools,omitempty"`
 		V1          inventory.Coverage `json:"v1,omitempty"`
+		Surplus     int                `json:"surplus,omitempty"`
 		V2          *statusV2JSON      `json:"v2,omitempty"`
 		ToRead      *statusToReadJSON  `json:"toRead,omitempty"`
 		Platforms   []statusPlatform   `json:"platforms,omitempty"`
@@ -87,9 +89,9 @@ type (
 func newStatusJSON(name string, r *inventory.Record) statusJSON {
 	out := statusJSON{
 		Reference: name + "@" + r.Digest.String(), Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, Size: r.Size,
-		Kind: r.Kind, State: r.State, Lacking: r.State.Lacking(), Reason: r.Reason, Filter: r.Filter,
+		Kind: r.Kind, State: r.State, Lacking: r.State.Lacking(), Reason: r.Reason, Hint: r.Fix(), Filter: r.Filter,
 		BeforeStack: r.BeforeStack,
-		BuildTools:  r.BuildTools, V1: r.V1,
+		BuildTools:  r.BuildTools, V1: r.V1, Surplus: r.Surplus,
 	}
 	if r.Tag != "" {
 		out.Reference = name + ":" + r.Tag

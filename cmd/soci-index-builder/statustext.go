@@ -22,6 +22,7 @@ type statusText struct {
 	w     io.Writer
 	table *tabwriter.Writer
 	rows  int
+	fix   string // for layers that cannot be indexed
 }
 
 func newStatusText(w io.Writer) *statusText {
@@ -50,6 +51,13 @@ func (s *statusText) record(host string, _ inventory.Source, r *inventory.Record
 	if r.State == inventory.StateIndexed {
 		why = "by " + strings.Join(r.BuildTools, ", ")
 	}
+	if r.Surplus > 0 {
+		why += fmt.Sprintf("; %s v1, clients may choose any: delete with cleanup --surplus",
+			counted(r.Surplus, "surplus SOCI index", "surplus SOCI indexes"))
+	}
+	if fix := r.Fix(); fix != "" {
+		s.fix = fix
+	}
 	_, err := fmt.Fprintf(s.table, "%s\t%s\t%s\t%s\t%s\t%s\n", name, pushed, v1Text[r.V1], v2Text[r.Enabled.State],
 		r.State, oneLine(why, 300))
 	return err
@@ -71,7 +79,10 @@ func (s *statusText) end(counts map[inventory.State]int) error {
 	if err := s.table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(s.w, statusSummary(counts))
+	if _, err := fmt.Fprintln(s.w, statusSummary(counts)); err != nil || s.fix == "" {
+		return err
+	}
+	_, err := fmt.Fprintf(s.w, "zstd layers cannot be indexed: %s\n", s.fix)
 	return err
 }
 

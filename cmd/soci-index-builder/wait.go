@@ -19,8 +19,7 @@ import (
 )
 
 type waitCommand struct {
-	registry     registryFlags
-	aws          awsFlags
+	registry     imageFlags
 	stack        stackFlag
 	output       outputFlag
 	version      versionFlag
@@ -67,7 +66,7 @@ With --output json, the output is one JSON object, also with the exit codes 1 an
   reference, digest, result (index, none, time-up), reason, state (as in "status"),
   deploy (the reference to deploy; with index alone), sociTag, sociDigest (what the
     suffixed tag names), handedOver (to the state machine), seconds`,
-		Example: `  soci-index-builder wait --stack soci-index-builder 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
+		Example: `  soci-index-builder wait --stack soci-index-builder team/app:1.4
   image=$(soci-index-builder wait --timeout 5m registry.example.com/team/app:1.4)`,
 		Args: takes(1, 1, "one image REF"),
 		RunE: c.run,
@@ -75,7 +74,6 @@ With --output json, the output is one JSON object, also with the exit codes 1 an
 	f := cmd.Flags()
 	f.Var(&c.timeout, "timeout", "how long to wait at most, such as 90s or 10m")
 	c.stack.add(cmd)
-	c.aws.add(cmd)
 	c.registry.add(cmd)
 	c.output.add(cmd)
 	f.Var(&c.since, "since", "how far back to look in the log of --stack")
@@ -112,9 +110,12 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	image, err := names.ParseHosted(args[0])
+	image, err := names.Parse(args[0])
 	if err != nil {
 		return usageErrorf("%w", err)
+	}
+	if image.Host == "" {
+		image.Host = c.registry.host
 	}
 	w := &waiting.Wait{
 		Source: waiting.One(repository, image.Repository, reference), For: time.Duration(c.timeout),
@@ -180,10 +181,10 @@ func (c *waitCommand) options(cmd *cobra.Command, w *waiting.Wait, image names.I
 	if !ofECR {
 		return usageErrorf("%s: --stack is for images in ECR", image)
 	}
-	if c.aws.region == "" {
-		c.aws.region = host.Region
+	if c.registry.aws.region == "" {
+		c.registry.aws.region = host.Region
 	}
-	cfg, stack, err := c.stack.find(cmd, &c.aws)
+	cfg, stack, err := c.stack.find(cmd, &c.registry.aws)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,8 @@ func writeFile(name string, b []byte) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("writing %s: %w", name, err), os.Remove(temp.Name()))
+			err = fmt.Errorf("writing %s: %w", name, withoutName(err))
+			_ = os.Remove(temp.Name())
 		}
 	}()
 	_, err = temp.Write(b)
@@ -41,9 +42,23 @@ func createBeside(name string) (*os.File, error) {
 	for range 1000 {
 		f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf(".%s.%08x", base, rand.Uint32())),
 			os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if path, ok := errors.AsType[*fs.PathError](err); ok {
+			path.Path = name // nobody knows the other file
+		}
 		if !errors.Is(err, fs.ErrExist) {
 			return f, err
 		}
 	}
 	return nil, fmt.Errorf("writing %s: no free name for a temporary file", name)
+}
+
+// withoutName returns what went wrong, without the name of the temporary file.
+func withoutName(err error) error {
+	if link, ok := errors.AsType[*os.LinkError](err); ok {
+		return link.Err
+	}
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err
+	}
+	return err
 }

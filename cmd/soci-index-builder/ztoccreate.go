@@ -18,7 +18,7 @@ import (
 const stdio = "-"
 
 type ztocCreateCommand struct {
-	spanSize  sizeFlag
+	spanSize  spanFlag
 	maxMemory sizeFlag
 	buildTool string
 	output    string
@@ -27,7 +27,7 @@ type ztocCreateCommand struct {
 
 func newZtocCreateCommand() *cobra.Command {
 	c := &ztocCreateCommand{
-		spanSize:  sizeFlag{bytes: soci.DefaultSpanSize, least: 1},
+		spanSize:  newSpanFlag(),
 		maxMemory: sizeFlag{bytes: 1 << 30, least: 1},
 	}
 	cmd := &cobra.Command{
@@ -45,7 +45,7 @@ size and number of spans and entries are printed.`,
 		RunE: c.run,
 	}
 	f := cmd.Flags()
-	f.Var(&c.spanSize, "span-size", "minimum distance between checkpoints, in uncompressed bytes")
+	f.Var(&c.spanSize, "span-size", "minimum distance between checkpoints, uncompressed: whole MiB, up to 1GiB")
 	f.Var(&c.maxMemory, "max-memory", "memory that building the zTOC may use")
 	f.StringVar(&c.buildTool, "build-tool", soci.BuildToolIdentifier,
 		"identifier of the build tool, which is part of the zTOC")
@@ -73,6 +73,9 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	z, err := c.build(cmd.Context(), layer)
 	if errors.Is(err, soci.ErrInvalidOption) {
 		return &usageError{err}
+	}
+	if unsupported, ok := errors.AsType[*soci.UnsupportedError](err); ok && unsupported.Reason.Fix() != "" {
+		return fmt.Errorf("building the zTOC of %s: %w: %s", name, err, unsupported.Reason.Fix())
 	}
 	if err != nil {
 		return fmt.Errorf("building the zTOC of %s: %w", name, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"soci-index-builder/internal/lazyregexp"
 	"soci-index-builder/internal/permission"
 )
 
@@ -32,6 +33,9 @@ var (
 
 	// ErrUnreachable: no answer came.
 	ErrUnreachable = errors.New("AWS cannot be reached")
+
+	// ErrNotAWS: something else answered in its place, such as a proxy.
+	ErrNotAWS = errors.New("the answer is not from AWS")
 )
 
 // Error is an error of AWS in one short line.
@@ -70,11 +74,20 @@ func Explain(err error) error {
 	e := &Error{Action: Action(err), err: err}
 	code, message := answer(err)
 	var status int
-	if r, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
+	r, answered := errors.AsType[*smithyhttp.ResponseError](err)
+	if answered {
 		status = r.HTTPStatusCode()
 	}
 	_, unsent := errors.AsType[*smithyhttp.RequestSendError](err)
 	switch {
+	case answered && (isPage(r) || isUndecoded(r, code)):
+		e.Kind = ErrNotAWS
+		what := "content that cannot be decoded"
+		if isPage(r) {
+			what = "a web page"
+		}
+		e.text = fmt.Sprintf("%s: %v: %s answered %d %s with %s: if a proxy is in between, check HTTPS_PROXY, NO_PROXY and "+
+			"AWS_ENDPOINT_URL", call(err), ErrNotAWS, endpoint(r), status, http.StatusText(status), what)
 	case slices.Contains(expiredCodes, code):
 		e.Kind = ErrCredentials
 		e.text = "the AWS credentials have expired: get new ones (for example: aws sso login), then try again"
@@ -111,6 +124,27 @@ func deniedText(action, message string) string {
 		return fmt.Sprintf("%v: %s", ErrDenied, cure)
 	}
 	return fmt.Sprintf("%v: %s; %s", ErrDenied, strings.TrimSuffix(message, "."), cure)
+}
+
+// isPage reports whether an answer is a web page.
+func isPage(r *smithyhttp.ResponseError) bool {
+	return r.Response != nil && r.Response.Response != nil &&
+		strings.HasPrefix(r.Response.Header.Get("Content-Type"), "text/html")
+}
+
+// isUndecoded reports whether an answer is nothing that the SDK can decode.
+func isUndecoded(r *smithyhttp.ResponseError, code string) bool {
+	_, undecoded := errors.AsType[*smithy.DeserializationError](r)
+	return undecoded && code == "" && r.HTTPStatusCode() != 0
+}
+
+// endpoint names the server that was asked.
+func endpoint(r *smithyhttp.ResponseError) string {
+	if r.Response == nil || r.Response.Response == nil || r.Response.Request == nil || r.Response.Request.URL == nil {
+		return "the endpoint"
+	}
+	u := r.Response.Request.URL
+	return u.Scheme + "://" + u.Host
 }
 
 // answer returns what the service said.
@@ -150,7 +184,22 @@ func inFront(err error) string {
 		return ""
 	}
 	before, _, _ := strings.Cut(err.Error(), op.Error())
-	return before
+	return withoutClass(before)
+}
+
+// classes are what pkg/ecrclient puts in front of AWS's error when it asks for a
+// token: the text that follows says it better.
+var classes = []string{"access denied: ", "registry unavailable: ", "throttled: "}
+
+// asking is the request for a token, in the words of pkg/ecrclient; what it was
+// for is in front of it.
+var asking = lazyregexp.New(`authenticate [^ ]+: $`)
+
+func withoutClass(before string) string {
+	for _, class := range classes {
+		before = strings.TrimSuffix(before, class)
+	}
+	return asking.Compiled().ReplaceAllString(before, "")
 }
 
 // Action returns the action of IAM that the failed call needs,

@@ -46,10 +46,16 @@ func TestExplain(t *testing.T) {
 			[]string{"ECR DescribeRepositories", "asked too often", "ThrottlingException"}},
 		{"anything else", &awstest.Error{Status: 400, Code: "RepositoryNotFoundException", Message: "no repository x"}, nil,
 			[]string{"ECR DescribeRepositories: RepositoryNotFoundException: no repository x"}},
+		{"a proxy's page", &awstest.Error{Status: 403, Page: true}, awserror.ErrNotAWS,
+			[]string{"ECR DescribeRepositories: the answer is not from AWS: http://127.0.0.1:",
+				" answered 403 Forbidden with a web page", "HTTPS_PROXY"}},
+		{"a proxy's page in place of the result", &awstest.Error{Status: 200, Page: true}, awserror.ErrNotAWS,
+			[]string{" answered 200 OK with a web page"}},
 		{"the connection ends", &awstest.Error{}, awserror.ErrUnreachable,
 			[]string{"ECR DescribeRepositories", "HTTPS_PROXY"}},
 	}
-	kinds := []error{awserror.ErrDenied, awserror.ErrCredentials, awserror.ErrThrottled, awserror.ErrUnreachable}
+	kinds := []error{awserror.ErrDenied, awserror.ErrCredentials, awserror.ErrThrottled, awserror.ErrUnreachable,
+		awserror.ErrNotAWS}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			server := awstest.Start(t)

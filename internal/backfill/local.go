@@ -11,6 +11,7 @@ import (
 
 	"soci-index-builder/internal/backfill/pace"
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/surplus"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -109,7 +110,7 @@ func (l *Local) Run(ctx context.Context, items []Item, report func(Result)) erro
 func (l *Local) build(ctx context.Context, i *Item, memory int64) Result {
 	start := time.Now()
 	r := Result{Item: i}
-	r.Index, r.Err = l.index(ctx, i, memory)
+	l.index(ctx, &r, memory)
 	r.Seconds = time.Since(start).Seconds()
 	if r.Err != nil {
 		r.Err = fmt.Errorf("%s: %w", i.Name(), r.Err)
@@ -117,14 +118,22 @@ func (l *Local) build(ctx context.Context, i *Item, memory int64) Result {
 	return r
 }
 
-func (l *Local) index(ctx context.Context, i *Item, memory int64) (*soci.Result, error) {
+func (l *Local) index(ctx context.Context, r *Result, memory int64) {
+	i := r.Item
 	repository, err := l.Source.Open(i.Repository)
 	if err != nil {
-		return nil, err
+		r.Err = err
+		return
 	}
 	o := l.Options
 	o.Tag = i.Tag
 	o.Limits.MaxMemory = memory
 	o.Catalog = repository.Catalog(ecrclient.CatalogOptions{Tag: i.Tag, TagSuffix: o.TagSuffix})
-	return soci.IndexImage(ctx, repository, repository, i.Descriptor, o)
+	r.Index, r.Err = soci.IndexImage(ctx, repository, repository, i.Descriptor, o)
+	if r.Err == nil {
+		r.Older, r.Unknown = surplus.Remove(ctx, repository, r.Index, false)
+		if errors.Is(r.Unknown, surplus.ErrLost) {
+			r.Err = r.Unknown
+		}
+	}
 }

@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/surplus"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -177,10 +178,12 @@ func (p *Plan) Total() (layers int, bytes int64) {
 // Result is what became of an item.
 type Result struct {
 	*Item
-	EventID string       // of the event that was handed over
-	Index   *soci.Result // of what was built here
-	Seconds float64      // that building took
-	Err     error        // nil: handed over, or built
+	EventID string          // of the event that was handed over
+	Index   *soci.Result    // of what was built here
+	Older   []surplus.Older // SOCI indexes v1 that it replaced
+	Unknown error           // why there may be more of them
+	Seconds float64         // that building took
+	Err     error           // nil: handed over, or built
 }
 
 // ErrFailed: some of the items failed. The results say which and why.

@@ -76,6 +76,11 @@ type Options struct {
 	// zTOC of the repository is read for it.
 	Broken bool
 
+	// Surplus selects only SOCI indexes v1 that a newer one of the same image
+	// manifest and build tool has replaced. If it is not certain which of them
+	// is the last build's, all stay.
+	Surplus bool
+
 	// TagSuffix is what tags of SOCI-enabled images have after that of their
 	// original. The default is soci.DefaultTagSuffix.
 	TagSuffix string
@@ -135,6 +140,9 @@ const (
 	KeptPulled     Reason = "pulled recently"
 	KeptInUse      Reason = "not orphaned"
 	KeptSound      Reason = "not broken"
+	KeptNotSurplus Reason = "not a SOCI index v1"
+	KeptCurrent    Reason = "the only one, or the newest, of its image"
+	KeptUncertain  Reason = "which of several is the newest is not known"
 	KeptTagged     Reason = "has another tag"
 	KeptListed     Reason = "listed by an image index that stays"
 	KeptHidden     Reason = "may be listed by an image index that cannot be read"

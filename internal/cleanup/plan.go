@@ -66,6 +66,7 @@ type selection struct {
 	namedBy map[digest.Digest][]*node // image manifests, by the SOCI index that they name
 	images  map[string][]*node        // image manifests that were read, by fingerprint
 	trouble map[*node]string          // what is wrong, with Options.Broken
+	surplus map[*node]Reason          // why it stays, of several of one image, with Options.Surplus
 	kept    []Kept
 }
 
@@ -101,6 +102,9 @@ func (p *Plan) look(ctx context.Context) (*selection, error) {
 		if err := s.findBroken(ctx, p.check); err != nil {
 			return nil, err
 		}
+	}
+	if p.options.Surplus {
+		s.findSurplus()
 	}
 	for _, n := range g.order {
 		if !s.root(n) {
@@ -263,6 +267,16 @@ func (s *selection) keep(n *node) (Reason, string) {
 	}
 	if s.options.Broken && s.trouble[n] == "" {
 		return KeptSound, ""
+	}
+	if s.options.Surplus {
+		switch reason, several := s.surplus[n]; {
+		case !n.is(soci.KindSOCIIndexV1):
+			return KeptNotSurplus, ""
+		case !several:
+			return KeptCurrent, ""
+		default:
+			return reason, ""
+		}
 	}
 	return "", ""
 }

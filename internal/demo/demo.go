@@ -150,6 +150,9 @@ func (r *run) all(ctx context.Context, image *source) error {
 	if err != nil {
 		return err
 	}
+	if fix := result.Fix(); fix != "" && result.Outcome != soci.OutcomeIndexed {
+		return fmt.Errorf("%w: layers of %s are compressed with zstd; %s", ErrNoLayer, image.what, fix)
+	}
 	if result.Outcome != soci.OutcomeIndexed {
 		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed", ErrNoLayer, image.what,
 			bytesize.Format(soci.DefaultMinLayerSize))

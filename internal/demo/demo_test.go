@@ -87,7 +87,7 @@ func TestFiles(t *testing.T) {
 		`soci-index-builder demo --keep\n$`,
 		`1 layers, [0-9]+ spans, 2 files, .* no difference`,
 		`PLATFORM +LAYER +SIZE`,
-		`not indexed: below-min-layer-size`,
+		`not indexed: smaller than the minimum layer size`,
 		`"big/(noise|text)", .*: fetched .* of 1[0-9]\.[0-9] MiB`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out) {

@@ -113,7 +113,8 @@ func (r *run) table(result *report.Image, checked *verify.Report) {
 	for _, m := range result.Manifests {
 		for _, l := range m.Layers {
 			if l.Skipped != "" {
-				fmt.Fprintf(t, "%s\t%.19s\t%s\tnot indexed: %s\n", m.Platform, l.Digest, bytesize.Format(l.Size), l.Skipped)
+				fmt.Fprintf(t, "%s\t%.19s\t%s\tnot indexed: %s\n", m.Platform, l.Digest, bytesize.Format(l.Size),
+					l.Skipped.Text())
 				continue
 			}
 			v := verified[l.Digest]
@@ -124,6 +125,9 @@ func (r *run) table(result *report.Image, checked *verify.Report) {
 				bytesize.Format(v.Bytes), bytesize.Format(v.Ztoc.Size), v.Spans, v.Files, l.Seconds,
 				float64(l.Size)/(1<<20)/max(l.Seconds, 1e-9))
 		}
+	}
+	if fix := result.Fix(); fix != "" {
+		fmt.Fprintf(t, "zstd layers cannot be indexed: %s\n", fix)
 	}
 	fmt.Fprintln(t)
 	if err := t.Flush(); err != nil && r.err == nil {

@@ -3,16 +3,27 @@ package inspect
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/pkg/soci"
 )
 
 // WriteText draws the tree, one line for each thing in it.
 func WriteText(w io.Writer, root *Node) error {
 	t := &tree{w: w}
 	t.node(root, "", "")
+	if hasZstd(root) {
+		t.line("", "zstd layers cannot be indexed: %s", soci.SkipZstd.Fix())
+	}
 	return t.err
+}
+
+// hasZstd reports whether a layer is compressed with zstd, by its media type.
+func hasZstd(n *Node) bool {
+	return slices.ContainsFunc(n.Layers, func(l Layer) bool { return soci.IsZstd(l.MediaType) }) ||
+		slices.ContainsFunc(n.Manifests, hasZstd)
 }
 
 type tree struct {

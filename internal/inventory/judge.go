@@ -25,6 +25,7 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 		e.addManifest(&m)
 	}
 	r.BuildTools = slices.Sorted(maps.Keys(e.tools))
+	r.Surplus = e.surplus
 	r.V1 = e.coverage()
 	if r.State, r.Reason = e.nothingToBuild(); r.State != "" {
 		return
@@ -51,6 +52,8 @@ type evidence struct {
 	mine      bool            // one of the SOCI indexes counts as this tool's
 	uncertain bool            // a manifest without SOCI index v1 may have one that is not known
 	allV2     bool            // every indexable manifest has its SOCI index v2, by this tool
+
+	surplus int // SOCI indexes v1 by this tool, beyond the first of each image manifest
 
 	lacks    []string // what an index run would add
 	unknown  string   // why a SOCI index v1 that is asked for may be there
@@ -110,6 +113,13 @@ func (e *evidence) addManifest(m *soci.ManifestStatus) {
 		return
 	}
 	e.indexable++
+	mine := 0
+	for _, f := range m.Indexes {
+		if f.BuildTool == e.o.BuildTool {
+			mine++
+		}
+	}
+	e.surplus += max(mine-1, 0)
 	e.addV1(m)
 	e.addV2(m.Platform, v2, hasV2)
 }
@@ -277,14 +287,10 @@ func byThis(another bool) string {
 	return ""
 }
 
-// counted tells why layers are skipped, sorted by reason.
+// counted tells why layers are skipped.
 func counted(skipped map[soci.SkipReason]int) string {
-	var parts []string
-	for _, reason := range slices.Sorted(maps.Keys(skipped)) {
-		parts = append(parts, fmt.Sprintf("%d %s", skipped[reason], reason))
+	if text := soci.SkippedText(skipped); text != "" {
+		return ": " + text
 	}
-	if len(parts) == 0 {
-		return ""
-	}
-	return ": " + strings.Join(parts, ", ")
+	return ""
 }

@@ -70,15 +70,16 @@ func TestSurveyKinds(t *testing.T) {
 		"app:early missing no SOCI index",
 		"app:empty nothing-to-index no layer to index",
 		"app:encrypted unindexable no layer can be indexed: 1 encrypted",
-		"app:erofs unindexable no layer can be indexed: 2 not-a-layer",
-		"app:foreign unindexable no layer can be indexed: 1 not-distributable",
-		"app:nydus unindexable no layer can be indexed: 1 not-a-layer",
-		"app:small nothing-to-index no layer to index: 1 below-min-layer-size, 1 not-a-layer",
-		"app:squashfs unindexable no layer can be indexed: 1 not-a-layer",
-		"app:wasm unindexable no layer can be indexed: 1 not-a-layer",
-		"app:zstd unindexable no layer can be indexed: 2 zstd",
+		"app:erofs unindexable no layer can be indexed: 2 of a media type that is not a tar layer's",
+		"app:foreign unindexable no layer can be indexed: 1 of a kind that may not be distributed",
+		"app:nydus unindexable no layer can be indexed: 1 of a media type that is not a tar layer's",
+		"app:small nothing-to-index no layer to index: 1 smaller than the minimum layer size, 1 of a media type that is " +
+			"not a tar layer's",
+		"app:squashfs unindexable no layer can be indexed: 1 of a media type that is not a tar layer's",
+		"app:wasm unindexable no layer can be indexed: 1 of a media type that is not a tar layer's",
+		"app:zstd unindexable no layer can be indexed: 2 compressed with zstd",
 	}
-	old := "app:old fails image sha256:itself: unsupported: sha256:itself is a manifest of Docker schema 1, which " +
+	old := "app:old fails unsupported: sha256:itself is a manifest of Docker schema 1, which " +
 		"cannot have a SOCI index; push the image again with a current builder"
 	o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 100}
 	compare(t, lines(t, inventory.Survey(t.Context(), a.plain("app"), o)), want...)

@@ -128,8 +128,25 @@ type Record struct {
 
 	Manifests []soci.ManifestStatus
 
+	// Surplus counts the SOCI indexes v1, by this tool, of which an image
+	// manifest has more than one. A client may choose any of them.
+	Surplus int
+
 	// BeforeStack: the image was pushed before the stack was there.
 	BeforeStack bool
+}
+
+// Fix says what the image's maker can do about the layers that cannot be
+// indexed; empty if there is nothing to say.
+func (r *Record) Fix() string {
+	for _, m := range r.Manifests {
+		for _, l := range m.Layers {
+			if fix := l.Reason.Fix(); fix != "" {
+				return fix
+			}
+		}
+	}
+	return ""
 }
 
 // ToRead returns the layers that an index run could have to read, each once, and

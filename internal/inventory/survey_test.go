@@ -20,7 +20,7 @@ func TestSurvey(t *testing.T) {
 	a := newAccount(t)
 	a.fill()
 	chosen := []string{
-		"app:bad fails image sha256:itself: corrupt manifest sha256:itself: it has the field manifests, of " +
+		"app:bad fails corrupt manifest sha256:itself: it has the field manifests, of " +
 			"another kind of manifest",
 		"app:bare missing no SOCI index",
 		"app:broken incomplete SOCI index BROKEN is not in the repository",
@@ -33,7 +33,7 @@ func TestSurvey(t *testing.T) {
 		"app:said nothing-to-index no layer to index",
 		"app:taken missing linux/amd64 has no SOCI index v1; taken-soci is not a SOCI-enabled image: media type " +
 			"\"application/vnd.oci.image.manifest.v1+json\"",
-		"app:zstd unindexable no layer can be indexed: 1 zstd",
+		"app:zstd unindexable no layer can be indexed: 1 compressed with zstd",
 		"team/web:1 indexed",
 	}
 	o := inventory.Options{Rules: rules(t, "*:*,!*:*-debug"), MinLayerSize: 1}
@@ -67,7 +67,7 @@ func TestSurvey(t *testing.T) {
 		})
 		compare(t, got, "app:broken indexed", "app:done indexed", "app:half indexed",
 			"app:other other-tool only by \"another tool\"",
-			"app:zstd unindexable no layer can be indexed: 1 zstd", "team/web:1 indexed")
+			"app:zstd unindexable no layer can be indexed: 1 compressed with zstd", "team/web:1 indexed")
 	})
 	t.Run("V2", func(t *testing.T) {
 		v2 := o
@@ -89,7 +89,7 @@ func TestSurvey(t *testing.T) {
 		large.MinLayerSize = 1 << 30
 		got := run(t, large)
 		// What has its index has it, however small its layers.
-		for _, want := range []string{"app:bare nothing-to-index no layer to index: 1 below-min-layer-size",
+		for _, want := range []string{"app:bare nothing-to-index no layer to index: 1 smaller than the minimum layer size",
 			"app:done indexed"} {
 			if !slices.Contains(got, want) {
 				t.Errorf("no %q in\n%s", want, strings.Join(got, "\n"))

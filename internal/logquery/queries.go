@@ -1,5 +1,7 @@
 package logquery
 
+import "soci-index-builder/pkg/soci"
+
 var (
 	bothGroups = []Group{Filter, Generator}
 	allGroups  = []Group{Filter, Generator, Repositories}
@@ -132,10 +134,9 @@ var queries = []Query{
 	{
 		Name:     "zstd",
 		Question: "What was skipped because of zstd?",
-		Note: "Layers that are compressed with zstd cannot be indexed. Build the images with gzip layers: `docker " +
-			"buildx build --output type=image,push=true,compression=gzip,force-compression=true`.",
-		Groups: []Group{Generator},
-		Image:  OptionalImage,
+		Note:     "Layers that are compressed with zstd cannot be indexed. Instead, " + soci.SkipZstd.Fix() + ".",
+		Groups:   []Group{Generator},
+		Image:    OptionalImage,
 		stages: []string{
 			`filter message = "layer skipped" and reason = "zstd"`,
 			"stats count_distinct(layer) as layers, sum(size) / 1048576 as MiB, max(@timestamp) as lastTime by repository, tag",

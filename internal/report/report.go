@@ -31,6 +31,7 @@ type Image struct {
 	BytesPushed int64             `json:"bytesPushed"` // what was not there before
 	Seconds     float64           `json:"seconds"`
 	SearchError string            `json:"searchError,omitempty"` // why not all earlier zTOCs were found
+	OlderError  string            `json:"olderError,omitempty"`  // why not all older SOCI indexes v1 were found
 	Enabled     *Enabled          `json:"enabled,omitempty"`     // unless only V1 was asked for
 	Manifests   []Manifest        `json:"manifests,omitempty"`
 
@@ -57,8 +58,23 @@ type Manifest struct {
 	IndexV2      *Content      `json:"indexV2,omitempty"` // the SOCI index v2
 	Enabled      *Content      `json:"enabled,omitempty"` // its manifest in the SOCI-enabled image
 	AlreadyThere bool          `json:"alreadyThere,omitempty"`
+	Older        []Older       `json:"olderIndexes,omitempty"` // of the command line alone
 	Layers       []Layer       `json:"layers,omitempty"`
 }
+
+// Older is a SOCI index v1 of this project that a new one has replaced.
+type Older struct {
+	Digest  digest.Digest `json:"digest"`
+	Outcome string        `json:"outcome"`          // OlderDeleted, OlderWouldDelete or OlderKept
+	Reason  string        `json:"reason,omitempty"` // why it was kept
+}
+
+// What becomes of an Older.
+const (
+	OlderDeleted     = "deleted"
+	OlderWouldDelete = "would-delete"
+	OlderKept        = "kept"
+)
 
 // Layer says what became of one layer. Sizes are in bytes.
 type Layer struct {
@@ -116,6 +132,19 @@ func New(r *soci.Result) *Image {
 		image.Manifests = append(image.Manifests, one)
 	}
 	return image
+}
+
+// Fix says what the image's maker can do about layers that cannot be indexed;
+// empty if there is nothing to say.
+func (i *Image) Fix() string {
+	for _, m := range i.Manifests {
+		for _, l := range m.Layers {
+			if fix := l.Skipped.Fix(); fix != "" {
+				return fix
+			}
+		}
+	}
+	return ""
 }
 
 // content returns nil for a descriptor of nothing.

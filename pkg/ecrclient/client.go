@@ -2,6 +2,7 @@ package ecrclient
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -69,7 +70,23 @@ func (c *client) send(via doer, req *http.Request, asked *url.URL) (*http.Respon
 		defer resp.Body.Close()
 		return nil, nil, newStatusError(resp, redirectedTo, c.now())
 	}
+	if isPage(resp) && from == nil && (strings.Contains(asked.Path, "/manifests/") ||
+		strings.HasSuffix(asked.Path, "/tags/list")) {
+		resp.Body.Close()
+		return nil, nil, fmt.Errorf("%w: %d %s with a web page", errNotRegistry, resp.StatusCode,
+			http.StatusText(resp.StatusCode))
+	}
 	return resp, from, nil
+}
+
+// errNotRegistry: something else answered in the registry's place.
+var errNotRegistry = errors.New("the answer is not from a registry (check the host, and HTTPS_PROXY)")
+
+// isPage reports whether an answer is a web page, as of a proxy, and not one of
+// a registry that names no better media type.
+func isPage(resp *http.Response) bool {
+	return strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") &&
+		resp.Header.Get("Docker-Content-Digest") == "" && resp.StatusCode < 300
 }
 
 // statusError is an answer with an error status.

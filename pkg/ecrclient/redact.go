@@ -13,8 +13,6 @@ import (
 
 // A signed URL's query is as sensitive as a password for the blob, and errors
 // and log lines need no other queries: all are removed.
-const redacted = "REDACTED"
-
 var (
 	queryPattern    = lazyregexp.New(`\?[^\s"'=?]+=[^\s"']*`)
 	userinfoPattern = lazyregexp.New(`://[^/\s"'@]+@`)
@@ -22,7 +20,7 @@ var (
 
 // redactText removes the queries and user names of URLs from a text.
 func redactText(s string) string {
-	s = queryPattern.Compiled().ReplaceAllString(s, "?"+redacted)
+	s = queryPattern.Compiled().ReplaceAllString(s, "")
 	return userinfoPattern.Compiled().ReplaceAllString(s, "://")
 }
 
@@ -34,9 +32,7 @@ func redactURL(u *url.URL) *url.URL {
 	c := *u
 	c.User = nil
 	c.Fragment, c.RawFragment = "", ""
-	if c.RawQuery != "" {
-		c.RawQuery = redacted
-	}
+	c.RawQuery = ""
 	return &c
 }
 
@@ -51,7 +47,7 @@ func redact(err error) error {
 		if u, parseErr := url.Parse(e.URL); parseErr == nil && u.RawQuery != "" {
 			query := "?" + u.RawQuery
 			quoted := strings.Trim(strconv.Quote(query), `"`) // as url.Error writes it
-			clean = strings.NewReplacer(query, "?"+redacted, quoted, "?"+redacted).Replace(clean)
+			clean = strings.NewReplacer(query, "", quoted, "").Replace(clean)
 		}
 	}
 	if clean = redactText(clean); clean != text {
@@ -82,7 +78,7 @@ func (e *redactedError) As(target any) bool {
 		if u, err := url.Parse(c.URL); err == nil {
 			c.URL = redactURL(u).String()
 		} else {
-			c.URL = redacted
+			c.URL = "" // where its query begins cannot be known
 		}
 		c.Err = redact(c.Err)
 		*t = &c

@@ -209,6 +209,8 @@ func (r *Repository) fail(op operation, err error) error {
 		out.Status, out.Code = e.Status, e.Code
 	} else if errors.Is(err, auth.ErrBasicCredentialNotFound) {
 		out.Status = http.StatusUnauthorized
+		host, _, _ := strings.Cut(r.name, "/")
+		err = &noCredentials{host, err}
 	}
 	if again, ok := errors.AsType[*Error](err); out.Status == http.StatusUnauthorized &&
 		(!ok || again.Op == opAuthenticate) {
@@ -219,3 +221,14 @@ func (r *Repository) fail(op operation, err error) error {
 	out.Err = redact(err)
 	return out
 }
+
+// noCredentials: the registry demands credentials, and none were found.
+type noCredentials struct {
+	host string
+	err  error
+}
+
+func (e *noCredentials) Error() string {
+	return "401 Unauthorized: there are no credentials for " + e.host
+}
+func (e *noCredentials) Unwrap() error { return e.err }

@@ -69,7 +69,7 @@ func TestBadImages(t *testing.T) {
 		{"manifest is too large", func(s *store) ocispec.Descriptor {
 			return s.addJSON(ocispec.MediaTypeImageManifest,
 				ocispec.Manifest{Annotations: map[string]string{"a": strings.Repeat("x", 4<<20)}})
-		}, everyLayer, soci.ErrLimit, "MaxManifestSize"},
+		}, everyLayer, soci.ErrLimit, "of at most 4194304 is supported"},
 		{"manifest is not JSON", func(s *store) ocispec.Descriptor {
 			return s.add(ocispec.MediaTypeImageManifest, []byte("<html>"))
 		}, everyLayer, soci.ErrCorrupt, ""},
@@ -110,10 +110,11 @@ func TestBadImages(t *testing.T) {
 		{"too many layers", func(s *store) ocispec.Descriptor {
 			l := s.add(gz, good(t, 0))
 			return s.image("amd64", l, l, l)
-		}, soci.Options{Limits: soci.Limits{MaxLayers: 2}}, soci.ErrLimit, "MaxLayers, 2"},
+		}, soci.Options{Limits: soci.Limits{MaxLayers: 2}}, soci.ErrLimit, "has 3 layers, and at most 2 are supported"},
 		{"too many manifests", func(s *store) ocispec.Descriptor {
 			return s.index(s.image("amd64"), s.image("arm64"))
-		}, soci.Options{Limits: soci.Limits{MaxManifests: 2}}, soci.ErrLimit, "MaxManifests, 2"},
+		}, soci.Options{Limits: soci.Limits{MaxManifests: 2}}, soci.ErrLimit,
+			"more manifests than are supported: more than 2"},
 		{"image indexes in image indexes", func(s *store) ocispec.Descriptor {
 			x := s.index(s.image("amd64"))
 			for range 4 {
@@ -123,18 +124,18 @@ func TestBadImages(t *testing.T) {
 		}, everyLayer, soci.ErrLimit, "nested"},
 		{"too many tar entries", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, good(t, 0)))
-		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxEntries: 3}}, soci.ErrLimit, "MaxEntries, 3"},
+		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxEntries: 3}}, soci.ErrLimit, "more than 3 tar entries"},
 		{"too large when it is unpacked", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, good(t, 0)))
 		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxUncompressedSize: 100_000}}, soci.ErrLimit,
-			"MaxUncompressedSize, 100000"},
+			"more than 97.7 KiB, the most that is supported"},
 		{"expands too far", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, testlayers.ZerosInTar(1<<20)))
-		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxRatio: 900}}, soci.ErrLimit, "MaxRatio, 900"},
+		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxRatio: 900}}, soci.ErrLimit, "more than 900 times its size"},
 		{"too much memory", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, good(t, 0)))
 		}, soci.Options{MinLayerSize: 1, SpanSize: 1, Limits: soci.Limits{MaxMemory: 70_000}}, soci.ErrLimit,
-			"MaxMemory, 70000"},
+			"more than 68.4 KiB of memory; about "},
 		{"unknown platform", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, good(t, 0)))
 		}, soci.Options{Platforms: []string{"linux/arm64"}}, soci.ErrInvalidOption, "it has linux/amd64"},

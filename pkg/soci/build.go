@@ -88,7 +88,7 @@ func BuildZtoc(layer io.Reader, o ZtocOptions) (*Ztoc, error) {
 // buildZtoc is BuildZtoc for options with defaults, within a budget.
 func buildZtoc(layer io.Reader, o ZtocOptions, memory *tenant) (*Ztoc, error) {
 	if err := memory.take(buildCost); err != nil {
-		return nil, err
+		return nil, explainMemory(err, o)
 	}
 	blob := newBlobReader(layer, o.Size, o.Digest)
 	defer blob.close()
@@ -105,7 +105,9 @@ func buildZtoc(layer io.Reader, o ZtocOptions, memory *tenant) (*Ztoc, error) {
 			z.SpanDigests = blob.hasher.digests
 			return z, nil
 		}
-	case errors.Is(err, ErrLimit), errors.Is(err, errPreempted), errors.As(err, &foreign) && foreign.compressed():
+	case errors.Is(err, ErrLimit):
+		return nil, explainMemory(err, o)
+	case errors.Is(err, errPreempted), errors.As(err, &foreign) && foreign.compressed():
 		return nil, err
 	case o.Digest != "" && !errors.As(err, &source):
 		if verr := blob.finish(); verr != nil {
@@ -116,6 +118,25 @@ func buildZtoc(layer io.Reader, o ZtocOptions, memory *tenant) (*Ztoc, error) {
 		return nil, source.err
 	}
 	return nil, err
+}
+
+// unpackedRatio is how many times a layer's size its archive is taken to have,
+// to estimate the memory for it: more than most have.
+const unpackedRatio = 3
+
+// explainMemory adds to a *MemoryError how much would be enough: for the buffers
+// and for the windows of the layer's checkpoints, each held twice, and at
+// least twice what was too little. It depends on nothing that was read, so that
+// the same layer returns the same error.
+func explainMemory(err error, o ZtocOptions) error {
+	e, ok := errors.AsType[*MemoryError](err)
+	if !ok {
+		return err
+	}
+	const quantum = 64 << 20
+	spans := min(o.Size/o.SpanSize, 1<<30) * unpackedRatio
+	need := buildCost + spans*2*inflate.WindowSize
+	return &MemoryError{Max: e.Max, Enough: (max(need, 2*e.Max) + quantum - 1) / quantum * quantum}
 }
 
 // buildCost is what the buffers of one layer take: a decoder's, and the

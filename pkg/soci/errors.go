@@ -7,6 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/inflate"
 )
 
@@ -29,8 +30,9 @@ var (
 	// cannot describe it. Within an image such a layer is skipped.
 	ErrUnsupported = errors.New("unsupported")
 
-	// ErrLimit: the content exceeds a limit of this package; the message
-	// names the limit, its value and the option that sets it.
+	// ErrLimit: the content exceeds one of the Limits, or a limit of this
+	// package; the message says what there is too much of, and the limit. If
+	// it is Limits.MaxMemory, the error is a *MemoryError.
 	ErrLimit = errors.New("limit exceeded")
 
 	// ErrTagImmutable: the tag of the SOCI-enabled image names another image
@@ -56,7 +58,7 @@ type UnsupportedError struct {
 }
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("%v: %s: %s", ErrUnsupported, e.Reason, e.Detail)
+	return fmt.Sprintf("%v: %s (%s)", ErrUnsupported, e.Reason.Text(), e.Detail)
 }
 
 // Is makes errors.Is(err, ErrUnsupported) true.
@@ -66,6 +68,23 @@ func (e *UnsupportedError) Is(target error) bool { return target == ErrUnsupport
 func (e *UnsupportedError) compressed() bool {
 	return e.Reason == SkipZstd || e.Reason == SkipCompression
 }
+
+// MemoryError is an ErrLimit: building needs more than Limits.MaxMemory.
+type MemoryError struct {
+	Max    int64 // bytes, the limit
+	Enough int64 // bytes that would be enough for this layer, an estimate; 0 if it cannot be known
+}
+
+func (e *MemoryError) Error() string {
+	text := fmt.Sprintf("%v: building needs more than %s of memory", ErrLimit, bytesize.Format(e.Max))
+	if e.Enough > 0 {
+		text += fmt.Sprintf("; about %s would be enough", bytesize.Format(e.Enough))
+	}
+	return text
+}
+
+// Is makes errors.Is(err, ErrLimit) true.
+func (e *MemoryError) Is(target error) bool { return target == ErrLimit }
 
 // LayerError names the layer that failed and its manifest.
 type LayerError struct {

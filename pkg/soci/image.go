@@ -8,6 +8,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/bytesize"
 )
 
 // Source returns the content of the repository that holds the image.
@@ -199,7 +201,7 @@ func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descrip
 	}
 	if len(failed) > 0 {
 		result.Enabled = EnabledResult{Outcome: OutcomeFailed, Tag: x.o.Tag + x.o.TagSuffix,
-			Reason: fmt.Sprintf("manifest %s (%s) failed", failed[0].Manifest, failed[0].Platform)}
+			Reason: failed[0].Platform + " failed"}
 		for i := range result.Manifests {
 			// With only V2 the others are not indexed either.
 			if m := &result.Manifests[i]; m.Outcome == OutcomeNoLayer && len(ztocsOf[m.Manifest.Digest]) > 0 {
@@ -228,8 +230,8 @@ func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descrip
 		}
 	}
 	if n := enabled.root.desc.Size; n > x.o.Limits.MaxManifestSize {
-		return fmt.Errorf("%w: the SOCI-enabled image's index has %d bytes, more than Limits.MaxManifestSize, %d", ErrLimit,
-			n, x.o.Limits.MaxManifestSize)
+		return fmt.Errorf("%w: the SOCI-enabled image's index has %s, and at most %s are supported", ErrLimit,
+			bytesize.Format(n), bytesize.Format(x.o.Limits.MaxManifestSize))
 	}
 	out.enabled = enabled
 	result.Enabled.Image = enabled.root.desc

@@ -23,8 +23,8 @@ func fetchVerified(ctx context.Context, src Source, desc ocispec.Descriptor, lim
 		return nil, err
 	}
 	if desc.Size > limits.MaxManifestSize {
-		return nil, fmt.Errorf("%w: %s has %d bytes, more than Limits.MaxManifestSize, %d", ErrLimit, desc.Digest, desc.Size,
-			limits.MaxManifestSize)
+		return nil, fmt.Errorf("%w: %s has %d bytes, and a manifest or config of at most %d is supported", ErrLimit,
+			desc.Digest, desc.Size, limits.MaxManifestSize)
 	}
 	return fetchWhole(ctx, src, desc)
 }
@@ -140,7 +140,7 @@ func fetchManifest(ctx context.Context, src Source, desc ocispec.Descriptor, lim
 // Artifacts may list what they like.
 func checkLayers(m *ocispec.Manifest, desc ocispec.Descriptor, limits Limits) error {
 	if len(m.Layers) > limits.MaxLayers {
-		return fmt.Errorf("%w: manifest %s has %d layers, more than Limits.MaxLayers, %d", ErrLimit, desc.Digest,
+		return fmt.Errorf("%w: manifest %s has %d layers, and at most %d are supported", ErrLimit, desc.Digest,
 			len(m.Layers), limits.MaxLayers)
 	}
 	sizes := make(map[digest.Digest]int64, len(m.Layers))

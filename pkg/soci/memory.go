@@ -2,7 +2,6 @@ package soci
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 )
 
@@ -91,7 +90,7 @@ func (t *tenant) takeFor(n, later int64) error {
 			t.preempted = true
 			return errPreempted
 		case len(m.tenants) == 1:
-			return fmt.Errorf("%w: the image needs more than Limits.MaxMemory, %d bytes, while it is built", ErrLimit, m.max)
+			return &MemoryError{Max: m.max}
 		}
 		if youngest := m.tenants[len(m.tenants)-1]; !youngest.preempted {
 			youngest.preempted = true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -75,10 +76,16 @@ func (w *Work) Index(ctx context.Context) (*Result, error) {
 }
 
 func (w *Work) named(err error) error {
-	if err != nil {
-		return fmt.Errorf("image %s: %w", w.result.Image.Digest, err)
+	return named(w.result.Image.Digest, err)
+}
+
+// named says of which image an error is, unless it names that digest already, as
+// that of an image manifest that is the image does.
+func named(image digest.Digest, err error) error {
+	if err == nil || strings.Contains(err.Error(), image.String()) {
+		return err
 	}
-	return nil
+	return fmt.Errorf("image %s: %w", image, err)
 }
 
 // plan is Plan for an image some of whose layers have been built already.

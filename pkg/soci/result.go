@@ -1,10 +1,7 @@
 package soci
 
 import (
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -155,11 +152,7 @@ func (m *ManifestResult) whyNoLayer() string {
 	for _, l := range m.Layers {
 		counts[l.Reason]++
 	}
-	var parts []string
-	for _, reason := range slices.Sorted(maps.Keys(counts)) {
-		parts = append(parts, fmt.Sprintf("%d %s", counts[reason], reason))
-	}
-	return "its layers: " + strings.Join(parts, ", ")
+	return "its layers: " + SkippedText(counts)
 }
 
 // EnabledResult is the result for the SOCI-enabled image.

@@ -158,7 +158,7 @@ func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []str
 		return &Status{Image: image, LeftAlone: other.outcome, Reason: other.reason, Lacking: other.lacking}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", image.Digest, err)
+		return nil, named(image.Digest, err)
 	}
 	return status, nil
 }
@@ -213,11 +213,16 @@ func (x *examiner) work(ctx context.Context, status *Status, tags []string) erro
 	return nil
 }
 
+// IsZstd reports whether a layer is compressed with zstd, by its media type.
+func IsZstd(mediaType string) bool {
+	return strings.HasSuffix(mediaType, "+zstd") || strings.HasSuffix(mediaType, ".zstd")
+}
+
 // expectedSkip returns why a layer will have no zTOC, as far as its descriptor
 // shows: a build checks the first bytes, not the compression in the media type.
 func expectedSkip(layer ocispec.Descriptor, o Options) (SkipReason, string) {
 	reason, detail := skipByDescriptor(layer, o)
-	if reason == "" && (strings.HasSuffix(layer.MediaType, "+zstd") || strings.HasSuffix(layer.MediaType, ".zstd")) {
+	if reason == "" && IsZstd(layer.MediaType) {
 		return SkipZstd, fmt.Sprintf("media type %q", cut(layer.MediaType, 100))
 	}
 	return reason, detail

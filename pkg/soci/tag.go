@@ -60,7 +60,7 @@ func (t *tagger) whySuperseded(n tagNames) string {
 	if n.image.Digest == "" {
 		return fmt.Sprintf("there is no tag %q any more", t.tag)
 	}
-	return fmt.Sprintf("the tag %q names %s by now", t.tag, n.image.Digest)
+	return fmt.Sprintf("the tag %q now names %s", t.tag, n.image.Digest)
 }
 
 // move puts the enabled tag onto the root, unless the image has lost its own
@@ -186,7 +186,7 @@ func (x *indexer) putRight(ctx context.Context, image ocispec.Descriptor, result
 	result.BytesRead += r.BytesRead
 	result.BytesPushed += r.BytesPushed
 	result.Enabled.Reason += fmt.Sprintf(", which was indexed too, to put %q right: %s", result.Enabled.Tag,
-		r.outcomeOfTag())
+		r.outcomeOfTag().Text())
 	return nil
 }
 

@@ -239,10 +239,10 @@ func TestSupersededByNoImage(t *testing.T) {
 			w.take(w.s.PushImage(t, repoName, "",
 				registrytest.Image{Config: []byte(`{"config":{"Labels":{"soci-index-builder.skip":"true"}}}`),
 					Layers: layers(good(t, 1))}))
-		}, string(soci.OutcomeOptedOut)},
+		}, soci.OutcomeOptedOut.Text()},
 		{"SOCI-enabled image", func(w *world) {
 			w.s.PushManifest(t, repoName, "v1", ocispec.MediaTypeImageIndex, w.s.Manifest(t, repoName, "v1-soci"))
-		}, string(soci.OutcomeOwnArtifact)},
+		}, soci.OutcomeOwnArtifact.Text()},
 		{"corrupt", func(w *world) { w.take(w.s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(broken)})) },
 			"cannot be indexed"},
 	} {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/inflate"
 )
 
@@ -36,11 +37,11 @@ func (a *archiveReader) fill() error {
 		case a.given > a.limits.MaxUncompressedSize:
 			// What is within the limit is read, however the chunks are cut.
 			a.chunk = a.chunk[:max(int64(len(a.chunk))-(a.given-a.limits.MaxUncompressedSize), 0)]
-			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxUncompressedSize, %d bytes", ErrLimit,
-				a.limits.MaxUncompressedSize)
+			a.err = fmt.Errorf("%w: the layer expands to more than %s, the most that is supported", ErrLimit,
+				bytesize.Format(a.limits.MaxUncompressedSize))
 		case a.given/a.limits.MaxRatio > a.taken():
 			a.chunk = nil
-			a.err = fmt.Errorf("%w: the layer expands to more than Limits.MaxRatio, %d, times its size", ErrLimit,
+			a.err = fmt.Errorf("%w: the layer expands to more than %d times its size, the most that is supported", ErrLimit,
 				a.limits.MaxRatio)
 		}
 	}
@@ -257,7 +258,7 @@ func (t *tocScanner) list() error {
 
 func (t *tocScanner) add(h *tar.Header) error {
 	if t.count >= t.maxEntries {
-		return fmt.Errorf("%w: the layer has more than Limits.MaxEntries, %d, tar entries", ErrLimit, t.maxEntries)
+		return fmt.Errorf("%w: the layer has more than %d tar entries, the most that is supported", ErrLimit, t.maxEntries)
 	}
 	if err := t.describable(h); err != nil {
 		return err

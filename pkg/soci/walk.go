@@ -135,7 +135,7 @@ func (w *walker) visit(ctx context.Context, desc ocispec.Descriptor, depth int) 
 		return &again, nil
 	}
 	if len(w.seen) == w.o.Limits.MaxManifests {
-		return nil, fmt.Errorf("%w, %d", errTooMany, w.o.Limits.MaxManifests)
+		return nil, fmt.Errorf("%w: more than %d", errTooMany, w.o.Limits.MaxManifests)
 	}
 	n := &node{desc: desc}
 	w.seen[desc.Digest] = n
@@ -155,7 +155,7 @@ func (w *walker) visit(ctx context.Context, desc ocispec.Descriptor, depth int) 
 }
 
 // errTooMany bounds the work on one image.
-var errTooMany = fmt.Errorf("%w: the image has more manifests than Limits.MaxManifests", ErrLimit)
+var errTooMany = fmt.Errorf("%w: the image has more manifests than are supported", ErrLimit)
 
 // place puts a target where it was found.
 func (w *walker) place(n *node, t *target) {
@@ -179,7 +179,7 @@ func (w *walker) visitIndex(ctx context.Context, n *node, depth int) error {
 	case kind == KindEnabledImage:
 		return w.enabledImage(ctx, n.desc, index)
 	case kind == KindUnindexed:
-		return ownArtifact("image index %s is annotated %s", n.desc.Digest, AnnotationUnindexed)
+		return ownArtifact("image index %s stands for an image without a layer to index", n.desc.Digest)
 	case slices.ContainsFunc(index.Manifests, isReferrer):
 		return ownArtifact("image index %s lists SOCI indexes", n.desc.Digest)
 	case kind == KindArtifact:
@@ -255,7 +255,7 @@ func (w *walker) visitManifest(ctx context.Context, desc ocispec.Descriptor) (*t
 		// Ours are pushed only by digest. Under a tag it is an image that
 		// inherited the annotation of the one that it was built from.
 		if !w.o.tagged {
-			return nil, ownArtifact("image manifest %s is annotated as those of a SOCI-enabled image", desc.Digest)
+			return nil, ownArtifact("image manifest %s belongs to a SOCI-enabled image", desc.Digest)
 		}
 	case KindImage:
 	default:

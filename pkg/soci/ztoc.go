@@ -11,6 +11,13 @@ const (
 	DefaultSpanSize     = 4 << 20  // 4 MiB, uncompressed
 	DefaultMinLayerSize = 10 << 20 // 10 MiB, compressed
 
+	// MinSpanSize and MaxSpanSize bound what the command line and the functions
+	// let people choose, in whole MiB: with smaller spans the zTOCs become larger
+	// than the layers, with larger ones a client reads far more than it needs.
+	// The engine itself takes any span size.
+	MinSpanSize = 1 << 20 // 1 MiB
+	MaxSpanSize = 1 << 30 // 1 GiB
+
 	// SmallZtoc is the size up to which a zTOC may be larger than its layer.
 	SmallZtoc = 1 << 20 // 1 MiB
 

@@ -167,7 +167,17 @@ func (b *releaser) commandLines(ctx context.Context) ([]string, error) {
 }
 
 func (b *releaser) commandLine(ctx context.Context, p Platform, path string, flags ...string) error {
-	return compile(ctx, commandPackage, p, path, "-X main.version="+b.Version, flags...)
+	return compile(ctx, commandPackage, p, path, "-X main.version="+b.Version+commit(ctx), flags...)
+}
+
+// commit returns the linker's flags that record which commit is built, and its
+// date; none outside of a git repository.
+func commit(ctx context.Context) string {
+	out, err := output(ctx, "git", "log", "-1", "--format=-X main.commit=%H -X main.commitDate=%cI")
+	if err != nil {
+		return ""
+	}
+	return " " + strings.TrimSpace(string(out))
 }
 
 // completions are the shells that they are written for, with the names under

@@ -123,6 +123,7 @@ type Error struct {
 	Status        int
 	Code, Message string
 	After         time.Duration // the answer comes so late
+	Page          bool          // it is a web page with that status, as of a proxy
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Message) }
@@ -186,6 +187,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case f.Status == 0 && f.After == 0:
 			panic(http.ErrAbortHandler)
+		case f.Page:
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.WriteHeader(f.Status)
+			_, _ = io.WriteString(w, "<!DOCTYPE html><html><body>Blocked</body></html>")
+			return
 		case f.Code != "":
 			WriteError(w, r, f)
 			return

@@ -57,7 +57,8 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 		// ECR's largest layer has 52,000 MiB, Lambda's largest function
 		// 10,240 MiB.
 		MinLayerSizeMiB: env.Int("SOCI_MIN_LAYER_SIZE_MIB", "MiB", 0, 52_000, soci.DefaultMinLayerSize/mib),
-		SpanSizeMiB:     env.Int("SOCI_SPAN_SIZE_MIB", "MiB", 1, 1024, soci.DefaultSpanSize/mib),
+		SpanSizeMiB: env.Int("SOCI_SPAN_SIZE_MIB", "MiB", soci.MinSpanSize/mib, soci.MaxSpanSize/mib,
+			soci.DefaultSpanSize/mib),
 		Concurrency:     int(env.Int("SOCI_CONCURRENCY", "layers", 1, 64, 0)),
 		MemorySizeMiB:   env.Int("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "MiB", 1, 1<<20, 0),
 		Endpoint:        env.Endpoint("ECR_REGISTRY_ENDPOINT"),

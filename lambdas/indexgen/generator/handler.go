@@ -273,5 +273,6 @@ func (i *invocation) index(ctx context.Context, j *job) (*soci.Result, error) {
 	if err := i.handOver(ctx, j, w.Layers()); err != nil {
 		return nil, err
 	}
-	return w.Index(ctx)
+	r, err := w.Index(ctx)
+	return r, withParameter(err, "GeneratorMemorySize")
 }

@@ -19,7 +19,7 @@ func logManifests(ctx context.Context, logger *slog.Logger, r *soci.Result) {
 			if !l.Indexed() {
 				logger.Log(ctx, skipLevel(l.Reason), "layer skipped",
 					"layer", l.Layer.Digest.String(), "size", l.Layer.Size, "reason", l.Reason,
-					"detail", report.Cut(l.Detail, 200), "hint", hints[l.Reason])
+					"detail", report.Cut(l.Detail, 200), "hint", l.Reason.Fix())
 			}
 		}
 		layers := report.CountLayers(m)
@@ -56,12 +56,6 @@ func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result, announc
 		"sociTag", r.Enabled.Tag, "sociDigest", r.Enabled.Image.Digest.String(),
 		"sociOutcome", r.Enabled.Outcome, "sociReason", r.Enabled.Reason,
 		"bytesRead", r.BytesRead, "bytesPushed", r.BytesPushed, "seconds", r.Seconds, "announced", announced)
-}
-
-// hints say what the image's maker can do about a skipped layer.
-var hints = map[soci.SkipReason]string{
-	soci.SkipZstd: "build the image with gzip layers: " +
-		"docker buildx build --output type=image,push=true,compression=gzip,force-compression=true",
 }
 
 // skipLevel is WARN where the image's maker can do something about it.

@@ -193,7 +193,7 @@ func (s *Steps) layer(ctx context.Context, i *invocation, r *stepRequest) (*fano
 		o.Progress = i.progress.read
 		out, err := soci.BuildLayer(ctx, repository, repository, layer, o)
 		if err != nil {
-			return err
+			return withParameter(err, "StepsMemorySize")
 		}
 		result, err = fanout.Built(out)
 		return err

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// didYouMean returns a clause with those of the known words that a word may be
+// mistyped for, ", did you mean ...?"; empty if there are none. What is similar
+// is cobra's to say.
+func didYouMean(word string, known []string) string {
+	parent := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, k := range known {
+		parent.AddCommand(&cobra.Command{Use: k, Run: func(*cobra.Command, []string) {}})
+	}
+	similar := parent.SuggestionsFor(word)
+	if word == "" || len(similar) == 0 || len(similar) > 3 {
+		return ""
+	}
+	return ", did you mean " + strings.Join(similar, " or ") + "?"
+}
+
+// flagError makes a usage error of one about flags, and adds which flag, or
+// which value of it, may be meant.
+func flagError(cmd *cobra.Command, err error) error {
+	hint := ""
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		var known []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				known = append(known, f.Name)
+			}
+		})
+		if name := unknown.GetSpecifiedName(); len(name) > 1 {
+			hint = strings.ReplaceAll(strings.ReplaceAll(didYouMean(name, known), "mean ", "mean --"), " or ", " or --")
+		}
+	}
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if f := invalid.GetFlag(); f != nil && strings.Contains(f.Value.Type(), "|") {
+			hint = didYouMean(invalid.GetValue(), strings.Split(f.Value.Type(), "|"))
+		}
+	}
+	return usageErrorf("%s: %w%s", cmd.CommandPath(), err, hint)
+}
+
+// newHelpCommand is cobra's, but a command that does not exist is an error.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show the help of a command",
+		Args:  cobra.ArbitraryArgs,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			at, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return commandNames(at), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at := cmd.Root()
+			for _, name := range args {
+				next, err := commandOf(at, name)
+				if err != nil {
+					return err
+				}
+				at = next
+			}
+			at.InitDefaultHelpFlag()
+			at.InitDefaultVersionFlag()
+			return at.Help()
+		},
+	}
+}
+
+// commandOf returns a command below another, or the usage error that there is
+// none.
+func commandOf(cmd *cobra.Command, name string) (*cobra.Command, error) {
+	for _, c := range cmd.Commands() {
+		if c.Name() == name || c.HasAlias(name) {
+			return c, nil
+		}
+	}
+	known := commandNames(cmd)
+	if len(known) == 0 {
+		return nil, usageErrorf("%s has no commands, and so no %q", cmd.CommandPath(), name)
+	}
+	return nil, usageErrorf("%s: unknown command %q%s", cmd.CommandPath(), name,
+		fmt.Sprintf("%s the commands are %s", separator(didYouMean(name, known)), strings.Join(known, ", ")))
+}
+
+// separator ends a hint before what follows it.
+func separator(hint string) string {
+	if hint == "" {
+		return ","
+	}
+	return hint
+}
+
+// commandNames are those of the commands below another that people see.
+func commandNames(cmd *cobra.Command) []string {
+	var known []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() || c.Name() == "help" {
+			known = append(known, c.Name())
+		}
+	}
+	return known
+}

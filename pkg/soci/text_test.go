@@ -1,0 +1,96 @@
+package soci_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
+	"strings"
+	"testing"
+
+	"soci-index-builder/pkg/soci"
+)
+
+// constants returns the values of all constants of a type in a file.
+func constants(t *testing.T, file, typeName string) []string {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values []string
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 {
+			return true
+		}
+		if name, ok := spec.Type.(*ast.Ident); !ok || name.Name != typeName {
+			return true
+		}
+		value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, value)
+		return true
+	})
+	if len(values) < 10 {
+		t.Fatalf("only %d constants of type %s in %s", len(values), typeName, file)
+	}
+	return values
+}
+
+// Every reason and every outcome has words of its own for people.
+func TestTexts(t *testing.T) {
+	texts := map[string]string{}
+	check := func(word, text string) {
+		t.Helper()
+		if text == "" || strings.TrimSpace(text) != text || strings.HasSuffix(text, ",") || strings.HasSuffix(text, ".") {
+			t.Errorf("%s: %q", word, text)
+		}
+		if strings.Contains(word, "-") && (strings.Contains(text, word) || text == strings.ReplaceAll(word, "-", " ") &&
+			word != string(soci.OutcomeNoLayer) && word != string(soci.OutcomeAlreadyTagged)) {
+			t.Errorf("%s has no text but %q", word, text)
+		}
+		if other, ok := texts[text]; ok {
+			t.Errorf("%s and %s are both %q", word, other, text)
+		}
+		texts[text] = word
+	}
+	for _, word := range constants(t, "result.go", "SkipReason") {
+		check(word, soci.SkipReason(word).Text())
+	}
+	for _, word := range constants(t, "result.go", "Outcome") {
+		check(word, soci.Outcome(word).Text())
+	}
+}
+
+// What to do about zstd is known for each of the build tools.
+func TestZstdFix(t *testing.T) {
+	fix := soci.SkipZstd.Fix()
+	for _, want := range []string{"docker buildx build --output " +
+		"type=image,push=true,compression=gzip,force-compression=true",
+		"buildah push --compression-format gzip", "podman push --compression-format gzip", "Kaniko: --compression=gzip",
+		"Jib: ",
+		`Bazel rules_oci: pkg_tar(extension = "tar.gz")`} {
+		if !strings.Contains(fix, want) {
+			t.Errorf("%q does not have %q", fix, want)
+		}
+	}
+	if strings.Contains(fix, "\n") {
+		t.Error("it has more than one line")
+	}
+	if got := soci.SkipTooSmall.Fix(); got != "" {
+		t.Errorf("of a small layer %q", got)
+	}
+}
+
+func TestSkippedText(t *testing.T) {
+	got := soci.SkippedText(map[soci.SkipReason]int{soci.SkipZstd: 1, soci.SkipTooSmall: 2})
+	if want := "2 smaller than the minimum layer size, 1 compressed with zstd"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := soci.SkippedText(nil); got != "" {
+		t.Errorf("of none %q", got)
+	}
+}
