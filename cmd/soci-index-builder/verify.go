@@ -197,7 +197,7 @@ func (c *verifyCommand) named(cmd *cobra.Command, ref string) error {
 	}
 	repo, reference, desc, err := c.registry.find(cmd, ref)
 	if err != nil {
-		return c.fail(cmd, ref, err)
+		return c.writeThen(cmd, ref, nil, "", err) // which names the image
 	}
 	image, err := inspect.LoadVersions(cmd.Context(), repo, desc, tagOf(reference), c.tagSuffix)
 	if err != nil {

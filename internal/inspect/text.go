@@ -12,12 +12,25 @@ import (
 
 // WriteText draws the tree, one line for each thing in it.
 func WriteText(w io.Writer, root *Node) error {
+	if err := draw(w, root); err != nil {
+		return err
+	}
+	return writeFixes(w, root)
+}
+
+func draw(w io.Writer, root *Node) error {
 	t := &tree{w: w}
 	t.node(root, "", "")
-	if hasZstd(root) {
-		t.line("", "zstd layers cannot be indexed: %s", soci.SkipZstd.Fix())
-	}
 	return t.err
+}
+
+// writeFixes says how to build the image so that more of it can be indexed.
+func writeFixes(w io.Writer, root *Node) error {
+	if !hasZstd(root) {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "zstd layers cannot be indexed: %s\n", soci.SkipZstd.Fix())
+	return err
 }
 
 // hasZstd reports whether a layer is compressed with zstd, by its media type.

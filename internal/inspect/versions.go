@@ -147,5 +147,5 @@ func (v *Versions) WriteText(w io.Writer) error {
 	if _, err := fmt.Fprintf(w, "\nSOCI index v2: %s\n", v.Suffixed.Text()); err != nil || v.Suffixed.Image == nil {
 		return err
 	}
-	return WriteText(w, v.Suffixed.Image)
+	return draw(w, v.Suffixed.Image) // its layers are those of the other
 }

@@ -3,6 +3,7 @@
 package waiting
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -208,5 +209,5 @@ func (w *Wait) judge(r *inventory.Record) (ready bool, err error) {
 	case r.State.ToIndex() && !(tagged && r.Enabled.State == soci.EnabledForeign):
 		return false, nil
 	}
-	return false, fmt.Errorf("%w: %s: %s", ErrNone, r.State, r.Reason)
+	return false, fmt.Errorf("%w: %s", ErrNone, cmp.Or(r.Reason, string(r.State)))
 }
