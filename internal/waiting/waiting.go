@@ -209,5 +209,8 @@ func (w *Wait) judge(r *inventory.Record) (ready bool, err error) {
 	case r.State.ToIndex() && !(tagged && r.Enabled.State == soci.EnabledForeign):
 		return false, nil
 	}
+	if r.State == inventory.StateNoImage {
+		return false, fmt.Errorf("%w: it is not an image to index, but: %s", ErrNone, r.Reason)
+	}
 	return false, fmt.Errorf("%w: %s", ErrNone, cmp.Or(r.Reason, string(r.State)))
 }
