@@ -26,6 +26,7 @@ type indexCommand struct {
 	maxMemory    sizeFlag
 	concurrency  int
 	layerWorkers int
+	prefetch     prefetchFlags
 	dryRun       bool
 	noReuse      bool
 	force        bool
@@ -60,6 +61,13 @@ V2 needs a tag. A REF with a digest gets only V1, and is refused with
 suffixed tag is not moved (outcome superseded). A REF with neither tag nor digest
 means the tag latest.
 
+With --prefetch-file, the SOCI indexes also list prefetch artifacts: which parts of the
+layers clients may fetch before a container starts. A path is that of a file in the
+image; in a pattern, * stands for any part of a name and ** for any directories.
+Links are followed. Only files in layers that have a zTOC can be prefetched, and what
+is not found is a warning. soci-snapshotter fetches them since 0.13, if its
+configuration enables it; older ones do not load such layers lazily.
+
 An image with no layer to index is not a failure; its suffixed tag then names an
 image index that lists the original manifests. SOCI indexes, SOCI-enabled images,
 and images whose config has the label ` + soci.LabelSkip + `=true
@@ -69,22 +77,24 @@ With --output json, the output is one JSON object for each REF, each on its own 
   reference, digest, outcome (indexed, no-layer-to-index, passed-over,
   own-artifact, opted-out, superseded, tag-immutable, tag-taken), reason, version,
   dryRun, bytesRead, bytesPushed, seconds, searchError (why not all earlier zTOCs were
-    found),
+    found), warnings (what is not prefetched, or no longer),
   enabled, the SOCI-enabled image: outcome (tagged, already-tagged, untagged,
     superseded, tag-immutable, tag-taken, no-layer-to-index, passed-over),
     reason, tag,
     image {digest, size}, unindexed,
   and manifests, a list of
     digest, platform, outcome, reason, index {digest, size} of V1, indexV2 and
-    enabled {digest, size} of V2, alreadyThere, and layers, a list of
+    enabled {digest, size} of V2, alreadyThere, prefetch {files, layers, spans, how
+      many}, and layers, a list of
       digest, mediaType, size, skipped (the reason), detail, compression,
       uncompressedSize, spans, files, seconds, ztoc {digest, size}, reused
-        (the layer was not read)
+        (the layer was not read), prefetch {digest, size}, its prefetch artifact
 For a failed one it has reference and error, and the rest only if the tag is
 immutable. Sizes are in bytes. The generator function's answer has the same form.`,
 		Example: `  soci-index-builder index 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder index --index-version V2 --tag-suffix .soci registry.example.com/team/app:1.4
   soci-index-builder index --platform linux/arm64 --dry-run registry.example.com/team/app@sha256:...
+  soci-index-builder index --prefetch-file /app/server --prefetch-file '/opt/app/**' 127.0.0.1:5000/app:dev
   soci-index-builder index --min-layer-size 0 --output json 127.0.0.1:5000/app:dev | jq -r .manifests[].index.digest`,
 		Args: takes(1, -1, "at least one image REF"),
 		RunE: c.run,
@@ -106,6 +116,7 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 		"memory that the build may use: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
 	f.IntVar(&c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
 	addLayerWorkers(f, &c.layerWorkers)
+	c.prefetch.add(cmd)
 	f.BoolVar(&c.noReuse, "no-reuse", false, "read every layer, even if its zTOC exists")
 	f.BoolVar(&c.force, "force", false, "read every layer, and push manifests and tags again")
 	f.BoolVar(&c.dryRun, "dry-run", false, "build everything and push nothing")
@@ -122,6 +133,10 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
 		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
 	}
+	paths, err := c.prefetch.paths()
+	if err != nil {
+		return err
+	}
 	for _, ref := range refs { // before anything was done
 		_, reference, err := c.registry.open(cmd, ref)
 		if err != nil {
@@ -133,7 +148,7 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	}
 	failed := 0
 	for _, ref := range refs {
-		result, err := c.image(cmd, ref)
+		result, err := c.image(cmd, ref, paths)
 		if cmd.Context().Err() != nil && err != nil {
 			return err
 		}
@@ -156,7 +171,7 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 }
 
 // image indexes one image. There can be a result beside an error.
-func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, error) {
+func (c *indexCommand) image(cmd *cobra.Command, ref string, prefetch []string) (*soci.Result, error) {
 	repo, reference, err := c.registry.open(cmd, ref)
 	if err != nil {
 		return nil, err
@@ -181,10 +196,13 @@ func (c *indexCommand) image(cmd *cobra.Command, ref string) (*soci.Result, erro
 		Concurrency:  c.concurrency,
 		LayerWorkers: c.layerWorkers,
 		Limits:       soci.Limits{MaxMemory: c.maxMemory.bytes},
-		Catalog:      catalog,
-		Force:        c.force,
-		DryRun:       c.dryRun,
-		Progress:     progress.layer,
+		Prefetch:     prefetch,
+
+		PrefetchLabel: c.prefetch.label,
+		Catalog:       catalog,
+		Force:         c.force,
+		DryRun:        c.dryRun,
+		Progress:      progress.layer,
 	})
 	progress.end()
 	if errors.Is(err, soci.ErrInvalidOption) {

@@ -19,6 +19,14 @@ type PrefetchResult struct {
 	Artifacts []PrefetchArtifact // in the order of the layers, one for each
 }
 
+// Spans counts the spans of all layers.
+func (p *PrefetchResult) Spans() (n int) {
+	for _, a := range p.Artifacts {
+		n += a.Spans
+	}
+	return n
+}
+
 // PrefetchArtifact is the prefetch artifact of a layer.
 type PrefetchArtifact struct {
 	Layer  digest.Digest

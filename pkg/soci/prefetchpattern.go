@@ -64,6 +64,13 @@ func parsePrefetch(said string) (prefetchPattern, error) {
 	return p, nil
 }
 
+// CheckPrefetch checks paths for Options.Prefetch. Its error names the one that
+// is at fault, and what is allowed.
+func CheckPrefetch(paths []string) error {
+	_, err := parsePrefetchAll(paths)
+	return err
+}
+
 // parsePrefetchAll is parsePrefetch for Options.Prefetch.
 func parsePrefetchAll(all []string) ([]prefetchPattern, error) {
 	if len(all) > MaxPrefetchPatterns {
