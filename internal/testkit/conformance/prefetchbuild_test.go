@@ -148,6 +148,30 @@ func TestPrefetchArtifacts(t *testing.T) {
 	}
 }
 
+// So is the SOCI-enabled image of v2, by its digest.
+func TestPrefetchConverted(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // as above
+	r := newRepository(t)
+	layers := []ocispec.Descriptor{r.layer(t, "tar/many-files", dockerLayer), r.layer(t, "writer/go-9", dockerLayer)}
+	image := r.image(t, true, amd64, layers...)
+	paths := append(fewFiles(t, plainLayer(t, "tar/many-files")), fewFiles(t, plainLayer(t, "writer/go-9"))...)
+	builder, _ := r.upstreamBuilder(t, buildTool, upstream.WithPrefetchPaths(paths))
+	want, err := builder.Convert(t.Context(), images.Image{Name: "image", Target: image},
+		upstream.ConvertWithPlatforms(amd64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Tags = map[string]ocispec.Descriptor{"v1": image}
+	result, err := soci.IndexImage(t.Context(), r, r, image, soci.Options{SpanSize: testSpanSize,
+		MinLayerSize: testMinSize, BuildToolIdentifier: buildTool, IndexVersion: soci.V2, Tag: "v1", Prefetch: paths})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := result.Enabled.Image; got.Digest != want.Digest || len(result.Manifests[0].Prefetch.Artifacts) != 2 {
+		t.Errorf("%s, upstream's is %s; %+v, %q", got.Digest, want.Digest, result.Manifests[0].Prefetch, result.Warnings)
+	}
+}
+
 // fewFiles names some files in the midst of a layer.
 func fewFiles(t *testing.T, blob []byte) (names []string) {
 	t.Helper()
@@ -159,8 +183,9 @@ func fewFiles(t *testing.T, blob []byte) (names []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	files := slices.DeleteFunc(z.Entries, func(e soci.Entry) bool { return e.Type != "reg" })
 	for _, part := range []int{3, 5, 9} {
-		names = append(names, z.Entries[len(z.Entries)*part/10].Name)
+		names = append(names, files[len(files)*part/10].Name)
 	}
 	return names
 }
