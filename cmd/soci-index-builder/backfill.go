@@ -28,6 +28,7 @@ type backfillCommand struct {
 	maxMemory    sizeFlag
 	spanSize     spanFlag
 	tagUnindexed bool
+	prefetch     bool // the label
 }
 
 func newBackfillCommand() *cobra.Command {
@@ -113,13 +114,15 @@ and a last one with
 	f.BoolVar(&c.tagUnindexed, "tag-unindexed", true,
 		"with --local: make the suffixed tag even if no layer can be indexed; with --stack the default is the "+
 			"stack's")
+	f.BoolVar(&c.prefetch, "prefetch-label", false, "with --local: prefetch the files that the label "+
+		soci.LabelPrefetch+" of the image's config names; with --stack the default is the stack's")
 	return cmd
 }
 
 // ofLocal are the flags that say how to build here, and which images; a stack
 // that builds has its own settings.
 var ofLocal = []string{"filters", "tag-suffix", "untagged", "parallel", "concurrency", "max-memory", "index-version",
-	"min-layer-size", "span-size", "tag-unindexed"}
+	"min-layer-size", "span-size", "tag-unindexed", "prefetch-label"}
 
 func (c *backfillCommand) check(cmd *cobra.Command, targets []inventory.Target) error {
 	given := cmd.Flags().Changed
@@ -262,6 +265,9 @@ func (c *backfillCommand) options(cmd *cobra.Command) (inventory.Options, *deplo
 		}
 		if !given("tag-unindexed") {
 			c.tagUnindexed = stack.TagUnindexed()
+		}
+		if !given("prefetch-label") {
+			c.prefetch = stack.Prefetch()
 		}
 	}
 	o.MinLayerSize = max(o.MinLayerSize, 1) // 0 is every layer

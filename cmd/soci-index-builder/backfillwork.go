@@ -117,6 +117,8 @@ func (w *backfillWork) build(ctx context.Context) error {
 		SpanSize:     w.spanSize.bytes,
 		Concurrency:  w.concurrency,
 		Limits:       soci.Limits{MaxMemory: w.maxMemory.bytes},
+
+		PrefetchLabel: w.prefetch,
 	}}
 	return l.Run(ctx, w.plan.Items, w.result)
 }

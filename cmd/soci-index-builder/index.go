@@ -28,6 +28,8 @@ type indexCommand struct {
 	maxMemory    sizeFlag
 	concurrency  int
 	layerWorkers int
+	prefetch     prefetchFlags
+	paths        []string // that the prefetch flags name
 	dryRun       bool
 	noReuse      bool
 	force        bool
@@ -68,6 +70,13 @@ V2 needs a tag. A REF with a digest gets only V1, and is refused with
 suffixed tag is not moved (outcome superseded). A REF with neither tag nor digest
 means the tag latest.
 
+With --prefetch-file, the SOCI indexes also list prefetch artifacts: which parts of the
+layers clients may fetch before a container starts. A path is that of a file in the
+image; in a pattern, * stands for any part of a name and ** for any directories.
+Links are followed. Only files in layers that have a zTOC can be prefetched, and what
+is not found is a warning. soci-snapshotter fetches them since 0.13, if its
+configuration enables it; older ones do not load such layers lazily.
+
 An image with no layer to index is not a failure; its suffixed tag then names an
 image index that lists the original manifests. SOCI indexes, SOCI-enabled images,
 and images whose config has the label ` + soci.LabelSkip + `=true
@@ -86,26 +95,29 @@ With --output json, the output is one JSON object for each REF, each on its own 
   reference, digest, outcome (indexed, no-layer-to-index, passed-over,
   own-artifact, opted-out, superseded, tag-immutable, tag-taken), reason, version,
   dryRun, bytesRead, bytesPushed, seconds, searchError (why not all earlier zTOCs were
-    found), olderError (why not all older SOCI indexes v1 were),
+    found), warnings (what is not prefetched, or no longer),
+    olderError (why not all older SOCI indexes v1 were found),
   enabled, the SOCI-enabled image: outcome (tagged, already-tagged, untagged,
     superseded, tag-immutable, tag-taken, no-layer-to-index, passed-over),
     reason, tag,
     image {digest, size}, unindexed,
   and manifests, a list of
     digest, platform, outcome, reason, index {digest, size} of V1, indexV2 and
-    enabled {digest, size} of V2, alreadyThere,
+    enabled {digest, size} of V2, alreadyThere, prefetch {files, layers, spans, how
+      many},
     olderIndexes, a list of the SOCI indexes v1 that were replaced: digest,
       outcome (deleted, would-delete, kept), reason,
     and layers, a list of
       digest, mediaType, size, skipped (the reason), detail, compression,
       uncompressedSize, spans, files, seconds, ztoc {digest, size}, reused
-        (the layer was not read)
+        (the layer was not read), prefetch {digest, size}, its prefetch artifact
 For a failed one it has reference and error, and the rest only if the tag is
 immutable. Sizes are in bytes. The generator function's answer has the same form.`,
 		Example: `  soci-index-builder index 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder index --index-version V2 --tag-suffix .soci registry.example.com/team/app:1.4
   soci-index-builder index --platform linux/arm64 --dry-run registry.example.com/team/app@sha256:...
   soci-index-builder index --output-layout ./app-soci ./app.tar
+  soci-index-builder index --prefetch-file /app/server --prefetch-file '/opt/app/**' 127.0.0.1:5000/app:dev
   soci-index-builder index --min-layer-size 0 --output json 127.0.0.1:5000/app:dev | jq -r .manifests[].index.digest`,
 		Args: takes(1, -1, "at least one image REF"),
 		RunE: c.run,
@@ -125,6 +137,7 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 		"memory that the build may use: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
 	f.IntVar(&c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
 	addLayerWorkers(f, &c.layerWorkers)
+	c.prefetch.add(cmd)
 	f.BoolVar(&c.noReuse, "no-reuse", false, "read every layer, even if its zTOC exists")
 	f.BoolVar(&c.force, "force", false, "read every layer, and push manifests and tags again")
 	f.StringVar(&c.outputLayout, "output-layout", "",
@@ -146,6 +159,10 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	}
 	if c.outputLayout != "" && len(refs) > 1 {
 		return usageErrorf("%s: --output-layout takes one image, not %d", cmd.CommandPath(), len(refs))
+	}
+	var err error
+	if c.paths, err = c.prefetch.paths(); err != nil {
+		return err
 	}
 	for _, ref := range refs { // before anything was done
 		reference, err := c.check(cmd, ref)
@@ -234,10 +251,13 @@ func (c *indexCommand) build(cmd *cobra.Command, ref string, from soci.Source, t
 		Concurrency:  c.concurrency,
 		LayerWorkers: c.layerWorkers,
 		Limits:       soci.Limits{MaxMemory: c.maxMemory.bytes},
-		Catalog:      catalog,
-		Force:        c.force,
-		DryRun:       c.dryRun,
-		Progress:     progress.layer,
+		Prefetch:     c.paths,
+
+		PrefetchLabel: c.prefetch.label,
+		Catalog:       catalog,
+		Force:         c.force,
+		DryRun:        c.dryRun,
+		Progress:      progress.layer,
 	})
 	progress.end()
 	if errors.Is(err, soci.ErrInvalidOption) {

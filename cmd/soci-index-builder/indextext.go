@@ -21,6 +21,9 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *indexed) error {
 	if r.SearchError != nil {
 		fmt.Fprintf(t, "earlier zTOCs not all found: %s\n", strings.ReplaceAll(r.SearchError.Error(), "\n", "; "))
 	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(t, "warning: %s\n", warning)
+	}
 	if r.LeftAlone != "" && r.Reason != "" {
 		fmt.Fprintln(t, r.Reason)
 	}
@@ -49,6 +52,10 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *indexed) error {
 		}
 		if m.IndexV2.Digest != "" {
 			fmt.Fprintf(t, "%s: SOCI index v2 %s%s\n", m.Platform, m.IndexV2.Digest, note)
+		}
+		if p := m.Prefetch; p != nil {
+			fmt.Fprintf(t, "%s: %d files to prefetch, in %d spans of %d layers\n", m.Platform, p.Files, p.Spans(),
+				len(p.Artifacts))
 		}
 		fmt.Fprintf(t, "  LAYER\tSIZE\tZTOC\tSPANS\tFILES\tSECONDS\n")
 		for _, l := range m.Layers {

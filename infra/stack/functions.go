@@ -114,6 +114,7 @@ func (s *builder) builderEnvironment() map[string]any {
 		"SOCI_INDEX_VERSION":        s.param(deployed.ParamIndexVersion),
 		"SOCI_TAG_SUFFIX":           s.param(deployed.ParamTagSuffix),
 		"SOCI_TAG_UNINDEXED_IMAGES": s.param(deployed.ParamTagUnindexed),
+		"SOCI_PREFETCH":             s.param(deployed.ParamPrefetch),
 		"SOCI_MIN_LAYER_SIZE_MIB":   awscdk.Token_AsString(s.params[deployed.ParamMinLayerSizeMiB].Value(), nil),
 		"SOCI_FAILURE_QUEUE_URL":    s.queue.Ref(),
 		"SOCI_EVENT_BUS":            s.param(deployed.ParamEventBus),

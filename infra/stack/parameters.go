@@ -43,15 +43,14 @@ var everywhere = []parameter{
 
 	{
 		name: deployed.ParamFilters, kind: "CommaDelimitedList",
-		description: "Images to index: comma-separated repository:tag. * is any run of characters, ! at the beginning " +
-			"excludes," +
-			" and the last filter that matches decides",
+		description: "Images to index: comma-separated repository:tag. * is any run of characters, ! excludes, the last " +
+			"filter that matches decides",
 		byDefault: "*:*", pattern: filters.Pattern,
 		constraint: "comma-separated repository:tag, without a registry's host, such as prod/*:*,!*:*-debug",
 	},
 	{
 		name:        deployed.ParamIndexUntagged,
-		description: "Index images pushed without a tag (the platforms of a tagged image are indexed in any case)",
+		description: "Index images pushed only by digest",
 		byDefault:   "false", values: trueFalse,
 	},
 	{
@@ -73,21 +72,25 @@ var everywhere = []parameter{
 	},
 
 	{
-		name: deployed.ParamIndexVersion,
-		description: "V1: a referrer. V2: a SOCI-enabled image under its own tag, which AWS Fargate and soci-snapshotter " +
-			"read by default",
-		byDefault: "Both", values: []string{"V1", "V2", "Both"},
+		name:        deployed.ParamIndexVersion,
+		description: "V1: a referrer. V2: a SOCI-enabled image under its own tag, which clients read by default",
+		byDefault:   "Both", values: []string{"V1", "V2", "Both"},
 	},
 	{
 		name:        deployed.ParamTagSuffix,
-		description: "What the tag of the SOCI-enabled image (V2) has after the image's tag",
+		description: "Suffix of the SOCI-enabled image's tag (V2)",
 		byDefault:   names.DefaultTagSuffix, pattern: "^" + names.TagSuffix + "$",
 		constraint: "1 to 127 of A-Z, a-z, 0-9, ., _ and -",
 	},
 	{
 		name:        deployed.ParamTagUnindexed,
-		description: "Make the suffixed tag also for an image with no layer to index",
+		description: "Make that tag also for an image with no layer to index",
 		byDefault:   "true", values: trueFalse,
+	},
+	{
+		name:        deployed.ParamPrefetch,
+		description: "Heed the image label soci-index-builder.prefetch. Needs soci-snapshotter 0.13 or later",
+		byDefault:   "false", values: trueFalse,
 	},
 
 	{
@@ -98,9 +101,8 @@ var everywhere = []parameter{
 	},
 	{
 		name: deployed.ParamGeneratorConcurrency, kind: "Number",
-		description: "Images worked on at once, for which the account's concurrency is set aside. 0: no bound but the " +
-			"account's",
-		byDefault: 0, low: jsii.Number(0),
+		description: "Images worked on at once, set aside from the account's concurrency. 0: no bound",
+		byDefault:   0, low: jsii.Number(0),
 		constraint: "a whole number, 0 for none",
 	},
 
@@ -132,7 +134,7 @@ var everywhere = []parameter{
 	},
 	{
 		name:        deployed.ParamEventBus,
-		description: "Event bus of this region on which SOCI indexes and permanent failures are announced, if any",
+		description: "Event bus of this region on which SOCI indexes and failures are announced, if any",
 		byDefault:   "default", pattern: `^[A-Za-z0-9._/-]{0,256}$`,
 		constraint: "the name of an event bus, not its ARN, or nothing",
 	},
@@ -143,7 +145,7 @@ var everywhere = []parameter{
 	},
 	{
 		name:        deployed.ParamLogLevel,
-		description: "What the functions log at least. Metrics do not depend on it",
+		description: "What the functions log at least",
 		byDefault:   "INFO", values: []string{"DEBUG", "INFO", "WARN", "ERROR"},
 	},
 	{

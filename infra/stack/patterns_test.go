@@ -91,6 +91,7 @@ func TestParameterValues(t *testing.T) {
 			"": bad, long(128): bad, "+soci": bad, "-so ci": bad, "/soci": bad, "-söci": bad, ":soci": bad,
 		},
 		deployed.ParamTagUnindexed:     {"true": good, "false": good, "": bad, "True": bad, "yes": bad, "1": bad},
+		deployed.ParamPrefetch:         {"true": good, "false": good, "": bad, "True": bad, "on": bad},
 		deployed.ParamIndexUntagged:    {"true": good, "false": good, "": bad, "TRUE": bad},
 		deployed.ParamIndexReplicated:  {"true": good, "false": good, "no": bad},
 		deployed.ParamIndexPullThrough: {"true": good, "false": good, "0": bad},
@@ -218,6 +219,8 @@ func TestPatternsAgreeWithFunctions(t *testing.T) {
 			func(v string) bool { return generatorTakes("SOCI_INDEX_VERSION", v) }, func(string) bool { return false }},
 		deployed.ParamTagUnindexed: {func() string { return []string{"true", "false", "yes", "TRUE", "1"}[random.IntN(5)] },
 			func(v string) bool { return generatorTakes("SOCI_TAG_UNINDEXED_IMAGES", v) }, func(string) bool { return false }},
+		deployed.ParamPrefetch: {func() string { return []string{"true", "false", "on", "False", "0"}[random.IntN(5)] },
+			func(v string) bool { return generatorTakes("SOCI_PREFETCH", v) }, func(string) bool { return false }},
 		deployed.ParamLogLevel: {func() string {
 			return []string{"DEBUG", "INFO", "WARN", "ERROR", "debug",
 				"FATAL"}[random.IntN(6)]

@@ -32,6 +32,7 @@ func TestFind(t *testing.T) {
 			deployed.ParamIndexVersion:         "V2",
 			deployed.ParamTagSuffix:            "_lazy",
 			deployed.ParamTagUnindexed:         "false",
+			deployed.ParamPrefetch:             "true",
 			deployed.ParamMinLayerSizeMiB:      "0",
 			deployed.ParamIndexUntagged:        "true",
 			deployed.ParamIndexPullThrough:     "true",
@@ -56,7 +57,8 @@ func TestFind(t *testing.T) {
 		if s.Filters.String() != "prod/*:*,!*:*-debug" {
 			t.Errorf("filters %s", s.Filters)
 		}
-		if s.IndexVersion() != soci.V2 || s.TagSuffix() != "_lazy" || s.TagUnindexed() || s.MinLayerSize() != 0 ||
+		if s.IndexVersion() != soci.V2 || s.TagSuffix() != "_lazy" || s.TagUnindexed() || !s.Prefetch() ||
+			s.MinLayerSize() != 0 ||
 			!s.IndexUntagged() || s.IndexReplicated() || !s.IndexPullThrough() || s.MemorySize() != 3008 ||
 			s.ReservedConcurrency() != 5 || s.LogRetentionDays() != 30 || s.LogLevel() != "INFO" ||
 			s.EventBus() != "bus" || s.AlarmTopic() != "" || s.PermissionsBoundary() != "" {
@@ -74,7 +76,8 @@ func TestFindDefaults(t *testing.T) {
 	if r := s.Rules(); r.Filters.String() != "*:*" || r.TagSuffix != "-soci" || r.Untagged {
 		t.Errorf("the rules are %+v", r)
 	}
-	if s.ReservedConcurrency() != 0 || s.MinLayerSize() != 10<<20 || s.IndexUntagged() || !s.TagUnindexed() {
+	if s.ReservedConcurrency() != 0 || s.MinLayerSize() != 10<<20 || s.IndexUntagged() || !s.TagUnindexed() ||
+		s.Prefetch() {
 		t.Errorf("the parameters are read as %+v", s)
 	}
 }

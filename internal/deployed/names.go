@@ -14,6 +14,7 @@ const (
 	ParamIndexVersion         = "SociIndexVersion"
 	ParamTagSuffix            = "SociTagSuffix"
 	ParamTagUnindexed         = "TagUnindexedImages"
+	ParamPrefetch             = "Prefetch"
 	ParamMinLayerSizeMiB      = "MinLayerSizeMiB"
 	ParamIndexUntagged        = "IndexUntaggedImages"
 	ParamIndexReplicated      = "IndexReplicatedImages"

@@ -15,6 +15,7 @@ import (
 type values struct {
 	indexVersion                                        soci.IndexVersion
 	tagUnindexed, untagged, replicated, pullThroughHere bool
+	prefetch                                            bool
 	minLayerSize                                        int64
 	memory, concurrency, retention                      int
 	fanOutFromGiB, stepsMemory                          int
@@ -30,6 +31,10 @@ func (s *Stack) TagSuffix() string { return s.Parameters[ParamTagSuffix] }
 // TagUnindexed is ParamTagUnindexed: whether that tag is made also for an
 // image without a layer to index.
 func (s *Stack) TagUnindexed() bool { return s.values.tagUnindexed }
+
+// Prefetch is ParamPrefetch: whether the label of an image's config that names
+// files to prefetch is heeded.
+func (s *Stack) Prefetch() bool { return s.values.prefetch }
 
 // MinLayerSize is ParamMinLayerSizeMiB in bytes, compressed; 0 indexes every
 // layer.
@@ -114,6 +119,7 @@ func parseValues(parameters map[string]string) (values, error) {
 		fail(ParamTagSuffix, "a suffix such as -soci")
 	}
 	v.tagUnindexed = boolean(ParamTagUnindexed)
+	v.prefetch = boolean(ParamPrefetch)
 	v.untagged = boolean(ParamIndexUntagged)
 	v.replicated = boolean(ParamIndexReplicated)
 	v.pullThroughHere = boolean(ParamIndexPullThrough)

@@ -6,6 +6,8 @@
 package report
 
 import (
+	"fmt"
+
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -32,6 +34,7 @@ type Image struct {
 	Seconds     float64           `json:"seconds"`
 	SearchError string            `json:"searchError,omitempty"` // why not all earlier zTOCs were found
 	OlderError  string            `json:"olderError,omitempty"`  // why not all older SOCI indexes v1 were found
+	Warnings    []string          `json:"warnings,omitempty"`    // what is not prefetched, or no longer
 	Enabled     *Enabled          `json:"enabled,omitempty"`     // unless only V1 was asked for
 	Manifests   []Manifest        `json:"manifests,omitempty"`
 
@@ -58,6 +61,7 @@ type Manifest struct {
 	IndexV2      *Content      `json:"indexV2,omitempty"` // the SOCI index v2
 	Enabled      *Content      `json:"enabled,omitempty"` // its manifest in the SOCI-enabled image
 	AlreadyThere bool          `json:"alreadyThere,omitempty"`
+	Prefetch     *Prefetch     `json:"prefetch,omitempty"`     // if any was asked for
 	Older        []Older       `json:"olderIndexes,omitempty"` // of the command line alone
 	Layers       []Layer       `json:"layers,omitempty"`
 }
@@ -76,6 +80,13 @@ const (
 	OlderKept        = "kept"
 )
 
+// Prefetch counts what clients may fetch before a container starts.
+type Prefetch struct {
+	Files  int `json:"files"`
+	Layers int `json:"layers"`
+	Spans  int `json:"spans"`
+}
+
 // Layer says what became of one layer. Sizes are in bytes.
 type Layer struct {
 	Digest    digest.Digest   `json:"digest"`
@@ -91,7 +102,8 @@ type Layer struct {
 	Files            int              `json:"files,omitempty"`
 	Seconds          float64          `json:"seconds,omitempty"`
 	Ztoc             *Content         `json:"ztoc,omitempty"`
-	Reused           bool             `json:"reused,omitempty"` // the layer was not read
+	Reused           bool             `json:"reused,omitempty"`   // the layer was not read
+	Prefetch         *Content         `json:"prefetch,omitempty"` // its prefetch artifact
 }
 
 // Content is a blob or a manifest of the registry.
@@ -104,7 +116,7 @@ type Content struct {
 // to set.
 func New(r *soci.Result) *Image {
 	image := &Image{
-		Digest: r.Image.Digest, Outcome: r.Outcome(), Reason: r.Reason, Version: r.Version,
+		Digest: r.Image.Digest, Outcome: r.Outcome(), Reason: r.Reason, Version: r.Version, Warnings: r.Warnings,
 		BytesRead: r.BytesRead, BytesPushed: r.BytesPushed, Seconds: r.Seconds,
 	}
 	if r.SearchError != nil {
@@ -121,12 +133,20 @@ func New(r *soci.Result) *Image {
 			Index: content(m.Index), IndexV2: content(m.IndexV2), Enabled: content(m.Enabled),
 			AlreadyThere: m.AlreadyThere,
 		}
+		artifacts := make(map[digest.Digest]ocispec.Descriptor)
+		if p := m.Prefetch; p != nil {
+			one.Prefetch = &Prefetch{Files: p.Files, Layers: len(p.Artifacts), Spans: p.Spans()}
+			for _, a := range p.Artifacts {
+				artifacts[a.Layer] = a.Blob
+			}
+		}
 		for _, l := range m.Layers {
 			one.Layers = append(one.Layers, Layer{
 				Digest: l.Layer.Digest, MediaType: l.Layer.MediaType, Size: l.Layer.Size,
 				Skipped: l.Reason, Detail: l.Detail,
 				Compression: l.Compression, UncompressedSize: l.UncompressedSize,
 				Spans: l.Spans, Files: l.Files, Seconds: l.Seconds, Ztoc: content(l.Ztoc), Reused: l.Reused,
+				Prefetch: content(artifacts[l.Layer.Digest]),
 			})
 		}
 		image.Manifests = append(image.Manifests, one)
@@ -155,15 +175,25 @@ func content(desc ocispec.Descriptor) *Content {
 	return &Content{Digest: desc.Digest, Size: desc.Size}
 }
 
+// maxWarnings is how many warnings Bound leaves.
+const maxWarnings = 20
+
 // MaxListed is how many manifests and layers together Bound leaves listed.
 const MaxListed = 500
 
 // Bound keeps the report of the largest image under what Lambda hands on from
 // an asynchronous invocation, 256 KiB in the narrowest case: of the layers it
-// leaves the first, as many as MaxListed has room for beside the manifests, and
-// it cuts texts that hold names from inside an image.
+// leaves the first, as many as MaxListed has room for beside the manifests, without
+// their prefetch artifacts, and it cuts texts that hold names from inside an
+// image.
 func (i *Image) Bound() {
 	i.Reason, i.SearchError = Cut(i.Reason, 2000), Cut(i.SearchError, 2000)
+	if n := len(i.Warnings) - maxWarnings; n > 0 {
+		i.Warnings = append(i.Warnings[:maxWarnings:maxWarnings], fmt.Sprintf("and %d more", n))
+	}
+	for j, w := range i.Warnings {
+		i.Warnings[j] = Cut(w, 200)
+	}
 	room := max(MaxListed-len(i.Manifests), 0)
 	for j := range i.Manifests {
 		m := &i.Manifests[j]
@@ -174,6 +204,7 @@ func (i *Image) Bound() {
 		m.Layers = m.Layers[:listed]
 		for k := range m.Layers {
 			l := &m.Layers[k]
+			l.Prefetch = nil // of which the manifest has the numbers
 			l.MediaType, l.Detail = Cut(l.MediaType, 100), Cut(l.Detail, 200)
 		}
 	}

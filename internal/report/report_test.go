@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,11 +26,14 @@ func TestBound(t *testing.T) {
 	large := desc("x", 1<<40)
 	detail := strings.Repeat("name", 1000)
 	r := &soci.Result{Image: large, Version: soci.Both, SearchError: errors.New(strings.Repeat("e", 1<<20)),
-		Enabled: soci.EnabledResult{Outcome: soci.OutcomeTagged, Tag: strings.Repeat("t", 128), Image: large}}
+		Warnings: slices.Repeat([]string{detail}, 10_000),
+		Enabled:  soci.EnabledResult{Outcome: soci.OutcomeTagged, Tag: strings.Repeat("t", 128), Image: large}}
 	for range manifests {
 		m := soci.ManifestResult{
 			Manifest: large, Platform: "linux/arm64/v8", Outcome: soci.OutcomeIndexed, AlreadyThere: true,
 			Index: large, IndexV2: large, Enabled: large,
+			Prefetch: &soci.PrefetchResult{Files: 100_000, Artifacts: []soci.PrefetchArtifact{{
+				Layer: large.Digest, Blob: large, Spans: 16_384}}},
 		}
 		for j := range layers {
 			l := soci.LayerResult{
@@ -71,11 +75,13 @@ func TestBound(t *testing.T) {
 func TestNew(t *testing.T) {
 	image := New(&soci.Result{
 		Image: desc("image", 1), Version: soci.Both, BytesRead: 2, BytesPushed: 3, Seconds: 4.5,
-		SearchError: errors.New("no list"),
-		Enabled:     soci.EnabledResult{Outcome: soci.OutcomeTagged, Tag: "v1-soci", Image: desc("enabled", 5)},
+		SearchError: errors.New("no list"), Warnings: []string{"linux/arm64: no file"},
+		Enabled: soci.EnabledResult{Outcome: soci.OutcomeTagged, Tag: "v1-soci", Image: desc("enabled", 5)},
 		Manifests: []soci.ManifestResult{{
 			Manifest: desc("m", 6), Platform: "linux/arm64", Outcome: soci.OutcomeIndexed,
 			Index: desc("v1", 7), IndexV2: desc("v2", 8), Enabled: desc("em", 9), AlreadyThere: true,
+			Prefetch: &soci.PrefetchResult{Files: 17, Artifacts: []soci.PrefetchArtifact{
+				{Layer: desc("a", 10).Digest, Blob: desc("pa", 18), Ranges: 2, Spans: 19}}},
 			Layers: []soci.LayerResult{
 				{Layer: desc("a", 10), Ztoc: desc("za", 11), Compression: soci.Gzip, UncompressedSize: 12,
 					Spans: 13, Files: 14, Seconds: 15.5, Reused: true},
@@ -98,14 +104,16 @@ func TestNew(t *testing.T) {
 	want := map[string]any{
 		"digest": digest.FromString("image").String(), "outcome": "indexed", "version": "Both",
 		"bytesRead": 2.0, "bytesPushed": 3.0, "seconds": 4.5, "searchError": "no list",
-		"enabled": map[string]any{"outcome": "tagged", "tag": "v1-soci", "image": content("enabled", 5)},
+		"warnings": []any{"linux/arm64: no file"},
+		"enabled":  map[string]any{"outcome": "tagged", "tag": "v1-soci", "image": content("enabled", 5)},
 		"manifests": []any{map[string]any{
 			"digest": digest.FromString("m").String(), "platform": "linux/arm64", "outcome": "indexed",
 			"index": content("v1", 7), "indexV2": content("v2", 8), "enabled": content("em", 9), "alreadyThere": true,
+			"prefetch": map[string]any{"files": 17.0, "layers": 1.0, "spans": 19.0},
 			"layers": []any{
 				with(content("a", 10), map[string]any{"mediaType": mediaType, "compression": "gzip",
 					"uncompressedSize": 12.0, "spans": 13.0, "files": 14.0, "seconds": 15.5, "reused": true,
-					"ztoc": content("za", 11)}),
+					"ztoc": content("za", 11), "prefetch": content("pa", 18)}),
 				with(content("b", 16), map[string]any{"mediaType": mediaType, "skipped": "zstd", "detail": "frame"}),
 			},
 		}},

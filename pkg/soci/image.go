@@ -134,8 +134,8 @@ func (x *indexer) build(ctx context.Context, work *layerWork) error {
 
 // indexes records the outcome of each manifest, and makes the SOCI indexes v1
 // of those whose layers all succeeded. It returns what is to be pushed, the
-// zTOCs of each image manifest as a SOCI index lists them, and the manifests
-// that failed.
+// zTOCs and prefetch artifacts of each image manifest as a SOCI index lists
+// them, and the manifests that failed.
 func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output, map[digest.Digest][]ocispec.Descriptor,
 	ManifestErrors, error) {
 	var failed ManifestErrors
@@ -167,6 +167,14 @@ func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output,
 				ztocs = append(ztocs, lr.Ztoc)
 			}
 		}
+		var (
+			prefetch []content
+			warnings []string
+		)
+		mr.Prefetch, prefetch, warnings = work.prefetch(t)
+		result.warn(mr.Platform, warnings)
+		out.prefetch = append(out.prefetch, prefetch...)
+		ztocs = withPrefetch(ztocs, prefetch)
 		ztocsOf[t.desc.Digest] = ztocs
 		t.unindexable = work.unindexable(t.manifest.Layers)
 		if len(ztocs) == 0 {

@@ -17,8 +17,8 @@ const (
 	// ZtocMediaType is that of a zTOC blob.
 	ZtocMediaType = "application/octet-stream"
 
-	// PrefetchMediaType is that of a prefetch artifact, which upstream's tool
-	// can list in a SOCI index behind the zTOCs.
+	// PrefetchMediaType is that of a prefetch artifact, which a SOCI index lists
+	// behind the zTOCs.
 	PrefetchMediaType = "application/vnd.amazon.soci.prefetch.v1+json"
 
 	AnnotationLayerMediaType      = "com.amazon.soci.image-layer-mediaType"

@@ -50,6 +50,8 @@ type layerWork struct {
 	// does not give as their digests name them.
 	damaged    map[digest.Digest]bool
 	processors *processors
+
+	tables *pathTables // for the spans of files to prefetch; nil when there are none
 }
 
 // builtLayer is the result for a layer.
@@ -66,10 +68,15 @@ func (b *builtLayer) done() bool {
 
 func newLayerWork(src Source, targets []target, o Options) *layerWork {
 	w := &layerWork{
-		src: src, o: o, memory: newMemory(o.Limits.MaxMemory), processors: newProcessors(),
+		src: src, o: o, processors: newProcessors(), tables: newPathTables(targets, o),
 		manifests: make(map[digest.Digest][]digest.Digest),
 		platforms: make(map[digest.Digest]string),
 		built:     make(map[digest.Digest]*builtLayer),
+	}
+	w.memory = newMemory(o.Limits.MaxMemory)
+	if w.tables != nil {
+		w.memory.max -= w.tables.max
+		w.memory.kept = w.tables.max
 	}
 	var layers []ocispec.Descriptor
 	for _, t := range targets {
@@ -318,6 +325,7 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 		Files:            len(z.Entries),
 		Seconds:          time.Since(start).Seconds(),
 	}
+	w.tables.add(layer.Digest, z)
 	return nil
 }
 

@@ -13,7 +13,8 @@ var errPreempted = errors.New("internal error: preempted")
 // tenants, by age: the oldest may always go on, taking from the youngest, so
 // that two half-built layers never wait for each other.
 type memory struct {
-	max int64
+	max  int64
+	kept int64 // of the limit, beside max: what an image's path tables may take
 
 	mu       sync.Mutex
 	changed  sync.Cond // a tenant left, or returned what was lent
@@ -90,7 +91,7 @@ func (t *tenant) takeFor(n, later int64) error {
 			t.preempted = true
 			return errPreempted
 		case len(m.tenants) == 1:
-			return &MemoryError{Max: m.max}
+			return &MemoryError{Max: m.max + m.kept}
 		}
 		if youngest := m.tenants[len(m.tenants)-1]; !youngest.preempted {
 			youngest.preempted = true

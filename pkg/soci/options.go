@@ -48,6 +48,19 @@ type Options struct {
 	// is read.
 	Catalog Catalog
 
+	// Prefetch names files that clients may fetch before a container starts: a
+	// prefetch artifact of each layer that has some is listed in the SOCI indexes
+	// of every image manifest. Each is a path, with or without a slash in front,
+	// in which a component ** stands for any number of directories, and * for any
+	// part of a name; a path that a layer has is that file, whatever it contains.
+	// There may be MaxPrefetchPatterns of MaxPrefetchPattern bytes. The default is
+	// none.
+	Prefetch []string
+
+	// PrefetchLabel adds, for each image manifest, the files that LabelPrefetch in
+	// its config names. The default is not to heed the label.
+	PrefetchLabel bool
+
 	// Force reads every layer, whatever Catalog has, and pushes everything
 	// without first asking the Destination whether it exists; AlreadyThere and
 	// OutcomeAlreadyTagged are then not reported. It does not move tags that
@@ -79,8 +92,10 @@ type Options struct {
 	// zTOC is reused.
 	Progress func(layer ocispec.Descriptor, n int64)
 
-	tagged bool   // the image was pushed under a tag, whether or not one with a suffix can be made
-	noTag  string // why there is no SOCI-enabled image for want of a tag
+	tagged   bool              // the image was pushed under a tag, whether or not one with a suffix can be made
+	prefetch []prefetchPattern // Prefetch
+
+	noTag string // why there is no SOCI-enabled image for want of a tag
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -100,6 +115,9 @@ func (o Options) withDefaults() (Options, error) {
 	var err error
 	if o.Limits, err = o.Limits.withDefaults(); err != nil {
 		return o, err
+	}
+	if o.prefetch, err = parsePrefetchAll(o.Prefetch); err != nil {
+		return o, fmt.Errorf("%w: %w", ErrInvalidOption, err)
 	}
 	orDefault(&o.IndexVersion, V1)
 	if _, err := ParseIndexVersion(string(o.IndexVersion)); err != nil {

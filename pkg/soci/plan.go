@@ -136,6 +136,9 @@ func (w *Work) finish(ctx context.Context) error {
 		return err
 	}
 	result.BytesRead = layers.bytesRead.Load()
+	if err := x.readTaken(ctx, w.tree, layers, result); err != nil {
+		return err
+	}
 
 	out, ztocsOf, failed, err := x.indexes(w.tree, layers, result)
 	if err != nil {

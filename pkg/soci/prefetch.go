@@ -13,7 +13,7 @@ const MaxPrefetchSize = 4 << 20
 const prefetchVersion = "1.0"
 
 // Prefetch is a prefetch artifact: the spans of one layer that a client may
-// fetch before the container starts. This package reads but does not write it.
+// fetch before the container starts.
 type Prefetch struct {
 	Version string          `json:"version"`
 	Ranges  []PrefetchRange `json:"prefetch_spans"`

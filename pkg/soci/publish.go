@@ -19,8 +19,9 @@ type content struct {
 
 // output is what is to be pushed for an image.
 type output struct {
-	indexes []content     // SOCI indexes v1
-	enabled *enabledImage // nil when there is none to be tagged
+	prefetch []content     // prefetch artifacts
+	indexes  []content     // SOCI indexes v1
+	enabled  *enabledImage // nil when there is none to be tagged
 
 	unindexable string // AnnotationUnindexable of the unindexed image
 }
@@ -35,7 +36,7 @@ func (x *indexer) publish(ctx context.Context, p *publisher, result *Result, out
 	)
 	if enabled != nil {
 		t = &tagger{publisher: p, src: x.src, limits: x.o.Limits, dst: x.tagger, tag: x.o.Tag, enabledTag: result.Enabled.Tag,
-			image: result.Image, root: enabled.root}
+			image: result.Image, root: enabled.root, prefetch: len(out.prefetch) > 0}
 		var err error
 		if n, err = t.names(ctx); err != nil {
 			return err
@@ -47,6 +48,9 @@ func (x *indexer) publish(ctx context.Context, p *publisher, result *Result, out
 	}
 	if len(out.indexes) > 0 || enabled != nil && len(enabled.indexes) > 0 {
 		if err := x.pushConfig(ctx, p); err != nil {
+			return err
+		}
+		if err := p.blobs(ctx, out.prefetch); err != nil {
 			return err
 		}
 	}
@@ -72,7 +76,9 @@ func (x *indexer) publish(ctx context.Context, p *publisher, result *Result, out
 		}
 	}
 	if enabled != nil {
-		if n, result.Enabled.Outcome, err = t.move(ctx); err != nil {
+		n, result.Enabled.Outcome, err = t.move(ctx)
+		result.warn(result.Enabled.Tag, t.warnings)
+		if err != nil {
 			return err
 		}
 	}
@@ -157,6 +163,21 @@ func damagedText(damaged bool) string {
 		return ", which is damaged in the registry"
 	}
 	return ""
+}
+
+// blobs stores small blobs, each once.
+func (p *publisher) blobs(ctx context.Context, list []content) error {
+	done := make(map[digest.Digest]bool)
+	for _, c := range list {
+		if done[c.desc.Digest] {
+			continue
+		}
+		done[c.desc.Digest] = true
+		if _, err := p.put(ctx, "blob", c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // manifests stores manifests one after the other; it gives those that were

@@ -131,6 +131,9 @@ type ManifestResult struct {
 	Reason   string // what it is, or why it has no SOCI index; empty for OutcomeIndexed
 	Layers   []LayerResult
 
+	// Prefetch is nil when nothing was to be prefetched.
+	Prefetch *PrefetchResult
+
 	// Index is the SOCI index v1, IndexV2 the SOCI index v2, as far as the
 	// version asked for has them and the outcome is OutcomeIndexed.
 	Index, IndexV2 ocispec.Descriptor
@@ -192,6 +195,10 @@ type Result struct {
 	// found; the layers were read instead.
 	SearchError error
 
+	// Warnings say, of a platform or a tag that each names first, what was asked
+	// for and is not prefetched, and that prefetch artifacts were lost.
+	Warnings []string
+
 	BytesRead   int64 // compressed bytes of layers that were transferred
 	BytesPushed int64 // what was not there before: zTOCs, SOCI indexes, manifests; not the config of SOCI indexes, 2 bytes
 	Seconds     float64
@@ -227,6 +234,13 @@ func (r *Result) Outcome() Outcome {
 		}
 	}
 	return outcome
+}
+
+// warn adds warnings about a platform or a tag.
+func (r *Result) warn(of string, warnings []string) {
+	for _, w := range warnings {
+		r.Warnings = append(r.Warnings, of+": "+w)
+	}
 }
 
 // withoutEnabled takes out what was meant for a SOCI-enabled image that is not

@@ -170,6 +170,7 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 		Files:            len(z.Entries),
 		Seconds:          time.Since(start).Seconds(),
 	}}
+	w.tables.add(layer.Digest, z)
 	return true, nil
 }
 

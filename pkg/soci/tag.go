@@ -25,6 +25,9 @@ type tagger struct {
 	enabledTag string
 	image      ocispec.Descriptor // what was asked to be indexed
 	root       content            // what the enabled tag shall name
+	prefetch   bool               // there are prefetch artifacts
+
+	warnings []string // of what the tag named before
 }
 
 // names resolves both tags.
@@ -98,14 +101,20 @@ func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome
 	if enabled.Digest == "" || enabled.Digest == t.root.desc.Digest {
 		return "", nil
 	}
-	_, why, err := fetchEnabled(ctx, t.src, enabled, t.limits)
+	index, why, err := fetchEnabled(ctx, t.src, enabled, t.limits)
 	switch {
 	case notThere(err):
 		return "", nil // deleted a moment ago
 	case err != nil:
 		return "", fmt.Errorf("looking at what the tag %q names: %w", t.enabledTag, err)
-	case why == "":
+	case why == "" && t.prefetch:
 		return "", nil
+	case why == "":
+		lost, err := prefetchLost(ctx, t.src, enabled, index, t.limits)
+		if lost != "" {
+			t.warnings = append(t.warnings, lost)
+		}
+		return "", err
 	}
 	return OutcomeTagTaken, fmt.Errorf(
 		"%w: %q names %s (%s), which is left as it is; give that image another tag, or choose another suffix",
@@ -183,6 +192,7 @@ func (x *indexer) putRight(ctx context.Context, image ocispec.Descriptor, result
 	if err != nil {
 		return fmt.Errorf("putting the tag %q right: %w", result.Enabled.Tag, err)
 	}
+	result.Warnings = append(result.Warnings, r.Warnings...)
 	result.BytesRead += r.BytesRead
 	result.BytesPushed += r.BytesPushed
 	result.Enabled.Reason += fmt.Sprintf(", which was indexed too, to put %q right: %s", result.Enabled.Tag,

@@ -28,6 +28,9 @@ type target struct {
 	err      error   // why it failed
 
 	unindexable string // AnnotationUnindexable of its SOCI indexes
+
+	prefetch []prefetchPattern // what is to be prefetched
+	badLabel error             // why LabelPrefetch is not heeded
 }
 
 // node is a place in the image. Several places may have the same target.
@@ -279,6 +282,13 @@ func (w *walker) visitManifest(ctx context.Context, desc ocispec.Descriptor) (*t
 		}
 	}
 	t.wanted = w.wants(t.platform)
+	t.prefetch = w.o.prefetch
+	if label := config.Config.Labels[LabelPrefetch]; label != "" && w.o.PrefetchLabel {
+		var labelled []prefetchPattern
+		if labelled, t.badLabel = parsePrefetchLabel(label); t.badLabel == nil {
+			t.prefetch = append(slices.Clip(t.prefetch), labelled...)
+		}
+	}
 	return t, nil
 }
 

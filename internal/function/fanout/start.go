@@ -43,6 +43,9 @@ func Name(e *ecrevent.Event, o soci.Options) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q %q %q %q %d %d %t", e.ID, e.Detail.RepositoryName, e.Detail.ImageDigest,
 		e.Detail.ImageTag, o.BuildToolIdentifier, o.IndexVersion, o.TagSuffix, o.SpanSize, o.MinLayerSize, o.TagUnindexed)
+	if o.PrefetchLabel {
+		fmt.Fprint(h, " prefetch")
+	}
 	return hex.EncodeToString(h.Sum(nil)[:20])
 }
 

@@ -29,7 +29,8 @@ func TestName(t *testing.T) {
 	}
 	for _, other := range []string{fanout.Name(event("2", "v1"), soci.Options{SpanSize: 1}),
 		fanout.Name(event("1", "v2"), soci.Options{SpanSize: 1}), fanout.Name(event("1", "v1"), soci.Options{SpanSize: 2}),
-		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, IndexVersion: soci.V2})} {
+		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, IndexVersion: soci.V2}),
+		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, PrefetchLabel: true})} {
 		if other == first {
 			t.Error("another event or setting has the same name")
 		}

@@ -58,6 +58,7 @@ func NewStack(name string) *Stack {
 			deployed.ParamIndexVersion:         "Both",
 			deployed.ParamTagSuffix:            names.DefaultTagSuffix,
 			deployed.ParamTagUnindexed:         "true",
+			deployed.ParamPrefetch:             "false",
 			deployed.ParamMinLayerSizeMiB:      "10",
 			deployed.ParamIndexUntagged:        "false",
 			deployed.ParamIndexReplicated:      "false",

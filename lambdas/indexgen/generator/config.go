@@ -37,6 +37,8 @@ type Config struct {
 	TagSuffix    string            // SOCI_TAG_SUFFIX
 	TagUnindexed bool              // SOCI_TAG_UNINDEXED_IMAGES
 
+	Prefetch bool // SOCI_PREFETCH
+
 	StateMachine  string // SOCI_STATE_MACHINE_ARN; empty: every image is built by the function itself
 	FanOutFromGiB int64  // SOCI_FAN_OUT_FROM_GIB; 0: the same
 
@@ -65,6 +67,7 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 		IndexVersion:    lambdafn.OneOf(env, "SOCI_INDEX_VERSION", soci.Both, soci.V1, soci.V2),
 		TagSuffix:       env.TagSuffix(),
 		TagUnindexed:    env.Bool("SOCI_TAG_UNINDEXED_IMAGES", true),
+		Prefetch:        env.Bool("SOCI_PREFETCH", false),
 		StateMachine:    env.StateMachine("SOCI_STATE_MACHINE_ARN"),
 		FanOutFromGiB:   env.Int("SOCI_FAN_OUT_FROM_GIB", "GiB", 0, 100_000, 0),
 		FailureQueueURL: env.QueueURL("SOCI_FAILURE_QUEUE_URL"),
@@ -99,6 +102,8 @@ func (c Config) Options() soci.Options {
 		TagUnindexed: c.TagUnindexed,
 		Concurrency:  c.Concurrency,
 		Limits:       soci.Limits{MaxMemory: c.MaxMemoryMiB * mib},
+
+		PrefetchLabel: c.Prefetch,
 	}
 }
 

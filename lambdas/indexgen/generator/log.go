@@ -36,11 +36,22 @@ func logManifests(ctx context.Context, logger *slog.Logger, r *soci.Result) {
 			"outcome", m.Outcome, "reason", m.Reason,
 			"indexDigest", m.Index.Digest.String(), "indexV2Digest", m.IndexV2.Digest.String(),
 			"layersIndexed", layers.Indexed(), "layersReused", layers.Reused, slog.Group("layersSkipped", reasons...),
-			"bytes", layers.Bytes, "seconds", layers.Seconds)
+			"prefetchFiles", prefetchFiles(&m), "bytes", layers.Bytes, "seconds", layers.Seconds)
+	}
+	for _, warning := range r.Warnings {
+		logger.WarnContext(ctx, "not prefetched", "detail", report.Cut(warning, 2000))
 	}
 	if r.SearchError != nil {
 		logger.WarnContext(ctx, "reusable zTOCs not all found", "error", report.Cut(r.SearchError.Error(), 2000))
 	}
+}
+
+// prefetchFiles counts the files that clients may prefetch of a manifest.
+func prefetchFiles(m *soci.ManifestResult) int {
+	if m.Prefetch == nil {
+		return 0
+	}
+	return m.Prefetch.Files
 }
 
 // logResult writes the line of the image.

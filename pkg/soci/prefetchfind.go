@@ -1,0 +1,256 @@
+package soci
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// prefetchFinder finds the spans of files in the layers of one image manifest.
+type prefetchFinder struct {
+	layers []prefetchLayer // those with a table, the lowest first
+	spans  map[digest.Digest]map[int32]bool
+	files  map[prefetchFile]bool
+	total  int   // distinct spans of all layers
+	steps  int64 // see maxPrefetchSteps
+	full   string
+
+	warnings []string
+}
+
+type prefetchLayer struct {
+	digest digest.Digest
+	*pathTable
+}
+
+// prefetchFile is an entry of a layer.
+type prefetchFile struct {
+	layer digest.Digest
+	at    uint32
+}
+
+// find adds the files of one pattern. It does nothing once a bound was reached.
+func (f *prefetchFinder) find(p prefetchPattern) {
+	if f.full != "" {
+		return
+	}
+	why := ""
+	// A path that a layer has is that file, even if there is a * in it.
+	switch i, e, _ := f.lookup(p.path); {
+	case e != nil && e.kind == pathFile:
+		f.add(i, e)
+	case p.glob != nil && e == nil:
+		why = f.match(p)
+	default:
+		i, e, why = f.follow(p.path)
+		if why == "" {
+			f.add(i, e)
+		}
+	}
+	switch {
+	case f.full != "":
+		f.warn("%s, so not all of %q is prefetched, and nothing that was asked for after it", f.full, cut(p.said, 200))
+	case why != "":
+		f.warn("%q is not prefetched: %s", cut(p.said, 200), why)
+	}
+}
+
+func (f *prefetchFinder) warn(format string, args ...any) {
+	f.warnings = append(f.warnings, fmt.Sprintf(format, args...))
+}
+
+// add takes the spans of a file, as long as no bound is reached.
+func (f *prefetchFinder) add(layer int, e *pathEntry) {
+	l := f.layers[layer]
+	file := prefetchFile{l.digest, e.at}
+	if f.files[file] {
+		return
+	}
+	if len(f.files) == MaxPrefetchFiles {
+		f.full = fmt.Sprintf("there are more than %d files to prefetch", MaxPrefetchFiles)
+		return
+	}
+	spans := f.spans[l.digest]
+	added := 0
+	for s := e.first; s <= e.last; s++ {
+		if !spans[s] {
+			added++
+		}
+	}
+	if f.total+added > MaxPrefetchSpans {
+		f.full = fmt.Sprintf("there are more than %d spans to prefetch", MaxPrefetchSpans)
+		return
+	}
+	if spans == nil {
+		spans = make(map[int32]bool)
+		f.spans[l.digest] = spans
+	}
+	for s := e.first; s <= e.last; s++ {
+		spans[s] = true
+	}
+	f.files[file] = true
+	f.total += added
+}
+
+// step counts the cost of the search; it reports whether it may go on.
+func (f *prefetchFinder) step(n int64) bool {
+	if f.steps += n; f.steps > maxPrefetchSteps && f.full == "" {
+		f.full = "the search for the files to prefetch takes too long"
+	}
+	return f.full == ""
+}
+
+// lookup returns the uppermost layer that has a name, and its entry; or else the
+// layer that removes it from those below.
+func (f *prefetchFinder) lookup(name string) (layer int, e *pathEntry, removed bool) {
+	for i, l := range slices.Backward(f.layers) {
+		// What the search in a table costs, and in one with whiteouts that for those
+		// of each directory above.
+		cost := int64(32 + len(name)/4)
+		if l.removes {
+			cost *= 3 + 2*int64(strings.Count(name, "/"))
+		}
+		if !f.step(cost) {
+			break
+		}
+		if e := l.find(name); e != nil {
+			return i, e, false
+		}
+		if l.hides(name) {
+			return i, nil, true
+		}
+	}
+	return -1, nil, false
+}
+
+// walk follows the links in a path, and returns where it leads.
+func (f *prefetchFinder) walk(name string) (string, string) {
+	done, todo, links := "", name, 0
+	for todo != "" && f.full == "" {
+		var part string
+		part, todo, _ = strings.Cut(todo, "/")
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			done, _ = split(done)
+			continue
+		}
+		next := path.Join(done, part)
+		i, e, _ := f.lookup(next)
+		if e != nil && e.kind == pathAlias {
+			e = f.original(i, e)
+		}
+		if e == nil || e.kind != pathLink {
+			done = next
+			continue
+		}
+		target := f.layers[i].linkOf(e)
+		todo = target + "/" + todo
+		switch links++; {
+		case target == "":
+			return "", fmt.Sprintf("the target of the link /%s cannot be followed", cut(next, 200))
+		case links > maxPrefetchLinks:
+			return "", fmt.Sprintf("it leads over more than %d links", maxPrefetchLinks)
+		case len(todo) > maxPathText+1:
+			return "", fmt.Sprintf("its links lead to a path of more than %d bytes", maxPathText)
+		}
+		if target[0] == '/' {
+			done = ""
+		}
+	}
+	return done, ""
+}
+
+// original returns the entry that a hard link is to, of the same layer.
+func (f *prefetchFinder) original(layer int, e *pathEntry) *pathEntry {
+	for range maxPrefetchLinks {
+		if e = f.layers[layer].find(f.layers[layer].linkOf(e)); e == nil || e.kind != pathAlias {
+			return e
+		}
+	}
+	return nil
+}
+
+// follow returns the file that a path leads to, or why there is none.
+func (f *prefetchFinder) follow(name string) (int, *pathEntry, string) {
+	to, why := f.walk(name)
+	if why != "" {
+		return 0, nil, why
+	}
+	i, e, removed := f.lookup(to)
+	if e != nil && e.kind == pathAlias {
+		e = f.original(i, e)
+	}
+	it := "it"
+	if to != name {
+		it = fmt.Sprintf("it leads to /%s, which", cut(to, 200))
+	}
+	switch {
+	case removed:
+		return 0, nil, fmt.Sprintf("%s is removed by layer %s", it, f.layers[i].digest)
+	case e == nil && f.isDir(to), e != nil && e.kind == pathDir:
+		return 0, nil, it + " is a directory; end it with /** for the files in it"
+	case e == nil:
+		return 0, nil, it + " is in no layer that has a zTOC"
+	case e.kind != pathFile:
+		return 0, nil, it + " is no file"
+	}
+	return i, e, ""
+}
+
+// isDir reports whether a name that no layer has is a directory all the same.
+func (f *prefetchFinder) isDir(name string) bool {
+	return slices.ContainsFunc(f.layers, func(l prefetchLayer) bool { return len(l.below(name)) > 0 })
+}
+
+// match adds the files that match a glob, or says why there are none. Links to
+// directories are followed in front of its first *, and links to files always.
+func (f *prefetchFinder) match(p prefetchPattern) string {
+	dir, why := f.walk(p.base)
+	if why != "" {
+		return why
+	}
+	found := false
+	for i, l := range slices.Backward(f.layers) {
+		entries := l.below(dir)
+		for k := range entries {
+			e := &entries[k]
+			name := l.nameOf(e)
+			rest := strings.TrimPrefix(name[len(dir):], "/")
+			if _, base := split(name); e.kind == pathDir || rest == "" || strings.HasPrefix(base, whiteoutPrefix) {
+				continue
+			}
+			ok, steps := matchParts(p.glob, rest)
+			if !f.step(1 + steps) {
+				return ""
+			}
+			if !ok {
+				continue
+			}
+			if at, visible, _ := f.lookup(name); at != i || visible == nil {
+				continue
+			}
+			at, file := i, e
+			if e.kind != pathFile {
+				if at, file, why = f.follow(name); why != "" {
+					continue // a link that leads nowhere, or to a directory
+				}
+			}
+			found = true
+			if !file.empty {
+				f.add(at, file)
+			}
+			if f.full != "" {
+				return ""
+			}
+		}
+	}
+	if !found {
+		return "no file in a layer that has a zTOC matches it"
+	}
+	return ""
+}
