@@ -246,11 +246,6 @@ func widgets(generatorTimeout float64) []widget {
 	}})
 }
 
-// The body is JSON within JSON, in which a quotation mark takes two bytes: so
-// it has another character, which CloudFormation replaces by splitting and
-// joining.
-const quotationMark = "~"
-
 // fragments recur in the body. CloudFormation puts them in, as it does what
 // they name.
 var fragments = []struct{ name, text string }{
@@ -274,10 +269,6 @@ func addDashboard(s *builder) {
 		panic("internal error: " + err.Error())
 	}
 	body := strings.TrimSpace(b.String())
-	if strings.Contains(body, quotationMark) {
-		panic("internal error: the dashboard has a " + quotationMark + " in it")
-	}
-	quote := func(text string) *string { return jsii.String(strings.ReplaceAll(text, `"`, quotationMark)) }
 	variables := map[string]*string{}
 	for _, f := range fragments {
 		if body = strings.ReplaceAll(body, f.text, "${"+f.name+"}"); strings.Contains(f.text, "${") {
@@ -288,7 +279,6 @@ func addDashboard(s *builder) {
 	}
 	awscloudwatch.NewCfnDashboard(s.stack, jsii.String("Dashboard"), &awscloudwatch.CfnDashboardProps{
 		DashboardName: s.dashboardName(),
-		DashboardBody: awscdk.Fn_Join(jsii.String(`"`),
-			awscdk.Fn_Split(jsii.String(quotationMark), awscdk.Fn_Sub(quote(body), &variables), nil)),
+		DashboardBody: unquote(awscdk.Fn_Sub(quote(body), &variables)),
 	})
 }
