@@ -161,7 +161,7 @@ func limit(p properties, label string, value float64) properties {
 var (
 	skipReasons = []string{
 		"not-matched", "untagged", "own-artifact", "referrer", "image-gone", "no-layer-to-index", "opted-out", "superseded",
-		"passed-over",
+		"passed-over", "platform-not-chosen",
 	}
 	failClasses = []string{"permanent", "transient"}
 )
@@ -241,7 +241,8 @@ func widgets(generatorTimeout float64) []widget {
 	)
 	return append(w, widget{Type: "log", Width: 24, Height: 8, Properties: properties{
 		Title: failures.Question, Region: "${AWS::Region}", View: "table",
-		Query: "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${StepsLogGroup}' | SOURCE '${RepositoryNameLogGroup}' | " +
+		Query: "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${StepsLogGroup}' | SOURCE " +
+			"'${RepositoryNameLogGroup}' | " +
 			failures.Sample(),
 	}})
 }
@@ -249,6 +250,10 @@ func widgets(generatorTimeout float64) []widget {
 // fragments recur in the body. CloudFormation puts them in, as it does what
 // they name.
 var fragments = []struct{ name, text string }{
+	{"Both", `","FunctionName","${FilterFunction}",{"label":"filter"}],["...","${GeneratorFunction}",{"label":"generator`},
+	{"Steps", `"}],["...","${StepsFunction}",{"label":"steps`},
+	{"Lambda", `","metrics":[["AWS/Lambda","`},
+	{"Line", `","annotations":{"horizontal":[{"label":"`},
 	{"Axis", `,"region":"${AWS::Region}","yAxis":{"left":{"min":0,"showUnits":false,"label":"`},
 	{"Graph", `{"type":"metric","width":8,"properties":{"title":"`},
 	{"SmallGraph", `{"type":"metric","properties":{"title":"`},

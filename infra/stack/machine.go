@@ -23,14 +23,16 @@ func addSteps(s *builder) {
 	f := function{name: "steps", timeout: generatorTimeout}
 	f.logGroup = addLogGroup(s, "StepsLogGroup", "SociIndexStepsLambda")
 	f.role = addRole(s, "StepsRole", s.rights(f.name, f.logGroup, map[permission.Target]any{
-		permission.Everything:   "*",
-		permission.EventBus:     s.busARN(),
-		permission.FailureQueue: s.queue.AttrArn(),
+		permission.Everything:      "*",
+		permission.EventBus:        s.busARN(),
+		permission.SigningProfiles: s.list(deployed.ParamSigningProfiles),
+		permission.FailureQueue:    s.queue.AttrArn(),
 	}))
 	s.stepsPolicy = addRepositoryPolicy(s, "StepsRepositoryPolicy", f.name, f.role)
 	env := s.builderEnvironment()
 	env["SOCI_HANDLER"] = "steps"
 	addFunction(s, "StepsFunction", &f, env, &awslambda.CfnFunctionProps{
+		VpcConfig:  s.network(),
 		MemorySize: s.params[deployed.ParamStepsMemorySize].ValueAsNumber(),
 	})
 	f.resource.AddResourceDependency(s.stepsPolicy, nil)

@@ -37,6 +37,8 @@ type Config struct {
 	TagSuffix    string            // SOCI_TAG_SUFFIX
 	TagUnindexed bool              // SOCI_TAG_UNINDEXED_IMAGES
 
+	Platforms []string // SOCI_PLATFORMS; those whose image manifests are read
+
 	StateMachine  string // SOCI_STATE_MACHINE_ARN; empty: every image is built by the function itself
 	FanOutFromGiB int64  // SOCI_FAN_OUT_FROM_GIB; 0: the same
 
@@ -64,6 +66,7 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 		IndexVersion:    lambdafn.OneOf(env, "SOCI_INDEX_VERSION", soci.Both, soci.V1, soci.V2),
 		TagSuffix:       env.TagSuffix(),
 		TagUnindexed:    env.Bool("SOCI_TAG_UNINDEXED_IMAGES", true),
+		Platforms:       env.Platforms(),
 		StateMachine:    env.StateMachine("SOCI_STATE_MACHINE_ARN"),
 		FanOutFromGiB:   env.Int("SOCI_FAN_OUT_FROM_GIB", "GiB", 0, 100_000, 0),
 		FailureQueueURL: env.QueueURL("SOCI_FAILURE_QUEUE_URL"),
@@ -96,6 +99,7 @@ func (c Config) Options() soci.Options {
 		IndexVersion: c.IndexVersion,
 		TagSuffix:    c.TagSuffix,
 		TagUnindexed: c.TagUnindexed,
+		Choice:       c.Platforms,
 		Concurrency:  c.Concurrency,
 		Limits:       soci.Limits{MaxMemory: c.MaxMemoryMiB * mib},
 	}
