@@ -256,7 +256,7 @@ func (c *backfillCommand) options(cmd *cobra.Command) (inventory.Options, *deplo
 	}
 	c.look.config = config
 	if stack != nil {
-		o.Deployed = stack.CreatedAt
+		o.Deployed, o.Platforms = stack.CreatedAt, stack.Platforms()
 		if !given("index-version") {
 			o.IndexVersion = stack.IndexVersion()
 		}

@@ -114,6 +114,7 @@ func (w *backfillWork) build(ctx context.Context) error {
 		TagSuffix:    w.options.Rules.TagSuffix,
 		TagUnindexed: w.tagUnindexed,
 		MinLayerSize: w.options.MinLayerSize,
+		Choice:       w.options.Platforms,
 		SpanSize:     w.spanSize.bytes,
 		Concurrency:  w.concurrency,
 		Limits:       soci.Limits{MaxMemory: w.maxMemory.bytes},

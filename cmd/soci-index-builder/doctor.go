@@ -32,7 +32,8 @@ and how to fix it. Nothing is changed.
 Rules, functions, the state machine, roles, log groups, queue and alarms are
 compared with the stack's template and parameters, to find changes made by hand.
 For the repositories that the filters choose, the policies, tag mutability and
-lifecycle rules are checked.
+lifecycle rules are checked. The registry's signing configuration shows whether ECR
+signs what the generator pushes.
 The failure queue, the alarms and the metrics of the last 14 days show whether
 images are being indexed.
 
@@ -45,8 +46,8 @@ The caller needs cloudformation:DescribeStacks, and to check everything
 cloudformation:GetTemplate, cloudformation:ListStackResources,
 cloudwatch:DescribeAlarms, cloudwatch:GetMetricData, ecr:DescribeRepositories,
 ecr:GetAccountSetting, ecr:GetLifecyclePolicy, ecr:GetRepositoryPolicy,
-ecr:ListPullTimeUpdateExclusions, events:DescribeRule, events:ListTargetsByRule,
-iam:GetRole, iam:GetRolePolicy, iam:ListRolePolicies,
+ecr:GetSigningConfiguration, ecr:ListPullTimeUpdateExclusions, events:DescribeRule,
+events:ListTargetsByRule, iam:GetRole, iam:GetRolePolicy, iam:ListRolePolicies,
 lambda:GetFunctionConcurrency, lambda:GetFunctionConfiguration,
 lambda:GetFunctionEventInvokeConfig, lambda:GetPolicy, logs:DescribeLogGroups,
 sqs:GetQueueAttributes and states:DescribeStateMachine; lambda:GetFunction where the

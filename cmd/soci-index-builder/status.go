@@ -71,6 +71,7 @@ STATE is one of
                     and recorded in an image index under the suffixed tag
   nothing-to-index  no layer is large enough
   opted-out         the image has the label ` + soci.LabelSkip + `=true
+  platform-not-chosen  none of its platforms is one that the stack of --stack chooses
 and with --all also
   excluded          the filters do not choose it
   untagged          it has no tag, and --untagged is not given
@@ -218,7 +219,7 @@ func (c *statusCommand) options(cmd *cobra.Command) (inventory.Options, error) {
 	if o.Rules, c.config, stack, err = c.rules.rules(cmd); err != nil || stack == nil {
 		return o, err
 	}
-	o.Deployed = stack.CreatedAt
+	o.Deployed, o.Platforms = stack.CreatedAt, stack.Platforms()
 	c.atWork.machine, c.atWork.cfg = stack.Outputs[deployed.OutStateMachineARN], *c.config
 	if !given("index-version") {
 		o.IndexVersion = stack.IndexVersion()

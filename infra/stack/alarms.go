@@ -26,6 +26,10 @@ type alarm struct {
 	ofThree int
 
 	condition awscdk.CfnCondition // nil: the alarm is always there
+
+	// event: it tells of something that happened once. That no more of it happens
+	// does not make it good, so nobody is told of the alarm's end.
+	event bool
 }
 
 const (
@@ -60,10 +64,16 @@ func addAlarms(s *builder) {
 		nearTimeout*s.generator.timeout/60, s.generator.timeout/60, deployed.ParamGeneratorMemorySize))
 	duration.statistic, duration.above = "Maximum", nearTimeout*s.generator.timeout*1000
 
+	duration.event = true
+	lost := func(a alarm) alarm {
+		a.event = true
+		return a
+	}
+
 	const (
 		stack = "--stack ${AWS::StackName}"
-		kept  = "Events wait six hours, then go to the failure queue. "
-		lost  = "an image may lack its SOCI index. Check "
+		kept  = "Events wait for six hours. "
+		may   = "an image may lack its SOCI index. Check "
 	)
 	alarms := []alarm{
 		queue("FailureQueueAlarm", "ApproximateNumberOfMessagesVisible", 0,
@@ -93,19 +103,20 @@ func addAlarms(s *builder) {
 				"Lower "+deployed.ParamFanOutConcurrency+", or ask for more concurrency"), 3),
 		duration,
 
-		lambda("FilterEventsLostAlarm", s.filter, "DestinationDeliveryFailures",
-			"Lambda could not put an event of the filter into the failure queue: "+lost+
-				"the function's right to it, then: soci-index-builder backfill "+stack),
-		lambda("GeneratorEventsLostAlarm", s.generator, "DestinationDeliveryFailures",
-			"Lambda could not put an event of the generator into the failure queue: "+lost+
-				"the function's right to it, then: soci-index-builder backfill "+stack),
+		lost(lambda("FilterEventsLostAlarm", s.filter, "DestinationDeliveryFailures",
+			"Lambda could not queue a failed event of the filter: "+may+
+				"its right to it, then: soci-index-builder backfill "+stack)),
+		lost(lambda("GeneratorEventsLostAlarm", s.generator, "DestinationDeliveryFailures",
+			"Lambda could not queue a failed event of the generator: "+may+
+				"its right to it, then: soci-index-builder backfill "+stack)),
 	}
 	for _, r := range s.rules {
 		alarms = append(alarms, alarm{
-			id: *r.resource.Node().Id() + "EventsLostAlarm", namespace: "AWS/Events", metric: "InvocationsFailedToBeSentToDlq",
+			event: true, id: *r.resource.Node().Id() + "EventsLostAlarm", namespace: "AWS/Events",
+			metric:    "InvocationsFailedToBeSentToDlq",
 			statistic: "Sum",
 			dimension: "RuleName", of: r.resource.Ref(), condition: r.condition,
-			description: "EventBridge could not put an event into the failure queue: " + lost +
+			description: "EventBridge could not queue an event that failed: " + may +
 				"the queue's policy, then: soci-index-builder backfill " + stack,
 		})
 	}
@@ -128,7 +139,9 @@ func addAlarm(s *builder, a alarm) {
 		ComparisonOperator: jsii.String("GreaterThanThreshold"),
 		TreatMissingData:   jsii.String("notBreaching"),
 		AlarmActions:       actions,
-		OkActions:          actions,
+	}
+	if !a.event {
+		props.OkActions = actions
 	}
 	if a.ofThree > 0 {
 		props.EvaluationPeriods = jsii.Number(3)

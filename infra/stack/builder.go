@@ -77,3 +77,22 @@ func (s *builder) dashboardName() *string { return awscdk.Aws_STACK_NAME() }
 
 // param returns the value of a parameter that is text.
 func (s *builder) param(name string) *string { return s.params[name].ValueAsString() }
+
+// quotationMark stands for the quotation mark in JSON that is a text of the
+// template, where each would take two bytes.
+const quotationMark = "~"
+
+// quote returns a JSON text, or a part of one, with quotationMark for every
+// quotation mark. Whatever it becomes a part of goes through unquote.
+func quote(text string) *string {
+	if strings.Contains(text, quotationMark) {
+		panic("internal error: there is a " + quotationMark + " in " + text)
+	}
+	return jsii.String(strings.ReplaceAll(text, `"`, quotationMark))
+}
+
+// unquote has CloudFormation put the quotation marks in, by splitting and
+// joining.
+func unquote(quoted *string) *string {
+	return awscdk.Fn_Join(jsii.String(`"`), awscdk.Fn_Split(jsii.String(quotationMark), quoted, nil))
+}

@@ -161,7 +161,7 @@ func limit(p properties, label string, value float64) properties {
 var (
 	skipReasons = []string{
 		"not-matched", "untagged", "own-artifact", "referrer", "image-gone", "no-layer-to-index", "opted-out", "superseded",
-		"passed-over",
+		"passed-over", "platform-not-chosen",
 	}
 	failClasses = []string{"permanent", "transient"}
 )
@@ -245,15 +245,11 @@ func widgets(generatorTimeout float64) []widget {
 	)
 	return append(w, widget{Type: "log", Width: 24, Height: 8, Properties: properties{
 		Title: failures.Question, Region: "${AWS::Region}", View: "table",
-		Query: "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${StepsLogGroup}' | SOURCE '${RepositoryNameLogGroup}' | " +
+		Query: "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${StepsLogGroup}' | SOURCE " +
+			"'${RepositoryNameLogGroup}' | " +
 			failures.Sample(),
 	}})
 }
-
-// The body is JSON within JSON, in which a quotation mark takes two bytes: so
-// it has another character, which CloudFormation replaces by splitting and
-// joining.
-const quotationMark = "~"
 
 // fragments recur in the body. CloudFormation puts them in, as it does what
 // they name. Each is called by one letter, from A on, since the template's size
@@ -263,6 +259,8 @@ var fragments = []string{
 		`{"label":"longest","stat":"Maximum"}]],"stat":"p50","region":"${AWS::Region}","yAxis":{"left":{"min":0,` +
 		`"showUnits":false,"label":"seconds"}}}}`,
 	`","FunctionName","${FilterFunction}",{"label":"filter"}],["...","${GeneratorFunction}",{"label":"generator`,
+	`"}],["...","${StepsFunction}",{"label":"steps`,
+	`","annotations":{"horizontal":[{"label":"`,
 	`","metrics":[["AWS/Lambda","`,
 	`,"region":"${AWS::Region}","yAxis":{"left":{"min":0,"showUnits":false,"label":"`,
 	`{"type":"metric","width":8,"properties":{"title":"`,
@@ -284,10 +282,6 @@ func addDashboard(s *builder) {
 		panic("internal error: " + err.Error())
 	}
 	body := strings.TrimSpace(b.String())
-	if strings.Contains(body, quotationMark) {
-		panic("internal error: the dashboard has a " + quotationMark + " in it")
-	}
-	quote := func(text string) *string { return jsii.String(strings.ReplaceAll(text, `"`, quotationMark)) }
 	variables := map[string]*string{}
 	for i, text := range fragments {
 		name := string(rune('A' + i))
@@ -299,7 +293,6 @@ func addDashboard(s *builder) {
 	}
 	awscloudwatch.NewCfnDashboard(s.stack, jsii.String("Dashboard"), &awscloudwatch.CfnDashboardProps{
 		DashboardName: s.dashboardName(),
-		DashboardBody: awscdk.Fn_Join(jsii.String(`"`),
-			awscdk.Fn_Split(jsii.String(quotationMark), awscdk.Fn_Sub(quote(body), &variables), nil)),
+		DashboardBody: unquote(awscdk.Fn_Sub(quote(body), &variables)),
 	})
 }

@@ -10,7 +10,7 @@ import (
 // MaxTemplate is the size in bytes of an emitted template at most.
 // CloudFormation takes 51,200 within a request, and more from a bucket alone.
 // The rest is for what the template will have one day.
-const MaxTemplate = 49_000
+const MaxTemplate = 51_000
 
 // ErrTooLarge: a template has more than MaxTemplate bytes.
 var ErrTooLarge = errors.New("the template is too large")

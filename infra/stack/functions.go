@@ -45,6 +45,9 @@ func addFunction(s *builder, id string, f *function, env map[string]any, props *
 	props.LoggingConfig = s.logging(f.logGroup)
 	props.Environment = &awslambda.CfnFunction_EnvironmentProperty{Variables: env}
 	f.resource = awslambda.NewCfnFunction(s.stack, jsii.String(id), props)
+	if props.VpcConfig != nil {
+		acknowledgeNetwork(f.resource)
+	}
 }
 
 // code says where CloudFormation finds the code of a function, and returns what
@@ -76,11 +79,12 @@ func addGenerator(s *builder) {
 	f := function{name: "indexgen", timeout: generatorTimeout}
 	f.logGroup = addLogGroup(s, "GeneratorLogGroup", "SociIndexGeneratorLambda")
 	rights := s.rights(f.name, f.logGroup, map[permission.Target]any{
-		permission.Everything:   "*",
-		permission.StateMachine: s.machine.Ref(),
-		permission.Executions:   s.executions(),
-		permission.EventBus:     s.busARN(),
-		permission.FailureQueue: s.queue.AttrArn(),
+		permission.Everything:      "*",
+		permission.StateMachine:    s.machine.Ref(),
+		permission.Executions:      s.executions(),
+		permission.EventBus:        s.busARN(),
+		permission.SigningProfiles: s.list(deployed.ParamSigningProfiles),
+		permission.FailureQueue:    s.queue.AttrArn(),
 	})
 	f.role = addRole(s, "GeneratorRole", rights)
 	s.repositoryPolicy = addRepositoryPolicy(s, "GeneratorRepositoryPolicy", f.name, f.role)
@@ -89,6 +93,7 @@ func addGenerator(s *builder) {
 	env["SOCI_FAN_OUT_FROM_GIB"] = awscdk.Token_AsString(s.params[deployed.ParamFanOutFromGiB].Value(), nil)
 	addFunction(s, "GeneratorFunction", &f, env,
 		&awslambda.CfnFunctionProps{
+			VpcConfig:  s.network(),
 			MemorySize: s.params[deployed.ParamGeneratorMemorySize].ValueAsNumber(),
 			ReservedConcurrentExecutions: awscdk.Token_AsNumber(
 				ifOnly(s.conditions.concurrency, s.params[deployed.ParamGeneratorConcurrency].Value())),
@@ -115,6 +120,7 @@ func (s *builder) builderEnvironment() map[string]any {
 		"SOCI_TAG_SUFFIX":           s.param(deployed.ParamTagSuffix),
 		"SOCI_TAG_UNINDEXED_IMAGES": s.param(deployed.ParamTagUnindexed),
 		"SOCI_PREFETCH":             s.param(deployed.ParamPrefetch),
+		"SOCI_PLATFORMS":            s.param(deployed.ParamPlatforms),
 		"SOCI_MIN_LAYER_SIZE_MIB":   awscdk.Token_AsString(s.params[deployed.ParamMinLayerSizeMiB].Value(), nil),
 		"SOCI_FAILURE_QUEUE_URL":    s.queue.Ref(),
 		"SOCI_EVENT_BUS":            s.param(deployed.ParamEventBus),
@@ -140,6 +146,7 @@ func addFilter(s *builder) {
 			s.repositories.GetAtt(jsii.String(ownNames), awscdk.ResolutionTypeHint_STRING), nil)
 	}
 	addFunction(s, "FilterFunction", &f, env, &awslambda.CfnFunctionProps{
+		VpcConfig:  s.network(),
 		MemorySize: jsii.Number(filterMemory),
 	})
 	// New filters may pass on images of repositories that the generator could

@@ -130,6 +130,10 @@ var rolesRights = []struct {
 	{"StepsRole", "logs:CreateLogStream", "${StepsLogGroup.Arn}", "", "its log"},
 	{"StepsRole", "logs:PutLogEvents", "${StepsLogGroup.Arn}", "", "its log"},
 
+	{"GeneratorRole", "signer:SignPayload", "split([,, ${SigningProfileArns}])", "Signing",
+		"ECR signs what it pushes, on exactly these"},
+	{"StepsRole", "signer:SignPayload", "split([,, ${SigningProfileArns}])", "Signing", "the same"},
+
 	{"MachineRole", "lambda:InvokeFunction", "${StepsFunction.Arn}", "", "does its steps, and invokes nothing else"},
 
 	{"RepositoryNameRole", "logs:CreateLogStream", "${RepositoryNameLogGroup.Arn}", "", "its log"},
@@ -139,6 +143,17 @@ var rolesRights = []struct {
 // functionOf is whose role it is, as package permission names it.
 var functionOf = map[string]string{"FilterRole": "filter", "GeneratorRole": "indexgen", "StepsRole": "steps",
 	"RepositoryNameRole": "reponame"}
+
+// networkActions are what Lambda needs to connect a function to subnets: each of
+// these roles has them with subnets alone, and the function's code cannot use
+// them.
+var (
+	networkActions = []string{"ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets",
+		"ec2:DeleteNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"}
+	inNetwork = []string{"FilterRole", "GeneratorRole", "StepsRole"}
+)
+
+const networkWhen = "VPC {Null: {lambda:SourceFunctionArn: true}}"
 
 // What each role may do is what the list says, action by action, resource by
 // resource.
@@ -182,6 +197,11 @@ func TestRolesRights(t *testing.T) {
 		}
 		if row.resource == "*" && row.action != "ecr:GetAuthorizationToken" {
 			t.Errorf("%s has %s on everything", row.role, row.action)
+		}
+	}
+	for _, role := range inNetwork {
+		for _, action := range networkActions {
+			want = append(want, right{role, "Allow", action, "*", networkWhen})
 		}
 	}
 	compareRights(t, got, want)
@@ -240,6 +260,9 @@ func TestRolesRightsAreUsed(t *testing.T) {
 			if row.role == role {
 				listed = append(listed, row.action)
 			}
+		}
+		if slices.Contains(inNetwork, role) {
+			listed = append(listed, networkActions...)
 		}
 		for _, need := range permission.Functions[function] {
 			used = append(used, need.Action)

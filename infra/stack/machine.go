@@ -23,14 +23,16 @@ func addSteps(s *builder) {
 	f := function{name: "steps", timeout: generatorTimeout}
 	f.logGroup = addLogGroup(s, "StepsLogGroup", "SociIndexStepsLambda")
 	f.role = addRole(s, deployed.StepsRoleID, s.rights(f.name, f.logGroup, map[permission.Target]any{
-		permission.Everything:   "*",
-		permission.EventBus:     s.busARN(),
-		permission.FailureQueue: s.queue.AttrArn(),
+		permission.Everything:      "*",
+		permission.EventBus:        s.busARN(),
+		permission.SigningProfiles: s.list(deployed.ParamSigningProfiles),
+		permission.FailureQueue:    s.queue.AttrArn(),
 	}))
 	s.stepsPolicy = addRepositoryPolicy(s, "StepsRepositoryPolicy", f.name, f.role)
 	env := s.builderEnvironment()
 	env["SOCI_HANDLER"] = "steps"
 	addFunction(s, "StepsFunction", &f, env, &awslambda.CfnFunctionProps{
+		VpcConfig:  s.network(),
 		MemorySize: s.params[deployed.ParamStepsMemorySize].ValueAsNumber(),
 	})
 	f.resource.AddResourceDependency(s.stepsPolicy, nil)
@@ -45,11 +47,12 @@ func addSteps(s *builder) {
 func addMachine(s *builder) {
 	role := addRoleFor(s, "MachineRole", "states.amazonaws.com", "machine",
 		policy(statement("Allow", permission.Machine, permission.Steps, s.steps.resource.AttrArn())))
-	text, retry := definition()
+	text, task, caught := definition()
 	s.machine = awsstepfunctions.NewCfnStateMachine(s.stack, jsii.String(deployed.MachineID),
 		&awsstepfunctions.CfnStateMachineProps{
-			RoleArn:          role.AttrArn(),
-			DefinitionString: awscdk.Fn_Sub(jsii.String(text), &map[string]*string{"Retry": jsii.String(retry)}),
+			RoleArn: role.AttrArn(),
+			DefinitionString: unquote(awscdk.Fn_Sub(quote(text),
+				&map[string]*string{"Task": awscdk.Fn_Sub(quote(task), nil), "Catch": quote(caught)})),
 		})
 }
 
@@ -65,9 +68,9 @@ const (
 // executionTimeout is when an execution is given up, in seconds.
 const executionTimeout = 24 * 60 * 60
 
-// definition returns the state machine in Amazon States Language, with
-// variables for Fn::Sub, and the text of the variable Retry.
-func definition() (text, retry string) {
+// definition returns the state machine in Amazon States Language with variables
+// for Fn::Sub, among them Task and Catch, and what these two stand for.
+func definition() (text, task, caught string) {
 	type object = map[string]any
 	var transient []string
 	for _, r := range failure.Reasons() {
@@ -75,47 +78,46 @@ func definition() (text, retry string) {
 			transient = append(transient, string(r))
 		}
 	}
-	const event = "$$.Execution.Input"
-	step := func(name string, more object) object {
-		parameters := object{"step": name, "event.$": event}
-		maps.Copy(parameters, more)
-		return object{"Type": "Task", "Resource": "${StepsFunction.Arn}", "Parameters": parameters, "Retry": "${Retry}"}
+	retry := []object{
+		{"ErrorEquals": transient, "IntervalSeconds": 20, "BackoffRate": 3, "MaxAttempts": transientRetries,
+			"JitterStrategy": "FULL"},
+		{"ErrorEquals": []string{"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.AWSLambdaException",
+			"Lambda.SdkClientException"}, "IntervalSeconds": 100, "BackoffRate": 3, "MaxAttempts": lambdaRetries},
 	}
-	with := func(state, more object) object {
+	task = strings.Trim(encode(object{"Type": "Task", "Resource": "${StepsFunction.Arn}", "Retry": retry}), "{}")
+	caught = encode([]object{{"ErrorEquals": []string{"States.ALL"}, "Next": "Fail"}})
+
+	const event = "$$.Execution.Input"
+	step := func(name string, parameters, more object) object {
+		state := object{"Type": "${Task}", "Parameters": object{"step": name, "event.$": event}}
+		maps.Copy(state["Parameters"].(object), parameters)
 		maps.Copy(state, more)
 		return state
 	}
-	caught := []object{{"ErrorEquals": []string{"States.ALL"}, "Next": "Fail"}}
 	text = encode(object{
 		"StartAt":        "Plan",
 		"TimeoutSeconds": executionTimeout,
 		"States": object{
-			"Plan": with(step("plan", nil), object{"Catch": caught, "Next": "Layers"}),
+			"Plan": step("plan", nil, object{"Catch": "${Catch}", "Next": "Layers"}),
 			"Layers": object{
 				"Type": "Map", "ItemsPath": "$.items", "MaxConcurrency": "${" + deployed.ParamFanOutConcurrency + "}",
 				"ItemSelector": object{"step": "layer", "event.$": event, "layer.$": "$$.Map.Item.Value"},
 				"ItemProcessor": object{
 					"ProcessorConfig": object{"Mode": "INLINE"},
 					"StartAt":         "BuildLayer",
-					"States": object{"BuildLayer": object{"Type": "Task", "Resource": "${StepsFunction.Arn}", "Retry": "${Retry}",
-						"End": true}},
+					"States":          object{"BuildLayer": object{"Type": "${Task}", "End": true}},
 				},
-				"ResultPath": "$.results", "Catch": caught, "Next": "Publish",
+				"ResultPath": "$.results", "Catch": "${Catch}", "Next": "Publish",
 			},
-			"Publish": with(step("publish", object{"items.$": "$.items", "results.$": "$.results"}),
-				object{"Catch": caught, "End": true}),
-			"Fail": with(step("fail", object{"error.$": "$.Error", "cause.$": "$.Cause"}), object{"End": true}),
+			"Publish": step("publish", object{"items.$": "$.items", "results.$": "$.results"},
+				object{"Catch": "${Catch}", "End": true}),
+			"Fail": step("fail", object{"error.$": "$.Error", "cause.$": "$.Cause"}, object{"End": true}),
 		},
 	})
-	for _, bare := range []string{"Retry", deployed.ParamFanOutConcurrency} { // they are no text
+	for _, bare := range []string{"Catch", deployed.ParamFanOutConcurrency} { // they are no text
 		text = strings.ReplaceAll(text, `"${`+bare+`}"`, "${"+bare+"}")
 	}
-	return text, encode([]object{
-		{"ErrorEquals": transient, "IntervalSeconds": 20, "BackoffRate": 3, "MaxAttempts": transientRetries,
-			"JitterStrategy": "FULL"},
-		{"ErrorEquals": []string{"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.AWSLambdaException",
-			"Lambda.SdkClientException"}, "IntervalSeconds": 100, "BackoffRate": 3, "MaxAttempts": lambdaRetries},
-	})
+	return strings.ReplaceAll(text, `"Type":"${Task}"`, "${Task}"), task, caught
 }
 
 func encode(v any) string {

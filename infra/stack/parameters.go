@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -36,31 +37,45 @@ var (
 const (
 	arnPartition = `arn:aws[a-z-]*`
 	arnAccount   = names.Account
+
+	signingProfile = arnPartition + ":signer:[a-z0-9-]+:" + arnAccount + `:/signing-profiles/\w{2,64}`
 )
+
+// list returns the parts of a parameter that is text with commas. It is no
+// CommaDelimitedList, of which rules and conditions cannot tell that it is empty.
+func (s *builder) list(name string) *[]*string {
+	return awscdk.Fn_Split(jsii.String(","), s.param(name), nil)
+}
+
+// ids is the pattern of a list of EC2's ids, with commas, that may be empty.
+func ids(kind string, most int) string {
+	one := kind + "-[0-9a-f]{8,17}"
+	return fmt.Sprintf("^(?:%s(?:,%s){0,%d})?$", one, one, most-1)
+}
 
 // everywhere are the parameters of every template.
 var everywhere = []parameter{
 
 	{
 		name: deployed.ParamFilters, kind: "CommaDelimitedList",
-		description: "Images to index: comma-separated repository:tag. * is any run of characters, ! excludes, the last " +
-			"filter that matches decides",
+		description: "Images to index. * is any run of characters, ! in front excludes, and the last filter that matches " +
+			"decides",
 		byDefault: "*:*", pattern: filters.Pattern,
-		constraint: "comma-separated repository:tag, without a registry's host, such as prod/*:*,!*:*-debug",
+		constraint: "comma-separated repository:tag, without a registry's host",
 	},
 	{
 		name:        deployed.ParamIndexUntagged,
-		description: "Index images pushed only by digest",
+		description: "Index images pushed without a tag",
 		byDefault:   "false", values: trueFalse,
 	},
 	{
 		name:        deployed.ParamIndexReplicated,
-		description: "Index images that ECR replication copies into this registry",
+		description: "Index images that ECR replication brings",
 		byDefault:   "false", values: trueFalse,
 	},
 	{
 		name:        deployed.ParamIndexPullThrough,
-		description: "Index images that a pull-through cache brings; filters name them with the rule's prefix",
+		description: "Index images of pull-through caches; filters name them with the rule's prefix",
 		byDefault:   "false", values: trueFalse,
 	},
 	{
@@ -73,18 +88,18 @@ var everywhere = []parameter{
 
 	{
 		name:        deployed.ParamIndexVersion,
-		description: "V1: a referrer. V2: a SOCI-enabled image under its own tag, which clients read by default",
+		description: "V1: a referrer. V2: a SOCI-enabled image under its own tag, which Fargate reads",
 		byDefault:   "Both", values: []string{"V1", "V2", "Both"},
 	},
 	{
 		name:        deployed.ParamTagSuffix,
-		description: "Suffix of the SOCI-enabled image's tag (V2)",
+		description: "What the tag of the SOCI-enabled image (V2) ends in",
 		byDefault:   names.DefaultTagSuffix, pattern: "^" + names.TagSuffix + "$",
 		constraint: "1 to 127 of A-Z, a-z, 0-9, ., _ and -",
 	},
 	{
 		name:        deployed.ParamTagUnindexed,
-		description: "Make that tag also for an image with no layer to index",
+		description: "Make the suffixed tag also when no layer can be indexed",
 		byDefault:   "true", values: trueFalse,
 	},
 	{
@@ -94,14 +109,21 @@ var everywhere = []parameter{
 	},
 
 	{
+		name:        deployed.ParamPlatforms,
+		description: "Platforms to index: OS or OS/ARCHITECTURE",
+		byDefault:   "linux", pattern: "^" + names.Platform + "(?:," + names.Platform + ")*$",
+		constraint: "such as linux, or linux/amd64,linux/arm64",
+	},
+
+	{
 		name: deployed.ParamGeneratorMemorySize, kind: "Number",
-		description: "MB of the function that builds SOCI indexes. Processors come with it: 1769 is one",
+		description: "MB of the function that builds SOCI indexes. 1769 is one processor",
 		byDefault:   1769, low: jsii.Number(512), high: jsii.Number(10240),
 		constraint: "a whole number from 512 to 10240",
 	},
 	{
 		name: deployed.ParamGeneratorConcurrency, kind: "Number",
-		description: "Images worked on at once, set aside from the account's concurrency. 0: no bound",
+		description: "Images worked on at once, set aside of the account's concurrency. 0: no bound",
 		byDefault:   0, low: jsii.Number(0),
 		constraint: "a whole number, 0 for none",
 	},
@@ -115,7 +137,7 @@ var everywhere = []parameter{
 	},
 	{
 		name:        deployed.ParamFanOutConcurrency,
-		description: "Layers of such an image that are worked on at once",
+		description: "Layers of such an image worked on at once",
 		byDefault:   "20", pattern: `^(?:[1-9]|[123][0-9]|40)$`,
 		constraint: "a whole number from 1 to 40",
 	},
@@ -127,14 +149,33 @@ var everywhere = []parameter{
 	},
 
 	{
+		name:        deployed.ParamSubnets,
+		description: "Subnets of the functions, if any",
+		byDefault:   "", pattern: ids("subnet", 16),
+		constraint: "at most 16 subnet-ID, comma-separated",
+	},
+	{
+		name:        deployed.ParamSecurityGroups,
+		description: "Their security groups",
+		byDefault:   "", pattern: ids("sg", 16),
+		constraint: "at most 16 sg-ID, comma-separated",
+	},
+	{
+		name:        deployed.ParamSigningProfiles,
+		description: "Signer profiles of ECR's managed signing, if any",
+		byDefault:   "", pattern: "^(?:" + signingProfile + "(?:," + signingProfile + "){0,2})?$",
+		constraint: "at most 3 ARNs, comma-separated",
+	},
+
+	{
 		name:        deployed.ParamAlarmTopic,
-		description: "SNS topic that is told of alarms, if any",
+		description: "SNS topic for alarms, if any",
 		byDefault:   "", pattern: `^(?:` + arnPartition + `:sns:[a-z0-9-]+:` + arnAccount + `:[A-Za-z0-9_-]{1,256})?$`,
 		constraint: "the ARN of a standard SNS topic, or nothing",
 	},
 	{
 		name:        deployed.ParamEventBus,
-		description: "Event bus of this region on which SOCI indexes and failures are announced, if any",
+		description: "Event bus that SOCI indexes and permanent failures are announced on, if any",
 		byDefault:   "default", pattern: `^[A-Za-z0-9._/-]{0,256}$`,
 		constraint: "the name of an event bus, not its ARN, or nothing",
 	},
@@ -193,7 +234,7 @@ var asImages = []parameter{
 func imageParameter(name string) parameter {
 	return parameter{
 		name:        name,
-		description: "ECR image of the function",
+		description: "ECR image",
 		pattern:     `^` + arnAccount + `\.dkr\.ecr\.[a-z0-9-]+\.[a-z.]+/[a-z0-9._/-]+@sha256:[0-9a-f]{64}$`,
 		constraint:  "HOST/NAME@sha256:DIGEST",
 	}
@@ -214,6 +255,7 @@ func (p Props) parameters() []parameter {
 type conditions struct {
 	untagged, replicated, pullThrough           awscdk.CfnCondition // the parameter is true
 	concurrency, alarmTopic, eventBus, boundary awscdk.CfnCondition // there is one
+	network, signing                            awscdk.CfnCondition // there are subnets, signing profiles
 	debug                                       awscdk.CfnCondition // the log level is DEBUG
 	china, govCloud, europeanSovereign          awscdk.CfnCondition // the stack's partition
 }
@@ -242,6 +284,8 @@ func addParameters(s *builder) {
 		alarmTopic:  given("SNS", deployed.ParamAlarmTopic, ""),
 		eventBus:    given("EventBus", deployed.ParamEventBus, ""),
 		boundary:    given("Boundary", deployed.ParamPermissionsBoundary, ""),
+		network:     given("VPC", deployed.ParamSubnets, ""),
+		signing:     given("Signing", deployed.ParamSigningProfiles, ""),
 
 		china:             partition("China", "aws-cn"),
 		govCloud:          partition("GovCloud", "aws-us-gov"),

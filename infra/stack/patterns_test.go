@@ -122,6 +122,26 @@ func TestParameterValues(t *testing.T) {
 			"100000": bad, "8GiB": bad},
 		deployed.ParamFanOutConcurrency: {"1": good, "20": good, "40": good, "": bad, "0": bad, "41": bad, "1.5": bad,
 			"020": bad},
+		deployed.ParamPlatforms: {"linux": good, "linux/amd64": good, "linux/amd64,linux/arm64": good, "linux,windows": good,
+			"linux/arm/v7": good, "": bad, "Linux": bad, "linux/": bad, "linux,": bad, ",linux": bad, "linux, windows": bad,
+			"linux/amd64/v2/x": bad, "*": bad},
+		deployed.ParamSubnets: {"": good, "subnet-0123456789abcdef0": good, "subnet-01234567": good,
+			"subnet-01234567,subnet-0123456789abcdef0": good, "subnet-1": bad, "vpc-01234567": bad, "subnet-01234567,": bad,
+			"subnet-01234567, subnet-01234568": bad, "subnet-0123456G": bad, "sg-01234567": bad,
+			strings.Repeat("subnet-01234567,", 15) + "subnet-01234567": good,
+			strings.Repeat("subnet-01234567,", 16) + "subnet-01234567": bad},
+		deployed.ParamSecurityGroups: {"": good, "sg-0123456789abcdef0": good, "sg-01234567,sg-0123456789abcdef0": good,
+			"default": bad, "sg-": bad, "sg-01234567;sg-01234568": bad, "subnet-01234567": bad},
+		deployed.ParamSigningProfiles: {
+			"": good, "arn:aws:signer:eu-west-1:123456789012:/signing-profiles/ecr_1": good,
+			"arn:aws-cn:signer:cn-north-1:123456789012:/signing-profiles/ab,arn:aws:signer:eu-west-1:123456789012:" +
+				"/signing-profiles/cd": good,
+			strings.Repeat("arn:aws:signer:eu-west-1:123456789012:/signing-profiles/ab,", 3) +
+				"arn:aws:signer:eu-west-1:123456789012:/signing-profiles/ab": bad, // a role has no room for more
+			"ecr_1": bad, "arn:aws:signer:eu-west-1:123456789012:/signing-profiles/*": bad, "*": bad,
+			"arn:aws:signer:eu-west-1:123456789012:/signing-profiles/": bad,
+			"arn:aws:kms:eu-west-1:123456789012:/signing-profiles/ab":  bad,
+		},
 		deployed.ParamCodeBucket: {"my-bucket": good, "a.b.c": good, "123": good, "": bad, "ab": bad, "My-Bucket": bad,
 			"-bucket": bad, "bucket-": bad, "s3://bucket": bad, long(64): bad},
 		deployed.ParamFilterImage: images, deployed.ParamGeneratorImage: images, deployed.ParamRepositoryNameImage: images,
@@ -210,6 +230,14 @@ func TestPatternsAgreeWithFunctions(t *testing.T) {
 		deployed.ParamMinLayerSizeMiB: {func() string { return word("0123456789.-e ", 6) },
 			func(v string) bool { return generatorTakes("SOCI_MIN_LAYER_SIZE_MIB", v) },
 			func(v string) bool { return v == "" || len(v) > 1 && v[0] == '0' || strings.HasPrefix(v, "-0") }}, // zeros in front
+		deployed.ParamPlatforms: {func() string {
+			list := []string{}
+			for range 1 + random.IntN(2) {
+				list = append(list, word("lA_", 1)+word("linux9", 2)+word("/", 1)+word("am6_", 2)+word("/v.", 1)+word("7", 1))
+			}
+			return strings.Join(list, ",")
+		}, func(v string) bool { return generatorTakes("SOCI_PLATFORMS", v) },
+			func(v string) bool { return v == "" }}, // empty is the default
 		deployed.ParamEventBus: {func() string { return word("aZ0._-/ :*", 8) },
 			func(v string) bool { return generatorTakes("SOCI_EVENT_BUS", v) }, func(string) bool { return false }},
 		deployed.ParamIndexVersion: {func() string {

@@ -1,10 +1,12 @@
 package stack
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
 
+	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/devtools/dist"
 )
 
@@ -30,7 +32,9 @@ var promises = []property{
 	{functions, "LoggingConfig.ApplicationLogLevel", "if(Debug, DEBUG, INFO)", "above INFO Lambda drops the metrics"},
 	{functions, "LoggingConfig.SystemLogLevel", "", "by default INFO: the REPORT lines stay"},
 	{functions, "Environment.Variables.LOG_LEVEL", "${LogLevel}", "governs the log alone"},
-	{functions, "VpcConfig", "", "nothing private is spoken to"},
+	{"FilterFunction GeneratorFunction StepsFunction", "VpcConfig", "if(VPC, {SecurityGroupIds: split([,, " +
+		"${SecurityGroupIds}]), SubnetIds: split([,, ${SubnetIds}])}, nothing)", "in a private network when asked to"},
+	{"RepositoryNameFunction", "VpcConfig", "", "it must reach CloudFormation"},
 	{functions, "FunctionName", "", "two stacks live side by side"},
 	{"FilterFunction", "Timeout", "60", "two calls, tried again"},
 	{"FilterFunction", "MemorySize", "256", "it decides, and is paid for each push"},
@@ -57,6 +61,8 @@ var promises = []property{
 	{"GeneratorFunction", "Environment.Variables.SOCI_TAG_UNINDEXED_IMAGES", "${TagUnindexedImages}", "the parameter"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_PREFETCH", "${Prefetch}", "the parameter"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_MIN_LAYER_SIZE_MIB", "${MinLayerSizeMiB}", "the parameter"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_PLATFORMS", "${Platforms}", "the parameter"},
+	{"StepsFunction", "Environment.Variables.SOCI_PLATFORMS", "${Platforms}", "the same"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_EVENT_BUS", "${EventBusName}", "announcements"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_FAILURE_QUEUE_URL", "${FailureQueue}", "its permanent failures"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_STACK_NAME", "${AWS::StackName}", "dimension of the metrics"},
@@ -93,7 +99,8 @@ var promises = []property{
 	{"StepsPullTimeExclusion", "PrincipalArn", "${StepsRole.Arn}", "nor do these"},
 	{"StepsRepositoryPolicy", "RoleName", "${StepsRole}", "exactly the same repositories"},
 	{"StepsRepositoryPolicy", "PolicyName", "repositories-${Repositories.RepositoryArnsDigest}", "as the generator's"},
-	{"StepsRepositoryPolicy", "PolicyDocument.Statement.0.Resource", "${Repositories.RepositoryArns}", "as the generator's"},
+	{"StepsRepositoryPolicy", "PolicyDocument.Statement.0.Resource", "${Repositories.RepositoryArns}",
+		"as the generator's"},
 	{"RepositoryNameFunction", "Role", "${RepositoryNameRole.Arn}", "one role per function"},
 	{"RepositoryNameFunction", "LoggingConfig.LogGroup", "${RepositoryNameLogGroup}", "the stack's log group"},
 	{"RepositoryNameFunction", "Timeout", "60", "well before CloudFormation gives up"},
@@ -206,7 +213,7 @@ func TestResourcesAreKnown(t *testing.T) {
 	if len(dist.Functions) != len(strings.Fields(functions))-1 {
 		t.Errorf("%q are built, of which the steps have the generator's", dist.Functions)
 	}
-	if tmpl.Rules != nil {
+	if len(tmpl.Rules) != 1 || tmpl.Rules["Network"] == nil {
 		t.Errorf("rules %v: the bootstrap stack is no prerequisite of the plain template", tmpl.Rules)
 	}
 }
@@ -232,13 +239,36 @@ func TestMeasuredIsWhatIsMade(t *testing.T) {
 }
 
 // A role has room for the policies of the generator, whatever the stack is
-// called: for its own, and during an update for those of the filters before and
-// after it, each with as many ARNs as a custom resource can answer with.
+// called: for its own, in private subnets and with all signing profiles that it
+// can have, and during an update for those of the filters before and after it,
+// each with as many ARNs as a custom resource can answer with.
 func TestRolePoliciesFit(t *testing.T) {
+	for _, name := range []string{"s", strings.Repeat("s", 128)} {
+		rolePoliciesFit(t, name)
+	}
+}
+
+func rolePoliciesFit(t *testing.T, stack string) {
+	t.Helper()
 	const (
 		most     = 10_240 // characters without white space, of all inline policies of a role
 		response = 4_096  // bytes, of a custom resource's answer
+		uuid     = "51af3dc0-da77-11e4-872e-1234567db123"
 	)
+	// What an answer has besides the ARNs, at least.
+	envelope, err := json.Marshal(map[string]any{
+		"Status": "SUCCESS", "PhysicalResourceId": "s", "LogicalResourceId": "Repositories", "RequestId": uuid,
+		"StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/" + stack + "/" + uuid,
+		"Data":    map[string]any{repositoryARNs: []string{}, repositoryDigest: strings.Repeat("d", 16)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile := "arn:aws-us-gov:signer:ap-northeast-99:123456789012:/signing-profiles/" + strings.Repeat("p", 64)
+	if p := parameters()[deployed.ParamSigningProfiles]; !accepts(t, p, profile+","+profile+","+profile) ||
+		accepts(t, p, profile+","+profile+","+profile+","+profile) {
+		t.Error("the parameter does not take 3 profiles, or more")
+	}
 	longest := strings.NewReplacer(
 		"${AWS::Partition}", "aws-us-gov", "${AWS::Region}", "ap-northeast-99", "${AWS::AccountId}", "123456789012",
 		"${EventBusName}", strings.Repeat("b", 256),
@@ -247,8 +277,9 @@ func TestRolePoliciesFit(t *testing.T) {
 		"${FailureQueue.Arn}", strings.Repeat("q", len("arn:aws-us-gov:sqs:ap-northeast-99:123456789012:")+80),
 		"${GeneratorLogGroup.Arn}",
 		strings.Repeat("g", len("arn:aws-us-gov:logs:ap-northeast-99:123456789012:log-group::*")+
-			len("/aws/lambda/-SociIndexGeneratorLambda")+128), // the longest name of a stack
-		"if(EventBus, ", "", ", nothing)", "",
+			len("/aws/lambda/-SociIndexGeneratorLambda")+len(stack)),
+		"split([,, ${SigningProfileArns}])", "["+strings.Join([]string{profile, profile, profile}, ", ")+"]",
+		"if(EventBus, ", "", "if(Signing, ", "", "if(VPC, ", "", ", nothing)", "",
 		"${Repositories.RepositoryArns}", "[]")
 	tmpl := synth(t)
 	size := func(v any) int {
@@ -263,9 +294,10 @@ func TestRolePoliciesFit(t *testing.T) {
 	for _, p := range tmpl.Resources["GeneratorRole"].Properties["Policies"].([]any) {
 		own += size(p.(map[string]any)["PolicyDocument"])
 	}
-	repositories := size(tmpl.Resources["GeneratorRepositoryPolicy"].Properties["PolicyDocument"])
-	if own < 500 || repositories < 200 || own+2*(repositories+response) > most {
-		t.Errorf("the policies have %d and twice %d characters besides the ARNs, which have %d at most: a role takes %d", own,
-			repositories, response, most)
+	repositories, arns := size(tmpl.Resources["GeneratorRepositoryPolicy"].Properties["PolicyDocument"]),
+		response-len(envelope)
+	if own < 500 || repositories < 200 || own+2*(repositories+arns) > most {
+		t.Errorf("stack name of %d: the policies have %d and twice %d characters besides the ARNs, which have %d at most: "+
+			"a role takes %d", len(stack), own, repositories, arns, most)
 	}
 }

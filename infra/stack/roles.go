@@ -25,12 +25,18 @@ func (s *builder) rights(function string, group awslogs.CfnLogGroup, targets map
 		if !ok {
 			continue
 		}
-		statement := allow(function, t, arn)
-		if t == permission.EventBus {
-			statements = append(statements, ifOnly(s.conditions.eventBus, statement))
-		} else {
-			statements = append(statements, statement)
+		var statement any = allow(function, t, arn)
+		switch t {
+		case permission.EventBus:
+			statement = ifOnly(s.conditions.eventBus, statement)
+		case permission.SigningProfiles:
+			statement = ifOnly(s.conditions.signing, statement)
 		}
+		statements = append(statements, statement)
+	}
+	if slices.ContainsFunc(permission.Functions[function],
+		func(n permission.Need) bool { return n.On == permission.Network }) {
+		statements = append(statements, ifOnly(s.conditions.network, networkRights(function)))
 	}
 	return policy(statements...)
 }
@@ -63,7 +69,7 @@ func addRoleFor(s *builder, id, service, name string, rights map[string]any) aws
 // targetOrder is the order of the statements.
 var targetOrder = []permission.Target{
 	permission.Everything, permission.Repositories, permission.Generator, permission.StateMachine, permission.Executions,
-	permission.EventBus, permission.FailureQueue,
+	permission.EventBus, permission.SigningProfiles, permission.FailureQueue,
 	permission.LogGroup,
 }
 
@@ -74,7 +80,9 @@ func allow(function string, on permission.Target, arn any) map[string]any {
 
 // deny returns the statement with all that a function must not do on one target.
 func deny(function string, on permission.Target, arn any) map[string]any {
-	return statement("Deny", permission.Denied[function], on, arn)
+	denied := statement("Deny", permission.Denied[function], on, arn)
+	denied["Sid"] = on.Statement()
+	return denied
 }
 
 func statement(effect string, needs []permission.Need, on permission.Target, arn any) map[string]any {
@@ -87,7 +95,7 @@ func statement(effect string, needs []permission.Need, on permission.Target, arn
 	if len(actions) == 0 {
 		panic("internal error: no right on " + string(on))
 	}
-	return map[string]any{"Sid": on.Statement(), "Effect": effect, "Action": actions, "Resource": arn}
+	return map[string]any{"Effect": effect, "Action": actions, "Resource": arn}
 }
 
 func policy(statements ...any) map[string]any {

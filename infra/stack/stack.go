@@ -135,6 +135,7 @@ func New(scope constructs.Construct, id string, props Props) awscdk.Stack {
 	// By this a stack is known for one of ours.
 	s.stack.AddMetadata(jsii.String(deployed.Metadata), map[string]any{"Version": version.Version})
 	addParameters(s)
+	addNetworkRule(s)
 	addQueue(s)
 	addReponame(s)
 	addRepositories(s)

@@ -200,8 +200,31 @@ func TestPlainTemplate(t *testing.T) {
 	if got, want := textOf(tmpl.Metadata), "{"+deployed.Metadata+": {Version: "+version.Version+"}}"; got != want {
 		t.Errorf("the template has the metadata %s, want %s", got, want)
 	}
-	if len(tmpl.Rules) > 0 {
-		t.Errorf("the template has the rules %v", tmpl.Rules)
+	if got := slices.Sorted(maps.Keys(tmpl.Rules)); !slices.Equal(got, []string{"Network"}) {
+		t.Errorf("the template has the rules %q", got)
+	}
+}
+
+// Subnets and security groups are given both or not at all. The rule has only
+// functions that rules know.
+func TestNetworkRule(t *testing.T) {
+	for _, tmpl := range []*template{synth(t), synthImages(t)} {
+		const want = "or([equals([${SubnetIds}, ${SecurityGroupIds}]), " +
+			"not([or([equals([${SubnetIds}, \"\"]), equals([${SecurityGroupIds}, \"\"])])])])"
+		rule, _ := tmpl.Rules["Network"].(map[string]any)
+		assertions, _ := rule["Assertions"].([]any)
+		if len(rule) != 1 || len(assertions) != 1 {
+			t.Fatalf("the rule is %s", textOf(rule))
+		}
+		assertion, _ := assertions[0].(map[string]any)
+		if got := textOf(assertion["Assert"]); got != want {
+			t.Errorf("asserted is\n%s, want\n%s", got, want)
+		}
+		for _, name := range []string{deployed.ParamSubnets, deployed.ParamSecurityGroups} {
+			if !strings.Contains(textOf(assertion["AssertDescription"]), name) {
+				t.Errorf("the message %s does not name %s", textOf(assertion["AssertDescription"]), name)
+			}
+		}
 	}
 }
 

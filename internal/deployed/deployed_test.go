@@ -3,6 +3,7 @@ package deployed_test
 import (
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,6 +76,18 @@ func TestFindDefaults(t *testing.T) {
 	}
 	if r := s.Rules(); r.Filters.String() != "*:*" || r.TagSuffix != "-soci" || r.Untagged {
 		t.Errorf("the rules are %+v", r)
+	}
+	if got := s.Platforms(); !slices.Equal(got, []string{"linux"}) || len(s.SigningProfiles()) != 0 {
+		t.Errorf("the platforms are %q, the signing profiles %q", got, s.SigningProfiles())
+	}
+	s.Parameters[deployed.ParamPlatforms] = "linux/amd64,linux/arm64"
+	s.Parameters[deployed.ParamSigningProfiles] = "arn:a,arn:b"
+	if len(s.Platforms()) != 2 || len(s.SigningProfiles()) != 2 {
+		t.Errorf("the platforms are %q, the signing profiles %q", s.Platforms(), s.SigningProfiles())
+	}
+	delete(s.Parameters, deployed.ParamPlatforms) // of a version before it
+	if s.Platforms() != nil {
+		t.Errorf("the platforms are %q", s.Platforms())
 	}
 	if s.ReservedConcurrency() != 0 || s.MinLayerSize() != 10<<20 || s.IndexUntagged() || !s.TagUnindexed() ||
 		s.Prefetch() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/names"
@@ -39,6 +40,20 @@ func (s *Stack) Prefetch() bool { return s.values.prefetch }
 // MinLayerSize is ParamMinLayerSizeMiB in bytes, compressed; 0 indexes every
 // layer.
 func (s *Stack) MinLayerSize() int64 { return s.values.minLayerSize }
+
+// Platforms are the elements of ParamPlatforms; none, which chooses every
+// platform, in a stack of a version before it.
+func (s *Stack) Platforms() []string {
+	if s.Parameters[ParamPlatforms] == "" {
+		return nil
+	}
+	return strings.Split(s.Parameters[ParamPlatforms], ",")
+}
+
+// SigningProfiles are the ARNs of ParamSigningProfiles.
+func (s *Stack) SigningProfiles() []string {
+	return strings.FieldsFunc(s.Parameters[ParamSigningProfiles], func(r rune) bool { return r == ',' })
+}
 
 // IndexUntagged is ParamIndexUntagged.
 func (s *Stack) IndexUntagged() bool { return s.values.untagged }

@@ -107,8 +107,8 @@ var Calls = []Call{
 		Commands,
 		Doctor, "the repositories that the filters choose"},
 	{Use{Repositories, []string{"ecr:DescribeImages"}}, Commands, Guided, "what the filters would choose, and its cost"},
-	{Use{Anything, []string{"cloudwatch:GetMetricData", "ecr:GetAccountSetting", "ecr:ListPullTimeUpdateExclusions",
-		"logs:DescribeLogGroups"}}, Commands, Doctor, "activity and settings"},
+	{Use{Anything, []string{"cloudwatch:GetMetricData", "ecr:GetAccountSetting", "ecr:GetSigningConfiguration",
+		"ecr:ListPullTimeUpdateExclusions", "logs:DescribeLogGroups"}}, Commands, Doctor, "activity and settings"},
 
 	{Use{ManagedBucket, []string{"s3:CreateBucket", "s3:PutBucketPolicy", "s3:PutBucketPublicAccessBlock",
 		"s3:PutBucketVersioning", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration"}}, Zip, FirstManaged,

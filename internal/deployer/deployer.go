@@ -88,10 +88,15 @@ var Types = []Type{
 				"lambda:ListTags", "lambda:PutFunctionConcurrency", "lambda:TagResource"}},
 			{PassedRoles, []string{"iam:PassRole"}},
 			{Code, []string{"s3:GetObject"}},
+			// With subnets alone.
+			{Anything, []string{"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"}},
 		},
 		Update: []Use{{Functions, []string{"lambda:DeleteFunctionConcurrency", "lambda:UntagResource",
 			"lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration"}}},
-		Delete: []Use{{Functions, []string{"lambda:DeleteFunction"}}},
+		Delete: []Use{
+			{Functions, []string{"lambda:DeleteFunction"}},
+			{Anything, []string{"ec2:DescribeNetworkInterfaces"}},
+		},
 	},
 	{
 		Name:   "AWS::Lambda::Permission",

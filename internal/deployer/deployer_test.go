@@ -18,6 +18,7 @@ import (
 	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/permission"
 )
 
 const docs = "../../docs"
@@ -92,7 +93,8 @@ func TestTypesAreThoseOfTheTemplates(t *testing.T) {
 
 // beyond are the actions of another service than the type's own.
 var beyond = map[string][]string{
-	"AWS::Lambda::Function": {"iam:PassRole", "s3:GetObject"},
+	"AWS::Lambda::Function": {"iam:PassRole", "s3:GetObject", "ec2:DescribeNetworkInterfaces",
+		"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"},
 	"AWS::StepFunctions::StateMachine": {"iam:PassRole", "states:CreateStateMachine", "states:DeleteStateMachine",
 		"states:DescribeStateMachine", "states:ListTagsForResource", "states:TagResource", "states:UntagResource",
 		"states:UpdateStateMachine"},
@@ -126,7 +128,7 @@ var unset = map[string][]string{
 	"AWS::Events::Rule": {"EventBusName", "RoleArn"},
 	"AWS::IAM::Role":    {"ManagedPolicyArns", "Path", "RoleName"},
 	"AWS::Lambda::Function": {"CodeSigningConfigArn", "FileSystemConfigs", "KmsKeyArn", "Layers", "RecursiveLoop",
-		"RuntimeManagementConfig", "VpcConfig", "FunctionName"},
+		"RuntimeManagementConfig", "FunctionName"},
 	"AWS::Logs::LogGroup": {"DataProtectionPolicy", "FieldIndexPolicies", "KmsKeyId", "ResourcePolicyDocument",
 		"DeletionProtectionEnabled", "LogGroupClass"},
 	"AWS::SQS::Queue": {"KmsMasterKeyId", "QueueName"},
@@ -148,7 +150,9 @@ func TestTemplateSetsNothingThatNeedsMore(t *testing.T) {
 // know no resource.
 var withoutResource = []string{
 	"cloudwatch:GetMetricData",
+	"ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs",
 	"ecr:DeregisterPullTimeUpdateExclusion", "ecr:GetAccountSetting", "ecr:GetAuthorizationToken",
+	"ecr:GetSigningConfiguration",
 	"ecr:ListPullTimeUpdateExclusions", "ecr:RegisterPullTimeUpdateExclusion",
 	"logs:DeleteQueryDefinition", "logs:DescribeIndexPolicies", "logs:DescribeLogGroups", "logs:DescribeQueryDefinitions",
 	"logs:DescribeResourcePolicies", "logs:PutQueryDefinition",
@@ -323,6 +327,25 @@ func TestFilesAreCurrent(t *testing.T) {
 // grant is one action that a role of the template has.
 type grant struct{ role, action, on string }
 
+// targetOf is what package permission says that a role may use an action on;
+// that it is so in the template is up to the tests of package stack.
+func targetOf(t *testing.T, role, action string) permission.Target {
+	t.Helper()
+	needs := permission.Machine
+	for _, f := range functions {
+		if f.role == role {
+			needs = permission.Functions[f.name]
+		}
+	}
+	for _, n := range needs {
+		if n.Action == action {
+			return n.On
+		}
+	}
+	t.Fatalf("%s may %s, and package permission does not say so", role, action)
+	return ""
+}
+
 // grants reads the roles of the template.
 func grants(t *testing.T) []grant {
 	t.Helper()
@@ -334,7 +357,7 @@ func grants(t *testing.T) []grant {
 				statement = condition.([]any)[1].(map[string]any)
 			}
 			for _, a := range statement["Action"].([]any) {
-				all = append(all, grant{role, a.(string), statement["Sid"].(string)})
+				all = append(all, grant{role, a.(string), targetOf(t, role, a.(string)).Statement()})
 			}
 		}
 	}
@@ -351,7 +374,7 @@ func grants(t *testing.T) []grant {
 	return all
 }
 
-var roleRow = regexp.MustCompile("(?m)^\\| [a-z]+ \\(`([A-Za-z]+)`\\) \\| `([a-z]+:[A-Za-z]+)` \\| (.+?) \\|")
+var roleRow = regexp.MustCompile("(?m)^\\| [a-z]+ \\(`([A-Za-z]+)`\\) \\| `([a-z0-9]+:[A-Za-z]+)` \\| (.+?) \\|")
 
 func TestRolesAreThoseOfTheTemplate(t *testing.T) {
 	byText := map[string]string{}

@@ -27,7 +27,11 @@ var shown = map[permission.Target]string{
 	permission.Executions:   "its executions",
 	permission.EventBus:     "the event bus `EventBusName`; without the parameter the statement is not there",
 	permission.FailureQueue: "the failure queue",
-	permission.LogGroup:     "the log streams of the function's own log group",
+	permission.SigningProfiles: "the signing profiles `SigningProfileArns`; without the parameter the statement is " +
+		"not there",
+	permission.Network: "`*`, not for the function's code; without the parameter `SubnetIds` the statement is " +
+		"not there",
+	permission.LogGroup: "the log streams of the function's own log group",
 }
 
 // Tables are the generated parts of docs/permissions.md, by the name that

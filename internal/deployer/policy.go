@@ -72,15 +72,17 @@ func uses(part Part) []Use {
 // targets returns the ARNs, with placeholders, of what the functions' roles
 // have rights on, as wide as the filters and the parameters can make them.
 var targets = map[permission.Target]string{
-	permission.Everything:   "*",
-	permission.Repositories: "arn:${Partition}:ecr:${Region}:${Account}:repository/*",
-	permission.Generator:    "arn:${Partition}:lambda:${Region}:${Account}:function:${Stack}-*",
-	permission.Steps:        "arn:${Partition}:lambda:${Region}:${Account}:function:${Stack}-*",
-	permission.StateMachine: machines,
-	permission.Executions:   "arn:${Partition}:states:${Region}:${Account}:execution:" + deployed.MachineID + "-*",
-	permission.EventBus:     "arn:${Partition}:events:${Region}:${Account}:event-bus/*",
-	permission.FailureQueue: "arn:${Partition}:sqs:${Region}:${Account}:${Stack}-*",
-	permission.LogGroup:     "arn:${Partition}:logs:${Region}:${Account}:log-group:/aws/lambda/${Stack}-*",
+	permission.Everything:      "*",
+	permission.Repositories:    "arn:${Partition}:ecr:${Region}:${Account}:repository/*",
+	permission.Generator:       "arn:${Partition}:lambda:${Region}:${Account}:function:${Stack}-*",
+	permission.Steps:           "arn:${Partition}:lambda:${Region}:${Account}:function:${Stack}-*",
+	permission.StateMachine:    machines,
+	permission.Executions:      "arn:${Partition}:states:${Region}:${Account}:execution:" + deployed.MachineID + "-*",
+	permission.EventBus:        "arn:${Partition}:events:${Region}:${Account}:event-bus/*",
+	permission.FailureQueue:    "arn:${Partition}:sqs:${Region}:${Account}:${Stack}-*",
+	permission.SigningProfiles: "arn:${Partition}:signer:${Region}:${Account}:/signing-profiles/*",
+	permission.Network:         "*",
+	permission.LogGroup:        "arn:${Partition}:logs:${Region}:${Account}:log-group:/aws/lambda/${Stack}-*",
 }
 
 // Boundary is the permissions boundary that leaves the functions' roles what
@@ -108,6 +110,8 @@ func Boundary() Document {
 		{permission.Executions, "Executions"},
 		{permission.EventBus, "EventBus"},
 		{permission.FailureQueue, "FailureQueue"},
+		{permission.SigningProfiles, "SigningProfiles"},
+		{permission.Network, "Network"},
 		{permission.LogGroup, "Log"},
 	} {
 		if len(actions[s.target]) == 0 {

@@ -91,7 +91,22 @@ const (
 	generator      = "GeneratorFunction"
 )
 
+// profile is the ARN of a signing profile.
+func profile(name string) string {
+	return "arn:aws:signer:" + awstest.Region + ":" + awstest.Account + ":/signing-profiles/" + name
+}
+
 var broken = []row{
+	// Signing and network.
+	{"signed by others alone", func(d *stacktest.Deployment) {
+		d.ECR.Sign(awstest.SigningRule{Profile: profile("release"), Repositories: []string{"prod/*"}})
+	}, doctor.CheckSigning, doctor.Warning, named(profile("release")), "but not what the generator pushes",
+		deployed.ParamSigningProfiles + "=" + profile("release")},
+	{"other subnets", function(generator, "VpcConfig",
+		map[string]any{"VpcId": "vpc-1", "SubnetIds": []string{"subnet-1"}}),
+		doctor.CheckNetwork, doctor.Problem, physical(generator), "its subnets are subnet-1, the stack's are none",
+		"an update of the stack"},
+
 	// The stack.
 	{"stack rolled back", func(d *stacktest.Deployment) { d.Stack.Status = "UPDATE_ROLLBACK_COMPLETE" },
 		doctor.CheckStackStatus, doctor.Warning, named(""), "the last update failed",

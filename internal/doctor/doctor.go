@@ -80,6 +80,8 @@ const (
 	CheckLifecycle     Check = "repository-lifecycle"   // rules do not count suffixed tags
 	CheckPullTime      Check = "pull-time"              // the generator's pulls do not count
 	CheckBlobMounting  Check = "blob-mounting"          // informs
+	CheckNetwork       Check = "network"                // the functions are in the stack's subnets
+	CheckSigning       Check = "signing"                // ECR signs what the generator pushes
 )
 
 // Finding is what a check found on one thing, or on all things that it looked
@@ -169,6 +171,8 @@ var checkers = []checker{
 	{check: CheckLifecycle, run: (*examination).lifecycle, repositories: true},
 	{check: CheckPullTime, run: (*examination).pullTime},
 	{check: CheckBlobMounting, run: (*examination).blobMounting},
+	{check: CheckNetwork, run: (*examination).network, resources: true},
+	{check: CheckSigning, run: (*examination).signing, repositories: true},
 }
 
 // atOnce is how many calls are under way.

@@ -84,7 +84,7 @@ func TestHealthy(t *testing.T) {
 		doctor.CheckRole, doctor.CheckLogGroup, doctor.CheckQueue, doctor.CheckMessages, doctor.CheckAlarm,
 		doctor.CheckAlarmActions, doctor.CheckActivity,
 		doctor.CheckFilters, doctor.CheckPolicy, doctor.CheckEncryption, doctor.CheckMutability, doctor.CheckLifecycle,
-		doctor.CheckPullTime, doctor.CheckBlobMounting,
+		doctor.CheckPullTime, doctor.CheckBlobMounting, doctor.CheckNetwork, doctor.CheckSigning,
 	}
 	for _, c := range want {
 		if !seen[c] {
@@ -167,7 +167,7 @@ func TestDenied(t *testing.T) {
 		{"cloudformation", "ListStackResources", "cloudformation:ListStackResources", 16},
 		{"events", "DescribeRule", "events:DescribeRule", 2},
 		{"events", "ListTargetsByRule", "events:ListTargetsByRule", 2},
-		{"lambda", "*", "lambda:GetPolicy", 7},
+		{"lambda", "*", "lambda:GetPolicy", 8},
 		{"iam", "GetRole", "iam:GetRole", 1},
 		{"iam", "ListRolePolicies", "iam:ListRolePolicies", 1},
 		{"iam", "GetRolePolicy", "iam:GetRolePolicy", 1},
@@ -176,11 +176,12 @@ func TestDenied(t *testing.T) {
 		{"sqs", "GetQueueAttributes", "sqs:GetQueueAttributes", 2},
 		{"monitoring", "DescribeAlarms", "cloudwatch:DescribeAlarms", 2},
 		{"monitoring", "GetMetricData", "cloudwatch:GetMetricData", 1},
-		{"ecr", "DescribeRepositories", "ecr:DescribeRepositories", 5},
+		{"ecr", "DescribeRepositories", "ecr:DescribeRepositories", 6},
 		{"ecr", "GetRepositoryPolicy", "ecr:GetRepositoryPolicy", 1},
 		{"ecr", "GetLifecyclePolicy", "ecr:GetLifecyclePolicy", 1},
 		{"ecr", "ListPullTimeUpdateExclusions", "ecr:ListPullTimeUpdateExclusions", 1},
 		{"ecr", "GetAccountSetting", "ecr:GetAccountSetting", 1},
+		{"ecr", "GetSigningConfiguration", "ecr:GetSigningConfiguration", 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.action, func(t *testing.T) {

@@ -272,7 +272,7 @@ func (l *look) artifact(m *soci.ManifestInfo, tag string) string {
 // examine fills in the states of the records that have none yet.
 func (l *look) examine(ctx context.Context, read *content, tags []string, records []Record) error {
 	o := soci.Options{IndexVersion: l.o.IndexVersion, MinLayerSize: max(l.o.MinLayerSize, 1),
-		TagSuffix: l.o.Rules.TagSuffix}
+		TagSuffix: l.o.Rules.TagSuffix, Choice: l.o.Platforms}
 	status, err := soci.Examine(ctx, read, read.desc, tags, o, l.check)
 	fails := err != nil && (errors.Is(err, soci.ErrCorrupt) || errors.Is(err, soci.ErrLimit) ||
 		errors.Is(err, soci.ErrUnsupported))
@@ -296,6 +296,9 @@ func (l *look) examine(ctx context.Context, read *content, tags []string, record
 			continue
 		case status.LeftAlone == soci.OutcomeOptedOut:
 			r.State, r.Reason = StateOptedOut, status.Reason
+			continue
+		case status.LeftAlone == soci.OutcomePlatformNotChosen:
+			r.State, r.Reason = StatePlatformNotChosen, status.Reason
 			continue
 		case len(status.Lacking) > 0:
 			r.State, r.Reason = StatePartial, status.Reason

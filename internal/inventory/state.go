@@ -48,6 +48,8 @@ const (
 	StateNothing State = "nothing-to-index"
 	// StateOptedOut: the image's label asks to leave it alone.
 	StateOptedOut State = "opted-out"
+	// StatePlatformNotChosen: none of its platforms is among those chosen.
+	StatePlatformNotChosen State = "platform-not-chosen"
 )
 
 // The states of what is not to be indexed.
@@ -65,7 +67,7 @@ const (
 var States = []State{
 	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StateUnknown, StatePartial, StateBroken,
 	StateFails, StateUnindexable,
-	StateNothing, StateOptedOut, StateExcluded, StateUntagged, StateNoImage,
+	StateNothing, StateOptedOut, StatePlatformNotChosen, StateExcluded, StateUntagged, StateNoImage,
 }
 
 // ToIndex reports whether indexing the image would bring what is missing, or
@@ -90,7 +92,8 @@ func (s State) Lacking() bool {
 
 // Chosen reports whether the image is one that the rules choose.
 func (s State) Chosen() bool {
-	return s.Lacking() || s == StateUnknown || s == StateIndexed || s == StateNothing || s == StateOptedOut
+	return s.Lacking() || s == StateUnknown || s == StateIndexed || s == StateNothing || s == StateOptedOut ||
+		s == StatePlatformNotChosen
 }
 
 // Coverage tells how many of the platforms with a layer to index have one that

@@ -25,6 +25,9 @@ type Options struct {
 	// MinLayerSize is as in soci.Options.
 	MinLayerSize int64
 
+	// Platforms are the Choice of soci.Options.
+	Platforms []string
+
 	// BuildTool is the identifier by which this tool's SOCI indexes are known.
 	// The default is soci.BuildToolIdentifier. With AnyTool those of every
 	// tool count.

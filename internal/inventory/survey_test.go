@@ -59,6 +59,22 @@ func TestSurvey(t *testing.T) {
 		got := slices.DeleteFunc(run(t, before), func(line string) bool { return !strings.Contains(line, " missing ") })
 		compare(t, got, "app:bare missing pushed before the stack was created, 2100-01-01", chosen[10])
 	})
+	t.Run("of other platforms", func(t *testing.T) {
+		other := o
+		other.Platforms = []string{"windows", "linux/s390x"}
+		n := 0
+		for _, line := range run(t, other) {
+			if strings.Contains(line, " platform-not-chosen the image has linux/amd64") &&
+				strings.HasSuffix(line, "and chosen are windows, linux/s390x") {
+				n++
+			} else if !strings.Contains(line, " opted-out ") && !strings.Contains(line, " fails ") {
+				t.Errorf("%s, want platform-not-chosen", line)
+			}
+		}
+		if n < 5 {
+			t.Errorf("%d images are of platforms that are not chosen", n)
+		}
+	})
 	t.Run("V1", func(t *testing.T) {
 		v1 := o
 		v1.IndexVersion = soci.V1

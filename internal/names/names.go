@@ -99,3 +99,14 @@ func IsDigest(s string) bool { return digest.MatchString(s) }
 
 // IsECRDigest reports whether s can be the digest of content in ECR.
 func IsECRDigest(s string) bool { return ecrDigest.MatchString(s) }
+
+// A platform is an operating system, or one of its architectures.
+const (
+	Platform        = `[a-z0-9]+(?:/[a-z0-9_]+(?:/[a-z0-9.]+)?)?`
+	PlatformAllowed = "OS and OS/ARCHITECTURE[/VARIANT], such as linux and linux/arm64"
+)
+
+var platform = lazyregexp.New("^" + Platform + "$")
+
+// IsPlatform reports whether s has the form of a platform.
+func IsPlatform(s string) bool { return platform.MatchString(s) }

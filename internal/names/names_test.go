@@ -107,3 +107,15 @@ func TestParseECRHost(t *testing.T) {
 		}
 	}
 }
+
+func TestIsPlatform(t *testing.T) {
+	for s, want := range map[string]bool{
+		"linux": true, "linux/amd64": true, "linux/arm/v7": true, "windows": true, "linux/386": true,
+		"": false, "Linux": false, "linux/": false, "/amd64": false, "linux/amd64/": false, "linux/a/b/c": false,
+		"linux amd64": false, "linux,windows": false, "*": false, "linux/*": false,
+	} {
+		if names.IsPlatform(s) != want {
+			t.Errorf("%q is a platform: %t", s, !want)
+		}
+	}
+}

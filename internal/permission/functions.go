@@ -25,6 +25,12 @@ const (
 	StateMachine Target = "state machine"
 	// Executions are those of the state machine.
 	Executions Target = "executions"
+	// SigningProfiles are those of AWS Signer with which ECR signs what is pushed,
+	// if the stack has any.
+	SigningProfiles Target = "signing profiles"
+	// Network: network interfaces, for functions in private networks. The actions
+	// are on everything: some of them know no resource.
+	Network Target = "network"
 	// LogGroup is the function's own one, all of its log streams.
 	LogGroup Target = "log group"
 )
@@ -51,6 +57,10 @@ func (t Target) Statement() string {
 		return "StateMachine"
 	case Executions:
 		return "Executions"
+	case SigningProfiles:
+		return "SigningProfiles"
+	case Network:
+		return "Network"
 	case LogGroup:
 		return "Log"
 	}
@@ -75,10 +85,10 @@ var (
 // which they are built. Nothing else may be in the stack's policies, and
 // nothing here that the function does not use.
 var Functions = map[string][]Need{
-	"filter": {
+	"filter": append([]Need{
 		{"lambda:InvokeFunction", Generator, "passing on the events of the images to index"},
 		queue, logStream, logEvents,
-	},
+	}, network...),
 	"indexgen": append([]Need{
 		{"states:StartExecution", StateMachine, "handing over large images"},
 		{"states:DescribeExecution", Executions, "finding out whether one works on the same event"},
@@ -87,8 +97,23 @@ var Functions = map[string][]Need{
 	"reponame": {logStream, logEvents},
 }
 
+// network is what Lambda needs to connect a function to subnets, which it does
+// under the function's role. The function's code cannot use it.
+var network = []Need{
+	{"ec2:CreateNetworkInterface", Network, "Lambda connects the function to the subnets under the function's role"},
+	{"ec2:DescribeNetworkInterfaces", Network, "the same"},
+	{"ec2:DescribeSubnets", Network, "the same"},
+	{"ec2:DeleteNetworkInterface", Network, "the same"},
+	{"ec2:AssignPrivateIpAddresses", Network, "the same"},
+	{"ec2:UnassignPrivateIpAddresses", Network, "the same"},
+}
+
+// ByServices reports whether only AWS's services use the actions on the target,
+// under a function's role, and never its code.
+func (t Target) ByServices() bool { return t == LogGroup || t == Network || t == SigningProfiles }
+
 // builder is what a function needs that builds SOCI indexes.
-var builder = []Need{
+var builder = append([]Need{
 	{"ecr:GetAuthorizationToken", Everything, "the token of the registry, which is the whole account's"},
 	{"ecr:BatchGetImage", Repositories, "reading manifests and listing referrers"},
 	{"ecr:GetDownloadUrlForLayer", Repositories, "reading layers, configs and earlier zTOCs"},
@@ -99,8 +124,10 @@ var builder = []Need{
 	{"ecr:PutImage", Repositories, "pushing SOCI indexes and SOCI-enabled images"},
 	{"ecr:DescribeImages", Repositories, "finding the SOCI indexes whose zTOCs can be reused"},
 	{"events:PutEvents", EventBus, "announcing SOCI indexes"},
+	{"signer:SignPayload", SigningProfiles,
+		"ECR's managed signing signs what is pushed in the name of the function's role"},
 	queue, logStream, logEvents,
-}
+}, network...)
 
 // Machine is what the role of the state machine may do.
 var Machine = []Need{{"lambda:InvokeFunction", Steps, "doing its steps"}}

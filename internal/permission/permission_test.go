@@ -106,7 +106,7 @@ func TestOfOperation(t *testing.T) {
 // A list that a reader can trust: each action once, written as IAM writes it,
 // with a reason, and none both given and withheld.
 func TestFunctions(t *testing.T) {
-	action := regexp.MustCompile(`^[a-z]+:[A-Z][A-Za-z]+$`)
+	action := regexp.MustCompile(`^[a-z0-9]+:[A-Z][A-Za-z]+$`)
 	for name, needs := range Functions {
 		seen := map[string]bool{}
 		for _, n := range slices.Concat(needs, Withheld[name]) {

@@ -21,6 +21,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/doctor/cfntemplate"
+	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/lambdaruntime"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
@@ -47,29 +49,25 @@ func emulator(t *testing.T, program string) string {
 // the function and the concurrency as CloudFormation puts them in.
 func definition(t *testing.T, concurrency string) string {
 	t.Helper()
-	var tmpl struct {
-		Resources map[string]struct {
-			Properties struct {
-				DefinitionString struct {
-					Sub []json.RawMessage `json:"Fn::Sub"`
-				}
+	tmpl, err := cfntemplate.Parse(templates.Zip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resources, err := tmpl.Resolve(cfntemplate.Values{
+		Parameters: map[string]string{deployed.ParamFanOutConcurrency: concurrency, deployed.ParamCodeBucket: "b",
+			deployed.ParamCodeKeyPrefix: "p/"},
+		StackName: "soci", Region: awstest.Region, Account: awstest.Account, Partition: "aws",
+		Attribute: func(id, attribute string) (any, bool) {
+			if id == "StepsFunction" && attribute == "Arn" {
+				return stepsARN, true
 			}
-		}
+			return cfntemplate.Unknown, true
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, r := range []json.RawMessage{templates.Zip, templates.Image} {
-		if err := json.Unmarshal(r, &tmpl); err != nil {
-			t.Fatal(err)
-		}
-	}
-	sub := tmpl.Resources[deployed.MachineID].Properties.DefinitionString.Sub
-	if len(sub) != 2 {
-		t.Fatalf("the template has no definition: %s", sub)
-	}
-	text := decode[string](t, sub[0])
-	for name, value := range decode[map[string]string](t, sub[1]) {
-		text = strings.ReplaceAll(text, "${"+name+"}", value)
-	}
-	text = strings.NewReplacer("${StepsFunction.Arn}", stepsARN, "${FanOutConcurrency}", concurrency).Replace(text)
+	text, _ := resources[deployed.MachineID].Properties["DefinitionString"].(string)
 	if !json.Valid([]byte(text)) || strings.Contains(text, "${") {
 		t.Fatalf("the definition is %s", text)
 	}

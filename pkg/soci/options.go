@@ -44,6 +44,12 @@ type Options struct {
 	// SOCI-enabled image has the other platforms too, without a SOCI index.
 	Platforms []string
 
+	// Choice limits the SOCI indexes as Platforms does, also by "os" alone, but an
+	// image that has none of the platforms is no error: it is left alone as
+	// OutcomePlatformNotChosen. A SOCI index that the SOCI-enabled image under the
+	// suffixed tag has for another platform stays. The default is every platform.
+	Choice []string
+
 	// Catalog is searched for zTOCs to reuse. The default is none: every layer
 	// is read.
 	Catalog Catalog
@@ -122,6 +128,11 @@ func (o Options) withDefaults() (Options, error) {
 	orDefault(&o.IndexVersion, V1)
 	if _, err := ParseIndexVersion(string(o.IndexVersion)); err != nil {
 		return o, err
+	}
+	for _, p := range o.Choice {
+		if _, err := parseChoice(p); err != nil {
+			return o, err
+		}
 	}
 	orDefault(&o.TagSuffix, DefaultTagSuffix)
 	o.tagged = o.tagged || o.Tag != ""

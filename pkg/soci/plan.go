@@ -92,6 +92,9 @@ func named(image digest.Digest, err error) error {
 func (x *indexer) plan(ctx context.Context, image ocispec.Descriptor, outcomes []LayerOutcome) (*Work, error) {
 	w := &Work{x: x, start: time.Now(), result: &Result{Image: image, Version: x.o.IndexVersion}}
 	tree, err := walk(ctx, x.src, image, x.o)
+	if err == nil {
+		err = x.choose(ctx, tree)
+	}
 	if other, ok := alone(err); ok {
 		w.result.LeftAlone, w.result.Reason, w.result.Lacking = other.outcome, other.reason, other.lacking
 		return w, nil
@@ -111,6 +114,25 @@ func (x *indexer) plan(ctx context.Context, image ocispec.Descriptor, outcomes [
 	}
 	w.tree, w.layers = tree, layers
 	return w, nil
+}
+
+// choose returns a *leftAlone when no platform of the image is among
+// Options.Choice. A SOCI index for another one that the suffixed tag has stays.
+func (x *indexer) choose(ctx context.Context, tree *tree) error {
+	if len(tree.notChosen) > 0 && x.tagger != nil {
+		desc, err := x.tagger.Resolve(ctx, x.o.Tag+x.o.TagSuffix)
+		var index *ocispec.Index
+		if err == nil {
+			index, _, err = fetchEnabled(ctx, x.src, desc, x.o.Limits)
+		}
+		if err == nil && index != nil {
+			err = tree.keep(desc, index)
+		}
+		if err != nil && !notThere(err) && !unusable(err) {
+			return fmt.Errorf("the SOCI-enabled image of tag %q: %w", x.o.Tag, err)
+		}
+	}
+	return tree.noneChosen(x.o.Choice)
 }
 
 // index is Plan and Index.
@@ -177,13 +199,13 @@ type LayerOutcome struct {
 
 // BuildLayer reads one layer of an image, of which only digest and size are
 // needed, and pushes its zTOC, which nothing names yet. What o says of the image
-// (IndexVersion, Tag, Platforms, Catalog) does not matter. The same layer and
+// (IndexVersion, Tag, Platforms, Choice, Catalog) does not matter. The same layer and
 // options lead to the same zTOC as in IndexImage. The error is a *LayerError
 // without a Manifest when the layer could not be read, and otherwise that of
 // dst.
 func BuildLayer(ctx context.Context, src Source, dst Destination, layer ocispec.Descriptor, o Options) (LayerOutcome,
 	error) {
-	o.IndexVersion, o.Tag, o.Platforms = V1, "", nil
+	o.IndexVersion, o.Tag, o.Platforms, o.Choice = V1, "", nil, nil
 	out := LayerOutcome{Layer: layer.Digest, Size: layer.Size}
 	x, err := newIndexer(src, dst, o)
 	if err != nil {

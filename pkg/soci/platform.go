@@ -1,6 +1,10 @@
 package soci
 
 import (
+	"fmt"
+	"soci-index-builder/internal/names"
+	"strings"
+
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -42,6 +46,22 @@ func (p platform) normalized() ocispec.Platform {
 // matches reports whether m chooses it.
 func (p platform) matches(m platforms.Matcher) bool {
 	return p.said.Architecture != "" && m.Match(p.normalized())
+}
+
+// parseChoice returns what one element of Options.Choice chooses.
+func parseChoice(s string) (func(platform) bool, error) {
+	if !names.IsPlatform(s) {
+		return nil, fmt.Errorf("%w: platform %q; allowed are %s", ErrInvalidOption, cut(s, 100), names.PlatformAllowed)
+	}
+	if !strings.Contains(s, "/") {
+		return func(p platform) bool { return p.normalized().OS == s }, nil
+	}
+	parsed, err := platforms.Parse(s)
+	if err != nil {
+		return nil, fmt.Errorf("%w: platform %q: %w", ErrInvalidOption, cut(s, 100), err)
+	}
+	m := platforms.OnlyStrict(parsed)
+	return func(p platform) bool { return p.matches(m) }, nil
 }
 
 // listed is how an image index says it: nil where it is not known, since an

@@ -40,6 +40,8 @@ const (
 	// OutcomeOptedOut: the config of one of its platforms has the label
 	// LabelSkip.
 	OutcomeOptedOut Outcome = "opted-out"
+	// OutcomePlatformNotChosen: none of its platforms is among Options.Choice.
+	OutcomePlatformNotChosen Outcome = "platform-not-chosen"
 )
 
 // The outcomes of a SOCI-enabled image. OutcomeNoLayer and OutcomePassedOver
@@ -183,8 +185,8 @@ type Result struct {
 	Manifests []ManifestResult // in the order of the image index
 	Enabled   EnabledResult
 
-	// LeftAlone is OutcomeOwnArtifact or OutcomeOptedOut, or empty, and
-	// Reason says why; then there are no Manifests. Lacking are the platforms
+	// LeftAlone is OutcomeOwnArtifact, OutcomeOptedOut or
+	// OutcomePlatformNotChosen, or empty, and Reason says why; then there are no Manifests. Lacking are the platforms
 	// without a SOCI index of a SOCI-enabled image that is left alone although
 	// they have layers to index.
 	LeftAlone Outcome

@@ -134,7 +134,7 @@ type EnabledStatus struct {
 // both versions and by any tool. It reads manifests and configs, checks the
 // zTOCs, and pushes nothing. A check of nil means NewChecker(r, false); sharing
 // one among all images of a repository checks shared zTOCs only once. Of the
-// Options it uses MinLayerSize, TagSuffix, Platforms and Limits; with the
+// Options it uses MinLayerSize, TagSuffix, Platforms, Choice and Limits; with the
 // IndexVersion V1 it does not look at suffixed tags. Its errors are those of
 // IndexImage.
 func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []string, o Options,
@@ -172,6 +172,9 @@ type examiner struct {
 
 func (x *examiner) work(ctx context.Context, status *Status, tags []string) error {
 	tree, err := walk(ctx, x.r, status.Image, x.o)
+	if err == nil {
+		err = tree.noneChosen(x.o.Choice)
+	}
 	if err != nil {
 		return err
 	}

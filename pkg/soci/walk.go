@@ -45,6 +45,8 @@ type node struct {
 type tree struct {
 	root    *node
 	targets []*target // each once, in the order of the image index
+
+	notChosen []string // the platforms of the image that are not among Options.Choice
 }
 
 // images returns the targets that are image manifests of platforms asked for.
@@ -83,6 +85,9 @@ type walker struct {
 	seen   map[digest.Digest]*node
 	tree   tree
 	found  []string // the platforms met, for the error message
+
+	choice    []func(platform) bool // of Options.Choice; empty: every platform
+	notChosen []string              // the platforms met that are not among them
 }
 
 // walk finds what image leads to. A *leftAlone says that it is none of our
@@ -96,6 +101,13 @@ func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) 
 			return nil, fmt.Errorf("%w: platform %q: %w", ErrInvalidOption, p, err)
 		}
 		w.wanted = append(w.wanted, platforms.OnlyStrict(parsed))
+	}
+	for _, p := range o.Choice {
+		chosen, err := parseChoice(p)
+		if err != nil {
+			return nil, err
+		}
+		w.choice = append(w.choice, chosen)
 	}
 	if IsSchema1(image.MediaType) {
 		return nil, fmt.Errorf("%w: %s is a manifest of Docker schema 1, which cannot have a SOCI index; push the image "+
@@ -122,6 +134,8 @@ func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) 
 				strings.Join(slices.Compact(w.found), ", "))
 		}
 	}
+	slices.Sort(w.notChosen)
+	w.tree.notChosen = slices.Compact(w.notChosen)
 	return &w.tree, nil
 }
 
@@ -355,7 +369,32 @@ func fetchConfig(ctx context.Context, src Source, desc ocispec.Descriptor, limit
 
 func (w *walker) wants(p platform) bool {
 	w.found = append(w.found, p.String())
+	if len(w.choice) > 0 && !slices.ContainsFunc(w.choice, func(chosen func(platform) bool) bool { return chosen(p) }) {
+		w.notChosen = append(w.notChosen, p.String())
+		return false
+	}
 	return len(w.wanted) == 0 || slices.ContainsFunc(w.wanted, p.matches)
+}
+
+// noneChosen is a *leftAlone when the image has platforms, and none of them is
+// among Options.Choice.
+func (t *tree) noneChosen(choice []string) error {
+	if len(t.notChosen) == 0 || slices.ContainsFunc(t.targets, func(t *target) bool { return t.isImage() && t.wanted }) {
+		return nil
+	}
+	return &leftAlone{outcome: OutcomePlatformNotChosen, reason: fmt.Sprintf("the image has %s, and chosen are %s",
+		strings.Join(t.notChosen, ", "), strings.Join(choice, ", "))}
+}
+
+// keep makes the platforms that a SOCI-enabled image of this image has SOCI
+// indexes for wanted, although they are not among Options.Choice: what is there
+// stays.
+func (t *tree) keep(enabled ocispec.Descriptor, index *ocispec.Index) error {
+	matched, err := matchEnabled(t, enabled, index, listedIndexes(index.Manifests))
+	for kept := range matched {
+		kept.wanted = true
+	}
+	return err
 }
 
 // alone separates what was skipped from what failed.

@@ -37,6 +37,16 @@ type Template struct {
 	Conditions map[string]any
 	Resources  map[string]Resource
 	Outputs    map[string]Output
+	Rules      map[string]Rule
+}
+
+// Rule of a template, which CloudFormation holds parameters against before it
+// changes anything.
+type Rule struct {
+	Assertions []struct {
+		Assert            any
+		AssertDescription string
+	}
 }
 
 // Parameter of a template. Default is nil for one that must be given.
@@ -114,6 +124,25 @@ func (t *Template) Resolve(v Values) (map[string]Resource, error) {
 			return nil, fmt.Errorf("resource %s: its properties are no object: %w", id, ErrUnsupported)
 		}
 		out[id] = Resource{Type: res.Type, Condition: res.Condition, Properties: anyMap(object)}
+	}
+	return out, nil
+}
+
+// Refusals returns the descriptions of the assertions that do not hold, by the
+// names of their rules.
+func (t *Template) Refusals(v Values) ([]string, error) {
+	r := &resolver{t: t, v: v, judging: map[string]bool{}}
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(t.Rules)) {
+		for _, a := range t.Rules[name].Assertions {
+			holds, err := r.holds(a.Assert)
+			if err != nil {
+				return nil, fmt.Errorf("rule %s: %w", name, err)
+			}
+			if !holds {
+				out = append(out, a.AssertDescription)
+			}
+		}
 	}
 	return out, nil
 }

@@ -155,3 +155,24 @@ func TestConditions(t *testing.T) {
 		t.Errorf("outputs %v, %v, want %v", outputs, err, want)
 	}
 }
+
+func TestRefusals(t *testing.T) {
+	template, err := cfntemplate.Parse([]byte(`{
+		"Parameters": {"A": {"Type": "String", "Default": ""}, "B": {"Type": "String", "Default": ""}},
+		"Resources": {},
+		"Rules": {"Both": {"Assertions": [{"Assert": {"Fn::Or": [{"Fn::Equals": [{"Ref": "A"}, {"Ref": "B"}]},
+			{"Fn::Not": [{"Fn::Or": [{"Fn::Equals": [{"Ref": "A"}, ""]}, {"Fn::Equals": [{"Ref": "B"}, ""]}]}]}]},
+			"AssertDescription": "both or none"}]}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		a, b string
+		want []string
+	}{{"", "", nil}, {"a", "b", nil}, {"a", "", []string{"both or none"}}, {"", "b", []string{"both or none"}}} {
+		got, err := template.Refusals(cfntemplate.Values{Parameters: map[string]string{"A": tt.a, "B": tt.b}})
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%q and %q: %q, %v, want %q", tt.a, tt.b, got, err, tt.want)
+		}
+	}
+}

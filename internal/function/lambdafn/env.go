@@ -155,6 +155,23 @@ func (e *Env) TagSuffix() string {
 	return value
 }
 
+// Platforms reads SOCI_PLATFORMS, comma-separated platforms. The default is every Linux.
+func (e *Env) Platforms() []string {
+	const name = "SOCI_PLATFORMS"
+	value := e.lookup(name)
+	if value == "" {
+		return []string{"linux"}
+	}
+	list := strings.Split(value, ",")
+	for _, one := range list {
+		if !names.IsPlatform(one) {
+			e.fail(name, value, errors.New("allowed are, comma-separated, "+names.PlatformAllowed))
+			break
+		}
+	}
+	return list
+}
+
 // Endpoint reads the URL of a registry that takes the place of ECR. The
 // default is none.
 func (e *Env) Endpoint(name string) string {

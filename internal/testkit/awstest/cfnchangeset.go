@@ -106,6 +106,11 @@ func (c *CloudFormation) createChangeSet(form url.Values) (string, error) {
 	if err := set.takeParameters(form, template); err != nil {
 		return "", err
 	}
+	if refused, err := template.Refusals(s.values(template, set.parameters, nil)); err != nil {
+		return "", invalid("Template error: %v", err)
+	} else if len(refused) > 0 {
+		return "", invalid("Rule assertion failed: %s", strings.Join(refused, "; "))
+	}
 	for _, r := range template.Resources {
 		if strings.HasPrefix(r.Type, "AWS::IAM::") && !slices.Contains(set.capabilities, "CAPABILITY_IAM") {
 			return "", &Error{Status: http.StatusBadRequest, Code: "InsufficientCapabilitiesException",

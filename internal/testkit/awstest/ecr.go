@@ -32,6 +32,7 @@ type ECR struct {
 	gone         map[string]bool // repositories that were deleted
 	exclusions   []string
 	password     string
+	signing      []SigningRule
 }
 
 type ecrKey struct {
@@ -192,6 +193,7 @@ func (e *ECR) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		"GetRepositoryPolicy":          operation(e.getRepositoryPolicy),
 		"GetAccountSetting":            operation(e.getAccountSetting),
 		"ListPullTimeUpdateExclusions": operation(e.listPullTimeUpdateExclusions),
+		"GetSigningConfiguration":      operation(e.getSigningConfiguration),
 		"DescribeRegistry":             operation(e.describeRegistry),
 		"ListTagsForResource":          operation(e.listTagsForResource),
 	}).ServeHTTP(w, r)

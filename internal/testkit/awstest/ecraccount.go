@@ -79,3 +79,36 @@ func (e *ECR) listPullTimeUpdateExclusions(in listExclusionsInput) (any, error) 
 	}
 	return withToken(map[string]any{"pullTimeUpdateExclusions": list}, next), nil
 }
+
+// SigningRule is one of the registry's signing configuration.
+type SigningRule struct {
+	Profile      string   // ARN
+	Repositories []string // wildcards; none is every repository
+}
+
+// Sign gives the registry a signing configuration.
+func (e *ECR) Sign(rules ...SigningRule) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.signing = rules
+}
+
+func (e *ECR) getSigningConfiguration(ofRegistry) (any, error) {
+	if e.signing == nil {
+		return nil, &Error{Status: 400, Code: "SigningConfigurationNotFoundException",
+			Message: "The specified signing configuration was not found"}
+	}
+	var rules []map[string]any
+	for _, r := range e.signing {
+		rule := map[string]any{"signingProfileArn": r.Profile}
+		var filters []map[string]string
+		for _, f := range r.Repositories {
+			filters = append(filters, map[string]string{"filter": f, "filterType": "WILDCARD_MATCH"})
+		}
+		if filters != nil {
+			rule["repositoryFilters"] = filters
+		}
+		rules = append(rules, rule)
+	}
+	return map[string]any{"registryId": Account, "signingConfiguration": map[string]any{"rules": rules}}, nil
+}

@@ -159,7 +159,7 @@ func logGroup(r awstest.Request, operation string) []string {
 
 // withoutRepository are ECR's operations that know no resource.
 var withoutRepository = map[string]bool{"GetAuthorizationToken": true, "GetAccountSetting": true,
-	"ListPullTimeUpdateExclusions": true}
+	"GetSigningConfiguration": true, "ListPullTimeUpdateExclusions": true}
 
 func repository(r awstest.Request, operation string) []string {
 	if withoutRepository[operation] {

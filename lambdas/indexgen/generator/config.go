@@ -39,6 +39,8 @@ type Config struct {
 
 	Prefetch bool // SOCI_PREFETCH
 
+	Platforms []string // SOCI_PLATFORMS; those whose image manifests are read
+
 	StateMachine  string // SOCI_STATE_MACHINE_ARN; empty: every image is built by the function itself
 	FanOutFromGiB int64  // SOCI_FAN_OUT_FROM_GIB; 0: the same
 
@@ -68,6 +70,7 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 		TagSuffix:       env.TagSuffix(),
 		TagUnindexed:    env.Bool("SOCI_TAG_UNINDEXED_IMAGES", true),
 		Prefetch:        env.Bool("SOCI_PREFETCH", false),
+		Platforms:       env.Platforms(),
 		StateMachine:    env.StateMachine("SOCI_STATE_MACHINE_ARN"),
 		FanOutFromGiB:   env.Int("SOCI_FAN_OUT_FROM_GIB", "GiB", 0, 100_000, 0),
 		FailureQueueURL: env.QueueURL("SOCI_FAILURE_QUEUE_URL"),
@@ -100,6 +103,7 @@ func (c Config) Options() soci.Options {
 		IndexVersion: c.IndexVersion,
 		TagSuffix:    c.TagSuffix,
 		TagUnindexed: c.TagUnindexed,
+		Choice:       c.Platforms,
 		Concurrency:  c.Concurrency,
 		Limits:       soci.Limits{MaxMemory: c.MaxMemoryMiB * mib},
 

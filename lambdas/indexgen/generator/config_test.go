@@ -16,7 +16,7 @@ import (
 func TestReadConfig(t *testing.T) {
 	defaults := Config{
 		MinLayerSizeMiB: 10, SpanSizeMiB: 4, IndexVersion: soci.Both, TagSuffix: "-soci", TagUnindexed: true,
-		Role: Generates, StackName: "soci-index-builder",
+		Role: Generates, StackName: "soci-index-builder", Platforms: []string{"linux"},
 	}
 	inLambda := defaults
 	inLambda.MemorySizeMiB, inLambda.MaxMemoryMiB = 2048, 1289
@@ -32,7 +32,7 @@ func TestReadConfig(t *testing.T) {
 	}{
 		{"defaults", nil, defaults,
 			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both,
-				TagSuffix: "-soci", TagUnindexed: true}},
+				TagSuffix: "-soci", TagUnindexed: true, Choice: []string{"linux"}}},
 		{"everything", map[string]string{
 			"SOCI_MIN_LAYER_SIZE_MIB": "20", "SOCI_SPAN_SIZE_MIB": "1", "SOCI_CONCURRENCY": "3", "SOCI_MAX_MEMORY_MIB": "512",
 			"SOCI_INDEX_VERSION": "V2", "SOCI_TAG_SUFFIX": "_lazy", "SOCI_TAG_UNINDEXED_IMAGES": "false",
@@ -41,35 +41,35 @@ func TestReadConfig(t *testing.T) {
 			"SOCI_STACK_NAME":       "soci",
 			"ECR_REGISTRY_ENDPOINT": "http://127.0.0.1:5000", "LOG_LEVEL": "DEBUG", "SOCI_HANDLER": "steps",
 			"SOCI_STATE_MACHINE_ARN": "arn:aws:states:us-west-2:123456789012:stateMachine:index-1",
-			"SOCI_FAN_OUT_FROM_GIB":  "7"},
+			"SOCI_FAN_OUT_FROM_GIB":  "7", "SOCI_PLATFORMS": "linux/amd64,windows"},
 			Config{MinLayerSizeMiB: 20, SpanSizeMiB: 1, Concurrency: 3, MaxMemoryMiB: 512, IndexVersion: soci.V2,
 				TagSuffix:       "_lazy",
 				FailureQueueURL: "https://sqs.us-west-2.amazonaws.com/123456789012/failures", EventBus: "default",
-				Prefetch: true, StackName: "soci", Role: DoesSteps, FanOutFromGiB: 7,
+				Prefetch: true, StackName: "soci", Role: DoesSteps, FanOutFromGiB: 7, Platforms: []string{"linux/amd64", "windows"},
 				StateMachine: "arn:aws:states:us-west-2:123456789012:stateMachine:index-1",
 				Endpoint:     "http://127.0.0.1:5000", LogLevel: slog.LevelDebug},
 			soci.Options{MinLayerSize: 20 << 20, SpanSize: 1 << 20, Concurrency: 3, IndexVersion: soci.V2, TagSuffix: "_lazy",
-				PrefetchLabel: true, Limits: soci.Limits{MaxMemory: 512 << 20}}},
+				PrefetchLabel: true, Choice: []string{"linux/amd64", "windows"}, Limits: soci.Limits{MaxMemory: 512 << 20}}},
 		{"every layer", map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "0"}, everyLayer,
 			soci.Options{MinLayerSize: 1, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci",
-				TagUnindexed: true}},
+				TagUnindexed: true, Choice: []string{"linux"}}},
 		{"the budget follows the function's memory", map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "2048"}, inLambda,
 			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both,
-				TagSuffix: "-soci", TagUnindexed: true,
+				TagSuffix: "-soci", TagUnindexed: true, Choice: []string{"linux"},
 				Limits: soci.Limits{MaxMemory: 1289 << 20}}},
 		{"the least budget", map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "64"}, tiny,
 			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both,
-				TagSuffix: "-soci", TagUnindexed: true,
+				TagSuffix: "-soci", TagUnindexed: true, Choice: []string{"linux"},
 				Limits: soci.Limits{MaxMemory: 16 << 20}}},
 		{"the stack has the name of the function", map[string]string{"AWS_LAMBDA_FUNCTION_NAME": "soci-index-builder"},
 			defaults,
 			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both,
-				TagSuffix: "-soci", TagUnindexed: true}},
+				TagSuffix: "-soci", TagUnindexed: true, Choice: []string{"linux"}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := ReadConfig(func(name string) string { return tt.env[name] })
-			if err != nil || c != tt.want {
+			if err != nil || !reflect.DeepEqual(c, tt.want) {
 				t.Errorf("ReadConfig = %+v, %v, want %+v", c, err, tt.want)
 			}
 			if o := c.Options(); !reflect.DeepEqual(o, tt.soci) {

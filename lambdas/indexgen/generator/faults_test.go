@@ -258,6 +258,8 @@ func TestHandleLeftAlone(t *testing.T) {
 	image := s.PushImage(t, repository, "v1", registrytest.Image{Layers: []registrytest.Layer{big}})
 	optedOut := s.PushImage(t, repository, "opted-out",
 		registrytest.Image{Layers: []registrytest.Layer{big}, Config: label})
+	windows := s.PushImage(t, repository, "windows",
+		registrytest.Image{Layers: []registrytest.Layer{big}, Platform: "windows/amd64"})
 	moved := s.PushImage(t, repository, "v2",
 		registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 2, 2*minSize)}}})
 	s.PushImage(t, repository, "v2", registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 3, 2*minSize)}}})
@@ -268,6 +270,7 @@ func TestHandleLeftAlone(t *testing.T) {
 		"referrer":      bytes.Replace(push(image.Manifest.Digest, ""), []byte("Image Action"), []byte("Referrer Action"), 1),
 		"gone":          push(digest.FromString("gone"), "v1"),
 		"opted out":     push(optedOut.Manifest.Digest, "opted-out"),
+		"platform":      push(windows.Manifest.Digest, "windows"),
 		"superseded":    push(moved.Manifest.Digest, "v2"),
 		"under V2 only": push(image.Manifest.Digest, ""),
 	}
@@ -281,6 +284,7 @@ func TestHandleLeftAlone(t *testing.T) {
 		"referrer":      {OutcomeReferrer, "referrer left alone", false},
 		"gone":          {OutcomeImageGone, "image gone", true},
 		"opted out":     {soci.OutcomeOptedOut, "image finished", true},
+		"platform":      {soci.OutcomePlatformNotChosen, "image finished", true},
 		"superseded":    {soci.OutcomeSuperseded, "image finished", true},
 		"under V2 only": {soci.OutcomeUntagged, "image finished", true},
 	}
@@ -288,6 +292,7 @@ func TestHandleLeftAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s.Clear()
 			h := handlerOf(s)
+			h.Options.Choice = []string{"linux"}
 			if name == "under V2 only" {
 				h.Options.IndexVersion = soci.V2
 			}

@@ -135,7 +135,7 @@ func (d *Deployment) lambda() http.Handler {
 	handle("GET /2015-03-31/functions/{name}/configuration", func(id string, r *Resource, _ url.Values) (any, error) {
 		out := map[string]any{"FunctionName": r.Physical, "State": "Active", "LastUpdateStatus": "Successful"}
 		for _, name := range []string{"Runtime", "Handler", "Role", "Timeout", "Environment", "LoggingConfig",
-			"PackageType"} {
+			"PackageType", "VpcConfig"} {
 			out[name] = r.At(name)
 		}
 		if out["PackageType"] == nil {

@@ -1,0 +1,144 @@
+package doctor_test
+
+import (
+	"strings"
+	"testing"
+
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/doctor"
+	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/awstest/stacktest"
+)
+
+// deployWith deploys the stack with more parameters.
+func deployWith(t *testing.T, parameters map[string]string) (*awstest.Server, *stacktest.Deployment) {
+	t.Helper()
+	server := awstest.Start(t)
+	ecr := awstest.NewECR(nil)
+	for _, name := range []string{"prod/api", "prod/web", "test/api"} {
+		ecr.Repository(name, awstest.Repository{})
+	}
+	all := map[string]string{deployed.ParamFilters: "prod/*:*"}
+	for name, value := range parameters {
+		all[name] = value
+	}
+	return server, stacktest.Deploy(t, server, stackName, all, ecr)
+}
+
+// only returns the findings of one check.
+func only(r *doctor.Report, c doctor.Check) []doctor.Finding {
+	var found []doctor.Finding
+	for _, f := range r.Findings {
+		if f.Check == c {
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
+func TestSigning(t *testing.T) {
+	all, prod, test := awstest.SigningRule{Profile: profile("all")},
+		awstest.SigningRule{Profile: profile("prod"), Repositories: []string{"*/web"}},
+		awstest.SigningRule{Profile: profile("test"), Repositories: []string{"test/*", "prod"}}
+	for _, tt := range []struct {
+		name    string
+		rules   []awstest.SigningRule
+		allowed []string
+		want    []string // subject and text of each warning; none: all is well
+	}{
+		{"off", nil, nil, nil},
+		{"no rule", []awstest.SigningRule{}, nil, nil},
+		{"allowed", []awstest.SigningRule{all}, []string{"all"}, nil},
+		{"both allowed", []awstest.SigningRule{all, prod}, []string{"all", "prod"}, nil},
+		{"of other repositories", []awstest.SigningRule{test}, nil, nil},
+		{"one is not allowed", []awstest.SigningRule{all, prod}, []string{"all"},
+			[]string{"prod 1 chosen repository (prod/web"}},
+		{"none is allowed", []awstest.SigningRule{all, prod}, nil,
+			[]string{"all 2 chosen repositories (prod/api", "prod 1 chosen repository"}},
+		{"without a rule", nil, []string{"old"}, []string{"old no rule"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var arns []string
+			for _, name := range tt.allowed {
+				arns = append(arns, profile(name))
+			}
+			server, d := deployWith(t, map[string]string{deployed.ParamSigningProfiles: strings.Join(arns, ",")})
+			if tt.rules != nil {
+				d.ECR.Sign(tt.rules...)
+			}
+			r := examine(t, server)
+			found := only(r, doctor.CheckSigning)
+			if len(tt.want) == 0 {
+				if len(found) != 1 || found[0].Severity != doctor.OK {
+					t.Errorf("%+v", found)
+				}
+				return
+			}
+			if len(found) != len(tt.want) {
+				t.Fatalf("%+v, want %q", found, tt.want)
+			}
+			for i, want := range tt.want {
+				name, text, _ := strings.Cut(want, " ")
+				if f := found[i]; f.Severity != doctor.Warning || f.Subject != profile(name) || !strings.Contains(f.Found, text) ||
+					f.Cure == "" {
+					t.Errorf("%+v, want %q", f, want)
+				}
+			}
+			for _, f := range only(r, doctor.CheckRole) {
+				if f.Severity != doctor.OK {
+					t.Errorf("%+v", f)
+				}
+			}
+		})
+	}
+}
+
+// In private subnets the functions need endpoints, which depend on what the
+// stack uses. The custom resource's function is not in them.
+func TestNetwork(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		parameters map[string]string
+		want, not  string
+	}{
+		{"none", nil, "no private network", "ecr.api"},
+		{"all", map[string]string{}, "ecr.api, ecr.dkr, s3, lambda, sqs, events, states", "none"},
+		{"fewer", map[string]string{deployed.ParamEventBus: "", deployed.ParamFanOutFromGiB: "0"},
+			"ecr.api, ecr.dkr, s3, lambda, sqs ", "events"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.parameters != nil {
+				tt.parameters[deployed.ParamSubnets] = "subnet-01234567,subnet-01234568"
+				tt.parameters[deployed.ParamSecurityGroups] = "sg-01234567"
+			}
+			server, d := deployWith(t, tt.parameters)
+			r := examine(t, server)
+			found := only(r, doctor.CheckNetwork)
+			if len(found) != 1 || found[0].Severity != doctor.OK || !strings.Contains(found[0].Found, tt.want) ||
+				strings.Contains(found[0].Found, tt.not) && tt.name != "all" {
+				t.Errorf("%+v, want %q", found, tt.want)
+			}
+			if r.Count(doctor.Problem) > 0 {
+				t.Errorf("%+v", r.Findings)
+			}
+			if tt.parameters == nil {
+				return
+			}
+			d.Resources["FilterFunction"].Set([]any{"sg-99999999"}, "VpcConfig", "SecurityGroupIds")
+			d.Resources["RepositoryNameFunction"].Set(map[string]any{"SubnetIds": []any{"subnet-01234567"},
+				"SecurityGroupIds": []any{"sg-01234567"}}, "VpcConfig")
+			texts := ""
+			for _, f := range only(examine(t, server), doctor.CheckNetwork) {
+				texts += f.Subject + ": " + f.Found + "\n"
+			}
+			for _, want := range []string{
+				d.Resources["FilterFunction"].Physical + ": its security groups are sg-99999999, the stack's are sg-01234567",
+				d.Resources["RepositoryNameFunction"].Physical + ": its subnets are subnet-01234567, the stack's are none",
+			} {
+				if !strings.Contains(texts, want) {
+					t.Errorf("found %s, want %s", texts, want)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,76 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/doctor/iampolicy"
+)
+
+// signing looks whether ECR's managed signing signs what the generator pushes.
+// ECR signs in the name of who pushes: without the right to a rule's profile
+// the SOCI-enabled image is pushed, and stays unsigned.
+func (x *examination) signing(ctx context.Context) ([]Finding, error) {
+	allowed := x.stack.SigningProfiles()
+	out, err := x.ecr.GetSigningConfiguration(ctx, &ecr.GetSigningConfigurationInput{})
+	_, none := errors.AsType[*types.SigningConfigurationNotFoundException](err)
+	if err != nil && !none {
+		return nil, fmt.Errorf("reading the registry's signing configuration: %w", err)
+	}
+	var rules []types.SigningRule
+	if out != nil && out.SigningConfiguration != nil {
+		rules = out.SigningConfiguration.Rules
+	}
+	var found []Finding
+	seen := map[string]bool{}
+	for _, rule := range rules {
+		profile := aws.ToString(rule.SigningProfileArn)
+		matched := x.signedBy(rule)
+		if seen[profile] || len(matched) == 0 || slices.Contains(allowed, profile) {
+			continue
+		}
+		seen[profile] = true
+		found = append(found, Finding{CheckSigning, Warning, profile,
+			fmt.Sprintf("signs what is pushed to %s (%s, ...), but not what the generator pushes",
+				count(len(matched), "chosen repository", "chosen repositories"), matched[0]),
+			"add it to the stack's parameter " + deployed.ParamSigningProfiles + ": soci-index-builder deploy --stack " +
+				x.stack.Name + " --parameter " + deployed.ParamSigningProfiles + "=" +
+				strings.Join(append(slices.Clone(allowed), profile), ",")})
+	}
+	for _, profile := range allowed {
+		if !slices.ContainsFunc(rules,
+			func(r types.SigningRule) bool { return aws.ToString(r.SigningProfileArn) == profile }) {
+			found = append(found, Finding{CheckSigning, Warning, profile,
+				"the generator may sign with it, but no rule of the registry's signing configuration uses it",
+				"add the rule (aws ecr put-signing-configuration), or take the profile out of the stack's parameter " +
+					deployed.ParamSigningProfiles})
+		}
+	}
+	if len(rules) == 0 {
+		return wellOr(found, CheckSigning, "managed signing is off; the builder does not depend on it"), nil
+	}
+	return wellOr(found, CheckSigning, "what the generator pushes is signed as the registry's %s",
+		count(len(rules), "rule says", "rules say")), nil
+}
+
+// signedBy returns the repositories that the stack's filters choose and the rule
+// is about.
+func (x *examination) signedBy(rule types.SigningRule) []string {
+	var names []string
+	for _, r := range x.chosen {
+		name := aws.ToString(r.RepositoryName)
+		if len(rule.RepositoryFilters) == 0 || slices.ContainsFunc(rule.RepositoryFilters,
+			func(f types.SigningRepositoryFilter) bool { return iampolicy.Match(aws.ToString(f.Filter), name) }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
