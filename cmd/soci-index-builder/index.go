@@ -239,8 +239,31 @@ func (c *indexCommand) image(cmd *cobra.Command, ref string) (*indexed, error) {
 // build indexes an image. There can be a result beside an error.
 func (c *indexCommand) build(cmd *cobra.Command, ref string, from soci.Source, to soci.Destination,
 	image ocispec.Descriptor, tag string, catalog soci.Catalog) (*soci.Result, error) {
+	o := c.options(tag)
+	o.Catalog = catalog
 	progress := newProgress(cmd.ErrOrStderr())
-	result, err := soci.IndexImage(cmd.Context(), from, to, image, soci.Options{
+	o.Progress = progress.layer
+	result, err := soci.IndexImage(cmd.Context(), from, to, image, o)
+	progress.end()
+	if err = c.named(ref, err); errors.Is(err, soci.ErrInvalidOption) {
+		return nil, err
+	}
+	return result, err
+}
+
+// named is an error of the engine, with the image's name.
+func (c *indexCommand) named(ref string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, soci.ErrInvalidOption):
+		return usageErrorf("%s: %w", ref, err)
+	}
+	return fmt.Errorf("indexing %s: %w", ref, explain(err))
+}
+
+func (c *indexCommand) options(tag string) soci.Options {
+	return soci.Options{
 		IndexVersion: soci.IndexVersion(c.version),
 		Tag:          tag,
 		TagSuffix:    c.tagSuffix,
@@ -254,19 +277,9 @@ func (c *indexCommand) build(cmd *cobra.Command, ref string, from soci.Source, t
 		Prefetch:     c.paths,
 
 		PrefetchLabel: c.prefetch.label,
-		Catalog:       catalog,
 		Force:         c.force,
 		DryRun:        c.dryRun,
-		Progress:      progress.layer,
-	})
-	progress.end()
-	if errors.Is(err, soci.ErrInvalidOption) {
-		return nil, usageErrorf("%s: %w", ref, err)
 	}
-	if err != nil {
-		return result, fmt.Errorf("indexing %s: %w", ref, explain(err))
-	}
-	return result, nil
 }
 
 // write tells what became of an image; of a failure without a result only JSON

@@ -39,6 +39,10 @@ func (c *indexCommand) toLayout(cmd *cobra.Command, ref string) (_ *soci.Result,
 	if c.dryRun {
 		return c.build(cmd, ref, from, nil, image, tag, nil)
 	}
+	// Before anything is written.
+	if _, err := soci.Plan(cmd.Context(), from, nil, image, c.options(tag)); err != nil {
+		return nil, c.named(ref, err)
+	}
 	layout, err := imagefile.CreateLayout(c.outputLayout)
 	if err != nil {
 		return nil, err

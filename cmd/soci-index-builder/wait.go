@@ -63,7 +63,7 @@ ecr:GetAuthorizationToken, with --stack also cloudformation:DescribeStacks and
 logs:FilterLogEvents. Reading a manifest may count as a pull in ECR.
 
 With --output json, the output is one JSON object, also with the exit codes 1 and 3:
-  reference, digest, result (index, none, time-up), reason, state (as in "status"),
+  reference, digest, result (index, none, time-up, failed), reason, state (as in "status"),
   deploy (the reference to deploy; with index alone), sociTag, sociDigest (what the
     suffixed tag names), handedOver (to the state machine), seconds`,
 		Example: `  soci-index-builder wait --stack soci-index-builder team/app:1.4
@@ -136,7 +136,8 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 	case errors.Is(err, waiting.ErrTimeUp):
 		out.Result, out.Reason = "time-up", err.Error()
 	case err != nil:
-		return explain(err)
+		err = explain(err)
+		out.Result, out.Reason = "failed", err.Error()
 	}
 	if err != nil {
 		out.Deploy = ""
@@ -153,10 +154,10 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	if err != nil {
+	if err != nil && out.Result != "failed" { // which names the image
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
-	return nil
+	return err
 }
 
 // options fills in what the image should have, from the stack and the flags.

@@ -469,6 +469,27 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// What an interrupted run left is removed by the next one.
+func TestFinish(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 {
+		l, err := CreateLayout(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := filepath.Join(dir, "ingest", "left")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(left), 0o700), os.WriteFile(left, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(l.Finish(), l.Close()); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(filepath.Dir(left)); !os.IsNotExist(err) {
+			t.Errorf("the folder of unfinished content is still there: %v", err)
+		}
+	}
+}
+
 // A reader ends with its context.
 func TestContext(t *testing.T) {
 	c, _ := image(t)

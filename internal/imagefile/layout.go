@@ -206,13 +206,14 @@ func (l *Layout) list(desc ocispec.Descriptor, tag string) error {
 	return l.save()
 }
 
-// Finish removes the folder in which unfinished content was.
+// Finish removes the folder in which unfinished content was, also what a run
+// left there that was interrupted.
 func (l *Layout) Finish() error {
-	err := os.Remove(filepath.Join(l.path, "ingest"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	root, err := os.OpenRoot(l.path) // no link leads out of it
+	if err != nil {
+		return err
 	}
-	return err
+	return errors.Join(root.RemoveAll("ingest"), root.Close())
 }
 
 // From is where Copy reads an image.
