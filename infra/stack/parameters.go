@@ -112,7 +112,7 @@ var everywhere = []parameter{
 		name:        deployed.ParamPlatforms,
 		description: "Platforms to index: OS or OS/ARCHITECTURE",
 		byDefault:   "linux", pattern: "^" + names.Platform + "(?:," + names.Platform + ")*$",
-		constraint: "such as linux, or linux/amd64,linux/arm64",
+		constraint: "such as linux, or linux/amd64,windows",
 	},
 
 	{

@@ -163,8 +163,8 @@ func TestDenied(t *testing.T) {
 		service, operation, action string
 		lost                       int // checks that say nothing then
 	}{
-		{"cloudformation", "GetTemplate", "cloudformation:GetTemplate", 16},
-		{"cloudformation", "ListStackResources", "cloudformation:ListStackResources", 16},
+		{"cloudformation", "GetTemplate", "cloudformation:GetTemplate", 17},
+		{"cloudformation", "ListStackResources", "cloudformation:ListStackResources", 17},
 		{"events", "DescribeRule", "events:DescribeRule", 2},
 		{"events", "ListTargetsByRule", "events:ListTargetsByRule", 2},
 		{"lambda", "*", "lambda:GetPolicy", 8},
