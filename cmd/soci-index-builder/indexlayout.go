@@ -40,7 +40,9 @@ func (c *indexCommand) toLayout(cmd *cobra.Command, ref string) (_ *soci.Result,
 		return c.build(cmd, ref, from, nil, image, tag, nil)
 	}
 	// Before anything is written.
-	if _, err := soci.Plan(cmd.Context(), from, nil, image, c.options(tag)); err != nil {
+	o := c.options(tag)
+	o.DryRun = true
+	if _, err := soci.Plan(cmd.Context(), from, nil, image, o); err != nil {
 		return nil, c.named(ref, err)
 	}
 	layout, err := imagefile.CreateLayout(c.outputLayout)
