@@ -186,7 +186,8 @@ type Result struct {
 	Enabled   EnabledResult
 
 	// LeftAlone is OutcomeOwnArtifact, OutcomeOptedOut or
-	// OutcomePlatformNotChosen, or empty, and Reason says why; then there are no Manifests. Lacking are the platforms
+	// OutcomePlatformNotChosen, or empty, and Reason says why; then there are no
+	// Manifests. Lacking are the platforms
 	// without a SOCI index of a SOCI-enabled image that is left alone although
 	// they have layers to index.
 	LeftAlone Outcome

@@ -83,20 +83,21 @@ func SkippedText(counts map[SkipReason]int) string {
 
 // outcomeTexts say for people what became of an image or of a part of it.
 var outcomeTexts = map[Outcome]string{
-	OutcomeIndexed:       "indexed",
-	OutcomeNoLayer:       "no layer to index",
-	OutcomePassedOver:    "not an image to index",
-	OutcomeMissing:       "not in the repository",
-	OutcomeUnreadable:    "cannot be read",
-	OutcomeFailed:        "failed",
-	OutcomeOwnArtifact:   "left alone, because it is a SOCI artifact",
-	OutcomeOptedOut:      "left alone, because its label opts out",
-	OutcomeTagged:        "tagged",
-	OutcomeAlreadyTagged: "already tagged",
-	OutcomeUntagged:      "no SOCI-enabled image, because it has no suitable tag",
-	OutcomeSuperseded:    "superseded, because its tag has moved to another image",
-	OutcomeTagImmutable:  "the suffixed tag is immutable and names another image",
-	OutcomeTagTaken:      "the suffixed tag names an image that is not SOCI-enabled",
+	OutcomeIndexed:           "indexed",
+	OutcomeNoLayer:           "no layer to index",
+	OutcomePassedOver:        "not an image to index",
+	OutcomeMissing:           "not in the repository",
+	OutcomeUnreadable:        "cannot be read",
+	OutcomeFailed:            "failed",
+	OutcomeOwnArtifact:       "left alone, because it is a SOCI artifact",
+	OutcomeOptedOut:          "left alone, because its label opts out",
+	OutcomeTagged:            "tagged",
+	OutcomeAlreadyTagged:     "already tagged",
+	OutcomeUntagged:          "no SOCI-enabled image, because it has no suitable tag",
+	OutcomeSuperseded:        "superseded, because its tag has moved to another image",
+	OutcomePlatformNotChosen: "none of its platforms is among those that are chosen",
+	OutcomeTagImmutable:      "the suffixed tag is immutable and names another image",
+	OutcomeTagTaken:          "the suffixed tag names an image that is not SOCI-enabled",
 }
 
 // Text returns the outcome for people; the outcome itself is for programs.
