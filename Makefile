@@ -104,10 +104,15 @@ generate: ## renew generated files; the tree must be clean afterwards
 # nothing in them, and takes minutes.
 SEQUENTIAL = ^Test(Misread|Golden|Malformed|Bomb|ParallelVerdicts|ParallelLimits|Zeros|TOC|ManyEntries|BuildEnds)
 
+# Packages with goroutines of their own. .ci/run takes those in which they share
+# the most.
+RACE ?= ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame/... ./internal/verify ./internal/inspect \
+	./internal/testkit/localregistry ./internal/testkit/registrytest ./internal/backfill/... ./internal/cleanup \
+	./internal/inventory ./internal/logquery/loginsights ./internal/redrive
+
 .PHONY: race
 race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m -skip "$(SEQUENTIAL)" ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame/... ./internal/verify ./internal/inspect ./internal/testkit/localregistry ./internal/testkit/registrytest \
-		./internal/backfill ./internal/cleanup ./internal/inventory ./internal/logquery/loginsights ./internal/backfill/pace ./internal/redrive
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m -skip "$(SEQUENTIAL)" $(RACE)
 	CGO_ENABLED=1 $(GO) test -race -short ./internal/inflate -run 'TestParallel(Kinds|Memory|Press|Close|BoundaryError|SourceError)$$'
 
 # Tests of pkg/soci in which it matters how a layer is decoded.

@@ -161,7 +161,7 @@ func (r *cleanupReport) keptLines() []string {
 	}
 	var lines []string
 	for g, count := range n {
-		lines = append(lines, fmt.Sprintf("kept: %d %s, %s%s", count, g.kind, g.reason, g.tool))
+		lines = append(lines, fmt.Sprintf("kept: %d %s, %s%s", count, g.kind.Text(), g.reason, g.tool))
 	}
 	slices.Sort(lines)
 	return lines

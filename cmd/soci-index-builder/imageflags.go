@@ -76,7 +76,7 @@ func (f *imageFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository
 
 // orPath adds to an error about a name that a file or folder is called so.
 func orPath(err error, ref string) error {
-	if _, missing := os.Stat(ref); ref == "" || missing != nil {
+	if _, missing := os.Stat(ref); ref == "" || names.IsPath(ref) || missing != nil {
 		return err
 	}
 	return fmt.Errorf("%w; the file or folder of that name is ./%s", err, ref)

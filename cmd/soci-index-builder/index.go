@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/report"
 	"soci-index-builder/internal/surplus"
 	"soci-index-builder/pkg/ecrclient"
@@ -156,6 +157,12 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	}
 	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
 		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+	}
+	for _, p := range c.platforms {
+		if !names.IsPlatform(p) || !strings.Contains(p, "/") {
+			return usageErrorf("invalid argument %.100q for \"--platform\" flag: must be OS/ARCHITECTURE[/VARIANT], such as "+
+				"linux/arm64", p)
+		}
 	}
 	if c.outputLayout != "" && len(refs) > 1 {
 		return usageErrorf("%s: --output-layout takes one image, not %d", cmd.CommandPath(), len(refs))

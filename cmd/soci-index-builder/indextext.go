@@ -57,7 +57,7 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *indexed) error {
 			fmt.Fprintf(t, "%s: %d files to prefetch, in %d spans of %d layers\n", m.Platform, p.Files, p.Spans(),
 				len(p.Artifacts))
 		}
-		fmt.Fprintf(t, "  LAYER\tSIZE\tZTOC\tSPANS\tFILES\tSECONDS\n")
+		fmt.Fprintf(t, "  LAYER\tSIZE\tZTOC\tSPANS\tENTRIES\tSECONDS\n")
 		for _, l := range m.Layers {
 			if !l.Indexed() {
 				fmt.Fprintf(t, "  %s\t%s\tskipped: %s\n", shortDigest(l.Layer.Digest), bytesize.Format(l.Layer.Size), withDetail(l))

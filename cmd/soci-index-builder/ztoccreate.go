@@ -91,8 +91,8 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	if err := writeFile(c.output, b); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %d bytes, %d spans, %d entries\n", digest.FromBytes(b), len(b),
-		len(z.Checkpoints), len(z.Entries))
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %d bytes, %s, %d entries\n", digest.FromBytes(b), len(b),
+		count(len(z.Checkpoints), "span"), len(z.Entries))
 	return err
 }
 

@@ -1,0 +1,59 @@
+package imagefile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// No link in a folder leads out of it, neither for reading nor for writing.
+func TestLinks(t *testing.T) {
+	c, desc := image(t)
+	outside := t.TempDir()
+	blob := filepath.Join("blobs", "sha256", desc.Digest.Encoded())
+	secret := filepath.Join(outside, "manifest")
+	if err := os.WriteFile(secret, c[filepath.ToSlash(blob)], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := c.folder(t)
+	if err := errors.Join(os.Remove(filepath.Join(dir, blob)), os.Symlink(secret, filepath.Join(dir, blob))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, dir).FetchManifest(t.Context(), desc); err == nil || !strings.Contains(err.Error(), "escapes") {
+		t.Errorf("%v, want that the link leads out", err)
+	}
+	for _, name := range []string{"blobs/sha256", "blobs", "ingest"} {
+		dir := contents{indexFile: []byte("{}")}.folder(t)
+		at := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o700), os.Symlink(outside, at)); err != nil {
+			t.Fatal(err)
+		}
+		if l, err := CreateLayout(dir); err == nil {
+			_ = l.Close()
+			t.Errorf("%s leads out of the folder, and is written to", name)
+		}
+	}
+}
+
+// What an interrupted run left is removed by the next one.
+func TestFinish(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 {
+		l, err := CreateLayout(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := filepath.Join(dir, "ingest", "left")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(left), 0o700), os.WriteFile(left, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(l.Finish(), l.Close()); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(filepath.Dir(left)); !os.IsNotExist(err) {
+			t.Errorf("the folder of unfinished content is still there: %v", err)
+		}
+	}
+}
