@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/demo"
+	"soci-index-builder/internal/embedded"
 )
 
 func newDemoCommand() *cobra.Command {
@@ -37,6 +38,7 @@ All data is in a temporary directory, which is removed at the end.`,
 				return usageErrorf("%s: --files and --image exclude each other", cmd.CommandPath())
 			}
 			o.Logger, o.Program = logger(cmd), callable()
+			o.Clone = len(embedded.Architectures()) == 0
 			return demo.Run(cmd.Context(), cmd.OutOrStdout(), o)
 		},
 	}

@@ -42,6 +42,10 @@ type Options struct {
 	// The default is "soci-index-builder".
 	Program string
 
+	// Clone says that the program was built in a clone, without the functions: it
+	// cannot deploy, and "make" calls it.
+	Clone bool
+
 	// TempDir is where all data is kept during the run. The default is the
 	// system's.
 	TempDir string
@@ -84,6 +88,10 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 
 	run := &run{w: w, registry: registry, logger: o.Logger, keep: o.Keep,
 		program: cmp.Or(o.Program, "soci-index-builder")}
+	run.deploy, run.again = run.program+" deploy", run.program+" demo --keep"
+	if o.Clone {
+		run.deploy, run.again = "make install && soci-index-builder deploy", "make demo DEMO_FLAGS=--keep"
+	}
 	var image *source
 	if o.Image != "" {
 		image, err = openImage(ctx, o.Image)
@@ -121,6 +129,8 @@ type run struct {
 	logger   *slog.Logger
 	keep     bool
 	program  string
+	deploy   string // what to type to deploy
+	again    string // what to type for a demo whose registry stays
 	err      error // of writing; sticky
 }
 
@@ -199,12 +209,12 @@ func (r *run) next() {
 	r.printf(`
 What to do next
    Deploy the builder into an AWS account, and push an image:
-      %[1]s deploy
+      %[1]s
    To have it loaded lazily, name the suffixed tag in the task definition (Fargate and ECS),
    or in the pod's manifest: REPOSITORY:TAG%[2]s instead of REPOSITORY:TAG. Nothing else changes.
-`, r.program, names.DefaultTagSuffix)
+`, r.deploy, names.DefaultTagSuffix)
 	if !r.keep {
-		r.printf("   Look at what this demo made, in a registry that keeps running:\n      %s demo --keep\n", r.program)
+		r.printf("   Look at what this demo made, in a registry that keeps running:\n      %s\n", r.again)
 		return
 	}
 	at := r.registry.host() + "/" + repository

@@ -72,7 +72,7 @@ var manifestDigest = regexp.MustCompile(`(?m)^   (sha256:[0-9a-f]{64})$`)
 
 func TestFiles(t *testing.T) {
 	dir := filesDir(t)
-	out, err := runDemo(t, context.Background(), Options{Files: dir})
+	out, err := runDemo(t, context.Background(), Options{Files: dir, Clone: true})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -84,7 +84,8 @@ func TestFiles(t *testing.T) {
 		`SOCI index v2 sha256:[0-9a-f]{64}`,
 		`demo/app:1\.0-soci is the SOCI-enabled image sha256:[0-9a-f]{64}`,
 		`name the suffixed tag in the task definition .*\n.*REPOSITORY:TAG-soci instead of REPOSITORY:TAG`,
-		`soci-index-builder demo --keep\n$`,
+		`make install && soci-index-builder deploy\n`,
+		`make demo DEMO_FLAGS=--keep\n$`,
 		`1 layers, [0-9]+ spans, 2 files, .* no difference`,
 		`PLATFORM +LAYER +SIZE`,
 		`not indexed: smaller than the minimum layer size`,
@@ -205,6 +206,9 @@ func TestImages(t *testing.T) {
 			}
 			if !strings.Contains(out, "linux/arm64: SOCI index v1 sha256:") || !strings.Contains(out, "no difference") {
 				t.Errorf("%s", out)
+			}
+			if !strings.Contains(out, "   soci-index-builder deploy\n") || !strings.HasSuffix(out, "soci-index-builder demo --keep\n") {
+				t.Errorf("what to do next is not there: %s", out)
 			}
 		})
 	}
