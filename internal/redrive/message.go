@@ -52,11 +52,13 @@ type Message struct {
 	// read.
 	Repository, Tag, Digest string
 
-	FunctionARN string    // that failed, or was to get the event; maybe with a version or an alias behind it
-	RequestID   string    // of the last invocation, as in its log
-	Condition   string    // RetriesExhausted, EventAgeExceeded, PermanentFailure; of a rule what EventBridge exhausted; of an execution its status
-	Attempts    int       // 0 if unknown
-	Failed      time.Time // when it failed
+	FunctionARN string // that failed, or was to get the event; maybe with a version or an alias behind it
+	RequestID   string // of the last invocation, as in its log
+	// Condition is RetriesExhausted, EventAgeExceeded or PermanentFailure; of a rule
+	// what EventBridge exhausted; of an execution its status.
+	Condition string
+	Attempts  int       // 0 if unknown
+	Failed    time.Time // when it failed
 
 	Class  failure.Class // empty if the failure is none of failure's reasons
 	Reason string        // a failure.Reason, or what AWS calls it

@@ -80,7 +80,9 @@ func Fits(items []Item, event int) bool {
 // Result is what became of an item: a zTOC, a reason to skip the layer, or a
 // failure that no second attempt changes.
 type Result struct {
-	Layer            string          `json:"l"`           // the beginning of the layer's digest, so that no result is taken for another's
+	// Layer is the beginning of the layer's digest, so that no result is taken for
+	// another's.
+	Layer            string          `json:"l"`
 	Ztoc             string          `json:"z,omitempty"` // the SHA-256 of the zTOC in base64, unpadded, for URLs
 	ZtocSize         int64           `json:"s,omitempty"` // bytes
 	UncompressedSize int64           `json:"u,omitempty"` // bytes

@@ -12,7 +12,8 @@ import (
 )
 
 const document = "# Title\n![a](images/throughput.svg) ![b](images/memory.svg) ![c](images/seconds.svg)\n" +
-	"<!-- bench:layers:begin -->\n**T**\n\n| layer | compressed MB | wall s, ours, 2 cores | wall s, upstream |\n|---|---:|---:|---:|\n" +
+	"<!-- bench:layers:begin -->\n**T**\n\n| layer | compressed MB | wall s, ours, 2 cores | wall s, upstream " +
+	"|\n|---|---:|---:|---:|\n" +
 	"| lib | 1,200 | 4.0 | 24 |\n\n- note\n<!-- bench:layers:end -->\n" +
 	"<!-- bench:sizes:begin -->\n| layer | uncompressed MB | peak MB | upstream, peak MB |\n|---|---:|---:|---:|\n" +
 	"| a | 67 | 31 | 34 |\n| b | 268 | 35 | 41 |\n<!-- bench:sizes:end -->\n" +
@@ -62,7 +63,8 @@ func TestDrawFails(t *testing.T) {
 		text           string
 	}{
 		{"no section", "bench:sizes:begin", "bench:size:begin", table.ErrMarkers, "bench:sizes:begin"},
-		{"no column", "| upstream, peak MB |", "| theirs |", ErrTable, `sizes, row a: there is no column "upstream, peak MB"`},
+		{"no column", "| upstream, peak MB |", "| theirs |", ErrTable,
+			`sizes, row a: there is no column "upstream, peak MB"`},
 		{"no number", "| 4.0 |", "| – |", ErrTable, `layers, row lib: "–" is not a number`},
 		{"no rows", "| lib | 1,200 | 4.0 | 24 |\n", "", ErrTable, "layers: it has no rows"},
 		{"a cell too few", "| 67 | 31 | 34 |", "| 67 | 31 |", table.ErrMarkers, "sizes has a row of 3 cells below 4 columns"},
