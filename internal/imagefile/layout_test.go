@@ -1,11 +1,17 @@
 package imagefile
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/pkg/ecrclient"
 )
 
 // No link in a folder leads out of it, neither for reading nor for writing.
@@ -54,6 +60,22 @@ func TestFinish(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Dir(left)); !os.IsNotExist(err) {
 			t.Errorf("the folder of unfinished content is still there: %v", err)
+		}
+	}
+}
+
+// A manifest is read as far as ECR takes one, whatever its file has.
+func TestManifestTooLarge(t *testing.T) {
+	c, desc := image(t)
+	name := "blobs/sha256/" + desc.Digest.Encoded()
+	for _, size := range []int64{ecrclient.MaxManifestSize, ecrclient.MaxManifestSize + 1} {
+		raw := append(bytes.Clone(c[name]), bytes.Repeat([]byte(" "), int(size)-len(c[name]))...)
+		d := digest.FromBytes(raw)
+		c["blobs/sha256/"+d.Encoded()] = raw
+		_, err := open(t, c.folder(t)).FetchManifest(t.Context(),
+			ocispec.Descriptor{MediaType: desc.MediaType, Digest: d, Size: size})
+		if tooLarge := size > ecrclient.MaxManifestSize; errors.Is(err, ErrFormat) != tooLarge {
+			t.Errorf("%d bytes: %v", size, err)
 		}
 	}
 }

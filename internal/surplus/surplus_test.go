@@ -140,3 +140,20 @@ func TestRemoveRefused(t *testing.T) {
 		t.Errorf("there: %v", there)
 	}
 }
+
+// What another tool has built, or what only refers to the image, is not ours to
+// delete, whatever the list of referrers says of it.
+func TestRemoveKeepsOthers(t *testing.T) {
+	_, repo, results := repository(t, 1<<20)
+	theirs, err := soci.IndexImage(t.Context(), repo, repo, results[0].Image,
+		soci.Options{SpanSize: 2 << 20, MinLayerSize: 1, BuildToolIdentifier: "AWS SOCI CLI v0.2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if older, err := surplus.Remove(t.Context(), repo, results[0], false); err != nil || len(older) != 0 {
+		t.Errorf("%v, %v", older, err)
+	}
+	if there := indexes(t, repo, []*soci.Result{results[0], theirs}); !there[0] || !there[1] {
+		t.Errorf("there: %v", there)
+	}
+}

@@ -264,7 +264,8 @@ func TestStepsRefuseEvents(t *testing.T) {
 	r.Clear()
 	for _, request := range []string{string(event), `{"step":"layer","event":{}}`, `{"step":"all","event":{}}`, `{}`, `[]`,
 		``,
-		`{"step":"plan","event":{"step":"plan"}}`, `{"step":"publish","event":` + string(event) + `,"items":[{}]}`} {
+		`{"step":"plan","event":{"step":"plan"}}`, `{"step":"publish","event":` + string(event) + `,"items":[{}]}`,
+		`{"step":"plan","event":` + string(event) + `,"layers":[]}`} {
 		if _, err := s.Handle(t.Context(), []byte(request)); failure.Of(err).Reason != failure.InvalidEvent {
 			t.Errorf("%s: %v", request, err)
 		}
@@ -335,5 +336,25 @@ func TestHandOver(t *testing.T) {
 				t.Errorf("%d executions, want 3", n)
 			}
 		})
+	}
+}
+
+// An image is handed over when one function would not be done in time.
+func TestHandOverByTime(t *testing.T) {
+	h, _ := setup(t, registrytest.Start(t))
+	h.FanOut = &FanOut{From: 1 << 50}
+	h.Options.Limits.MaxMemory = 1 << 40
+	i := h.invocation()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	most := int64(10*60-5) * fanout.Rate
+	if why := i.tooLarge(ctx, 1, most); why != "" {
+		t.Errorf("what is done in 10 minutes is handed over: %s", why)
+	}
+	if why := i.tooLarge(ctx, 1, most+10*fanout.Rate); !strings.Contains(why, "one function would need about 10m5s") {
+		t.Errorf("what takes longer: %q", why)
+	}
+	if why := i.tooLarge(t.Context(), 1, 1<<45); why != "" {
+		t.Errorf("without a deadline: %s", why)
 	}
 }
