@@ -83,9 +83,9 @@ func (b *builder) take(d *Decision) (note string) {
 	case handedOver:
 		return "the builder's state machine works on the layers: execution " + d.Execution
 	case finished:
-		what := d.Outcome
+		what := soci.Outcome(d.Outcome).Text()
 		if why := cmp.Or(d.Reason, d.SociReason); why != "" {
-			what += ", " + why
+			what += ": " + why
 		}
 		switch soci.Outcome(d.Outcome) {
 		case soci.OutcomeIndexed, soci.OutcomeNoLayer:

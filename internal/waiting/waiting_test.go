@@ -91,7 +91,7 @@ func TestWait(t *testing.T) {
 			{Message: "event failed", EventID: "1", Class: "permanent"}, passed, again},
 			err: ErrTimeUp, text: "last attempt failed: throttled: slowly", seconds: 120},
 		{name: "finished without an index", at: []time.Duration{3 * second}, lines: []Decision{indexed}, err: ErrNone,
-			text: "the builder has finished (indexed, an image has the tag), and no SOCI index", seconds: 33},
+			text: "the builder has finished (indexed: an image has the tag), and no SOCI index", seconds: 33},
 		{name: "finished, then another event", at: []time.Duration{3 * second, 20 * second},
 			lines: []Decision{indexed, {Message: handedOver}}, err: ErrTimeUp, text: "the builder's state machine works on it",
 			seconds: 120},
