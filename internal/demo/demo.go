@@ -131,7 +131,7 @@ type run struct {
 	program  string
 	deploy   string // what to type to deploy
 	again    string // what to type for a demo whose registry stays
-	err      error // of writing; sticky
+	err      error  // of writing; sticky
 }
 
 func (r *run) printf(format string, args ...any) {
