@@ -100,9 +100,9 @@ lint: ## gofmt, go vet, staticcheck
 generate: ## renew generated files; the tree must be clean afterwards
 	$(GO) generate ./...
 
-# Tests of pkg/soci that decode much by one goroutine: the race detector finds
-# nothing in them, and takes minutes.
-SEQUENTIAL = ^Test(Misread|Golden|Malformed|Bomb|ParallelVerdicts|ParallelLimits|Zeros|TOC|ManyEntries|BuildEnds)
+# Tests of pkg/soci that decode or search much by one goroutine: the race detector
+# finds nothing in them, and takes minutes.
+SEQUENTIAL = ^Test(Misread|Golden|Malformed|Bomb|ParallelVerdicts|ParallelLimits|Zeros|TOC|ManyEntries|BuildEnds|Ztoc|Verdicts|Prefetch(Memory|Finds|Bounds|Globs))
 
 # Packages with goroutines of their own. .ci/run takes those in which they share
 # the most.

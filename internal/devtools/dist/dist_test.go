@@ -8,9 +8,11 @@ import (
 	"flag"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"soci-index-builder/internal/deploy/lambdaimage"
@@ -31,18 +33,11 @@ func architectures() []string {
 }
 
 func TestBuild(t *testing.T) {
-	folders := []string{t.TempDir()}
-	if *all {
-		folders = append(folders, t.TempDir())
-	}
-	files := make([][]string, len(folders))
-	for i, folder := range folders {
-		err := Build(t.Context(), folder, architectures(), func(path string) {
-			files[i] = append(files[i], path)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+	folder := t.TempDir()
+	var files []string
+	err := Build(t.Context(), folder, architectures(), func(path string) { files = append(files, path) })
+	if err != nil {
+		t.Fatal(err)
 	}
 	var want []string
 	for _, arch := range architectures() {
@@ -51,25 +46,18 @@ func TestBuild(t *testing.T) {
 		}
 	}
 	slices.Sort(want)
-	if got := tree(t, folders[0]); !slices.Equal(got, want) {
+	if got := tree(t, folder); !slices.Equal(got, want) {
 		t.Errorf("the folder has %q, want %q", got, want)
 	}
-	if len(files[0]) != len(want) {
-		t.Errorf("%d files were reported, want %d", len(files[0]), len(want))
-	}
-	for _, name := range want {
-		for _, folder := range folders[1:] {
-			if !bytes.Equal(read(t, filepath.Join(folders[0], name)), read(t, filepath.Join(folder, name))) {
-				t.Errorf("two runs give different bytes for %s", name)
-			}
-		}
+	if len(files) != len(want) {
+		t.Errorf("%d files were reported, want %d", len(files), len(want))
 	}
 	for _, arch := range architectures() {
 		for _, function := range Functions {
-			bootstrap := filepath.Join(folders[0], arch, function, "bootstrap")
+			bootstrap := filepath.Join(folder, arch, function, "bootstrap")
 			t.Run(arch+"/"+function, func(t *testing.T) {
 				checkStatic(t, bootstrap, machines[arch])
-				zipped := filepath.Join(folders[0], arch, function+".zip")
+				zipped := filepath.Join(folder, arch, function+".zip")
 				checkZip(t, zipped, read(t, bootstrap))
 				image, err := lambdaimage.New(arch, "123456789012.dkr.ecr.eu-west-1.amazonaws.com/x", read(t, zipped))
 				if err != nil {
@@ -79,6 +67,34 @@ func TestBuild(t *testing.T) {
 					t.Error(err)
 				}
 			})
+		}
+	}
+	if *all {
+		t.Run("install", func(t *testing.T) { checkInstall(t, folder) })
+	}
+}
+
+// checkInstall holds against what Build left in folder that the command line
+// installed has the functions for both architectures, built again, with the same
+// bytes.
+func checkInstall(t *testing.T, folder string) {
+	t.Helper()
+	bin := t.TempDir()
+	t.Setenv("GOBIN", bin)
+	if err := Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(bin, program)
+	out, err := exec.CommandContext(t.Context(), path, "--version").Output()
+	if want := "with the functions for amd64 and arm64"; err != nil || !strings.Contains(string(out), want) {
+		t.Errorf("--version is %q, %v, want %q in it", out, err, want)
+	}
+	installed := read(t, path)
+	for _, arch := range Architectures {
+		for _, function := range Functions {
+			if !bytes.Contains(installed, read(t, filepath.Join(folder, arch, function+".zip"))) {
+				t.Errorf("two runs give different bytes for %s/%s", arch, function)
+			}
 		}
 	}
 }
