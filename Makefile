@@ -94,6 +94,7 @@ lint: ## gofmt, go vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags inflate_checked ./internal/inflate
+	$(GO) vet -tags scripted ./cmd/soci-index-builder
 	$(GO) tool staticcheck ./...
 
 .PHONY: generate

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -31,10 +32,26 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){programName: func() {
-		haveFunctions()
-		main()
-	}})
+	os.Exit(withProgram(m))
+}
+
+// withProgram runs the tests with the program that they call in front of PATH. It
+// is one of its own, since the test's executable links a registry that takes
+// longer to start than most calls take.
+func withProgram(m *testing.M) int {
+	folder, err := os.MkdirTemp("", programName)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(folder)
+	build := exec.Command("go", "build", "-tags", "scripted", "-o", filepath.Join(folder, programName), ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+		return 1
+	}
+	os.Setenv("PATH", folder+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	return m.Run()
 }
 
 var updateScripts = flag.Bool("update", false, "write into the scripts what cmp finds different")

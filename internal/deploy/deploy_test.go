@@ -23,6 +23,7 @@ import (
 	"soci-index-builder/internal/doctor"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/awstest/stacktest"
+	"soci-index-builder/internal/testkit/functionzip"
 )
 
 // world is an account with a bucket, and nothing else.
@@ -99,7 +100,7 @@ func (s *screen) has(text string) bool {
 
 // function is the content of a function's zip file.
 func (w *world) function(architecture, name string) ([]byte, error) {
-	return stacktest.Function(architecture, name+w.version)
+	return functionzip.New(architecture, name+w.version)
 }
 
 // deploy makes a deploy with the bucket; change may change it.

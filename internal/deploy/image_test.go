@@ -13,6 +13,7 @@ import (
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/awstest/stacktest"
+	"soci-index-builder/internal/testkit/functionzip"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 )
@@ -87,7 +88,7 @@ func TestImagesArePushed(t *testing.T) {
 func TestBadImage(t *testing.T) {
 	w := newImageWorld(t)
 	d, _ := w.deploy(settings.Settings{}, func(m *deploy.Mode) {
-		m.Functions = func(string, string) ([]byte, error) { return stacktest.Function("amd64", "x") }
+		m.Functions = func(string, string) ([]byte, error) { return functionzip.New("amd64", "x") }
 	})
 	err := d.Run(t.Context())
 	if !errors.Is(err, lambdaimage.ErrLambda) || w.stacks.Stack(companion.StackName("prod")) != nil {

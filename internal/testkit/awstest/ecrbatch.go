@@ -101,7 +101,7 @@ func (e *ECR) batchDeleteImage(in batchInput) (any, error) {
 	}
 	deleted, failures := []imageID{}, []imageFailure{}
 	for _, id := range in.ImageIDs {
-		image, failure := find(e.list(in.RepositoryName), id)
+		image, failure := find(all, id)
 		if failure != nil {
 			failures = append(failures, *failure)
 			continue
@@ -119,6 +119,7 @@ func (e *ECR) batchDeleteImage(in batchInput) (any, error) {
 		}
 		if !whole {
 			e.untag(in.RepositoryName, image, id.ImageTag)
+			image.tags = slices.DeleteFunc(slices.Clone(image.tags), func(tag string) bool { return tag == id.ImageTag })
 			deleted = append(deleted, imageID{image.digest, id.ImageTag})
 			continue
 		}
@@ -129,6 +130,7 @@ func (e *ECR) batchDeleteImage(in batchInput) (any, error) {
 		for _, tag := range image.tags {
 			deleted = append(deleted, imageID{image.digest, tag})
 		}
+		all = e.list(in.RepositoryName)
 	}
 	return map[string]any{"imageIds": deleted, "failures": failures}, nil
 }

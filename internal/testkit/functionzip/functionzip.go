@@ -1,4 +1,6 @@
-package stacktest
+// Package functionzip makes zip files that stand for functions. It links no registry,
+// so that a program of the tests starts as fast as a real one.
+package functionzip
 
 import (
 	"archive/zip"
@@ -9,9 +11,9 @@ import (
 	"fmt"
 )
 
-// Function is the zip file of a function for an architecture, as Go names it:
+// New returns the zip file of a function for an architecture, as Go names it:
 // the head of a static executable, and text to tell it from others.
-func Function(architecture, text string) ([]byte, error) {
+func New(architecture, text string) ([]byte, error) {
 	machine, ok := map[string]elf.Machine{"arm64": elf.EM_AARCH64, "amd64": elf.EM_X86_64}[architecture]
 	if !ok {
 		return nil, fmt.Errorf("no functions for %q", architecture)
