@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 
 	"github.com/awslabs/soci-snapshotter/ztoc/compression/fbs/zinfo"
@@ -24,6 +25,10 @@ const (
 	// offset (int64), the unused bits (uint8) and the window. Little-endian.
 	zinfoHeaderSize  = 4 + 8
 	packedCheckpoint = 8 + 8 + 1 + inflate.WindowSize
+
+	// marshalFreeFrom is the size of a zTOC beside which collecting garbage,
+	// some hundredths of a second, costs nothing.
+	marshalFreeFrom = 32 << 20
 )
 
 // Marshal returns the zTOC's flatbuffer, byte for byte what upstream writes for
@@ -33,6 +38,9 @@ func (z *Ztoc) Marshal() ([]byte, error) {
 	size, err := z.marshalBound()
 	if err != nil {
 		return nil, err
+	}
+	if size >= marshalFreeFrom {
+		debug.FreeOSMemory() // the peak is here: what decoding left goes first
 	}
 	// The order of these calls decides the bytes.
 	b := flatbuffers.NewBuilder(size)
