@@ -31,6 +31,11 @@ type Sizes struct {
 	BigLayer  int64   // least compressed size of one more layer of real files; 0 for none
 	Counts    []int   // numbers of layers of an image
 	CountSize int64   // bytes that do not compress in each of those layers
+
+	// The image that is large once it is unpacked: its number of layers, 0 for no
+	// such image, and the size of each.
+	LargeLayers int
+	LargeSize   int64
 }
 
 // The sizes of a run of some minutes, and of one that takes everything.
@@ -48,6 +53,7 @@ var (
 		// More than 2 GiB, what fits in 31 bits.
 		BigLayer: 2_200_000_000,
 		Counts:   []int{1, 8, 32, 128}, CountSize: 10 << 20,
+		LargeLayers: 12, LargeSize: 5_400_000_000,
 	}
 )
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -211,53 +210,4 @@ func disk(n int64) string {
 		return "0"
 	}
 	return table.MB(n)
-}
-
-// layerCount is the cost of the number of layers.
-func (r *runner) layerCount(ctx context.Context) ([]*table.Table, error) {
-	most := 0
-	for _, n := range r.Sizes.Counts {
-		most = max(most, n)
-	}
-	var layers []*corpus.Layer
-	for i := range most {
-		l, err := r.cache.Layer(ctx, corpus.Recipe{
-			Name:    fmt.Sprintf("count-%d", i),
-			Archive: corpus.Log{Size: 2 * r.Sizes.CountSize, Noise: r.Sizes.CountSize, Seed: uint64(i)},
-			Packer:  corpus.Klauspost(1),
-		})
-		if err != nil {
-			return nil, err
-		}
-		layers = append(layers, l)
-	}
-	t := &table.Table{
-		Title:   fmt.Sprintf("Number of layers of an image, from and to a registry on loopback; %d cores for all", r.cores),
-		Columns: []string{"layers", "compressed MB", "wall s", "CPU s", "compressed MB/s", "peak MB", "written to disk MB"},
-	}
-	var rows []imageRow
-	for _, n := range r.Sizes.Counts {
-		rows = append(rows, imageRow{title: table.Count(n), work: workIndex, layers: layers[:n], rounds: r.Rounds})
-		if upstreamIndex != nil {
-			rows = append(rows, imageRow{title: table.Count(n) + ", upstream", work: workUpstream, layers: layers[:n],
-				rounds: 1})
-		}
-	}
-	results, err := r.indexImages(ctx, rows)
-	if err != nil {
-		return nil, err
-	}
-	for i, m := range results {
-		var size int64
-		for _, l := range rows[i].layers {
-			size += l.Size
-		}
-		t.Add(rows[i].title, table.MB(size), table.Seconds(m.Wall), table.Seconds(m.CPU), table.Rate(size, m.Wall),
-			table.MB(m.PeakMemory), disk(m.DiskWritten))
-		if strings.Contains(rows[i].title, "upstream") && m.out.Index != results[i-1].out.Index {
-			return nil, fmt.Errorf("%w: the SOCI index of %d layers is %s or %s", ErrDisagree, len(rows[i].layers),
-				results[i-1].out.Index, m.out.Index)
-		}
-	}
-	return []*table.Table{t}, nil
 }

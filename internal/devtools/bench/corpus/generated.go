@@ -67,6 +67,50 @@ func (l Log) WriteTar(ctx context.Context, out *Tar) error {
 	return out.File("var/cache/noise.bin", 0o644, l.Noise, noise(l.Seed))
 }
 
+// Repeated is an archive of one file in which a piece of a log comes again and
+// again: it compresses so well that many gigabytes of it are soon made.
+type Repeated struct {
+	Size int64
+	Seed uint64
+}
+
+// repeatedPiece is what comes again, in bytes: less than deflate looks back.
+const repeatedPiece = 20_000
+
+// Identify tells the numbers.
+func (r Repeated) Identify(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "repeated %d %d\n", r.Size, r.Seed)
+	return err
+}
+
+// WriteTar generates the file.
+func (r Repeated) WriteTar(ctx context.Context, out *Tar) error {
+	piece := make([]byte, repeatedPiece)
+	if _, err := io.ReadFull(&lines{ctx: ctx, r: rand.New(rand.NewPCG(r.Seed, 3))}, piece); err != nil {
+		return err
+	}
+	return out.File("var/log/again.log", 0o644, r.Size, &again{ctx: ctx, piece: piece})
+}
+
+// again is a piece without end.
+type again struct {
+	ctx   context.Context
+	piece []byte
+	at    int
+}
+
+func (a *again) Read(p []byte) (int, error) {
+	if err := a.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n := 0
+	for n < len(p) {
+		k := copy(p[n:], a.piece[a.at:])
+		n, a.at = n+k, (a.at+k)%len(a.piece)
+	}
+	return n, nil
+}
+
 // lines is an endless log.
 type lines struct {
 	ctx  context.Context
