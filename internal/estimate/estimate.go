@@ -51,7 +51,7 @@ type Options struct {
 var ErrNoFile = errors.New("no file found")
 
 // ErrNoPlatform: the image does not have a platform of Options.Platforms.
-var ErrNoPlatform = errors.New("no such platform")
+var ErrNoPlatform = errors.New("the image has no platform")
 
 // Source is where the zTOCs of an image manifest come from.
 type Source string
@@ -219,7 +219,7 @@ func choose(image *inspect.Versions, wanted []string) ([]*inspect.Node, error) {
 			p, err := platforms.Parse(node.Platform)
 			return err == nil && matcher.Match(p)
 		}) {
-			return nil, fmt.Errorf("%w: the image has no platform %.100q; it has %s", ErrNoPlatform, w, strings.Join(have, ", "))
+			return nil, fmt.Errorf("%w %.100q; it has %s", ErrNoPlatform, w, strings.Join(have, ", "))
 		}
 	}
 	return chosen, nil

@@ -76,7 +76,8 @@ func push(t *testing.T, versions soci.IndexVersion) *image {
 	}
 	i := &image{server: s, repo: repo, pushed: s.PushImage(t, "team/app", "1", registrytest.Image{
 		Layers: []registrytest.Layer{
-			{Content: compressed(archive(t, 1, "usr/lib/libc.so.6=300000", "usr/bin/python3>python3.12", "usr/bin/python3.12=700000",
+			{Content: compressed(archive(t, 1, "usr/lib/libc.so.6=300000", "usr/bin/python3>python3.12",
+				"usr/bin/python3.12=700000",
 				"usr/lib/python3/os.py=40000", "usr/lib/python3/re.py=1", "usr/lib/python3/none.py=0", "usr/share/big=900000"))},
 			// A span begins between header and content of app/server.
 			{Content: archive(t, 50, "app/before=31744", "app/server=200000", "app/data=500000", "app/end=100")},
@@ -347,8 +348,9 @@ func (i *image) hostile(t *testing.T, change func(z *soci.Ztoc)) {
 		t.Fatal(err)
 	}
 	i.server.PushManifest(t, "team/app", "", m.MediaType, index)
-	if err := i.repo.DeleteManifest(t.Context(), ocispec.Descriptor{MediaType: m.MediaType, Digest: v.SociIndexes[0].Digest,
-		Size: v.SociIndexes[0].Size}); err != nil {
+	if err := i.repo.DeleteManifest(t.Context(),
+		ocispec.Descriptor{MediaType: m.MediaType, Digest: v.SociIndexes[0].Digest,
+			Size: v.SociIndexes[0].Size}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -361,8 +363,10 @@ func TestHostileZtoc(t *testing.T) {
 		text   string
 	}{
 		{"of another layer", func(z *soci.Ztoc) { z.CompressedSize++ }, verify.ErrDifference, "the zTOC is for a layer of"},
-		{"spans behind the layer", func(z *soci.Ztoc) { z.Checkpoints[1].In = 1 << 40 }, verify.ErrDifference, "checkpoint 1 is at"},
-		{"spans in a wrong order", func(z *soci.Ztoc) { z.Checkpoints[1].Out = 1 << 50 }, verify.ErrDifference, "checkpoint 2 is at"},
+		{"spans behind the layer", func(z *soci.Ztoc) { z.Checkpoints[1].In = 1 << 40 }, verify.ErrDifference,
+			"checkpoint 1 is at"},
+		{"spans in a wrong order", func(z *soci.Ztoc) { z.Checkpoints[1].Out = 1 << 50 }, verify.ErrDifference,
+			"checkpoint 2 is at"},
 		{"files beyond the archive", func(z *soci.Ztoc) {
 			for n := range z.Entries {
 				z.Entries[n].Offset, z.Entries[n].Size = 1<<62, 1<<62

@@ -37,7 +37,8 @@ func ReadList(r io.Reader) ([]string, error) {
 		case strings.TrimSpace(line) == "", seen[line]:
 			continue
 		case line[0] != '/':
-			return nil, fmt.Errorf("%w: line %d is %.100q; a line is an absolute path, and nothing else", ErrInvalidList, n, line)
+			return nil, fmt.Errorf("%w: line %d is %.100q; a line is an absolute path, and nothing else", ErrInvalidList,
+				n, line)
 		case strings.ContainsRune(line, 0):
 			return nil, fmt.Errorf("%w: line %d has a NUL byte", ErrInvalidList, n)
 		case len(line) > soci.MaxPrefetchPattern:
@@ -60,5 +61,6 @@ func ReadList(r io.Reader) ([]string, error) {
 }
 
 func tooLong(line int) error {
-	return fmt.Errorf("%w: line %d has more than %d bytes, which no path has", ErrInvalidList, line, soci.MaxPrefetchPattern)
+	return fmt.Errorf("%w: line %d has more than %d bytes, which no path has", ErrInvalidList, line,
+		soci.MaxPrefetchPattern)
 }
