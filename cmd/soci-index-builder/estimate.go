@@ -72,9 +72,9 @@ a start that reads only parts fetches less.
 The seconds come from a model, not from a measurement: bytes / bandwidth + turns
 * latency. A turn is a request, or several at once, that the next one waits for:
 layers of a full pull three at once, as in containerd and Docker; for a lazy start
-the SOCI index, all zTOCs, the first bytes of all layers, each layer without a
-zTOC, then each span; with prefetch, the spans that it names two at once.
-Manifests, unpacking, decoding and the program's own time are not in it.
+the SOCI index, all zTOCs, two requests of a few bytes of all layers, each layer
+without a zTOC, then each span; with prefetch, the spans that it names two at
+once. Manifests, unpacking, decoding and the program's own time are not in it.
 
 At the end are the label and the JSON file with which these files are prefetched
 ("index --help"), and the bounds of prefetching that they exceed.

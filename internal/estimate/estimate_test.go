@@ -251,7 +251,8 @@ func checkSums(t *testing.T, i *image, e *estimate.Image) {
 	}
 	spans := l[0].ReadSpans + l[1].ReadSpans
 	ahead := l[0].PrefetchSpans + l[1].PrefetchSpans
-	if e.Full.Turns != 1 || e.Lazy.Turns != 4+spans || e.Prefetch.Turns != 4+(ahead+1)/2+spans-ahead {
+	if e.Full.Turns != 1 || e.Lazy.Turns != 5+spans || e.Prefetch.Turns != 5+(ahead+1)/2+spans-ahead ||
+		e.Full.Requests != 3 || e.Lazy.Requests != 8+spans || e.Prefetch.Requests != 10+spans {
 		t.Errorf("turns %d, %d, %d of %d spans, %d ahead", e.Full.Turns, e.Lazy.Turns, e.Prefetch.Turns, spans, ahead)
 	}
 	for _, s := range []estimate.Start{e.Full, e.Lazy, e.Prefetch} {

@@ -18,6 +18,10 @@ const (
 	prefetchAtOnce = 2 // spans: soci-snapshotter has as many as there are processors
 )
 
+// opening is how many requests of a few bytes, one after the other, soci-snapshotter
+// makes to mount a layer.
+const opening = 2
+
 // Start is what one way to start a container fetches before it has read all
 // files, and how long that takes.
 type Start struct {
@@ -74,10 +78,10 @@ func (i *Image) starts(n Network) {
 		i.Full, i.Lazy, i.Prefetch = full.at(n), full.at(n), full.at(n)
 		return
 	}
-	// The SOCI index, all zTOCs at once, the first bytes of all layers at once; then
-	// one layer after the other that has no zTOC.
+	// The SOCI index; all zTOCs at once; of all layers at once, where a redirect
+	// leads and then the gzip header; then one layer after the other that has no zTOC.
 	lazy.Bytes = i.IndexSize + both + needed
-	lazy.Requests, lazy.Turns = 1+2*lazily+whole, 3+whole
+	lazy.Requests, lazy.Turns = 1+lazily*(1+opening)+whole, 2+opening+whole
 	prefetch.Bytes += i.IndexSize + both
 	prefetch.Requests, prefetch.Turns = lazy.Requests+i.artifacts(), lazy.Turns
 	// A program waits for each span that it needs next.
