@@ -157,7 +157,7 @@ func (c *estimateCommand) run(cmd *cobra.Command, args []string) error {
 		return fail(err)
 	}
 	if c.prefetchFile != "" {
-		if err := writeFile(c.prefetchFile, prefetchFilesJSON(images)); err != nil {
+		if err := c.writePrefetchFiles(images); err != nil {
 			return err
 		}
 	}
@@ -213,9 +213,9 @@ func (c *estimateCommand) files(cmd *cobra.Command) ([]string, error) {
 	return files, nil
 }
 
-// prefetchFilesJSON is the content of a file for "index --prefetch-files-json":
-// what was found for any platform.
-func prefetchFilesJSON(images []*estimate.Image) []byte {
+// writePrefetchFiles writes a file for "index --prefetch-files-json", of what was
+// found for any platform.
+func (c *estimateCommand) writePrefetchFiles(images []*estimate.Image) error {
 	paths := []string{}
 	for _, image := range images {
 		paths = append(paths, image.PrefetchFiles...)
@@ -224,9 +224,13 @@ func prefetchFilesJSON(images []*estimate.Image) []byte {
 		slices.Sort(paths)
 		paths = slices.Compact(paths)
 	}
+	if n := len(paths); n > soci.MaxPrefetchPatterns {
+		return fmt.Errorf("%s is not written: %d paths are more than the %d that \"index --prefetch-files-json\" takes",
+			c.prefetchFile, n, soci.MaxPrefetchPatterns)
+	}
 	b, err := json.Marshal(paths)
 	if err != nil {
-		panic("internal error: " + err.Error())
+		return err
 	}
-	return append(b, '\n')
+	return writeFile(c.prefetchFile, append(b, '\n'))
 }

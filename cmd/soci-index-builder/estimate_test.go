@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/estimate"
+	"soci-index-builder/pkg/soci"
 )
 
 // The commands of the help print lists that the verb reads. The traces are real
@@ -66,5 +68,60 @@ my prog(7): RCO /etc/locale alias
 		if got, err := estimate.ReadList(f); err != nil || !slices.Equal(got, row.want) {
 			t.Errorf("%s prints %q, %v; want %q", line, got, err, row.want)
 		}
+	}
+}
+
+// A file that index would refuse is not written.
+func TestWritePrefetchFiles(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "paths.json")
+	c := &estimateCommand{prefetchFile: name}
+	many := make([]string, soci.MaxPrefetchPatterns)
+	for i := range many {
+		many[i] = fmt.Sprint("/f", i)
+	}
+	images := []*estimate.Image{{PrefetchFiles: many}, {PrefetchFiles: []string{"/f1", "/f2"}}}
+	if err := c.writePrefetchFiles(images); err != nil {
+		t.Fatal(err)
+	}
+	if paths, err := readPaths(name); err != nil || len(paths) != len(many) || soci.CheckPrefetch(paths) != nil {
+		t.Errorf("%d paths, %v", len(paths), err)
+	}
+	before, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	images[1].PrefetchFiles = []string{"/another"}
+	if err := c.writePrefetchFiles(images); err == nil || !strings.Contains(err.Error(),
+		"is not written: 10001 paths are more than the 10000") {
+		t.Errorf("%v", err)
+	}
+	if after, err := os.ReadFile(name); err != nil || !slices.Equal(before, after) {
+		t.Errorf("the file has changed, %v", err)
+	}
+}
+
+func TestEstimateText(t *testing.T) {
+	read := func(numbers ...int32) (spans []estimate.Span) {
+		for n := range int32(40) {
+			spans = append(spans, estimate.Span{Span: n, Read: slices.Contains(numbers, n), Prefetch: true})
+		}
+		return spans
+	}
+	for want, spans := range map[string][]estimate.Span{
+		"none":                           read(),
+		"0-2, 5, 38-39":                  read(0, 1, 2, 5, 38, 39),
+		"3-4":                            {{Span: 3, Read: true}, {Span: 4, Read: true}},
+		"3, 5":                           {{Span: 3, Read: true}, {Span: 5, Read: true}},
+		"0, 2, 4, 6, 8, 10, 12, 14, ...": read(0, 2, 4, 6, 8, 10, 12, 14, 16),
+	} {
+		if got := runs(spans); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	image := &estimate.Image{PrefetchFiles: []string{`/a"$b\`}, Label: `/a"$b\`}
+	var out strings.Builder
+	(&estimateCommand{}).prefetch(&printer{w: &out}, image)
+	if want := `LABEL soci-index-builder.prefetch="/a\"\$b\\"` + "\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("no %q in %s", want, out.String())
 	}
 }

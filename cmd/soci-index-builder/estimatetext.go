@@ -157,7 +157,7 @@ func (c *estimateCommand) prefetch(p *printer, image *estimate.Image) {
 	switch {
 	case c.prefetchFile != "":
 		p.printf("to have them prefetched: index --prefetch-files-json %s\n", c.prefetchFile)
-	case len(image.PrefetchFiles) == 0:
+	case len(image.PrefetchFiles) == 0, len(image.PrefetchFiles) > soci.MaxPrefetchPatterns:
 	case len(image.Label) > maxLabelWritten || image.Label == "":
 		p.printf("to have them prefetched: index --prefetch-files-json FILE, with the file that\n" +
 			"--write-prefetch-files FILE writes\n")

@@ -464,15 +464,16 @@ func (e *estimator) label() {
 			n += l.PrefetchSpans
 		}
 	}
-	if len(out.PrefetchFiles) > soci.MaxPrefetchPatterns {
-		beyond("%d paths are more than the %d that can be asked for: name folders, as /usr/lib/python3/**",
-			len(out.PrefetchFiles), soci.MaxPrefetchPatterns)
-	}
 	if out.Files.Different > soci.MaxPrefetchFiles {
 		beyond("%d files are more than the %d that are prefetched", out.Files.Different, soci.MaxPrefetchFiles)
 	}
 	if n > soci.MaxPrefetchSpans {
 		beyond("%d spans are more than the %d that are prefetched", n, soci.MaxPrefetchSpans)
+	}
+	if len(out.PrefetchFiles) > soci.MaxPrefetchPatterns {
+		beyond("%d paths are more than the %d that can be asked for: name folders, as /usr/lib/python3/**",
+			len(out.PrefetchFiles), soci.MaxPrefetchPatterns)
+		return
 	}
 	if len(out.PrefetchFiles) == 0 {
 		return
@@ -482,8 +483,7 @@ func (e *estimator) label() {
 	case err == nil:
 		out.Label = label
 	case errors.Is(err, soci.ErrLimit):
-		beyond("a label has at most %d bytes and %d paths: name folders, or use --prefetch-files-json",
-			soci.MaxPrefetchLabel, soci.MaxPrefetchPatterns)
+		beyond("a label has at most %d bytes: name folders, or use --prefetch-files-json", soci.MaxPrefetchLabel)
 	default:
 		beyond("a label cannot name paths that have a comma, or begin or end with a blank: use --prefetch-files-json")
 	}
