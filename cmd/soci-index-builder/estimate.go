@@ -85,14 +85,14 @@ of "docker save", whose layers are not compressed, so that everything is larger.
 With --output json, the output is one JSON object:
   reference, bandwidth (bytes a second), latency (seconds), images, a list of
     platform, manifest, source (v1, v2, built), index, indexSize, tag (the
-      suffixed tag that led to it),
+      suffixed tag that led to it), leftAlone (why "index" would build none),
     files: asked, found, directories, notFound, kernel (of these, below /proc,
       /sys or /dev), different (files), missing, a list of the first 100: path,
       reason (absent, removed, unreachable), detail
     layers, the lowest first, a list of layer, size, ztoc {digest, size} (absent
-      if it is fetched whole), files, spanCount (of the layer), readSpans,
-      readBytes, prefetchSpans, and spans, a list of span, offset, size, read,
-      prefetch
+      if it is fetched whole), skipped (why, if zTOCs were built), files,
+      spanCount (of the layer), readSpans, readBytes, prefetchSpans, and spans, a
+      list of span, offset, size, read, prefetch
     fullPull, lazyStart, lazyStartWithPrefetch: bytes, requests, turns, seconds
     prefetchFiles (for --prefetch-files-json), label, prefetchLimits (those
       exceeded)

@@ -46,6 +46,9 @@ func (c *estimateCommand) image(p *printer, ref string, image *estimate.Image) {
 			lazily++
 		}
 	}
+	if image.LeftAlone != "" {
+		p.printf("index would leave it alone: %s\n", image.LeftAlone)
+	}
 	if lazily == 0 {
 		p.printf("no layer has a zTOC: each is fetched whole, and the files cannot be looked up\n")
 	} else {
@@ -88,8 +91,12 @@ func (p *printer) layers(image *estimate.Image) {
 	fmt.Fprintf(t, "\nLAYER\tSIZE\tZTOC\tFILES\tSPANS\tFETCHED\tWHICH\n")
 	for _, l := range image.Layers {
 		if l.Ztoc == nil {
-			fmt.Fprintf(t, "%s\t%s\tnone\t\t\t%s\tthe whole layer\n", shortDigest(l.Layer), bytesize.Format(l.Size),
-				bytesize.Format(l.Size))
+			why := ""
+			if l.Skipped != "" {
+				why = ": " + l.Skipped.Text()
+			}
+			fmt.Fprintf(t, "%s\t%s\tnone\t\t\t%s\tthe whole layer%s\n", shortDigest(l.Layer), bytesize.Format(l.Size),
+				bytesize.Format(l.Size), why)
 			continue
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d of %d\t%s\t%s\n", shortDigest(l.Layer), bytesize.Format(l.Size),

@@ -53,96 +53,6 @@ var ErrNoFile = errors.New("no file found")
 // ErrNoPlatform: the image does not have a platform of Options.Platforms.
 var ErrNoPlatform = errors.New("the image has no platform")
 
-// Source is where the zTOCs of an image manifest come from.
-type Source string
-
-// The sources.
-const (
-	SourceV1    Source = "v1" // of the SOCI index v1
-	SourceV2    Source = "v2"
-	SourceBuilt Source = "built" // the image has none
-)
-
-// Image is the estimate for one image manifest.
-type Image struct {
-	Platform  string        `json:"platform"`
-	Manifest  digest.Digest `json:"manifest"`
-	Source    Source        `json:"source"`
-	Index     digest.Digest `json:"index,omitempty"`     // the SOCI index
-	IndexSize int64         `json:"indexSize,omitempty"` // bytes
-	Tag       string        `json:"tag,omitempty"`       // the suffixed tag that led to it
-	Files     Files         `json:"files"`
-	Layers    []Layer       `json:"layers"` // the lowest first
-	Full      Start         `json:"fullPull"`
-	Lazy      Start         `json:"lazyStart"`
-	Prefetch  Start         `json:"lazyStartWithPrefetch"`
-
-	// PrefetchFiles are those of what was asked for that has a file, for
-	// "index --prefetch-files-json", and Label names them to the image's own label;
-	// it is empty if a label cannot. PrefetchLimits says why not, and which bounds
-	// of prefetching are exceeded.
-	PrefetchFiles  []string `json:"prefetchFiles"`
-	Label          string   `json:"label,omitempty"`
-	PrefetchLimits []string `json:"prefetchLimits,omitempty"`
-}
-
-// Files counts what was asked for.
-type Files struct {
-	Asked       int `json:"asked"` // different paths and patterns
-	Found       int `json:"found"` // of these, with a file in a layer that has a zTOC
-	Directories int `json:"directories"`
-	NotFound    int `json:"notFound"`
-
-	// Different is how many different files were found: a pattern has several, and
-	// links may lead to the same.
-	Different int `json:"different"`
-
-	Missing []Missing `json:"missing,omitempty"` // the first of those not found
-	Kernel  int       `json:"kernel"`            // how many of those not found are below /proc, /sys or /dev
-}
-
-// Missing is a path or pattern without a file.
-type Missing struct {
-	Path   string          `json:"path"`
-	Reason soci.FileReason `json:"reason"` // absent, removed, unreachable
-	Detail string          `json:"detail"`
-}
-
-// maxMissing is how many are listed.
-const maxMissing = 100
-
-// Layer is what is fetched of a layer. One without a zTOC is fetched whole, before
-// the container starts.
-type Layer struct {
-	Layer digest.Digest `json:"layer"`
-	Size  int64         `json:"size"` // compressed bytes
-	Ztoc  *Ztoc         `json:"ztoc,omitempty"`
-	Files int           `json:"files"` // found in it
-
-	SpanCount     int    `json:"spanCount"` // that the layer has
-	ReadSpans     int    `json:"readSpans"` // that are fetched to read the files
-	ReadBytes     int64  `json:"readBytes"` // of these, compressed
-	PrefetchSpans int    `json:"prefetchSpans"`
-	Spans         []Span `json:"spans,omitempty"` // those that are read or prefetched
-
-	repeated bool // the same layer is in the image before
-}
-
-// Ztoc of a layer.
-type Ztoc struct {
-	Digest digest.Digest `json:"digest"`
-	Size   int64         `json:"size"`
-}
-
-// Span of a layer.
-type Span struct {
-	Span     int32 `json:"span"`     // its number, from 0 on
-	Offset   int64 `json:"offset"`   // compressed, in the layer
-	Size     int64 `json:"size"`     // compressed bytes
-	Read     bool  `json:"read"`     // fetched to read the files, or their tar headers
-	Prefetch bool  `json:"prefetch"` // named by a prefetch artifact for the files
-}
-
 // Run estimates a start of each image manifest of an image. The error is
 // ErrNoFile if no image manifest that has a zTOC has any of the files, ErrNoPlatform,
 // verify.ErrNoIndex if there is no SOCI index of the version that must be there,
@@ -160,7 +70,8 @@ func Run(ctx context.Context, repo verify.Repository, image *inspect.Versions, o
 	searched, found := 0, 0
 	for k, node := range nodes {
 		e := &estimator{repo: repo, o: o, node: node, ztocs: make(map[digest.Digest]*ztoc),
-			out: &Image{Platform: node.Platform, Manifest: node.Digest}}
+			skipped: make(map[digest.Digest]soci.SkipReason),
+			out:     &Image{Platform: node.Platform, Manifest: node.Digest}}
 		if err := e.run(ctx, image); err != nil {
 			return nil, fmt.Errorf("%s: %w", node.Platform, err)
 		}
@@ -243,6 +154,8 @@ type estimator struct {
 	search *soci.FileSearch
 	mu     sync.Mutex
 	ztocs  map[digest.Digest]*ztoc // by layer
+
+	skipped map[digest.Digest]soci.SkipReason // of layers without a zTOC, if they were built
 }
 
 func (e *estimator) run(ctx context.Context, image *inspect.Versions) error {
@@ -350,9 +263,11 @@ func (e *estimator) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.out.LeftAlone = result.Reason
 	for _, m := range result.Manifests {
 		e.out.IndexSize = m.Index.Size
 		for _, l := range m.Layers {
+			e.skipped[l.Layer.Digest] = l.Reason
 			if z := e.ztocs[l.Layer.Digest]; z != nil {
 				z.desc = Ztoc{l.Ztoc.Digest, l.Ztoc.Size}
 			}
@@ -427,7 +342,7 @@ func (e *estimator) layers() {
 	found := e.search.Spans()
 	seen := make(map[digest.Digest]bool)
 	for _, l := range e.node.Layers {
-		out := Layer{Layer: l.Digest, Size: l.Size, repeated: seen[l.Digest]}
+		out := Layer{Layer: l.Digest, Size: l.Size, Skipped: e.skipped[l.Digest], repeated: seen[l.Digest]}
 		if z := e.ztocs[l.Digest]; z != nil {
 			spans := found[l.Digest]
 			out.Ztoc, out.SpanCount, out.Files = &z.desc, len(z.spans), spans.Files
@@ -449,42 +364,5 @@ func (e *estimator) layers() {
 		}
 		seen[l.Digest] = true
 		e.out.Layers = append(e.out.Layers, out)
-	}
-}
-
-// label works out what prefetching takes of what was found.
-func (e *estimator) label() {
-	out := e.out
-	beyond := func(format string, args ...any) {
-		out.PrefetchLimits = append(out.PrefetchLimits, fmt.Sprintf(format, args...))
-	}
-	n := 0
-	for _, l := range out.Layers {
-		if !l.repeated {
-			n += l.PrefetchSpans
-		}
-	}
-	if out.Files.Different > soci.MaxPrefetchFiles {
-		beyond("%d files are more than the %d that are prefetched", out.Files.Different, soci.MaxPrefetchFiles)
-	}
-	if n > soci.MaxPrefetchSpans {
-		beyond("%d spans are more than the %d that are prefetched", n, soci.MaxPrefetchSpans)
-	}
-	if len(out.PrefetchFiles) > soci.MaxPrefetchPatterns {
-		beyond("%d paths are more than the %d that can be asked for: name folders, as /usr/lib/python3/**",
-			len(out.PrefetchFiles), soci.MaxPrefetchPatterns)
-		return
-	}
-	if len(out.PrefetchFiles) == 0 {
-		return
-	}
-	label, err := soci.PrefetchLabel(out.PrefetchFiles)
-	switch {
-	case err == nil:
-		out.Label = label
-	case errors.Is(err, soci.ErrLimit):
-		beyond("a label has at most %d bytes: name folders, or use --prefetch-files-json", soci.MaxPrefetchLabel)
-	default:
-		beyond("a label cannot name paths that have a comma, or begin or end with a blank: use --prefetch-files-json")
 	}
 }

@@ -325,7 +325,15 @@ func TestPrefetchLimits(t *testing.T) {
 func TestNothingLazy(t *testing.T) {
 	i := push(t, "")
 	e := i.run(t, estimate.Options{Files: []string{"/app/end"}})
-	if e.Lazy != e.Full || e.Prefetch != e.Full || e.Files.Found != 0 || e.Layers[0].Ztoc != nil {
+	if e.Lazy != e.Full || e.Prefetch != e.Full || e.Files.Found != 0 || e.Layers[0].Ztoc != nil ||
+		e.Layers[0].Skipped != soci.SkipTooSmall || e.LeftAlone != "" {
+		t.Errorf("%+v", e)
+	}
+	i.pushed = i.server.PushImage(t, "team/app", "1", registrytest.Image{
+		Config: []byte(`{"os":"linux","architecture":"amd64","config":{"Labels":{"` + soci.LabelSkip + `":"true"}}}`),
+		Layers: []registrytest.Layer{{Content: compressed(archive(t, 1, "a=100000"))}}})
+	e = i.run(t, estimate.Options{Files: []string{"/a"}, MinLayerSize: 1})
+	if e.Lazy != e.Full || !strings.Contains(e.LeftAlone, soci.LabelSkip) || e.Layers[0].Ztoc != nil {
 		t.Errorf("%+v", e)
 	}
 }
