@@ -20,9 +20,10 @@ an image to it, and pass the event that Amazon ECR would send to the filter's an
 the generator's handlers, which are those that run in AWS Lambda. The SOCI index is
 then in the registry in both versions: as a referrer of the image (V1), and in the
 SOCI-enabled image under the suffixed tag (V2). Both are verified file by file, and
-one file is read from the largest layer without the rest of it. At the end demo says
-what to do next. With --keep the registry runs until Ctrl-C, so that "inspect",
-"status" and "verify" can be tried with it.
+one file is read from the largest layer without the rest of it. Bytes and seconds of a
+start that reads this file are compared with those of a pull of the whole image, as
+"estimate" does. At the end demo says what to do next. With --keep the registry runs
+until Ctrl-C, so that "inspect", "status", "verify" and "estimate" can be tried with it.
 
 The image is made from the Go installation; without Go from files of the system,
 such as /usr/share; unless files or an image are named. Nothing need be installed.

@@ -159,9 +159,8 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
 	}
 	for _, p := range c.platforms {
-		if !names.IsPlatform(p) || !strings.Contains(p, "/") {
-			return usageErrorf("invalid argument %.100q for \"--platform\" flag: must be OS/ARCHITECTURE[/VARIANT], such as "+
-				"linux/arm64", p)
+		if err := checkPlatform(p); err != nil {
+			return err
 		}
 	}
 	if c.outputLayout != "" && len(refs) > 1 {
@@ -200,6 +199,15 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	}
 	if failed > 0 {
 		return errReported
+	}
+	return nil
+}
+
+// checkPlatform checks an argument of --platform.
+func checkPlatform(p string) error {
+	if !names.IsPlatform(p) || !strings.Contains(p, "/") {
+		return usageErrorf("invalid argument %.100q for \"--platform\" flag: must be OS/ARCHITECTURE[/VARIANT], such as "+
+			"linux/arm64", p)
 	}
 	return nil
 }

@@ -46,6 +46,7 @@ standard error.
 	cmd.SetHelpCommand(newHelpCommand())
 	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newFiltersCommand(),
 		newDemoCommand())
+	cmd.AddCommand(newEstimateCommand())
 	cmd.AddCommand(newLogsCommand())
 	cmd.AddCommand(newBackfillCommand(), newRedriveCommand())
 	cmd.AddCommand(newStatusCommand(), newWaitCommand())

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"os"
 	"testing"
 
 	"github.com/awslabs/soci-snapshotter/cache"
@@ -30,30 +29,9 @@ import (
 // spans fetched by Range requests, checked and decoded by its span manager.
 func TestSnapshotterReadsTheDemo(t *testing.T) {
 	ctx := t.Context()
-	dir := t.TempDir()
-	storage := t.TempDir()
-	registry, err := startRegistry(storage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer registry.close()
-	image, err := imageOfFiles(ctx, os.Getenv("DEMO_FILES"), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ref := registry.host() + "/" + repository + ":" + tag
-	if err := image.push(ctx, ref); err != nil {
-		t.Fatal(err)
-	}
-	repo, err := ecrclient.New(ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	desc, err := repo.Resolve(ctx, tag)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &run{w: io.Discard, registry: registry, logger: slog.New(slog.DiscardHandler)}
+	d := demoImage(t)
+	repo, desc := d.repo, d.desc
+	r := &run{w: io.Discard, registry: d.registry, logger: slog.New(slog.DiscardHandler)}
 	if _, err := r.handleEvent(ctx, desc); err != nil {
 		t.Fatal(err)
 	}

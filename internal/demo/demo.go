@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/inspect"
@@ -167,7 +168,8 @@ func (r *run) all(ctx context.Context, image *source) error {
 		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed", ErrNoLayer, image.what,
 			bytesize.Format(soci.DefaultMinLayerSize))
 	}
-	r.printf("4. Ask the registry for the referrers of each platform's image manifest (v1), and for the suffixed tag (v2)\n")
+	r.printf("4. Ask the registry for the referrers of each platform's image manifest (v1), and for the suffixed " +
+		"tag (v2)\n")
 	found, err := inspect.LoadVersions(ctx, repo, desc, tag, names.DefaultTagSuffix)
 	if err != nil {
 		return err
@@ -182,10 +184,14 @@ func (r *run) all(ctx context.Context, image *source) error {
 		return err
 	}
 	r.table(result, report)
-	if err := r.lazyRead(ctx, repo, report); err != nil {
+	file, err := r.lazyRead(ctx, repo, report)
+	if err != nil {
 		return err
 	}
-	r.next()
+	if err := r.estimate(ctx, repo, found, report, file); err != nil {
+		return err
+	}
+	r.next(file)
 	return r.err
 }
 
@@ -204,8 +210,8 @@ func (r *run) found(image *inspect.Versions) {
 	}
 }
 
-// next tells what to do after the demo.
-func (r *run) next() {
+// next tells what to do after the demo; file is one of the image, or empty.
+func (r *run) next(file string) {
 	r.printf(`
 What to do next
    Deploy the builder into an AWS account, and push an image:
@@ -224,6 +230,9 @@ The registry runs at %[2]s until Ctrl-C. Try these in another terminal:
       %[1]s status %[3]s
       %[1]s verify %[3]s:%[4]s
 `, r.program, r.registry.host(), at, tag)
+	if file != "" && !strings.Contains(file, "'") {
+		r.printf("      %s estimate --path '%s' %s:%s\n", r.program, file, at, tag)
+	}
 }
 
 // verified tells what was compared; a difference is an error.
@@ -245,61 +254,17 @@ func (r *run) verified(report *verify.Report) error {
 	for _, l := range report.Layers() {
 		layers, spans, files, compared = layers+1, spans+l.Spans, files+l.Files, compared+l.Bytes
 	}
-	r.printf("   %d layers, %d spans, %d files, %s compared in %.1f s: no difference\n", layers, spans, files,
-		bytesize.Format(compared), report.Seconds)
+	r.printf("   %s, %s, %s, %s compared in %.1f s: no difference\n", count(layers, "layer"), count(spans, "span"),
+		count(files, "file"), bytesize.Format(compared), report.Seconds)
 	return nil
 }
 
-// biggest returns the layer with the most compressed bytes that has a zTOC.
-func biggest(report *verify.Report) *verify.LayerReport {
-	var big *verify.LayerReport
-	for _, l := range report.Layers() {
-		if big == nil || l.Layer.Size > big.Layer.Size {
-			big = l
-		}
+// count is a number with what it counts: "1 layer", "2 layers".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
 	}
-	return big
-}
-
-// lazyRead reads one file out of the biggest layer.
-func (r *run) lazyRead(ctx context.Context, repo *ecrclient.Repository, report *verify.Report) error {
-	big := biggest(report)
-	z, err := verify.FetchZtoc(ctx, repo, big.Ztoc)
-	if err != nil {
-		return err
-	}
-	lazy, err := verify.NewLazyLayer(repo, big.Layer, z)
-	if err != nil {
-		return err
-	}
-	file, ok := middleFile(z)
-	if !ok {
-		r.printf("6. The biggest layer has no file with content to read\n")
-		return nil
-	}
-	r.printf("6. Read one file out of the biggest layer, without the rest of it\n")
-	fetched, err := lazy.ReadFile(ctx, file, io.Discard)
-	if err != nil {
-		return err
-	}
-	r.printf("   %q, %s: fetched %s of %s, %.1f %%, and %s of zTOC\n", file.Name, bytesize.Format(file.Size),
-		bytesize.Format(fetched), bytesize.Format(big.Layer.Size), 100*float64(fetched)/float64(big.Layer.Size),
-		bytesize.Format(big.Ztoc.Size))
-	return nil
-}
-
-// middleFile returns the regular file with content that begins nearest to the
-// middle of the archive.
-func middleFile(z *soci.Ztoc) (soci.Entry, bool) {
-	var best soci.Entry
-	found := false
-	distance := func(e soci.Entry) int64 { return max(e.Offset-z.UncompressedSize/2, z.UncompressedSize/2-e.Offset) }
-	for _, e := range z.Entries {
-		if e.Type == "reg" && e.Size > 0 && (!found || distance(e) < distance(best)) {
-			best, found = e, true
-		}
-	}
-	return best, found
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // source is the image to push.

@@ -86,10 +86,14 @@ func TestFiles(t *testing.T) {
 		`name the suffixed tag in the task definition .*\n.*REPOSITORY:TAG-soci instead of REPOSITORY:TAG`,
 		`make install && soci-index-builder deploy\n`,
 		`make demo DEMO_FLAGS=--keep\n$`,
-		`1 layers, [0-9]+ spans, 2 files, .* no difference`,
+		`1 layer, [0-9]+ spans, 2 files, .* no difference`,
 		`PLATFORM +LAYER +SIZE`,
 		`not indexed: smaller than the minimum layer size`,
 		`"big/(noise|text)", .*: fetched .* of 1[0-9]\.[0-9] MiB`,
+		`7\. Compare a pull of the whole image with a container start that reads only this file\n` +
+			`   full pull: +1[0-9]\.[0-9] MiB  100\.0 %   0\.[23][0-9] s\n` +
+			`   lazy start: +[0-9.]+ MiB  +[0-9.]+ %   0\.[34][0-9] s\n` +
+			`   The seconds are estimated for 64\.0 MiB/s and 50ms a request`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -207,7 +211,8 @@ func TestImages(t *testing.T) {
 			if !strings.Contains(out, "linux/arm64: SOCI index v1 sha256:") || !strings.Contains(out, "no difference") {
 				t.Errorf("%s", out)
 			}
-			if !strings.Contains(out, "   soci-index-builder deploy\n") || !strings.HasSuffix(out, "soci-index-builder demo --keep\n") {
+			if !strings.Contains(out, "   soci-index-builder deploy\n") ||
+				!strings.HasSuffix(out, "soci-index-builder demo --keep\n") {
 				t.Errorf("what to do next is not there: %s", out)
 			}
 		})
@@ -260,7 +265,7 @@ func (c cancelAt) Write(p []byte) (int, error) {
 // Wherever it is interrupted it leaves nothing behind.
 func TestInterrupted(t *testing.T) {
 	dir := filesDir(t)
-	for _, step := range []string{"1. ", "2. ", "3. ", "4. ", "5. ", "6. "} {
+	for _, step := range []string{"1. ", "2. ", "3. ", "4. ", "5. ", "6. ", "7. "} {
 		t.Run("at "+step, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()

@@ -42,7 +42,7 @@ func (v *Verifier) Versions(ctx context.Context, image *inspect.Versions, want s
 	}
 	for _, node := range looked {
 		if !node.Missing && !slices.ContainsFunc(report.Indexes,
-			func(i IndexReport) bool { return sameImage(i.image, node) }) {
+			func(i IndexReport) bool { return SameImage(i.image, node) }) {
 			report.WithoutIndex = append(report.WithoutIndex, node)
 		}
 	}
@@ -67,9 +67,9 @@ func versionOf(want soci.IndexVersion) func(version string) bool {
 	}
 }
 
-// sameImage reports whether two image manifests are of one image: that of a
+// SameImage reports whether two image manifests are of one image: that of a
 // SOCI-enabled image is written anew, with the same layers.
-func sameImage(a, b *inspect.Node) bool {
+func SameImage(a, b *inspect.Node) bool {
 	return a.Digest == b.Digest || a.Platform == b.Platform && slices.EqualFunc(a.Layers, b.Layers,
 		func(a, b inspect.Layer) bool { return a.Digest == b.Digest })
 }

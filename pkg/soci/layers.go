@@ -326,6 +326,9 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 		Seconds:          time.Since(start).Seconds(),
 	}
 	w.tables.add(layer.Digest, z)
+	if w.o.Built != nil {
+		return w.o.Built(layer, z)
+	}
 	return nil
 }
 

@@ -98,6 +98,10 @@ type Options struct {
 	// zTOC is reused.
 	Progress func(layer ocispec.Descriptor, n int64)
 
+	// Built, if set, is called from several goroutines at once with the zTOC of each
+	// layer that was read, which it must not keep. Its error fails the image.
+	Built func(layer ocispec.Descriptor, z *Ztoc) error
+
 	tagged   bool              // the image was pushed under a tag, whether or not one with a suffix can be made
 	prefetch []prefetchPattern // Prefetch
 

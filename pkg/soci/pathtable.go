@@ -25,6 +25,7 @@ type pathEntry struct {
 	name, link  uint16 // bytes
 	kind        pathKind
 	empty       bool  // there is no content
+	head        int32 // span in which the tar header begins, which clients compare before they read the file
 	first, last int32 // spans of the content
 }
 
@@ -57,7 +58,9 @@ type pathTables struct {
 // pathTablesShare is the part of Limits.MaxMemory that tables may take, when
 // any are needed: an eighth, at most 128 MiB, which is enough for more than a
 // million files.
-func pathTablesShare(maxMemory int64) int64 { return min(maxMemory/8, 128<<20) }
+func pathTablesShare(maxMemory int64) int64 { return min(maxMemory/8, pathTablesMost) }
+
+const pathTablesMost = 128 << 20 // bytes
 
 // newPathTables returns nil when none of the targets has anything to prefetch.
 func newPathTables(targets []target, o Options) *pathTables {
@@ -106,8 +109,11 @@ func newPathTable(z *Ztoc, size int) *pathTable {
 	t := &pathTable{spans: len(z.Checkpoints), entries: make([]pathEntry, 0, len(z.Entries))}
 	var text strings.Builder
 	text.Grow(size - pathEntryCost*len(z.Entries))
+	header := int64(0) // where the tar header of an entry begins: behind the content of the one before
 	for i := range z.Entries {
 		e := &z.Entries[i]
+		head := z.spanAt(header)
+		header = (e.Offset + max(e.Size, 0) + tarBlock - 1) / tarBlock * tarBlock
 		name, link := cleanName(e.Name), ""
 		if len(name) > maxPathText {
 			continue
@@ -126,6 +132,7 @@ func newPathTable(z *Ztoc, size int) *pathTable {
 		}
 		p.link = uint16(len(link))
 		p.first, p.last = z.spansOf(e)
+		p.head = min(head, p.first)
 		text.WriteString(name)
 		text.WriteString(link)
 		t.removes = t.removes || strings.HasPrefix(path.Base(name), whiteoutPrefix)
@@ -140,19 +147,21 @@ func newPathTable(z *Ztoc, size int) *pathTable {
 // spansOf returns the first and the last span of an entry's content, as
 // upstream counts them: that of the byte behind the content is one of them.
 func (z *Ztoc) spansOf(e *Entry) (first, last int32) {
-	at := func(offset int64) int32 {
-		n, found := slices.BinarySearchFunc(z.Checkpoints, offset,
-			func(c Checkpoint, offset int64) int { return cmp.Compare(c.Out, offset) })
-		for found && n+1 < len(z.Checkpoints) && z.Checkpoints[n+1].Out == offset {
-			n++ // behind empty blocks
-		}
-		if !found {
-			n--
-		}
-		return int32(max(n, 0))
+	first = z.spanAt(e.Offset)
+	return first, max(z.spanAt(e.Offset+max(e.Size, 0)), first)
+}
+
+// spanAt returns the span of an uncompressed offset.
+func (z *Ztoc) spanAt(offset int64) int32 {
+	n, found := slices.BinarySearchFunc(z.Checkpoints, offset,
+		func(c Checkpoint, offset int64) int { return cmp.Compare(c.Out, offset) })
+	for found && n+1 < len(z.Checkpoints) && z.Checkpoints[n+1].Out == offset {
+		n++ // behind empty blocks
 	}
-	first = at(e.Offset)
-	return first, max(at(e.Offset+max(e.Size, 0)), first)
+	if !found {
+		n--
+	}
+	return int32(max(n, 0))
 }
 
 func (t *pathTable) nameOf(e *pathEntry) string { return t.text[e.at : int(e.at)+int(e.name)] }

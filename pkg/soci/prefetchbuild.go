@@ -41,7 +41,7 @@ const maxPrefetchWarnings = 100
 // prefetch makes the prefetch artifacts of an image manifest, whose zTOCs are
 // there. It returns nil when nothing was asked for, or found.
 func (w *layerWork) prefetch(t *target) (*PrefetchResult, []content, []string) {
-	f := &prefetchFinder{spans: make(map[digest.Digest]map[int32]bool), files: make(map[prefetchFile]bool)}
+	f := newPrefetchFinder()
 	if t.badLabel != nil {
 		f.warn("the label %s is not heeded: %v", LabelPrefetch, t.badLabel)
 	}

@@ -18,7 +18,18 @@ type prefetchFinder struct {
 	steps  int64 // see maxPrefetchSteps
 	full   string
 
+	// reads are the spans that a client fetches to read the files: those of their
+	// tar headers too. They are nil unless a FileSearch asks for them.
+	reads map[digest.Digest]map[int32]bool
+
+	maxFiles, maxSpans int
+
 	warnings []string
+}
+
+func newPrefetchFinder() *prefetchFinder {
+	return &prefetchFinder{spans: make(map[digest.Digest]map[int32]bool), files: make(map[prefetchFile]bool),
+		maxFiles: MaxPrefetchFiles, maxSpans: MaxPrefetchSpans}
 }
 
 type prefetchLayer struct {
@@ -32,30 +43,42 @@ type prefetchFile struct {
 	at    uint32
 }
 
-// find adds the files of one pattern. It does nothing once a bound was reached.
+// notFound says why there is no file; the zero value says that there is one.
+type notFound struct {
+	reason FileReason
+	why    string
+}
+
+// find adds the files of one pattern, or warns that there are none. It does
+// nothing once a bound was reached.
 func (f *prefetchFinder) find(p prefetchPattern) {
 	if f.full != "" {
 		return
 	}
-	why := ""
+	missing := f.search(p)
+	switch {
+	case f.full != "":
+		f.warn("%s, so not all of %q is prefetched, and nothing that was asked for after it", f.full, cut(p.said, 200))
+	case missing.why != "":
+		f.warn("%q is not prefetched: %s", cut(p.said, 200), missing.why)
+	}
+}
+
+// search adds the files of one pattern, or says why there are none.
+func (f *prefetchFinder) search(p prefetchPattern) notFound {
 	// A path that a layer has is that file, even if there is a * in it.
 	switch i, e, _ := f.lookup(p.path); {
 	case e != nil && e.kind == pathFile:
 		f.add(i, e)
+		return notFound{}
 	case p.glob != nil && e == nil:
-		why = f.match(p)
-	default:
-		i, e, why = f.follow(p.path)
-		if why == "" {
-			f.add(i, e)
-		}
+		return f.match(p)
 	}
-	switch {
-	case f.full != "":
-		f.warn("%s, so not all of %q is prefetched, and nothing that was asked for after it", f.full, cut(p.said, 200))
-	case why != "":
-		f.warn("%q is not prefetched: %s", cut(p.said, 200), why)
+	i, e, missing := f.follow(p.path)
+	if missing.why == "" {
+		f.add(i, e)
 	}
+	return missing
 }
 
 func (f *prefetchFinder) warn(format string, args ...any) {
@@ -69,8 +92,12 @@ func (f *prefetchFinder) add(layer int, e *pathEntry) {
 	if f.files[file] {
 		return
 	}
-	if len(f.files) == MaxPrefetchFiles {
-		f.full = fmt.Sprintf("there are more than %d files to prefetch", MaxPrefetchFiles)
+	if len(f.files) == f.maxFiles {
+		f.full = fmt.Sprintf("there are more than %d files to prefetch", f.maxFiles)
+		return
+	}
+	// Files do not overlap, but a hostile zTOC may say that they do.
+	if !f.step(int64(e.last-e.head) + 1) {
 		return
 	}
 	spans := f.spans[l.digest]
@@ -80,19 +107,27 @@ func (f *prefetchFinder) add(layer int, e *pathEntry) {
 			added++
 		}
 	}
-	if f.total+added > MaxPrefetchSpans {
-		f.full = fmt.Sprintf("there are more than %d spans to prefetch", MaxPrefetchSpans)
+	if f.total+added > f.maxSpans {
+		f.full = fmt.Sprintf("there are more than %d spans to prefetch", f.maxSpans)
 		return
 	}
-	if spans == nil {
-		spans = make(map[int32]bool)
-		f.spans[l.digest] = spans
-	}
-	for s := e.first; s <= e.last; s++ {
-		spans[s] = true
+	addSpans(f.spans, l.digest, e.first, e.last)
+	if f.reads != nil && !e.empty {
+		addSpans(f.reads, l.digest, e.head, e.last)
 	}
 	f.files[file] = true
 	f.total += added
+}
+
+func addSpans(all map[digest.Digest]map[int32]bool, layer digest.Digest, first, last int32) {
+	spans := all[layer]
+	if spans == nil {
+		spans = make(map[int32]bool)
+		all[layer] = spans
+	}
+	for s := first; s <= last; s++ {
+		spans[s] = true
+	}
 }
 
 // step counts the cost of the search; it reports whether it may go on.
@@ -176,10 +211,10 @@ func (f *prefetchFinder) original(layer int, e *pathEntry) *pathEntry {
 }
 
 // follow returns the file that a path leads to, or why there is none.
-func (f *prefetchFinder) follow(name string) (int, *pathEntry, string) {
+func (f *prefetchFinder) follow(name string) (int, *pathEntry, notFound) {
 	to, why := f.walk(name)
 	if why != "" {
-		return 0, nil, why
+		return 0, nil, notFound{FileUnreachable, why}
 	}
 	i, e, removed := f.lookup(to)
 	if e != nil && e.kind == pathAlias {
@@ -191,15 +226,15 @@ func (f *prefetchFinder) follow(name string) (int, *pathEntry, string) {
 	}
 	switch {
 	case removed:
-		return 0, nil, fmt.Sprintf("%s is removed by layer %s", it, f.layers[i].digest)
+		return 0, nil, notFound{FileRemoved, fmt.Sprintf("%s is removed by layer %s", it, f.layers[i].digest)}
 	case e == nil && f.isDir(to), e != nil && e.kind == pathDir:
-		return 0, nil, it + " is a directory; end it with /** for the files in it"
+		return 0, nil, notFound{FileDirectory, it + " is a directory; end it with /** for the files in it"}
 	case e == nil:
-		return 0, nil, it + " is in no layer that has a zTOC"
+		return 0, nil, notFound{FileAbsent, it + " is in no layer that has a zTOC"}
 	case e.kind != pathFile:
-		return 0, nil, it + " is no file"
+		return 0, nil, notFound{FileUnreachable, it + " is no file"}
 	}
-	return i, e, ""
+	return i, e, notFound{}
 }
 
 // isDir reports whether a name that no layer has is a directory all the same.
@@ -209,10 +244,10 @@ func (f *prefetchFinder) isDir(name string) bool {
 
 // match adds the files that match a glob, or says why there are none. Links to
 // directories are followed in front of its first *, and links to files always.
-func (f *prefetchFinder) match(p prefetchPattern) string {
+func (f *prefetchFinder) match(p prefetchPattern) notFound {
 	dir, why := f.walk(p.base)
 	if why != "" {
-		return why
+		return notFound{FileUnreachable, why}
 	}
 	found := false
 	for i, l := range slices.Backward(f.layers) {
@@ -226,7 +261,7 @@ func (f *prefetchFinder) match(p prefetchPattern) string {
 			}
 			ok, steps := matchParts(p.glob, rest)
 			if !f.step(1 + steps) {
-				return ""
+				return notFound{}
 			}
 			if !ok {
 				continue
@@ -236,7 +271,8 @@ func (f *prefetchFinder) match(p prefetchPattern) string {
 			}
 			at, file := i, e
 			if e.kind != pathFile {
-				if at, file, why = f.follow(name); why != "" {
+				var missing notFound
+				if at, file, missing = f.follow(name); missing.why != "" {
 					continue // a link that leads nowhere, or to a directory
 				}
 			}
@@ -245,12 +281,12 @@ func (f *prefetchFinder) match(p prefetchPattern) string {
 				f.add(at, file)
 			}
 			if f.full != "" {
-				return ""
+				return notFound{}
 			}
 		}
 	}
 	if !found {
-		return "no file in a layer that has a zTOC matches it"
+		return notFound{FileAbsent, "no file in a layer that has a zTOC matches it"}
 	}
-	return ""
+	return notFound{}
 }

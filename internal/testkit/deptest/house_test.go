@@ -43,6 +43,7 @@ func TestHouse(t *testing.T) {
 			"github.com/olareg/olareg": "a function serves no registry",
 			m + "/internal/deploy":     "a function deploys nothing",
 			m + "/internal/deployed":   "it asks CloudFormation",
+			m + "/internal/estimate":   "people ask for estimates, not events",
 			m + "/internal/devtools":   "what builds the functions is no part of them",
 			m + "/infra":               "a function deploys nothing",
 		}},

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/estimate"
+	"soci-index-builder/pkg/soci"
+)
+
+// How much of a list is written.
+const (
+	maxMissingNamed = 5    // files that were not found
+	maxRuns         = 8    // runs of spans of a layer
+	maxLabelWritten = 2000 // bytes of a label
+)
+
+func (c *estimateCommand) writeText(w io.Writer, ref string, images []*estimate.Image) error {
+	p := &printer{w: w}
+	for n, image := range images {
+		if n > 0 {
+			p.printf("\n")
+		}
+		c.image(p, ref, image)
+	}
+	return p.err
+}
+
+func (c *estimateCommand) image(p *printer, ref string, image *estimate.Image) {
+	p.printf("%s, %s: ", ref, image.Platform)
+	switch {
+	case image.Source == estimate.SourceBuilt:
+		p.printf("it has no SOCI index; zTOCs were built in memory\n")
+	case image.Tag != "":
+		p.printf("SOCI index %s %s, under the tag %s\n", image.Source, shortDigest(image.Index), image.Tag)
+	default:
+		p.printf("SOCI index %s %s\n", image.Source, shortDigest(image.Index))
+	}
+	lazily := 0
+	for _, l := range image.Layers {
+		if l.Ztoc != nil {
+			lazily++
+		}
+	}
+	if image.LeftAlone != "" {
+		p.printf("index would leave it alone: %s\n", image.LeftAlone)
+	}
+	if lazily == 0 {
+		p.printf("no layer has a zTOC: each is fetched whole, and the files cannot be looked up\n")
+	} else {
+		p.files(image.Files)
+	}
+	p.layers(image)
+	c.starts(p, image)
+	if lazily > 0 {
+		c.prefetch(p, image)
+	}
+}
+
+func (p *printer) files(f estimate.Files) {
+	p.printf("%d asked for: %d found (%s)", f.Asked, f.Found, count(f.Different, "file"))
+	switch f.Directories {
+	case 0:
+	case 1:
+		p.printf(", 1 directory")
+	default:
+		p.printf(", %d directories", f.Directories)
+	}
+	if f.NotFound > 0 {
+		p.printf(", %d not found", f.NotFound)
+	}
+	if f.Kernel > 0 {
+		p.printf(" (%d below /proc, /sys or /dev)", f.Kernel)
+	}
+	p.printf("\n")
+	for n, m := range f.Missing {
+		if n == maxMissingNamed {
+			p.printf("  and %d more not found\n", f.NotFound-n)
+			return
+		}
+		p.printf("  %.200q: %s\n", m.Path, m.Detail)
+	}
+}
+
+func (p *printer) layers(image *estimate.Image) {
+	t := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\nLAYER\tSIZE\tZTOC\tFILES\tSPANS\tFETCHED\tWHICH\n")
+	for _, l := range image.Layers {
+		if l.Ztoc == nil {
+			why := ""
+			if l.Skipped != "" {
+				why = ": " + l.Skipped.Text()
+			}
+			fmt.Fprintf(t, "%s\t%s\tnone\t\t\t%s\tthe whole layer%s\n", shortDigest(l.Layer), bytesize.Format(l.Size),
+				bytesize.Format(l.Size), why)
+			continue
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d of %d\t%s\t%s\n", shortDigest(l.Layer), bytesize.Format(l.Size),
+			bytesize.Format(l.Ztoc.Size), l.Files, l.ReadSpans, l.SpanCount, bytesize.Format(l.ReadBytes), runs(l.Spans))
+	}
+	if err := t.Flush(); err != nil && p.err == nil {
+		p.err = err
+	}
+}
+
+// runs are the spans that are read, as "0, 3-5".
+func runs(spans []estimate.Span) string {
+	var all []string
+	for i := 0; i < len(spans); {
+		if !spans[i].Read {
+			i++
+			continue
+		}
+		last := i
+		for last+1 < len(spans) && spans[last+1].Read && spans[last+1].Span == spans[last].Span+1 {
+			last++
+		}
+		one := fmt.Sprint(spans[i].Span)
+		if last > i {
+			one += fmt.Sprintf("-%d", spans[last].Span)
+		}
+		all = append(all, one)
+		i = last + 1
+	}
+	if len(all) == 0 {
+		return "none"
+	}
+	if len(all) > maxRuns {
+		all = append(all[:maxRuns], "...")
+	}
+	return strings.Join(all, ", ")
+}
+
+func (c *estimateCommand) starts(p *printer, image *estimate.Image) {
+	t := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\nSTART\tFETCHED\tOF IMAGE\tREQUESTS\tTURNS\tSECONDS\n")
+	for _, row := range []struct {
+		name  string
+		start estimate.Start
+	}{
+		{"full pull", image.Full}, {"lazy start", image.Lazy}, {"lazy start with prefetch", image.Prefetch},
+	} {
+		fmt.Fprintf(t, "%s\t%s\t%.1f %%\t%d\t%d\t%.2f\n", row.name, bytesize.Format(row.start.Bytes),
+			100*float64(row.start.Bytes)/float64(max(image.Full.Bytes, 1)), row.start.Requests, row.start.Turns,
+			row.start.Seconds)
+	}
+	if err := t.Flush(); err != nil && p.err == nil {
+		p.err = err
+	}
+	p.printf("Seconds are bytes at %s/s plus turns at %v (--bandwidth, --latency);\n"+
+		"unpacking, decoding and the program's own time are not in it.\n", bytesize.Format(c.bandwidth.bytes), c.latency)
+}
+
+// prefetch says how these files are prefetched.
+func (c *estimateCommand) prefetch(p *printer, image *estimate.Image) {
+	p.printf("\n")
+	for _, limit := range image.PrefetchLimits {
+		p.printf("beyond what is prefetched: %s\n", limit)
+	}
+	switch {
+	case c.prefetchFile != "":
+		p.printf("to have them prefetched: index --prefetch-files-json %s\n", c.prefetchFile)
+	case len(image.PrefetchFiles) == 0, len(image.PrefetchFiles) > soci.MaxPrefetchPatterns:
+	case len(image.Label) > maxLabelWritten || image.Label == "":
+		p.printf("to have them prefetched: index --prefetch-files-json FILE, with the file that\n" +
+			"--write-prefetch-files FILE writes\n")
+	default:
+		b, err := json.Marshal(image.PrefetchFiles)
+		if err != nil {
+			panic("internal error: " + err.Error())
+		}
+		p.printf("to have them prefetched: index --prefetch-files-json FILE, with this file\n  %s\n", b)
+	}
+	if image.Label != "" && len(image.Label) <= maxLabelWritten {
+		p.printf("or, in the Dockerfile, with the stack's parameter Prefetch or index --prefetch-label\n  LABEL %s=\"%s\"\n",
+			soci.LabelPrefetch, dockerfileText.Replace(image.Label))
+	}
+}
+
+// dockerfileText writes a text between the double quotes of a Dockerfile.
+var dockerfileText = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`)
