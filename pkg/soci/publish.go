@@ -76,7 +76,7 @@ func (x *indexer) publish(ctx context.Context, p *publisher, result *Result, out
 		}
 	}
 	if enabled != nil {
-		n, result.Enabled.Outcome, err = t.move(ctx)
+		n, result.Enabled.Outcome, err = t.move(ctx, n)
 		result.warn(result.Enabled.Tag, t.warnings)
 		if err != nil {
 			return err

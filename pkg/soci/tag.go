@@ -32,20 +32,22 @@ type tagger struct {
 
 // names resolves both tags.
 func (t *tagger) names(ctx context.Context) (n tagNames, err error) {
-	for _, x := range []struct {
-		tag string
-		out *ocispec.Descriptor
-	}{{t.tag, &n.image}, {t.enabledTag, &n.enabled}} {
-		desc, err := t.dst.Resolve(ctx, x.tag)
-		if notThere(err) {
-			continue
-		}
-		if err != nil {
-			return n, fmt.Errorf("looking for tag %q: %w", x.tag, err)
-		}
-		*x.out = desc
+	if n.image, err = t.resolve(ctx, t.tag); err == nil {
+		n.enabled, err = t.resolve(ctx, t.enabledTag)
 	}
-	return n, nil
+	return n, err
+}
+
+// resolve returns what a tag names, an empty descriptor if it is not there.
+func (t *tagger) resolve(ctx context.Context, tag string) (ocispec.Descriptor, error) {
+	desc, err := t.dst.Resolve(ctx, tag)
+	if notThere(err) {
+		return ocispec.Descriptor{}, nil
+	}
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("looking for tag %q: %w", tag, err)
+	}
+	return desc, nil
 }
 
 // superseded reports whether the image has lost its tag.
@@ -67,16 +69,22 @@ func (t *tagger) whySuperseded(n tagNames) string {
 }
 
 // move puts the enabled tag onto the root, unless the image has lost its own
-// tag, and returns what the tags name afterwards.
-func (t *tagger) move(ctx context.Context) (tagNames, Outcome, error) {
+// tag, and returns what the tags name afterwards; before is what they named
+// when the run began to push.
+func (t *tagger) move(ctx context.Context, before tagNames) (tagNames, Outcome, error) {
+	if before.enabled.Digest == t.root.desc.Digest && !t.force {
+		if n, outcome, err := t.stay(ctx, before); outcome != "" || err != nil {
+			return n, outcome, err
+		}
+	}
 	n, err := t.names(ctx)
 	switch {
 	case err != nil:
 		return n, "", err
 	case t.superseded(n):
 		return n, OutcomeSuperseded, nil
-	case n.enabled.Digest == t.root.desc.Digest && !t.force:
-		return n, OutcomeAlreadyTagged, nil
+	case n.enabled.Digest == t.root.desc.Digest && n.enabled.Digest != before.enabled.Digest && !t.force:
+		return n, OutcomeAlreadyTagged, nil // by a second run, at the same time
 	}
 	if outcome, err := t.taken(ctx, n.enabled); err != nil {
 		return n, outcome, err
@@ -93,6 +101,28 @@ func (t *tagger) move(ctx context.Context) (tagNames, Outcome, error) {
 		return n, OutcomeSuperseded, nil
 	}
 	return n, OutcomeTagged, nil
+}
+
+// stay is move for an enabled tag that was on the root already. A run that has
+// taken it away since looks itself whether it should have. There is no outcome
+// if the manifest under the tag has gone: some registries keep a tag whose
+// manifest was deleted by its digest.
+func (t *tagger) stay(ctx context.Context, n tagNames) (tagNames, Outcome, error) {
+	var err error
+	if n.image, err = t.resolve(ctx, t.tag); err != nil {
+		return n, "", err
+	}
+	if t.superseded(n) {
+		return n, OutcomeSuperseded, nil
+	}
+	there, err := t.dst.Exists(ctx, t.root.desc)
+	if err != nil {
+		return n, "", fmt.Errorf("looking for SOCI-enabled image %s: %w", t.root.desc.Digest, err)
+	}
+	if there {
+		return n, OutcomeAlreadyTagged, nil
+	}
+	return n, "", nil
 }
 
 // taken reports whether the enabled tag names a user's own image, which would
