@@ -1,15 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/executions"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/names"
@@ -51,7 +54,8 @@ then that the builder has failed. With --stack it also reads what the functions 
 stack log of the image, takes index version, suffix, layer size and filters from the
 stack, and ends with exit code 1 when the builder says that the image will have no SOCI
 index. An attempt that failed and is made again is waited for, as is an image that was
-handed over to the state machine. The stack must log at INFO. --since is how far back it
+handed over to the state machine, unless its execution failed, timed out or was
+stopped. The stack must log at INFO. --since is how far back it
 looks: only the latest event of the image counts. It does not touch the failure queue,
 so the failure of an event that was sent again by "redrive" counts until the builder
 logs something newer: give a shorter --since then.
@@ -59,8 +63,9 @@ logs something newer: give a shorter --since then.
 A tag that names another image in the meantime is not waited for.
 
 On ECR the caller needs ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and
-ecr:GetAuthorizationToken, with --stack also cloudformation:DescribeStacks and
-logs:FilterLogEvents. Reading a manifest may count as a pull in ECR.
+ecr:GetAuthorizationToken, with --stack also cloudformation:DescribeStacks,
+logs:FilterLogEvents and states:DescribeExecution; without the last it waits for an
+execution that has failed until the time is up. Reading a manifest may count as a pull in ECR.
 
 With --output json, the output is one JSON object, also with the exit codes 1 and 3:
   reference, digest, result (index, none, time-up, failed), reason, state (as in "status"),
@@ -214,6 +219,13 @@ func (c *waitCommand) options(cmd *cobra.Command, w *waiting.Wait, image names.I
 		}
 	}
 	w.Log = log
+	if machine := stack.Outputs[deployed.OutStateMachineARN]; machine != "" { // is not there in older stacks
+		client := sfn.NewFromConfig(cfg)
+		w.Ended = func(ctx context.Context, execution string) (string, error) {
+			how, err := executions.Ended(ctx, client, machine, execution)
+			return how, explain(err)
+		}
+	}
 	return nil
 }
 
