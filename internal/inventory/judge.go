@@ -27,7 +27,7 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 	r.BuildTools = slices.Sorted(maps.Keys(e.tools))
 	r.Surplus = e.surplus
 	r.V1 = e.coverage()
-	if r.State, r.Reason = e.nothingToBuild(); r.State != "" {
+	if r.State, r.Reason = e.nothingToBuild(status.Manifests); r.State != "" {
 		return
 	}
 	e.addEnabledImage()
@@ -214,7 +214,7 @@ func (e *evidence) coverage() Coverage {
 
 // nothingToBuild returns the state of an image for which it does not matter what
 // is lacking: it is stale, or has nothing to index. Else it returns "".
-func (e *evidence) nothingToBuild() (State, string) {
+func (e *evidence) nothingToBuild(manifests []soci.ManifestStatus) (State, string) {
 	switch {
 	case e.images == 0 && e.missing > 0:
 		return StateFails, "none of the image manifests that it lists is in the repository"
@@ -226,7 +226,7 @@ func (e *evidence) nothingToBuild() (State, string) {
 		return StateUnindexable, "no layer can be indexed" + counted(e.skipped)
 	case e.indexable == 0:
 		return StateNothing, "no layer to index" + counted(e.skipped)
-	case e.enabled.State == soci.EnabledUnindexed && len(e.tools) == 0:
+	case len(e.tools) == 0 && e.enabled.Unindexable(manifests):
 		// Reading the layers showed it.
 		return StateUnindexable, fmt.Sprintf("no layer can be indexed, as %s says", e.enabled.EnabledTag)
 	}

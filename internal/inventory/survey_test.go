@@ -269,6 +269,39 @@ func TestSurveyFoundNothing(t *testing.T) {
 		"app:1 unindexable no layer can be indexed, as 1-soci says")
 }
 
+// It was found with a minimum size: layers below it were not read.
+func TestSurveyFoundNothingSmall(t *testing.T) {
+	a := newAccount(t)
+	image := func(platform string) ocispec.Descriptor {
+		return a.registry.PushImage(t, "app", "", registrytest.Image{Platform: platform,
+			Layers: []registrytest.Layer{{Content: []byte("\x28\xb5\x2f\xfd zstd, whatever its media type says")}}}).Manifest
+	}
+	a.registry.PushIndex(t, "app", "1", false, image("linux/amd64"), image("linux/arm64"))
+	with := func(size int64, platforms ...string) func(*soci.Options) {
+		return func(o *soci.Options) { o.MinLayerSize, o.Platforms = size, platforms }
+	}
+	o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 10}
+	for _, tt := range []struct {
+		set  func(*soci.Options)
+		want string
+	}{
+		{with(100), "app:1 missing no SOCI index"},
+		{with(10, "linux/amd64"), "app:1 missing no SOCI index"},
+		{with(10), "app:1 unindexable no layer can be indexed, as 1-soci says"},
+	} {
+		a.index("app", "1", tt.set)
+		compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), tt.want)
+	}
+	for _, size := range []int64{1, 20} { // no layer is smaller than the 10 bytes that it was found with
+		o.MinLayerSize = size
+		compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)),
+			"app:1 unindexable no layer can be indexed, as 1-soci says")
+	}
+	o.MinLayerSize = 100
+	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)),
+		"app:1 nothing-to-index no layer to index: 2 smaller than the minimum layer size")
+}
+
 // What the answer does not depend on is not asked for.
 func TestSurveyRequests(t *testing.T) {
 	a := newAccount(t)

@@ -232,8 +232,9 @@ func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descrip
 			result.Enabled.Outcome = OutcomeNoLayer
 			return nil
 		}
-		result.Enabled.Unindexed = true
-		if enabled, err = newUnindexedImage(tree, out.unindexable); err != nil {
+		result.Enabled.Unindexed, out.tree = true, tree
+		if enabled, err = newUnindexedImage(tree, out.unindexable,
+			newVerdict(tree, x.o.MinLayerSize).String()); err != nil {
 			return err
 		}
 	}

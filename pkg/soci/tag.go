@@ -3,6 +3,7 @@ package soci
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -26,6 +27,7 @@ type tagger struct {
 	image      ocispec.Descriptor // what was asked to be indexed
 	root       content            // what the enabled tag shall name
 	prefetch   bool               // there are prefetch artifacts
+	tree       *tree              // of the image; nil unless root is an unindexed one
 
 	warnings []string // of what the tag named before
 }
@@ -86,7 +88,7 @@ func (t *tagger) move(ctx context.Context, before tagNames) (tagNames, Outcome, 
 	case n.enabled.Digest == t.root.desc.Digest && n.enabled.Digest != before.enabled.Digest && !t.force:
 		return n, OutcomeAlreadyTagged, nil // by a second run, at the same time
 	}
-	if outcome, err := t.taken(ctx, n.enabled); err != nil {
+	if outcome, err := t.taken(ctx, n.enabled); outcome != "" || err != nil {
 		return n, outcome, err
 	}
 	err = t.dst.PushTag(ctx, t.root.desc, bytes.NewReader(t.root.b), t.enabledTag)
@@ -126,7 +128,8 @@ func (t *tagger) stay(ctx context.Context, n tagNames) (tagNames, Outcome, error
 }
 
 // taken reports whether the enabled tag names a user's own image, which would
-// lose its tag, and on ECR fall to the lifecycle rules for untagged images.
+// lose its tag, and on ECR fall to the lifecycle rules for untagged images; or an
+// unindexed image that serves as well as the root, and keeps the tag.
 func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome, error) {
 	if enabled.Digest == "" || enabled.Digest == t.root.desc.Digest {
 		return "", nil
@@ -137,6 +140,9 @@ func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome
 		return "", nil // deleted a moment ago
 	case err != nil:
 		return "", fmt.Errorf("looking at what the tag %q names: %w", t.enabledTag, err)
+	case why == "" && t.serves(enabled, index):
+		t.root.desc = enabled
+		return OutcomeAlreadyTagged, nil
 	case why == "" && t.prefetch:
 		return "", nil
 	case why == "":
@@ -149,6 +155,31 @@ func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome
 	return OutcomeTagTaken, fmt.Errorf(
 		"%w: %q names %s (%s), which is left as it is; give that image another tag, or choose another suffix",
 		ErrTagTaken, t.enabledTag, enabled.Digest, why)
+}
+
+// serves reports whether an image index stands for this image, found to have no
+// layer to index, as the root does: it says the same of the layers, and it was
+// made with a minimum size that is no larger, or by an earlier release, which did
+// not say with which. A tag that may be immutable is not moved for less.
+func (t *tagger) serves(desc ocispec.Descriptor, index *ocispec.Index) bool {
+	if t.tree == nil || t.force {
+		return false
+	}
+	var root ocispec.Index
+	if json.Unmarshal(t.root.b, &root) != nil {
+		return false
+	}
+	said, wanted := index.Annotations[AnnotationVerdict], root.Annotations[AnnotationVerdict]
+	same, err := newUnindexedImage(t.tree, root.Annotations[AnnotationUnindexable], said)
+	if err != nil || same.root.desc.Digest != desc.Digest {
+		return false
+	}
+	if said == "" {
+		return true
+	}
+	v, ok := parseVerdict(said)
+	w, _ := parseVerdict(wanted)
+	return ok && v.covers(w)
 }
 
 // fetchEnabled reads the SOCI-enabled image that a suffixed tag names, or the
