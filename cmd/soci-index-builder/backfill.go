@@ -42,7 +42,9 @@ func newBackfillCommand() *cobra.Command {
 		Use:   "backfill (--stack NAME | --local) [REPOSITORY[:TAG]...]",
 		Short: "Index the images that were pushed before the stack existed",
 		Long: `Index every image that lacks SOCI indexes it should have: those that "status"
-calls missing, incomplete, stale or other-tool.
+calls missing, incomplete, stale or other-tool. Images with no layer to index get
+the suffixed tag that they lack, unless the stack's TagUnindexedImages or
+--tag-unindexed is false.
 
 With --stack, each image that the stack's filters choose is sent to its filter
 function, as an event like ECR's whose id begins with "backfill-". The functions
@@ -243,7 +245,7 @@ func (c *backfillCommand) options(cmd *cobra.Command) (inventory.Options, *deplo
 	if !given("stack") && !given("filters") {
 		every, err := filters.Parse("*:*")
 		o.Rules = filters.Rules{Filters: every, TagSuffix: c.look.rules.suffix, Untagged: c.look.rules.untagged}
-		o.MinLayerSize = max(o.MinLayerSize, 1)
+		o.MinLayerSize, o.TagUnindexed = max(o.MinLayerSize, 1), c.tagUnindexed
 		return o, nil, err
 	}
 	var (
@@ -271,6 +273,7 @@ func (c *backfillCommand) options(cmd *cobra.Command) (inventory.Options, *deplo
 		}
 	}
 	o.MinLayerSize = max(o.MinLayerSize, 1) // 0 is every layer
+	o.TagUnindexed = c.tagUnindexed
 	return o, stack, nil
 }
 

@@ -42,6 +42,16 @@ func (w *backfillWork) writePlan() error {
 		p.printf(" (%d more are left out by --limit)", w.plan.Omitted)
 	}
 	p.printf(", %s of %s to read at most\n", count(layers, "layer"), bytesize.Format(size))
+	tags := 0
+	for _, i := range w.plan.Items {
+		if i.TagOnly {
+			tags++
+		}
+	}
+	if tags > 0 {
+		p.printf("%s of these with no layer to index: only the tag with the suffix %s is made\n", count(tags, "image"),
+			w.options.Rules.TagSuffix)
+	}
 	if !w.local || w.dryRun && w.ofECR() {
 		c := w.plan.CostOf(w.builder())
 		p.printf("on Lambda with %d MB: about %s of the generator, %.0f GB-seconds, $%s (arm64) or $%s (x86-64)\n",

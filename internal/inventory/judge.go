@@ -28,6 +28,8 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 	r.Surplus = e.surplus
 	r.V1 = e.coverage()
 	if r.State, r.Reason = e.nothingToBuild(status.Manifests); r.State != "" {
+		r.LacksTag = o.TagUnindexed && e.v2 && (r.State == StateNothing || r.State == StateUnindexable) &&
+			e.enabled.State == soci.EnabledAbsent
 		return
 	}
 	e.addEnabledImage()

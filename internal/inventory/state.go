@@ -135,9 +135,17 @@ type Record struct {
 	// manifest has more than one. A client may choose any of them.
 	Surplus int
 
+	// LacksTag: an image with no layer to index lacks the suffixed tag that it
+	// should have by Options.TagUnindexed.
+	LacksTag bool
+
 	// BeforeStack: the image was pushed before the stack was there.
 	BeforeStack bool
 }
+
+// ToIndex reports whether indexing the image would bring what is missing, or may
+// be, if only its suffixed tag.
+func (r *Record) ToIndex() bool { return r.State.ToIndex() || r.LacksTag }
 
 // Fix says what the image's maker can do about the layers that cannot be
 // indexed; empty if there is nothing to say.
