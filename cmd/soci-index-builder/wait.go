@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
@@ -60,7 +61,9 @@ looks: only the latest event of the image counts. It does not touch the failure 
 so the failure of an event that was sent again by "redrive" counts until the builder
 logs something newer: give a shorter --since then.
 
-A tag that names another image in the meantime is not waited for.
+A tag that names another image in the meantime is not waited for. Of a suffixed tag,
+which the builder makes, the image with the tag before the suffix is waited for. With
+Both, a tag that is too long for the suffix is an error: V1 waits for SOCI index v1.
 
 On ECR the caller needs ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and
 ecr:GetAuthorizationToken, with --stack also cloudformation:DescribeStacks,
@@ -122,13 +125,12 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 	if image.Host == "" {
 		image.Host = c.registry.host
 	}
-	w := &waiting.Wait{
-		Source: waiting.One(repository, image.Repository, reference), For: time.Duration(c.timeout),
-		Note: func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), text) },
-	}
-	if err := c.options(cmd, w, image, tagOf(reference)); err != nil {
+	w := &waiting.Wait{For: time.Duration(c.timeout),
+		Note: func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), text) }}
+	if reference, err = c.options(cmd, w, image, reference); err != nil {
 		return err
 	}
+	w.Source = waiting.One(repository, image.Repository, reference)
 	if w.Options.IndexVersion == soci.V2 && tagOf(reference) == "" {
 		return usageErrorf("%s: with V2 alone an image without a tag gets no SOCI index: name its tag", args[0])
 	}
@@ -165,38 +167,59 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// options fills in what the image should have, from the stack and the flags.
-func (c *waitCommand) options(cmd *cobra.Command, w *waiting.Wait, image names.Image, tag string) error {
-	given := cmd.Flags().Changed
+// options fills in what the image should have, from the stack and the flags. It
+// returns the reference of the image to wait for: of a suffixed tag, which is
+// made of another image, that image's.
+func (c *waitCommand) options(cmd *cobra.Command, w *waiting.Wait, image names.Image, reference string) (string, error) {
 	every, err := filters.Parse("*:*")
 	if err != nil {
-		return err
+		return "", err
 	}
 	w.Options = inventory.Options{
 		IndexVersion: soci.IndexVersion(c.version), MinLayerSize: c.minLayerSize.bytes, All: true,
 		Rules: filters.Rules{Filters: every, TagSuffix: c.suffix, Untagged: true},
 	}
+	w.TagUnindexed = c.tagUnindexed
+	log, err := c.ofStack(cmd, w, image)
+	if err != nil {
+		return "", err
+	}
+	tag := tagOf(reference)
+	original, suffixed := strings.CutSuffix(tag, w.Options.Rules.TagSuffix)
+	if suffixed && w.Options.Rules.TagSuffix != "" && w.Options.IndexVersion != soci.V1 && names.IsTag(original) {
+		w.Note(fmt.Sprintf("%s is the suffixed tag of %s: that image is waited for", tag, original))
+		tag, reference = original, original
+	}
 	if tag != "" {
 		w.Options.Tags = map[string][]string{image.Repository: {tag}}
 	}
-	w.TagUnindexed = c.tagUnindexed
+	if log != nil {
+		log.Tag, w.Log = tag, log
+	}
+	return reference, nil
+}
+
+// ofStack fills in what the stack says, if one is named, and returns the log of
+// its functions.
+func (c *waitCommand) ofStack(cmd *cobra.Command, w *waiting.Wait, image names.Image) (*waiting.CloudWatch, error) {
+	given := cmd.Flags().Changed
 	if !given("stack") {
-		return nil
+		return nil, nil
 	}
 	host, ofECR := ecrclient.ParseECRHost(image.Host)
 	if !ofECR {
-		return usageErrorf("%s: --stack is for images in ECR", image)
+		return nil, usageErrorf("%s: --stack is for images in ECR", image)
 	}
 	if c.registry.aws.region == "" {
 		c.registry.aws.region = host.Region
 	}
 	cfg, stack, err := c.stack.find(cmd, &c.registry.aws)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if host.Account != stack.Account || host.Region != stack.Region {
-		return usageErrorf("%s: the stack %s is for the registry of account %s in %s", image, stack.Name, stack.Account,
-			stack.Region)
+		return nil, usageErrorf("%s: the stack %s is for the registry of account %s in %s", image, stack.Name,
+			stack.Account, stack.Region)
 	}
 	w.Options.Rules = stack.Rules()
 	if given("tag-suffix") {
@@ -211,14 +234,13 @@ func (c *waitCommand) options(cmd *cobra.Command, w *waiting.Wait, image names.I
 	if !given("tag-unindexed") {
 		w.TagUnindexed = stack.TagUnindexed()
 	}
-	log := &waiting.CloudWatch{API: cloudwatchlogs.NewFromConfig(cfg), Repository: image.Repository, Tag: tag,
+	log := &waiting.CloudWatch{API: cloudwatchlogs.NewFromConfig(cfg), Repository: image.Repository,
 		Since: time.Now().Add(-time.Duration(c.since))}
 	for _, output := range []string{deployed.OutFilterLogGroup, deployed.OutGeneratorLogGroup, deployed.OutStepsLogGroup} {
 		if group := stack.Outputs[output]; group != "" { // the steps' is not there in older stacks
 			log.Groups = append(log.Groups, group)
 		}
 	}
-	w.Log = log
 	if machine := stack.Outputs[deployed.OutStateMachineARN]; machine != "" { // is not there in older stacks
 		client := sfn.NewFromConfig(cfg)
 		w.Ended = func(ctx context.Context, execution string) (string, error) {
@@ -226,7 +248,7 @@ func (c *waitCommand) options(cmd *cobra.Command, w *waiting.Wait, image names.I
 			return how, explain(err)
 		}
 	}
-	return nil
+	return log, nil
 }
 
 // result is what the last look has seen.

@@ -76,11 +76,13 @@ func (o *Options) newEvidence(enabled soci.EnabledStatus) *evidence {
 // own reports whether a SOCI index counts as this tool's.
 func (e *evidence) own(f soci.FoundIndex) bool { return e.o.AnyTool || f.BuildTool == e.o.BuildTool }
 
+// noRoom reports whether the tag is too long for the suffix.
+func (e *evidence) noRoom() bool { return e.enabled.Tag != "" && e.enabled.EnabledTag == "" }
+
 // failure returns StateFails, and why, for an image that an index run would fail
 // for.
 func (e *evidence) failure(manifests []soci.ManifestStatus) (State, string) {
-	noRoom := e.enabled.Tag != "" && e.enabled.EnabledTag == ""
-	if e.o.IndexVersion == soci.V2 && noRoom {
+	if e.o.IndexVersion == soci.V2 && e.noRoom() {
 		return StateFails, e.enabled.Reason
 	}
 	for _, m := range manifests {
@@ -260,6 +262,8 @@ func (e *evidence) presence(beforeStack bool) (State, string) {
 	switch {
 	case e.unknown != "":
 		return StateUnknown, strings.Join(append([]string{e.unknown}, e.lacks...), "; ")
+	case len(e.lacks) == 0 && e.o.IndexVersion == soci.Both && e.noRoom():
+		return StateFails, "it has its SOCI index v1, but there can be no SOCI-enabled image: " + e.enabled.Reason
 	case len(e.lacks) == 0 && len(e.leftover) == 0:
 		return StateIndexed, ""
 	case len(e.lacks) == 0:

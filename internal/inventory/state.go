@@ -39,7 +39,8 @@ const (
 	// has to be deleted.
 	StateBroken State = "broken"
 	// StateFails: an index run cannot succeed, since the content is at fault
-	// or the tag has no room for the suffix.
+	// or the tag has no room for the suffix; with soci.Both such an image may have
+	// its SOCI index v1.
 	StateFails State = "fails"
 	// StateUnindexable: the image has layers that are large enough, and none of
 	// them can be indexed, by its media type or its content.

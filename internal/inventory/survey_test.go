@@ -326,3 +326,30 @@ func TestSurveyRequests(t *testing.T) {
 	got = lines(t, inventory.Survey(t.Context(), a.source(inventory.WithArchived(), inventory.WithRepositories("app")), o))
 	compare(t, got, "app:1 missing no SOCI index", "app:2 excluded archived, so nobody can pull it")
 }
+
+// A tag without room for the suffix can have no SOCI-enabled image, whatever else
+// is there.
+func TestSurveyLongTag(t *testing.T) {
+	a := newAccount(t)
+	tag := strings.Repeat("t", 126)
+	a.image("app", tag, 0)
+	const why = " with the suffix \"-soci\" has 131 characters, more than the 128 of a tag"
+	for _, tt := range []struct {
+		version soci.IndexVersion
+		indexed bool
+		want    string
+	}{
+		{soci.Both, false, "missing no SOCI index"},
+		{soci.V2, true, "fails invalid option: the tag is too long: %q" + why},
+		{soci.V1, true, "indexed"},
+		{soci.Both, true, "fails it has its SOCI index v1, but there can be no SOCI-enabled image: " +
+			"invalid option: the tag is too long: %q" + why},
+	} {
+		if tt.indexed {
+			a.index("app", tag, nil)
+		}
+		want := "app:" + tag + " " + strings.ReplaceAll(tt.want, "%q", `"`+tag+`"`)
+		o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, IndexVersion: tt.version}
+		compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), want)
+	}
+}

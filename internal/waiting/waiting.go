@@ -222,6 +222,9 @@ func (w *Wait) read(ctx context.Context, r *Result, b *builder) error {
 // judge reports whether the image has what it should have. The error matches
 // ErrNone if an image in this state never will.
 func (w *Wait) judge(r *inventory.Record) (ready bool, err error) {
+	if w.Options.IndexVersion == soci.Both && r.Enabled.Tag != "" && r.Enabled.EnabledTag == "" {
+		return false, fmt.Errorf("%w v2: %s", ErrNone, r.Enabled.Reason)
+	}
 	tagged := w.Options.IndexVersion != soci.V1 && r.Enabled.EnabledTag != ""
 	switch {
 	case r.State == inventory.StateIndexed:
