@@ -170,7 +170,8 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 // options fills in what the image should have, from the stack and the flags. It
 // returns the reference of the image to wait for: of a suffixed tag, which is
 // made of another image, that image's.
-func (c *waitCommand) options(cmd *cobra.Command, w *waiting.Wait, image names.Image, reference string) (string, error) {
+func (c *waitCommand) options(cmd *cobra.Command, w *waiting.Wait, image names.Image, reference string) (string,
+	error) {
 	every, err := filters.Parse("*:*")
 	if err != nil {
 		return "", err

@@ -340,10 +340,10 @@ func TestSurveyLongTag(t *testing.T) {
 		want    string
 	}{
 		{soci.Both, false, "missing no SOCI index"},
-		{soci.V2, true, "fails invalid option: the tag is too long: %q" + why},
+		{soci.V2, true, "fails the tag is too long: %q" + why},
 		{soci.V1, true, "indexed"},
 		{soci.Both, true, "fails it has its SOCI index v1, but there can be no SOCI-enabled image: " +
-			"invalid option: the tag is too long: %q" + why},
+			"the tag is too long: %q" + why},
 	} {
 		if tt.indexed {
 			a.index("app", tag, nil)

@@ -112,7 +112,7 @@ func newIndexer(src Source, dst Destination, o Options) (*indexer, error) {
 	if o.IndexVersion.v2() && o.Tag != "" && !o.DryRun {
 		var ok bool
 		if x.tagger, ok = dst.(Tagger); !ok {
-			return nil, fmt.Errorf("%w: IndexVersion is %s, but the Destination has no tags", ErrInvalidOption, o.IndexVersion)
+			return nil, invalidOption("IndexVersion is %s, but the Destination has no tags", o.IndexVersion)
 		}
 	}
 	return x, nil
