@@ -59,6 +59,9 @@ With --local, the SOCI indexes are built on this machine, for the images that
 HOST/NAME is a repository of any registry, ECR or other. --parallel images are
 built at once, and share --max-memory.
 
+Images in ECR's archive storage class are counted as archived, and left alone until
+they are restored.
+
 The newest images come first. Indexed images are skipped, so an interrupted
 backfill continues where it stopped when run again; with --stack, give the
 functions time to finish first. --dry-run only shows what there is to do, how many
@@ -80,7 +83,7 @@ With --output json, the output is one JSON object for each image, each on its ow
   outcome, bytesRead, bytesPushed, seconds (of what was built here), error
 and a last one with
   summary: images, omitted (for --limit), layers, bytes, failed, notIndexed (after
-    --wait), and the estimate: seconds, gbSeconds, dollarsArm64, dollarsX86, and
+    --wait), archived (images left alone, if any), and the estimate: seconds, gbSeconds, dollarsArm64, dollarsX86, and
     of images that the stack hands over to its state machine: stateMachine (their
     number), stepSeconds, transitions`,
 		Example: `  soci-index-builder backfill --stack soci-index-builder --dry-run

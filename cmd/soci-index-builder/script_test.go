@@ -96,7 +96,7 @@ func TestScripts(t *testing.T) {
 					"stack": aws.stack, "awsfail": aws.fail,
 					"execution": aws.execution, "ended": aws.ended,
 					"indexas": remove.indexAs, "tag": remove.tag, "undeletable": remove.undeletable,
-					"pushedat": status.pushedAt, "oldimages": status.oldImages, "deny": status.deny, "ztocs": status.ztocs,
+					"pushedat": status.pushedAt, "oldimages": status.oldImages, "archived": status.archived, "deny": status.deny, "ztocs": status.ztocs,
 					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await,
 					"refuse":    queue.refuse,
 					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose, "images": functions.images,

@@ -51,6 +51,9 @@ const (
 	StateOptedOut State = "opted-out"
 	// StatePlatformNotChosen: none of its platforms is among those chosen.
 	StatePlatformNotChosen State = "platform-not-chosen"
+	// StateArchived: the image is in ECR's archive storage class, or is being
+	// restored from it, so that nobody can pull it.
+	StateArchived State = "archived"
 )
 
 // The states of what is not to be indexed.
@@ -68,7 +71,7 @@ const (
 var States = []State{
 	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StateUnknown, StatePartial, StateBroken,
 	StateFails, StateUnindexable,
-	StateNothing, StateOptedOut, StatePlatformNotChosen, StateExcluded, StateUntagged, StateNoImage,
+	StateNothing, StateOptedOut, StatePlatformNotChosen, StateArchived, StateExcluded, StateUntagged, StateNoImage,
 }
 
 // ToIndex reports whether indexing the image would bring what is missing, or
@@ -94,7 +97,7 @@ func (s State) Lacking() bool {
 // Chosen reports whether the image is one that the rules choose.
 func (s State) Chosen() bool {
 	return s.Lacking() || s == StateUnknown || s == StateIndexed || s == StateNothing || s == StateOptedOut ||
-		s == StatePlatformNotChosen
+		s == StatePlatformNotChosen || s == StateArchived
 }
 
 // Coverage tells how many of the platforms with a layer to index have one that

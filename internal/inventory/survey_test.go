@@ -321,10 +321,16 @@ func TestSurveyRequests(t *testing.T) {
 	a.ecr.Images("app", awstest.Image{Tags: []string{"2"}, Archived: true})
 	got := lines(t, inventory.Survey(t.Context(), a.source(inventory.WithArchived(), inventory.WithRepositories("app")),
 		o))
-	compare(t, got, "app:1 missing no SOCI index")
+	const archived = "archived in ECR's archive storage class, so nobody can pull it: restore it to have it indexed"
+	compare(t, got, "app:1 missing no SOCI index", "app:2 "+archived)
+	a.ecr.Images("app", awstest.Image{Tags: []string{"3"}, Archived: true, Status: "ACTIVATING"})
+	a.ecr.Images("app", awstest.Image{Tags: []string{"4"}, Archived: true, Status: "NEW"})
+	a.ecr.Images("other", awstest.Image{Tags: []string{"5"}, Archived: true})
 	o.All = true
-	got = lines(t, inventory.Survey(t.Context(), a.source(inventory.WithArchived(), inventory.WithRepositories("app")), o))
-	compare(t, got, "app:1 missing no SOCI index", "app:2 excluded archived, so nobody can pull it")
+	got = lines(t, inventory.Survey(t.Context(), a.source(inventory.WithArchived()), o))
+	compare(t, got, "app:1 missing no SOCI index", "app:2 "+archived,
+		"app:3 archived being restored from ECR's archive storage class: it can be indexed when that is done",
+		"app:4 "+archived, "other:1 excluded no filter matches", "other:5 excluded no filter matches")
 }
 
 // A tag without room for the suffix can have no SOCI-enabled image, whatever else
