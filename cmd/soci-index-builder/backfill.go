@@ -83,9 +83,9 @@ With --output json, the output is one JSON object for each image, each on its ow
   outcome, bytesRead, bytesPushed, seconds (of what was built here), error
 and a last one with
   summary: images, omitted (for --limit), layers, bytes, failed, notIndexed (after
-    --wait), archived (images left alone, if any), and the estimate: seconds, gbSeconds, dollarsArm64, dollarsX86, and
-    of images that the stack hands over to its state machine: stateMachine (their
-    number), stepSeconds, transitions`,
+    --wait), archived (images left alone, if any), and the estimate: seconds,
+    gbSeconds, dollarsArm64, dollarsX86, and of images that the stack hands over to
+    its state machine: stateMachine (their number), stepSeconds, transitions`,
 		Example: `  soci-index-builder backfill --stack soci-index-builder --dry-run
   soci-index-builder backfill --stack soci-index-builder --since 30d --wait 2h
   soci-index-builder backfill --stack soci-index-builder team/app team/web:2.1
