@@ -252,7 +252,8 @@ func (c *statusCommand) source(cmd *cobra.Command, p inventory.Place) (inventory
 		c.config = &cfg
 	}
 	cfg := c.config.Copy()
-	o := []inventory.ECROption{inventory.WithArchived(), inventory.WithClientOptions(append(c.registry.options(cmd), ecrEndpoint()...)...)}
+	o := []inventory.ECROption{inventory.WithArchived(),
+		inventory.WithClientOptions(append(c.registry.options(cmd), ecrEndpoint()...)...)}
 	if ofECR {
 		cfg.Region = host.Region
 		o = append(o, inventory.WithAccount(host.Account))
