@@ -22,8 +22,10 @@ func TestHelpFailure(t *testing.T) {
 			t.Errorf("%q: %v, and the help fails with %v", args, err, *failure)
 		}
 		var b strings.Builder
+		root = newRootCommand()
 		root.SetOut(&b)
-		*failure = nil
+		root.SetArgs(strings.Fields(args))
+		failure = noteHelpFailure(root)
 		if err := root.ExecuteContext(t.Context()); err != nil || *failure != nil || b.Len() == 0 {
 			t.Errorf("%q, with room: %v, %v, %d bytes", args, err, *failure, b.Len())
 		}
