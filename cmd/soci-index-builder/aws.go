@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
@@ -10,6 +12,7 @@ import (
 	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/permission"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -64,7 +67,31 @@ func explain(err error) error {
 	if _, ofAPI := errors.AsType[*awserror.Error](err); ofAPI {
 		return err // it names the action
 	}
-	return explainRights(err)
+	return explainRights(explainMissing(err))
+}
+
+// missingError says what a registry does not have that answers no more than 404.
+type missingError struct {
+	error
+	what string
+}
+
+func (e *missingError) Unwrap() error { return e.error }
+func (e *missingError) Error() string { return e.error.Error() + ": " + e.what }
+
+func explainMissing(err error) error {
+	e, ok := errors.AsType[*ecrclient.Error](err)
+	if _, known := errors.AsType[*missingError](err); !ok || known || e.Status != http.StatusNotFound || e.Code != "" ||
+		!strings.HasSuffix(err.Error(), http.StatusText(http.StatusNotFound)) {
+		return err
+	}
+	switch {
+	case e.Reference == "":
+		return &missingError{err, "the registry has no such repository"}
+	case names.IsTag(e.Reference):
+		return &missingError{err, "the registry has no such repository or tag"}
+	}
+	return &missingError{err, "the registry has no such content"}
 }
 
 // memoryError says which flag would help; only the verbs with --max-memory build.

@@ -62,6 +62,10 @@ func (a *awsWorld) execution(ts *testscript.TestScript, _ bool, args []string) {
 	a.states.Run(args[0], strings.ReplaceAll(ts.ReadFile(args[1]), "$DIGEST", ts.Getenv("DIGEST")))
 }
 
+func (a *awsWorld) ended(_ *testscript.TestScript, _ bool, args []string) {
+	a.states.Close(args[0])
+}
+
 func (a *awsWorld) fail(ts *testscript.TestScript, _ bool, args []string) {
 	times, err := strconv.Atoi(args[2])
 	ts.Check(err)

@@ -42,7 +42,9 @@ func newBackfillCommand() *cobra.Command {
 		Use:   "backfill (--stack NAME | --local) [REPOSITORY[:TAG]...]",
 		Short: "Index the images that were pushed before the stack existed",
 		Long: `Index every image that lacks SOCI indexes it should have: those that "status"
-calls missing, incomplete, stale or other-tool.
+calls missing, incomplete, stale or other-tool. Images with no layer to index get
+the suffixed tag that they lack, unless the stack's TagUnindexedImages or
+--tag-unindexed is false.
 
 With --stack, each image that the stack's filters choose is sent to its filter
 function, as an event like ECR's whose id begins with "backfill-". The functions
@@ -56,6 +58,9 @@ With --local, the SOCI indexes are built on this machine, for the images that
 --filters or the filters of --stack choose, or for the named repositories.
 HOST/NAME is a repository of any registry, ECR or other. --parallel images are
 built at once, and share --max-memory.
+
+Images in ECR's archive storage class are counted as archived, and left alone until
+they are restored.
 
 The newest images come first. Indexed images are skipped, so an interrupted
 backfill continues where it stopped when run again; with --stack, give the
@@ -78,9 +83,9 @@ With --output json, the output is one JSON object for each image, each on its ow
   outcome, bytesRead, bytesPushed, seconds (of what was built here), error
 and a last one with
   summary: images, omitted (for --limit), layers, bytes, failed, notIndexed (after
-    --wait), and the estimate: seconds, gbSeconds, dollarsArm64, dollarsX86, and
-    of images that the stack hands over to its state machine: stateMachine (their
-    number), stepSeconds, transitions`,
+    --wait), archived (images left alone, if any), and the estimate: seconds,
+    gbSeconds, dollarsArm64, dollarsX86, and of images that the stack hands over to
+    its state machine: stateMachine (their number), stepSeconds, transitions`,
 		Example: `  soci-index-builder backfill --stack soci-index-builder --dry-run
   soci-index-builder backfill --stack soci-index-builder --since 30d --wait 2h
   soci-index-builder backfill --stack soci-index-builder team/app team/web:2.1
@@ -243,7 +248,7 @@ func (c *backfillCommand) options(cmd *cobra.Command) (inventory.Options, *deplo
 	if !given("stack") && !given("filters") {
 		every, err := filters.Parse("*:*")
 		o.Rules = filters.Rules{Filters: every, TagSuffix: c.look.rules.suffix, Untagged: c.look.rules.untagged}
-		o.MinLayerSize = max(o.MinLayerSize, 1)
+		o.MinLayerSize, o.TagUnindexed = max(o.MinLayerSize, 1), c.tagUnindexed
 		return o, nil, err
 	}
 	var (
@@ -271,6 +276,7 @@ func (c *backfillCommand) options(cmd *cobra.Command) (inventory.Options, *deplo
 		}
 	}
 	o.MinLayerSize = max(o.MinLayerSize, 1) // 0 is every layer
+	o.TagUnindexed = c.tagUnindexed
 	return o, stack, nil
 }
 

@@ -32,6 +32,13 @@ func (w *backfillWork) writePlan() error {
 	if n := w.plan.States[inventory.StateFails] + w.plan.States[inventory.StateUnindexable]; n > 0 {
 		p.printf("%s cannot be indexed: status --missing says why\n", count(n, "image"))
 	}
+	switch n := w.plan.States[inventory.StateArchived]; n {
+	case 0:
+	case 1:
+		p.printf("1 image in ECR's archive storage class is left alone: restore it to have it indexed\n")
+	default:
+		p.printf("%d images in ECR's archive storage class are left alone: restore them to have them indexed\n", n)
+	}
 	if len(w.plan.Items) == 0 {
 		p.printf("nothing to do\n")
 		return p.err
@@ -42,6 +49,16 @@ func (w *backfillWork) writePlan() error {
 		p.printf(" (%d more are left out by --limit)", w.plan.Omitted)
 	}
 	p.printf(", %s of %s to read at most\n", count(layers, "layer"), bytesize.Format(size))
+	tags := 0
+	for _, i := range w.plan.Items {
+		if i.TagOnly {
+			tags++
+		}
+	}
+	if tags > 0 {
+		p.printf("%s of these with no layer to index: only the tag with the suffix %s is made\n", count(tags, "image"),
+			w.options.Rules.TagSuffix)
+	}
 	if !w.local || w.dryRun && w.ofECR() {
 		c := w.plan.CostOf(w.builder())
 		p.printf("on Lambda with %d MB: about %s of the generator, %.0f GB-seconds, $%s (arm64) or $%s (x86-64)\n",
@@ -216,6 +233,7 @@ type backfillSummaryJSON struct {
 	Bytes        int64   `json:"bytes"`
 	Failed       int     `json:"failed"`
 	NotIndexed   int     `json:"notIndexed"`
+	Archived     int     `json:"archived,omitempty"`
 	Seconds      float64 `json:"seconds"`
 	GBSeconds    float64 `json:"gbSeconds"`
 	DollarsARM64 float64 `json:"dollarsArm64"`
@@ -240,7 +258,7 @@ func (w *backfillWork) writeEndJSON() error {
 		Summary backfillSummaryJSON `json:"summary"`
 	}{backfillSummaryJSON{
 		Images: len(w.plan.Items), Omitted: w.plan.Omitted, Layers: layers, Bytes: size,
-		Failed: len(w.failures), NotIndexed: len(w.notIndexed),
+		Failed: len(w.failures), NotIndexed: len(w.notIndexed), Archived: w.plan.States[inventory.StateArchived],
 		Seconds: c.Seconds, GBSeconds: c.GBSeconds, DollarsARM64: c.DollarsARM, DollarsX86: c.DollarsX86,
 		StateMachine: c.HandedOver, StepSeconds: c.StepSeconds, Transitions: c.Transitions,
 	}})

@@ -59,7 +59,8 @@ given must apply:
   --unused-for  neither pulled nor pushed since; ECR may report pulls a day late
   --orphaned    the original is gone: the subject of a SOCI index v1, or the tag that
                 a SOCI-enabled image was made for; or that tag has named
-                another image for an hour or more
+                another image for an hour or more (ECR only: other registries do
+                not tell since when)
   --broken      clients cannot use it, or not correctly: a zTOC is missing, damaged,
                 made for another layer, made for a layer that is not a tar
                 archive, or makes clients misread the layer; or a SOCI index of a
@@ -99,7 +100,8 @@ With --output json, the output is one JSON object:
     trouble (with --broken: what is wrong), outcome (would-delete, deleted, gone,
     kept, failed), reason
   kept, a list of SOCI artifacts that are kept, with the same fields and a reason,
-  and totals: repositories, items (to delete), size, deleted, gone, kept, failed`,
+  and totals: repositories, items (to delete), size (a zTOC once, and not if a SOCI
+    index that is kept names it), deleted, gone, kept, failed`,
 		Example: `  soci-index-builder cleanup --orphaned                       # artifacts whose image is gone
   soci-index-builder cleanup --stack soci --older-than 90d --unused-for 30d --yes
   soci-index-builder cleanup --broken --all-tools prod/api        # artifacts that clients cannot use

@@ -120,14 +120,18 @@ func (r *cleanupReport) summary() string {
 		return fmt.Sprintf("would delete %s, %s, in %s; nothing was deleted, --yes deletes",
 			counted(len(r.items), "manifest", "manifests"), bytesize.Format(cleanup.Size(r.items)), where)
 	}
-	var deleted []cleanup.Item
+	var deleted, staying []cleanup.Item
 	for _, i := range r.items {
-		if outcome, _ := r.outcome(i); outcome == string(cleanup.Deleted) {
+		switch outcome, _ := r.outcome(i); outcome {
+		case string(cleanup.Deleted):
 			deleted = append(deleted, i)
+		case string(cleanup.Gone):
+		default:
+			staying = append(staying, i)
 		}
 	}
 	parts := []string{fmt.Sprintf("deleted %s, %s, in %s", counted(len(deleted), "manifest", "manifests"),
-		bytesize.Format(cleanup.Size(deleted)), where)}
+		bytesize.Format(cleanup.Size(deleted, staying...)), where)}
 	for _, n := range []struct {
 		count int
 		what  string

@@ -55,7 +55,9 @@ functions are images. A missing permission is a warning that names it.
 
 With --output json, the output is one JSON object:
   stack, region, account, version (of the stack), counts (ok, warning, problem),
-  and findings, a list of check, severity, subject, found, cure`,
+  and findings, a list of check, severity (ok, warning, problem), subject (what the
+    finding is about, such as a function or a repository), found (what is so), hint (what
+    to do about it, as in "status")`,
 		Example: `  soci-index-builder doctor --stack soci-index-builder --region eu-west-1
   soci-index-builder doctor --stack soci-index-builder --output json | jq '.findings[] | select(.severity != "ok")'`,
 		Args: takes(0, 0, "no argument"),
@@ -136,7 +138,7 @@ type (
 		Severity doctor.Severity `json:"severity"`
 		Subject  string          `json:"subject,omitempty"`
 		Found    string          `json:"found"`
-		Cure     string          `json:"cure,omitempty"`
+		Hint     string          `json:"hint,omitempty"`
 	}
 )
 
@@ -149,7 +151,7 @@ func newDoctorJSON(r *doctor.Report) doctorJSON {
 		out.Counts[s] = r.Count(s)
 	}
 	for _, f := range r.Findings {
-		out.Findings = append(out.Findings, findingJSON(f))
+		out.Findings = append(out.Findings, findingJSON{f.Check, f.Severity, f.Subject, f.Found, f.Cure})
 	}
 	return out
 }

@@ -54,7 +54,8 @@ stream. A zTOC is pushed as soon as its layer is read, a SOCI index only after
 all layers of its image manifest. Building again produces the same content, and
 pushes nothing.
 
-A layer whose zTOC is already in the repository is not read: zTOCs are searched for
+A layer whose zTOC is already in the repository, or in the OCI layout of
+--output-layout, is not read: zTOCs are searched for
 in the SOCI indexes of this image, of the SOCI-enabled image under the suffixed
 tag, and of other recent images. On ECR that needs ecr:DescribeImages; without it
 fewer zTOCs may be found, and more layers are read. --no-reuse reads every layer.
@@ -304,7 +305,7 @@ func (c *indexCommand) write(w io.Writer, ref string, result *indexed, failure e
 		if result == nil {
 			return nil
 		}
-		return writeIndexText(w, ref, c.dryRun, result)
+		return c.writeText(w, ref, result)
 	}
 	out := &report.Image{}
 	if result != nil {

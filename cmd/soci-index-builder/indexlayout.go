@@ -53,5 +53,9 @@ func (c *indexCommand) toLayout(cmd *cobra.Command, ref string) (_ *soci.Result,
 	if err := layout.Copy(cmd.Context(), from, image, tag); err != nil {
 		return nil, err
 	}
-	return c.build(cmd, ref, layout, layout, image, tag, nil)
+	var catalog soci.Catalog
+	if !c.noReuse {
+		catalog = layout
+	}
+	return c.build(cmd, ref, layout, layout, image, tag, catalog)
 }

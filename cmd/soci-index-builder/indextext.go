@@ -13,11 +13,15 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// writeIndexText tells people what became of an image.
-func writeIndexText(w io.Writer, ref string, dryRun bool, r *indexed) error {
+// writeText tells people what became of an image.
+func (c *indexCommand) writeText(w io.Writer, ref string, r *indexed) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "%s: %s, %s read, %s pushed, %.1f s\n", ref, r.Outcome().Text(), bytesize.Format(r.BytesRead),
-		bytesize.Format(r.BytesPushed), r.Seconds)
+	pushed := "pushed"
+	if c.outputLayout != "" {
+		pushed = "written to " + c.outputLayout
+	}
+	fmt.Fprintf(t, "%s: %s, %s read, %s %s, %.1f s\n", ref, r.Outcome().Text(), bytesize.Format(r.BytesRead),
+		bytesize.Format(r.BytesPushed), pushed, r.Seconds)
 	if r.SearchError != nil {
 		fmt.Fprintf(t, "earlier zTOCs not all found: %s\n", strings.ReplaceAll(r.SearchError.Error(), "\n", "; "))
 	}
@@ -28,7 +32,10 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *indexed) error {
 		fmt.Fprintln(t, r.Reason)
 	}
 	note := ""
-	if dryRun {
+	switch {
+	case c.dryRun && c.outputLayout != "":
+		note = " (dry run, not written)"
+	case c.dryRun:
 		note = " (dry run, not pushed)"
 	}
 	for _, m := range r.Manifests {
@@ -89,7 +96,7 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *indexed) error {
 	if fix := fixOf(r.Result); fix != "" {
 		fmt.Fprintf(t, "zstd layers cannot be indexed: %s\n", fix)
 	}
-	writeOlder(t, dryRun, r)
+	writeOlder(t, c.dryRun, r)
 	return t.Flush()
 }
 

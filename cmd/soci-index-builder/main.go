@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/signal"
@@ -28,5 +29,7 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	cmd := newRootCommand()
 	cmd.SetArgs(args)
-	return exitCode(ctx, os.Stderr, cmd.ExecuteContext(ctx))
+	help := noteHelpFailure(cmd)
+	err := cmd.ExecuteContext(ctx)
+	return exitCode(ctx, os.Stderr, cmp.Or(err, *help))
 }

@@ -72,6 +72,7 @@ STATE is one of
   nothing-to-index  no layer is large enough
   opted-out         the image has the label ` + soci.LabelSkip + `=true
   platform-not-chosen  none of its platforms is one that the stack of --stack chooses
+  archived          it is in ECR's archive storage class, or being restored from it
 and with --all also
   excluded          the filters do not choose it
   untagged          it has no tag, and --untagged is not given
@@ -251,7 +252,8 @@ func (c *statusCommand) source(cmd *cobra.Command, p inventory.Place) (inventory
 		c.config = &cfg
 	}
 	cfg := c.config.Copy()
-	o := []inventory.ECROption{inventory.WithClientOptions(append(c.registry.options(cmd), ecrEndpoint()...)...)}
+	o := []inventory.ECROption{inventory.WithArchived(),
+		inventory.WithClientOptions(append(c.registry.options(cmd), ecrEndpoint()...)...)}
 	if ofECR {
 		cfg.Region = host.Region
 		o = append(o, inventory.WithAccount(host.Account))

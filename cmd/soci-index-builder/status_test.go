@@ -21,6 +21,7 @@ import (
 //
 //	pushedat NAME:TAG DATE      when an image was pushed
 //	oldimages NAME NUMBER DATE  so many images are listed that were pushed then
+//	archived NAME TAG STATUS    an image in ECR's archive storage class is listed
 //	deny NAME                   the registry refuses everything of a repository
 //	ztocs NAME missing|damaged  the zTOCs of a repository are, until they are pushed again
 type statusWorld struct {
@@ -44,6 +45,10 @@ func (w *statusWorld) oldImages(ts *testscript.TestScript, _ bool, args []string
 	for i := range n {
 		w.ecr.Images(args[0], awstest.Image{Tags: []string{fmt.Sprintf("old-%04d", i)}, PushedAt: at})
 	}
+}
+
+func (w *statusWorld) archived(_ *testscript.TestScript, _ bool, args []string) {
+	w.ecr.Images(args[0], awstest.Image{Tags: []string{args[1]}, PushedAt: time.Now(), Archived: true, Status: args[2]})
 }
 
 func (w *statusWorld) deny(_ *testscript.TestScript, _ bool, args []string) {

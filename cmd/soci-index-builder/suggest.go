@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,12 +40,47 @@ func flagError(cmd *cobra.Command, err error) error {
 			hint = strings.ReplaceAll(strings.ReplaceAll(didYouMean(name, known), "mean ", "mean --"), " or ", " or --")
 		}
 	}
-	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		if f := invalid.GetFlag(); f != nil && strings.Contains(f.Value.Type(), "|") {
-			hint = didYouMean(invalid.GetValue(), strings.Split(f.Value.Type(), "|"))
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok && invalid.GetFlag() != nil {
+		f := invalid.GetFlag()
+		if strings.Contains(f.Value.Type(), "|") {
+			hint = valueMeant(invalid.GetValue(), strings.Split(f.Value.Type(), "|"))
+		}
+		if text := numberText(err, f.Value.Type()); text != "" {
+			err = fmt.Errorf("invalid argument %q for \"--%s\" flag: %s", invalid.GetValue(), f.Name, text)
 		}
 	}
 	return usageErrorf("%s: %w%s", cmd.CommandPath(), err, hint)
+}
+
+// valueMeant is didYouMean for the values of a flag, which the error lists: it
+// names one alone.
+func valueMeant(value string, known []string) string {
+	for _, k := range known {
+		if strings.EqualFold(k, value) {
+			return ", did you mean " + k + "?"
+		}
+	}
+	if hint := didYouMean(value, known); !strings.Contains(hint, " or ") {
+		return hint
+	}
+	return ""
+}
+
+// numberText says what a flag of a type takes that package strconv could not
+// read; empty for any other error.
+func numberText(err error, kind string) string {
+	number, ok := errors.AsType[*strconv.NumError](err)
+	switch {
+	case !ok:
+		return ""
+	case kind == "bool":
+		return "must be true or false"
+	case errors.Is(number, strconv.ErrRange):
+		return "the number is too large"
+	case strings.HasPrefix(kind, "float"):
+		return "must be a number, such as 0.5"
+	}
+	return "must be a whole number"
 }
 
 // newHelpCommand is cobra's, but a command that does not exist is an error.

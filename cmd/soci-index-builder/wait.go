@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/executions"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/names"
@@ -51,16 +55,20 @@ then that the builder has failed. With --stack it also reads what the functions 
 stack log of the image, takes index version, suffix, layer size and filters from the
 stack, and ends with exit code 1 when the builder says that the image will have no SOCI
 index. An attempt that failed and is made again is waited for, as is an image that was
-handed over to the state machine. The stack must log at INFO. --since is how far back it
+handed over to the state machine, unless its execution failed, timed out or was
+stopped. The stack must log at INFO. --since is how far back it
 looks: only the latest event of the image counts. It does not touch the failure queue,
 so the failure of an event that was sent again by "redrive" counts until the builder
 logs something newer: give a shorter --since then.
 
-A tag that names another image in the meantime is not waited for.
+A tag that names another image in the meantime is not waited for. Of a suffixed tag,
+which the builder makes, the image with the tag before the suffix is waited for. With
+Both, a tag that is too long for the suffix is an error: V1 waits for SOCI index v1.
 
 On ECR the caller needs ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and
-ecr:GetAuthorizationToken, with --stack also cloudformation:DescribeStacks and
-logs:FilterLogEvents. Reading a manifest may count as a pull in ECR.
+ecr:GetAuthorizationToken, with --stack also cloudformation:DescribeStacks,
+logs:FilterLogEvents and states:DescribeExecution; without the last it waits for an
+execution that has failed until the time is up. Reading a manifest may count as a pull in ECR.
 
 With --output json, the output is one JSON object, also with the exit codes 1 and 3:
   reference, digest, result (index, none, time-up, failed), reason, state (as in "status"),
@@ -117,13 +125,12 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 	if image.Host == "" {
 		image.Host = c.registry.host
 	}
-	w := &waiting.Wait{
-		Source: waiting.One(repository, image.Repository, reference), For: time.Duration(c.timeout),
-		Note: func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), text) },
-	}
-	if err := c.options(cmd, w, image, tagOf(reference)); err != nil {
+	w := &waiting.Wait{For: time.Duration(c.timeout),
+		Note: func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), text) }}
+	if reference, err = c.options(cmd, w, image, reference); err != nil {
 		return err
 	}
+	w.Source = waiting.One(repository, image.Repository, reference)
 	if w.Options.IndexVersion == soci.V2 && tagOf(reference) == "" {
 		return usageErrorf("%s: with V2 alone an image without a tag gets no SOCI index: name its tag", args[0])
 	}
@@ -160,38 +167,60 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// options fills in what the image should have, from the stack and the flags.
-func (c *waitCommand) options(cmd *cobra.Command, w *waiting.Wait, image names.Image, tag string) error {
-	given := cmd.Flags().Changed
+// options fills in what the image should have, from the stack and the flags. It
+// returns the reference of the image to wait for: of a suffixed tag, which is
+// made of another image, that image's.
+func (c *waitCommand) options(cmd *cobra.Command, w *waiting.Wait, image names.Image, reference string) (string,
+	error) {
 	every, err := filters.Parse("*:*")
 	if err != nil {
-		return err
+		return "", err
 	}
 	w.Options = inventory.Options{
 		IndexVersion: soci.IndexVersion(c.version), MinLayerSize: c.minLayerSize.bytes, All: true,
 		Rules: filters.Rules{Filters: every, TagSuffix: c.suffix, Untagged: true},
 	}
+	w.TagUnindexed = c.tagUnindexed
+	log, err := c.ofStack(cmd, w, image)
+	if err != nil {
+		return "", err
+	}
+	tag := tagOf(reference)
+	original, suffixed := strings.CutSuffix(tag, w.Options.Rules.TagSuffix)
+	if suffixed && w.Options.Rules.TagSuffix != "" && w.Options.IndexVersion != soci.V1 && names.IsTag(original) {
+		w.Note(fmt.Sprintf("%s is the suffixed tag of %s: that image is waited for", tag, original))
+		tag, reference = original, original
+	}
 	if tag != "" {
 		w.Options.Tags = map[string][]string{image.Repository: {tag}}
 	}
-	w.TagUnindexed = c.tagUnindexed
+	if log != nil {
+		log.Tag, w.Log = tag, log
+	}
+	return reference, nil
+}
+
+// ofStack fills in what the stack says, if one is named, and returns the log of
+// its functions.
+func (c *waitCommand) ofStack(cmd *cobra.Command, w *waiting.Wait, image names.Image) (*waiting.CloudWatch, error) {
+	given := cmd.Flags().Changed
 	if !given("stack") {
-		return nil
+		return nil, nil
 	}
 	host, ofECR := ecrclient.ParseECRHost(image.Host)
 	if !ofECR {
-		return usageErrorf("%s: --stack is for images in ECR", image)
+		return nil, usageErrorf("%s: --stack is for images in ECR", image)
 	}
 	if c.registry.aws.region == "" {
 		c.registry.aws.region = host.Region
 	}
 	cfg, stack, err := c.stack.find(cmd, &c.registry.aws)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if host.Account != stack.Account || host.Region != stack.Region {
-		return usageErrorf("%s: the stack %s is for the registry of account %s in %s", image, stack.Name, stack.Account,
-			stack.Region)
+		return nil, usageErrorf("%s: the stack %s is for the registry of account %s in %s", image, stack.Name,
+			stack.Account, stack.Region)
 	}
 	w.Options.Rules = stack.Rules()
 	if given("tag-suffix") {
@@ -206,15 +235,21 @@ func (c *waitCommand) options(cmd *cobra.Command, w *waiting.Wait, image names.I
 	if !given("tag-unindexed") {
 		w.TagUnindexed = stack.TagUnindexed()
 	}
-	log := &waiting.CloudWatch{API: cloudwatchlogs.NewFromConfig(cfg), Repository: image.Repository, Tag: tag,
+	log := &waiting.CloudWatch{API: cloudwatchlogs.NewFromConfig(cfg), Repository: image.Repository,
 		Since: time.Now().Add(-time.Duration(c.since))}
 	for _, output := range []string{deployed.OutFilterLogGroup, deployed.OutGeneratorLogGroup, deployed.OutStepsLogGroup} {
 		if group := stack.Outputs[output]; group != "" { // the steps' is not there in older stacks
 			log.Groups = append(log.Groups, group)
 		}
 	}
-	w.Log = log
-	return nil
+	if machine := stack.Outputs[deployed.OutStateMachineARN]; machine != "" { // is not there in older stacks
+		client := sfn.NewFromConfig(cfg)
+		w.Ended = func(ctx context.Context, execution string) (string, error) {
+			how, err := executions.Ended(ctx, client, machine, execution)
+			return how, explain(err)
+		}
+	}
+	return log, nil
 }
 
 // result is what the last look has seen.

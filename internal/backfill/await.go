@@ -100,7 +100,7 @@ func (a *Await) look(ctx context.Context, items []Item) ([]Item, error) {
 				}
 				break
 			}
-			if r.State.ToIndex() {
+			if r.ToIndex() {
 				lacking[itemKey{r.Repository, r.Tag, r.Digest}] = true
 			}
 		}

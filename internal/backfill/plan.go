@@ -23,7 +23,8 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// Item is an image under one of its tags that lacks SOCI indexes.
+// Item is an image under one of its tags that lacks SOCI indexes, or only its
+// suffixed tag.
 type Item struct {
 	Repository string
 	Tag        string // empty for an image without one
@@ -33,6 +34,10 @@ type Item struct {
 	Reason     string // for the state
 	Descriptor ocispec.Descriptor
 	Artifact   string // media type of the config, if the registry tells
+
+	// TagOnly: there is no layer to index, and the suffixed tag is all that it
+	// lacks.
+	TagOnly bool
 
 	// Manifests is the number of image manifests with a layer to index.
 	Manifests int
@@ -92,7 +97,7 @@ func NewPlan(ctx context.Context, survey iter.Seq2[inventory.Record, error], ver
 			continue
 		}
 		p.States[r.State]++
-		if r.State.ToIndex() {
+		if r.ToIndex() {
 			p.Items = append(p.Items, newItem(&r))
 		}
 	}
@@ -109,6 +114,7 @@ func newItem(r *inventory.Record) Item {
 	i := Item{
 		Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, PushedAt: r.PushedAt,
 		State: r.State, Reason: r.Reason, Descriptor: r.Descriptor, Artifact: r.ArtifactType,
+		TagOnly: r.LacksTag,
 	}
 	for _, m := range r.Manifests {
 		if m.Reason != "" || !m.Indexable() {

@@ -126,8 +126,10 @@ type Item struct {
 	// Trouble says what is wrong with it, with Options.Broken; empty for parts.
 	Trouble string
 
-	image inventory.Image
-	blobs map[digest.Digest]int64 // that belong to SOCI artifacts alone
+	image    inventory.Image
+	manifest int64                   // bytes of the manifest
+	blobs    map[digest.Digest]int64 // that belong to SOCI artifacts alone
+	shared   map[digest.Digest]bool  // those that stay, if the plan is carried out
 }
 
 // Reason says why a SOCI artifact stays.
@@ -149,6 +151,7 @@ const (
 	KeptNamed      Reason = "named by an image manifest that stays"
 	KeptUnproven   Reason = "not certain to be a SOCI artifact"
 	KeptUnfinished Reason = "may belong to a build under way"
+	KeptUndated    Reason = "its tag names another image, since when the registry does not tell"
 	KeptArchived   Reason = "archived"
 )
 

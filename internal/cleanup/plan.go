@@ -33,22 +33,27 @@ func Look(ctx context.Context, repo Repository, o Options) (*Plan, error) {
 	return p, nil
 }
 
-// Size is what items add to their repositories, in bytes. A zTOC that several
-// SOCI indexes of a repository name counts once.
-func Size(items []Item) int64 {
+// Size is what goes with items from their repositories, in bytes. A zTOC that
+// several SOCI indexes of a repository name counts once, and not at all if one
+// that stays names it, or one of the items that stay after all.
+func Size(items []Item, staying ...Item) int64 {
 	type blob struct {
 		repository string
 		digest     digest.Digest
 	}
 	seen := map[blob]bool{}
+	for _, i := range staying {
+		for d := range i.blobs {
+			seen[blob{i.Repository, d}] = true
+		}
+	}
 	var size int64
 	for _, i := range items {
-		size += i.Size
+		size += i.manifest
 		for d, n := range i.blobs {
-			if b := (blob{i.Repository, d}); seen[b] {
-				size -= n
-			} else {
+			if b := (blob{i.Repository, d}); !seen[b] && !i.shared[d] {
 				seen[b] = true
+				size += n
 			}
 		}
 	}
@@ -263,6 +268,9 @@ func (s *selection) keep(n *node) (Reason, string) {
 		return KeptUnfinished, ""
 	}
 	if s.options.Orphaned && !s.orphaned(n) {
+		if tag := s.undated(n); tag != "" {
+			return KeptUndated, tag
+		}
 		return KeptInUse, ""
 	}
 	if s.options.Broken && s.trouble[n] == "" {
@@ -303,7 +311,29 @@ func (s *selection) serves(n *node, tag string) bool {
 		// Another suffix can end like this one.
 		return slices.ContainsFunc(s.shorter(tag), func(original *node) bool { return s.madeOf(n, original) })
 	}
-	return s.options.Now().Sub(original.PushedAt) < Unfinished || s.madeOf(n, original)
+	// A registry other than ECR does not tell when it was pushed.
+	return original.PushedAt.IsZero() || s.options.Now().Sub(original.PushedAt) < Unfinished || s.madeOf(n, original)
+}
+
+// undated returns the tag of another image that a SOCI-enabled image is kept for
+// only because the registry does not tell since when the tag names it: a build of
+// that image may be under way. It returns "" if there is none.
+func (s *selection) undated(n *node) string {
+	if !n.is(soci.KindEnabledImage, soci.KindUnindexed) {
+		return ""
+	}
+	for _, tag := range n.Tags {
+		original := s.original(tag)
+		if original == nil && s.serves(n, tag) || original != nil && s.madeOf(n, original) {
+			return ""
+		}
+	}
+	for _, tag := range n.Tags {
+		if original := s.original(tag); original != nil && original.PushedAt.IsZero() {
+			return s.originalTag(tag)
+		}
+	}
+	return ""
 }
 
 // madeOf tells whether a SOCI-enabled image is, or may be, made of an original.
@@ -342,8 +372,20 @@ func (s *selection) original(tag string) *node {
 }
 
 // items returns what goes, the parts of a SOCI-enabled image behind it.
-func (s *selection) items() []Item {
-	var out []Item
+func (s *selection) items() (out []Item) {
+	shared := map[digest.Digest]bool{} // blobs that SOCI indexes name that stay
+	for _, n := range s.order {
+		if !s.going[n] && n.is(soci.KindSOCIIndexV1, soci.KindSOCIIndexV2) {
+			for _, blob := range n.image.Layers {
+				shared[blob.Digest] = true
+			}
+		}
+	}
+	defer func() {
+		for i := range out {
+			out[i].shared = shared
+		}
+	}()
 	for _, n := range s.order {
 		if !s.going[n] || s.partOf[n] != nil {
 			continue
@@ -372,7 +414,7 @@ func (s *selection) item(n *node) Item {
 		}
 		return i
 	}
-	i.Kind, i.Tools, i.Size = n.Kind, s.tools(n), n.size
+	i.Kind, i.Tools, i.Size, i.manifest = n.Kind, s.tools(n), n.size, n.size
 	if n.is(soci.KindSOCIIndexV1, soci.KindSOCIIndexV2) {
 		i.blobs = map[digest.Digest]int64{}
 		for _, blob := range n.image.Layers { // zTOCs and prefetch artifacts

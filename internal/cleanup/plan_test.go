@@ -427,3 +427,35 @@ func TestSize(t *testing.T) {
 		t.Errorf("the SOCI index has a size of %d", plan.Items[i].Size)
 	}
 }
+
+// A zTOC that a SOCI index of an image that is kept names does not go with those
+// of another one.
+func TestSizeShared(t *testing.T) {
+	a := newAccount(t)
+	a.image("team/app:1", "1", registrytest.Image{})
+	a.image("team/app:2", "2", registrytest.Image{})
+	a.index("team/app:1", ours, soci.V1)
+	second := a.index("team/app:2", ours, soci.V1)
+	a.settle()
+	index := second.Manifests[0].Index
+	a.ecr.PushedAt(repository, index.Digest, now)
+	o := options()
+	o.OlderThan = 24 * time.Hour
+	plan := look(t, a.repo(repository), o)
+	if len(plan.Items) != 1 {
+		t.Fatalf("%d would go, want 1", len(plan.Items))
+	}
+	ztoc := second.Manifests[0].Layers[0].Ztoc.Size
+	if got := cleanup.Size(plan.Items); got <= 0 || got != plan.Items[0].Size-ztoc {
+		t.Errorf("the size is %d, want %d without the zTOC of %d", got, plan.Items[0].Size-ztoc, ztoc)
+	}
+	o.OlderThan = 0
+	both := look(t, a.repo(repository), o).Items
+	if got, want := cleanup.Size(both), both[0].Size+both[1].Size-ztoc; got != want {
+		t.Errorf("the size of both is %d, want %d", got, want)
+	}
+	// One of them could not be deleted.
+	if got, want := cleanup.Size(both[:1], both[1]), both[0].Size-ztoc; got != want {
+		t.Errorf("the size of one is %d, want %d", got, want)
+	}
+}

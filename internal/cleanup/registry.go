@@ -171,8 +171,9 @@ func (r *registryRepository) Manifests(_ context.Context, images []inventory.Ima
 	return found, nil
 }
 
-// Delete deletes by digest, the only way that all registries have. Before each
-// it looks whether the tags still are the image's.
+// Delete deletes by digest, the only way that all registries have, and then the
+// tags that a registry keeps. Before each it looks whether the tags still are the
+// image's.
 func (r *registryRepository) Delete(ctx context.Context, images []inventory.Image) (map[digest.Digest]error, error) {
 	refused := map[digest.Digest]error{}
 	for _, image := range images {
@@ -207,5 +208,37 @@ func (r *registryRepository) delete(ctx context.Context, image inventory.Image) 
 	if !ok {
 		return fmt.Errorf("manifest %s was not read", image.Digest)
 	}
-	return r.repo.DeleteManifest(ctx, s.desc)
+	err := r.repo.DeleteManifest(ctx, s.desc)
+	if err != nil && !errors.Is(err, ecrclient.ErrNotFound) {
+		return err
+	}
+	return r.deleteTags(ctx, image)
+}
+
+// deleteTags deletes the tags of a manifest that the registry keeps without it,
+// as go-containerregistry's does. One of a manifest that somebody has pushed
+// again in the meantime stays.
+func (r *registryRepository) deleteTags(ctx context.Context, image inventory.Image) error {
+	for _, tag := range image.Tags {
+		desc, err := r.repo.Resolve(ctx, tag)
+		switch {
+		case errors.Is(err, ecrclient.ErrNotFound):
+			continue
+		case err != nil:
+			return err
+		case desc.Digest != image.Digest:
+			continue
+		}
+		_, err = r.repo.Resolve(ctx, image.Digest.String())
+		switch {
+		case err == nil:
+			return ErrChanged
+		case !errors.Is(err, ecrclient.ErrNotFound):
+			return err
+		}
+		if err := r.repo.DeleteTag(ctx, tag); err != nil && !errors.Is(err, ecrclient.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }

@@ -183,3 +183,31 @@ func TestRegistryChangesMeanwhile(t *testing.T) {
 		t.Errorf("the item is %s: %s; it has no tag any more", got.Outcome, got.Reason)
 	}
 }
+
+// Without times, what a tag was moved away from a moment ago cannot be told from
+// what was left behind long ago: a build of the other image may be under way.
+func TestRegistryOrphaned(t *testing.T) {
+	a := newAccount(t)
+	one := a.image("team/app:1", "one", registrytest.Image{})
+	a.registry.PushManifest(t, repository, "kept", one.Manifest.MediaType, one.Bytes)
+	a.index("team/app:1", ours, soci.V2)
+	o := options()
+	o.Orphaned = true
+	want := func(what, items string, reason cleanup.Reason) {
+		t.Helper()
+		plan := look(t, a.plain(repository), o)
+		if kinds(plan) != items {
+			t.Errorf("%s: %q would go, want %q", what, kinds(plan), items)
+		}
+		for _, k := range plan.Kept {
+			if k.Kind == soci.KindEnabledImage && k.Reason != reason {
+				t.Errorf("%s: kept: %s, want %s", what, k.Reason, reason)
+			}
+		}
+	}
+	want("in use", "", cleanup.KeptInUse)
+	two := a.image("team/app:1", "two", registrytest.Image{})
+	want("another image", "", cleanup.KeptUndated)
+	a.deleteManifest(two.Manifest.Digest)
+	want("none", "1 soci-enabled-image, 1 soci-enabled-manifest, 1 soci-index-v2", "")
+}

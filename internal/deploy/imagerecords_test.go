@@ -295,7 +295,8 @@ func TestPruneImages(t *testing.T) {
 	}
 }
 
-// The user's own repositories lose nothing, neither images nor records.
+// The user's own repositories lose no image, and of the records only old ones of
+// the stack.
 func TestOwnRepositories(t *testing.T) {
 	t.Parallel()
 	w := newImageWorld(t)
@@ -306,14 +307,36 @@ func TestOwnRepositories(t *testing.T) {
 		own[f.LogicalID] = w.ecr.Host() + "/" + name
 	}
 	for i := range 7 {
+		if i == 5 { // of another stack, which is older than all
+			m := w.open(own[generator])
+			all, err := record.InRepository(m.Registry(), nil, "prod").List(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			another := *all[len(all)-1]
+			another.Stack = "other"
+			if err := record.InRepository(m.Registry(), nil, "other").Write(t.Context(), &another); err != nil {
+				t.Fatal(err)
+			}
+			// The caller may not delete there: it is said, and the rest is as before.
+			w.server.Fail("ecr", "BatchDeleteImage", 1,
+				&awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "no"})
+		}
 		w.version = string(rune('a' + i))
-		w.run(w.deploy(settings.Settings{Repositories: own}, at(time.Duration(i*2)*time.Hour)))
+		d, screen := w.deploy(settings.Settings{Repositories: own}, at(time.Duration(i*2)*time.Hour))
+		w.run(d, screen)
+		want := map[int]string{5: "old records in your repository stay, 1 of them: ",
+			6: "deleted        old records in your repository, 2 of them"}[i]
+		if (want != "") != screen.has("old records") || !screen.has(want) {
+			t.Errorf("deploy %d said %q, want %q", i, screen.said, want)
+		}
 	}
-	if is := w.has(own[generator]); is[companion.FunctionImage] != 7 || is[companion.RecordImage] != 14 {
+	// Five records with their marks, and that of the other stack.
+	if is := w.has(own[generator]); is[companion.FunctionImage] != 7 || is[companion.RecordImage] != 11 {
 		t.Errorf("the generator's repository has %v", is)
 	}
-	if w.server.Count("ecr", "BatchDeleteImage") != 0 || w.stacks.Stack(companion.StackName("prod")) != nil {
-		t.Error("something was deleted or made")
+	if w.server.Count("ecr", "BatchDeleteImage") != 2 || w.stacks.Stack(companion.StackName("prod")) != nil {
+		t.Error("something else was deleted or made")
 	}
 	w.run(w.back(at(14 * time.Hour)))
 	// The stack's repositories stay until others are named. Then the records go

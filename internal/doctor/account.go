@@ -7,18 +7,14 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
-
-	"soci-index-builder/internal/deployed"
 )
 
 // pullTime looks whether the pulls of the generator and of the steps are kept out
 // of the times of the last pull, by which lifecycle rules judge.
 func (x *examination) pullTime(ctx context.Context) ([]Finding, error) {
-	names := []string{x.stack.Outputs[deployed.OutGeneratorRoleName]}
-	for _, r := range x.of(typeRole) {
-		if r.id == deployed.StepsRoleID {
-			names = append(names, r.physical)
-		}
+	var names []string
+	for _, w := range x.workers() {
+		names = append(names, w.role)
 	}
 	for token := (*string)(nil); ; {
 		out, err := x.ecr.ListPullTimeUpdateExclusions(ctx, &ecr.ListPullTimeUpdateExclusionsInput{NextToken: token})

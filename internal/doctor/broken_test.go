@@ -322,6 +322,13 @@ var broken = []row{
 		named("prod/api"), "ecr:PutImage", "set-repository-policy"},
 	{"policy denies all but one", denying(`"NotPrincipal": {"AWS": "arn:aws:iam::123456789012:role/ci"}`, ""),
 		doctor.CheckPolicy, doctor.Problem, named("prod/api"), "ecr:PutImage", "set-repository-policy"},
+	{"policy denies the steps alone", func(d *stacktest.Deployment) {
+		denying(fmt.Sprintf(`"Principal": {"AWS": "arn:aws:iam::%s:role/%s"}`, awstest.Account,
+			d.Resources[deployed.StepsRoleID].Physical), "")(d)
+	}, doctor.CheckPolicy, doctor.Problem, named("prod/api"),
+		"statement 2 (NoPush) of its policy denies the steps of the state machine ecr:PutImage", "StepsRole"},
+	{"policy denies the steps too", denying(`"Principal": "*"`, ""), doctor.CheckPolicy, doctor.Problem,
+		named("prod/api"), "denies the generator ecr:PutImage; the steps of the state machine too", "StepsRole"},
 	{"policy denies under a condition",
 		denying(`"Principal": "*"`, `, "Condition": {"StringNotEquals": {"aws:PrincipalTag/team": "ci"}}`),
 		doctor.CheckPolicy, doctor.Warning, named("prod/api"), "under a condition", "aws ecr get-repository-policy"},

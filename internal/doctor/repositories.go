@@ -76,10 +76,30 @@ func (x *examination) filters(context.Context) ([]Finding, error) {
 		count(len(names), "repository", "repositories")), nil
 }
 
-// repositoryPolicies looks for statements that keep the generator from its
-// work. That a policy does not allow it does not matter: its role does.
+// worker is a function that works in repositories.
+type worker struct {
+	text     string // for people
+	function string // as package permission knows it
+	role     string // name
+}
+
+// workers returns the functions that work in repositories, the generator first.
+// A stack of an older version has no other.
+func (x *examination) workers() []worker {
+	all := []worker{{"the generator", "indexgen", x.stack.Outputs[deployed.OutGeneratorRoleName]}}
+	for _, r := range x.of(typeRole) {
+		if r.id == deployed.StepsRoleID {
+			all = append(all, worker{"the steps of the state machine", "steps", r.physical})
+		}
+	}
+	return all
+}
+
+// repositoryPolicies looks for statements that keep the generator or the steps
+// from their work. That a policy does not allow it does not matter: their roles
+// do.
 func (x *examination) repositoryPolicies(ctx context.Context) ([]Finding, error) {
-	role := x.roleARN(x.stack.Outputs[deployed.OutGeneratorRoleName])
+	workers := x.workers()
 	found, err := x.each(ctx, func(ctx context.Context, name string) ([]Finding, error) {
 		out, err := x.ecr.GetRepositoryPolicy(ctx, &ecr.GetRepositoryPolicyInput{RepositoryName: &name})
 		if _, none := errors.AsType[*types.RepositoryPolicyNotFoundException](err); none {
@@ -94,7 +114,7 @@ func (x *examination) repositoryPolicies(ctx context.Context) ([]Finding, error)
 		}
 		var found []Finding
 		for i, s := range policy.Statements {
-			if f, denies := denial(s, i+1, role); denies {
+			for _, f := range x.denials(s, i+1, workers) {
 				f.Subject = name
 				f.Cure += x.region()
 				found = append(found, f)
@@ -103,40 +123,66 @@ func (x *examination) repositoryPolicies(ctx context.Context) ([]Finding, error)
 		return found, nil
 	})
 	if err == nil {
-		found = wellOr(found, CheckPolicy, "none of %s denies the generator anything",
+		found = wellOr(found, CheckPolicy, "none of %s denies the functions anything",
 			count(len(x.chosen), "repository", "repositories"))
 	}
 	return found, err
 }
 
-// denial judges one statement of a repository's policy by what the generator
-// does in repositories.
-func denial(s iampolicy.Statement, number int, role string) (Finding, bool) {
-	if !s.Deny || !s.HasRole(role) {
-		return Finding{}, false
-	}
-	var actions []string
-	for _, need := range permission.Functions["indexgen"] {
-		if need.On == permission.Repositories && s.HasAction(need.Action) {
-			actions = append(actions, need.Action)
-		}
-	}
-	if len(actions) == 0 {
-		return Finding{}, false
-	}
+// denials judges one statement of a repository's policy by what the functions do
+// in repositories. Those that lack the same are in one finding.
+func (x *examination) denials(s iampolicy.Statement, number int, workers []worker) []Finding {
 	name := fmt.Sprintf("statement %d", number)
 	if s.ID != "" {
 		name += " (" + s.ID + ")"
 	}
-	f := Finding{Check: CheckPolicy, Severity: Problem, Found: name + " of its policy denies the generator " +
-		strings.Join(actions, ", "),
-		Cure: "take " + role + " out of that statement: aws ecr set-repository-policy"}
-	if s.Condition != nil {
-		f.Severity = Warning
-		f.Found = name + " of its policy denies the generator, under a condition, " + strings.Join(actions, ", ")
-		f.Cure = "see whether the condition holds for " + role + ": aws ecr get-repository-policy"
+	var (
+		found   []Finding
+		actions []string                // that each of these is denied
+		who     = map[string][]worker{} // by the actions
+	)
+	for _, w := range workers {
+		if denied := strings.Join(denied(s, w, x.roleARN(w.role)), ", "); denied != "" {
+			if who[denied] == nil {
+				actions = append(actions, denied)
+			}
+			who[denied] = append(who[denied], w)
+		}
 	}
-	return f, true
+	for _, list := range actions {
+		first, also, roles := who[list][0], "", []string(nil)
+		for i, w := range who[list] {
+			roles = append(roles, x.roleARN(w.role))
+			if i > 0 {
+				also += "; " + w.text + " too"
+			}
+		}
+		f := Finding{Check: CheckPolicy, Severity: Problem,
+			Found: name + " of its policy denies " + first.text + " " + list + also,
+			Cure:  "take " + strings.Join(roles, " and ") + " out of that statement: aws ecr set-repository-policy"}
+		if s.Condition != nil {
+			f.Severity = Warning
+			f.Found = name + " of its policy denies " + first.text + ", under a condition, " + list + also
+			f.Cure = "see whether the condition holds for " + strings.Join(roles, " and ") + ": aws ecr get-repository-policy"
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// denied returns the actions of a function in repositories that a statement
+// denies its role.
+func denied(s iampolicy.Statement, w worker, role string) []string {
+	var actions []string
+	if !s.Deny || !s.HasRole(role) {
+		return nil
+	}
+	for _, need := range permission.Functions[w.function] {
+		if need.On == permission.Repositories && s.HasAction(need.Action) {
+			actions = append(actions, need.Action)
+		}
+	}
+	return actions
 }
 
 // encryption reports how repositories are encrypted. ECR uses a KMS key through

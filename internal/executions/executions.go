@@ -1,10 +1,12 @@
-// Package executions tells which images the state machine of a stack works on.
-// Start with [Running].
+// Package executions tells which images the state machine of a stack works on,
+// and how an execution ended. Start with [Running] or [Ended].
 package executions
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -65,4 +67,36 @@ func Running(ctx context.Context, api API, machine string) (map[Image]Execution,
 		}
 	}
 	return found, nil
+}
+
+// Ended says in words how an execution of a state machine ended without telling
+// so itself, and why: it failed, ran out of time or was stopped. It returns ""
+// for one that runs, that came to its own end, or that is not known any more. The
+// caller needs states:DescribeExecution.
+func Ended(ctx context.Context, api API, machine, name string) (string, error) {
+	arn := strings.Replace(machine, ":stateMachine:", ":execution:", 1) + ":" + name
+	out, err := api.DescribeExecution(ctx, &sfn.DescribeExecutionInput{ExecutionArn: &arn})
+	if _, gone := errors.AsType[*types.ExecutionDoesNotExist](err); gone {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("looking at the execution %s: %w", name, err)
+	}
+	var text string
+	switch out.Status {
+	case types.ExecutionStatusTimedOut:
+		text = "timed out"
+	case types.ExecutionStatusAborted:
+		text = "was stopped"
+	case types.ExecutionStatusFailed:
+		text = "failed"
+	default:
+		return "", nil
+	}
+	for _, why := range []string{aws.ToString(out.Error), aws.ToString(out.Cause)} {
+		if why != "" {
+			text += fmt.Sprintf(": %.300s", why)
+		}
+	}
+	return text, nil
 }

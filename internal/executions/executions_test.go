@@ -52,3 +52,27 @@ func TestRunning(t *testing.T) {
 		}
 	}
 }
+
+func TestEnded(t *testing.T) {
+	server, states := awstest.Start(t), new(awstest.States)
+	server.Handle("states", states)
+	api := sfn.NewFromConfig(server.Config())
+	for status, want := range map[string]string{
+		"RUNNING": "", "SUCCEEDED": "", "TIMED_OUT": "timed out", "ABORTED": "was stopped", "FAILED": "failed",
+	} {
+		states.Run(status, "{}")
+		states.Close(status)
+		got, err := executions.Ended(t.Context(), api, awstest.StateMachineARN, status)
+		if err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", status, got, err, want)
+		}
+	}
+	if got, err := executions.Ended(t.Context(), api, awstest.StateMachineARN, "gone"); got != "" || err != nil {
+		t.Errorf("one that is not there: %q, %v", got, err)
+	}
+	server.Fail("states", "DescribeExecution", 1,
+		&awstest.Error{Status: http.StatusBadRequest, Code: "AccessDeniedException", Message: "no"})
+	if _, err := executions.Ended(t.Context(), api, awstest.StateMachineARN, "FAILED"); err == nil {
+		t.Error("no error")
+	}
+}

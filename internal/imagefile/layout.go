@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/content/oci"
 	"oras.land/oras-go/v2/errdef"
 
@@ -157,8 +158,21 @@ func (l *Layout) Push(ctx context.Context, desc ocispec.Descriptor, content io.R
 	return l.list(listed, "")
 }
 
+// damagedError is an ecrclient.ErrDigestMismatch of what was to be written.
+type damagedError struct {
+	desc ocispec.Descriptor
+	err  error
+}
+
+func (e *damagedError) Error() string {
+	return fmt.Sprintf("%s of %d bytes is damaged where it is read from: its content does not match", e.desc.Digest,
+		e.desc.Size)
+}
+func (e *damagedError) Unwrap() error        { return e.err }
+func (e *damagedError) Is(target error) bool { return target == ecrclient.ErrDigestMismatch }
+
 // write replaces what is there with another size.
-func (l *Layout) write(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
+func (l *Layout) write(ctx context.Context, desc ocispec.Descriptor, from io.Reader) error {
 	if err := desc.Digest.Validate(); err != nil || desc.Size < 0 {
 		return fmt.Errorf("%w: content with the digest %.100q and %d bytes", ErrFormat, desc.Digest, desc.Size)
 	}
@@ -166,10 +180,15 @@ func (l *Layout) write(ctx context.Context, desc ocispec.Descriptor, content io.
 	if err := os.Remove(blob); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := l.blobs.Push(ctx, desc, content); err != nil && !errors.Is(err, errdef.ErrAlreadyExists) {
-		return fmt.Errorf("writing %s to %s: %w", desc.Digest, l.path, err)
+	err := l.blobs.Push(ctx, desc, from)
+	switch {
+	case err == nil, errors.Is(err, errdef.ErrAlreadyExists):
+		return nil
+	case errors.Is(err, content.ErrMismatchedDigest), errors.Is(err, content.ErrTrailingData),
+		errors.Is(err, content.ErrInvalidDescriptorSize), errors.Is(err, io.ErrUnexpectedEOF):
+		return &damagedError{desc, err}
 	}
-	return nil
+	return fmt.Errorf("writing %s to %s: %w", desc.Digest, l.path, err)
 }
 
 // Replace is Push, and writes content that is there already.

@@ -183,7 +183,10 @@ func described(repository string, d types.ImageDetail) Image {
 		MediaType: aws.ToString(d.ImageManifestMediaType), ArtifactType: aws.ToString(d.ArtifactMediaType),
 		Subject:  digest.Digest(aws.ToString(d.SubjectManifestDigest)),
 		PushedAt: aws.ToTime(d.ImagePushedAt), PulledAt: aws.ToTime(d.LastRecordedPullTime),
-		Size: aws.ToInt64(d.ImageSizeInBytes), Archived: d.ImageStatus == types.ImageStatusArchived,
+		Size: aws.ToInt64(d.ImageSizeInBytes),
+		// A status that is new to this release is none in which it can be pulled.
+		Archived:  d.ImageStatus != "" && d.ImageStatus != types.ImageStatusActive,
+		Restoring: d.ImageStatus == types.ImageStatusActivating,
 	}
 }
 

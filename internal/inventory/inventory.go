@@ -49,6 +49,7 @@ type Image struct {
 	PulledAt     time.Time // at most a day older than the last pull; zero: never
 	Size         int64     // bytes of all that the manifest names; of an image index, those of its largest image
 	Archived     bool      // not to be pulled before it was restored
+	Restoring    bool      // of Archived: that is under way
 }
 
 // sortImages brings them into the order of Source.Images. The tags of each are

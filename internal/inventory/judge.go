@@ -27,7 +27,9 @@ func (o *Options) judge(r *Record, status *soci.Status, enabled *soci.EnabledSta
 	r.BuildTools = slices.Sorted(maps.Keys(e.tools))
 	r.Surplus = e.surplus
 	r.V1 = e.coverage()
-	if r.State, r.Reason = e.nothingToBuild(); r.State != "" {
+	if r.State, r.Reason = e.nothingToBuild(status.Manifests); r.State != "" {
+		r.LacksTag = o.TagUnindexed && e.v2 && (r.State == StateNothing || r.State == StateUnindexable) &&
+			e.enabled.State == soci.EnabledAbsent
 		return
 	}
 	e.addEnabledImage()
@@ -74,11 +76,13 @@ func (o *Options) newEvidence(enabled soci.EnabledStatus) *evidence {
 // own reports whether a SOCI index counts as this tool's.
 func (e *evidence) own(f soci.FoundIndex) bool { return e.o.AnyTool || f.BuildTool == e.o.BuildTool }
 
+// noRoom reports whether the tag is too long for the suffix.
+func (e *evidence) noRoom() bool { return e.enabled.Tag != "" && e.enabled.EnabledTag == "" }
+
 // failure returns StateFails, and why, for an image that an index run would fail
 // for.
 func (e *evidence) failure(manifests []soci.ManifestStatus) (State, string) {
-	noRoom := e.enabled.Tag != "" && e.enabled.EnabledTag == ""
-	if e.o.IndexVersion == soci.V2 && noRoom {
+	if e.o.IndexVersion == soci.V2 && e.noRoom() {
 		return StateFails, e.enabled.Reason
 	}
 	for _, m := range manifests {
@@ -214,7 +218,7 @@ func (e *evidence) coverage() Coverage {
 
 // nothingToBuild returns the state of an image for which it does not matter what
 // is lacking: it is stale, or has nothing to index. Else it returns "".
-func (e *evidence) nothingToBuild() (State, string) {
+func (e *evidence) nothingToBuild(manifests []soci.ManifestStatus) (State, string) {
 	switch {
 	case e.images == 0 && e.missing > 0:
 		return StateFails, "none of the image manifests that it lists is in the repository"
@@ -226,7 +230,7 @@ func (e *evidence) nothingToBuild() (State, string) {
 		return StateUnindexable, "no layer can be indexed" + counted(e.skipped)
 	case e.indexable == 0:
 		return StateNothing, "no layer to index" + counted(e.skipped)
-	case e.enabled.State == soci.EnabledUnindexed && len(e.tools) == 0:
+	case len(e.tools) == 0 && e.enabled.Unindexable(manifests):
 		// Reading the layers showed it.
 		return StateUnindexable, fmt.Sprintf("no layer can be indexed, as %s says", e.enabled.EnabledTag)
 	}
@@ -258,6 +262,8 @@ func (e *evidence) presence(beforeStack bool) (State, string) {
 	switch {
 	case e.unknown != "":
 		return StateUnknown, strings.Join(append([]string{e.unknown}, e.lacks...), "; ")
+	case len(e.lacks) == 0 && e.o.IndexVersion == soci.Both && e.noRoom():
+		return StateFails, "it has its SOCI index v1, but there can be no SOCI-enabled image: " + e.enabled.Reason
 	case len(e.lacks) == 0 && len(e.leftover) == 0:
 		return StateIndexed, ""
 	case len(e.lacks) == 0:

@@ -211,8 +211,14 @@ func (l *look) records(ctx context.Context, image Image) ([]Record, error) {
 		return nil, nil
 	}
 	if image.Archived {
+		why := "in ECR's archive storage class, so nobody can pull it: restore it to have it indexed"
+		if image.Restoring {
+			why = "being restored from ECR's archive storage class: it can be indexed when that is done"
+		}
 		for i := range records {
-			records[i].State, records[i].Reason = StateExcluded, "archived, so nobody can pull it"
+			if r := &records[i]; r.State == "" {
+				r.State, r.Reason = StateArchived, why
+			}
 		}
 		return records, nil
 	}

@@ -39,7 +39,8 @@ const (
 	// has to be deleted.
 	StateBroken State = "broken"
 	// StateFails: an index run cannot succeed, since the content is at fault
-	// or the tag has no room for the suffix.
+	// or the tag has no room for the suffix; with soci.Both such an image may have
+	// its SOCI index v1.
 	StateFails State = "fails"
 	// StateUnindexable: the image has layers that are large enough, and none of
 	// them can be indexed, by its media type or its content.
@@ -50,6 +51,9 @@ const (
 	StateOptedOut State = "opted-out"
 	// StatePlatformNotChosen: none of its platforms is among those chosen.
 	StatePlatformNotChosen State = "platform-not-chosen"
+	// StateArchived: the image is in ECR's archive storage class, or is being
+	// restored from it, so that nobody can pull it.
+	StateArchived State = "archived"
 )
 
 // The states of what is not to be indexed.
@@ -67,7 +71,7 @@ const (
 var States = []State{
 	StateIndexed, StateMissing, StateIncomplete, StateStale, StateOtherTool, StateUnknown, StatePartial, StateBroken,
 	StateFails, StateUnindexable,
-	StateNothing, StateOptedOut, StatePlatformNotChosen, StateExcluded, StateUntagged, StateNoImage,
+	StateNothing, StateOptedOut, StatePlatformNotChosen, StateArchived, StateExcluded, StateUntagged, StateNoImage,
 }
 
 // ToIndex reports whether indexing the image would bring what is missing, or
@@ -93,7 +97,7 @@ func (s State) Lacking() bool {
 // Chosen reports whether the image is one that the rules choose.
 func (s State) Chosen() bool {
 	return s.Lacking() || s == StateUnknown || s == StateIndexed || s == StateNothing || s == StateOptedOut ||
-		s == StatePlatformNotChosen
+		s == StatePlatformNotChosen || s == StateArchived
 }
 
 // Coverage tells how many of the platforms with a layer to index have one that
@@ -135,9 +139,17 @@ type Record struct {
 	// manifest has more than one. A client may choose any of them.
 	Surplus int
 
+	// LacksTag: an image with no layer to index lacks the suffixed tag that it
+	// should have by Options.TagUnindexed.
+	LacksTag bool
+
 	// BeforeStack: the image was pushed before the stack was there.
 	BeforeStack bool
 }
+
+// ToIndex reports whether indexing the image would bring what is missing, or may
+// be, if only its suffixed tag.
+func (r *Record) ToIndex() bool { return r.State.ToIndex() || r.LacksTag }
 
 // Fix says what the image's maker can do about the layers that cannot be
 // indexed; empty if there is nothing to say.

@@ -25,6 +25,11 @@ type Options struct {
 	// MinLayerSize is as in soci.Options.
 	MinLayerSize int64
 
+	// TagUnindexed says that also an image with no layer to index should have the
+	// suffixed tag, as far as IndexVersion asks for SOCI-enabled images. The
+	// default is that it needs none.
+	TagUnindexed bool
+
 	// Platforms are the Choice of soci.Options.
 	Platforms []string
 

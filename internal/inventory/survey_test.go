@@ -269,6 +269,39 @@ func TestSurveyFoundNothing(t *testing.T) {
 		"app:1 unindexable no layer can be indexed, as 1-soci says")
 }
 
+// It was found with a minimum size: layers below it were not read.
+func TestSurveyFoundNothingSmall(t *testing.T) {
+	a := newAccount(t)
+	image := func(platform string) ocispec.Descriptor {
+		return a.registry.PushImage(t, "app", "", registrytest.Image{Platform: platform,
+			Layers: []registrytest.Layer{{Content: []byte("\x28\xb5\x2f\xfd zstd, whatever its media type says")}}}).Manifest
+	}
+	a.registry.PushIndex(t, "app", "1", false, image("linux/amd64"), image("linux/arm64"))
+	with := func(size int64, platforms ...string) func(*soci.Options) {
+		return func(o *soci.Options) { o.MinLayerSize, o.Platforms = size, platforms }
+	}
+	o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 10}
+	for _, tt := range []struct {
+		set  func(*soci.Options)
+		want string
+	}{
+		{with(100), "app:1 missing no SOCI index"},
+		{with(10, "linux/amd64"), "app:1 missing no SOCI index"},
+		{with(10), "app:1 unindexable no layer can be indexed, as 1-soci says"},
+	} {
+		a.index("app", "1", tt.set)
+		compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), tt.want)
+	}
+	for _, size := range []int64{1, 20} { // no layer is smaller than the 10 bytes that it was found with
+		o.MinLayerSize = size
+		compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)),
+			"app:1 unindexable no layer can be indexed, as 1-soci says")
+	}
+	o.MinLayerSize = 100
+	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)),
+		"app:1 nothing-to-index no layer to index: 2 smaller than the minimum layer size")
+}
+
 // What the answer does not depend on is not asked for.
 func TestSurveyRequests(t *testing.T) {
 	a := newAccount(t)
@@ -288,8 +321,41 @@ func TestSurveyRequests(t *testing.T) {
 	a.ecr.Images("app", awstest.Image{Tags: []string{"2"}, Archived: true})
 	got := lines(t, inventory.Survey(t.Context(), a.source(inventory.WithArchived(), inventory.WithRepositories("app")),
 		o))
-	compare(t, got, "app:1 missing no SOCI index")
+	const archived = "archived in ECR's archive storage class, so nobody can pull it: restore it to have it indexed"
+	compare(t, got, "app:1 missing no SOCI index", "app:2 "+archived)
+	a.ecr.Images("app", awstest.Image{Tags: []string{"3"}, Archived: true, Status: "ACTIVATING"})
+	a.ecr.Images("app", awstest.Image{Tags: []string{"4"}, Archived: true, Status: "NEW"})
+	a.ecr.Images("other", awstest.Image{Tags: []string{"5"}, Archived: true})
 	o.All = true
-	got = lines(t, inventory.Survey(t.Context(), a.source(inventory.WithArchived(), inventory.WithRepositories("app")), o))
-	compare(t, got, "app:1 missing no SOCI index", "app:2 excluded archived, so nobody can pull it")
+	got = lines(t, inventory.Survey(t.Context(), a.source(inventory.WithArchived()), o))
+	compare(t, got, "app:1 missing no SOCI index", "app:2 "+archived,
+		"app:3 archived being restored from ECR's archive storage class: it can be indexed when that is done",
+		"app:4 "+archived, "other:1 excluded no filter matches", "other:5 excluded no filter matches")
+}
+
+// A tag without room for the suffix can have no SOCI-enabled image, whatever else
+// is there.
+func TestSurveyLongTag(t *testing.T) {
+	a := newAccount(t)
+	tag := strings.Repeat("t", 126)
+	a.image("app", tag, 0)
+	const why = " with the suffix \"-soci\" has 131 characters, more than the 128 of a tag"
+	for _, tt := range []struct {
+		version soci.IndexVersion
+		indexed bool
+		want    string
+	}{
+		{soci.Both, false, "missing no SOCI index"},
+		{soci.V2, true, "fails the tag is too long: %q" + why},
+		{soci.V1, true, "indexed"},
+		{soci.Both, true, "fails it has its SOCI index v1, but there can be no SOCI-enabled image: " +
+			"the tag is too long: %q" + why},
+	} {
+		if tt.indexed {
+			a.index("app", tag, nil)
+		}
+		want := "app:" + tag + " " + strings.ReplaceAll(tt.want, "%q", `"`+tag+`"`)
+		o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, IndexVersion: tt.version}
+		compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), want)
+	}
 }

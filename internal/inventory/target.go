@@ -11,6 +11,12 @@ import (
 // ErrTarget: neither REPOSITORY[:TAG] nor HOST/NAME[:TAG].
 var ErrTarget = errors.New("must be REPOSITORY[:TAG] of the account's ECR registry, or HOST/NAME[:TAG] of any")
 
+// targetError is an ErrTarget that says how the target should be written.
+type targetError struct{ text string }
+
+func (e *targetError) Error() string        { return e.text }
+func (e *targetError) Is(target error) bool { return target == ErrTarget }
+
 // Target is a repository named by the user, or one of its tags.
 type Target struct {
 	Host       string // empty for the ECR registry of the account
@@ -22,7 +28,7 @@ type Target struct {
 func ParseTarget(s string) (Target, error) {
 	image, err := names.Parse(s)
 	if e, ok := errors.AsType[*names.Error](err); ok && e.Whole != "" {
-		return Target{}, fmt.Errorf("%.300q: %s: %w", e.Text, e.Whole, ErrTarget)
+		return Target{}, &targetError{fmt.Sprintf("%.300q: %s", e.Text, e.Whole)}
 	}
 	if err != nil {
 		return Target{}, fmt.Errorf("%.300q: %w", s, ErrTarget)

@@ -43,6 +43,12 @@ type Wait struct {
 	// registry is.
 	Log Log
 
+	// Ended says how an execution of the builder's state machine ended that
+	// logged nothing of its end, "" for any other. It is asked of the one that has
+	// the image. Without it (nil), or when it fails, which is noted once, such an
+	// image is waited for.
+	Ended func(ctx context.Context, execution string) (string, error)
+
 	// For is how long to wait at most.
 	For time.Duration
 
@@ -104,6 +110,8 @@ func (w *Wait) Run(ctx context.Context) (*Result, error) {
 				return r, err
 			case builder.none != "":
 				return r, fmt.Errorf("%w: %s", ErrNone, builder.none)
+			case w.ended(ctx, &builder):
+				continue // with another look: it may have published before
 			case builder.finished == "":
 				finished = time.Time{}
 			case finished.IsZero():
@@ -126,6 +134,25 @@ func (w *Wait) Run(ctx context.Context) (*Result, error) {
 			return r, err
 		}
 	}
+}
+
+// ended reports whether the execution that has the image ended without a word in
+// the log. The builder is then known to have failed, until it logs something
+// newer.
+func (w *Wait) ended(ctx context.Context, b *builder) bool {
+	if w.Ended == nil || b.last.Message != handedOver {
+		return false
+	}
+	how, err := w.Ended(ctx, b.last.Execution)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		w.Note(fmt.Sprintf("whether the state machine still works is not known: %v", err))
+		w.Ended = nil
+	case err == nil && how != "":
+		b.none = fmt.Sprintf("the builder failed: the execution %s %s", b.last.Execution, how)
+		return true
+	}
+	return false
 }
 
 // why says what is known when the time is up.
@@ -195,6 +222,9 @@ func (w *Wait) read(ctx context.Context, r *Result, b *builder) error {
 // judge reports whether the image has what it should have. The error matches
 // ErrNone if an image in this state never will.
 func (w *Wait) judge(r *inventory.Record) (ready bool, err error) {
+	if w.Options.IndexVersion == soci.Both && r.Enabled.Tag != "" && r.Enabled.EnabledTag == "" {
+		return false, fmt.Errorf("%w v2: %s", ErrNone, r.Enabled.Reason)
+	}
 	tagged := w.Options.IndexVersion != soci.V1 && r.Enabled.EnabledTag != ""
 	switch {
 	case r.State == inventory.StateIndexed:

@@ -74,6 +74,7 @@ func TestWait(t *testing.T) {
 		at      []time.Duration
 		lines   []Decision
 		noLog   bool
+		ends    time.Duration // when the execution x-1 is stopped
 		then    func(name string) func()
 		err     error
 		text    string
@@ -95,6 +96,11 @@ func TestWait(t *testing.T) {
 		{name: "finished, then another event", at: []time.Duration{3 * second, 20 * second},
 			lines: []Decision{indexed, {Message: handedOver}}, err: ErrTimeUp, text: "the builder's state machine works on it",
 			seconds: 120},
+		{name: "stopped", at: []time.Duration{second}, lines: []Decision{{Message: handedOver, Execution: "x-1"}},
+			ends: 50 * second, err: ErrNone, text: "the builder failed: the execution x-1 was stopped", seconds: 50},
+		{name: "stopped, then another event", at: []time.Duration{second, 50 * second},
+			lines: []Decision{{Message: handedOver, Execution: "x-1"}, {Message: handedOver, Execution: "x-2"}},
+			ends:  50 * second, err: ErrTimeUp, text: "the builder's state machine works on it", seconds: 120},
 		{name: "gone", at: []time.Duration{second}, lines: []Decision{gone}, err: ErrNone,
 			text: "image gone: it is not there"},
 		{name: "the tag moved", noLog: true, then: func(name string) func() {
@@ -130,6 +136,12 @@ func TestWait(t *testing.T) {
 				Now: func() time.Time { return c.now }, Sleep: c.sleep}
 			if !tt.noLog {
 				w.Log = &said{c, tt.at, tt.lines}
+			}
+			w.Ended = func(_ context.Context, name string) (string, error) {
+				if name == "x-1" && tt.ends > 0 && c.now.Sub(time.Unix(0, 0)) >= tt.ends {
+					return "was stopped", nil
+				}
+				return "", nil
 			}
 			r, err := w.Run(t.Context())
 			if !errors.Is(err, tt.err) || !strings.Contains(err.Error(), tt.text) {

@@ -97,6 +97,7 @@ const (
 
 	opPushManifest = "push manifest"
 	opPushBlob     = "push blob"
+	opDeleteTag    = "delete tag"
 
 	listPageSize = 1000 // images or tags; the most that DescribeImages gives
 	maxTags      = 20   // of SOCI-enabled images that are looked into

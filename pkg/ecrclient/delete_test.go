@@ -1,10 +1,17 @@
 package ecrclient_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/testkit/localregistry"
@@ -88,5 +95,38 @@ func TestDeletionDisabled(t *testing.T) {
 	}
 	if (&ecrclient.Error{Op: "fetch manifest", Status: 405}).DeletionDisabled() {
 		t.Error("another operation is taken for it")
+	}
+}
+
+// A registry may keep a tag when its manifest is deleted by digest.
+func TestDeleteTag(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	r, err := ecrclient.New(strings.TrimPrefix(server.URL, "http://") + "/team/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`)
+	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(b), Size: int64(len(b))}
+	if err := r.PushTag(t.Context(), desc, bytes.NewReader(b), "v1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.DeleteManifest(t.Context(), desc); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Resolve(t.Context(), "v1"); err != nil {
+		t.Fatalf("the registry has deleted the tag too, and the test shows nothing: %v", err)
+	}
+	if err := r.DeleteTag(t.Context(), "v1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Resolve(t.Context(), "v1"); !errors.Is(err, ecrclient.ErrNotFound) {
+		t.Errorf("the deleted tag: %v, want ErrNotFound", err)
+	}
+	if err := r.DeleteTag(t.Context(), "v1"); !errors.Is(err, ecrclient.ErrNotFound) {
+		t.Errorf("deleted again: %v, want ErrNotFound", err)
+	}
+	if err := r.DeleteTag(t.Context(), desc.Digest.String()); !errors.Is(err, ecrclient.ErrInvalidReference) {
+		t.Errorf("a digest: %v, want ErrInvalidReference", err)
 	}
 }

@@ -40,17 +40,17 @@ type ZtocOptions struct {
 
 func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
 	if o.SpanSize < 0 {
-		return o, fmt.Errorf("%w: SpanSize is %d, not 0 (the default) or more", ErrInvalidOption, o.SpanSize)
+		return o, invalidOption("SpanSize is %d, not 0 (the default) or more", o.SpanSize)
 	}
 	if o.Size < 0 {
-		return o, fmt.Errorf("%w: Size is %d", ErrInvalidOption, o.Size)
+		return o, invalidOption("Size is %d", o.Size)
 	}
 	if o.LayerWorkers < 0 {
-		return o, fmt.Errorf("%w: LayerWorkers is %d, not 0 (the default) or more", ErrInvalidOption, o.LayerWorkers)
+		return o, invalidOption("LayerWorkers is %d, not 0 (the default) or more", o.LayerWorkers)
 	}
 	if o.Digest != "" {
 		if err := o.Digest.Validate(); err != nil {
-			return o, fmt.Errorf("%w: Digest %q: %w", ErrInvalidOption, o.Digest, err)
+			return o, invalidOption("Digest %q: %w", o.Digest, err)
 		}
 	}
 	var err error

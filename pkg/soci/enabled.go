@@ -185,9 +185,10 @@ func (e *enabler) changes(n *node) bool {
 // newUnindexedImage lists the manifests of the image as they are, under the
 // annotation that says so. One that inherited the name of another image's SOCI
 // index is rewritten without it, or clients would look for that; it has the same
-// annotation, by which events of it are told from those of images. unindexable is
-// the value of AnnotationUnindexable, empty for none.
-func newUnindexedImage(t *tree, unindexable string) (*enabledImage, error) {
+// annotation, by which events of it are told from those of images. unindexable and
+// verdict are the values of AnnotationUnindexable and AnnotationVerdict, empty for
+// none.
+func newUnindexedImage(t *tree, unindexable, verdict string) (*enabledImage, error) {
 	e := newEnabler(t)
 	e.unindexed = true
 	root := imageIndexOf(t)
@@ -205,6 +206,10 @@ func newUnindexedImage(t *tree, unindexable string) (*enabledImage, error) {
 	root.Annotations = annotated(root.Annotations, AnnotationUnindexed, "true")
 	if unindexable != "" {
 		root.Annotations[AnnotationUnindexable] = unindexable
+	}
+	delete(root.Annotations, AnnotationVerdict) // of another image, if any
+	if verdict != "" {
+		root.Annotations[AnnotationVerdict] = verdict
 	}
 	if e.out.root, err = marshalImageIndex(root); err != nil {
 		return nil, err

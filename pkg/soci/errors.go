@@ -131,3 +131,14 @@ func (e ManifestErrors) Unwrap() []error {
 	}
 	return errs
 }
+
+// optionError is an ErrInvalidOption. Its text says what is wrong, without that
+// class in front.
+type optionError struct{ error }
+
+func (e optionError) Unwrap() error        { return e.error }
+func (e optionError) Is(target error) bool { return target == ErrInvalidOption }
+
+func invalidOption(format string, args ...any) error {
+	return optionError{fmt.Errorf(format, args...)}
+}

@@ -112,7 +112,7 @@ func newIndexer(src Source, dst Destination, o Options) (*indexer, error) {
 	if o.IndexVersion.v2() && o.Tag != "" && !o.DryRun {
 		var ok bool
 		if x.tagger, ok = dst.(Tagger); !ok {
-			return nil, fmt.Errorf("%w: IndexVersion is %s, but the Destination has no tags", ErrInvalidOption, o.IndexVersion)
+			return nil, invalidOption("IndexVersion is %s, but the Destination has no tags", o.IndexVersion)
 		}
 	}
 	return x, nil
@@ -232,8 +232,9 @@ func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descrip
 			result.Enabled.Outcome = OutcomeNoLayer
 			return nil
 		}
-		result.Enabled.Unindexed = true
-		if enabled, err = newUnindexedImage(tree, out.unindexable); err != nil {
+		result.Enabled.Unindexed, out.tree = true, tree
+		if enabled, err = newUnindexedImage(tree, out.unindexable,
+			newVerdict(tree, x.o.MinLayerSize).String()); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,5 @@
 package soci
 
-import "fmt"
-
 // Limits bound the resources that one layer or image may use. Zero means the
 // default.
 type Limits struct {
@@ -51,7 +49,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	}
 	for _, f := range fields {
 		if f.bad {
-			return l, fmt.Errorf("%w: Limits.%s is %d, not 0 (the default) or more", ErrInvalidOption, f.name, f.v)
+			return l, invalidOption("Limits.%s is %d, not 0 (the default) or more", f.name, f.v)
 		}
 	}
 	orDefault(&l.MaxManifestSize, 4<<20)

@@ -85,7 +85,7 @@ func (z *Ztoc) Marshal() ([]byte, error) {
 // once saves the builder from growing, which copies.
 func (z *Ztoc) marshalBound() (int, error) {
 	if z.Compression != Gzip && z.Compression != Uncompressed {
-		return 0, fmt.Errorf("%w: Compression is %q, not %q or %q", ErrInvalidOption, z.Compression, Gzip, Uncompressed)
+		return 0, invalidOption("Compression is %q, not %q or %q", z.Compression, Gzip, Uncompressed)
 	}
 	const (
 		table = 160 // of an entry: its fields, offsets and padding
@@ -101,7 +101,7 @@ func (z *Ztoc) marshalBound() (int, error) {
 	}
 	for i, c := range z.Checkpoints {
 		if z.Compression == Gzip && len(c.Window) != inflate.WindowSize {
-			return 0, fmt.Errorf("%w: the window of checkpoint %d has %d bytes, not %d", ErrInvalidOption, i, len(c.Window),
+			return 0, invalidOption("the window of checkpoint %d has %d bytes, not %d", i, len(c.Window),
 				inflate.WindowSize)
 		}
 		size += packedCheckpoint

@@ -2,7 +2,6 @@ package soci
 
 import (
 	"errors"
-	"fmt"
 	"runtime"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -119,7 +118,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"LayerWorkers", int64(o.LayerWorkers)},
 	} {
 		if f.v < 0 {
-			return o, fmt.Errorf("%w: %s is %d, not 0 (the default) or more", ErrInvalidOption, f.name, f.v)
+			return o, invalidOption("%s is %d, not 0 (the default) or more", f.name, f.v)
 		}
 	}
 	var err error
@@ -127,7 +126,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, err
 	}
 	if o.prefetch, err = parsePrefetchAll(o.Prefetch); err != nil {
-		return o, fmt.Errorf("%w: %w", ErrInvalidOption, err)
+		return o, invalidOption("%w", err)
 	}
 	orDefault(&o.IndexVersion, V1)
 	if _, err := ParseIndexVersion(string(o.IndexVersion)); err != nil {

@@ -1,7 +1,6 @@
 package soci
 
 import (
-	"fmt"
 	"soci-index-builder/internal/names"
 	"strings"
 
@@ -51,14 +50,14 @@ func (p platform) matches(m platforms.Matcher) bool {
 // parseChoice returns what one element of Options.Choice chooses.
 func parseChoice(s string) (func(platform) bool, error) {
 	if !names.IsPlatform(s) {
-		return nil, fmt.Errorf("%w: platform %q; allowed are %s", ErrInvalidOption, cut(s, 100), names.PlatformAllowed)
+		return nil, invalidOption("platform %q; allowed are %s", cut(s, 100), names.PlatformAllowed)
 	}
 	if !strings.Contains(s, "/") {
 		return func(p platform) bool { return p.normalized().OS == s }, nil
 	}
 	parsed, err := platforms.Parse(s)
 	if err != nil {
-		return nil, fmt.Errorf("%w: platform %q: %w", ErrInvalidOption, cut(s, 100), err)
+		return nil, invalidOption("platform %q: %w", cut(s, 100), err)
 	}
 	m := platforms.OnlyStrict(parsed)
 	return func(p platform) bool { return p.matches(m) }, nil

@@ -22,6 +22,7 @@ type output struct {
 	prefetch []content     // prefetch artifacts
 	indexes  []content     // SOCI indexes v1
 	enabled  *enabledImage // nil when there is none to be tagged
+	tree     *tree         // of the image; nil unless enabled is an unindexed one
 
 	unindexable string // AnnotationUnindexable of the unindexed image
 }
@@ -36,7 +37,7 @@ func (x *indexer) publish(ctx context.Context, p *publisher, result *Result, out
 	)
 	if enabled != nil {
 		t = &tagger{publisher: p, src: x.src, limits: x.o.Limits, dst: x.tagger, tag: x.o.Tag, enabledTag: result.Enabled.Tag,
-			image: result.Image, root: enabled.root, prefetch: len(out.prefetch) > 0}
+			image: result.Image, root: enabled.root, prefetch: len(out.prefetch) > 0, tree: out.tree}
 		var err error
 		if n, err = t.names(ctx); err != nil {
 			return err
@@ -76,8 +77,9 @@ func (x *indexer) publish(ctx context.Context, p *publisher, result *Result, out
 		}
 	}
 	if enabled != nil {
-		n, result.Enabled.Outcome, err = t.move(ctx)
+		n, result.Enabled.Outcome, err = t.move(ctx, n)
 		result.warn(result.Enabled.Tag, t.warnings)
+		result.Enabled.Image = t.root.desc
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -128,6 +129,24 @@ type EnabledStatus struct {
 	// Indexes are its SOCI indexes that can be read, by the digest of the
 	// image manifest, in the image, to which each belongs.
 	Indexes map[digest.Digest]FoundIndex
+
+	verdict verdict // of EnabledUnindexed
+}
+
+// Unindexable reports whether an unindexed image (EnabledUnindexed) stands for
+// an image all of whose layers that may get a zTOC were found not to be
+// indexable: with another minimum layer size, or for other platforms, it may
+// have been made without reading them. One of an earlier release, which does not
+// say with which it was made, is believed.
+func (e *EnabledStatus) Unindexable(manifests []ManifestStatus) bool {
+	for _, m := range manifests {
+		for _, l := range m.Layers {
+			if l.Reason == "" && !e.verdict.holds(m.Manifest.Digest, l.Layer.Size) {
+				return false
+			}
+		}
+	}
+	return e.State == EnabledUnindexed
 }
 
 // Examine returns the state of the SOCI indexes of an image with these tags, of
@@ -312,12 +331,18 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 		return e, nil
 	}
 	if kind, _ := kindOfIndex(index); kind == KindUnindexed {
-		same, err := newUnindexedImage(tree, index.Annotations[AnnotationUnindexable])
+		said := index.Annotations[AnnotationVerdict]
+		same, err := newUnindexedImage(tree, index.Annotations[AnnotationUnindexable], said)
 		if err != nil {
 			return e, err
 		}
 		if same.root.desc.Digest == e.Image.Digest {
-			e.State = EnabledUnindexed
+			e.State, e.verdict = EnabledUnindexed, verdict{minLayerSize: math.MaxInt64} // by other rules, it is about no layer
+			if v, ok := parseVerdict(said); ok {
+				e.verdict = v
+			} else if said == "" { // of an earlier release
+				e.verdict = verdict{}
+			}
 			return e, nil
 		}
 		_, _, e.Reason, err = x.likeEnabled(ctx, tree, index)

@@ -3,6 +3,7 @@ package soci
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -26,26 +27,29 @@ type tagger struct {
 	image      ocispec.Descriptor // what was asked to be indexed
 	root       content            // what the enabled tag shall name
 	prefetch   bool               // there are prefetch artifacts
+	tree       *tree              // of the image; nil unless root is an unindexed one
 
 	warnings []string // of what the tag named before
 }
 
 // names resolves both tags.
 func (t *tagger) names(ctx context.Context) (n tagNames, err error) {
-	for _, x := range []struct {
-		tag string
-		out *ocispec.Descriptor
-	}{{t.tag, &n.image}, {t.enabledTag, &n.enabled}} {
-		desc, err := t.dst.Resolve(ctx, x.tag)
-		if notThere(err) {
-			continue
-		}
-		if err != nil {
-			return n, fmt.Errorf("looking for tag %q: %w", x.tag, err)
-		}
-		*x.out = desc
+	if n.image, err = t.resolve(ctx, t.tag); err == nil {
+		n.enabled, err = t.resolve(ctx, t.enabledTag)
 	}
-	return n, nil
+	return n, err
+}
+
+// resolve returns what a tag names, an empty descriptor if it is not there.
+func (t *tagger) resolve(ctx context.Context, tag string) (ocispec.Descriptor, error) {
+	desc, err := t.dst.Resolve(ctx, tag)
+	if notThere(err) {
+		return ocispec.Descriptor{}, nil
+	}
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("looking for tag %q: %w", tag, err)
+	}
+	return desc, nil
 }
 
 // superseded reports whether the image has lost its tag.
@@ -67,18 +71,24 @@ func (t *tagger) whySuperseded(n tagNames) string {
 }
 
 // move puts the enabled tag onto the root, unless the image has lost its own
-// tag, and returns what the tags name afterwards.
-func (t *tagger) move(ctx context.Context) (tagNames, Outcome, error) {
+// tag, and returns what the tags name afterwards; before is what they named
+// when the run began to push.
+func (t *tagger) move(ctx context.Context, before tagNames) (tagNames, Outcome, error) {
+	if before.enabled.Digest == t.root.desc.Digest && !t.force {
+		if n, outcome, err := t.stay(ctx, before); outcome != "" || err != nil {
+			return n, outcome, err
+		}
+	}
 	n, err := t.names(ctx)
 	switch {
 	case err != nil:
 		return n, "", err
 	case t.superseded(n):
 		return n, OutcomeSuperseded, nil
-	case n.enabled.Digest == t.root.desc.Digest && !t.force:
-		return n, OutcomeAlreadyTagged, nil
+	case n.enabled.Digest == t.root.desc.Digest && n.enabled.Digest != before.enabled.Digest && !t.force:
+		return n, OutcomeAlreadyTagged, nil // by a second run, at the same time
 	}
-	if outcome, err := t.taken(ctx, n.enabled); err != nil {
+	if outcome, err := t.taken(ctx, n.enabled); outcome != "" || err != nil {
 		return n, outcome, err
 	}
 	err = t.dst.PushTag(ctx, t.root.desc, bytes.NewReader(t.root.b), t.enabledTag)
@@ -95,8 +105,31 @@ func (t *tagger) move(ctx context.Context) (tagNames, Outcome, error) {
 	return n, OutcomeTagged, nil
 }
 
+// stay is move for an enabled tag that was on the root already. A run that has
+// taken it away since looks itself whether it should have. There is no outcome
+// if the manifest under the tag has gone: some registries keep a tag whose
+// manifest was deleted by its digest.
+func (t *tagger) stay(ctx context.Context, n tagNames) (tagNames, Outcome, error) {
+	var err error
+	if n.image, err = t.resolve(ctx, t.tag); err != nil {
+		return n, "", err
+	}
+	if t.superseded(n) {
+		return n, OutcomeSuperseded, nil
+	}
+	there, err := t.dst.Exists(ctx, t.root.desc)
+	if err != nil {
+		return n, "", fmt.Errorf("looking for SOCI-enabled image %s: %w", t.root.desc.Digest, err)
+	}
+	if there {
+		return n, OutcomeAlreadyTagged, nil
+	}
+	return n, "", nil
+}
+
 // taken reports whether the enabled tag names a user's own image, which would
-// lose its tag, and on ECR fall to the lifecycle rules for untagged images.
+// lose its tag, and on ECR fall to the lifecycle rules for untagged images; or an
+// unindexed image that serves as well as the root, and keeps the tag.
 func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome, error) {
 	if enabled.Digest == "" || enabled.Digest == t.root.desc.Digest {
 		return "", nil
@@ -107,6 +140,9 @@ func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome
 		return "", nil // deleted a moment ago
 	case err != nil:
 		return "", fmt.Errorf("looking at what the tag %q names: %w", t.enabledTag, err)
+	case why == "" && t.serves(enabled, index):
+		t.root.desc = enabled
+		return OutcomeAlreadyTagged, nil
 	case why == "" && t.prefetch:
 		return "", nil
 	case why == "":
@@ -119,6 +155,31 @@ func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome
 	return OutcomeTagTaken, fmt.Errorf(
 		"%w: %q names %s (%s), which is left as it is; give that image another tag, or choose another suffix",
 		ErrTagTaken, t.enabledTag, enabled.Digest, why)
+}
+
+// serves reports whether an image index stands for this image, found to have no
+// layer to index, as the root does: it says the same of the layers, and it was
+// made with a minimum size that is no larger, or by an earlier release, which did
+// not say with which. A tag that may be immutable is not moved for less.
+func (t *tagger) serves(desc ocispec.Descriptor, index *ocispec.Index) bool {
+	if t.tree == nil || t.force {
+		return false
+	}
+	var root ocispec.Index
+	if json.Unmarshal(t.root.b, &root) != nil {
+		return false
+	}
+	said, wanted := index.Annotations[AnnotationVerdict], root.Annotations[AnnotationVerdict]
+	same, err := newUnindexedImage(t.tree, root.Annotations[AnnotationUnindexable], said)
+	if err != nil || same.root.desc.Digest != desc.Digest {
+		return false
+	}
+	if said == "" {
+		return true
+	}
+	v, ok := parseVerdict(said)
+	w, _ := parseVerdict(wanted)
+	return ok && v.covers(w)
 }
 
 // fetchEnabled reads the SOCI-enabled image that a suffixed tag names, or the

@@ -27,7 +27,7 @@ func ParseIndexVersion(s string) (IndexVersion, error) {
 	case V1, V2, Both:
 		return v, nil
 	}
-	return "", fmt.Errorf("%w: index version %q, not V1, V2 or Both", ErrInvalidOption, cut(s, 100))
+	return "", invalidOption("index version %q, not V1, V2 or Both", cut(s, 100))
 }
 
 func (v IndexVersion) v1() bool { return v != V2 }
@@ -42,15 +42,14 @@ const DefaultTagSuffix = names.DefaultTagSuffix
 // ErrInvalidOption.
 func CheckTagSuffix(suffix string) error {
 	if !names.IsTagSuffix(suffix) {
-		return fmt.Errorf("%w: tag suffix %q, not 1 to 127 letters, digits, \"_\", \".\" and \"-\"", ErrInvalidOption,
-			cut(suffix, 200))
+		return invalidOption("tag suffix %q, not 1 to 127 letters, digits, \"_\", \".\" and \"-\"", cut(suffix, 200))
 	}
 	return nil
 }
 
 // errTagTooLong is the ErrInvalidOption of a sound tag to which a sound suffix
 // cannot be added.
-var errTagTooLong = fmt.Errorf("%w: the tag is too long", ErrInvalidOption)
+var errTagTooLong = invalidOption("the tag is too long")
 
 // enabledTag is the tag of the SOCI-enabled image.
 func enabledTag(tag, suffix string) (string, error) {
@@ -58,9 +57,8 @@ func enabledTag(tag, suffix string) (string, error) {
 		return "", err
 	}
 	if !names.IsTag(tag) {
-		return "", fmt.Errorf("%w: tag %q, not 1 to %d letters, digits, \"_\", \".\" and \"-\" that begin with none of the "+
-			"last two",
-			ErrInvalidOption, cut(tag, 200), names.MaxTag)
+		return "", invalidOption("tag %q, not 1 to %d letters, digits, \"_\", \".\" and \"-\" that begin with none of the "+
+			"last two", cut(tag, 200), names.MaxTag)
 	}
 	if n := len(tag) + len(suffix); n > names.MaxTag {
 		return "", fmt.Errorf("%w: %q with the suffix %q has %d characters, more than the %d of a tag", errTagTooLong, tag,

@@ -98,7 +98,7 @@ func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) 
 	for _, p := range o.Platforms {
 		parsed, err := platforms.Parse(p)
 		if err != nil {
-			return nil, fmt.Errorf("%w: platform %q: %w", ErrInvalidOption, p, err)
+			return nil, invalidOption("platform %q: %w", p, err)
 		}
 		w.wanted = append(w.wanted, platforms.OnlyStrict(parsed))
 	}
@@ -130,7 +130,7 @@ func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) 
 	for i, m := range w.wanted {
 		if !slices.ContainsFunc(w.tree.targets, func(t *target) bool { return t.isImage() && t.platform.matches(m) }) {
 			slices.Sort(w.found)
-			return nil, fmt.Errorf("%w: the image has no platform %q; it has %s", ErrInvalidOption, o.Platforms[i],
+			return nil, invalidOption("the image has no platform %q; it has %s", o.Platforms[i],
 				strings.Join(slices.Compact(w.found), ", "))
 		}
 	}

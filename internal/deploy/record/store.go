@@ -13,8 +13,8 @@ import (
 // Keep is how many records of a stack are kept.
 const Keep = 5
 
-// maxListed is how many of a stack's records List reads, the newest ones. In a
-// user's own repository none is ever deleted.
+// maxListed is how many of a stack's records List reads, the newest ones. There
+// are more in a user's own repository where they cannot be deleted.
 const maxListed = 50
 
 // Store keeps the records of one stack. All methods may be called again after

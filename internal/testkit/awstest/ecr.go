@@ -63,6 +63,7 @@ type Image struct {
 	ArtifactMediaType string        // "" is that of an OCI image config
 	Subject           digest.Digest // of a referrer
 	Archived          bool          // listed only when archived images are asked for
+	Status            string        // of Archived; "" is ARCHIVED
 	Manifest          string        // for BatchGetImage; the digest is that of it if it is not given
 }
 

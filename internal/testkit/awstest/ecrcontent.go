@@ -125,6 +125,7 @@ type ecrImage struct {
 	artifactMediaType string
 	subject           digest.Digest
 	archived          bool
+	status            string // of archived; "" is ARCHIVED
 	raw               string
 	manifest          *ecrManifest // nil without content
 }
@@ -137,7 +138,7 @@ func (e *ECR) list(repository string) []*ecrImage {
 		all = append(all, &ecrImage{
 			digest: image.Digest, tags: image.Tags, pushedAt: image.PushedAt, pulledAt: image.PulledAt, size: image.Size,
 			mediaType: image.MediaType, artifactMediaType: image.ArtifactMediaType,
-			subject: image.Subject, archived: image.Archived, raw: image.Manifest,
+			subject: image.Subject, archived: image.Archived, status: image.Status, raw: image.Manifest,
 		})
 	}
 	if e.content.registry != nil {

@@ -1,6 +1,7 @@
 package awstest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -122,8 +123,8 @@ func (e *ECR) describeImages(in describeImagesInput) (any, error) {
 	} else {
 		all = slices.DeleteFunc(all, func(i *ecrImage) bool {
 			switch status := in.Filter.ImageStatus; {
-			case i.archived && status != "ARCHIVED" && status != "ANY",
-				!i.archived && status == "ARCHIVED":
+			case status == "ANY":
+			case i.archived && status != cmp.Or(i.status, "ARCHIVED"), !i.archived && status != "" && status != "ACTIVE":
 				return true
 			}
 			return in.Filter.TagStatus == "TAGGED" && len(i.tags) == 0 || in.Filter.TagStatus == "UNTAGGED" && len(i.tags) > 0
@@ -159,7 +160,7 @@ func (i *ecrImage) described(repository string) map[string]any {
 		d["lastRecordedPullTime"] = epoch(i.pulledAt)
 	}
 	if i.archived {
-		d["imageStatus"] = "ARCHIVED"
+		d["imageStatus"] = cmp.Or(i.status, "ARCHIVED")
 	}
 	return d
 }

@@ -99,8 +99,11 @@ func (s *States) describe(body []byte) (any, error) {
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, err
 	}
-	name, _ := strings.CutPrefix(in.ExecutionArn, executionARN)
-	x := s.find(name)
+	var x *Execution
+	// arn:aws:states:REGION:ACCOUNT:execution:MACHINE:NAME, of whichever machine.
+	if part := strings.Split(in.ExecutionArn, ":"); len(part) == 8 && part[5] == "execution" {
+		x = s.find(part[7])
+	}
 	if x == nil {
 		return nil, &Error{Status: http.StatusBadRequest, Code: "ExecutionDoesNotExist", Message: in.ExecutionArn}
 	}
