@@ -106,21 +106,28 @@ var required = []string{
 	OutFailureQueueURL, OutFailureQueueARN, OutRuleName, OutGeneratorRoleName,
 }
 
+// Values returns the parameters, outputs and tags of a stack that CloudFormation
+// describes, by their names. None of the maps is nil.
+func Values(in types.Stack) (parameters, outputs, tags map[string]string) {
+	parameters, outputs, tags = map[string]string{}, map[string]string{}, map[string]string{}
+	for _, p := range in.Parameters {
+		parameters[aws.ToString(p.ParameterKey)] = aws.ToString(p.ParameterValue)
+	}
+	for _, o := range in.Outputs {
+		outputs[aws.ToString(o.OutputKey)] = aws.ToString(o.OutputValue)
+	}
+	for _, t := range in.Tags {
+		tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return parameters, outputs, tags
+}
+
 func read(in types.Stack) (*Stack, error) {
 	s := &Stack{
 		Name: aws.ToString(in.StackName), ID: aws.ToString(in.StackId), Status: string(in.StackStatus),
-		CreatedAt:  aws.ToTime(in.CreationTime),
-		Parameters: map[string]string{}, Outputs: map[string]string{}, Tags: map[string]string{},
+		CreatedAt: aws.ToTime(in.CreationTime),
 	}
-	for _, p := range in.Parameters {
-		s.Parameters[aws.ToString(p.ParameterKey)] = aws.ToString(p.ParameterValue)
-	}
-	for _, o := range in.Outputs {
-		s.Outputs[aws.ToString(o.OutputKey)] = aws.ToString(o.OutputValue)
-	}
-	for _, t := range in.Tags {
-		s.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
-	}
+	s.Parameters, s.Outputs, s.Tags = Values(in)
 	if _, ok := s.Parameters[ParamFilters]; !ok {
 		return nil, fmt.Errorf("%w: it has no parameter %s", ErrNotOurs, ParamFilters)
 	}

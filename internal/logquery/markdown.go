@@ -1,5 +1,3 @@
-//go:generate go run ../devtools/cmd/mklogdoc ../../docs/logs.md
-
 package logquery
 
 import (

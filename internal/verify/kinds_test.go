@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/soci"
 )
@@ -88,7 +89,7 @@ func TestPrefetch(t *testing.T) {
 			want: "it lists no zTOC"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			i := pushImage(t, layer(t, "writer/go-6"), layer(t, "member/two"))
+			i := pushImage(t, testlayers.Named("writer/go-6"), testlayers.Named("member/two"))
 			m, ztocs := i.index(t)
 			m.Layers = append(m.Layers, ocispec.Descriptor{
 				MediaType: soci.PrefetchMediaType, Digest: digest.FromString(row.artifact), Size: int64(len(row.artifact)),
@@ -116,7 +117,7 @@ func TestPrefetch(t *testing.T) {
 
 // What cannot be fetched is an error, not a difference.
 func TestPrefetchTransferFails(t *testing.T) {
-	i := pushImage(t, layer(t, "writer/go-6"))
+	i := pushImage(t, testlayers.Named("writer/go-6"))
 	m, ztocs := i.index(t)
 	prefetch := []byte(`{"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":0}]}`)
 	m.Layers = append(m.Layers, ocispec.Descriptor{
@@ -164,7 +165,7 @@ func TestWrongZtocs(t *testing.T) {
 		}, "has a client show no extended attributes, but"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			i := pushImage(t, layer(t, "tar/xattr-values"), layer(t, "member/two"))
+			i := pushImage(t, testlayers.Named("tar/xattr-values"), testlayers.Named("member/two"))
 			m, ztocs := i.index(t)
 			row.wrong(t, i, &m, ztocs)
 			i.pushIndex(t, m, ztocs...)
@@ -172,7 +173,7 @@ func TestWrongZtocs(t *testing.T) {
 		})
 	}
 	t.Run("no attributes to hide", func(t *testing.T) {
-		i := pushImage(t, layer(t, "member/two"))
+		i := pushImage(t, testlayers.Named("member/two"))
 		m, ztocs := i.index(t)
 		m.Layers[0].Annotations["com.amazon.soci.disable-xattrs"] = "true"
 		i.pushIndex(t, m, ztocs...)
@@ -182,7 +183,7 @@ func TestWrongZtocs(t *testing.T) {
 
 // The SOCI index v2 of another image.
 func TestIndexOfAnotherImage(t *testing.T) {
-	i := pushImage(t, layer(t, "writer/go-6"))
+	i := pushImage(t, testlayers.Named("writer/go-6"))
 	m, ztocs := i.index(t)
 	m.Config.MediaType, m.Subject = soci.ArtifactTypeV2, nil
 	i.pushIndex(t, m, ztocs...)
@@ -191,13 +192,13 @@ func TestIndexOfAnotherImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.server.PushImage(t, "team/app", "1", registrytest.Image{
-		Layers:      []registrytest.Layer{{Content: layer(t, "member/two")}},
+		Layers:      []registrytest.Layer{{Content: testlayers.Named("member/two")}},
 		Annotations: map[string]string{soci.AnnotationIndexDigest: digest.FromBytes(raw).String()},
 	})
 	i.expect(t, "the SOCI index is that of another image")
 	// An image that was built from it still has its layers.
 	i.server.PushImage(t, "team/app", "1", registrytest.Image{
-		Layers:      []registrytest.Layer{{Content: layer(t, "writer/go-6")}, {Content: layer(t, "member/two")}},
+		Layers:      []registrytest.Layer{{Content: testlayers.Named("writer/go-6")}, {Content: testlayers.Named("member/two")}},
 		Annotations: map[string]string{soci.AnnotationIndexDigest: digest.FromBytes(raw).String()},
 	})
 	i.expect(t, "")
@@ -207,7 +208,7 @@ func TestIndexOfAnotherImage(t *testing.T) {
 func TestDigestAlgorithms(t *testing.T) {
 	for _, algorithm := range []digest.Algorithm{digest.SHA256, digest.SHA512} {
 		t.Run(algorithm.String(), func(t *testing.T) {
-			blob := layer(t, "writer/go-6")
+			blob := testlayers.Named("writer/go-6")
 			server := registrytest.Start(t)
 			i := &image{server: server, repo: open(t, server), blobs: [][]byte{blob},
 				pushed: server.PushImage(t, "team/app", "1", registrytest.Image{
@@ -231,11 +232,11 @@ func TestDigestAlgorithms(t *testing.T) {
 
 // An image that was copied without one of its manifests.
 func TestMissingManifest(t *testing.T) {
-	i := pushImage(t, layer(t, "writer/go-6"))
+	i := pushImage(t, testlayers.Named("writer/go-6"))
 	m, ztocs := i.index(t)
 	i.pushIndex(t, m, ztocs...)
 	gone := i.server.PushImage(t, "team/app", "",
-		registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: layer(t, "member/two")}}})
+		registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: testlayers.Named("member/two")}}})
 	i.server.PushIndex(t, "team/app", "1", false, i.pushed.Manifest, gone.Manifest)
 	i.server.Add(registrytest.Rule{Path: gone.Manifest.Digest.Encoded(),
 		Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
@@ -247,7 +248,7 @@ func TestMissingManifest(t *testing.T) {
 
 // What is no image is named as what it is, and is no image without an index.
 func TestNoImage(t *testing.T) {
-	i := pushImage(t, layer(t, "writer/go-6"))
+	i := pushImage(t, testlayers.Named("writer/go-6"))
 	artifact := func(artifactType, configType, layerType string, subject *ocispec.Descriptor) ocispec.Descriptor {
 		config := i.server.PushBlob(t, "team/app", []byte("{}"))
 		config.MediaType = configType

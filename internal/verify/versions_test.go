@@ -7,6 +7,7 @@ import (
 
 	"soci-index-builder/internal/inspect"
 	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -15,7 +16,7 @@ import (
 // The SOCI indexes of an image that is indexed in both versions are verified as
 // they are, with faults of the registry.
 func TestVersions(t *testing.T) {
-	i := pushImage(t, layer(t, "writer/go-6"))
+	i := pushImage(t, testlayers.Named("writer/go-6"))
 	result, err := soci.IndexImage(t.Context(), i.repo, i.repo, i.pushed.Manifest, soci.Options{
 		IndexVersion: soci.Both, Tag: "1", TagSuffix: "-soci", SpanSize: spanSize, MinLayerSize: 1})
 	if err != nil {
@@ -78,7 +79,7 @@ func TestVersions(t *testing.T) {
 
 // A layer is read once for all images of a Verifier, and again after it failed.
 func TestVerifierReadsOnce(t *testing.T) {
-	i := pushImage(t, layer(t, "writer/go-6"))
+	i := pushImage(t, testlayers.Named("writer/go-6"))
 	if _, err := soci.IndexImage(t.Context(), i.repo, i.repo, i.pushed.Manifest, soci.Options{
 		SpanSize: spanSize, MinLayerSize: 1}); err != nil {
 		t.Fatal(err)

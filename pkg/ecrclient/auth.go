@@ -68,13 +68,12 @@ func (a *loginAuth) Do(req *http.Request) (*http.Response, error) {
 	if !repeated && !ended {
 		return resp, nil
 	}
-	again, ok, err := anew(req)
-	if !ok && err == nil {
-		return resp, nil
-	}
-	resp.Body.Close()
+	again, err := anew(req, resp)
 	if err != nil {
 		return nil, err
+	}
+	if again == nil {
+		return resp, nil
 	}
 	again.Header.Del("Authorization")
 	if ended {
@@ -107,18 +106,24 @@ func (a *loginAuth) hint() string {
 	return a.keys.hint()
 }
 
-// anew makes the same request again; it is false if its body cannot be read a
+// anew makes a request again that resp answers, whose body is closed then. It
+// returns nil, and leaves resp as it is, if the request's body cannot be read a
 // second time.
-func anew(req *http.Request) (again *http.Request, ok bool, err error) {
-	again = req.Clone(req.Context())
+func anew(req *http.Request, resp *http.Response) (*http.Request, error) {
+	again := req.Clone(req.Context())
 	if req.Body == nil || req.Body == http.NoBody {
-		return again, true, nil
+		resp.Body.Close()
+		return again, nil
 	}
 	if req.GetBody == nil {
-		return nil, false, nil
+		return nil, nil
 	}
-	again.Body, err = req.GetBody()
-	return again, err == nil, err
+	resp.Body.Close()
+	var err error
+	if again.Body, err = req.GetBody(); err != nil {
+		return nil, err
+	}
+	return again, nil
 }
 
 var endedPattern = lazyregexp.New(`(?i)\btoken\b[^.]*\b(expired|invalid|not valid|no longer valid)\b` +
@@ -163,13 +168,12 @@ func (a *ecrAuth) Do(req *http.Request) (*http.Response, error) {
 	if !cached {
 		return resp, nil // it is not the token's age
 	}
-	again, ok, err := anew(req)
-	if !ok && err == nil {
-		return resp, nil
-	}
-	resp.Body.Close()
+	again, err := anew(req, resp)
 	if err != nil {
 		return nil, err
+	}
+	if again == nil {
+		return resp, nil
 	}
 	if token, _, err = a.tokens.get(req.Context()); err != nil {
 		return nil, err

@@ -164,13 +164,7 @@ func TestSignedURLs(t *testing.T) {
 		s := registrytest.Start(t, registrytest.NewAuth(user, password).Basic)
 		signed := registrytest.StartSignedURLs(t, s)
 		s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/",
-			Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				if _, _, ok := r.BasicAuth(); !ok {
-					next.ServeHTTP(w, r)
-					return
-				}
-				signed.Redirect()(w, r, next)
-			}})
+			Fault: signed.RedirectBasic()})
 		dockerConfig(t, s.Host())
 		log := new(bytes.Buffer)
 		r := openParallel(t, s, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: attempts}),

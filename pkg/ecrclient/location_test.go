@@ -61,13 +61,7 @@ func TestPiecesOfRedirectedBlob(t *testing.T) {
 			s := registrytest.Start(t, registrytest.NewAuth(user, password).Basic)
 			signed := registrytest.StartSignedURLs(t, s)
 			s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/",
-				Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-					if _, _, ok := r.BasicAuth(); !ok {
-						next.ServeHTTP(w, r)
-						return
-					}
-					signed.Redirect()(w, r, next)
-				}})
+				Fault: signed.RedirectBasic()})
 			dockerConfig(t, s.Host())
 			desc := s.PushBlob(t, repository, content)
 			if row.fault != nil {

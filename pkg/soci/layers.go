@@ -317,7 +317,17 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 			return &pushError{err}
 		}
 	}
-	out.result = LayerResult{
+	out.result = indexedLayer(z, desc, start)
+	w.tables.add(layer.Digest, z)
+	if w.o.Built != nil {
+		return w.o.Built(layer, z)
+	}
+	return nil
+}
+
+// indexedLayer is the result of a layer that has a zTOC, whose work began at start.
+func indexedLayer(z *Ztoc, desc ocispec.Descriptor, start time.Time) LayerResult {
+	return LayerResult{
 		Ztoc:             desc,
 		Compression:      z.Compression,
 		UncompressedSize: z.UncompressedSize,
@@ -325,11 +335,6 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 		Files:            len(z.Entries),
 		Seconds:          time.Since(start).Seconds(),
 	}
-	w.tables.add(layer.Digest, z)
-	if w.o.Built != nil {
-		return w.o.Built(layer, z)
-	}
-	return nil
 }
 
 // ofContent reports whether a layer failed by what it is, or by not being

@@ -2,7 +2,6 @@ package soci_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -227,11 +226,7 @@ func withoutTimes(r *soci.Result) string {
 			m.Layers[j].Seconds = 0
 		}
 	}
-	b, err := json.Marshal(c)
-	if err != nil {
-		panic(err)
-	}
-	return string(b)
+	return encoded(c)
 }
 
 // A plan names each layer to be read once, the largest first, and a second one

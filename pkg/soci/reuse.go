@@ -161,15 +161,9 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	} else if err != nil {
 		return false, err
 	}
-	*w.built[layer.Digest] = builtLayer{result: LayerResult{
-		Ztoc:             blobDescriptor(b),
-		Reused:           true,
-		Compression:      z.Compression,
-		UncompressedSize: z.UncompressedSize,
-		Spans:            len(z.Checkpoints),
-		Files:            len(z.Entries),
-		Seconds:          time.Since(start).Seconds(),
-	}}
+	result := indexedLayer(z, blobDescriptor(b), start)
+	result.Reused = true
+	*w.built[layer.Digest] = builtLayer{result: result}
 	w.tables.add(layer.Digest, z)
 	return true, nil
 }

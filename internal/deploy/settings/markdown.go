@@ -1,7 +1,5 @@
 package settings
 
-//go:generate go run ../../devtools/cmd/mkdeployfile ../../../docs/deploy-file.md
-
 import (
 	"fmt"
 	"strings"

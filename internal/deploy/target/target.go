@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+
+	"soci-index-builder/internal/deployed"
 )
 
 // Target is where a deploy goes.
@@ -96,17 +98,8 @@ func Status(ctx context.Context, client *cloudformation.Client, name string) (*S
 		Name: aws.ToString(in.StackName), ID: aws.ToString(in.StackId), Status: string(in.StackStatus),
 		Reason: aws.ToString(in.StackStatusReason), RoleARN: aws.ToString(in.RoleARN), ParentID: aws.ToString(in.ParentId),
 		NotificationARNs: in.NotificationARNs, Protected: aws.ToBool(in.EnableTerminationProtection),
-		Parameters: map[string]string{}, Outputs: map[string]string{}, Tags: map[string]string{},
 	}
-	for _, p := range in.Parameters {
-		s.Parameters[aws.ToString(p.ParameterKey)] = aws.ToString(p.ParameterValue)
-	}
-	for _, o := range in.Outputs {
-		s.Outputs[aws.ToString(o.OutputKey)] = aws.ToString(o.OutputValue)
-	}
-	for _, tag := range in.Tags {
-		s.Tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
-	}
+	s.Parameters, s.Outputs, s.Tags = deployed.Values(in)
 	return s, nil
 }
 

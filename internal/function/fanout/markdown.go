@@ -1,5 +1,3 @@
-//go:generate go run ../../devtools/cmd/mkfanoutdoc ../../../docs/performance.md
-
 package fanout
 
 import (

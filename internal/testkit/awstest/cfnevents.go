@@ -51,15 +51,25 @@ func (c *CloudFormation) record(s *Stack, e StackEvent) {
 	c.events[s.ID()] = append(c.events[s.ID()], e)
 }
 
-func (c *CloudFormation) describeStackEvents(form url.Values) (string, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// stackOfEvents returns the stack whose events are asked for, which goes on at
+// the first page.
+func (c *CloudFormation) stackOfEvents(form url.Values) (*Stack, error) {
 	s, err := c.find(form)
 	if err != nil {
-		return "", invalid("Stack [%s] does not exist", form.Get("StackName"))
+		return nil, invalid("Stack [%s] does not exist", form.Get("StackName"))
 	}
 	if form.Get("NextToken") == "" {
 		c.advance(s)
+	}
+	return s, nil
+}
+
+func (c *CloudFormation) describeStackEvents(form url.Values) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, err := c.stackOfEvents(form)
+	if err != nil {
+		return "", err
 	}
 	all := slices.Clone(c.events[s.ID()])
 	slices.Reverse(all) // the newest first
@@ -76,12 +86,9 @@ func (c *CloudFormation) describeEvents(form url.Values) (string, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s, err := c.find(form)
+	s, err := c.stackOfEvents(form)
 	if err != nil {
-		return "", invalid("Stack [%s] does not exist", form.Get("StackName"))
-	}
-	if form.Get("NextToken") == "" {
-		c.advance(s)
+		return "", err
 	}
 	var all []StackEvent
 	for _, e := range c.events[s.ID()] {

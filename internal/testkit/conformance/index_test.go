@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"path/filepath"
 	"testing"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	orascontent "oras.land/oras-go/v2/content"
 
 	"soci-index-builder/internal/testkit/memrepo"
 	"soci-index-builder/internal/testkit/testlayers"
@@ -122,7 +122,7 @@ func (r *repository) upstreamIndex(t *testing.T, image ocispec.Descriptor, p oci
 // layers by what a test calls them.
 func (r *repository) layer(t *testing.T, name, mediaType string) ocispec.Descriptor {
 	t.Helper()
-	return r.add(t, mediaType, plainLayer(t, name))
+	return r.add(t, mediaType, testlayers.Named(name))
 }
 
 func TestIndex(t *testing.T) {
@@ -231,14 +231,9 @@ func compareIndex(t *testing.T, r *repository, image ocispec.Descriptor, p ocisp
 	all[m.Index.Digest] = true
 	for _, desc := range append(index.Blobs, index.Config) {
 		all[desc.Digest] = true
-		rc, err := blobs.Fetch(t.Context(), desc)
+		theirs, err := orascontent.FetchAll(t.Context(), blobs, desc)
 		if err != nil {
 			t.Fatalf("%s: upstream did not write %s: %v", m.Platform, desc.Digest, err)
-		}
-		theirs, err := io.ReadAll(rc)
-		rc.Close()
-		if err != nil {
-			t.Fatal(err)
 		}
 		if !bytes.Equal(theirs, r.Blobs[desc.Digest]) {
 			t.Errorf("%s: %s differs", m.Platform, desc.Digest)

@@ -3,15 +3,16 @@
 package conformance
 
 import (
-	"io"
 	"testing"
 
 	upstream "github.com/awslabs/soci-snapshotter/soci"
 	"github.com/containerd/containerd/v2/core/images"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
 
 	"soci-index-builder/internal/inspect"
 	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -22,7 +23,7 @@ import (
 // and its zTOCs are reused.
 func TestPrefetch(t *testing.T) {
 	const team = "team/app"
-	gz, plain := plainLayer(t, "writer/go-6"), plainLayer(t, "plain/base")
+	gz, plain := testlayers.Named("writer/go-6"), testlayers.Named("plain/base")
 	r := newRepository(t)
 	s := registrytest.Start(t)
 	pushed := s.PushImage(t, team, "1", registrytest.Image{Layers: []registrytest.Layer{
@@ -42,12 +43,7 @@ func TestPrefetch(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, desc := range append(index.Index.Blobs, index.Index.Config) {
-		rc, err := blobs.Fetch(t.Context(), desc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(rc)
-		rc.Close()
+		b, err := content.FetchAll(t.Context(), blobs, desc)
 		if err != nil {
 			t.Fatal(err)
 		}

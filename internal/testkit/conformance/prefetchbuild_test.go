@@ -5,7 +5,6 @@ package conformance
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -23,10 +22,12 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/pkg/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/content/memory"
 
 	"soci-index-builder/internal/testkit/memrepo"
 	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -77,7 +78,7 @@ func TestPrefetchArtifacts(t *testing.T) {
 			var descs []ocispec.Descriptor
 			for _, name := range layers {
 				if packed, ok := strings.CutPrefix(name, "unpacked/"); ok {
-					descs = append(descs, r.add(t, tarLayer, archiveOf(t, plainLayer(t, packed))))
+					descs = append(descs, r.add(t, tarLayer, archiveOf(t, testlayers.Named(packed))))
 				} else if strings.HasPrefix(name, "plain/") {
 					descs = append(descs, r.layer(t, name, tarLayer))
 				} else {
@@ -127,12 +128,7 @@ func TestPrefetchArtifacts(t *testing.T) {
 					t.Fatalf("%q: the SOCI index is\n%s\nupstream's\n%s", set, got, want)
 				}
 				for _, desc := range theirs.Index.Blobs {
-					rc, err := blobs.Fetch(t.Context(), desc)
-					if err != nil {
-						t.Fatal(err)
-					}
-					b, err := io.ReadAll(rc)
-					rc.Close()
+					b, err := content.FetchAll(t.Context(), blobs, desc)
 					if err != nil || !bytes.Equal(b, ours.Blobs[desc.Digest]) {
 						t.Fatalf("%v: %s is not upstream's", err, desc.Digest)
 					}
@@ -154,7 +150,7 @@ func TestPrefetchConverted(t *testing.T) {
 	r := newRepository(t)
 	layers := []ocispec.Descriptor{r.layer(t, "tar/many-files", dockerLayer), r.layer(t, "writer/go-9", dockerLayer)}
 	image := r.image(t, true, amd64, layers...)
-	paths := append(fewFiles(t, plainLayer(t, "tar/many-files")), fewFiles(t, plainLayer(t, "writer/go-9"))...)
+	paths := append(fewFiles(t, testlayers.Named("tar/many-files")), fewFiles(t, testlayers.Named("writer/go-9"))...)
 	builder, _ := r.upstreamBuilder(t, buildTool, upstream.WithPrefetchPaths(paths))
 	want, err := builder.Convert(t.Context(), images.Image{Name: "image", Target: image},
 		upstream.ConvertWithPlatforms(amd64))
@@ -195,7 +191,7 @@ func fewFiles(t *testing.T, blob []byte) (names []string) {
 func TestClientPrefetches(t *testing.T) {
 	const team = "team/app"
 	s := registrytest.Start(t)
-	blob := plainLayer(t, "tar/many-files")
+	blob := testlayers.Named("tar/many-files")
 	pushed := s.PushImage(t, team, "1", registrytest.Image{Layers: []registrytest.Layer{
 		{Content: blob, MediaType: gzipLayer}}})
 	repo, err := ecrclient.New(s.Host() + "/" + team)

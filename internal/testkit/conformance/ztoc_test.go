@@ -157,7 +157,7 @@ func extract(z compression.Zinfo, blob []byte, m upstream.FileMetadata, size com
 
 // TestInstalledWriters takes every compressor that is installed.
 func TestInstalledWriters(t *testing.T) {
-	archive := plainLayer(t, "plain/base")
+	archive := testlayers.Named("plain/base")
 	commands := [][]string{
 		{"gzip", "-1"}, {"gzip", "-6"}, {"gzip", "-9"}, {"gzip", "--rsyncable"}, {"gzip", "-n"},
 		{"pigz", "-1"}, {"pigz", "-6"}, {"pigz", "-9"}, {"pigz", "-0"}, {"pigz", "-11"}, {"pigz", "-p", "4", "-b", "128"},
@@ -201,17 +201,6 @@ func TestInstalledWriters(t *testing.T) {
 			})
 		}
 	}
-}
-
-func plainLayer(t *testing.T, name string) []byte {
-	t.Helper()
-	for _, l := range testlayers.Generated() {
-		if l.Name == name {
-			return l.Blob()
-		}
-	}
-	t.Fatalf("no layer %s", name)
-	return nil
 }
 
 // TestBadLayers compares the verdicts: what upstream refuses we refuse.

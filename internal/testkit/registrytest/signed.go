@@ -70,6 +70,19 @@ func (s *SignedURLs) Redirect() Fault {
 	}
 }
 
+// RedirectBasic is Redirect for requests with a user and password; others get the
+// registry's own answer, which asks for them.
+func (s *SignedURLs) RedirectBasic() Fault {
+	redirect := s.Redirect()
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if _, _, ok := r.BasicAuth(); !ok {
+			next.ServeHTTP(w, r)
+			return
+		}
+		redirect(w, r, next)
+	}
+}
+
 // Expire makes all URLs that were issued so far worthless.
 func (s *SignedURLs) Expire() {
 	s.mu.Lock()

@@ -1,11 +1,11 @@
 // Package testlayers makes the layers that the tests of this module share:
 // sound ones, ones that a zTOC cannot describe, and malformed ones.
 //
-// Generated returns every sound layer, made by the compressors that are linked
-// in. Stored returns those whose bytes are kept under testdata, so that digests
+// [Generated] returns every sound layer, made by the compressors that are linked
+// in. [Stored] returns those whose bytes are kept under testdata, so that digests
 // of their zTOCs can be compared across versions of the compressors.
-// Unsupported and Malformed return layers that have no zTOC, each with the
-// expected verdict.
+// [UnsupportedLayers] and [MalformedLayers] return layers that have no zTOC, each
+// with the expected verdict.
 //
 // Everything is deterministic. The package imports no other package of this
 // module, so that each of them may import it.
@@ -102,6 +102,17 @@ func (l Layer) storedPath() string {
 		ext = ".tar"
 	}
 	return path.Join("layers", l.Name+ext)
+}
+
+// Named returns the bytes of the layer of Generated with that name, and panics
+// without one: the name is a literal of a test.
+func Named(name string) []byte {
+	for _, l := range Generated() {
+		if l.Name == name {
+			return l.Blob()
+		}
+	}
+	panic("testlayers: no layer " + name)
 }
 
 // Generated returns every sound layer, made by this build's writers.
