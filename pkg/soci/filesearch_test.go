@@ -94,6 +94,59 @@ func TestFileSearch(t *testing.T) {
 	}
 }
 
+// A link or file in the place of a directory hides the files that lower layers have
+// in it, as it does in the container.
+func TestFileSearchReplaced(t *testing.T) {
+	blobs := [][]byte{
+		membersLayer(1, "opt/v1/x", "opt/v2/x", "opt/v2/y", "opt/f/x", "run>opt/v2", "opt/deep/a/b/c"),
+		membersLayer(50, "opt/v1>v2", "opt/f", "run/x", "opt/deep@opt/f"),
+		membersLayer(90, "opt/f/new"),
+	}
+	for _, row := range []struct {
+		pattern string
+		want    string // layers and numbers of files
+		reason  soci.FileReason
+	}{
+		{pattern: "/opt/v1/x", want: "0:opt/v2/x"},
+		{pattern: "/opt/v1/y", want: "0:opt/v2/y"},
+		{pattern: "/opt/v1/*", want: "0:opt/v2/x 0:opt/v2/y"},
+		{pattern: "/opt/v*/x", want: "0:opt/v2/x"},
+		{pattern: "/opt/**", want: "0:opt/v2/x 0:opt/v2/y 1:opt/f 2:opt/f/new"},
+		{pattern: "/run/x", want: "1:run/x"}, // a directory in the place of a link
+		{pattern: "/opt/f/new", want: "2:opt/f/new"},
+		{pattern: "/opt/f/x", reason: soci.FileRemoved},
+		{pattern: "/opt/deep/a/b/c", reason: soci.FileRemoved},
+	} {
+		s, digests, ztocs := searchOf(t, 16<<10, blobs...)
+		err := s.Match(row.pattern)
+		if missing, ok := errors.AsType[*soci.FileNotFoundError](err); row.reason != "" &&
+			(!ok || missing.Reason != row.reason || !strings.Contains(missing.Detail, "it is removed by layer sha256:")) ||
+			row.reason == "" && err != nil {
+			t.Errorf("%s: %v, want %q", row.pattern, err, row.reason)
+		}
+		want := make(map[digest.Digest][]int32)
+		for _, file := range strings.Fields(row.want) {
+			layer, name, _ := strings.Cut(file, ":")
+			i := int(layer[0] - '0')
+			for _, e := range ztocs[i].Entries {
+				if e.Name == name {
+					want[digests[i]] = append(want[digests[i]], touched(ztocs[i], e.Offset, e.Offset+e.Size)...)
+				}
+			}
+		}
+		found := s.Spans()
+		if len(found) != len(want) {
+			t.Errorf("%s: %v", row.pattern, found)
+		}
+		for layer, spans := range want {
+			slices.Sort(spans)
+			if got := found[layer].Prefetch; !slices.Equal(got, slices.Compact(spans)) {
+				t.Errorf("%s: layer %s: %d, want %d", row.pattern, layer, got, spans)
+			}
+		}
+	}
+}
+
 // touched returns the spans that have a byte from first to last of the archive, by
 // looking at each.
 func touched(z *soci.Ztoc, first, last int64) (spans []int32) {

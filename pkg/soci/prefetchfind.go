@@ -18,6 +18,8 @@ type prefetchFinder struct {
 	steps  int64 // see maxPrefetchSteps
 	full   string
 
+	covers map[string]int // of directories, see cover
+
 	// reads are the spans that a client fetches to read the files: those of their
 	// tar headers too. They are nil unless a FileSearch asks for them.
 	reads map[digest.Digest]map[int32]bool
@@ -29,7 +31,7 @@ type prefetchFinder struct {
 
 func newPrefetchFinder() *prefetchFinder {
 	return &prefetchFinder{spans: make(map[digest.Digest]map[int32]bool), files: make(map[prefetchFile]bool),
-		maxFiles: MaxPrefetchFiles, maxSpans: MaxPrefetchSpans}
+		covers: make(map[string]int), maxFiles: MaxPrefetchFiles, maxSpans: MaxPrefetchSpans}
 }
 
 type prefetchLayer struct {
@@ -141,6 +143,8 @@ func (f *prefetchFinder) step(n int64) bool {
 // lookup returns the uppermost layer that has a name, and its entry; or else the
 // layer that removes it from those below.
 func (f *prefetchFinder) lookup(name string) (layer int, e *pathEntry, removed bool) {
+	dir, _ := split(name)
+	cover := f.cover(dir)
 	for i, l := range slices.Backward(f.layers) {
 		// What the search in a table costs, and in one with whiteouts that for those
 		// of each directory above.
@@ -154,11 +158,41 @@ func (f *prefetchFinder) lookup(name string) (layer int, e *pathEntry, removed b
 		if e := l.find(name); e != nil {
 			return i, e, false
 		}
-		if l.hides(name) {
+		if i == cover || l.hides(name) {
 			return i, nil, true
 		}
 	}
 	return -1, nil, false
+}
+
+// maxCovers is how many directories are remembered at once.
+const maxCovers = 10_000
+
+// cover returns the uppermost layer in which a directory, or one above it, is a
+// link or a file: what lower layers have in it cannot be seen. It returns -1 if
+// there is none.
+func (f *prefetchFinder) cover(dir string) int {
+	if dir == "" {
+		return -1
+	}
+	if i, ok := f.covers[dir]; ok {
+		return i
+	}
+	above, _ := split(dir)
+	cover := f.cover(above)
+	for i, l := range slices.Backward(f.layers) {
+		if i <= cover || !f.step(int64(32+len(dir)/4)) {
+			break
+		}
+		if e := l.find(dir); e != nil && e.kind != pathDir {
+			cover = i
+		}
+	}
+	if len(f.covers) == maxCovers {
+		clear(f.covers)
+	}
+	f.covers[dir] = cover
+	return cover
 }
 
 // walk follows the links in a path, and returns where it leads.
