@@ -39,7 +39,7 @@ func (w *backfillWork) writePlan() error {
 	layers, size := w.plan.Total()
 	p.printf("to do: %s", count(len(w.plan.Items), "image"))
 	if w.plan.Omitted > 0 {
-		p.printf(" (%d more are left out by --limit)", w.plan.Omitted)
+		p.printf(" (%s left out by --limit)", counted(w.plan.Omitted, "more is", "more are"))
 	}
 	p.printf(", %s of %s to read at most\n", count(layers, "layer"), bytesize.Format(size))
 	if !w.local || w.dryRun && w.ofECR() {

@@ -190,13 +190,6 @@ func orDash(s string) string {
 	return s
 }
 
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
 // The JSON output of cleanup; its field names are promised in the help text.
 type (
 	cleanupJSON struct {

@@ -130,7 +130,7 @@ func (s *deployScreen) Failed(o *execution.Outcome) {
 		s.write("  also failed: %s (%s): %s\n", other.LogicalID, other.Type, live.OneLine(other.Reason))
 	}
 	if f.Cancelled > 0 {
-		s.write("  %d more were cancelled because of that\n", f.Cancelled)
+		s.write("  %s cancelled because of that\n", counted(f.Cancelled, "more was", "more were"))
 	}
 	s.write("  the stack is %s: %s\n", o.Status, meaning(o.Status))
 }
@@ -186,8 +186,7 @@ func (s *deployScreen) Findings(r *doctor.Report) {
 		}{"doctor", newDoctorJSON(r)})
 		return
 	}
-	s.write("\ndoctor: %d ok, %d warning, %d problem\n", r.Count(doctor.OK), r.Count(doctor.Warning),
-		r.Count(doctor.Problem))
+	s.write("\ndoctor: %s\n", severities(r))
 	for _, f := range r.Findings {
 		if f.Severity == doctor.OK {
 			continue

@@ -107,9 +107,14 @@ func writeDoctorText(w io.Writer, r *doctor.Report) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%d ok, %d warning, %d problem\n", r.Count(doctor.OK), r.Count(doctor.Warning),
-		r.Count(doctor.Problem))
+	_, err := fmt.Fprintf(w, "\n%s\n", severities(r))
 	return err
+}
+
+// severities counts the findings.
+func severities(r *doctor.Report) string {
+	return fmt.Sprintf("%d ok, %s, %s", r.Count(doctor.OK), count(r.Count(doctor.Warning), "warning"),
+		count(r.Count(doctor.Problem), "problem"))
 }
 
 // severityText lets a problem stand out.

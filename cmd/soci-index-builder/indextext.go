@@ -54,8 +54,8 @@ func writeIndexText(w io.Writer, ref string, dryRun bool, r *indexed) error {
 			fmt.Fprintf(t, "%s: SOCI index v2 %s%s\n", m.Platform, m.IndexV2.Digest, note)
 		}
 		if p := m.Prefetch; p != nil {
-			fmt.Fprintf(t, "%s: %d files to prefetch, in %d spans of %d layers\n", m.Platform, p.Files, p.Spans(),
-				len(p.Artifacts))
+			fmt.Fprintf(t, "%s: %s to prefetch, in %s of %s\n", m.Platform, count(p.Files, "file"),
+				count(p.Spans(), "span"), count(len(p.Artifacts), "layer"))
 		}
 		fmt.Fprintf(t, "  LAYER\tSIZE\tZTOC\tSPANS\tENTRIES\tSECONDS\n")
 		for _, l := range m.Layers {

@@ -304,11 +304,3 @@ func (w *redriveWork) summary(ctx context.Context) error {
 	}
 	return p.err
 }
-
-// count returns "1 message", "2 messages".
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}

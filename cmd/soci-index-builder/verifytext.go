@@ -29,16 +29,17 @@ func writeVerifyText(w io.Writer, r *verify.Report, want soci.IndexVersion) erro
 				continue
 			}
 			told[l] = true
-			p.printf("  layer %s, %s: %d spans, %d entries, %d files, %s compared\n",
-				l.Layer.Digest, bytesize.Format(l.Layer.Size), l.Spans, l.Entries, l.Files, bytesize.Format(l.Bytes))
+			p.printf("  layer %s, %s: %s, %s, %s, %s compared\n",
+				l.Layer.Digest, bytesize.Format(l.Layer.Size), count(l.Spans, "span"),
+				counted(l.Entries, "entry", "entries"), count(l.Files, "file"), bytesize.Format(l.Bytes))
 			p.differences(l.Differences, l.Omitted)
 		}
 		if again > 0 {
 			p.printf("  %s as above, with the same zTOCs\n", count(again, "layer"))
 		}
 		for _, one := range index.Prefetch {
-			p.printf("  prefetch artifact %s of layer %s: %d spans\n",
-				one.Artifact.Digest, one.Layer, one.Spans)
+			p.printf("  prefetch artifact %s of layer %s: %s\n",
+				one.Artifact.Digest, one.Layer, count(int(one.Spans), "span"))
 		}
 	}
 	for _, node := range r.WithoutIndex {
