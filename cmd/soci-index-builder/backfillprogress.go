@@ -3,11 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
+	"soci-index-builder/internal/terminal"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
 )
 
 // backfillProgress shows how many images are done: as a bar on a terminal,
@@ -20,7 +19,7 @@ type backfillProgress struct {
 
 func newBackfillProgress(w io.Writer, images int) *backfillProgress {
 	p := &backfillProgress{w: w}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if terminal.Of(w).Live() {
 		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
 		p.bar = p.bars.AddBar(int64(images),
 			mpb.AppendDecorators(decor.CountersNoUnit("%d of %d images"), decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO),

@@ -23,6 +23,7 @@ type cleanupCommand struct {
 	aws       awsFlags
 	stack     stackFlag
 	output    outputFlag
+	full      fullFlag
 	allTools  bool
 	olderThan ageFlag
 	unusedFor ageFlag
@@ -125,6 +126,7 @@ With --output json, the output is one JSON object:
 	c.aws.add(cmd)
 	c.registry.add(cmd)
 	c.output.add(cmd)
+	c.full.add(cmd)
 	return cmd
 }
 
@@ -139,7 +141,7 @@ func (c *cleanupCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	report := &cleanupReport{now: time.Now(), dryRun: !c.yes}
+	report := &cleanupReport{now: time.Now(), dryRun: !c.yes, full: c.full}
 	options := cleanup.Options{
 		AllTools: c.allTools, OlderThan: time.Duration(c.olderThan), UnusedFor: time.Duration(c.unusedFor),
 		Orphaned: c.orphaned, Broken: c.broken, Surplus: c.surplus, TagSuffix: c.tagSuffix, AnyTag: c.anyTag,

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor"
+	"soci-index-builder/internal/terminal"
 )
 
 // errProblem: doctor found what keeps images from being indexed.
@@ -89,7 +89,8 @@ With --output json, the output is one JSON object:
 }
 
 func writeDoctorText(w io.Writer, r *doctor.Report) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := terminal.NewTable(w, "", false)
+	screen := terminal.Of(w)
 	fmt.Fprintf(w, "stack %s in region %s of account %s\n\n", r.Stack.Name, r.Stack.Region, r.Stack.Account)
 	for _, f := range r.Findings {
 		found := f.Found
@@ -99,9 +100,9 @@ func writeDoctorText(w io.Writer, r *doctor.Report) error {
 		case f.Subject != "":
 			found = f.Subject + ": " + found
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", severityText(f.Severity), f.Check, found)
+		t.Row(severityText(screen, f.Severity), string(f.Check), found)
 		if f.Cure != "" {
-			fmt.Fprintf(t, "\t\t-> %s\n", f.Cure)
+			t.Row("", "", "-> "+f.Cure)
 		}
 	}
 	if err := t.Flush(); err != nil {
@@ -118,11 +119,15 @@ func severities(r *doctor.Report) string {
 }
 
 // severityText lets a problem stand out.
-func severityText(s doctor.Severity) string {
-	if s == doctor.Problem {
-		return strings.ToUpper(string(s))
+func severityText(screen terminal.Screen, s doctor.Severity) string {
+	tone, text := terminal.Good, string(s)
+	switch s {
+	case doctor.Problem:
+		tone, text = terminal.Bad, strings.ToUpper(text)
+	case doctor.Warning:
+		tone = terminal.Warning
 	}
-	return string(s)
+	return screen.Mark(tone) + screen.Paint(tone, text)
 }
 
 // The JSON output of doctor; its field names are promised in the help text.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"soci-index-builder/internal/terminal"
 	"soci-index-builder/internal/waiting"
 )
 
@@ -77,5 +78,5 @@ func printError(stderr io.Writer, err error) {
 	if !strings.HasPrefix(text, programName) { // the path of a command begins with it
 		text = programName + ": " + text
 	}
-	fmt.Fprintln(stderr, text)
+	fmt.Fprintln(stderr, terminal.Of(stderr).Paint(terminal.Bad, programName)+strings.TrimPrefix(text, programName))
 }

@@ -4,18 +4,19 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/terminal"
 )
 
 func newFiltersTestCommand() *cobra.Command {
 	var (
 		flags  ruleFlags
 		output outputFlag
+		full   fullFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "test (--filters LIST | --stack NAME) [IMAGE...]",
@@ -47,6 +48,7 @@ With --output json, the output is one JSON object:
 	}
 	flags.add(cmd)
 	output.add(cmd)
+	full.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		rules, cfg, _, err := flags.rules(cmd)
 		if err != nil {
@@ -75,7 +77,7 @@ With --output json, the output is one JSON object:
 		if output == outputJSON {
 			return writeJSONLine(cmd.OutOrStdout(), newFiltersTestJSON(rules, images))
 		}
-		return writeFiltersTestText(cmd.OutOrStdout(), images)
+		return writeFiltersTestText(cmd.OutOrStdout(), images, full)
 	}
 	return cmd
 }
@@ -92,13 +94,16 @@ func countDecisions(images []inventory.Preview) map[filters.Decision]int {
 	return n
 }
 
-func writeFiltersTestText(w io.Writer, images []inventory.Preview) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if len(images) > 0 {
-		fmt.Fprintf(t, "IMAGE\tDECISION\tDECIDED BY\n")
-	}
+func writeFiltersTestText(w io.Writer, images []inventory.Preview, full fullFlag) error {
+	t := full.table(w, "")
+	screen := terminal.Of(w)
+	t.Head("IMAGE", "DECISION", "DECIDED BY")
 	for _, image := range images {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", image.Name(), image.Decision, decidedBy(image.Verdict))
+		tone := terminal.Faint
+		if image.Decision == filters.Matched {
+			tone = terminal.Good
+		}
+		t.Row(image.Name(), screen.Paint(tone, string(image.Decision)), decidedBy(image.Verdict))
 	}
 	if err := t.Flush(); err != nil {
 		return err

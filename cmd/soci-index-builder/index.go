@@ -35,6 +35,7 @@ type indexCommand struct {
 	noReuse      bool
 	force        bool
 	outputLayout string
+	full         fullFlag
 }
 
 func newIndexCommand() *cobra.Command {
@@ -125,6 +126,7 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 	}
 	c.registry.add(cmd)
 	c.output.add(cmd)
+	c.full.add(cmd)
 	f := cmd.Flags()
 	addIndexVersion(cmd, &c.version, "SOCI indexes to build: V1, V2 or Both")
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix,
@@ -296,7 +298,7 @@ func (c *indexCommand) write(w io.Writer, ref string, result *indexed, failure e
 		if result == nil {
 			return nil
 		}
-		return writeIndexText(w, ref, c.dryRun, result)
+		return writeIndexText(w, ref, c.dryRun, c.full, result)
 	}
 	out := &report.Image{}
 	if result != nil {

@@ -13,6 +13,7 @@ func newInspectCommand() *cobra.Command {
 	var (
 		registry  imageFlags
 		output    outputFlag
+		full      fullFlag
 		tagSuffix string
 	)
 	cmd := &cobra.Command{
@@ -57,6 +58,7 @@ With --output json, the output is one JSON object, a manifest:
 	}
 	registry.add(cmd)
 	output.add(cmd)
+	full.add(cmd)
 	cmd.Flags().StringVar(&tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "suffix of the tags of SOCI-enabled images")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := soci.CheckTagSuffix(tagSuffix); err != nil {
@@ -74,7 +76,7 @@ With --output json, the output is one JSON object, a manifest:
 			return explain(err)
 		}
 		if output == outputText {
-			return image.WriteText(cmd.OutOrStdout())
+			return image.WriteText(cmd.OutOrStdout(), bool(full))
 		}
 		e := json.NewEncoder(cmd.OutOrStdout())
 		e.SetEscapeHTML(false)

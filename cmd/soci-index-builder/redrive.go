@@ -262,7 +262,7 @@ func (w *redriveWork) summary(ctx context.Context) error {
 		return nil
 	}
 	read := len(w.lease.Messages())
-	p := &printer{w: w.cmd.OutOrStdout()}
+	p := newPrinter(w.cmd.OutOrStdout())
 	switch {
 	case read == 0:
 		p.printf("the failure queue is empty\n")

@@ -30,6 +30,7 @@ type statusCommand struct {
 	check        bool
 	deep         bool
 	concurrency  int
+	full         fullFlag
 
 	config *aws.Config // nil until it is needed
 	atWork atWork
@@ -145,6 +146,7 @@ The summary then goes to standard error.`,
 	c.rules.add(cmd)
 	c.registry.add(cmd)
 	c.output.add(cmd)
+	c.full.add(cmd)
 	f.Var(&c.version, "index-version",
 		"SOCI indexes that an image should have: V1, V2 or Both; with --stack the default is the stack's")
 	f.Var(&c.minLayerSize, "min-layer-size",
@@ -266,7 +268,7 @@ func (c *statusCommand) source(cmd *cobra.Command, p inventory.Place) (inventory
 func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, places []inventory.Place,
 	sources []inventory.Source, o inventory.Options) error {
 	var (
-		out      statusWriter = newStatusText(cmd.OutOrStdout())
+		out      statusWriter = newStatusText(cmd.OutOrStdout(), c.full)
 		counts                = map[inventory.State]int{}
 		failed   bool
 		progress = newSurveyProgress(cmd.ErrOrStderr())

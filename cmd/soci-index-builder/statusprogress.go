@@ -2,13 +2,12 @@ package main
 
 import (
 	"io"
-	"os"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
 
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/terminal"
 )
 
 // surveyProgress shows on a terminal how many images were looked at; elsewhere
@@ -23,7 +22,7 @@ type surveyProgress struct {
 
 func newSurveyProgress(w io.Writer) *surveyProgress {
 	p := &surveyProgress{w: w}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if terminal.Of(w).Live() {
 		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
 		p.bar = p.bars.AddBar(0,
 			mpb.PrependDecorators(decor.Name("looking at images ")),

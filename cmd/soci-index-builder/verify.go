@@ -25,6 +25,7 @@ type verifyCommand struct {
 	tagSuffix   string
 	allTags     bool
 	concurrency int
+	full        fullFlag
 
 	verifiers map[string]*verify.Verifier // by repository
 	progress  *progress                   // of the image at hand
@@ -101,6 +102,7 @@ line:
 	}
 	c.registry.add(cmd)
 	c.output.add(cmd)
+	c.full.add(cmd)
 	f := cmd.Flags()
 	addIndexVersion(cmd, &c.version, "SOCI indexes that must exist: V1, V2 or Both; the default is either")
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "suffix of the tags of SOCI-enabled images")
@@ -324,7 +326,7 @@ func (c *verifyCommand) write(w io.Writer, ref string, result *verify.Report, no
 			return err
 		}
 	}
-	return writeVerifyText(w, result, soci.IndexVersion(c.version))
+	return writeVerifyText(w, result, soci.IndexVersion(c.version), c.full)
 }
 
 func (c *verifyCommand) writeCounts(w io.Writer) error {

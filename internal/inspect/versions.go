@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/terminal"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -139,13 +140,15 @@ func (v *Versions) CheckBlobs(ctx context.Context, repo soci.BlobSizer) error {
 	return CheckBlobs(ctx, repo, v.Suffixed.Image)
 }
 
-// WriteText draws both trees, with a line on the suffixed tag between them.
-func (v *Versions) WriteText(w io.Writer) error {
-	if err := WriteText(w, v.Node); err != nil || v.Suffixed == nil {
+// WriteText draws both trees, with a line on the suffixed tag between them. With
+// full, digests are whole, and no line is fitted to a terminal.
+func (v *Versions) WriteText(w io.Writer, full bool) error {
+	if err := WriteText(w, v.Node, full); err != nil || v.Suffixed == nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(w, "\nSOCI index v2: %s\n", v.Suffixed.Text()); err != nil || v.Suffixed.Image == nil {
+	line := terminal.Of(w).Fill("SOCI index v2: " + v.Suffixed.Text())
+	if _, err := fmt.Fprintf(w, "\n%s\n", line); err != nil || v.Suffixed.Image == nil {
 		return err
 	}
-	return draw(w, v.Suffixed.Image) // its layers are those of the other
+	return draw(w, v.Suffixed.Image, full) // its layers are those of the other
 }

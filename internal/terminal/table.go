@@ -9,19 +9,22 @@ import (
 	"github.com/mattn/go-runewidth"
 )
 
-// Table is rows of cells in columns that are as wide as what they hold. On a
-// terminal that is too narrow for them, the last column of the heading is broken
-// into lines, and then the widest of the others are shortened in the middle.
+// Table is rows of cells in columns that are as wide as what they hold. To fit a
+// terminal that is too narrow for them, the texts of the last column are broken into
+// lines, in their column or below their row, then names in the first column become
+// headings of their rows, and then columns that may be missing are left out. What
+// is still too wide is shortened in the middle.
 type Table struct {
-	screen Screen
-	w      io.Writer
-	indent string
-	rows   [][]string
-	head   bool
+	screen   Screen
+	w        io.Writer
+	indent   string
+	head     []string
+	rows     [][]string
+	optional []string
 }
 
 // NewTable returns a table whose rows begin with indent. With full, nothing is
-// shortened to fit.
+// done to fit it.
 func NewTable(w io.Writer, indent string, full bool) *Table {
 	t := &Table{screen: Of(w), w: w, indent: indent}
 	if full {
@@ -30,17 +33,15 @@ func NewTable(w io.Writer, indent string, full bool) *Table {
 	return t
 }
 
-// Head adds the names of the columns. It comes first.
-func (t *Table) Head(names ...string) {
-	t.head = true
-	t.rows = append(t.rows, names)
-}
+// Head names the columns.
+func (t *Table) Head(names ...string) { t.head = names }
 
-// Row adds a row. Its last cell may be wider than its column.
+// Optional names columns that may be left out.
+func (t *Table) Optional(names ...string) { t.optional = names }
+
+// Row adds a row. The last cell of a row with fewer columns than others may be
+// wider than its column.
 func (t *Table) Row(cells ...string) { t.rows = append(t.rows, cells) }
-
-// Len returns the number of rows, with that of the names.
-func (t *Table) Len() int { return len(t.rows) }
 
 const (
 	gap        = 2  // between columns
@@ -48,108 +49,151 @@ const (
 	leastProse = 24 // columns in which prose can be read
 )
 
-// Flush writes the table, and empties it.
+// Flush writes the table, without the names of columns if it has no rows.
 func (t *Table) Flush() error {
-	columns := 0
+	columns := len(t.head)
 	for _, row := range t.rows {
 		columns = max(columns, len(row))
 	}
-	if columns == 0 {
+	if len(t.rows) == 0 || columns == 0 {
 		return nil
 	}
-	widths := t.widths(columns)
-	last := columns - 1
-	room := 0 // for the last column; 0 is any
-	if width := t.screen.Width; width > 0 {
-		before := width - len(t.indent) - last*gap // without the gaps
-		room = before - total(widths[:last])
-		switch {
-		case room >= min(leastProse, widths[last]):
-		case widths[last] <= leastProse: // no prose
-			shorten(widths[:last], before-widths[last])
-			room = widths[last]
-		default:
-			shorten(widths[:last], before+gap)
-			room = -1 // on lines of its own
-		}
+	l := layout{table: t, indent: t.indent}
+	for i := range columns {
+		l.columns = append(l.columns, i)
+	}
+	l.measure()
+	if t.screen.Width > 0 {
+		l.fit(t.screen.Width)
 	}
 	var b strings.Builder
-	for n, row := range t.rows {
-		t.row(&b, row, widths, room, n == 0 && t.head)
+	if t.head != nil {
+		head := make([]string, len(t.head))
+		for i, name := range t.head {
+			head[i] = t.screen.Paint(Bold, name)
+		}
+		l.row(&b, head, true)
 	}
-	t.rows, t.head = nil, false
+	heading := ""
+	for _, row := range t.rows {
+		if l.headings && row[0] != heading {
+			heading = row[0]
+			b.WriteString(t.indent + heading + "\n")
+		}
+		l.row(&b, row, false)
+	}
 	_, err := io.WriteString(t.w, b.String())
 	return err
 }
 
-func (t *Table) widths(columns int) []int {
-	widths := make([]int, columns)
-	for _, row := range t.rows {
-		for i, cell := range row {
-			if i < len(row)-1 || i == columns-1 {
-				widths[i] = max(widths[i], Width(cell))
+// layout is how a table is written.
+type layout struct {
+	table    *Table
+	indent   string
+	columns  []int // those that are shown
+	widths   []int // theirs
+	headings bool  // the first column is above the rows
+	room     int   // for the last cell of a row; 0 is any
+	below    bool  // the last column is below the row
+}
+
+func (l *layout) measure() {
+	l.widths = make([]int, len(l.columns))
+	last := len(l.columns) - 1
+	for _, row := range append([][]string{l.table.head}, l.table.rows...) {
+		for i, column := range l.columns {
+			if column < len(row)-1 || column < len(row) && i == last {
+				l.widths[i] = max(l.widths[i], Width(row[column]))
 			}
 		}
 	}
-	return widths
 }
 
-// row writes one row. A short row ends with a cell that may take the room of
-// all columns behind it.
-func (t *Table) row(b *strings.Builder, row []string, widths []int, room int, head bool) {
-	last := len(widths) - 1
-	at := len(t.indent)
-	var line strings.Builder
-	line.WriteString(t.indent)
-	for i, cell := range row {
-		if i == len(row)-1 { // the end of the row
-			t.end(b, line.String(), cell, at, i == last && room < 0, head)
+// fit finds a layout for so many columns of a terminal.
+func (l *layout) fit(width int) {
+	names := l.table.head
+	if l.fits(width, false) || l.fits(width, true) {
+		return
+	}
+	if len(l.columns) > 2 && len(names) > 0 {
+		l.headings, l.columns, l.indent = true, l.columns[1:], l.indent+"  "
+		l.measure()
+		if l.fits(width, false) || l.fits(width, true) {
 			return
 		}
-		if room != 0 {
-			cell = Shorten(cell, widths[i])
-		}
-		pad := widths[i] - Width(cell)
-		if head {
-			cell = t.screen.Paint(Bold, cell)
-		}
-		line.WriteString(cell + strings.Repeat(" ", pad+gap))
-		at += widths[i] + gap
 	}
+	l.columns = slices.DeleteFunc(l.columns, func(i int) bool {
+		return i < len(names) && slices.Contains(l.table.optional, names[i])
+	})
+	l.measure()
+	if l.fits(width, false) || l.fits(width, true) {
+		return
+	}
+	last := len(l.columns) - 1
+	kept := l.widths[last]
+	if l.below = kept > leastCell; l.below {
+		kept = -gap
+	}
+	shorten(l.widths[:last], width-len(l.indent)-last*gap-kept)
+	l.room = width
+}
+
+// fits reports whether the columns fit, with the last one below or not, and
+// keeps that if they do.
+func (l *layout) fits(width int, below bool) bool {
+	last := len(l.columns) - 1
+	before := len(l.indent) + last*gap + total(l.widths[:last])
+	need := min(l.widths[last], leastProse)
+	if below {
+		need = -gap
+		if l.widths[last] <= leastCell { // no prose
+			return false
+		}
+	}
+	if before+need > width {
+		return false
+	}
+	l.below, l.room = below, width
+	return true
+}
+
+func (l *layout) row(b *strings.Builder, row []string, head bool) {
+	line := l.indent
+	for i, column := range l.columns {
+		if column >= len(row) {
+			break
+		}
+		cell := row[column]
+		if column == len(row)-1 || i == len(l.columns)-1 {
+			l.end(b, line, cell, l.below && i == len(l.columns)-1, head)
+			return
+		}
+		if l.room > 0 {
+			cell = Shorten(cell, l.widths[i])
+		}
+		line += cell + strings.Repeat(" ", max(l.widths[i]-Width(cell), 0)+gap)
+	}
+	b.WriteString(strings.TrimRight(line, " ") + "\n")
 }
 
 // end writes the last cell of a row behind what comes before it.
-func (t *Table) end(b *strings.Builder, before, cell string, at int, below, head bool) {
-	paint := func(s string) string {
-		if head {
-			return t.screen.Paint(Bold, s)
+func (l *layout) end(b *strings.Builder, line, cell string, below, head bool) {
+	at := Width(line)
+	if !below && (l.room == 0 || at+min(leastProse, Width(cell)) <= l.room) {
+		indent := strings.Repeat(" ", at)
+		lines := []string{cell}
+		if l.room > 0 && at+Width(cell) > l.room {
+			lines = Wrap(cell, l.room-at)
 		}
-		return s
-	}
-	width := t.screen.Width
-	if width == 0 {
-		b.WriteString(strings.TrimRight(before+paint(cell), " ") + "\n")
+		b.WriteString(strings.TrimRight(line+strings.Join(lines, "\n"+indent), " ") + "\n")
 		return
 	}
-	if below || width-at < min(leastProse, Width(cell)) {
-		b.WriteString(strings.TrimRight(before, " ") + "\n")
-		if head { // it names nothing that has a place
-			return
-		}
-		indent := t.indent + "    "
-		for _, line := range Wrap(cell, width-len(indent)) {
-			b.WriteString(indent + line + "\n")
-		}
+	b.WriteString(strings.TrimRight(line, " ") + "\n")
+	if head { // what stands below needs no name
 		return
 	}
-	for n, line := range Wrap(cell, width-at) {
-		if n > 0 {
-			before = strings.Repeat(" ", at)
-		}
-		b.WriteString(strings.TrimRight(before+paint(line), " ") + "\n")
-	}
-	if cell == "" {
-		b.WriteString(strings.TrimRight(before, " ") + "\n")
+	for _, text := range Wrap(cell, l.room-len(l.indent)-4) {
+		b.WriteString(l.indent + "    " + text + "\n")
 	}
 }
 
@@ -213,4 +257,16 @@ func Wrap(s string, width int) []string {
 		lines = append(lines, line)
 	}
 	return lines
+}
+
+// Fill breaks a line that is wider than the screen at its spaces; what follows
+// is indented further than the line.
+func (s Screen) Fill(line string) string {
+	if s.Width == 0 || Width(line) <= s.Width {
+		return line
+	}
+	indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
+	first := Wrap(line, s.Width-len(indent))
+	rest := Wrap(strings.Join(first[1:], " "), s.Width-len(indent)-4)
+	return indent + strings.Join(append(first[:1], rest...), "\n"+indent+"    ")
 }

@@ -66,6 +66,7 @@ func table(columns int, indent string, rows ...[]string) string {
 	var b bytes.Buffer
 	t := NewTable(&b, indent, false)
 	t.screen.Width = columns
+	t.Optional("TOOL")
 	t.Head(rows[0]...)
 	for _, row := range rows[1:] {
 		t.Row(row...)
@@ -79,7 +80,6 @@ func table(columns int, indent string, rows ...[]string) string {
 func TestTable(t *testing.T) {
 	long := strings.Repeat("word ", 20) + "end"
 	images := [][]string{{"IMAGE", "V1", "WHY"}, {"team/app:1.0", "yes", long}, {"a", "no", ""}}
-	numbers := [][]string{{"LAYER", "SIZE"}, {"sha256:0123456789ab and more", "10"}, {"short", "skipped: because " + long}}
 	for _, tt := range []struct {
 		name    string
 		columns int
@@ -104,16 +104,31 @@ func TestTable(t *testing.T) {
 			"    word word word word word word word\n" +
 			"    word word word word word word end\n" +
 			"a             no\n"},
-		{"a short row", 40, "", numbers, "" +
-			"LAYER\n" +
-			"sha256:0123456789ab and more\n" +
-			"    10\n" +
-			"short\n" +
-			"    skipped: because word word word word\n"},
+		{"a short row", 40, "", [][]string{{"LAYER", "SIZE", "SECONDS"}, {"sha256:0123456789ab", "10 KiB", "0.1"},
+			{"sha256:ab0123456789", "skipped: for a reason that is long"}}, "" +
+			"LAYER                SIZE    SECONDS\n" +
+			"sha256:0123456789ab  10 KiB  0.1\n" +
+			"sha256:ab0123456789\n" +
+			"    skipped: for a reason that is long\n"},
 		{"names shortened", 30, "", [][]string{{"IMAGE", "SIZE"},
 			{"123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1", "10 MiB"}}, "" +
 			"IMAGE                   SIZE\n" +
 			"1234567…naws.com/app:1  10 MiB\n"},
+		{"names above", 50, "  ", [][]string{{"REPOSITORY", "TAG", "DIGEST", "SIZE"},
+			{"a/repository/with/a/long/name", "1.0", "sha256:0123456789ab", "10 MiB"},
+			{"a/repository/with/a/long/name", "2.0", "sha256:ab0123456789", "20 MiB"},
+			{"another", "1.0", "sha256:ab0123456789", "30 MiB"}}, "" +
+			"    TAG  DIGEST               SIZE\n" +
+			"  a/repository/with/a/long/name\n" +
+			"    1.0  sha256:0123456789ab  10 MiB\n" +
+			"    2.0  sha256:ab0123456789  20 MiB\n" +
+			"  another\n" +
+			"    1.0  sha256:ab0123456789  30 MiB\n"},
+		{"a column left out", 28, "", [][]string{{"REPOSITORY", "TAG", "TOOL", "SIZE"},
+			{"a/repository", "1.0", "soci-index-builder/1", "10 MiB"}}, "" +
+			"  TAG  SIZE\n" +
+			"a/repository\n" +
+			"  1.0  10 MiB\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := table(tt.columns, tt.indent, tt.rows...)
@@ -150,5 +165,21 @@ func TestWrap(t *testing.T) {
 	got := Wrap("one  two three-and-four\nfive", 9)
 	if want := []string{"one two", "three-and-four", "five"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestFill(t *testing.T) {
+	for _, tt := range []struct {
+		width      int
+		line, want string
+	}{
+		{0, "  one two three", "  one two three"},
+		{15, "  one  two three", "  one two three"},
+		{12, "  one  two three four", "  one two\n      three\n      four"},
+		{16, "one  two", "one  two"},
+	} {
+		if got := (Screen{Width: tt.width}).Fill(tt.line); got != tt.want {
+			t.Errorf("%q in %d columns is %q, want %q", tt.line, tt.width, got, tt.want)
+		}
 	}
 }
