@@ -84,8 +84,10 @@ and a last one with
 		Example: `  soci-index-builder backfill --stack soci-index-builder --dry-run
   soci-index-builder backfill --stack soci-index-builder --since 30d --wait 2h
   soci-index-builder backfill --stack soci-index-builder team/app team/web:2.1
-  soci-index-builder backfill --local --stack soci-index-builder --parallel 4 --max-memory 4GiB
-  soci-index-builder backfill --local --filters 'prod/*:*,!*:*-debug' --region eu-west-1
+  soci-index-builder backfill --local --stack soci-index-builder \
+      --parallel 4 --max-memory 4GiB
+  soci-index-builder backfill --local --filters 'prod/*:*,!*:*-debug' \
+      --region eu-west-1
   soci-index-builder backfill --local registry.example.com/team/app`,
 		Args: cobra.ArbitraryArgs,
 		RunE: c.run,

@@ -101,11 +101,15 @@ With --output json, the output is one JSON object:
     kept, failed), reason
   kept, a list of SOCI artifacts that are kept, with the same fields and a reason,
   and totals: repositories, items (to delete), size, deleted, gone, kept, failed`,
-		Example: `  soci-index-builder cleanup --orphaned                       # artifacts whose image is gone
-  soci-index-builder cleanup --stack soci --older-than 90d --unused-for 30d --yes
-  soci-index-builder cleanup --broken --all-tools prod/api        # artifacts that clients cannot use
-  soci-index-builder cleanup --surplus --yes prod/api             # older SOCI indexes v1
-  soci-index-builder cleanup --all-tools team/app prod/api --output json | jq .totals
+		Example: `  # artifacts whose image is gone
+  soci-index-builder cleanup --orphaned
+  soci-index-builder cleanup --stack soci --older-than 90d --unused-for 30d \
+      --yes
+  # artifacts that clients cannot use
+  soci-index-builder cleanup --broken --all-tools prod/api
+  # older SOCI indexes v1
+  soci-index-builder cleanup --surplus --yes prod/api
+  soci-index-builder cleanup --all-tools team/app prod/api -o json | jq .totals
   soci-index-builder cleanup registry.example.com/team/app --yes`,
 		Args: cobra.ArbitraryArgs,
 		RunE: c.run,

@@ -29,7 +29,7 @@ does not cancel a deletion; the second one, or the first without a terminal, lea
 running, and the exit code is 130.
 
 With --output json each line is one JSON object with a type: goes, stays (with a
-text), step, line, event and failure, as deploy --help has them.
+text), step, line, event and failure, as "help json deploy" shows.
 
 The rights that are used: cloudformation:DeleteStack, DescribeEvents,
 DescribeStackEvents, DescribeStacks (of all stacks), GetTemplate, ListChangeSets and

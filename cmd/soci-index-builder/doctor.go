@@ -57,7 +57,8 @@ With --output json, the output is one JSON object:
   stack, region, account, version (of the stack), counts (ok, warning, problem),
   and findings, a list of check, severity, subject, found, cure`,
 		Example: `  soci-index-builder doctor --stack soci-index-builder --region eu-west-1
-  soci-index-builder doctor --stack soci-index-builder --output json | jq '.findings[] | select(.severity != "ok")'`,
+  soci-index-builder doctor --stack soci-index-builder -o json \
+      | jq '.findings[] | select(.severity != "ok")'`,
 		Args: takes(0, 0, "no argument"),
 	}
 	stack.add(cmd)

@@ -41,9 +41,11 @@ With --output json, the output is one JSON object:
     repository, tag, digest, decision (matched, not-matched, own-artifact,
     referrer, untagged), filter (that decided; absent when none matches), reason,
   and counts, the number of images by decision`,
-		Example: `  soci-index-builder filters test --filters 'prod/*:*,!*:*-debug' prod/api:1.4 prod/api:1.4-debug
+		Example: `  soci-index-builder filters test \
+      --filters 'prod/*:*,!*:*-debug' prod/api:1.4 prod/api:1.4-debug
   soci-index-builder filters test --stack soci-index-builder --region eu-west-1
-  soci-index-builder filters test --stack soci-index-builder --filters '*:*,!lambda/*:*' --output json | jq .counts`,
+  soci-index-builder filters test --stack soci-index-builder \
+      --filters '*:*,!lambda/*:*' -o json | jq .counts`,
 		Args: cobra.ArbitraryArgs,
 	}
 	flags.add(cmd)

@@ -116,11 +116,15 @@ With --output json, the output is one JSON object for each REF, each on its own 
 For a failed one it has reference and error, and the rest only if the tag is
 immutable. Sizes are in bytes. The generator function's answer has the same form.`,
 		Example: `  soci-index-builder index 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
-  soci-index-builder index --index-version V2 --tag-suffix .soci registry.example.com/team/app:1.4
-  soci-index-builder index --platform linux/arm64 --dry-run registry.example.com/team/app@sha256:...
+  soci-index-builder index --index-version V2 \
+      --tag-suffix .soci registry.example.com/team/app:1.4
+  soci-index-builder index --platform linux/arm64 \
+      --dry-run registry.example.com/team/app@sha256:...
   soci-index-builder index --output-layout ./app-soci ./app.tar
-  soci-index-builder index --prefetch-file /app/server --prefetch-file '/opt/app/**' 127.0.0.1:5000/app:dev
-  soci-index-builder index --min-layer-size 0 --output json 127.0.0.1:5000/app:dev | jq -r .manifests[].index.digest`,
+  soci-index-builder index --prefetch-file /app/server \
+      --prefetch-file '/opt/app/**' 127.0.0.1:5000/app:dev
+  soci-index-builder index --min-layer-size 0 -o json 127.0.0.1:5000/app:dev \
+      | jq -r .manifests[].index.digest`,
 		Args: takes(1, -1, "at least one image REF"),
 		RunE: c.run,
 	}

@@ -51,9 +51,11 @@ With --output json, the output is one JSON object, a manifest:
   suffixedTag (if REF has a tag and is no SOCI-enabled image): tag, state (absent,
     matches, differs, unindexed, stale, broken, not-soci-enabled), digest, reason,
     and image, a manifest as above`,
-		Example: `  soci-index-builder inspect 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
+		Example: `  soci-index-builder inspect \
+      123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder inspect ./app.tar
-  soci-index-builder inspect --output json 127.0.0.1:5000/app | jq '.. | .sociIndexes? // empty'`,
+  soci-index-builder inspect -o json 127.0.0.1:5000/app \
+      | jq '.. | .sociIndexes? // empty'`,
 		Args: takes(1, 1, "one image REF or PATH"),
 	}
 	registry.add(cmd)

@@ -74,10 +74,14 @@ line:
   result (retried, discarded, failed; empty if nothing was done), failure, and
   body and attributes of one whose format is unknown or whose event was cut`,
 		Example: `  soci-index-builder redrive --stack soci
-  soci-index-builder redrive --stack soci-index-builder --reason access-denied --retry
-  soci-index-builder redrive --stack soci-index-builder --reason access-denied --retry --yes
-  soci-index-builder redrive --stack soci-index-builder --image team/app:1.4 --discard --yes
-  soci-index-builder redrive --stack soci-index-builder --output json | jq -r 'select(.class == "permanent") | .repository' | sort | uniq -c`,
+  soci-index-builder redrive --stack soci-index-builder \
+      --reason access-denied --retry
+  soci-index-builder redrive --stack soci-index-builder \
+      --reason access-denied --retry --yes
+  soci-index-builder redrive --stack soci-index-builder --image team/app:1.4 \
+      --discard --yes
+  soci-index-builder redrive --stack soci-index-builder -o json \
+      | jq -r 'select(.class == "permanent") | .repository' | sort | uniq -c`,
 		Args: takes(0, 0, "no arguments but flags"),
 		RunE: c.run,
 	}

@@ -44,16 +44,25 @@ standard error.
 	cmd.PersistentFlags().BoolP("verbose", "v", false, "log what the libraries do, to standard error")
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.SetHelpCommand(newHelpCommand())
-	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newFiltersCommand(),
+	cmd.SetHelpFunc(writeHelp)
+	addGroup(cmd, "Images", newIndexCommand(), newInspectCommand(), newVerifyCommand(), newWaitCommand(),
 		newDemoCommand())
-	cmd.AddCommand(newLogsCommand())
-	cmd.AddCommand(newBackfillCommand(), newRedriveCommand())
-	cmd.AddCommand(newStatusCommand(), newWaitCommand())
-	cmd.AddCommand(newCleanupCommand(), newDoctorCommand())
-	cmd.AddCommand(newDeployCommand(), newWatchCommand(), newRollbackCommand(), newDestroyCommand())
+	addGroup(cmd, "The stack", newDeployCommand(), newWatchCommand(), newRollbackCommand(), newDestroyCommand(),
+		newDoctorCommand(), newLogsCommand(), newRedriveCommand(), newFiltersCommand())
+	addGroup(cmd, "The registry's upkeep", newStatusCommand(), newBackfillCommand(), newCleanupCommand())
+	addGroup(cmd, "Files", newZtocCommand())
 	cmd.AddCommand(newCompletionCommand(), newVersionCommand(), newDocsCommand())
 	completeValues(cmd) // of all commands, so it comes last
 	return cmd
+}
+
+// addGroup adds commands that the help lists under a title.
+func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, c := range commands {
+		c.GroupID = title
+	}
+	root.AddCommand(commands...)
 }
 
 // functionsText says which functions the binary contains.
@@ -78,7 +87,7 @@ func needsCommand(cmd *cobra.Command, args []string) error {
 func takes(low, high int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < low || (high >= 0 && len(args) > high) {
-			return usageErrorf("%s takes %s, not %d arguments", cmd.CommandPath(), what, len(args))
+			return usageErrorf("%s takes %s, not %s", cmd.CommandPath(), what, count(len(args), "argument"))
 		}
 		return nil
 	}
@@ -128,7 +137,7 @@ const (
 
 func (f *outputFlag) add(cmd *cobra.Command) {
 	*f = outputText
-	cmd.Flags().Var(f, "output", "text, or json with the fields named above")
+	cmd.Flags().VarP(f, "output", "o", "text, or json with the fields that \"help json\" shows")
 	_ = cmd.RegisterFlagCompletionFunc("output",
 		cobra.FixedCompletions([]string{string(outputText), string(outputJSON)}, cobra.ShellCompDirectiveNoFileComp))
 }

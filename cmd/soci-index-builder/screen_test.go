@@ -30,9 +30,8 @@ type session struct {
 type sessionOptions struct {
 	columns, rows uint16
 	env           []string
-	pipeStdout    bool                   // only standard error is the terminal
-	interruptAt   string                 // Ctrl-C when the screen has had this
-	each          func(raw string) error // at each write, with all that was written
+	pipeStdout    bool   // only standard error is the terminal
+	interruptAt   string // Ctrl-C when the screen has had this
 }
 
 // onTerminal runs the program on a terminal, to its end.

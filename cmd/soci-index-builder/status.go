@@ -135,10 +135,13 @@ own line:
 The summary then goes to standard error.`,
 		Example: `  soci-index-builder status --stack soci-index-builder
   soci-index-builder status --stack soci-index-builder --missing --since 7d
-  soci-index-builder status --stack soci-index-builder --check --missing     # for cron
+  # for cron
+  soci-index-builder status --stack soci-index-builder --check --missing
   soci-index-builder status --stack soci-index-builder --deep prod/api
-  soci-index-builder status --filters 'prod/*:*' --region eu-west-1 prod/api prod/web:2.1
-  soci-index-builder status --output json registry.example.com/team/app | jq 'select(.lacking).reference'`,
+  soci-index-builder status --filters 'prod/*:*' \
+      --region eu-west-1 prod/api prod/web:2.1
+  soci-index-builder status -o json registry.example.com/team/app \
+      | jq 'select(.lacking).reference'`,
 		Args: cobra.ArbitraryArgs,
 		RunE: c.run,
 	}

@@ -92,11 +92,14 @@ line:
       layer, ranges (their number), spans (in all ranges)
   a list of differences has layer, span, file, offset, what; it is cut after 20,
   and omitted is the number of the others`,
-		Example: `  soci-index-builder verify 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
-  soci-index-builder verify --index-version V2 registry.example.com/team/app:1.4 registry.example.com/team/web:2.0
+		Example: `  soci-index-builder verify \
+      123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
+  soci-index-builder verify \
+      --index-version V2 registry.example.com/team/app:1.4 \
+      registry.example.com/team/web:2.0
   soci-index-builder verify --all-tags registry.example.com/team/app
   soci-index-builder verify ./app-layout
-  soci-index-builder verify --output json 127.0.0.1:5000/app:dev | jq .versions`,
+  soci-index-builder verify -o json 127.0.0.1:5000/app:dev | jq .versions`,
 		Args: takes(1, -1, "at least one image REF or PATH"),
 		RunE: c.run,
 	}

@@ -67,7 +67,8 @@ With --output json, the output is one JSON object, also with the exit codes 1 an
   deploy (the reference to deploy; with index alone), sociTag, sociDigest (what the
     suffixed tag names), handedOver (to the state machine), seconds`,
 		Example: `  soci-index-builder wait --stack soci-index-builder team/app:1.4
-  image=$(soci-index-builder wait --timeout 5m registry.example.com/team/app:1.4)`,
+  image=$(soci-index-builder wait \
+      --timeout 5m registry.example.com/team/app:1.4)`,
 		Args: takes(1, 1, "one image REF"),
 		RunE: c.run,
 	}

@@ -32,7 +32,8 @@ With --output json, the output is one JSON object:
   (octal), uid, gid, uname, gname, modTime, devmajor, devminor, pax
 Sizes and offsets are in bytes.`,
 		Example: `  soci-index-builder ztoc info layer.ztoc
-  soci-index-builder ztoc info --files --output json layer.ztoc | jq -r '.files[] | select(.size > 1000000).name'`,
+  soci-index-builder ztoc info --files -o json layer.ztoc \
+      | jq -r '.files[] | select(.size > 1000000).name'`,
 		Args: takes(1, 1, "one FILE"),
 	}
 	output.add(cmd)
