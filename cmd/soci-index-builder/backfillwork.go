@@ -47,7 +47,7 @@ func (w *backfillWork) do(ctx context.Context) error {
 	if w.dryRun || len(w.plan.Items) == 0 {
 		return w.end(nil)
 	}
-	w.progress = newBackfillProgress(w.cmd.ErrOrStderr(), len(w.plan.Items))
+	w.progress = newBackfillProgress(w.cmd, len(w.plan.Items))
 	var err error
 	if w.local {
 		err = w.build(ctx)
@@ -65,7 +65,7 @@ func (w *backfillWork) do(ctx context.Context) error {
 
 // survey makes the plan.
 func (w *backfillWork) survey(ctx context.Context) error {
-	looking := newSurveyProgress(w.cmd.ErrOrStderr())
+	looking := newSurveyProgress(w.cmd)
 	defer looking.end()
 	o := w.options
 	o.Tags, o.Progress = w.place.Tags, looking.show
@@ -156,7 +156,7 @@ func (w *backfillWork) await(ctx context.Context) error {
 		return nil
 	}
 	w.progress.end()
-	w.progress = newBackfillProgress(w.cmd.ErrOrStderr(), len(w.done))
+	w.progress = newBackfillProgress(w.cmd, len(w.done))
 	w.progress.print(fmt.Sprintf("waiting for %s to be indexed, %s at most", count(len(w.done), "image"),
 		w.wait.String()))
 	a := &backfill.Await{

@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/report"
 	"soci-index-builder/internal/surplus"
@@ -254,14 +255,35 @@ func (c *indexCommand) build(cmd *cobra.Command, ref string, from soci.Source, t
 	image ocispec.Descriptor, tag string, catalog soci.Catalog) (*soci.Result, error) {
 	o := c.options(tag)
 	o.Catalog = catalog
-	progress := newProgress(cmd.ErrOrStderr())
+	progress := newProgress(cmd)
 	o.Progress = progress.layer
-	result, err := soci.IndexImage(cmd.Context(), from, to, image, o)
-	progress.end()
+	work, err := soci.Plan(cmd.Context(), from, to, image, o)
+	var result *soci.Result
+	if err == nil {
+		progress.begin(work.Layers())
+		result, err = work.Index(cmd.Context())
+		progress.end()
+		if err != nil && cmd.Context().Err() != nil {
+			return nil, &interruptedError{err, c.interrupted(ref, work.Pushed())}
+		}
+	}
 	if err = c.named(ref, err); errors.Is(err, soci.ErrInvalidOption) {
 		return nil, err
 	}
 	return result, err
+}
+
+// interrupted says what an interrupted run has left.
+func (c *indexCommand) interrupted(ref string, p soci.Pushed) string {
+	if c.outputLayout != "" {
+		return fmt.Sprintf("%s in %s is not complete: index it again", ref, c.outputLayout)
+	}
+	pushed := "nothing was pushed"
+	if p.Ztocs+p.Indexes > 0 {
+		pushed = fmt.Sprintf("%s and %s were pushed, %s", count(p.Ztocs, "zTOC"),
+			counted(p.Indexes, "SOCI index", "SOCI indexes"), bytesize.Format(p.Bytes))
+	}
+	return fmt.Sprintf("%s is not complete, %s: index it again", ref, pushed)
 }
 
 // named is an error of the engine, with the image's name.

@@ -42,6 +42,7 @@ standard error.
 	}
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n" + functionsText() + "\n")
 	cmd.PersistentFlags().BoolP("verbose", "v", false, "log what the libraries do, to standard error")
+	cmd.PersistentFlags().BoolP("quiet", "q", false, "show no progress; results and errors are still written")
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.SetHelpCommand(newHelpCommand())
 	cmd.SetHelpFunc(writeHelp)

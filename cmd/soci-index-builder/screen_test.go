@@ -31,7 +31,7 @@ type sessionOptions struct {
 	columns, rows uint16
 	env           []string
 	pipeStdout    bool   // only standard error is the terminal
-	interruptAt   string // Ctrl-C when the screen has had this
+	interruptAt   string // Ctrl-C when the screen has had this; a regular expression
 }
 
 // onTerminal runs the program on a terminal, to its end.
@@ -57,7 +57,7 @@ func onTerminal(t *testing.T, o sessionOptions, args ...string) *session {
 	for {
 		n, err := terminal.Read(b)
 		s.raw += string(b[:n])
-		if o.interruptAt != "" && !interrupted && strings.Contains(s.raw, o.interruptAt) {
+		if o.interruptAt != "" && !interrupted && regexp.MustCompile(o.interruptAt).MatchString(s.raw) {
 			interrupted = true
 			if _, err := terminal.Write([]byte{3}); err != nil { // Ctrl-C
 				t.Fatal(err)

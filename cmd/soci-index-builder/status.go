@@ -274,7 +274,7 @@ func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, place
 		out      statusWriter = newStatusText(cmd.OutOrStdout(), c.full)
 		counts                = map[inventory.State]int{}
 		failed   bool
-		progress = newSurveyProgress(cmd.ErrOrStderr())
+		progress = newSurveyProgress(cmd)
 	)
 	if c.output == outputJSON {
 		out = &statusJSONWriter{cmd.OutOrStdout(), cmd.ErrOrStderr()}

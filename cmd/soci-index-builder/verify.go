@@ -266,7 +266,8 @@ func (c *verifyCommand) tag(cmd *cobra.Command, repo repository, ref, tag string
 // image verifies one image and writes the result.
 func (c *verifyCommand) image(cmd *cobra.Command, repo repository, ref string,
 	image *inspect.Versions) error {
-	c.progress = newProgress(cmd.ErrOrStderr())
+	c.progress = newProgress(cmd)
+	c.progress.begin(image.IndexedLayers())
 	verifier, ok := c.verifiers[repo.Name()]
 	if !ok {
 		verifier = verify.New(repo, verify.Options{Concurrency: c.concurrency,

@@ -132,6 +132,35 @@ func (s *Suffixed) Text() string {
 	return fmt.Sprintf("the SOCI-enabled image %s %s", s.Tag, s.Reason)
 }
 
+// IndexedLayers returns the layers that SOCI indexes have zTOCs for, each once.
+func (v *Versions) IndexedLayers() []ocispec.Descriptor {
+	var list []ocispec.Descriptor
+	known := map[digest.Digest]bool{}
+	var add func(n *Node)
+	add = func(n *Node) {
+		indexed := map[digest.Digest]bool{}
+		for _, index := range n.SociIndexes {
+			for _, z := range index.Ztocs {
+				indexed[z.Layer] = true
+			}
+		}
+		for _, l := range n.Layers {
+			if indexed[l.Digest] && !known[l.Digest] {
+				known[l.Digest] = true
+				list = append(list, ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size})
+			}
+		}
+		for _, m := range n.Manifests {
+			add(m)
+		}
+	}
+	add(v.Node)
+	if v.Suffixed != nil && v.Suffixed.Image != nil {
+		add(v.Suffixed.Image)
+	}
+	return list
+}
+
 // CheckBlobs is CheckBlobs of both trees.
 func (v *Versions) CheckBlobs(ctx context.Context, repo soci.BlobSizer) error {
 	if err := CheckBlobs(ctx, repo, v.Node); err != nil || v.Suffixed == nil || v.Suffixed.Image == nil {
