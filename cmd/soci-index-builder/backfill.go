@@ -96,6 +96,7 @@ and a last one with
 	f.BoolVar(&c.local, "local", false, "build the SOCI indexes here")
 	f.BoolVar(&c.dryRun, "dry-run", false, "show what there is to do and what it costs, and do nothing")
 	c.look.rules.add(cmd)
+	takeDefaults(cmd, func() bool { return !c.local })
 	c.look.registry.add(cmd)
 	c.output.add(cmd)
 	f.Var(&c.look.since, "since", "only images pushed within that time, such as 24h or 7d; ECR only")

@@ -127,6 +127,7 @@ With --output json, the output is one JSON object:
 	f.BoolVar(&c.dryRun, "dry-run", false, "delete nothing, which is the default")
 	f.BoolVarP(&c.yes, "yes", "y", false, "delete")
 	c.stack.add(cmd)
+	takeDefaults(cmd, never)
 	c.aws.add(cmd)
 	c.registry.add(cmd)
 	c.output.add(cmd)

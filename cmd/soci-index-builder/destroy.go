@@ -56,6 +56,7 @@ func newDestroyCommand() *cobra.Command {
 		Args: takes(0, 0, "no argument"),
 	}
 	stack.add(cmd)
+	takeDefaults(cmd, never)
 	cmd.Flags().BoolVar(&yes, "yes", false, "delete without a question")
 	cmd.Flags().BoolVar(&options.KeepCode, "keep-code", false,
 		"keep the functions' code and the records: repositories, zip files, the bucket")

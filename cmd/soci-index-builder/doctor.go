@@ -62,6 +62,7 @@ With --output json, the output is one JSON object:
 		Args: takes(0, 0, "no argument"),
 	}
 	stack.add(cmd)
+	takeDefaults(cmd, always)
 	aws.add(cmd)
 	output.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -49,6 +49,7 @@ With --output json, the output is one JSON object:
 		Args: cobra.ArbitraryArgs,
 	}
 	flags.add(cmd)
+	takeDefaults(cmd, never)
 	output.add(cmd)
 	full.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -87,6 +87,7 @@ line:
 	}
 	c.aws.add(cmd)
 	c.stack.add(cmd)
+	takeDefaults(cmd, always)
 	c.output.add(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&c.retry, "retry", false, "invoke the functions again")

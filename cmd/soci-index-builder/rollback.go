@@ -38,6 +38,7 @@ of deploy, and "help json deploy" shows the fields of --output json.`,
 		Args:    takes(0, 0, "no argument"),
 	}
 	stack.add(cmd)
+	takeDefaults(cmd, always)
 	from.add(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&yes, "yes", false, "roll back without a question")

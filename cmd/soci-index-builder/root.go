@@ -30,6 +30,10 @@ used (environment, profile, role), for other registries those of "docker login" 
 "podman login"; a credentials file named by REGISTRY_AUTH_FILE takes precedence.
 Registries on loopback addresses are contacted over plain HTTP.
 
+` + stackDefaultsHelp + ` That holds for the
+commands that need a stack, but for destroy, whose stack is to be named; the
+others take region and profile from there when --stack is given.
+
 Results go to standard output; errors (one line each), progress and logs go to
 standard error.
 

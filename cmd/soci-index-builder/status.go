@@ -147,6 +147,7 @@ The summary then goes to standard error.`,
 	}
 	f := cmd.Flags()
 	c.rules.add(cmd)
+	takeDefaults(cmd, never)
 	c.registry.add(cmd)
 	c.output.add(cmd)
 	c.full.add(cmd)

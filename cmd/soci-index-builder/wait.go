@@ -75,6 +75,7 @@ With --output json, the output is one JSON object, also with the exit codes 1 an
 	f := cmd.Flags()
 	f.Var(&c.timeout, "timeout", "how long to wait at most, such as 90s or 10m")
 	c.stack.add(cmd)
+	takeDefaults(cmd, never)
 	c.registry.add(cmd)
 	c.output.add(cmd)
 	f.Var(&c.since, "since", "how far back to look in the log of --stack")
