@@ -88,13 +88,7 @@ func (w *redriveWork) logs(m *redrive.Message) string {
 	// A day more than it is ago, for the attempts before the last.
 	days := int(time.Since(m.Failed)/day) + 2
 	s := fmt.Sprintf("%s logs --stack %s --image %s --since %dd", programName, w.stack.name, image, days)
-	if w.aws.region != "" {
-		s += " --region " + w.aws.region
-	}
-	if w.aws.profile != "" {
-		s += " --profile " + shellWord(w.aws.profile)
-	}
-	return s
+	return s + w.aws.words()
 }
 
 // shellWord quotes s for a shell where it must be.

@@ -34,6 +34,7 @@ type statusCommand struct {
 
 	config *aws.Config // nil until it is needed
 	atWork atWork
+	failed failedImages
 }
 
 func newStatusCommand() *cobra.Command {
@@ -105,8 +106,10 @@ On ECR the caller needs ecr:DescribeRepositories, ecr:DescribeImages,
 ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:GetAuthorizationToken, with
 --stack also cloudformation:DescribeStacks; with states:ListExecutions and
 states:DescribeExecution WHY says of a large image that the state machine works on
-it, of the latest 200. Reading a manifest may count as a pull
-in ECR and so affect lifecycle rules based on last pull time; an account can exclude
+it, of the latest 200; with sqs:GetQueueAttributes, sqs:ReceiveMessage and
+sqs:ChangeMessageVisibility on the failure queue WHY says of an image that its failure
+waits there, and which command shows it. That counts as receiving the message, which
+"redrive" counts. Reading a manifest may count as a pull in ECR and so affect lifecycle rules based on last pull time; an account can exclude
 a role from that.
 
 The result does not depend on the order of the checks. Images deleted during the run
@@ -226,6 +229,8 @@ func (c *statusCommand) options(cmd *cobra.Command) (inventory.Options, error) {
 		return o, err
 	}
 	o.Deployed, o.Platforms = stack.CreatedAt, stack.Platforms()
+	c.failed.command = fmt.Sprintf("%s redrive --stack %s%s", programName, c.rules.stack.name, c.rules.aws.words())
+	c.failed.url, c.failed.cfg = stack.Outputs[deployed.OutFailureQueueURL], *c.config
 	c.atWork.machine, c.atWork.cfg = stack.Outputs[deployed.OutStateMachineARN], *c.config
 	if !given("index-version") {
 		o.IndexVersion = stack.IndexVersion()
@@ -299,6 +304,7 @@ func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, place
 			}
 			counts[record.State]++
 			c.atWork.explain(cmd.Context(), &record, progress.print)
+			c.failed.explain(cmd.Context(), &record, progress.print)
 			if c.missing && !record.State.Lacking() && record.State != inventory.StateUnknown {
 				continue
 			}
