@@ -47,7 +47,8 @@ calls missing, incomplete, stale or other-tool.
 With --stack, each image that the stack's filters choose is sent to its filter
 function, as an event like ECR's whose id begins with "backfill-". The functions
 work asynchronously, so the command returns before they finish; --wait 1h waits
-for the SOCI indexes, for at most an hour. To leave room for pushes, the command
+for the SOCI indexes, for at most an hour, and not for images whose failure has come
+into the stack's failure queue in the meantime. To leave room for pushes, the command
 uses at most half of ECR's 10 manifests per second and half of the generator's
 reserved concurrency, and slows down while the generator is throttled or gets its
 events late. --rate sets images per second instead.
@@ -68,7 +69,9 @@ go to the stack's failure queue: see "redrive".
 
 The caller needs the permissions of "status". With --stack also
 cloudformation:DescribeStacks, and lambda:InvokeFunction on the filter function;
-cloudwatch:GetMetricData lets the speed follow the generator. With --local also
+cloudwatch:GetMetricData lets the speed follow the generator, and
+sqs:GetQueueAttributes, sqs:ReceiveMessage and sqs:ChangeMessageVisibility on the
+failure queue let --wait see failures. With --local also
 those to push: ecr:InitiateLayerUpload, ecr:UploadLayerPart,
 ecr:CompleteLayerUpload, ecr:BatchCheckLayerAvailability, ecr:PutImage.
 

@@ -78,7 +78,8 @@ func (o *deployOptions) decide(cmd *cobra.Command, terminal *guided.Terminal) (s
 // byVariables adds stack and region as the environment variables say. One that
 // the settings file contradicts is an error: its other settings are for the stack
 // that it names.
-func (o *deployOptions) byVariables(cmd *cobra.Command, given settings.Given, env *settings.Environment) (settings.Given,
+func (o *deployOptions) byVariables(cmd *cobra.Command, given settings.Given,
+	env *settings.Environment) (settings.Given,
 	*settings.Environment, error) {
 	again := false
 	for _, v := range []struct{ flag, variable, is string }{

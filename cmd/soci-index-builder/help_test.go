@@ -110,7 +110,8 @@ func TestReflow(t *testing.T) {
 		{"one\ntwo\n\nthree", "one two\n\nthree"},
 		{"  key  " + long + " " + long + "\n       more\n  other  text", "  key  " + long +
 			" a word that is said again\n       and again and again more\n  other  text"},
-		{"  " + long + " " + long + " of it\n  more", "  " + long + " a word that is said again and\n  again and again of it more"},
+		{"  " + long + " " + long + " of it\n  more",
+			"  " + long + " a word that is said again and\n  again and again of it more"},
 		{"  " + long + " " + long, "  " + long + " a word that is said again and\n  again and again"},
 		{"one:\n  a\n    b\nprose", "one:\n  a\n    b\nprose"},
 	} {

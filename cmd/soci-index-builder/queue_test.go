@@ -54,7 +54,8 @@ func (q *queueWorld) message(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		attributes[name] = value
 	}
-	q.sqs.Put(strings.ReplaceAll(strings.TrimSuffix(ts.ReadFile(args[0]), "\n"), "$DIGEST", ts.Getenv("DIGEST")), attributes)
+	q.sqs.Put(strings.ReplaceAll(strings.TrimSuffix(ts.ReadFile(args[0]), "\n"), "$DIGEST", ts.Getenv("DIGEST")),
+		attributes)
 }
 
 func (q *queueWorld) queued(ts *testscript.TestScript, _ bool, args []string) {

@@ -104,13 +104,14 @@ record.
 
 On ECR the caller needs ecr:DescribeRepositories, ecr:DescribeImages,
 ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:GetAuthorizationToken, with
---stack also cloudformation:DescribeStacks; with states:ListExecutions and
+--stack also cloudformation:DescribeStacks. With states:ListExecutions and
 states:DescribeExecution WHY says of a large image that the state machine works on
-it, of the latest 200; with sqs:GetQueueAttributes, sqs:ReceiveMessage and
+it, of the latest 200. With sqs:GetQueueAttributes, sqs:ReceiveMessage and
 sqs:ChangeMessageVisibility on the failure queue WHY says of an image that its failure
-waits there, and which command shows it. That counts as receiving the message, which
-"redrive" counts. Reading a manifest may count as a pull in ECR and so affect lifecycle rules based on last pull time; an account can exclude
-a role from that.
+waits there, and which command shows it; that counts as receiving the message, and
+"redrive" shows how often that was. Reading a manifest may count as a pull in ECR and
+so affect lifecycle rules based on last pull time; an account can exclude a role from
+that.
 
 The result does not depend on the order of the checks. Images deleted during the run
 are left out. If a repository cannot be read, the others still are, and the exit code

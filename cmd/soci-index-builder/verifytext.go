@@ -66,7 +66,8 @@ func writeVerifyText(w io.Writer, r *verify.Report, want soci.IndexVersion, full
 	if n := layers - r.Compared; n > 0 {
 		before = fmt.Sprintf(" (%d of the layers with an earlier image)", n)
 	}
-	p.printf("compared %s, %s, %s, %s in %.1f s%s: %s\n", count(layers, "layer"), count(spans, "span"), count(files, "file"),
+	p.printf("compared %s, %s, %s, %s in %.1f s%s: %s\n", count(layers, "layer"), count(spans, "span"),
+		count(files, "file"),
 		bytesize.Format(size), r.Seconds, before, verdict)
 	return p.err
 }

@@ -16,14 +16,8 @@ import (
 // sqs:GetQueueAttributes and, if there are messages, sqs:ReceiveMessage and
 // sqs:ChangeMessageVisibility.
 func (q *Queue) Waiting(ctx context.Context, limit int) ([]*Message, error) {
-	name := types.QueueAttributeNameApproximateNumberOfMessages
-	out, err := q.Client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl: aws.String(q.URL), AttributeNames: []types.QueueAttributeName{name}})
-	if err != nil {
-		return nil, fmt.Errorf("looking at the queue %s: %w", q.URL, err)
-	}
-	if n, err := strconv.Atoi(out.Attributes[string(name)]); err == nil && n == 0 {
-		return nil, nil
+	if n, err := q.Count(ctx); err != nil || n == 0 {
+		return nil, err
 	}
 	lease, err := q.Receive(ctx, limit)
 	if err != nil {
@@ -33,4 +27,16 @@ func (q *Queue) Waiting(ctx context.Context, limit int) ([]*Message, error) {
 		return nil, err
 	}
 	return lease.Messages(), nil
+}
+
+// Count returns about how many messages the queue has, but for those that are
+// held. The caller needs sqs:GetQueueAttributes.
+func (q *Queue) Count(ctx context.Context) (int, error) {
+	name := types.QueueAttributeNameApproximateNumberOfMessages
+	out, err := q.Client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl: aws.String(q.URL), AttributeNames: []types.QueueAttributeName{name}})
+	if err != nil {
+		return 0, fmt.Errorf("looking at the queue %s: %w", q.URL, err)
+	}
+	return strconv.Atoi(out.Attributes[string(name)])
 }
