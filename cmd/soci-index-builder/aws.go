@@ -28,6 +28,19 @@ func (f *awsFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.region, "region", "", "AWS region; the default is AWS_REGION, or that of the profile")
 }
 
+// words are the flags as they are given, each with a space before it, for a
+// command that is shown.
+func (f *awsFlags) words() string {
+	s := ""
+	if f.region != "" {
+		s += " --region " + f.region
+	}
+	if f.profile != "" {
+		s += " --profile " + shellWord(f.profile)
+	}
+	return s
+}
+
 // load returns the configuration, with a region and with credentials that could
 // be had. Its errors say what to do.
 func (f *awsFlags) load(cmd *cobra.Command) (aws.Config, error) {

@@ -49,7 +49,8 @@ the suffixed tag that they lack, unless the stack's TagUnindexedImages or
 With --stack, each image that the stack's filters choose is sent to its filter
 function, as an event like ECR's whose id begins with "backfill-". The functions
 work asynchronously, so the command returns before they finish; --wait 1h waits
-for the SOCI indexes, for at most an hour. To leave room for pushes, the command
+for the SOCI indexes, for at most an hour, and not for images whose failure has come
+into the stack's failure queue in the meantime. To leave room for pushes, the command
 uses at most half of ECR's 10 manifests per second and half of the generator's
 reserved concurrency, and slows down while the generator is throttled or gets its
 events late. --rate sets images per second instead.
@@ -73,7 +74,9 @@ go to the stack's failure queue: see "redrive".
 
 The caller needs the permissions of "status". With --stack also
 cloudformation:DescribeStacks, and lambda:InvokeFunction on the filter function;
-cloudwatch:GetMetricData lets the speed follow the generator. With --local also
+cloudwatch:GetMetricData lets the speed follow the generator, and
+sqs:GetQueueAttributes, sqs:ReceiveMessage and sqs:ChangeMessageVisibility on the
+failure queue let --wait see failures. With --local also
 those to push: ecr:InitiateLayerUpload, ecr:UploadLayerPart,
 ecr:CompleteLayerUpload, ecr:BatchCheckLayerAvailability, ecr:PutImage.
 
@@ -89,8 +92,10 @@ and a last one with
 		Example: `  soci-index-builder backfill --stack soci-index-builder --dry-run
   soci-index-builder backfill --stack soci-index-builder --since 30d --wait 2h
   soci-index-builder backfill --stack soci-index-builder team/app team/web:2.1
-  soci-index-builder backfill --local --stack soci-index-builder --parallel 4 --max-memory 4GiB
-  soci-index-builder backfill --local --filters 'prod/*:*,!*:*-debug' --region eu-west-1
+  soci-index-builder backfill --local --stack soci-index-builder \
+      --parallel 4 --max-memory 4GiB
+  soci-index-builder backfill --local --filters 'prod/*:*,!*:*-debug' \
+      --region eu-west-1
   soci-index-builder backfill --local registry.example.com/team/app`,
 		Args: cobra.ArbitraryArgs,
 		RunE: c.run,
@@ -99,6 +104,7 @@ and a last one with
 	f.BoolVar(&c.local, "local", false, "build the SOCI indexes here")
 	f.BoolVar(&c.dryRun, "dry-run", false, "show what there is to do and what it costs, and do nothing")
 	c.look.rules.add(cmd)
+	takeDefaults(cmd, func() bool { return !c.local })
 	c.look.registry.add(cmd)
 	c.output.add(cmd)
 	f.Var(&c.look.since, "since", "only images pushed within that time, such as 24h or 7d; ECR only")

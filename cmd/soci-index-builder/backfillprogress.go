@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
+	"soci-index-builder/internal/terminal"
 
+	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
 )
 
 // backfillProgress shows how many images are done: as a bar on a terminal,
@@ -16,12 +16,13 @@ type backfillProgress struct {
 	w    io.Writer
 	bars *mpb.Progress // nil when there is no terminal, or no bar any more
 	bar  *mpb.Bar
+	off  bool
 }
 
-func newBackfillProgress(w io.Writer, images int) *backfillProgress {
-	p := &backfillProgress{w: w}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
+func newBackfillProgress(cmd *cobra.Command, images int) *backfillProgress {
+	p := &backfillProgress{w: cmd.ErrOrStderr(), off: quiet(cmd)}
+	if terminal.Of(p.w).Live() && !p.off {
+		p.bars = mpb.New(mpb.WithOutput(p.w), mpb.WithWidth(min(40, max(10, terminal.Of(p.w).Width-45))))
 		p.bar = p.bars.AddBar(int64(images),
 			mpb.AppendDecorators(decor.CountersNoUnit("%d of %d images"), decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO),
 				decor.Name(" left")),
@@ -36,7 +37,9 @@ func (p *backfillProgress) image(line string) {
 		p.bar.Increment()
 		return
 	}
-	fmt.Fprintln(p.w, line)
+	if !p.off {
+		fmt.Fprintln(p.w, line)
+	}
 }
 
 // set tells how many images are done.
@@ -63,6 +66,7 @@ func (p *backfillProgress) end() {
 	if !p.bar.Completed() {
 		p.bar.Abort(true)
 	}
+	fmt.Fprint(p.w, "\r") // Ctrl-C has left the cursor behind what it shows
 	p.bars.Wait()
 	p.bars = nil
 }

@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
+	"strconv"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -11,17 +11,18 @@ import (
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/terminal"
 )
 
 // writePlan says what there is to do.
 func (w *backfillWork) writePlan() error {
 	out := w.cmd.OutOrStdout()
-	p := &printer{w: out}
+	p := newPrinter(out)
 	if len(w.plan.Items) > 0 && w.dryRun {
-		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "REPOSITORY\tIMAGES\tLAYERS\tBYTES\tNEWEST\tOLDEST")
+		t := terminal.NewTable(out, "", false)
+		t.Head("REPOSITORY", "IMAGES", "LAYERS", "BYTES", "NEWEST", "OLDEST")
 		for _, r := range byRepository(w.plan.Items) {
-			fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\n", r.name, r.images, r.layers, bytesize.Format(r.bytes), date(r.newest),
+			t.Row(r.name, strconv.Itoa(r.images), strconv.Itoa(r.layers), bytesize.Format(r.bytes), date(r.newest),
 				date(r.oldest))
 		}
 		if err := t.Flush(); err != nil {
@@ -44,11 +45,12 @@ func (w *backfillWork) writePlan() error {
 		return p.err
 	}
 	layers, size := w.plan.Total()
-	p.printf("to do: %s", count(len(w.plan.Items), "image"))
+	omitted := ""
 	if w.plan.Omitted > 0 {
-		p.printf(" (%d more are left out by --limit)", w.plan.Omitted)
+		omitted = fmt.Sprintf(" (%s left out by --limit)", counted(w.plan.Omitted, "more is", "more are"))
 	}
-	p.printf(", %s of %s to read at most\n", count(layers, "layer"), bytesize.Format(size))
+	p.printf("to do: %s%s, %s of %s to read at most\n", count(len(w.plan.Items), "image"), omitted,
+		count(layers, "layer"), bytesize.Format(size))
 	tags := 0
 	for _, i := range w.plan.Items {
 		if i.TagOnly {
@@ -166,7 +168,7 @@ func (w *backfillWork) writeEnd() error {
 	if w.output == outputJSON {
 		return w.writeEndJSON()
 	}
-	p := &printer{w: w.cmd.OutOrStdout()}
+	p := newPrinter(w.cmd.OutOrStdout())
 	switch {
 	case len(w.plan.Items) == 0:
 	case w.dryRun:
@@ -180,8 +182,8 @@ func (w *backfillWork) writeEnd() error {
 			p.printf("%d indexed, %d not yet\n", len(w.done)-len(w.notIndexed), len(w.notIndexed))
 		}
 		if w.wait == 0 || len(w.notIndexed) > 0 {
-			p.printf("what is left:  %s status --stack %s --missing\n", programName, w.look.rules.stack.name)
-			p.printf("what failed:   %s redrive --stack %s\n", programName, w.look.rules.stack.name)
+			p.asIs(fmt.Sprintf("what is left:  %s status --stack %s --missing\n", programName, w.look.rules.stack.name))
+			p.asIs(fmt.Sprintf("what failed:   %s redrive --stack %s\n", programName, w.look.rules.stack.name))
 		}
 	}
 	return p.err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
@@ -33,6 +34,23 @@ type backfillWork struct {
 	failures   []error
 	done       []backfill.Item // handed over or built
 	notIndexed []backfill.Item // after --wait
+	began      time.Time       // handing over
+	waited     time.Duration
+	lost       []string // of notIndexed, what has failed for good, as keyOfItem has it
+}
+
+// keyOfItem tells items apart.
+func keyOfItem(i *backfill.Item) string { return i.Name() + "@" + i.Digest.String() }
+
+// elapsed is a time that has passed, without what is below a second if it is
+// longer: nothing is rounded up.
+func elapsed(d time.Duration) string {
+	if d >= time.Second {
+		d = d.Truncate(time.Second)
+	} else {
+		d = d.Truncate(time.Millisecond)
+	}
+	return strings.NewReplacer("h0m0s", "h", "m0s", "m").Replace(d.String())
 }
 
 func (w *backfillWork) do(ctx context.Context) error {
@@ -47,7 +65,7 @@ func (w *backfillWork) do(ctx context.Context) error {
 	if w.dryRun || len(w.plan.Items) == 0 {
 		return w.end(nil)
 	}
-	w.progress = newBackfillProgress(w.cmd.ErrOrStderr(), len(w.plan.Items))
+	w.progress = newBackfillProgress(w.cmd, len(w.plan.Items))
 	var err error
 	if w.local {
 		err = w.build(ctx)
@@ -65,7 +83,7 @@ func (w *backfillWork) do(ctx context.Context) error {
 
 // survey makes the plan.
 func (w *backfillWork) survey(ctx context.Context) error {
-	looking := newSurveyProgress(w.cmd.ErrOrStderr())
+	looking := newSurveyProgress(w.cmd)
 	defer looking.end()
 	o := w.options
 	o.Tags, o.Progress = w.place.Tags, looking.show
@@ -81,6 +99,7 @@ func (w *backfillWork) survey(ctx context.Context) error {
 
 func (w *backfillWork) handOver(ctx context.Context) error {
 	cfg := *w.look.config
+	w.began = time.Now().Truncate(time.Second) // failures are told by the second
 	h := &backfill.Handover{
 		Invoker:   lambda.NewFromConfig(cfg),
 		FilterARN: w.stack.Outputs[deployed.OutFilterFunctionARN],
@@ -156,9 +175,12 @@ func (w *backfillWork) await(ctx context.Context) error {
 		return nil
 	}
 	w.progress.end()
-	w.progress = newBackfillProgress(w.cmd.ErrOrStderr(), len(w.done))
+	w.progress = newBackfillProgress(w.cmd, len(w.done))
 	w.progress.print(fmt.Sprintf("waiting for %s to be indexed, %s at most", count(len(w.done), "image"),
 		w.wait.String()))
+	queue := &failedImages{url: w.stack.Outputs[deployed.OutFailureQueueURL], cfg: *w.look.config}
+	began := time.Now()
+	noted := false
 	a := &backfill.Await{
 		Source: func(repositories []string) inventory.Source {
 			return inventory.ECR(*w.look.config, inventory.WithAccount(w.stack.Account),
@@ -169,12 +191,24 @@ func (w *backfillWork) await(ctx context.Context) error {
 		For:      time.Duration(w.wait),
 		Every:    min(30*time.Second, time.Duration(w.wait)/20),
 		Progress: w.progress.set,
+		Failed: func(ctx context.Context, left []backfill.Item) map[int]bool {
+			failed, err := queue.failedSince(ctx, w.began, left)
+			if err != nil && ctx.Err() == nil && !noted {
+				noted = true
+				w.progress.print(fmt.Sprintf("images that fail are waited for as well: %v", explain(err)))
+			}
+			for n, is := range failed {
+				if is {
+					w.lost = append(w.lost, keyOfItem(&left[n]))
+				}
+			}
+			return failed
+		},
 	}
 	var err error
-	if w.notIndexed, err = a.Run(ctx, w.done); err != nil {
-		return err
-	}
-	return nil
+	w.notIndexed, err = a.Run(ctx, w.done)
+	w.waited = time.Since(began)
+	return err
 }
 
 // end tells what became of everything, and returns the error for err and for
@@ -188,7 +222,12 @@ func (w *backfillWork) end(err error) error {
 		printError(stderr, failure)
 	}
 	for n := range w.notIndexed {
-		printError(stderr, fmt.Errorf("%s: not indexed after %s", w.notIndexed[n].Name(), w.wait.String()))
+		i := &w.notIndexed[n]
+		if slices.Contains(w.lost, keyOfItem(i)) {
+			printError(stderr, fmt.Errorf("%s: it failed for good, and waits in the failure queue", i.Name()))
+			continue
+		}
+		printError(stderr, fmt.Errorf("%s: not indexed after %s", i.Name(), elapsed(w.waited)))
 	}
 	written := w.writeEnd()
 	told := func(failure error) bool { return errors.Is(failure, err) }

@@ -23,6 +23,7 @@ type cleanupCommand struct {
 	aws       awsFlags
 	stack     stackFlag
 	output    outputFlag
+	full      fullFlag
 	allTools  bool
 	olderThan ageFlag
 	unusedFor ageFlag
@@ -102,11 +103,15 @@ With --output json, the output is one JSON object:
   kept, a list of SOCI artifacts that are kept, with the same fields and a reason,
   and totals: repositories, items (to delete), size (a zTOC once, and not if a SOCI
     index that is kept names it), deleted, gone, kept, failed`,
-		Example: `  soci-index-builder cleanup --orphaned                       # artifacts whose image is gone
-  soci-index-builder cleanup --stack soci --older-than 90d --unused-for 30d --yes
-  soci-index-builder cleanup --broken --all-tools prod/api        # artifacts that clients cannot use
-  soci-index-builder cleanup --surplus --yes prod/api             # older SOCI indexes v1
-  soci-index-builder cleanup --all-tools team/app prod/api --output json | jq .totals
+		Example: `  # artifacts whose image is gone
+  soci-index-builder cleanup --orphaned
+  soci-index-builder cleanup --stack soci --older-than 90d --unused-for 30d \
+      --yes
+  # artifacts that clients cannot use
+  soci-index-builder cleanup --broken --all-tools prod/api
+  # older SOCI indexes v1
+  soci-index-builder cleanup --surplus --yes prod/api
+  soci-index-builder cleanup --all-tools team/app prod/api -o json | jq .totals
   soci-index-builder cleanup registry.example.com/team/app --yes`,
 		Args: cobra.ArbitraryArgs,
 		RunE: c.run,
@@ -124,9 +129,11 @@ With --output json, the output is one JSON object:
 	f.BoolVar(&c.dryRun, "dry-run", false, "delete nothing, which is the default")
 	f.BoolVarP(&c.yes, "yes", "y", false, "delete")
 	c.stack.add(cmd)
+	takeDefaults(cmd, never)
 	c.aws.add(cmd)
 	c.registry.add(cmd)
 	c.output.add(cmd)
+	c.full.add(cmd)
 	return cmd
 }
 
@@ -141,7 +148,7 @@ func (c *cleanupCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	report := &cleanupReport{now: time.Now(), dryRun: !c.yes}
+	report := &cleanupReport{now: time.Now(), dryRun: !c.yes, full: c.full}
 	options := cleanup.Options{
 		AllTools: c.allTools, OlderThan: time.Duration(c.olderThan), UnusedFor: time.Duration(c.unusedFor),
 		Orphaned: c.orphaned, Broken: c.broken, Surplus: c.surplus, TagSuffix: c.tagSuffix, AnyTag: c.anyTag,

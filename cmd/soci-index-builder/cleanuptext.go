@@ -5,7 +5,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -19,6 +18,7 @@ import (
 type cleanupReport struct {
 	now          time.Time
 	dryRun       bool
+	full         fullFlag
 	repositories int
 	items        []cleanup.Item
 	kept         []cleanup.Kept
@@ -70,38 +70,33 @@ func (r *cleanupReport) failure() error {
 }
 
 func (r *cleanupReport) writeText(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if len(r.items) > 0 {
-		fmt.Fprint(t, "REPOSITORY\tTAG\tDIGEST\tKIND\tTOOL\tAGE\tSIZE")
-		if !r.dryRun {
-			fmt.Fprint(t, "\tOUTCOME")
-		}
-		fmt.Fprintln(t)
+	t := r.full.table(w, "")
+	head := []string{"REPOSITORY", "TAG", "DIGEST", "KIND", "TOOL", "AGE", "SIZE"}
+	if !r.dryRun {
+		head = append(head, "OUTCOME")
 	}
+	t.Head(head...)
+	t.Optional("TOOL")
 	for _, i := range r.items {
 		kind := string(i.Kind)
 		if i.PartOf != "" {
 			kind = "+ " + kind
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s", i.Repository, orDash(strings.Join(i.Tags, ",")), shortDigest(i.Digest),
-			kind,
-			orDash(strings.Join(i.Tools, ",")), r.age(i.PushedAt), bytesize.Format(i.Size))
+		row := []string{i.Repository, orDash(strings.Join(i.Tags, ",")), r.full.digest(i.Digest), kind,
+			orDash(strings.Join(i.Tools, ",")), r.age(i.PushedAt), bytesize.Format(i.Size)}
 		if !r.dryRun {
 			outcome, reason := r.outcome(i)
-			fmt.Fprintf(t, "\t%s", outcome)
-			if reason != "" {
-				fmt.Fprintf(t, ": %s", reason)
-			}
+			row = append(row, because(outcome, ": ", reason))
 		}
-		fmt.Fprintln(t)
+		t.Row(row...)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	p := &printer{w: w}
+	p := newPrinter(w)
 	for _, i := range r.items {
 		if i.Trouble != "" {
-			p.printf("%s@%s: %s\n", i.Repository, shortDigest(i.Digest), i.Trouble)
+			p.printf("%s@%s: %s\n", i.Repository, r.full.digest(i.Digest), i.Trouble)
 		}
 	}
 	p.printf("%s\n", r.summary())
@@ -192,13 +187,6 @@ func orDash(s string) string {
 		return "-"
 	}
 	return s
-}
-
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
 
 // The JSON output of cleanup; its field names are promised in the help text.

@@ -43,14 +43,18 @@ completions.`,
 		Example: `  # bash: this session; every session
   source <(soci-index-builder completion bash)
   mkdir -p ~/.local/share/bash-completion/completions
-  soci-index-builder completion bash > ~/.local/share/bash-completion/completions/soci-index-builder
+  soci-index-builder completion bash \
+      > ~/.local/share/bash-completion/completions/soci-index-builder
 
   # zsh: every session
-  mkdir -p ~/.zfunc && soci-index-builder completion zsh > ~/.zfunc/_soci-index-builder
-  printf 'fpath=(~/.zfunc $fpath)\nautoload -Uz compinit && compinit\n' >> ~/.zshrc
+  mkdir -p ~/.zfunc && soci-index-builder completion zsh \
+      > ~/.zfunc/_soci-index-builder
+  printf 'fpath=(~/.zfunc $fpath)\nautoload -Uz compinit && compinit\n' \
+      >> ~/.zshrc
 
   # fish: every session
-  soci-index-builder completion fish > ~/.config/fish/completions/soci-index-builder.fish
+  soci-index-builder completion fish \
+      > ~/.config/fish/completions/soci-index-builder.fish
 
   # PowerShell: this session
   soci-index-builder completion powershell | Out-String | Invoke-Expression`,

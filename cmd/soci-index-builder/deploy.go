@@ -175,8 +175,10 @@ func newDeployCommand() *cobra.Command {
 		Short: "Create or update the stack that indexes images",
 		Long:  deployLong,
 		Example: `  soci-index-builder deploy --guided
-  soci-index-builder deploy --stack soci --region eu-west-1 --filters 'prod/*:*,!*:*-debug'
-  soci-index-builder deploy --stack soci --yes --capabilities CAPABILITY_IAM --output json
+  soci-index-builder deploy --stack soci --region eu-west-1 \
+      --filters 'prod/*:*,!*:*-debug'
+  soci-index-builder deploy --stack soci --yes \
+      --capabilities CAPABILITY_IAM -o json
   soci-index-builder deploy --stack soci --package image
   soci-index-builder deploy --env prod --dry-run
   soci-index-builder deploy --env staging --code-only`,

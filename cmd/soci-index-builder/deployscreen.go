@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"soci-index-builder/internal/deploy"
 	"soci-index-builder/internal/deploy/changeset"
@@ -18,6 +16,7 @@ import (
 	"soci-index-builder/internal/deploy/guided"
 	"soci-index-builder/internal/deploy/live"
 	"soci-index-builder/internal/doctor"
+	"soci-index-builder/internal/terminal"
 )
 
 // deployScreen shows a deploy: results on the standard output, what goes on on
@@ -93,10 +92,8 @@ func (s *deployScreen) Events() live.Display {
 	if s.json {
 		return eventsJSON{s}
 	}
-	if f, ok := s.progress.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		if width, height, err := term.GetSize(int(f.Fd())); err == nil {
-			return live.NewTree(s.progress, width, height)
-		}
+	if screen := terminal.Of(s.progress); screen.Live() {
+		return live.NewTree(s.progress, screen.Width, screen.Height)
 	}
 	return live.NewLines(s.progress)
 }
@@ -107,7 +104,7 @@ func (s *deployScreen) Failed(o *execution.Outcome) {
 		return
 	}
 	f := o.Failure
-	s.write("\nFAILED  %s (%s)\n", f.Root.LogicalID, f.Root.Type)
+	s.write("\n%s  %s (%s)\n", terminal.Of(s.out).Paint(terminal.Bad, "FAILED"), f.Root.LogicalID, f.Root.Type)
 	s.write("  %s\n", live.OneLine(f.Root.Reason))
 	for _, hook := range f.Hooks {
 		s.write("  %s\n", live.OneLine(hook))
@@ -130,7 +127,7 @@ func (s *deployScreen) Failed(o *execution.Outcome) {
 		s.write("  also failed: %s (%s): %s\n", other.LogicalID, other.Type, live.OneLine(other.Reason))
 	}
 	if f.Cancelled > 0 {
-		s.write("  %d more were cancelled because of that\n", f.Cancelled)
+		s.write("  %s cancelled because of that\n", counted(f.Cancelled, "more was", "more were"))
 	}
 	s.write("  the stack is %s: %s\n", o.Status, meaning(o.Status))
 }
@@ -186,8 +183,7 @@ func (s *deployScreen) Findings(r *doctor.Report) {
 		}{"doctor", newDoctorJSON(r)})
 		return
 	}
-	s.write("\ndoctor: %d ok, %d warning, %d problem\n", r.Count(doctor.OK), r.Count(doctor.Warning),
-		r.Count(doctor.Problem))
+	s.write("\ndoctor: %s\n", severities(r))
 	for _, f := range r.Findings {
 		if f.Severity == doctor.OK {
 			continue
@@ -196,7 +192,7 @@ func (s *deployScreen) Findings(r *doctor.Report) {
 		if f.Subject != "" {
 			subject = f.Subject + ": "
 		}
-		s.write("  %s  %s  %s%s\n", severityText(f.Severity), f.Check, subject, f.Found)
+		s.write("  %s  %s  %s%s\n", severityText(terminal.Of(s.out), f.Severity), f.Check, subject, f.Found)
 		if f.Cure != "" {
 			s.write("    -> %s\n", f.Cure)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
@@ -49,6 +50,9 @@ func (o *deployOptions) decide(cmd *cobra.Command, terminal *guided.Terminal) (s
 	*accountLoader, error) {
 	account := &accountLoader{cmd: cmd}
 	given, env, err := o.settings.Load(o.save || o.guided)
+	if err == nil {
+		given, env, err = o.byVariables(cmd, given, env)
+	}
 	if err != nil {
 		return given, nil, nil, err
 	}
@@ -69,6 +73,35 @@ func (o *deployOptions) decide(cmd *cobra.Command, terminal *guided.Terminal) (s
 	}
 	o.save = o.save || answers.Save
 	return answers.Given, env, account, nil
+}
+
+// byVariables adds stack and region as the environment variables say. One that
+// the settings file contradicts is an error: its other settings are for the stack
+// that it names.
+func (o *deployOptions) byVariables(cmd *cobra.Command, given settings.Given,
+	env *settings.Environment) (settings.Given,
+	*settings.Environment, error) {
+	again := false
+	for _, v := range []struct{ flag, variable, is string }{
+		{"stack", stackVariable, given.Stack}, {"region", regionVariable, given.Region}} {
+		value := os.Getenv(v.variable)
+		if value == "" || cmd.Flags().Changed(v.flag) || value == v.is {
+			continue
+		}
+		if v.is != "" {
+			file, _ := env.File()
+			return given, env, usageErrorf("%s: %s is %.100q, and %s names %q: give --%s", cmd.CommandPath(), v.variable, value,
+				file, v.is, v.flag)
+		}
+		if err := setFlag(cmd, v.flag, value, v.variable); err != nil {
+			return given, env, err
+		}
+		again = true
+	}
+	if !again {
+		return given, env, nil
+	}
+	return o.settings.Load(o.save || o.guided)
 }
 
 // asks reports whether the settings are asked for: with --guided, on the first

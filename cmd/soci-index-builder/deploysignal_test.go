@@ -44,8 +44,8 @@ func TestDeployInterrupt(t *testing.T) {
 		}
 	}
 	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitLeft {
-		t.Errorf("%v, want exit code %d", err, exitLeft)
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted {
+		t.Errorf("%v, want exit code %d", err, exitInterrupted)
 	}
 	if !strings.HasSuffix(text.String(), "  CloudFormation goes on without this program; to watch it: "+
 		"soci-index-builder watch --stack soci-index-builder --region eu-west-1\n"+

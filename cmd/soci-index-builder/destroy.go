@@ -29,7 +29,7 @@ does not cancel a deletion; the second one, or the first without a terminal, lea
 running, and the exit code is 130.
 
 With --output json each line is one JSON object with a type: goes, stays (with a
-text), step, line, event and failure, as deploy --help has them.
+text), step, line, event and failure, as "help json deploy" shows.
 
 The rights that are used: cloudformation:DeleteStack, DescribeEvents,
 DescribeStackEvents, DescribeStacks (of all stacks), GetTemplate, ListChangeSets and
@@ -56,6 +56,7 @@ func newDestroyCommand() *cobra.Command {
 		Args: takes(0, 0, "no argument"),
 	}
 	stack.add(cmd)
+	takeDefaults(cmd, never)
 	cmd.Flags().BoolVar(&yes, "yes", false, "delete without a question")
 	cmd.Flags().BoolVar(&options.KeepCode, "keep-code", false,
 		"keep the functions' code and the records: repositories, zip files, the bucket")

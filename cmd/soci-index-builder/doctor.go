@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor"
+	"soci-index-builder/internal/terminal"
 )
 
 // errProblem: doctor found what keeps images from being indexed.
@@ -59,10 +59,12 @@ With --output json, the output is one JSON object:
     finding is about, such as a function or a repository), found (what is so), hint (what
     to do about it, as in "status")`,
 		Example: `  soci-index-builder doctor --stack soci-index-builder --region eu-west-1
-  soci-index-builder doctor --stack soci-index-builder --output json | jq '.findings[] | select(.severity != "ok")'`,
+  soci-index-builder doctor --stack soci-index-builder -o json \
+      | jq '.findings[] | select(.severity != "ok")'`,
 		Args: takes(0, 0, "no argument"),
 	}
 	stack.add(cmd)
+	takeDefaults(cmd, always)
 	aws.add(cmd)
 	output.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -91,7 +93,8 @@ With --output json, the output is one JSON object:
 }
 
 func writeDoctorText(w io.Writer, r *doctor.Report) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := terminal.NewTable(w, "", false)
+	screen := terminal.Of(w)
 	fmt.Fprintf(w, "stack %s in region %s of account %s\n\n", r.Stack.Name, r.Stack.Region, r.Stack.Account)
 	for _, f := range r.Findings {
 		found := f.Found
@@ -101,25 +104,34 @@ func writeDoctorText(w io.Writer, r *doctor.Report) error {
 		case f.Subject != "":
 			found = f.Subject + ": " + found
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\n", severityText(f.Severity), f.Check, found)
+		t.Row(severityText(screen, f.Severity), string(f.Check), found)
 		if f.Cure != "" {
-			fmt.Fprintf(t, "\t\t-> %s\n", f.Cure)
+			t.Row("", "", "-> "+f.Cure)
 		}
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%d ok, %d warning, %d problem\n", r.Count(doctor.OK), r.Count(doctor.Warning),
-		r.Count(doctor.Problem))
+	_, err := fmt.Fprintf(w, "\n%s\n", severities(r))
 	return err
 }
 
+// severities counts the findings.
+func severities(r *doctor.Report) string {
+	return fmt.Sprintf("%d ok, %s, %s", r.Count(doctor.OK), count(r.Count(doctor.Warning), "warning"),
+		count(r.Count(doctor.Problem), "problem"))
+}
+
 // severityText lets a problem stand out.
-func severityText(s doctor.Severity) string {
-	if s == doctor.Problem {
-		return strings.ToUpper(string(s))
+func severityText(screen terminal.Screen, s doctor.Severity) string {
+	tone, text := terminal.Good, string(s)
+	switch s {
+	case doctor.Problem:
+		tone, text = terminal.Bad, strings.ToUpper(text)
+	case doctor.Warning:
+		tone = terminal.Warning
 	}
-	return string(s)
+	return screen.Mark(tone) + screen.Paint(tone, text)
 }
 
 // The JSON output of doctor; its field names are promised in the help text.

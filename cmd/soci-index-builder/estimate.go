@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -21,6 +22,7 @@ import (
 type estimateCommand struct {
 	registry     imageFlags
 	output       outputFlag
+	full         fullFlag
 	list         string
 	paths        []string
 	platforms    []string
@@ -107,6 +109,7 @@ Sizes are in bytes, compressed.`,
 	}
 	c.registry.add(cmd)
 	c.output.add(cmd)
+	c.full.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&c.list, "files", "", "file with absolute paths, one on each line; - for standard input")
 	f.StringArrayVar(&c.paths, "path", nil, "path, or pattern with * and **; may be repeated")
@@ -137,12 +140,16 @@ func (c *estimateCommand) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return fail(err)
 	}
-	progress := newProgress(cmd.ErrOrStderr())
+	progress := newProgress(cmd)
+	var begin sync.Once // with the first layer that is read: most images have their zTOCs
 	images, err := estimate.Run(cmd.Context(), repo, image, estimate.Options{
 		Files: files, Patterns: c.paths, Platforms: c.platforms, Version: soci.IndexVersion(c.version),
 		MinLayerSize: max(c.minLayerSize.bytes, 1),
 		Network:      estimate.Network{Bandwidth: c.bandwidth.bytes, Latency: c.latency},
-		Progress:     func(layer ocispec.Descriptor, n int64) { progress.layer(layer, n) },
+		Progress: func(layer ocispec.Descriptor, n int64) {
+			begin.Do(func() { progress.begin([]ocispec.Descriptor{layer}) })
+			progress.layer(layer, n)
+		},
 		Building: func(platform string) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s has no SOCI index: its layers are read to build zTOCs in memory\n", platform)
 		},

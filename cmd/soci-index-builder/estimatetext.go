@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/estimate"
+	"soci-index-builder/internal/terminal"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -36,9 +37,9 @@ func (c *estimateCommand) image(p *printer, ref string, image *estimate.Image) {
 	case image.Source == estimate.SourceBuilt:
 		p.printf("it has no SOCI index; zTOCs were built in memory\n")
 	case image.Tag != "":
-		p.printf("SOCI index %s %s, under the tag %s\n", image.Source, shortDigest(image.Index), image.Tag)
+		p.printf("SOCI index %s %s, under the tag %s\n", image.Source, c.full.digest(image.Index), image.Tag)
 	default:
-		p.printf("SOCI index %s %s\n", image.Source, shortDigest(image.Index))
+		p.printf("SOCI index %s %s\n", image.Source, c.full.digest(image.Index))
 	}
 	lazily := 0
 	for _, l := range image.Layers {
@@ -54,7 +55,7 @@ func (c *estimateCommand) image(p *printer, ref string, image *estimate.Image) {
 	} else {
 		p.files(image.Files)
 	}
-	p.layers(image)
+	p.layers(c.full, image)
 	c.starts(p, image)
 	if lazily > 0 {
 		c.prefetch(p, image)
@@ -86,23 +87,28 @@ func (p *printer) files(f estimate.Files) {
 	}
 }
 
-func (p *printer) layers(image *estimate.Image) {
-	t := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "\nLAYER\tSIZE\tZTOC\tFILES\tSPANS\tFETCHED\tWHICH\n")
+func (p *printer) layers(full fullFlag, image *estimate.Image) {
+	p.printf("\n")
+	t := full.table(p.w, "")
+	t.Head("LAYER", "SIZE", "ZTOC", "FILES", "SPANS", "FETCHED", "WHICH")
 	for _, l := range image.Layers {
 		if l.Ztoc == nil {
 			why := ""
 			if l.Skipped != "" {
 				why = ": " + l.Skipped.Text()
 			}
-			fmt.Fprintf(t, "%s\t%s\tnone\t\t\t%s\tthe whole layer%s\n", shortDigest(l.Layer), bytesize.Format(l.Size),
-				bytesize.Format(l.Size), why)
+			t.Row(full.digest(l.Layer), bytesize.Format(l.Size), "none", "", "", bytesize.Format(l.Size),
+				"the whole layer"+why)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d of %d\t%s\t%s\n", shortDigest(l.Layer), bytesize.Format(l.Size),
-			bytesize.Format(l.Ztoc.Size), l.Files, l.ReadSpans, l.SpanCount, bytesize.Format(l.ReadBytes), runs(l.Spans))
+		t.Row(full.digest(l.Layer), bytesize.Format(l.Size), bytesize.Format(l.Ztoc.Size), strconv.Itoa(l.Files),
+			fmt.Sprintf("%d of %d", l.ReadSpans, l.SpanCount), bytesize.Format(l.ReadBytes), runs(l.Spans))
 	}
-	if err := t.Flush(); err != nil && p.err == nil {
+	p.table(t)
+}
+
+func (p *printer) table(t *terminal.Table) {
+	if err := t.Flush(); p.err == nil {
 		p.err = err
 	}
 }
@@ -136,21 +142,20 @@ func runs(spans []estimate.Span) string {
 }
 
 func (c *estimateCommand) starts(p *printer, image *estimate.Image) {
-	t := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "\nSTART\tFETCHED\tOF IMAGE\tREQUESTS\tTURNS\tSECONDS\n")
+	p.printf("\n")
+	t := c.full.table(p.w, "")
+	t.Head("START", "FETCHED", "OF IMAGE", "REQUESTS", "TURNS", "SECONDS")
 	for _, row := range []struct {
 		name  string
 		start estimate.Start
 	}{
 		{"full pull", image.Full}, {"lazy start", image.Lazy}, {"lazy start with prefetch", image.Prefetch},
 	} {
-		fmt.Fprintf(t, "%s\t%s\t%.1f %%\t%d\t%d\t%.2f\n", row.name, bytesize.Format(row.start.Bytes),
-			100*float64(row.start.Bytes)/float64(max(image.Full.Bytes, 1)), row.start.Requests, row.start.Turns,
-			row.start.Seconds)
+		t.Row(row.name, bytesize.Format(row.start.Bytes),
+			fmt.Sprintf("%.1f %%", 100*float64(row.start.Bytes)/float64(max(image.Full.Bytes, 1))),
+			strconv.Itoa(row.start.Requests), strconv.Itoa(row.start.Turns), fmt.Sprintf("%.2f", row.start.Seconds))
 	}
-	if err := t.Flush(); err != nil && p.err == nil {
-		p.err = err
-	}
+	p.table(t)
 	p.printf("Seconds are bytes at %s/s plus turns at %v (--bandwidth, --latency);\n"+
 		"unpacking, decoding and the program's own time are not in it.\n", bytesize.Format(c.bandwidth.bytes), c.latency)
 }
@@ -166,18 +171,19 @@ func (c *estimateCommand) prefetch(p *printer, image *estimate.Image) {
 		p.printf("to have them prefetched: index --prefetch-files-json %s\n", c.prefetchFile)
 	case len(image.PrefetchFiles) == 0, len(image.PrefetchFiles) > soci.MaxPrefetchPatterns:
 	case len(image.Label) > maxLabelWritten || image.Label == "":
-		p.printf("to have them prefetched: index --prefetch-files-json FILE, with the file that\n" +
+		p.asIs("to have them prefetched: index --prefetch-files-json FILE, with the file that\n" +
 			"--write-prefetch-files FILE writes\n")
 	default:
 		b, err := json.Marshal(image.PrefetchFiles)
 		if err != nil {
 			panic("internal error: " + err.Error())
 		}
-		p.printf("to have them prefetched: index --prefetch-files-json FILE, with this file\n  %s\n", b)
+		p.printf("to have them prefetched: index --prefetch-files-json FILE, with this file\n")
+		p.asIs("  " + string(b) + "\n")
 	}
 	if image.Label != "" && len(image.Label) <= maxLabelWritten {
-		p.printf("or, in the Dockerfile, with the stack's parameter Prefetch or index --prefetch-label\n  LABEL %s=\"%s\"\n",
-			soci.LabelPrefetch, dockerfileText.Replace(image.Label))
+		p.printf("or, in the Dockerfile, with the stack's parameter Prefetch or index --prefetch-label\n")
+		p.asIs(fmt.Sprintf("  LABEL %s=\"%s\"\n", soci.LabelPrefetch, dockerfileText.Replace(image.Label)))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"soci-index-builder/internal/terminal"
 	"soci-index-builder/internal/waiting"
 )
 
@@ -19,7 +20,7 @@ const (
 	exitUsage   = 2 // the command line is wrong, nothing was done
 	exitTimeUp  = 3 // wait has waited as long as it may
 
-	exitLeft = 130 // the user left while CloudFormation goes on; as shells have it after Ctrl-C
+	exitInterrupted = 130 // as shells have it after Ctrl-C; what CloudFormation does goes on
 )
 
 // exitCodeHelp is what they mean, for the help text.
@@ -29,10 +30,18 @@ const exitCodeHelp = `Exit codes:
      and is not, or a named repository without an image
   2  the command line is wrong; nothing was done
   3  wait: the time is up, and the image may still get its SOCI index
-  130  deploy or watch was left with Ctrl-C while CloudFormation goes on`
+  130  it was interrupted, with Ctrl-C; CloudFormation goes on with what deploy began`
 
 // errReported stands for failures that were told already, each on its line.
 var errReported = errors.New("failed")
+
+// interruptedError is what was interrupted, and what it has left.
+type interruptedError struct {
+	error
+	left string
+}
+
+func (e *interruptedError) Unwrap() error { return e.error }
 
 // usageError is a mistake in the command line.
 type usageError struct{ err error }
@@ -58,10 +67,14 @@ func exitCode(ctx context.Context, stderr io.Writer, err error) int {
 		return exitTimeUp
 	case isLeft(err):
 		printError(stderr, err)
-		return exitLeft
+		return exitInterrupted
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		printError(stderr, errors.New("interrupted"))
-		return exitFailure
+		text := "interrupted"
+		if at, ok := errors.AsType[*interruptedError](err); ok {
+			text += ": " + at.left
+		}
+		printError(stderr, errors.New(text))
+		return exitInterrupted
 	}
 	printError(stderr, err)
 	if errors.As(err, &usage) {
@@ -77,5 +90,5 @@ func printError(stderr io.Writer, err error) {
 	if !strings.HasPrefix(text, programName) { // the path of a command begins with it
 		text = programName + ": " + text
 	}
-	fmt.Fprintln(stderr, text)
+	fmt.Fprintln(stderr, terminal.Of(stderr).Paint(terminal.Bad, programName)+strings.TrimPrefix(text, programName))
 }

@@ -33,7 +33,8 @@ Region, account and partition are those of the stack, or of the credentials. Wit
 --account and --region no AWS call is made.
 
 With --output json, the output is one JSON object: filters, and repositoryArns, a list.`,
-		Example: `  soci-index-builder filters arns --filters 'prod/*:*,app:v*' --account 123456789012 --region eu-west-1
+		Example: `  soci-index-builder filters arns --filters 'prod/*:*,app:v*' \
+      --account 123456789012 --region eu-west-1
   soci-index-builder filters arns --stack soci-index-builder`,
 		Args: takes(0, 0, "no argument"),
 	}

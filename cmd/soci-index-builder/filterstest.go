@@ -4,18 +4,19 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/terminal"
 )
 
 func newFiltersTestCommand() *cobra.Command {
 	var (
 		flags  ruleFlags
 		output outputFlag
+		full   fullFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "test (--filters LIST | --stack NAME) [IMAGE...]",
@@ -40,13 +41,17 @@ With --output json, the output is one JSON object:
     repository, tag, digest, decision (matched, not-matched, own-artifact,
     referrer, untagged), filter (that decided; absent when none matches), reason,
   and counts, the number of images by decision`,
-		Example: `  soci-index-builder filters test --filters 'prod/*:*,!*:*-debug' prod/api:1.4 prod/api:1.4-debug
+		Example: `  soci-index-builder filters test \
+      --filters 'prod/*:*,!*:*-debug' prod/api:1.4 prod/api:1.4-debug
   soci-index-builder filters test --stack soci-index-builder --region eu-west-1
-  soci-index-builder filters test --stack soci-index-builder --filters '*:*,!lambda/*:*' --output json | jq .counts`,
+  soci-index-builder filters test --stack soci-index-builder \
+      --filters '*:*,!lambda/*:*' -o json | jq .counts`,
 		Args: cobra.ArbitraryArgs,
 	}
 	flags.add(cmd)
+	takeDefaults(cmd, never)
 	output.add(cmd)
+	full.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		rules, cfg, _, err := flags.rules(cmd)
 		if err != nil {
@@ -75,7 +80,7 @@ With --output json, the output is one JSON object:
 		if output == outputJSON {
 			return writeJSONLine(cmd.OutOrStdout(), newFiltersTestJSON(rules, images))
 		}
-		return writeFiltersTestText(cmd.OutOrStdout(), images)
+		return writeFiltersTestText(cmd.OutOrStdout(), images, full)
 	}
 	return cmd
 }
@@ -92,13 +97,16 @@ func countDecisions(images []inventory.Preview) map[filters.Decision]int {
 	return n
 }
 
-func writeFiltersTestText(w io.Writer, images []inventory.Preview) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if len(images) > 0 {
-		fmt.Fprintf(t, "IMAGE\tDECISION\tDECIDED BY\n")
-	}
+func writeFiltersTestText(w io.Writer, images []inventory.Preview, full fullFlag) error {
+	t := full.table(w, "")
+	screen := terminal.Of(w)
+	t.Head("IMAGE", "DECISION", "DECIDED BY")
 	for _, image := range images {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", image.Name(), image.Decision, decidedBy(image.Verdict))
+		tone := terminal.Faint
+		if image.Decision == filters.Matched {
+			tone = terminal.Good
+		}
+		t.Row(image.Name(), screen.Paint(tone, string(image.Decision)), decidedBy(image.Verdict))
 	}
 	if err := t.Flush(); err != nil {
 		return err

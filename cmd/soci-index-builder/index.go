@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/report"
 	"soci-index-builder/internal/surplus"
@@ -35,6 +36,7 @@ type indexCommand struct {
 	noReuse      bool
 	force        bool
 	outputLayout string
+	full         fullFlag
 }
 
 func newIndexCommand() *cobra.Command {
@@ -116,16 +118,21 @@ With --output json, the output is one JSON object for each REF, each on its own 
 For a failed one it has reference and error, and the rest only if the tag is
 immutable. Sizes are in bytes. The generator function's answer has the same form.`,
 		Example: `  soci-index-builder index 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
-  soci-index-builder index --index-version V2 --tag-suffix .soci registry.example.com/team/app:1.4
-  soci-index-builder index --platform linux/arm64 --dry-run registry.example.com/team/app@sha256:...
+  soci-index-builder index --index-version V2 \
+      --tag-suffix .soci registry.example.com/team/app:1.4
+  soci-index-builder index --platform linux/arm64 \
+      --dry-run registry.example.com/team/app@sha256:...
   soci-index-builder index --output-layout ./app-soci ./app.tar
-  soci-index-builder index --prefetch-file /app/server --prefetch-file '/opt/app/**' 127.0.0.1:5000/app:dev
-  soci-index-builder index --min-layer-size 0 --output json 127.0.0.1:5000/app:dev | jq -r .manifests[].index.digest`,
+  soci-index-builder index --prefetch-file /app/server \
+      --prefetch-file '/opt/app/**' 127.0.0.1:5000/app:dev
+  soci-index-builder index --min-layer-size 0 -o json 127.0.0.1:5000/app:dev \
+      | jq -r .manifests[].index.digest`,
 		Args: takes(1, -1, "at least one image REF"),
 		RunE: c.run,
 	}
 	c.registry.add(cmd)
 	c.output.add(cmd)
+	c.full.add(cmd)
 	f := cmd.Flags()
 	addIndexVersion(cmd, &c.version, "SOCI indexes to build: V1, V2 or Both")
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix,
@@ -257,14 +264,35 @@ func (c *indexCommand) build(cmd *cobra.Command, ref string, from soci.Source, t
 	image ocispec.Descriptor, tag string, catalog soci.Catalog) (*soci.Result, error) {
 	o := c.options(tag)
 	o.Catalog = catalog
-	progress := newProgress(cmd.ErrOrStderr())
+	progress := newProgress(cmd)
 	o.Progress = progress.layer
-	result, err := soci.IndexImage(cmd.Context(), from, to, image, o)
-	progress.end()
+	work, err := soci.Plan(cmd.Context(), from, to, image, o)
+	var result *soci.Result
+	if err == nil {
+		progress.begin(work.Layers())
+		result, err = work.Index(cmd.Context())
+		progress.end()
+		if err != nil && cmd.Context().Err() != nil {
+			return nil, &interruptedError{err, c.interrupted(ref, work.Pushed())}
+		}
+	}
 	if err = c.named(ref, err); errors.Is(err, soci.ErrInvalidOption) {
 		return nil, err
 	}
 	return result, err
+}
+
+// interrupted says what an interrupted run has left.
+func (c *indexCommand) interrupted(ref string, p soci.Pushed) string {
+	if c.outputLayout != "" {
+		return fmt.Sprintf("%s in %s is not complete: index it again", ref, c.outputLayout)
+	}
+	pushed := "nothing was pushed"
+	if p.Ztocs+p.Indexes > 0 {
+		pushed = fmt.Sprintf("%s and %s were pushed, %s", count(p.Ztocs, "zTOC"),
+			counted(p.Indexes, "SOCI index", "SOCI indexes"), bytesize.Format(p.Bytes))
+	}
+	return fmt.Sprintf("%s is not complete, %s: index it again", ref, pushed)
 }
 
 // named is an error of the engine, with the image's name.

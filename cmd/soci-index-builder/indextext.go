@@ -4,123 +4,163 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/report"
+	"soci-index-builder/internal/terminal"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
+// indexText writes what became of an image.
+type indexText struct {
+	*printer
+	dryRun bool
+	full   fullFlag
+	note   string // behind what a dry run does not write
+}
+
 // writeText tells people what became of an image.
 func (c *indexCommand) writeText(w io.Writer, ref string, r *indexed) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := &indexText{printer: newPrinter(w), dryRun: c.dryRun, full: c.full}
 	pushed := "pushed"
 	if c.outputLayout != "" {
 		pushed = "written to " + c.outputLayout
 	}
-	fmt.Fprintf(t, "%s: %s, %s read, %s %s, %.1f s\n", ref, r.Outcome().Text(), bytesize.Format(r.BytesRead),
-		bytesize.Format(r.BytesPushed), pushed, r.Seconds)
-	if r.SearchError != nil {
-		fmt.Fprintf(t, "earlier zTOCs not all found: %s\n", strings.ReplaceAll(r.SearchError.Error(), "\n", "; "))
-	}
-	for _, warning := range r.Warnings {
-		fmt.Fprintf(t, "warning: %s\n", warning)
-	}
-	if r.LeftAlone != "" && r.Reason != "" {
-		fmt.Fprintln(t, r.Reason)
-	}
-	note := ""
 	switch {
 	case c.dryRun && c.outputLayout != "":
-		note = " (dry run, not written)"
+		t.note = " (dry run, not written)"
 	case c.dryRun:
-		note = " (dry run, not pushed)"
+		t.note = " (dry run, not pushed)"
+	}
+	tone := outcomeTone(r.Outcome())
+	t.printf("%s%s: %s, %s read, %s %s, %.1f s\n", t.screen.Mark(tone), ref,
+		t.screen.Paint(tone, r.Outcome().Text()), bytesize.Format(r.BytesRead), bytesize.Format(r.BytesPushed), pushed, r.Seconds)
+	if r.SearchError != nil {
+		t.printf("earlier zTOCs not all found: %s\n", strings.ReplaceAll(r.SearchError.Error(), "\n", "; "))
+	}
+	for _, warning := range r.Warnings {
+		t.printf("%s: %s\n", t.screen.Paint(terminal.Warning, "warning"), warning)
+	}
+	if r.LeftAlone != "" && r.Reason != "" {
+		t.printf("%s\n", r.Reason)
 	}
 	for _, m := range r.Manifests {
-		switch m.Outcome {
-		case soci.OutcomePassedOver:
-			fmt.Fprintf(t, "manifest %s: %s\n", m.Manifest.Digest, because(m.Outcome.Text(), ": ", m.Reason))
-			continue
-		case soci.OutcomeNoLayer:
-			fmt.Fprintf(t, "%s: no SOCI index: %s\n", m.Platform, because(m.Outcome.Text(), ", ", m.Reason))
-		case soci.OutcomeFailed:
-			fmt.Fprintf(t, "%s: %s\n", m.Platform, because("manifest "+m.Manifest.Digest.String()+" failed", ": ", m.Reason))
-			continue
-		case soci.OutcomeMissing, soci.OutcomeUnreadable:
-			fmt.Fprintf(t, "manifest %s: %s\n", m.Manifest.Digest, because(m.Outcome.Text(), ": ", m.Reason))
-			continue
-		case soci.OutcomeSuperseded:
-			fmt.Fprintf(t, "%s: no SOCI index, because the image is superseded\n", m.Platform)
-		}
-		if m.Index.Digest != "" {
-			fmt.Fprintf(t, "%s: SOCI index v1 %s%s\n", m.Platform, m.Index.Digest, note)
-		}
-		if m.IndexV2.Digest != "" {
-			fmt.Fprintf(t, "%s: SOCI index v2 %s%s\n", m.Platform, m.IndexV2.Digest, note)
-		}
-		if p := m.Prefetch; p != nil {
-			fmt.Fprintf(t, "%s: %d files to prefetch, in %d spans of %d layers\n", m.Platform, p.Files, p.Spans(),
-				len(p.Artifacts))
-		}
-		fmt.Fprintf(t, "  LAYER\tSIZE\tZTOC\tSPANS\tENTRIES\tSECONDS\n")
-		for _, l := range m.Layers {
-			if !l.Indexed() {
-				fmt.Fprintf(t, "  %s\t%s\tskipped: %s\n", shortDigest(l.Layer.Digest), bytesize.Format(l.Layer.Size), withDetail(l))
-				continue
-			}
-			seconds := fmt.Sprintf("%.1f", l.Seconds)
-			if l.Reused {
-				seconds = "reused"
-			}
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%d\t%s\n", shortDigest(l.Layer.Digest), bytesize.Format(l.Layer.Size),
-				bytesize.Format(l.Ztoc.Size), l.Spans, l.Files, seconds)
-		}
+		t.manifest(&m)
 	}
-	switch e := r.Enabled; e.Outcome {
+	t.enabled(&r.Enabled)
+	if fix := fixOf(r.Result); fix != "" {
+		t.printf("zstd layers cannot be indexed: %s\n", fix)
+	}
+	t.older(r)
+	return t.err
+}
+
+// outcomeTone says how good an outcome is.
+func outcomeTone(o soci.Outcome) terminal.Tone {
+	switch o {
+	case soci.OutcomeIndexed:
+		return terminal.Good
+	case soci.OutcomeFailed, soci.OutcomeMissing, soci.OutcomeUnreadable:
+		return terminal.Bad
+	case soci.OutcomeSuperseded, soci.OutcomeTagTaken, soci.OutcomeTagImmutable:
+		return terminal.Warning
+	}
+	return terminal.Plain
+}
+
+func (t *indexText) manifest(m *soci.ManifestResult) {
+	bad := func(text string) string { return t.screen.Paint(outcomeTone(m.Outcome), text) }
+	switch m.Outcome {
+	case soci.OutcomePassedOver:
+		t.printf("manifest %s: %s\n", t.full.digest(m.Manifest.Digest), because(m.Outcome.Text(), ": ", m.Reason))
+		return
+	case soci.OutcomeNoLayer:
+		t.printf("%s: no SOCI index: %s\n", m.Platform, because(m.Outcome.Text(), ", ", m.Reason))
+	case soci.OutcomeFailed:
+		t.printf("%s: manifest %s\n", m.Platform, because(m.Manifest.Digest.String()+" "+bad("failed"), ": ", m.Reason))
+		return
+	case soci.OutcomeMissing, soci.OutcomeUnreadable:
+		t.printf("manifest %s: %s\n", m.Manifest.Digest, because(bad(m.Outcome.Text()), ": ", m.Reason))
+		return
+	case soci.OutcomeSuperseded:
+		t.printf("%s: no SOCI index, because the image is superseded\n", m.Platform)
+	}
+	if m.Index.Digest != "" {
+		t.printf("%s: SOCI index v1 %s%s\n", m.Platform, t.full.digest(m.Index.Digest), t.note)
+	}
+	if m.IndexV2.Digest != "" {
+		t.printf("%s: SOCI index v2 %s%s\n", m.Platform, t.full.digest(m.IndexV2.Digest), t.note)
+	}
+	if p := m.Prefetch; p != nil {
+		t.printf("%s: %s to prefetch, in %s of %s\n", m.Platform, count(p.Files, "file"),
+			count(p.Spans(), "span"), count(len(p.Artifacts), "layer"))
+	}
+	t.layers(m.Layers)
+}
+
+func (t *indexText) layers(layers []soci.LayerResult) {
+	table := t.full.table(t.w, "  ")
+	table.Head("LAYER", "SIZE", "ZTOC", "SPANS", "ENTRIES", "SECONDS")
+	for _, l := range layers {
+		if !l.Indexed() {
+			table.Row(t.full.digest(l.Layer.Digest), bytesize.Format(l.Layer.Size),
+				t.screen.Paint(terminal.Faint, "skipped")+": "+withDetail(l))
+			continue
+		}
+		seconds := fmt.Sprintf("%.1f", l.Seconds)
+		if l.Reused {
+			seconds = "reused"
+		}
+		table.Row(t.full.digest(l.Layer.Digest), bytesize.Format(l.Layer.Size), bytesize.Format(l.Ztoc.Size),
+			strconv.Itoa(l.Spans), strconv.Itoa(l.Files), seconds)
+	}
+	if err := table.Flush(); t.err == nil {
+		t.err = err
+	}
+}
+
+func (t *indexText) enabled(e *soci.EnabledResult) {
+	switch e.Outcome {
 	case "": // not asked for
 	case soci.OutcomeTagged, soci.OutcomeAlreadyTagged:
 		what := "SOCI-enabled image"
 		if e.Unindexed {
 			what = "unindexed image"
 		}
-		fmt.Fprintf(t, "%s %s: %s as %s%s\n", what, e.Image.Digest, e.Outcome.Text(), e.Tag, note)
+		t.printf("%s %s: %s as %s%s\n", what, t.full.digest(e.Image.Digest), e.Outcome.Text(), e.Tag, t.note)
 	case soci.OutcomeNoLayer, soci.OutcomePassedOver:
-		fmt.Fprintf(t, "no SOCI-enabled image: %s\n", e.Outcome.Text())
+		t.printf("no SOCI-enabled image: %s\n", e.Outcome.Text())
 	case soci.OutcomeUntagged, soci.OutcomeFailed:
-		fmt.Fprintln(t, because("no SOCI-enabled image", ": ", e.Reason))
+		t.printf("%s\n", because("no SOCI-enabled image", ": ", e.Reason))
 	default:
-		fmt.Fprintf(t, "no SOCI-enabled image: %s\n", because(e.Outcome.Text(), ": ", e.Reason))
+		t.printf("no SOCI-enabled image: %s\n", because(e.Outcome.Text(), ": ", e.Reason))
 	}
-	if fix := fixOf(r.Result); fix != "" {
-		fmt.Fprintf(t, "zstd layers cannot be indexed: %s\n", fix)
-	}
-	writeOlder(t, c.dryRun, r)
-	return t.Flush()
 }
 
-// writeOlder says what became of the SOCI indexes v1 that were replaced.
-func writeOlder(w io.Writer, dryRun bool, r *indexed) {
+// older says what became of the SOCI indexes v1 that were replaced.
+func (t *indexText) older(r *indexed) {
 	kept := false
 	for _, o := range r.older {
+		what := fmt.Sprintf("%s: older SOCI index v1 %s", o.Platform, t.full.digest(o.Index.Digest))
 		switch {
 		case o.Err != nil:
 			kept = true
-			fmt.Fprintf(w, "%s: older SOCI index v1 %s kept: %s\n", o.Platform, o.Index.Digest,
-				oneLine(whyKept(o.Err), 500))
-		case dryRun:
-			fmt.Fprintf(w, "%s: older SOCI index v1 %s (dry run, not deleted)\n", o.Platform, o.Index.Digest)
+			t.printf("%s kept: %s\n", what, oneLine(whyKept(o.Err), 500))
+		case t.dryRun:
+			t.printf("%s (dry run, not deleted)\n", what)
 		default:
-			fmt.Fprintf(w, "%s: older SOCI index v1 %s deleted\n", o.Platform, o.Index.Digest)
+			t.printf("%s deleted\n", what)
 		}
 	}
 	if kept {
-		fmt.Fprintf(w, "clients may still choose an older SOCI index v1: delete it with %q\n",
+		t.printf("clients may still choose an older SOCI index v1: delete it with %q\n",
 			programName+" cleanup --surplus")
 	}
 	if r.unknown != nil {
-		fmt.Fprintf(w, "older SOCI indexes v1: %s\n", oneLine(explain(r.unknown).Error(), 500))
+		t.printf("older SOCI indexes v1: %s\n", oneLine(explain(r.unknown).Error(), 500))
 	}
 }
 

@@ -13,6 +13,7 @@ func newInspectCommand() *cobra.Command {
 	var (
 		registry  imageFlags
 		output    outputFlag
+		full      fullFlag
 		tagSuffix string
 	)
 	cmd := &cobra.Command{
@@ -50,13 +51,16 @@ With --output json, the output is one JSON object, a manifest:
   suffixedTag (if REF has a tag and is no SOCI-enabled image): tag, state (absent,
     matches, differs, unindexed, stale, broken, not-soci-enabled), digest, reason,
     and image, a manifest as above`,
-		Example: `  soci-index-builder inspect 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
+		Example: `  soci-index-builder inspect \
+      123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder inspect ./app.tar
-  soci-index-builder inspect --output json 127.0.0.1:5000/app | jq '.. | .sociIndexes? // empty'`,
+  soci-index-builder inspect -o json 127.0.0.1:5000/app \
+      | jq '.. | .sociIndexes? // empty'`,
 		Args: takes(1, 1, "one image REF or PATH"),
 	}
 	registry.add(cmd)
 	output.add(cmd)
+	full.add(cmd)
 	cmd.Flags().StringVar(&tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "suffix of the tags of SOCI-enabled images")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := soci.CheckTagSuffix(tagSuffix); err != nil {
@@ -74,7 +78,7 @@ With --output json, the output is one JSON object, a manifest:
 			return explain(err)
 		}
 		if output == outputText {
-			return image.WriteText(cmd.OutOrStdout())
+			return image.WriteText(cmd.OutOrStdout(), bool(full))
 		}
 		e := json.NewEncoder(cmd.OutOrStdout())
 		e.SetEscapeHTML(false)

@@ -43,7 +43,8 @@ The queries:
 ` + queryList(),
 		Example: `  soci-index-builder logs --stack soci-index-builder --image team/app:v1.2.3
   soci-index-builder logs --stack soci-index-builder failures --since 7d
-  soci-index-builder logs --stack soci-index-builder cost --since 30d --output json | jq .rows`,
+  soci-index-builder logs --stack soci-index-builder cost \
+      --since 30d -o json | jq .rows`,
 		Args: takes(0, 1, "at most one QUERY"),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
@@ -59,6 +60,7 @@ The queries:
 	}
 	l.aws.add(cmd)
 	l.stack.add(cmd)
+	takeDefaults(cmd, always)
 	l.output.add(cmd)
 	cmd.Flags().StringVar(&l.image, "image", "",
 		"ask about one image: `REPO:TAG` or REPO@DIGEST, with or without the registry's host")

@@ -50,8 +50,8 @@ func TestLogsInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	var exit *exec.ExitError
-	if err := <-ended; !errors.As(err, &exit) || exit.ExitCode() != exitFailure {
-		t.Errorf("%v, want exit code %d", err, exitFailure)
+	if err := <-ended; !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted {
+		t.Errorf("%v, want exit code %d", err, exitInterrupted)
 	}
 	if got, want := stderr.String(), "soci-index-builder: interrupted\n"; got != want || stdout.Len() != 0 {
 		t.Errorf("stderr %q, want %q; stdout %q", got, want, &stdout)

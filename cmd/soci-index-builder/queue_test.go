@@ -16,7 +16,8 @@ import (
 // functionsWorld makes them. Time stands still. These commands go with it:
 //
 //	message FILE [NAME=VALUE...]  put FILE's content into the queue, with
-//	                              message attributes; ids end in ...001, ...002
+//	                              message attributes; ids end in ...001, ...002;
+//	                              $DIGEST in it is the environment's
 //	queued N                      so many messages are there, all to be seen
 //	invoked FUNCTION N [FILE]     Filter or Generator was invoked N times, the
 //	                              last time with FILE's content
@@ -53,7 +54,8 @@ func (q *queueWorld) message(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		attributes[name] = value
 	}
-	q.sqs.Put(strings.TrimSuffix(ts.ReadFile(args[0]), "\n"), attributes)
+	q.sqs.Put(strings.ReplaceAll(strings.TrimSuffix(ts.ReadFile(args[0]), "\n"), "$DIGEST", ts.Getenv("DIGEST")),
+		attributes)
 }
 
 func (q *queueWorld) queued(ts *testscript.TestScript, _ bool, args []string) {

@@ -74,15 +74,20 @@ line:
   result (retried, discarded, failed; empty if nothing was done), failure, and
   body and attributes of one whose format is unknown or whose event was cut`,
 		Example: `  soci-index-builder redrive --stack soci
-  soci-index-builder redrive --stack soci-index-builder --reason access-denied --retry
-  soci-index-builder redrive --stack soci-index-builder --reason access-denied --retry --yes
-  soci-index-builder redrive --stack soci-index-builder --image team/app:1.4 --discard --yes
-  soci-index-builder redrive --stack soci-index-builder --output json | jq -r 'select(.class == "permanent") | .repository' | sort | uniq -c`,
+  soci-index-builder redrive --stack soci-index-builder \
+      --reason access-denied --retry
+  soci-index-builder redrive --stack soci-index-builder \
+      --reason access-denied --retry --yes
+  soci-index-builder redrive --stack soci-index-builder --image team/app:1.4 \
+      --discard --yes
+  soci-index-builder redrive --stack soci-index-builder -o json \
+      | jq -r 'select(.class == "permanent") | .repository' | sort | uniq -c`,
 		Args: takes(0, 0, "no arguments but flags"),
 		RunE: c.run,
 	}
 	c.aws.add(cmd)
 	c.stack.add(cmd)
+	takeDefaults(cmd, always)
 	c.output.add(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&c.retry, "retry", false, "invoke the functions again")
@@ -262,7 +267,7 @@ func (w *redriveWork) summary(ctx context.Context) error {
 		return nil
 	}
 	read := len(w.lease.Messages())
-	p := &printer{w: w.cmd.OutOrStdout()}
+	p := newPrinter(w.cmd.OutOrStdout())
 	switch {
 	case read == 0:
 		p.printf("the failure queue is empty\n")
@@ -303,12 +308,4 @@ func (w *redriveWork) summary(ctx context.Context) error {
 			counted(held, "more message is", "more messages are"))
 	}
 	return p.err
-}
-
-// count returns "1 message", "2 messages".
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

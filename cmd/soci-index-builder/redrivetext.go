@@ -16,7 +16,7 @@ import (
 
 // text shows a message to people, on some lines.
 func (w *redriveWork) text(out io.Writer, m *redrive.Message) error {
-	p := &printer{w: out}
+	p := newPrinter(out)
 	p.printf("message %s\n", m.ID)
 	if image := m.Image(); image != "" {
 		p.printf("  image     %s\n", image)
@@ -25,11 +25,12 @@ func (w *redriveWork) text(out io.Writer, m *redrive.Message) error {
 		p.printf("  sent      %s\n", m.Failed.Format(time.RFC3339))
 		p.printf("  body      %s\n", oneLine(m.Body, 400))
 	} else {
-		p.printf("  failed    %s, %s", m.Failed.Format(time.RFC3339), w.where(m))
+		attempts := ""
 		if m.Attempts > 0 {
-			p.printf(", %s", count(m.Attempts, "attempt"))
+			attempts = ", " + count(m.Attempts, "attempt")
 		}
-		p.printf("\n  reason    %s\n",
+		p.printf("  failed    %s, %s%s\n", m.Failed.Format(time.RFC3339), w.where(m), attempts)
+		p.printf("  reason    %s\n",
 			oneLine(strings.TrimPrefix(string(m.Class)+" "+cmp.Or(m.Reason, "not told"), " "), 100))
 		if m.Error != "" {
 			p.printf("  error     %s\n", oneLine(m.Error, 1000))
@@ -43,7 +44,7 @@ func (w *redriveWork) text(out io.Writer, m *redrive.Message) error {
 		p.printf("  no retry  %s\n", err)
 	}
 	if logs := w.logs(m); logs != "" {
-		p.printf("  logs      %s\n", logs)
+		p.asIs("  logs      " + logs + "\n")
 	}
 	p.printf("\n")
 	return p.err
@@ -87,13 +88,7 @@ func (w *redriveWork) logs(m *redrive.Message) string {
 	// A day more than it is ago, for the attempts before the last.
 	days := int(time.Since(m.Failed)/day) + 2
 	s := fmt.Sprintf("%s logs --stack %s --image %s --since %dd", programName, w.stack.name, image, days)
-	if w.aws.region != "" {
-		s += " --region " + w.aws.region
-	}
-	if w.aws.profile != "" {
-		s += " --profile " + shellWord(w.aws.profile)
-	}
-	return s
+	return s + w.aws.words()
 }
 
 // shellWord quotes s for a shell where it must be.

@@ -32,12 +32,13 @@ version this is said, and nothing is changed. Parameters that CloudFormation hid
 are not in records: they stay as they are.
 
 Without a terminal --yes, --capabilities CAPABILITY_IAM and --allow-replacement
-stand for the answers, as they do for deploy. The rights that are needed and the
-fields of --output json are those that deploy --help names.`,
+stand for the answers, as they do for deploy. The rights that are needed are those
+of deploy, and "help json deploy" shows the fields of --output json.`,
 		Example: `  soci-index-builder rollback --stack soci --region eu-west-1`,
 		Args:    takes(0, 0, "no argument"),
 	}
 	stack.add(cmd)
+	takeDefaults(cmd, always)
 	from.add(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&yes, "yes", false, "roll back without a question")

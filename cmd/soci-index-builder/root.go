@@ -30,6 +30,10 @@ used (environment, profile, role), for other registries those of "docker login" 
 "podman login"; a credentials file named by REGISTRY_AUTH_FILE takes precedence.
 Registries on loopback addresses are contacted over plain HTTP.
 
+` + stackDefaultsHelp + ` That holds for the
+commands that need a stack, but for destroy, whose stack is to be named; the
+others take region and profile from there when --stack is given.
+
 Results go to standard output; errors (one line each), progress and logs go to
 standard error.
 
@@ -42,19 +46,28 @@ standard error.
 	}
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n" + functionsText() + "\n")
 	cmd.PersistentFlags().BoolP("verbose", "v", false, "log what the libraries do, to standard error")
+	cmd.PersistentFlags().BoolP("quiet", "q", false, "show no progress; results and errors are still written")
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.SetHelpCommand(newHelpCommand())
-	cmd.AddCommand(newIndexCommand(), newZtocCommand(), newInspectCommand(), newVerifyCommand(), newFiltersCommand(),
+	cmd.SetHelpFunc(writeHelp)
+	addGroup(cmd, "Images", newIndexCommand(), newInspectCommand(), newVerifyCommand(), newEstimateCommand(), newWaitCommand(),
 		newDemoCommand())
-	cmd.AddCommand(newEstimateCommand())
-	cmd.AddCommand(newLogsCommand())
-	cmd.AddCommand(newBackfillCommand(), newRedriveCommand())
-	cmd.AddCommand(newStatusCommand(), newWaitCommand())
-	cmd.AddCommand(newCleanupCommand(), newDoctorCommand())
-	cmd.AddCommand(newDeployCommand(), newWatchCommand(), newRollbackCommand(), newDestroyCommand())
+	addGroup(cmd, "The stack", newDeployCommand(), newWatchCommand(), newRollbackCommand(), newDestroyCommand(),
+		newDoctorCommand(), newLogsCommand(), newRedriveCommand(), newFiltersCommand())
+	addGroup(cmd, "The registry's upkeep", newStatusCommand(), newBackfillCommand(), newCleanupCommand())
+	addGroup(cmd, "Files", newZtocCommand())
 	cmd.AddCommand(newCompletionCommand(), newVersionCommand(), newDocsCommand())
 	completeValues(cmd) // of all commands, so it comes last
 	return cmd
+}
+
+// addGroup adds commands that the help lists under a title.
+func addGroup(root *cobra.Command, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, c := range commands {
+		c.GroupID = title
+	}
+	root.AddCommand(commands...)
 }
 
 // functionsText says which functions the binary contains.
@@ -79,7 +92,7 @@ func needsCommand(cmd *cobra.Command, args []string) error {
 func takes(low, high int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < low || (high >= 0 && len(args) > high) {
-			return usageErrorf("%s takes %s, not %d arguments", cmd.CommandPath(), what, len(args))
+			return usageErrorf("%s takes %s, not %s", cmd.CommandPath(), what, count(len(args), "argument"))
 		}
 		return nil
 	}
@@ -129,7 +142,7 @@ const (
 
 func (f *outputFlag) add(cmd *cobra.Command) {
 	*f = outputText
-	cmd.Flags().Var(f, "output", "text, or json with the fields named above")
+	cmd.Flags().VarP(f, "output", "o", "text, or json with the fields that \"help json\" shows")
 	_ = cmd.RegisterFlagCompletionFunc("output",
 		cobra.FixedCompletions([]string{string(outputText), string(outputJSON)}, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -30,9 +30,11 @@ type statusCommand struct {
 	check        bool
 	deep         bool
 	concurrency  int
+	full         fullFlag
 
 	config *aws.Config // nil until it is needed
 	atWork atWork
+	failed failedImages
 }
 
 func newStatusCommand() *cobra.Command {
@@ -103,11 +105,14 @@ record.
 
 On ECR the caller needs ecr:DescribeRepositories, ecr:DescribeImages,
 ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:GetAuthorizationToken, with
---stack also cloudformation:DescribeStacks; with states:ListExecutions and
+--stack also cloudformation:DescribeStacks. With states:ListExecutions and
 states:DescribeExecution WHY says of a large image that the state machine works on
-it, of the latest 200. Reading a manifest may count as a pull
-in ECR and so affect lifecycle rules based on last pull time; an account can exclude
-a role from that.
+it, of the latest 200. With sqs:GetQueueAttributes, sqs:ReceiveMessage and
+sqs:ChangeMessageVisibility on the failure queue WHY says of an image that its failure
+waits there, and which command shows it; that counts as receiving the message, and
+"redrive" shows how often that was. Reading a manifest may count as a pull in ECR and
+so affect lifecycle rules based on last pull time; an account can exclude a role from
+that.
 
 The result does not depend on the order of the checks. Images deleted during the run
 are left out. If a repository cannot be read, the others still are, and the exit code
@@ -135,17 +140,22 @@ own line:
 The summary then goes to standard error.`,
 		Example: `  soci-index-builder status --stack soci-index-builder
   soci-index-builder status --stack soci-index-builder --missing --since 7d
-  soci-index-builder status --stack soci-index-builder --check --missing     # for cron
+  # for cron
+  soci-index-builder status --stack soci-index-builder --check --missing
   soci-index-builder status --stack soci-index-builder --deep prod/api
-  soci-index-builder status --filters 'prod/*:*' --region eu-west-1 prod/api prod/web:2.1
-  soci-index-builder status --output json registry.example.com/team/app | jq 'select(.lacking).reference'`,
+  soci-index-builder status --filters 'prod/*:*' \
+      --region eu-west-1 prod/api prod/web:2.1
+  soci-index-builder status -o json registry.example.com/team/app \
+      | jq 'select(.lacking).reference'`,
 		Args: cobra.ArbitraryArgs,
 		RunE: c.run,
 	}
 	f := cmd.Flags()
 	c.rules.add(cmd)
+	takeDefaults(cmd, never)
 	c.registry.add(cmd)
 	c.output.add(cmd)
+	c.full.add(cmd)
 	f.Var(&c.version, "index-version",
 		"SOCI indexes that an image should have: V1, V2 or Both; with --stack the default is the stack's")
 	f.Var(&c.minLayerSize, "min-layer-size",
@@ -221,6 +231,8 @@ func (c *statusCommand) options(cmd *cobra.Command) (inventory.Options, error) {
 		return o, err
 	}
 	o.Deployed, o.Platforms = stack.CreatedAt, stack.Platforms()
+	c.failed.command = fmt.Sprintf("%s redrive --stack %s%s", programName, c.rules.stack.name, c.rules.aws.words())
+	c.failed.url, c.failed.cfg = stack.Outputs[deployed.OutFailureQueueURL], *c.config
 	c.atWork.machine, c.atWork.cfg = stack.Outputs[deployed.OutStateMachineARN], *c.config
 	if !given("index-version") {
 		o.IndexVersion = stack.IndexVersion()
@@ -268,10 +280,10 @@ func (c *statusCommand) source(cmd *cobra.Command, p inventory.Place) (inventory
 func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, places []inventory.Place,
 	sources []inventory.Source, o inventory.Options) error {
 	var (
-		out      statusWriter = newStatusText(cmd.OutOrStdout())
+		out      statusWriter = newStatusText(cmd.OutOrStdout(), c.full)
 		counts                = map[inventory.State]int{}
 		failed   bool
-		progress = newSurveyProgress(cmd.ErrOrStderr())
+		progress = newSurveyProgress(cmd)
 	)
 	if c.output == outputJSON {
 		out = &statusJSONWriter{cmd.OutOrStdout(), cmd.ErrOrStderr()}
@@ -295,6 +307,7 @@ func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, place
 			}
 			counts[record.State]++
 			c.atWork.explain(cmd.Context(), &record, progress.print)
+			c.failed.explain(cmd.Context(), &record, progress.print)
 			if c.missing && !record.State.Lacking() && record.State != inventory.StateUnknown {
 				continue
 			}

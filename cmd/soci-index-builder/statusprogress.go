@@ -1,29 +1,39 @@
 package main
 
 import (
+	"fmt"
 	"io"
-	"os"
+	"sync/atomic"
 
+	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
 
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/terminal"
 )
 
 // surveyProgress shows on a terminal how many images were looked at; elsewhere
-// it shows nothing.
+// a line every ten seconds.
 type surveyProgress struct {
 	w      io.Writer
 	bars   *mpb.Progress // nil when there is no terminal, or no bar any more
 	bar    *mpb.Bar
 	before inventory.Progress // that of the places before
 	now    inventory.Progress
+	stop   func() // the lines
+
+	images, done atomic.Int64 // of all places
 }
 
-func newSurveyProgress(w io.Writer) *surveyProgress {
-	p := &surveyProgress{w: w}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+func newSurveyProgress(cmd *cobra.Command) *surveyProgress {
+	w := cmd.ErrOrStderr()
+	p := &surveyProgress{w: w, stop: func() {}}
+	switch {
+	case quiet(cmd):
+	case !terminal.Of(w).Live():
+		p.stop = beat(w, progressEvery, p.line)
+	default:
 		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
 		p.bar = p.bars.AddBar(0,
 			mpb.PrependDecorators(decor.Name("looking at images ")),
@@ -36,10 +46,17 @@ func newSurveyProgress(w io.Writer) *surveyProgress {
 // show takes the progress of a survey.
 func (p *surveyProgress) show(now inventory.Progress) {
 	p.now = now
+	p.images.Store(int64(p.before.Images + now.Images))
+	p.done.Store(int64(p.before.Done + now.Done))
 	if p.bars != nil {
 		p.bar.SetTotal(int64(p.before.Images+now.Images), false)
 		p.bar.SetCurrent(int64(p.before.Done + now.Done))
 	}
+}
+
+// line tells how far it is.
+func (p *surveyProgress) line() string {
+	return fmt.Sprintf("looking at images: %d of %d", p.done.Load(), p.images.Load())
 }
 
 // next tells that another survey begins.
@@ -60,10 +77,12 @@ func (p *surveyProgress) print(err error) {
 
 // end takes the bar off the screen. It may be called again.
 func (p *surveyProgress) end() {
+	p.stop()
 	if p.bars == nil {
 		return
 	}
 	p.bar.Abort(true)
+	fmt.Fprint(p.w, "\r") // Ctrl-C has left the cursor behind what it shows
 	p.bars.Wait()
 	p.bars = nil
 }

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/terminal"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -19,21 +19,19 @@ type statusWriter interface {
 
 // statusText is a table and a line that sums it up.
 type statusText struct {
-	w     io.Writer
-	table *tabwriter.Writer
-	rows  int
+	*printer
+	table *terminal.Table
+	full  fullFlag
 	fix   string // for layers that cannot be indexed
 }
 
-func newStatusText(w io.Writer) *statusText {
-	return &statusText{w: w, table: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+func newStatusText(w io.Writer, full fullFlag) *statusText {
+	s := &statusText{printer: newPrinter(w), table: full.table(w, ""), full: full}
+	s.table.Head("IMAGE", "PUSHED", "V1", "V2", "STATE", "WHY")
+	return s
 }
 
 func (s *statusText) record(host string, _ inventory.Source, r *inventory.Record) error {
-	if s.rows == 0 {
-		fmt.Fprint(s.table, "IMAGE\tPUSHED\tV1\tV2\tSTATE\tWHY\n")
-	}
-	s.rows++
 	name := r.Repository
 	if host != "" {
 		name = host + "/" + name
@@ -41,7 +39,7 @@ func (s *statusText) record(host string, _ inventory.Source, r *inventory.Record
 	if r.Tag != "" {
 		name += ":" + r.Tag
 	} else {
-		name += "@" + shortDigest(r.Digest)
+		name += "@" + s.full.digest(r.Digest)
 	}
 	pushed := "-"
 	if !r.PushedAt.IsZero() {
@@ -58,9 +56,29 @@ func (s *statusText) record(host string, _ inventory.Source, r *inventory.Record
 	if fix := r.Fix(); fix != "" {
 		s.fix = fix
 	}
-	_, err := fmt.Fprintf(s.table, "%s\t%s\t%s\t%s\t%s\t%s\n", name, pushed, v1Text[r.V1], v2Text[r.Enabled.State],
-		r.State, oneLine(why, 300))
-	return err
+	most := 300
+	if s.full {
+		most = 10000
+	}
+	tone := stateTone(r.State)
+	s.table.Row(name, pushed, v1Text[r.V1], v2Text[r.Enabled.State], s.screen.Paint(tone, string(r.State)),
+		oneLine(why, most))
+	return nil
+}
+
+// stateTone says how good a state is.
+func stateTone(state inventory.State) terminal.Tone {
+	switch {
+	case state == inventory.StateIndexed:
+		return terminal.Good
+	case state == inventory.StateUnknown:
+		return terminal.Bad
+	case state.ToIndex():
+		return terminal.Warning
+	case state.Lacking():
+		return terminal.Bad
+	}
+	return terminal.Faint
 }
 
 var (
@@ -79,11 +97,11 @@ func (s *statusText) end(counts map[inventory.State]int) error {
 	if err := s.table.Flush(); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(s.w, statusSummary(counts)); err != nil || s.fix == "" {
-		return err
+	s.printf("%s\n", statusSummary(counts))
+	if s.fix != "" {
+		s.printf("zstd layers cannot be indexed: %s\n", s.fix)
 	}
-	_, err := fmt.Fprintf(s.w, "zstd layers cannot be indexed: %s\n", s.fix)
-	return err
+	return s.err
 }
 
 // statusSummary is "3 images: 2 indexed, 1 missing".

@@ -86,24 +86,39 @@ func numberText(err error, kind string) string {
 // newHelpCommand is cobra's, but a command that does not exist is an error.
 func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [COMMAND]",
-		Short: "Show the help of a command",
+		Use:   "help [COMMAND | json [COMMAND]]",
+		Short: "Show the help of a command, or the fields of its JSON output",
 		Args:  cobra.ArbitraryArgs,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			topic := len(args) > 0 && args[0] == jsonTopic
+			if topic {
+				args = args[1:]
+			}
 			at, _, err := cmd.Root().Find(args)
 			if err != nil {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return commandNames(at), cobra.ShellCompDirectiveNoFileComp
+			names := commandNames(at)
+			if len(args) == 0 && !topic {
+				names = append(names, jsonTopic)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at := cmd.Root()
+			topic := len(args) > 0 && args[0] == jsonTopic
+			if topic {
+				args = args[1:]
+			}
 			for _, name := range args {
 				next, err := commandOf(at, name)
 				if err != nil {
 					return err
 				}
 				at = next
+			}
+			if topic {
+				return writeJSONHelp(at)
 			}
 			at.InitDefaultHelpFlag()
 			at.InitDefaultVersionFlag()

@@ -25,6 +25,7 @@ type verifyCommand struct {
 	tagSuffix   string
 	allTags     bool
 	concurrency int
+	full        fullFlag
 
 	verifiers map[string]*verify.Verifier // by repository
 	progress  *progress                   // of the image at hand
@@ -91,16 +92,20 @@ line:
       layer, ranges (their number), spans (in all ranges)
   a list of differences has layer, span, file, offset, what; it is cut after 20,
   and omitted is the number of the others`,
-		Example: `  soci-index-builder verify 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
-  soci-index-builder verify --index-version V2 registry.example.com/team/app:1.4 registry.example.com/team/web:2.0
+		Example: `  soci-index-builder verify \
+      123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
+  soci-index-builder verify \
+      --index-version V2 registry.example.com/team/app:1.4 \
+      registry.example.com/team/web:2.0
   soci-index-builder verify --all-tags registry.example.com/team/app
   soci-index-builder verify ./app-layout
-  soci-index-builder verify --output json 127.0.0.1:5000/app:dev | jq .versions`,
+  soci-index-builder verify -o json 127.0.0.1:5000/app:dev | jq .versions`,
 		Args: takes(1, -1, "at least one image REF or PATH"),
 		RunE: c.run,
 	}
 	c.registry.add(cmd)
 	c.output.add(cmd)
+	c.full.add(cmd)
 	f := cmd.Flags()
 	addIndexVersion(cmd, &c.version, "SOCI indexes that must exist: V1, V2 or Both; the default is either")
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "suffix of the tags of SOCI-enabled images")
@@ -261,7 +266,8 @@ func (c *verifyCommand) tag(cmd *cobra.Command, repo repository, ref, tag string
 // image verifies one image and writes the result.
 func (c *verifyCommand) image(cmd *cobra.Command, repo repository, ref string,
 	image *inspect.Versions) error {
-	c.progress = newProgress(cmd.ErrOrStderr())
+	c.progress = newProgress(cmd)
+	c.progress.begin(image.IndexedLayers())
 	verifier, ok := c.verifiers[repo.Name()]
 	if !ok {
 		verifier = verify.New(repo, verify.Options{Concurrency: c.concurrency,
@@ -324,7 +330,7 @@ func (c *verifyCommand) write(w io.Writer, ref string, result *verify.Report, no
 			return err
 		}
 	}
-	return writeVerifyText(w, result, soci.IndexVersion(c.version))
+	return writeVerifyText(w, result, soci.IndexVersion(c.version), c.full)
 }
 
 func (c *verifyCommand) writeCounts(w io.Writer) error {

@@ -6,21 +6,23 @@ import (
 	"io"
 
 	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/terminal"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/soci"
 )
 
 // writeVerifyText writes a report. Of a layer that both SOCI indexes have, the
 // zTOC is the same, and it is told of once.
-func writeVerifyText(w io.Writer, r *verify.Report, want soci.IndexVersion) error {
-	p := &printer{w: w}
+func writeVerifyText(w io.Writer, r *verify.Report, want soci.IndexVersion, full fullFlag) error {
+	p := newPrinter(w)
 	told := map[*verify.LayerReport]bool{}
 	for _, index := range r.Indexes {
 		of := ""
 		if index.Tag != "" {
 			of = ", in the SOCI-enabled image " + index.Tag
 		}
-		p.printf("%s: SOCI index %s %s%s\n", index.Platform, index.Version, index.Index, of)
+		p.printf("%s%s: SOCI index %s %s%s\n", p.screen.Mark(verified(len(index.Differences)+index.Omitted == 0)),
+			index.Platform, index.Version, full.digest(index.Index), of)
 		p.differences(index.Differences, index.Omitted)
 		again := 0
 		for _, l := range index.Layers {
@@ -29,16 +31,17 @@ func writeVerifyText(w io.Writer, r *verify.Report, want soci.IndexVersion) erro
 				continue
 			}
 			told[l] = true
-			p.printf("  layer %s, %s: %d spans, %d entries, %d files, %s compared\n",
-				l.Layer.Digest, bytesize.Format(l.Layer.Size), l.Spans, l.Entries, l.Files, bytesize.Format(l.Bytes))
+			p.printf("  layer %s, %s: %s, %s, %s, %s compared\n",
+				full.digest(l.Layer.Digest), bytesize.Format(l.Layer.Size), count(l.Spans, "span"),
+				counted(l.Entries, "entry", "entries"), count(l.Files, "file"), bytesize.Format(l.Bytes))
 			p.differences(l.Differences, l.Omitted)
 		}
 		if again > 0 {
 			p.printf("  %s as above, with the same zTOCs\n", count(again, "layer"))
 		}
 		for _, one := range index.Prefetch {
-			p.printf("  prefetch artifact %s of layer %s: %d spans\n",
-				one.Artifact.Digest, one.Layer, one.Spans)
+			p.printf("  prefetch artifact %s of layer %s: %s\n",
+				full.digest(one.Artifact.Digest), full.digest(one.Layer), count(int(one.Spans), "span"))
 		}
 	}
 	for _, node := range r.WithoutIndex {
@@ -55,17 +58,26 @@ func writeVerifyText(w io.Writer, r *verify.Report, want soci.IndexVersion) erro
 	for _, l := range r.Layers() {
 		layers, spans, files, size = layers+1, spans+l.Spans, files+l.Files, size+l.Bytes
 	}
-	verdict := "no difference"
+	verdict := p.screen.Paint(terminal.Good, "no difference")
 	if n := r.Differences(); n > 0 {
-		verdict = fmt.Sprintf("DIFFERENCES: %d", n)
+		verdict = p.screen.Paint(terminal.Bad, fmt.Sprintf("DIFFERENCES: %d", n))
 	}
 	before := ""
 	if n := layers - r.Compared; n > 0 {
 		before = fmt.Sprintf(" (%d of the layers with an earlier image)", n)
 	}
-	p.printf("compared %s, %s, %s, %s in %.1f s%s: %s\n", count(layers, "layer"), count(spans, "span"), count(files, "file"),
+	p.printf("compared %s, %s, %s, %s in %.1f s%s: %s\n", count(layers, "layer"), count(spans, "span"),
+		count(files, "file"),
 		bytesize.Format(size), r.Seconds, before, verdict)
 	return p.err
+}
+
+// verified is the tone of what was compared.
+func verified(same bool) terminal.Tone {
+	if same {
+		return terminal.Good
+	}
+	return terminal.Bad
 }
 
 // versions says of each version that was looked at what was found.
@@ -83,7 +95,8 @@ func (p *printer) versions(r *verify.Report, want soci.IndexVersion) {
 		case state == versionNone:
 			where = "the image has none as a referrer"
 		}
-		p.printf("SOCI index %s: %s, %s\n", version, state, where)
+		tone := map[string]terminal.Tone{versionVerified: terminal.Good, versionDiffers: terminal.Bad}[state]
+		p.printf("%sSOCI index %s: %s, %s\n", p.screen.Mark(tone), version, p.screen.Paint(tone, state), where)
 	}
 }
 
@@ -113,25 +126,4 @@ func versionState(r *verify.Report, version string) string {
 		return versionVerified
 	}
 	return versionNone
-}
-
-// printer keeps the first error of writing.
-type printer struct {
-	w   io.Writer
-	err error
-}
-
-func (p *printer) printf(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format, args...)
-	}
-}
-
-func (p *printer) differences(all []verify.Difference, omitted int) {
-	for _, d := range all {
-		p.printf("  DIFFERENCE: %s\n", d)
-	}
-	if omitted > 0 {
-		p.printf("  DIFFERENCE: and %d more\n", omitted)
-	}
 }

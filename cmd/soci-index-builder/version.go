@@ -39,7 +39,7 @@ With --output json, the output is one JSON object:
   go, platform, buildTool, and functions (the architectures of the functions
   that the binary contains)`,
 		Example: `  soci-index-builder version
-  soci-index-builder version --output json | jq -r .buildTool`,
+  soci-index-builder version -o json | jq -r .buildTool`,
 		Args: takes(0, 0, "no arguments"),
 	}
 	output.add(cmd)

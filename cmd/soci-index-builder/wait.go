@@ -75,13 +75,15 @@ With --output json, the output is one JSON object, also with the exit codes 1 an
   deploy (the reference to deploy; with index alone), sociTag, sociDigest (what the
     suffixed tag names), handedOver (to the state machine), seconds`,
 		Example: `  soci-index-builder wait --stack soci-index-builder team/app:1.4
-  image=$(soci-index-builder wait --timeout 5m registry.example.com/team/app:1.4)`,
+  image=$(soci-index-builder wait \
+      --timeout 5m registry.example.com/team/app:1.4)`,
 		Args: takes(1, 1, "one image REF"),
 		RunE: c.run,
 	}
 	f := cmd.Flags()
 	f.Var(&c.timeout, "timeout", "how long to wait at most, such as 90s or 10m")
 	c.stack.add(cmd)
+	takeDefaults(cmd, never)
 	c.registry.add(cmd)
 	c.output.add(cmd)
 	f.Var(&c.since, "since", "how far back to look in the log of --stack")

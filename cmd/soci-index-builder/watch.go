@@ -41,6 +41,7 @@ fields that deploy --help names.`,
 	}
 	stack.add(cmd)
 	from.add(cmd)
+	takeDefaults(cmd, always)
 	output.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if stack.name == "" {

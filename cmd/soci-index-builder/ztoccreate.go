@@ -40,7 +40,8 @@ identifier produce the same zTOC.
 The zTOC is written completely or not at all. If it is written to a file, its digest,
 size and number of spans and entries are printed.`,
 		Example: `  soci-index-builder ztoc create -o layer.ztoc layer.tar.gz
-  crane blob registry.example.com/app@sha256:... | soci-index-builder ztoc create - > layer.ztoc`,
+  crane blob registry.example.com/app@sha256:... \
+      | soci-index-builder ztoc create - > layer.ztoc`,
 		Args: takes(1, 1, "one LAYER"),
 		RunE: c.run,
 	}

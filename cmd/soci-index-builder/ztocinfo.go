@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 func newZtocInfoCommand() *cobra.Command {
 	var (
 		output outputFlag
+		full   fullFlag
 		files  bool
 	)
 	cmd := &cobra.Command{
@@ -30,10 +32,12 @@ With --output json, the output is one JSON object:
   (octal), uid, gid, uname, gname, modTime, devmajor, devminor, pax
 Sizes and offsets are in bytes.`,
 		Example: `  soci-index-builder ztoc info layer.ztoc
-  soci-index-builder ztoc info --files --output json layer.ztoc | jq -r '.files[] | select(.size > 1000000).name'`,
+  soci-index-builder ztoc info --files -o json layer.ztoc \
+      | jq -r '.files[] | select(.size > 1000000).name'`,
 		Args: takes(1, 1, "one FILE"),
 	}
 	output.add(cmd)
+	full.add(cmd)
 	cmd.Flags().BoolVar(&files, "files", false, "list the entries of the table of contents")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		in, name, err := openInput(cmd, args[0])
@@ -52,12 +56,12 @@ Sizes and offsets are in bytes.`,
 		if output == outputJSON {
 			return writeJSONLine(cmd.OutOrStdout(), newZtocJSON(z, files))
 		}
-		return writeZtocText(cmd.OutOrStdout(), z, files)
+		return writeZtocText(cmd.OutOrStdout(), z, files, full)
 	}
 	return cmd
 }
 
-func writeZtocText(w io.Writer, z *soci.Ztoc, files bool) error {
+func writeZtocText(w io.Writer, z *soci.Ztoc, files bool, full fullFlag) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "version:\t%s\n", z.Version)
 	fmt.Fprintf(t, "build tool:\t%s\n", z.BuildToolIdentifier)
@@ -73,17 +77,20 @@ func writeZtocText(w io.Writer, z *soci.Ztoc, files bool) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "\nTYPE\tMODE\tOWNER\tOFFSET\tSIZE\tTIME\tNAME\n")
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	table := full.table(w, "")
+	table.Head("TYPE", "MODE", "OWNER", "OFFSET", "SIZE", "TIME", "NAME")
 	for _, e := range z.Entries {
 		name := fmt.Sprintf("%q", e.Name)
 		if e.Linkname != "" {
 			name += fmt.Sprintf(" -> %q", e.Linkname)
 		}
-		fmt.Fprintf(t, "%s\t%04o\t%d/%d\t%d\t%d\t%s\t%s\n", e.Type, e.Mode, e.UID, e.GID, e.Offset, e.Size,
-			e.ModTime.UTC().Format(time.RFC3339), name)
+		table.Row(e.Type, fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d/%d", e.UID, e.GID), strconv.FormatInt(e.Offset, 10),
+			strconv.FormatInt(e.Size, 10), e.ModTime.UTC().Format(time.RFC3339), name)
 	}
-	return t.Flush()
+	return table.Flush()
 }
 
 // The JSON output of ztoc info; its field names are promised in the help text.

@@ -23,8 +23,12 @@ type Await struct {
 	// are Await's own.
 	Options inventory.Options
 
+	// Failed, if set, tells after a look which of the items that lack something
+	// have failed for good, by their places: they are not waited for.
+	Failed func(ctx context.Context, left []Item) map[int]bool
+
 	// For is how long to wait at most; Every is the time from one look to the
-	// next, by default 30 seconds.
+	// next at most, by default 30 seconds. The first ones come sooner.
 	For, Every time.Duration
 
 	// Progress gets the number of items that need no more waiting.
@@ -35,7 +39,10 @@ type Await struct {
 	Sleep func(context.Context, time.Duration) error
 }
 
-const defaultEvery = 30 * time.Second
+const (
+	defaultEvery = 30 * time.Second
+	firstPause   = 2 * time.Second // then twice as long, and so on
+)
 
 // itemKey names an item.
 type itemKey struct {
@@ -46,9 +53,10 @@ type itemKey struct {
 func keyOf(i *Item) itemKey { return itemKey{i.Repository, i.Tag, i.Digest} }
 
 // Run waits, and returns the items that still lack their SOCI indexes when the
-// time is over. Items whose tag now names another image, or that were deleted,
-// are not waited for. The error is that of ctx, or why nothing could be seen at
-// the last look.
+// time is over, or when none is left that may get them; those that failed are
+// among them. Items whose tag now names another image, or that were deleted, are
+// not waited for. The error is that of ctx, or why nothing could be seen at the
+// last look.
 func (a *Await) Run(ctx context.Context, items []Item) ([]Item, error) {
 	now, sleep, every := a.Now, a.Sleep, a.Every
 	if now == nil {
@@ -62,22 +70,37 @@ func (a *Await) Run(ctx context.Context, items []Item) ([]Item, error) {
 	}
 	deadline := now().Add(a.For)
 	left := slices.Clone(items)
+	var lost []Item // that have failed
+	next := min(firstPause, every)
 	for {
 		var err error
 		left, err = a.look(ctx, left)
 		if ctx.Err() != nil {
-			return left, ctx.Err()
+			return append(left, lost...), ctx.Err()
+		}
+		if len(left) > 0 && a.Failed != nil {
+			failed := a.Failed(ctx, left)
+			var waiting []Item
+			for i := range left {
+				if failed[i] {
+					lost = append(lost, left[i])
+				} else {
+					waiting = append(waiting, left[i])
+				}
+			}
+			left = waiting
 		}
 		a.Progress(len(items) - len(left))
 		if len(left) == 0 {
-			return nil, nil
+			return lost, nil
 		}
-		pause := min(every, deadline.Sub(now()))
+		pause := min(next, deadline.Sub(now()))
 		if pause <= 0 {
-			return left, err
+			return append(left, lost...), err
 		}
+		next = min(2*next, every)
 		if err := sleep(ctx, pause); err != nil {
-			return left, err
+			return append(left, lost...), err
 		}
 	}
 }

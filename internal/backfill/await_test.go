@@ -80,7 +80,8 @@ func TestAwait(t *testing.T) {
 	if want := []int{0, 2, 2, 3, 4}; !slices.Equal(a.progress, want) {
 		t.Errorf("done %v, want %v", a.progress, want)
 	}
-	if got, want := a.now.Sub(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)), 2*time.Minute; got != want {
+	// The first pauses are 2, 4, 8 and 16 seconds.
+	if got, want := a.now.Sub(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)), 30*time.Second; got != want {
 		t.Errorf("it took %v, want %v", got, want)
 	}
 }
@@ -101,7 +102,7 @@ func TestAwaitTooLong(t *testing.T) {
 	if err != nil || !slices.Equal(namesOf(left), []string{"team/a:v1", "team/b:v1"}) {
 		t.Errorf("Run = %q, %v, want what is there, and no error", namesOf(left), err)
 	}
-	if want := []int{1, 1, 1, 1}; !slices.Equal(a.progress, want) {
+	if want := []int{1, 1, 1, 1, 1, 1, 1}; !slices.Equal(a.progress, want) {
 		t.Errorf("done %v, want %v", a.progress, want)
 	}
 	down()
@@ -111,5 +112,31 @@ func TestAwaitTooLong(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	if _, err := newAwaiting(s, time.Hour, cancel).Run(ctx, items); !errors.Is(err, context.Canceled) {
 		t.Errorf("Run = %v, want context.Canceled", err)
+	}
+}
+
+// What has failed for good is not waited for, and is among what is not indexed.
+func TestAwaitFailed(t *testing.T) {
+	s := registrytest.Start(t)
+	push(t, s, "team/a", "v1", layer(t, testlayers.Noise(1, 64<<10)))
+	push(t, s, "team/b", "v1", layer(t, testlayers.Noise(2, 64<<10)))
+	items := plan(t, inventory.Registry(s.Host(), []string{"team/a", "team/b"})).Items
+	a := newAwaiting(s, time.Hour)
+	looks := 0
+	a.Failed = func(_ context.Context, left []backfill.Item) map[int]bool {
+		looks++
+		return map[int]bool{len(left) - 1: looks > 1} // one at each look but the first
+	}
+	left, err := a.Run(t.Context(), items)
+	names := namesOf(left)
+	slices.Sort(names)
+	if err != nil || !slices.Equal(names, []string{"team/a:v1", "team/b:v1"}) {
+		t.Errorf("Run = %q, %v", names, err)
+	}
+	if want := []int{0, 1, 2}; !slices.Equal(a.progress, want) {
+		t.Errorf("done %v, want %v", a.progress, want)
+	}
+	if waited := a.now.Sub(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)); waited != 6*time.Second {
+		t.Errorf("it waited %v", waited)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/plural"
 )
 
 // alarms looks at the stack's alarms, and whether they tell anybody.
@@ -55,9 +56,9 @@ func (x *examination) alarms(ctx context.Context) ([]Finding, error) {
 	}
 	if silent > 0 {
 		actions = append(actions,
-			Finding{CheckAlarmActions, Warning, "", count(silent, "alarm tells", "alarms tell") + " nobody",
+			Finding{CheckAlarmActions, Warning, "", plural.Count(silent, "alarm tells", "alarms tell") + " nobody",
 				"set the stack's parameter " + deployed.ParamAlarmTopic + " to the ARN of an SNS topic"})
 	}
-	found = wellOr(found, CheckAlarm, "%s, none in ALARM", count(len(all), "alarm", "alarms"))
+	found = wellOr(found, CheckAlarm, "%s, none in ALARM", plural.Count(len(all), "alarm", "alarms"))
 	return append(found, wellOr(actions, CheckAlarmActions, "every alarm has an action")...), nil
 }

@@ -152,7 +152,7 @@ var broken = []row{
 		r := d.Resources["PushRule"]
 		r.Set(append(r.At("Targets").([]any), map[string]any{"Id": "x", "Arn": "arn:aws:sns:eu-west-1:123456789012:x"}),
 			"Targets")
-	}, doctor.CheckTarget, doctor.Warning, physical("PushRule"), "1 more targets", "list-targets-by-rule"},
+	}, doctor.CheckTarget, doctor.Warning, physical("PushRule"), "1 more target than", "list-targets-by-rule"},
 	{"rule of executions disabled", set("ExecutionRule", "DISABLED", "State"),
 		doctor.CheckRule, doctor.Problem, physical("ExecutionRule"),
 		"is disabled: no failed execution reaches the failure queue",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"soci-index-builder/internal/plural"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -75,7 +76,7 @@ func (x *examination) lifecycle(ctx context.Context) ([]Finding, error) {
 	})
 	if err == nil {
 		found = wellOr(found, CheckLifecycle, "no rule counts SOCI-enabled images in %s",
-			count(len(x.chosen), "repository", "repositories"))
+			plural.Count(len(x.chosen), "repository", "repositories"))
 	}
 	return found, err
 }

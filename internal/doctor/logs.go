@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"soci-index-builder/internal/plural"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
@@ -35,7 +36,7 @@ func (x *examination) logGroups(ctx context.Context) ([]Finding, error) {
 		case wanted && int(aws.ToInt32(live.RetentionInDays)) != days:
 			found = append(found, Finding{CheckLogGroup, Warning, r.physical,
 				fmt.Sprintf("keeps its lines %s, the stack's retention is %s", forever(live.RetentionInDays),
-					count(days, "day", "days")), retention})
+					plural.Count(days, "day", "days")), retention})
 		}
 	}
 	if len(errs) == 0 {
@@ -48,7 +49,7 @@ func forever(days *int32) string {
 	if days == nil {
 		return "for ever"
 	}
-	return "for " + count(int(*days), "day", "days")
+	return "for " + plural.Count(int(*days), "day", "days")
 }
 
 // logGroup returns the log group of this very name, nil if there is none.

@@ -14,6 +14,7 @@ import (
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor/iampolicy"
+	"soci-index-builder/internal/plural"
 )
 
 // attributes reads attributes of the failure queue.
@@ -105,7 +106,7 @@ func (x *examination) messages(ctx context.Context) ([]Finding, error) {
 		return []Finding{{Check: CheckMessages, Severity: OK, Found: "the failure queue is empty"}}, nil
 	}
 	f := Finding{CheckMessages, Problem, x.queueName(),
-		count(n, "event that failed waits", "events that failed wait") + " in the failure queue",
+		plural.Count(n, "event that failed waits", "events that failed wait") + " in the failure queue",
 		"see why, and try them again: soci-index-builder redrive --stack " + x.stack.Name + x.region()}
 	age, err := x.oldestMessage(ctx)
 	if age > 0 {
@@ -122,5 +123,5 @@ func days(d time.Duration) string {
 	case d >= 2*time.Hour:
 		return fmt.Sprintf("%d hours", int(d/time.Hour))
 	}
-	return count(int(d/time.Minute), "minute", "minutes")
+	return plural.Count(int(d/time.Minute), "minute", "minutes")
 }

@@ -16,6 +16,7 @@ import (
 	"soci-index-builder/internal/doctor/iampolicy"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/permission"
+	"soci-index-builder/internal/plural"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -68,12 +69,12 @@ func (x *examination) filters(context.Context) ([]Finding, error) {
 	var found []Finding
 	for _, text := range x.stack.Filters.Unused(names) {
 		found = append(found, Finding{CheckFilters, Warning, text,
-			"matches none of the " + count(len(names), "repository", "repositories") + " of this account and region",
+			"matches none of the " + plural.Count(len(names), "repository", "repositories") + " of this account and region",
 			"if it is mistyped, update the stack with the parameter " + deployed.ParamFilters +
 				"; try it first: soci-index-builder filters test --filters"})
 	}
 	return wellOr(found, CheckFilters, "choose from %d of %s", len(x.chosen),
-		count(len(names), "repository", "repositories")), nil
+		plural.Count(len(names), "repository", "repositories")), nil
 }
 
 // worker is a function that works in repositories.
@@ -124,7 +125,7 @@ func (x *examination) repositoryPolicies(ctx context.Context) ([]Finding, error)
 	})
 	if err == nil {
 		found = wellOr(found, CheckPolicy, "none of %s denies the functions anything",
-			count(len(x.chosen), "repository", "repositories"))
+			plural.Count(len(x.chosen), "repository", "repositories"))
 	}
 	return found, err
 }
@@ -196,7 +197,7 @@ func (x *examination) encryption(context.Context) ([]Finding, error) {
 	}
 	f := Finding{Check: CheckEncryption, Severity: OK, Found: "no repository is encrypted under a KMS key"}
 	if n > 0 {
-		f.Found = count(n, "repository is", "repositories are") +
+		f.Found = plural.Count(n, "repository is", "repositories are") +
 			" encrypted under a KMS key, for which the generator needs no right"
 	}
 	return []Finding{f}, nil
@@ -239,7 +240,7 @@ func (x *examination) mutability(context.Context) ([]Finding, error) {
 		found = append(found, f)
 	}
 	return wellOr(found, CheckMutability, "tags that end with %s can be moved in %s", x.stack.TagSuffix(),
-		count(len(x.chosen), "repository", "repositories")), nil
+		plural.Count(len(x.chosen), "repository", "repositories")), nil
 }
 
 // immutable reports whether some suffixed tag of an image that the filters

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"soci-index-builder/internal/doctor/iampolicy"
+	"soci-index-builder/internal/plural"
 )
 
 // roles looks whether each function's role has the rights that the template
@@ -33,7 +34,7 @@ func (x *examination) roles(ctx context.Context) ([]Finding, error) {
 	}
 	if len(errs) == 0 {
 		found = wellOr(found, CheckRole, "%d roles have the stack's rights, on %s", len(all),
-			count(len(x.repositoryARNs()), "pattern of repositories", "patterns of repositories"))
+			plural.Count(len(x.repositoryARNs()), "pattern of repositories", "patterns of repositories"))
 	}
 	return found, errors.Join(errs...)
 }
@@ -173,12 +174,4 @@ func (x *examination) wantedRights(r resource) ([]iampolicy.Statement, error) {
 		statements = append(statements, p.Statements...)
 	}
 	return statements, nil
-}
-
-// count writes a number with what is counted.
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

@@ -15,6 +15,7 @@ import (
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"soci-index-builder/internal/doctor/iampolicy"
+	"soci-index-builder/internal/plural"
 )
 
 // rules looks at every rule and its targets.
@@ -139,7 +140,7 @@ func (x *examination) targets(ctx context.Context, r resource) ([]Finding, error
 	}
 	if len(live) > 0 {
 		found = append(found, Finding{CheckTarget, Warning, r.physical,
-			fmt.Sprintf("has %d more targets than the stack's", len(live)),
+			fmt.Sprintf("has %s than the stack's", plural.Count(len(live), "more target")),
 			"if nobody needs them: aws events list-targets-by-rule --rule " + r.physical + x.region()})
 	}
 	return found, nil

@@ -13,6 +13,7 @@ import (
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor/iampolicy"
+	"soci-index-builder/internal/plural"
 )
 
 // signing looks whether ECR's managed signing signs what the generator pushes.
@@ -40,7 +41,7 @@ func (x *examination) signing(ctx context.Context) ([]Finding, error) {
 		seen[profile] = true
 		found = append(found, Finding{CheckSigning, Warning, profile,
 			fmt.Sprintf("signs what is pushed to %s (%s, ...), but not what the generator pushes",
-				count(len(matched), "chosen repository", "chosen repositories"), matched[0]),
+				plural.Count(len(matched), "chosen repository", "chosen repositories"), matched[0]),
 			"add it to the stack's parameter " + deployed.ParamSigningProfiles + ": soci-index-builder deploy --stack " +
 				x.stack.Name + " --parameter " + deployed.ParamSigningProfiles + "=" +
 				strings.Join(append(slices.Clone(allowed), profile), ",")})
@@ -58,7 +59,7 @@ func (x *examination) signing(ctx context.Context) ([]Finding, error) {
 		return wellOr(found, CheckSigning, "managed signing is off; the builder does not depend on it"), nil
 	}
 	return wellOr(found, CheckSigning, "what the generator pushes is signed as the registry's %s",
-		count(len(rules), "rule says", "rules say")), nil
+		plural.Count(len(rules), "rule says", "rules say")), nil
 }
 
 // signedBy returns the repositories that the stack's filters choose and the rule

@@ -74,7 +74,7 @@ func TestBlobs(t *testing.T) {
 		t.Fatalf("%d zTOCs, %d prefetch artifacts, %d others; want 4, 2, 1", a, b, c)
 	}
 	var text bytes.Buffer
-	if err := inspect.WriteText(&text, root); err != nil {
+	if err := inspect.WriteText(&text, root, true); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(text.String(), "\n")[3:]

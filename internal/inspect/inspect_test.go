@@ -84,7 +84,7 @@ func TestTree(t *testing.T) {
 		golden string
 		write  func(*bytes.Buffer) error
 	}{
-		{"testdata/tree.txt", func(b *bytes.Buffer) error { return inspect.WriteText(b, root) }},
+		{"testdata/tree.txt", func(b *bytes.Buffer) error { return inspect.WriteText(b, root, true) }},
 		{"testdata/tree.json", func(b *bytes.Buffer) error {
 			e := json.NewEncoder(b)
 			e.SetIndent("", "  ")
@@ -158,7 +158,7 @@ func TestMissingAndInvalid(t *testing.T) {
 		}
 	}
 	var text bytes.Buffer
-	if err := inspect.WriteText(&text, root); err != nil || !strings.Contains(text.String(), "not a digest") &&
+	if err := inspect.WriteText(&text, root, true); err != nil || !strings.Contains(text.String(), "not a digest") &&
 		!strings.Contains(text.String(), "invalid") {
 		t.Errorf("%v\n%s", err, &text)
 	}

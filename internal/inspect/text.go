@@ -7,19 +7,23 @@ import (
 	"strings"
 
 	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/terminal"
 	"soci-index-builder/pkg/soci"
+
+	"github.com/opencontainers/go-digest"
 )
 
-// WriteText draws the tree, one line for each thing in it.
-func WriteText(w io.Writer, root *Node) error {
-	if err := draw(w, root); err != nil {
+// WriteText draws the tree, one line for each thing in it. With full, digests are
+// whole, and no line is fitted to a terminal.
+func WriteText(w io.Writer, root *Node, full bool) error {
+	if err := draw(w, root, full); err != nil {
 		return err
 	}
 	return writeFixes(w, root)
 }
 
-func draw(w io.Writer, root *Node) error {
-	t := &tree{w: w}
+func draw(w io.Writer, root *Node, full bool) error {
+	t := &tree{w: w, full: full, screen: terminal.Of(w)}
 	t.node(root, "", "")
 	return t.err
 }
@@ -29,7 +33,8 @@ func writeFixes(w io.Writer, root *Node) error {
 	if !hasZstd(root) {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "zstd layers cannot be indexed: %s\n", soci.SkipZstd.Fix())
+	text := fmt.Sprintf("zstd layers cannot be indexed: %s", soci.SkipZstd.Fix())
+	_, err := fmt.Fprintln(w, terminal.Of(w).Fill(text))
 	return err
 }
 
@@ -40,16 +45,43 @@ func hasZstd(n *Node) bool {
 }
 
 type tree struct {
-	w   io.Writer
-	err error // sticky
+	w      io.Writer
+	full   bool
+	screen terminal.Screen
+	err    error // sticky
 }
+
+// digest returns a digest, of which people need the beginning.
+func (t *tree) digest(d digest.Digest) string {
+	const length = len("sha256:") + 12
+	if t.full {
+		return d.String()
+	}
+	return string(d[:min(len(d), length)])
+}
+
+// bad lets a text stand out.
+func (t *tree) bad(text string) string { return t.screen.Paint(terminal.Bad, text) }
 
 // branch is one thing below another.
 type branch func(first, rest string)
 
-func (t *tree) line(prefix, format string, args ...any) {
+// line writes words after a prefix. A media type at their end is shortened to
+// what the screen has room for, and what is too long otherwise is broken.
+func (t *tree) line(first, rest string, words ...string) {
+	const separator = "  "
+	text := strings.Join(words, separator)
+	if room := t.screen.Width - terminal.Width(first); !t.full && t.screen.Width > 0 && terminal.Width(text) > room {
+		last := words[len(words)-1]
+		before := strings.TrimSuffix(text, last)
+		if left := room - terminal.Width(before); strings.Contains(last, "/") && !strings.Contains(last, " ") && left >= 12 {
+			text = before + terminal.Shorten(last, left)
+		} else {
+			text = strings.Join(terminal.Wrap(text, room-len(separator)), "\n"+rest+separator)
+		}
+	}
 	if t.err == nil {
-		_, t.err = fmt.Fprintln(t.w, prefix+fmt.Sprintf(format, args...))
+		_, t.err = fmt.Fprintln(t.w, first+text)
 	}
 }
 
@@ -68,22 +100,22 @@ func (t *tree) node(n *Node, first, rest string) {
 	if n.Platform != "" {
 		words = append(words, n.Platform)
 	}
-	words = append(words, n.Digest.String(), bytesText(n.Size))
+	words = append(words, t.digest(n.Digest), bytesText(n.Size))
 	if n.ArtifactType != "" && !n.Kind.SOCI() {
 		words = append(words, n.ArtifactType)
 	}
 	if n.Missing {
-		words = append(words, "(not in the repository)")
+		words = append(words, t.bad("(not in the repository)"))
 	}
-	t.line(first, "%s", strings.Join(words, "  "))
+	t.line(first, rest, words...)
 
 	var below []branch
 	for _, m := range n.Manifests {
 		below = append(below, func(first, rest string) { t.node(m, first, rest) })
 	}
 	for _, l := range n.Layers {
-		below = append(below, func(first, _ string) {
-			t.line(first, "layer  %s  %s  %s", l.Digest, bytesText(l.Size), l.MediaType)
+		below = append(below, func(first, rest string) {
+			t.line(first, rest, "layer", t.digest(l.Digest), bytesText(l.Size), l.MediaType)
 		})
 	}
 	for _, s := range n.SociIndexes {
@@ -93,18 +125,19 @@ func (t *tree) node(n *Node, first, rest string) {
 }
 
 func (t *tree) sociIndex(s *SociIndex, first, rest string) {
+	what := "SOCI index " + s.Version
 	switch {
 	case s.Missing:
-		t.line(first, "SOCI index %s  %s  (not in the repository)", s.Version, s.Digest)
+		t.line(first, rest, what, t.digest(s.Digest), t.bad("(not in the repository)"))
 	case s.Invalid != "":
-		t.line(first, "SOCI index %s  %s  %s  (%s)", s.Version, s.Digest, bytesText(s.Size), s.Invalid)
+		t.line(first, rest, what, t.digest(s.Digest), bytesText(s.Size), t.bad("("+s.Invalid+")"))
 	default:
-		t.line(first, "SOCI index %s  %s  %s  by %q", s.Version, s.Digest, bytesText(s.Size), s.BuildTool)
+		t.line(first, rest, what, t.digest(s.Digest), bytesText(s.Size), fmt.Sprintf("by %q", s.BuildTool))
 	}
 	var below []branch
 	add := func(what string, blobs []*Blob) {
 		for _, blob := range blobs {
-			below = append(below, func(first, _ string) { t.line(first, "%s", blobText(what, blob)) })
+			below = append(below, func(first, rest string) { t.line(first, rest, t.blob(what, blob)...) })
 		}
 	}
 	add("zTOC", s.Ztocs)
@@ -113,13 +146,13 @@ func (t *tree) sociIndex(s *SociIndex, first, rest string) {
 	t.branches(rest, below)
 }
 
-func blobText(what string, b *Blob) string {
-	words := []string{what, b.Digest.String(), bytesText(b.Size)}
+func (t *tree) blob(what string, b *Blob) []string {
+	words := []string{what, t.digest(b.Digest), bytesText(b.Size)}
 	if b.MediaType != "" {
 		words = append(words, b.MediaType)
 	}
 	if b.Layer != "" {
-		words = append(words, "of layer "+b.Layer.String())
+		words = append(words, "of layer "+t.digest(b.Layer))
 	}
 	for _, flag := range []struct {
 		set  bool
@@ -131,13 +164,13 @@ func blobText(what string, b *Blob) string {
 		{b.Invalid != "", "(" + b.Invalid + ")"},
 	} {
 		if flag.set {
-			words = append(words, flag.text)
+			words = append(words, t.bad(flag.text))
 		}
 	}
 	if b.StoredSize != nil {
-		words = append(words, fmt.Sprintf("(size differs: %d bytes in the repository, not %d)", *b.StoredSize, b.Size))
+		words = append(words, t.bad(fmt.Sprintf("(size differs: %d bytes in the repository, not %d)", *b.StoredSize, b.Size)))
 	}
-	return strings.Join(words, "  ")
+	return words
 }
 
 func bytesText(n int64) string { return bytesize.Format(n) }

@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/terminal"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -131,6 +132,35 @@ func (s *Suffixed) Text() string {
 	return fmt.Sprintf("the SOCI-enabled image %s %s", s.Tag, s.Reason)
 }
 
+// IndexedLayers returns the layers that SOCI indexes have zTOCs for, each once.
+func (v *Versions) IndexedLayers() []ocispec.Descriptor {
+	var list []ocispec.Descriptor
+	known := map[digest.Digest]bool{}
+	var add func(n *Node)
+	add = func(n *Node) {
+		indexed := map[digest.Digest]bool{}
+		for _, index := range n.SociIndexes {
+			for _, z := range index.Ztocs {
+				indexed[z.Layer] = true
+			}
+		}
+		for _, l := range n.Layers {
+			if indexed[l.Digest] && !known[l.Digest] {
+				known[l.Digest] = true
+				list = append(list, ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size})
+			}
+		}
+		for _, m := range n.Manifests {
+			add(m)
+		}
+	}
+	add(v.Node)
+	if v.Suffixed != nil && v.Suffixed.Image != nil {
+		add(v.Suffixed.Image)
+	}
+	return list
+}
+
 // CheckBlobs is CheckBlobs of both trees.
 func (v *Versions) CheckBlobs(ctx context.Context, repo soci.BlobSizer) error {
 	if err := CheckBlobs(ctx, repo, v.Node); err != nil || v.Suffixed == nil || v.Suffixed.Image == nil {
@@ -139,13 +169,15 @@ func (v *Versions) CheckBlobs(ctx context.Context, repo soci.BlobSizer) error {
 	return CheckBlobs(ctx, repo, v.Suffixed.Image)
 }
 
-// WriteText draws both trees, with a line on the suffixed tag between them.
-func (v *Versions) WriteText(w io.Writer) error {
-	if err := WriteText(w, v.Node); err != nil || v.Suffixed == nil {
+// WriteText draws both trees, with a line on the suffixed tag between them. With
+// full, digests are whole, and no line is fitted to a terminal.
+func (v *Versions) WriteText(w io.Writer, full bool) error {
+	if err := WriteText(w, v.Node, full); err != nil || v.Suffixed == nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(w, "\nSOCI index v2: %s\n", v.Suffixed.Text()); err != nil || v.Suffixed.Image == nil {
+	line := terminal.Of(w).Fill("SOCI index v2: " + v.Suffixed.Text())
+	if _, err := fmt.Fprintf(w, "\n%s\n", line); err != nil || v.Suffixed.Image == nil {
 		return err
 	}
-	return draw(w, v.Suffixed.Image) // its layers are those of the other
+	return draw(w, v.Suffixed.Image, full) // its layers are those of the other
 }

@@ -31,7 +31,7 @@ func TestLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		var b bytes.Buffer
-		if err := v.WriteText(&b); err != nil {
+		if err := v.WriteText(&b, true); err != nil {
 			t.Fatal(err)
 		}
 		return b.String()

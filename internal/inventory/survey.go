@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/plural"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -242,7 +243,8 @@ func (s *survey) yield(t *task, yield func(Record, error) bool) bool {
 		r.cancel()
 		err := t.err
 		if r.left > 0 {
-			err = fmt.Errorf("%w (%d more images of %s are not looked at)", err, r.left, r.name)
+			err = fmt.Errorf("%w (%s of %s %s not looked at)", err, plural.Count(r.left, "more image"), r.name,
+				plural.Word(r.left, "is", "are"))
 		}
 		return yield(Record{Image: Image{Repository: r.name}}, err)
 	}

@@ -75,6 +75,22 @@ func (w *Work) Index(ctx context.Context) (*Result, error) {
 	return w.result, w.named(err)
 }
 
+// Pushed is what a Work has pushed.
+type Pushed struct {
+	Ztocs, Indexes int   // those that were not there, or are pushed again
+	Bytes          int64 // of all content
+}
+
+// Pushed returns what was pushed so far, also when Index has failed or was
+// interrupted.
+func (w *Work) Pushed() Pushed {
+	if w.layers == nil || w.layers.publisher == nil {
+		return Pushed{}
+	}
+	p := w.layers.publisher
+	return Pushed{Ztocs: int(p.ztocs.Load()), Indexes: int(p.indexes.Load()), Bytes: p.sent.Load()}
+}
+
 func (w *Work) named(err error) error {
 	return named(w.result.Image.Digest, err)
 }

@@ -101,6 +101,8 @@ type publisher struct {
 	force   bool                   // push also what is there
 	damaged map[digest.Digest]bool // what must be pushed though it is there
 	sent    atomic.Int64           // bytes
+
+	ztocs, indexes atomic.Int64 // that were sent
 }
 
 // put stores one content; it reports whether it was there before, unless it is
@@ -124,6 +126,12 @@ func (p *publisher) put(ctx context.Context, what string, c content) (existed bo
 		return false, fmt.Errorf("pushing %s %s%s: %w", what, c.desc.Digest, damagedText(damaged), err)
 	}
 	p.sent.Add(c.desc.Size)
+	switch {
+	case what == "SOCI index":
+		p.indexes.Add(1)
+	case c.desc.MediaType == ZtocMediaType:
+		p.ztocs.Add(1)
+	}
 	if damaged {
 		return false, p.readBack(ctx, what, c.desc)
 	}

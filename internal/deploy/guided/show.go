@@ -10,6 +10,7 @@ import (
 	"soci-index-builder/internal/backfill"
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/plural"
 )
 
 // shown is how many repositories a preview names.
@@ -38,7 +39,7 @@ func (t *Terminal) showChoice(l *listed, c *chosen) {
 		_ = w.Flush() // what a terminal cannot show is lost
 	}
 	if rows > shown {
-		t.Printf("  and %d more repositories\n", rows-shown)
+		t.Printf("  and %s\n", plural.Count(rows-shown, "more repository", "more repositories"))
 	}
 	if rows == 0 {
 		t.Printf("  These filters choose nothing of what %s now.\n", has(len(l.repositories)))
@@ -80,7 +81,7 @@ func (t *Terminal) showCost(c *chosen, memory int, architecture string) {
 	} else {
 		_, size := c.pushes.Total()
 		t.Printf("  at most $%s a month for Lambda, if pushes go on as in the last 30 days: %s, %s\n",
-			dollars(dollarsOf(c.pushes.Cost(memory))), plural(n, "image"), bytesize.Format(size))
+			dollars(dollarsOf(c.pushes.Cost(memory))), plural.Count(n, "image"), bytesize.Format(size))
 		t.Printf("  (layers that were indexed before are not read again: most pushes cost a tenth)\n")
 	}
 	if n := alarms(); n > 0 {
@@ -88,7 +89,7 @@ func (t *Terminal) showCost(c *chosen, memory int, architecture string) {
 	}
 	if n := len(c.all.Items); n > 0 {
 		t.Printf("  at most $%s once, if you have the images that are there indexed by backfill: %s\n",
-			dollars(dollarsOf(c.all.Cost(memory))), plural(n, "image"))
+			dollars(dollarsOf(c.all.Cost(memory))), plural.Count(n, "image"))
 	}
 }
 
@@ -119,11 +120,4 @@ func dollars(f float64) string {
 		return fmt.Sprintf("%.4f", f)
 	}
 	return fmt.Sprintf("%.2f", f)
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

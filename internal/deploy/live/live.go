@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"soci-index-builder/internal/deploy/execution"
+	"soci-index-builder/internal/terminal"
 )
 
 // Display shows events as they happen.
@@ -85,6 +86,7 @@ func OneLine(s string) string {
 // tree is a Display that renews itself.
 type tree struct {
 	w      io.Writer
+	screen terminal.Screen
 	width  int // of the terminal, in columns
 	height int
 
@@ -102,7 +104,7 @@ type row struct {
 // NewTree shows the stack and below it its resources, on a terminal of this
 // size.
 func NewTree(w io.Writer, width, height int) Display {
-	return &tree{w: w, width: max(width, 40), height: max(height, 6)}
+	return &tree{w: w, screen: terminal.Of(w), width: max(width, 40), height: max(height, 6)}
 }
 
 func (t *tree) Event(e execution.Event) {
@@ -182,7 +184,7 @@ func (t *tree) paint(all bool) {
 		if runes := []rune(text); len(runes) > t.width-1 {
 			text = string(runes[:t.width-1])
 		}
-		b.WriteString(text + "\n")
+		b.WriteString(t.colour(text, indent, mark) + "\n")
 		t.painted++
 	}
 	if left > 0 {
@@ -193,4 +195,14 @@ func (t *tree) paint(all bool) {
 	if all {
 		t.painted = 0
 	}
+}
+
+// colour puts the mark of the terminal in the place of a line's plain one, which
+// is as wide.
+func (t *tree) colour(line, indent, mark string) string {
+	tone, ok := map[string]terminal.Tone{"x": terminal.Bad, "+": terminal.Good}[mark]
+	if !ok || !t.screen.Colours {
+		return line
+	}
+	return indent + t.screen.Mark(tone) + strings.TrimPrefix(line, indent+mark+" ")
 }

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/spf13/cobra"
+
+	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
+)
+
+// manyLayers pushes an image of different layers to a slow registry, and returns
+// its reference.
+func manyLayers(t *testing.T, layers int, bytesPerSecond int64) string {
+	t.Helper()
+	server := registrytest.Start(t)
+	img := registrytest.Image{}
+	for i := range layers {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		content := testlayers.Noise(uint64(i), 100<<10)
+		if err := w.WriteHeader(&tar.Header{Name: "file", Size: int64(len(content)), Mode: 0o644}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(content); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		img.Layers = append(img.Layers, registrytest.Layer{Content: testlayers.GoGzip(b.Bytes(), 1, b.Len())})
+	}
+	server.PushImage(t, "team/app", "1", img)
+	if bytesPerSecond > 0 {
+		server.Add(registrytest.Rule{Method: "GET", Path: "/blobs/sha256", Fault: registrytest.Throttle(bytesPerSecond, 0)})
+	}
+	return server.Host() + "/team/app:1"
+}
+
+// On a terminal of 24 rows an image of 32 layers leaves nothing but the result,
+// and no picture is higher than the terminal.
+func TestProgressOnATerminal(t *testing.T) {
+	ref := manyLayers(t, 32, 100<<10)
+	for _, o := range sizes {
+		s := onTerminal(t, o, "index", "--min-layer-size", "0", "--force", "--concurrency", "32", ref)
+		if s.code != 0 {
+			t.Fatalf("exit code %d: %s", s.code, s.screen.text())
+		}
+		text := s.screen.text()
+		if !strings.HasPrefix(text, "✓ "+ref+": indexed, ") {
+			t.Errorf("the screen begins with %.300q", text)
+		}
+		if !regexp.MustCompile(`[0-9 ]\d of 32 layers +\[.*\] +\d+ %  .* KiB / 3\.\d MiB  .*s left`).MatchString(s.raw) {
+			t.Errorf("no line of the total: %.2000q", s.raw)
+		}
+		if !regexp.MustCompile(`sha256:[0-9a-f]{12} +\[.*\] .* KiB / .* KiB  .*iB/s`).MatchString(s.raw) {
+			t.Errorf("no line of a layer: %.2000q", s.raw)
+		}
+		for _, m := range regexp.MustCompile(`\x1b\[(\d+)A`).FindAllStringSubmatch(s.raw, -1) {
+			if len(m[1]) > 1 && m[1] >= fmt.Sprint(o.rows) {
+				t.Errorf("a picture of %s lines on %d rows", m[1], o.rows)
+			}
+		}
+		if s.screen.wrapped > 0 {
+			t.Errorf("too wide: %q", tooWide(s.raw, int(o.columns)))
+		}
+	}
+	if s := onTerminal(t, sizes[0], "index", "-q", "--concurrency", "32", "--min-layer-size", "0",
+		"--force", ref); strings.Contains(s.raw, "\x1b[J") ||
+		strings.Contains(s.raw, "left") {
+		t.Errorf("with -q: %q", s.raw)
+	}
+}
+
+// Ctrl-C leaves a clean screen, and says what was pushed.
+func TestInterruptedOnATerminal(t *testing.T) {
+	ref := manyLayers(t, 8, 100<<10) // the layers take four seconds
+	for at, pushed := range map[string]string{
+		"0 of 8 layers":     "nothing was pushed",
+		"[3-6] of 8 layers": `[2-7] zTOCs and 0 SOCI indexes were pushed, [1-9][0-9.]+ KiB`,
+	} {
+		s := onTerminal(t, sessionOptions{columns: 80, rows: 24, interruptAt: at}, "index", "--min-layer-size", "0",
+			"--concurrency", "2", ref)
+		if s.code != exitInterrupted {
+			t.Errorf("exit code %d", s.code)
+		}
+		want := regexp.MustCompile("^" + programName + ": interrupted: " + ref + " is not complete, " + pushed +
+			": index it again$")
+		if got := strings.ReplaceAll(s.screen.text(), "\n", ""); !want.MatchString(got) {
+			t.Errorf("the screen is\n%s\nwant\n%s", got, want)
+		}
+	}
+}
+
+// Off a terminal a line says how far it is.
+func TestProgressLines(t *testing.T) {
+	var b lockedBuffer
+	cmd := &cobra.Command{}
+	cmd.SetErr(&b)
+	p := newProgress(cmd)
+	p.every = 20 * time.Millisecond
+	all := []ocispec.Descriptor{{Digest: digest.FromString("a"), Size: 3 << 20},
+		{Digest: digest.FromString("b"), Size: 1 << 20}}
+	p.begin(all)
+	p.layer(all[1], 1<<20)
+	p.layer(all[0], 2<<20)
+	p.layer(all[0], 1<<20) // it is begun again
+	for deadline := time.Now().Add(10 * time.Second); b.String() == "" && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	p.end()
+	p.end()
+	if got := b.String(); !regexp.MustCompile(
+		`^(50 %: 1 of 2 layers, 2\.0 MiB of 4\.0 MiB, about 1 s left\n)+$`).MatchString(got) {
+		t.Errorf("got %q", got)
+	}
+	after := b.String()
+	time.Sleep(50 * time.Millisecond)
+	if b.String() != after {
+		t.Errorf("it goes on: %q", b.String())
+	}
+}
+
+// lockedBuffer may be written and read by several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

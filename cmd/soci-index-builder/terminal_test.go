@@ -1,0 +1,65 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"soci-index-builder/internal/testkit/registrytest"
+)
+
+// sizes of terminals that the program is seen on.
+var sizes = []sessionOptions{{columns: 80, rows: 24}, {columns: 120, rows: 40}}
+
+// What the verbs of an image write fits the terminal, and has colours and marks
+// there alone.
+func TestImageVerbsOnATerminal(t *testing.T) {
+	layers := storedLayers(t)
+	server := registrytest.Start(t)
+	server.PushImage(t, "a-team-with-a-long-name/an-application", "1.0.0-release", registrytest.Image{
+		Layers: []registrytest.Layer{{Content: layers["writer/go-6"]}, {Content: layers["member/two"]}}})
+	server.PushImage(t, "a-team-with-a-long-name/an-application", "2.0.0-release", registrytest.Image{
+		Layers: []registrytest.Layer{{Content: layers["writer/go-6"]}}})
+	repository := server.Host() + "/a-team-with-a-long-name/an-application"
+	ref := repository + ":1.0.0-release"
+	const good, bad = "\x1b[32m✓\x1b[0m ", "\x1b[31m"
+	for _, o := range sizes {
+		for _, tt := range []struct {
+			args []string
+			has  []string
+			code int
+		}{
+			{[]string{"index", "--min-layer-size", "0", "--force", ref}, []string{good + ref, "\x1b[1mLAYER\x1b[22m"}, 0},
+			{[]string{"inspect", ref}, []string{"└── zTOC  sha256:"}, 0},
+			{[]string{"verify", ref}, []string{good + "linux/amd64", "\x1b[32mno difference\x1b[0m"}, 0},
+			{[]string{"status", "--min-layer-size", "0", repository},
+				[]string{"\x1b[32mindexed\x1b[0m", "\x1b[33mmissing\x1b[0m"}, 0},
+			{[]string{"cleanup", "--any-tag", repository}, []string{"  1.0.0-release-soci  sha256:"}, 0},
+			{[]string{"verify", repository + ":2.0.0-release"}, []string{bad + programName + "\x1b[0m: verifying"}, 1},
+		} {
+			s := onTerminal(t, o, tt.args...)
+			if s.code != tt.code {
+				t.Fatalf("%q ends with %d:\n%s", tt.args, s.code, s.screen.text())
+			}
+			for _, text := range tt.has {
+				if !strings.Contains(s.raw, text) {
+					t.Errorf("%q does not write %q: %q", tt.args, text, s.raw)
+				}
+			}
+			if tt.code == 0 && s.screen.wrapped > 0 {
+				t.Errorf("%q in %d columns has lines that are too wide: %q", tt.args, o.columns, tooWide(s.raw, int(o.columns)))
+			}
+			t.Logf("%q\n%s", tt.args, s.screen.text())
+			if o.columns != sizes[0].columns {
+				continue
+			}
+			for _, env := range []string{"NO_COLOR=1", "TERM=dumb"} {
+				plain := o
+				plain.env = []string{env}
+				if s := onTerminal(t, plain, tt.args...); strings.Contains(s.raw, "✓") || strings.Contains(s.raw, "[32m") ||
+					strings.Contains(s.raw, bad) || env == "TERM=dumb" && strings.Contains(s.raw, "\x1b") {
+					t.Errorf("%q with %s: %q", tt.args, env, s.raw)
+				}
+			}
+		}
+	}
+}
