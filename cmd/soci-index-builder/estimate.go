@@ -99,11 +99,13 @@ With --output json, the output is one JSON object:
     prefetchFiles (for --prefetch-files-json), label, prefetchLimits (those
       exceeded)
 Sizes are in bytes, compressed.`,
-		Example: `  soci-index-builder estimate --files files.txt registry.example.com/team/app:1.4
+		Example: `  soci-index-builder estimate --files files.txt team/app:1.4
   find /app -type f | soci-index-builder estimate --files - team/app:1.4
-  soci-index-builder estimate --path '/usr/lib/python3/**' --bandwidth 20MiB ./app.tar
-  soci-index-builder estimate --files files.txt --write-prefetch-files prefetch.json app:1.4
-  soci-index-builder estimate --files files.txt --output json app:1.4 | jq -r .images[].label`,
+  soci-index-builder estimate --path '/usr/lib/python3/**' ./app.tar
+  soci-index-builder estimate --files files.txt --bandwidth 20MiB \
+      --write-prefetch-files prefetch.json registry.example.com/team/app:1.4
+  soci-index-builder estimate --files files.txt -o json team/app:1.4 |
+      jq -r .images[].label`,
 		Args: takes(1, 1, "one image REF or PATH"),
 		RunE: c.run,
 	}
