@@ -98,6 +98,8 @@ func knownRefusal(err error, blob, ztoc []byte) bool {
 		case soci.SkipEntrySize:
 			_, err := upstream.Unmarshal(bytes.NewReader(ztoc))
 			return err != nil
+		case soci.SkipEntryName: // what begins like it is unpacked as gzip or zstd
+			return true
 		}
 	}
 	return errors.Is(goGzip(blob), gzip.ErrHeader)

@@ -120,6 +120,7 @@ func UnsupportedLayers() []Bad {
 				t.raw(rawHeader{name: "entry", typeflag: flag}, nil)
 			})
 	}
+	all = append(all, likeCompressed()...)
 	all = append(all, notTars()...)
 	return append(all, MisreadLayers()...)
 }
