@@ -11,7 +11,7 @@ import (
 	"soci-index-builder/infra/stack"
 )
 
-// What is wrong is told before Node.js is started.
+// Wrong arguments are reported before Node.js is started.
 func TestRefused(t *testing.T) {
 	folder := t.TempDir()
 	// A program that is there and cannot be run.

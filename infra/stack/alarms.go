@@ -27,8 +27,8 @@ type alarm struct {
 
 	condition awscdk.CfnCondition // nil: the alarm is always there
 
-	// event: it tells of something that happened once. That no more of it happens
-	// does not make it good, so nobody is told of the alarm's end.
+	// event: the alarm is about something that happened once. It is not over when it
+	// does not happen again, so the alarm's end is not notified.
 	event bool
 }
 

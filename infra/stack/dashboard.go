@@ -16,8 +16,8 @@ import (
 )
 
 // widget of a dashboard's body, a grid of 24 columns that is filled in order.
-// What is not given is the default: a width and a height of 6, lines over time,
-// a period of 300 seconds.
+// The defaults are a width and a height of 6, lines over time, and a period of 300
+// seconds.
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Dashboard-Body-Structure.html
 type widget struct {
 	Type       string     `json:"type"` // metric, log or text

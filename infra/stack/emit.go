@@ -8,8 +8,8 @@ import (
 )
 
 // MaxTemplate is the size in bytes of an emitted template at most.
-// CloudFormation takes 51,200 within a request, and more from a bucket alone.
-// The rest is for what the template will have one day.
+// CloudFormation accepts 51,200 in a request, and more only from a bucket. The rest
+// is left for later versions of the template.
 const MaxTemplate = 51_000
 
 // ErrTooLarge: a template has more than MaxTemplate bytes.

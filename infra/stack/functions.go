@@ -11,7 +11,7 @@ import (
 	"soci-index-builder/internal/permission"
 )
 
-// What the functions get, in MB and in seconds. The generator's memory is a
+// Memory and timeouts of the functions, in MB and seconds. The generator's memory is a
 // parameter.
 const (
 	filterMemory    = 256

@@ -145,7 +145,7 @@ var functionOf = map[string]string{"FilterRole": "filter", "GeneratorRole": "ind
 	"RepositoryNameRole": "reponame"}
 
 // networkActions are what Lambda needs to connect a function to subnets: each of
-// these roles has them with subnets alone, and the function's code cannot use
+// these roles has them only with subnets, and the function's code cannot use
 // them.
 var (
 	networkActions = []string{"ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets",
@@ -155,8 +155,8 @@ var (
 
 const networkWhen = "VPC {Null: {lambda:SourceFunctionArn: true}}"
 
-// What each role may do is what the list says, action by action, resource by
-// resource.
+// Each role has exactly the permissions of the list, action by action and resource
+// by resource.
 func TestRolesRights(t *testing.T) {
 	tmpl := synth(t)
 	var got []right
@@ -278,7 +278,7 @@ func TestRolesRightsAreUsed(t *testing.T) {
 	}
 }
 
-// What others may do to the stack's resources.
+// The resource policies grant others exactly these permissions.
 func TestResourcePolicies(t *testing.T) {
 	tmpl := synth(t)
 	var got []right

@@ -19,7 +19,7 @@ func addNetworkRule(s *builder) {
 	}
 	awscdk.NewCfnRule(s.stack, jsii.String("Network"), &awscdk.CfnRuleProps{
 		Assertions: &[]*awscdk.CfnRuleAssertion{{
-			// By their patterns the two are equal only where both are empty.
+			// Their patterns differ, so the two are equal only if both are empty.
 			Assert: awscdk.Fn_ConditionOr(awscdk.Fn_ConditionEquals(subnets, groups),
 				awscdk.Fn_ConditionNot(awscdk.Fn_ConditionOr(none(subnets), none(groups)))),
 			AssertDescription: jsii.String(deployed.ParamSubnets + " needs " + deployed.ParamSecurityGroups +

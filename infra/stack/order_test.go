@@ -87,9 +87,9 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// When filters change, the new rights must be there before the old ones go.
-// That they come as another policy is up to its name: CloudFormation replaces
-// a policy whose name changes, and deletes the old one at the end.
+// When filters change, the new permissions must be there before the old ones go.
+// They come as a policy with another name: CloudFormation replaces a policy whose
+// name changes, and deletes the old one at the end.
 func TestRightsAreReplaced(t *testing.T) {
 	policy := synth(t).Resources["GeneratorRepositoryPolicy"]
 	if policy.Type != "AWS::IAM::RolePolicy" {

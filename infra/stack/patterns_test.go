@@ -175,8 +175,8 @@ func TestParameterValues(t *testing.T) {
 	}
 }
 
-// What the console lets through and what the functions take are the same: a
-// value that only one of them refuses is found out when events are lost.
+// The template's patterns and the functions accept the same values: one that only
+// the functions refuse would be noticed when events are lost.
 func TestPatternsAgreeWithFunctions(t *testing.T) {
 	all := parameters()
 	generatorTakes := func(variable, value string) bool {

@@ -218,8 +218,8 @@ func TestResourcesAreKnown(t *testing.T) {
 	}
 }
 
-// What the custom resource measures is the environment that the filter gets: it
-// adds the filters and the generator's ARN.
+// The custom resource measures the filter's environment: the same variables, to
+// which it adds the filters and the generator's ARN.
 func TestMeasuredIsWhatIsMade(t *testing.T) {
 	tmpl := synth(t)
 	measured := tmpl.Resources["Repositories"]
@@ -255,7 +255,7 @@ func rolePoliciesFit(t *testing.T, stack string) {
 		response = 4_096  // bytes, of a custom resource's answer
 		uuid     = "51af3dc0-da77-11e4-872e-1234567db123"
 	)
-	// What an answer has besides the ARNs, at least.
+	// An answer has at least this besides the ARNs.
 	envelope, err := json.Marshal(map[string]any{
 		"Status": "SUCCESS", "PhysicalResourceId": "s", "LogicalResourceId": "Repositories", "RequestId": uuid,
 		"StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/" + stack + "/" + uuid,

@@ -9,8 +9,8 @@ import (
 	"soci-index-builder/internal/ecrevent"
 )
 
-// What EventBridge does with an event that Lambda does not take, before it
-// goes to the failure queue. Once Lambda has it, the rest is Lambda's.
+// EventBridge's retries of an event that Lambda does not accept, before it goes to
+// the failure queue. Once Lambda has accepted it, Lambda retries.
 const (
 	deliveryAttempts = 185         // the most that EventBridge makes
 	deliveryAge      = 6 * 60 * 60 // seconds; as long as Lambda keeps an event

@@ -127,8 +127,8 @@ var ruleOf = map[string]struct{ id, condition string }{
 	ecrevent.PullThroughCacheAction: {"PullThroughCacheRule", "Cached"},
 }
 
-// The rules let pass what the filter function may pass on, once, and spare it
-// what it would leave alone for sure.
+// The rules pass every event that the filter function may pass on, once, and none
+// that it would always ignore.
 func TestRulesOnEvents(t *testing.T) {
 	for _, set := range []map[string]bool{
 		{"Untagged": false, "Replicated": false, "Cached": false},

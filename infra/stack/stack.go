@@ -69,7 +69,7 @@ type Props struct {
 	Images bool
 }
 
-// What can be wrong with Props. Every error of Check matches one of them.
+// Errors of Props. Every error of Check matches one of them.
 var (
 	ErrStackName = errors.New(
 		"is not the name of a stack: allowed are 1 to 128 of A-Z, a-z, 0-9 and -, a letter at the beginning")
@@ -132,7 +132,7 @@ func New(scope constructs.Construct, id string, props Props) awscdk.Stack {
 	s := &builder{stack: awscdk.NewStack(scope, jsii.String(id), stackProps), props: props,
 		assets: map[string]awss3assets.Asset{}}
 
-	// By this a stack is known for one of ours.
+	// This metadata marks a stack as one of ours.
 	s.stack.AddMetadata(jsii.String(deployed.Metadata), map[string]any{"Version": version.Version})
 	addParameters(s)
 	addNetworkRule(s)

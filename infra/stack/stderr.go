@@ -59,8 +59,8 @@ func audible(line string) string {
 	case strings.HasPrefix(line, "!!"):
 		return "" // the frame around a remark on the version of Node.js
 	case strings.HasPrefix(line, "Runtime process exited abnormally: waitid: no child processes"):
-		// The process is waited for twice, and whoever comes second says so,
-		// without a line break.
+		// The process is waited for twice, and the second wait says so, without a
+		// line break.
 		return strings.TrimPrefix(line, "Runtime process exited abnormally: waitid: no child processes")
 	}
 	return line

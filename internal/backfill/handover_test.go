@@ -148,7 +148,7 @@ func TestHandoverFails(t *testing.T) {
 	}
 }
 
-// What the filter would refuse is not handed to it.
+// Events that the filter would refuse are not sent to it.
 func TestHandoverInvalid(t *testing.T) {
 	h, _, functions, _ := newHandover(t)
 	all := items(2)

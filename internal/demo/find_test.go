@@ -73,7 +73,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// What others may not read is left out.
+// Files that others may not read are left out.
 func TestFindSkipsTheUnreadable(t *testing.T) {
 	if os.Geteuid() == 0 || runtime.GOOS == "windows" {
 		t.Skip("root reads everything")
@@ -88,7 +88,7 @@ func TestFindSkipsTheUnreadable(t *testing.T) {
 	}
 }
 
-// The demo of a program that stands alone: no Go, and nothing in the system.
+// The demo of a released program works without Go and without files of the system.
 func TestWithoutGo(t *testing.T) {
 	before := defaultFinder
 	t.Cleanup(func() { defaultFinder = before })

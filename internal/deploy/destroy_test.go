@@ -225,8 +225,8 @@ func TestDestroyFreshCode(t *testing.T) {
 	}
 }
 
-// What could not be deleted is deleted by a second run, although the stack, which
-// named it, is gone.
+// A second run deletes what the first could not, although the stack that named it
+// is gone.
 func TestDestroyAgain(t *testing.T) {
 	w := inBucket(t, managedBucket, true)
 	w.record(w.openManaged(), "prod", "code/new/filter.zip")
@@ -256,7 +256,7 @@ func TestDestroyForeignBucket(t *testing.T) {
 	}
 }
 
-// Who may not look for other stacks deletes nothing.
+// Without permission to look for other stacks nothing is deleted.
 func TestDestroyCannotLook(t *testing.T) {
 	w := inBucket(t, managedBucket, true)
 	asked := 0

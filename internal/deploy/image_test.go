@@ -59,7 +59,7 @@ func (w *imageWorld) created() {
 	}
 }
 
-// What goes to Lambda is what was pushed, by digest, and by Lambda's rules.
+// Lambda gets the images that were pushed, by digest, in the form that it accepts.
 func TestImagesArePushed(t *testing.T) {
 	w := newImageWorld(t)
 	w.created()

@@ -89,7 +89,8 @@ func TestRandomBucket(t *testing.T) {
 	}
 }
 
-// What can be in the way of the bucket's making.
+// Faults while the bucket is made: deploy gets over passing ones and over a bucket
+// of its own, and fails at the others.
 func TestManagedBucketFaults(t *testing.T) {
 	t.Parallel()
 	owned := &awstest.Error{Status: 409, Code: "BucketAlreadyOwnedByYou", Message: "it is there"}
@@ -273,7 +274,7 @@ func TestPruneUnsure(t *testing.T) {
 	}
 }
 
-// What another stack names in the same bucket stays.
+// Objects in the same bucket that another stack names are kept.
 func TestPruneOtherStack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -131,7 +131,7 @@ func TestRollbackWithoutCode(t *testing.T) {
 	}
 }
 
-// A rollback that fails is told of as a deploy is, and leaves the stack as it
+// A failed rollback is reported as a failed deploy is, and leaves the stack as it
 // was; so does one that is declined.
 func TestRollbackFails(t *testing.T) {
 	t.Parallel()

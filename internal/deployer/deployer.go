@@ -16,7 +16,7 @@ type Use struct {
 }
 
 // Type is what one type of resource needs. CloudFormation calls the service
-// with the rights of whoever asked for the deployment.
+// with the permissions of the caller who asked for the deployment.
 type Type struct {
 	Name                   string // as in the template
 	Create, Update, Delete []Use

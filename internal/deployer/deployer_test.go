@@ -236,7 +236,8 @@ func checkStatement(t *testing.T, name string, s Statement) {
 	}
 }
 
-// What CloudFormation does for the resources is in the policies, the code too.
+// The policies allow every call that CloudFormation makes for the resources and
+// their code.
 func TestPoliciesAllowWhatTypesNeed(t *testing.T) {
 	allowed := map[string]bool{}
 	for _, part := range Parts() {

@@ -1,4 +1,4 @@
-// Package embedded has what the program deploys: the stack's templates and, in
+// Package embedded holds what the program deploys: the stack's templates and, in
 // a binary of make install or of a release, the functions for every
 // architecture of Lambda's.
 //

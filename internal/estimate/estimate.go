@@ -1,6 +1,7 @@
-// Package estimate works out what a container start fetches that reads certain
-// files of an image: span by span through a SOCI index, against the whole image.
-// It reads zTOCs, no layer, unless there is no SOCI index. Begin with Run.
+// Package estimate works out how much of an image a container start fetches if it
+// reads certain files: span by span through a SOCI index, compared with the whole
+// image. It reads zTOCs, and layers only if there is no SOCI index. Begin with
+// Run.
 package estimate
 
 import (

@@ -122,8 +122,8 @@ func (r *recorder) FetchRange(ctx context.Context, desc ocispec.Descriptor, off,
 	return r.Ranger.FetchRange(ctx, desc, off, n)
 }
 
-// What a reader fetches of a layer to read a file with its tar header and the
-// byte behind it is what the estimate says, span by span.
+// The estimate names exactly the spans that a reader fetches to read a file with
+// its tar header and the byte after it.
 func TestWhatTheReaderFetches(t *testing.T) {
 	i := push(t, soci.Both)
 	v := i.load(t)

@@ -108,7 +108,7 @@ func (s *Store) convert(ctx context.Context, one savedImage, layers map[string]o
 }
 
 // layer describes a layer. The digest of an uncompressed one is what the config
-// says; whoever reads the layer verifies it. A compressed one is read for its
+// says; the layer's reader verifies it. A compressed one is read for its
 // digest.
 func (s *Store) layer(ctx context.Context, name string, id digest.Digest, known map[string]ocispec.Descriptor) (
 	ocispec.Descriptor, error) {

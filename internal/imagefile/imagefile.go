@@ -4,7 +4,7 @@
 //
 // What is read is not trusted: counts and sizes have limits, no name leads out of
 // the folder, and a manifest's digest is verified. Other content is verified by
-// who reads it, as with a registry.
+// its reader, as with a registry.
 package imagefile
 
 import (

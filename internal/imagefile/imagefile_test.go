@@ -268,7 +268,8 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// What is wrong with a file is an error that says so, and nothing else happens.
+// A damaged or hostile file is an error that names the fault, and has no other
+// effect.
 func TestHostile(t *testing.T) {
 	good, desc := image(t)
 	with := func(name string, b []byte) contents {
@@ -373,8 +374,8 @@ func write(t *testing.T, b []byte) string {
 	return path
 }
 
-// Content that is not what its digest names is never passed on as a manifest, nor
-// copied; and content that is not there is told as such.
+// Content that does not match its digest is never returned as a manifest, nor
+// copied; missing content is an error of its own.
 func TestDamage(t *testing.T) {
 	for _, row := range []struct {
 		name   string

@@ -43,7 +43,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// What an interrupted run left is removed by the next one.
+// The next run removes what an interrupted one left.
 func TestFinish(t *testing.T) {
 	dir := t.TempDir()
 	for range 2 {

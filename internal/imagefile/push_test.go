@@ -15,8 +15,8 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// What "oras cp -r" and "oras cp" push of a layout to a registry is the image with
-// both SOCI indexes.
+// "oras cp -r" and "oras cp" push a layout to a registry as the image with both
+// SOCI indexes.
 func TestPushByORAS(t *testing.T) {
 	for _, from := range []string{"layout", "docker save"} {
 		t.Run(from, func(t *testing.T) {

@@ -229,7 +229,8 @@ func TestParallelKinds(t *testing.T) {
 	}
 }
 
-// Whatever is changed, cut or repeated in a stream, both tell the same.
+// Both decoders return the same for streams with changed, missing or repeated
+// bytes.
 func TestParallelMutations(t *testing.T) {
 	rounds := 6
 	if testing.Short() {

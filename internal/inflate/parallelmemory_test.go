@@ -82,7 +82,7 @@ func TestParallelPress(t *testing.T) {
 	}
 }
 
-// What is held when Next returns after Press is within MemoryPressed.
+// When Next returns after Press, at most MemoryPressed is held.
 func TestParallelPressed(t *testing.T) {
 	_, all := streams(8 << 20)
 	n := 0

@@ -25,8 +25,8 @@ func listed(mediaType string, blob ocispec.Descriptor, layer digest.Digest) ocis
 	return blob
 }
 
-// What a SOCI index lists is shown as what it is, and what is not there, or not
-// as listed, is marked.
+// Each blob of a SOCI index is shown by its kind, and marked if it is missing or
+// is not as listed.
 func TestBlobs(t *testing.T) {
 	s := registrytest.Start(t)
 	repo, err := ecrclient.New(s.Host()+"/team/app", ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))

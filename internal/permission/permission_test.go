@@ -162,7 +162,7 @@ func TestOfRefusal(t *testing.T) {
 	}
 }
 
-// What is denied keeps a function from pushing anything: no upload begins, and no
+// A function that lacks a permission pushes nothing: no upload begins, and no
 // manifest is stored.
 func TestDenied(t *testing.T) {
 	denied := map[string]bool{}

@@ -141,8 +141,8 @@ func TestRemoveRefused(t *testing.T) {
 	}
 }
 
-// What another tool has built, or what only refers to the image, is not ours to
-// delete, whatever the list of referrers says of it.
+// SOCI indexes of another tool, and other referrers of the image, are never
+// deleted, whatever the list of referrers says about them.
 func TestRemoveKeepsOthers(t *testing.T) {
 	_, repo, results := repository(t, 1<<20)
 	theirs, err := soci.IndexImage(t.Context(), repo, repo, results[0].Image,

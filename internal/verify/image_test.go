@@ -202,7 +202,7 @@ func TestTamperedIndex(t *testing.T) {
 	}
 }
 
-// A registry that gives other bytes for a range than it gives for the whole.
+// A registry returns other bytes for a range than for the whole blob.
 func TestWrongByteInARange(t *testing.T) {
 	var plain bytes.Buffer
 	zw, _ := gzip.NewWriterLevel(&plain, gzip.NoCompression)
@@ -250,7 +250,7 @@ func TestNoIndex(t *testing.T) {
 	})
 }
 
-// What does not arrive is an error, not a difference.
+// A failed download is an error, not a difference.
 func TestTransferFails(t *testing.T) {
 	i := pushImage(t, testlayers.Named("writer/go-6"))
 	if _, err := soci.IndexImage(context.Background(), i.repo, i.repo, i.pushed.Manifest,

@@ -115,7 +115,7 @@ func TestPrefetch(t *testing.T) {
 	}
 }
 
-// What cannot be fetched is an error, not a difference.
+// Content that cannot be fetched is an error, not a difference.
 func TestPrefetchTransferFails(t *testing.T) {
 	i := pushImage(t, testlayers.Named("writer/go-6"))
 	m, ztocs := i.index(t)
@@ -246,7 +246,8 @@ func TestMissingManifest(t *testing.T) {
 	}
 }
 
-// What is no image is named as what it is, and is no image without an index.
+// A manifest that is not an image is named by its kind, and is not reported as an
+// image without a SOCI index.
 func TestNoImage(t *testing.T) {
 	i := pushImage(t, testlayers.Named("writer/go-6"))
 	artifact := func(artifactType, configType, layerType string, subject *ocispec.Descriptor) ocispec.Descriptor {

@@ -44,8 +44,8 @@ func startStack(t *testing.T, s *registrytest.Server, k settings) *stack {
 	}
 }
 
-// handle has the filter decide on an event and the generator work on it, and
-// gives what became of it.
+// handle passes an event to the filter and, if it is chosen, to the generator, and
+// returns the outcome.
 func (k *stack) handle(t *testing.T, event []byte) string {
 	t.Helper()
 	answer, err := k.filter.Invoke(t.Context(), event)
@@ -134,9 +134,8 @@ func puts(s *registrytest.Server) []string {
 	return slices.Compact(references)
 }
 
-// Whatever events the generators' own pushes cause, and whatever the filters
-// say: after the images themselves nothing more is indexed, and soon nothing
-// more is pushed.
+// The generator's own pushes cause events too. Whatever the filters are, nothing
+// but the original images is indexed, and the pushes soon end.
 func TestOwnOutputIsNeverIndexed(t *testing.T) {
 	tests := []struct {
 		name   string

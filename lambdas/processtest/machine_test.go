@@ -336,8 +336,8 @@ func TestMachineOfCorruptLayer(t *testing.T) {
 	}
 }
 
-// What stays throttled fails after its retries, and so does a function that
-// ran out of time, at once.
+// A step that stays throttled fails after its retries; a function that runs out of
+// time fails at once.
 func TestMachineGivesUp(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

@@ -37,7 +37,7 @@ import (
 )
 
 // guard is IAM: it lets a function do what its role may, and denies the rest.
-// What is denied and not expected to be fails the test.
+// An unexpected denial fails the test.
 type guard struct {
 	t        *testing.T
 	function string
@@ -213,8 +213,8 @@ func eventOf(t *testing.T, d digest.Digest, tag, artifactType string) []byte {
 	return bytes.ReplaceAll(push(t, d, tag, artifactType), []byte("us-west-2"), []byte(awstest.Region))
 }
 
-// Whatever the generator does, its role is allowed to, and its role is allowed
-// to do nothing else.
+// The generator's role allows everything that the generator does, and nothing
+// else.
 func TestGeneratorPermissions(t *testing.T) {
 	big := func(seed uint64) registrytest.Layer { return layer(t, seed, 200<<10) }
 	small := layer(t, 99, 100)
@@ -393,9 +393,9 @@ func TestFilterPermissions(t *testing.T) {
 	complete(t, "filter", g.used)
 }
 
-// What a function does not import it cannot call. The SDK itself looks for
-// credentials by way of sts, sso, ssooidc and signin, of which none is needed
-// in Lambda; the filter has ecr for the classes of its errors alone.
+// A function cannot call a service whose client it does not import. The SDK itself
+// imports sts, sso, ssooidc and signin to find credentials, none of which Lambda
+// needs; the filter imports ecr only to classify its errors.
 func TestServicesOfFunctions(t *testing.T) {
 	credentials := []string{"signin", "sso", "ssooidc", "sts"}
 	for function, want := range map[string][]string{

@@ -1,4 +1,4 @@
-// Package lambdas tests the functions as Lambda runs them: each in its own
+// Package processtest tests the functions as Lambda runs them: each in its own
 // process, built as for deployment, with events from the runtime API and HTTP
 // servers for everything it talks to.
 package processtest

@@ -46,7 +46,8 @@ func corruptLayer(t *testing.T) registrytest.Layer {
 	return l
 }
 
-// What fails for good goes to the queue, and the function reports success.
+// An event that fails permanently goes to the queue, and the function reports
+// success.
 func TestPermanentFailuresReachTheQueue(t *testing.T) {
 	s := registrytest.Start(t)
 	bad := s.PushImage(t, repository, "bad", registrytest.Image{Layers: []registrytest.Layer{corruptLayer(t)}})
@@ -363,7 +364,7 @@ func TestSociEnabledImageIsAnnounced(t *testing.T) {
 	}
 }
 
-// Without a bus nobody is told, and no AWS service is asked for.
+// Without a bus nothing is announced, and no AWS service is called.
 func TestNoBus(t *testing.T) {
 	s := registrytest.Start(t)
 	image := s.PushImage(t, repository, "v1", registrytest.Image{Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})

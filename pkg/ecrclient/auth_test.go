@@ -248,8 +248,8 @@ func TestSignedURLs(t *testing.T) {
 	}
 }
 
-// What oras-go and net/http say of a URL does not hold its query either,
-// whatever the query looks like.
+// The errors of oras-go and net/http do not contain a URL's query either,
+// whatever it looks like.
 func TestRedactOddQueries(t *testing.T) {
 	for _, query := range []string{registrytest.Signature, "a=" + registrytest.Signature, "a=\"" + registrytest.Signature,
 		"a='x'" + registrytest.Signature} {

@@ -25,7 +25,7 @@ import (
 
 var _ soci.Catalog = (*ecrclient.Catalog)(nil)
 
-// pushV2 stores a SOCI index v2, and gives it as an image index lists it.
+// pushV2 stores a SOCI index v2, and returns it as an image index lists it.
 func pushV2(t *testing.T, s *registrytest.Server, n int) ocispec.Descriptor {
 	t.Helper()
 	config := s.PushBlob(t, repository, []byte("{}"))

@@ -43,8 +43,8 @@ func TestDeleteManifest(t *testing.T) {
 	}
 }
 
-// A registry that knows no referrers keeps their list under a tag, which must
-// not go on naming what is gone.
+// Without a referrers API the list is under a tag, which must not keep naming
+// manifests that are gone.
 func TestDeleteManifestFromReferrersTag(t *testing.T) {
 	s := registrytest.StartWith(t, localregistry.Config{NoReferrers: true})
 	r := open(t, s)

@@ -14,7 +14,7 @@ import (
 )
 
 // A repository of any registry is named as docker names it.
-// What is read is verified by its digest.
+// Everything that is read is verified by its digest.
 func ExampleNew() {
 	ctx := context.Background()
 	registry, err := localregistry.New(localregistry.Config{})

@@ -18,7 +18,7 @@ import (
 
 const otherDigest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 
-// What registries leave out of the answer to HEAD, and how they refuse it.
+// Registries leave headers out of the answer to HEAD, or refuse it in several ways.
 func TestHeadOfManifests(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	without := func(name string) registrytest.Fault { return registrytest.Header(name, "") }
@@ -95,8 +95,7 @@ func TestHeadOfManifests(t *testing.T) {
 // errAny stands for an error of no class.
 var errAny = errors.New("any")
 
-// The media type of a manifest that says nothing of it itself is told by its
-// fields.
+// The media type of a manifest that does not state it is known by its fields.
 func TestMediaTypeOfContent(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	for _, row := range []struct{ name, content, want string }{

@@ -308,7 +308,7 @@ func TestPiecesWhenRangesEnd(t *testing.T) {
 	}
 }
 
-// What is asked for, by how a blob is to be read.
+// The requests for a blob depend on its size and on the options for pieces.
 func TestWhenPiecesAreUsed(t *testing.T) {
 	for _, row := range []struct {
 		name     string

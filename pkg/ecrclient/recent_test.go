@@ -23,7 +23,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// fakeECR is fakeAWS with DescribeImages, which gives details in their order.
+// fakeECR is fakeAWS with DescribeImages, which returns details in their order.
 type fakeECR struct {
 	*fakeAWS
 	details  []map[string]any
@@ -84,7 +84,7 @@ func (f *fakeECR) catalog(t *testing.T, o ecrclient.CatalogOptions) *ecrclient.C
 		ecrclient.WithLogger(slog.New(slog.NewTextHandler(&f.log, nil)))).Catalog(o)
 }
 
-// crowd adds n images in no order, a few of which are SOCI indexes; it gives
+// crowd adds n images in no order, a few of which are SOCI indexes; it returns
 // these, the newest first.
 func (f *fakeECR) crowd(t *testing.T, n, indexes int) []digest.Digest {
 	var newest []digest.Digest
@@ -168,7 +168,7 @@ func TestCatalogRecent(t *testing.T) {
 	})
 }
 
-// What was listed before the list failed is used.
+// Entries that were listed before the list failed are used.
 func TestCatalogRecentFails(t *testing.T) {
 	refuse := func(status int, code string) func(http.ResponseWriter, *http.Request) {
 		return func(w http.ResponseWriter, _ *http.Request) {

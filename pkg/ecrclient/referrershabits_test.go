@@ -35,8 +35,8 @@ var noReferrersAPI = map[string]registrytest.Fault{
 		registrytest.Text(200, `{"referrers":[]}`)),
 }
 
-// What was pushed is found again, whatever the registry says in place of
-// the API; also when it takes notice of subjects, and only the API is closed.
+// Pushed SOCI indexes are found again, however a registry refuses the API; also
+// if it records subjects and refuses only the API.
 func TestNoReferrersAPI(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	for name, fault := range noReferrersAPI {

@@ -224,7 +224,7 @@ func TestResumeAfterStall(t *testing.T) {
 	}
 }
 
-// Whatever a transfer waits for, the end of the context is the end of it.
+// The end of the context ends a transfer, whatever it is waiting for.
 func TestCancel(t *testing.T) {
 	content := noise(11, 5000)
 	reason := errors.New("reason")

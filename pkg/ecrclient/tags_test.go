@@ -13,7 +13,7 @@ import (
 	"soci-index-builder/pkg/ecrclient"
 )
 
-// What a registry answers to the PUT of a tag.
+// Registries answer the PUT of a tag in different ways.
 func TestTagAnswers(t *testing.T) {
 	for _, tt := range []struct {
 		name                string

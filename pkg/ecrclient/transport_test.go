@@ -104,7 +104,7 @@ func TestTokenEndpoint(t *testing.T) {
 	}
 }
 
-// What no retry can mend is not tried again.
+// Errors that a retry cannot fix are not retried.
 func TestPermanentConnectionErrors(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())

@@ -17,8 +17,8 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// Whatever is wrong with an image, it gets the error of its class, and
-// nothing is pushed but zTOCs of sound layers, which nothing names.
+// A bad image gets the error of its class, and nothing is pushed except zTOCs of
+// sound layers, which nothing names.
 func TestBadImages(t *testing.T) {
 	broken := errors.New("the line broke")
 	tests := []struct {

@@ -205,7 +205,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 	return z, z.misread(memory.take)
 }
 
-// unsupportedGzip gives the reason for what the decoder does not support.
+// unsupportedGzip returns the reason for what the decoder does not support.
 func unsupportedGzip(err error) error {
 	var stream *inflate.Error
 	if errors.As(err, &stream) && stream.Class == inflate.ErrUnsupported {

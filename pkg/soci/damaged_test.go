@@ -41,8 +41,8 @@ func spoil(s *registrytest.Server, d digest.Digest, methods []string, fault regi
 
 var get, head = []string{http.MethodGet}, []string{http.MethodHead}
 
-// What the registry says it has, and has not as its digest names it, is pushed
-// again; when that does not help, the run fails and names it.
+// A blob that the registry has with other content than its digest says is pushed
+// again; if that does not help, the run fails and names it.
 func TestDamagedInRegistry(t *testing.T) {
 	notFound := registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")
 	for _, tt := range []struct {

@@ -89,7 +89,7 @@ func TestZtocRefused(t *testing.T) {
 	}
 }
 
-// A dry run pushes no zTOC, and gives the digests of the real run.
+// A dry run pushes no zTOC, and returns the digests of the real run.
 func TestDryRunPushesNothing(t *testing.T) {
 	s := newStore()
 	image := s.image("amd64", s.add(gz, good(t, 0)), s.add(gz, good(t, 1)))

@@ -40,7 +40,7 @@ func newEnabler(t *tree) *enabler {
 }
 
 // newEnabledImage makes the SOCI-enabled image of the zTOCs that layers found
-// for each target. Without any it gives nil.
+// for each target. Without any it returns nil.
 func newEnabledImage(t *tree, ztocsOf map[digest.Digest][]ocispec.Descriptor, buildTool string) (*enabledImage, error) {
 	e := newEnabler(t)
 	for _, x := range t.targets {

@@ -398,8 +398,8 @@ func TestVersionOptions(t *testing.T) {
 	}
 }
 
-// A dry run gives the digests of the real one, and asks the destination
-// nothing.
+// A dry run returns the digests of the real one, and sends the destination no
+// request.
 func TestEnabledDryRun(t *testing.T) {
 	s := registrytest.Start(t)
 	repo := openRepo(t, s)

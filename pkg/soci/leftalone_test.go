@@ -12,10 +12,9 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// What we made, or others of that kind, and what has opted out: nothing is
-// read of its layers, nothing pushed. Manifests of ours are pushed by digest
-// alone, so an annotated one, or an image index that lists one, is ours only
-// without a tag.
+// Artifacts of ours, others of the same kind, and images that opt out: no layer
+// is read, and nothing is pushed. Our manifests are pushed only by digest, so an
+// annotated one, or an image index that lists one, is ours only without a tag.
 func TestLeftAlone(t *testing.T) {
 	s := registrytest.Start(t)
 	repo := openRepo(t, s)

@@ -25,7 +25,7 @@ func TestMemoryAlone(t *testing.T) {
 	}
 }
 
-// The younger one makes way, whoever asks.
+// The younger one makes way, whichever of the two asks.
 func TestMemoryYoungerMakesWay(t *testing.T) {
 	m := newMemory(100)
 	cancelled := make(chan bool, 1)
@@ -66,8 +66,8 @@ func TestMemoryYoungerMakesWay(t *testing.T) {
 	<-done
 }
 
-// Whatever they ask for, all get through, and never more is taken than there
-// is.
+// All get the memory that they ask for in the end, and the budget is never
+// exceeded.
 func TestMemoryProgress(t *testing.T) {
 	const max, tenants, steps = 1000, 8, 40
 	m := newMemory(max)

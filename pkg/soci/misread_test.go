@@ -9,8 +9,8 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// A layer that clients would misread is not indexed, and those whose zTOC is
-// right are, as often as not they have the same oddities.
+// A layer that clients would misread is not indexed. Layers with similar oddities
+// that clients read right are.
 func TestMisread(t *testing.T) {
 	found := make(map[string]int)
 	for _, l := range testlayers.Generated() {

@@ -111,7 +111,7 @@ func files(t *testing.T, seed uint64, n int) []byte {
 	return buf.Bytes()
 }
 
-// Whatever the limits, several workers meet the same one at the same place.
+// Several workers exceed the same limit at the same place as one.
 func TestParallelLimits(t *testing.T) {
 	blob := testlayers.GoGzip(files(t, 1, 4<<20), 6, 0)
 	sum := digest.FromBytes(blob)
@@ -167,7 +167,7 @@ func TestParallelMemory(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with a layer, several workers say the same of it.
+// Several workers return the same error for a malformed layer as one.
 func TestParallelVerdicts(t *testing.T) {
 	n := 0
 	for i, bad := range append(testlayers.MalformedLayers(), testlayers.UnsupportedLayers()...) {

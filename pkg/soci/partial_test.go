@@ -15,9 +15,8 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// What is wrong with one entry of an image index stays with it. The SOCI
-// indexes v1 of the others are pushed; the SOCI-enabled image comes about when
-// no image manifest failed.
+// A bad entry of an image index does not affect the others. Their SOCI indexes v1
+// are pushed; the SOCI-enabled image is made only if no image manifest failed.
 func TestOneChildNeverTakesTheOthers(t *testing.T) {
 	corrupt := slices.Clone(good(t, 1))
 	corrupt[len(corrupt)-8] ^= 1

@@ -28,8 +28,8 @@ func (s *store) left() []ocispec.Descriptor {
 	return slices.DeleteFunc(slices.Clone(s.pushed), func(d ocispec.Descriptor) bool { return d.Digest == configDigest })
 }
 
-// A caller who cannot push is told before a layer is read, whether the two bytes
-// are there or not.
+// Without permission to push the run fails before a layer is read, whether the two
+// bytes are there or not.
 func TestPushRefusedBeforeReading(t *testing.T) {
 	for _, there := range []bool{false, true} {
 		for _, row := range []struct {

@@ -190,7 +190,7 @@ func (p *publisher) blobs(ctx context.Context, list []content) error {
 	return nil
 }
 
-// manifests stores manifests one after the other; it gives those that were
+// manifests stores manifests one after the other; it returns those that were
 // there before.
 func (p *publisher) manifests(ctx context.Context, what string, list []content) (existed map[digest.Digest]bool,
 	err error) {

@@ -8,9 +8,9 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// What a push of an image with one layer asks of the registry, and what it asks
-// when all is there. Each request costs time on every push, and counts against a
-// registry's quotas: nothing is asked for twice.
+// The requests for an image with one layer, and those for one that is indexed
+// already. Each request costs time on every push, and counts against a registry's
+// quotas: nothing is asked for twice.
 func TestRequests(t *testing.T) {
 	for _, tt := range []struct {
 		version      soci.IndexVersion

@@ -73,7 +73,7 @@ func TestReuse(t *testing.T) {
 		t.Errorf("pushed %+v", s.pushed)
 	}
 
-	// It is the SOCI index that a build of all layers gives.
+	// It is the SOCI index that a build of all layers returns.
 	o.Catalog = nil
 	again, err := soci.IndexImage(ctx, s, s, image, o)
 	if err != nil || again.Manifests[0].Index.Digest != second.Manifests[0].Index.Digest {
@@ -98,7 +98,7 @@ func TestReuse(t *testing.T) {
 	}
 }
 
-// What does not fit is not used, and costs no more than building the layer.
+// A zTOC that does not fit is not used, and costs no more than building the layer.
 func TestReuseOnlyWhatFits(t *testing.T) {
 	ctx := context.Background()
 	broken := errors.New("the line broke")

@@ -383,7 +383,7 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 
 // matchEnabled returns the SOCI index of each image manifest that the
 // SOCI-enabled image lists, nil when it is not of this image. It is, when
-// writing it anew with these SOCI indexes gives the same digest; one that
+// writing it anew with these SOCI indexes has the same digest; one that
 // another tool made may differ in what is no image.
 func matchEnabled(tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index,
 	indexes []ocispec.Descriptor) (map[*target]ocispec.Descriptor, error) {

@@ -31,15 +31,15 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// placeholder gives the tag to an image index that stands for an image without
-// a layer to index.
+// placeholder moves the tag to an image index that stands for an image without a
+// layer to index.
 func (w *world) placeholder(tag string) ocispec.Descriptor {
 	index := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{%q:"true"}}`,
 		ocispec.MediaTypeImageIndex, soci.AnnotationUnindexed)
 	return w.s.PushManifest(w.t, repoName, tag, ocispec.MediaTypeImageIndex, index)
 }
 
-// take gives the tag to an image.
+// take moves the tag to an image.
 func (w *world) take(p registrytest.Pushed) {
 	w.s.PushManifest(w.t, repoName, "v1", p.Manifest.MediaType, p.Bytes)
 }
@@ -150,7 +150,7 @@ func TestSupersededBefore(t *testing.T) {
 }
 
 // The image loses its tag too late to be seen before the suffixed tag is
-// written; that names the other image's in the end, whoever came when.
+// written, which in the end names the other image's, in whatever order they came.
 func TestSupersededAfter(t *testing.T) {
 	for _, tt := range []struct {
 		name string

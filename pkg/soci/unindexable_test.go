@@ -51,7 +51,7 @@ func (s *tagStore) PushTag(ctx context.Context, d ocispec.Descriptor, r io.Reade
 	return s.Push(ctx, d, r)
 }
 
-// What was found unindexable by reading it whole is not read again with the
+// A layer that had to be read to find it unindexable is not read again with the
 // next push, and the SOCI indexes are the same either way.
 func TestUnindexableLayersAreRemembered(t *testing.T) {
 	ctx := context.Background()

@@ -125,8 +125,8 @@ Asks: as far as others change
 	run(t, stacks, client, set, "UPDATE_ROLLBACK_COMPLETE")
 }
 
-// What the templates alone tell is the same, but for what follows from a
-// replacement.
+// Expect, which has only the templates, returns the same changes, except those
+// that follow from a replacement.
 func TestExpect(t *testing.T) {
 	old := &changeset.Side{Template: []byte(before), Stack: "s"}
 	changes, err := changeset.Expect(old, changeset.Side{Template: []byte(after), Stack: "s",

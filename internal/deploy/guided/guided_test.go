@@ -144,7 +144,8 @@ func TestGuided(t *testing.T) {
 	}
 }
 
-// What flags say is not asked, and what file and stack have is proposed.
+// Settings that flags decide are not asked for; values of the file and the stack
+// are the defaults.
 func TestGuidedProposes(t *testing.T) {
 	server := account(t)
 	var screen bytes.Buffer

@@ -9,8 +9,8 @@ import (
 	"soci-index-builder/internal/embedded"
 )
 
-// What is shown are the policies that the way of deploying needs, with all
-// placeholders filled.
+// The policies shown are those that the way of deploying needs, with all
+// placeholders filled in.
 func TestShowRights(t *testing.T) {
 	const host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/"
 	for _, tt := range []struct {

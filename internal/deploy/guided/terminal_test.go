@@ -61,7 +61,7 @@ func TestAskEnds(t *testing.T) {
 	}
 }
 
-// Whoever reads next finds what comes behind the answer.
+// The next reader gets the bytes that follow the answer.
 func TestLineReadsNoFurther(t *testing.T) {
 	in := strings.NewReader("one\ntwo\n")
 	if got, err := NewTerminal(in, io.Discard).Line(t.Context(), ""); got != "one" || err != nil {

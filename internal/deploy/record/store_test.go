@@ -333,7 +333,7 @@ func TestDamagedInRepository(t *testing.T) {
 	})
 }
 
-// What passes is not seen; what stays is an error of its class.
+// Passing faults are retried; lasting ones are errors of their class.
 func TestStoreFaults(t *testing.T) {
 	ctx := context.Background()
 	work := func(s Store) error {

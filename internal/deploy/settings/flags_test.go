@@ -219,7 +219,7 @@ func TestReferenceHasAllFlags(t *testing.T) {
 	}
 }
 
-// Whatever a setting is checked with, its error fits behind flag and value.
+// The error of every setting's check reads well after the flag and its value.
 func TestEverySettingIsChecked(t *testing.T) {
 	for _, s := range table {
 		if s.check == nil && s.kind() != kindSwitch {

@@ -116,7 +116,7 @@ func TestResolveRefuses(t *testing.T) {
 	}
 }
 
-// What a file has for the one package is dropped when a flag asks for the other.
+// The file's settings for one package are dropped when a flag chooses the other.
 func TestResolveDropsWhatDoesNotFit(t *testing.T) {
 	file := Of(File, Settings{Bucket: "bucket", Package: embedded.Zip})
 	g, err := Resolve(Of(Flag, Settings{Package: embedded.Image}), file)
@@ -283,7 +283,7 @@ func TestTemplatesThatCannotBe(t *testing.T) {
 	}
 }
 
-// What a user sets is the same in both templates, every number is whole, and
+// Both templates have the same parameters for users, every number is whole, and
 // every default is allowed.
 func TestTemplates(t *testing.T) {
 	settable := func(p embedded.Package) map[string]Parameter {

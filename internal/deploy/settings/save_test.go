@@ -161,7 +161,7 @@ x = 'y'
 	}
 }
 
-// What cannot be updated in place stays as it is.
+// A file that cannot be updated in place is left as it is.
 func TestSaveLeavesAlone(t *testing.T) {
 	const before = "prod = { stack = 'a' } # mine\n"
 	got, err := save(t, before, "--parameter=LogLevel=DEBUG")
@@ -263,7 +263,7 @@ func TestSaveOnlyWhatWasSaid(t *testing.T) {
 	}
 }
 
-// What CloudFormation hides is not written.
+// Values that CloudFormation hides are not written.
 func TestSaveHides(t *testing.T) {
 	in, err := parameters.Parse([]byte(otherTemplate))
 	if err != nil {

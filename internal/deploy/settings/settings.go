@@ -24,7 +24,7 @@ type Settings struct {
 
 	RoleARN               string            // that CloudFormation works with
 	Tags                  map[string]string // of the stacks and their resources
-	NotificationARNs      []string          // topics that are told of the stacks' events
+	NotificationARNs      []string          // topics that are notified of the stacks' events
 	TerminationProtection *bool
 	DisableRollback       bool
 	FailOnEmpty           bool     // a deploy without a change is a failure

@@ -83,7 +83,7 @@ var table = []*setting{
 	},
 	{
 		name: "notification-arn", value: "ARN",
-		usage: "SNS topic that is told of the stacks' events; may be given several times",
+		usage: "SNS topic that is notified of the stacks' events; may be given several times",
 		check: text(checkTopic), field: func(s *Settings) any { return &s.NotificationARNs },
 	},
 	{

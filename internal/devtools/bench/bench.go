@@ -78,7 +78,7 @@ type Options struct {
 	// engine's.
 	MinLayerSize int64
 
-	// Progress is told what is going on.
+	// Progress gets a line about each thing that is measured.
 	Progress func(format string, args ...any)
 }
 

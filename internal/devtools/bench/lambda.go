@@ -9,7 +9,7 @@ import (
 	"soci-index-builder/internal/devtools/bench/table"
 )
 
-// What Lambda gives for a memory setting, and what it costs.
+// Lambda's processors for a memory setting, and its price.
 const (
 	memoryPerCPU  = 1769.0   // MB for one vCPU
 	lambdaNetwork = 75 << 20 // bytes per second of a function, about, whatever its memory

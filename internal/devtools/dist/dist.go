@@ -47,7 +47,7 @@ func compile(ctx context.Context, pkg string, p Platform, path, ldflags string, 
 		cmd := exec.CommandContext(ctx, "go", append(append(args, flags...), pkg)...)
 		cmd.Env = append(os.Environ(),
 			"CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Arch,
-			// What would change the bytes from one machine to the next.
+			// These would change the bytes from one machine to the next.
 			"GOFLAGS=", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s for %s: %w\n%s", path, p, err, out)

@@ -15,8 +15,8 @@ var (
 
 // standalone returns a document as it stands in an archive: without the parts
 // for a clone, and with links to files that the archive does not have replaced
-// by their text. name is the document's in the archive; has tells of files and
-// folders there.
+// by their text. name is the document's in the archive; has reports whether a
+// file or folder is in it.
 func standalone(name, document string, has func(string) bool) string {
 	document = cloneOnly.ReplaceAllString(document, "")
 	var b strings.Builder

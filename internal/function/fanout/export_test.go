@@ -1,6 +1,6 @@
 package fanout
 
-// What the documentation reckons with.
+// The numbers that the documentation calculates with.
 const (
 	DocAtOnce = docAtOnce
 	DocMemory = docMemory

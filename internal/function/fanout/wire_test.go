@@ -100,7 +100,7 @@ func encoded(t *testing.T, v any) []byte {
 	return b
 }
 
-// What a result says is what was put into it.
+// A result says the same after encoding and decoding.
 func TestRoundTrip(t *testing.T) {
 	i := Item{Layer: digest.FromString("layer"), Size: 12345}
 	ztoc := soci.LayerResult{Ztoc: ocispec.Descriptor{Digest: digest.FromString("zTOC"), Size: 678},

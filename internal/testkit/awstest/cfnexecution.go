@@ -54,7 +54,7 @@ func (c *CloudFormation) Begin(stack string, events ...StackEvent) {
 	}
 }
 
-// Change changes a stack behind the back of whoever deploys it.
+// Change changes a stack while something else deploys it.
 func (c *CloudFormation) Change(stack string, change func(*Stack)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -65,7 +65,7 @@ func (s *Stack) attribute(parameters map[string]string, kind, id, attribute stri
 	case "AWS::CloudWatch::Alarm Arn":
 		return "arn:aws:cloudwatch" + where + "alarm:" + physical, true
 	case "Custom::SociRepositoryArns RepositoryArns":
-		// As the function answers for the filters of the tests.
+		// The function's answer for the filters of the tests.
 		var arns []any
 		for _, filter := range strings.Split(parameters["SociRepositoryImageTagFilters"], ",") {
 			if repository, _, _ := strings.Cut(strings.TrimSpace(filter), ":"); !strings.HasPrefix(repository, "!") {

@@ -18,7 +18,7 @@ import (
 
 // ECR is ECR's API over the content of a registry: what was pushed there is
 // listed, described and deleted here. Hand it to [Server.Handle] as "ecr".
-// What the registry cannot tell is set by the test. It is safe for concurrent
+// The test sets what the registry does not know. It is safe for concurrent
 // use.
 type ECR struct {
 	content *ecrContent
@@ -170,7 +170,7 @@ func (e *ECR) ExcludePullTime(arns ...string) {
 	e.exclusions = append(e.exclusions, arns...)
 }
 
-// Token is what GetAuthorizationToken gives: base64 of user and password.
+// Token is what GetAuthorizationToken returns: base64 of user and password.
 func (e *ECR) Token() string {
 	return base64.StdEncoding.EncodeToString([]byte("AWS:" + e.password))
 }
@@ -238,8 +238,8 @@ func (e *ECR) repository(name string) (*Repository, error) {
 		Message: fmt.Sprintf("The repository with name '%s' does not exist in the registry with id '%s'", name, Account)}
 }
 
-// page cuts one page out of a list; the token is the place where it goes on,
-// and only good for the list it was made for.
+// page returns one page of a list; the token is the place where the next begins,
+// and is valid only for the list that it was made for.
 func page[T any](list []T, of string, maxResults, byDefault, limit int, token string) ([]T, string, error) {
 	if maxResults < 0 || maxResults > limit {
 		return nil, "", invalidParameter(

@@ -30,7 +30,7 @@ type functionCode struct {
 	inPlace int    // how often it was changed in place
 }
 
-// NewLambdaCode knows no function.
+// NewLambdaCode returns one without functions.
 func NewLambdaCode(s3 *S3) *LambdaCode {
 	return &LambdaCode{S3: s3, functions: map[string]*functionCode{}, failing: map[string]string{}}
 }

@@ -50,7 +50,7 @@ func tagging(tags map[string]string) string {
 	return "<Tagging><TagSet>" + b.String() + "</TagSet></Tagging>"
 }
 
-// What every bucket has that is made since 2023.
+// The defaults of every bucket made since 2023.
 const (
 	s3Encrypted = `<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>` +
 		`<SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>`

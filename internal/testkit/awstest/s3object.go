@@ -31,8 +31,8 @@ func (s *S3) Age(name, key string, at time.Time) {
 	}
 }
 
-// Lock has every attempt to delete the versions of an object fail, within an
-// answer that says so of them alone, or lets them be deleted again.
+// Lock makes every attempt to delete the versions of an object fail, in an answer
+// that lists them as errors; locked false ends that.
 func (s *S3) Lock(name, key string, locked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

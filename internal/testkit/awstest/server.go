@@ -53,7 +53,7 @@ type Server struct {
 	requests []Request
 }
 
-// Start starts an AWS that knows who asks (STS), and no other service. A
+// Start starts an AWS that answers GetCallerIdentity (STS), and no other service. A
 // request to a service that has no handler fails the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
@@ -128,7 +128,7 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Message) }
 
-// Throttled is the answer to one who asks too often.
+// Throttled is the answer to a caller that sends too many requests.
 var Throttled = &Error{Status: http.StatusBadRequest, Code: "ThrottlingException", Message: "Rate exceeded"}
 
 type fault struct {
@@ -271,7 +271,7 @@ func JSON(operations map[string]func(body []byte) (any, error)) http.Handler {
 }
 
 // Query answers a service of the query protocol, such as CloudFormation and
-// IAM: the function for the action gets the form, and gives the XML inside of
+// IAM: the function for the action gets the form, and returns the XML inside
 // <ActionResponse><ActionResult>.
 func Query(operations map[string]func(form url.Values) (string, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

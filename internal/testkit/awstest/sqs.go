@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// What a queue allows.
+// The limits of a queue.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 const (
 	maxVisibility = 12 * time.Hour // from the receipt on

@@ -183,7 +183,7 @@ func misreads(t *testing.T, ztoc, blob []byte, expected bool) (differs string) {
 // tempInMemory has the client's databases in memory, if possible.
 func tempInMemory(t *testing.T) { t.Setenv("TMPDIR", scratch(t)) }
 
-// What we index, a client reads as it is unpacked.
+// A client reads every layer that we index as if it were unpacked.
 func TestClientReadsWhatWeIndex(t *testing.T) {
 	tempInMemory(t)
 	for _, l := range testlayers.Generated() {
@@ -201,8 +201,7 @@ func TestClientReadsWhatWeIndex(t *testing.T) {
 	}
 }
 
-// What we do not index for the sake of clients, they do not read as it is
-// unpacked.
+// Layers that we do not index because clients misread them are misread.
 func TestClientMisreads(t *testing.T) {
 	tempInMemory(t)
 	n := 0

@@ -16,9 +16,9 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// Small archives in which few names are used again and again, and which we
-// index, clients read as they are unpacked. Of the others some are read rightly
-// all the same, since what was wrong is replaced by a later entry.
+// Clients read small archives with many repeated names as if they were unpacked,
+// if we index them. They also read some of the others right, in which a later
+// entry replaces the wrong one.
 func TestClientReadsRandomTrees(t *testing.T) {
 	tempInMemory(t)
 	const archives, workers = 600, 8 // most of the time the client's database waits

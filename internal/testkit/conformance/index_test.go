@@ -165,8 +165,8 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// The annotation of what cannot be indexed is of ours alone. Upstream keeps it,
-// so that a client finds the SOCI index again under its digest.
+// Only our SOCI indexes have the annotation of unindexable layers. Upstream keeps
+// it, so that a client finds the SOCI index again under its digest.
 func TestIndexWithUnindexableLayers(t *testing.T) {
 	r := newRepository(t)
 	var sparse ocispec.Descriptor

@@ -144,7 +144,7 @@ func TestPrefetchArtifacts(t *testing.T) {
 	}
 }
 
-// So is the SOCI-enabled image of v2, by its digest.
+// The SOCI-enabled image of v2 is the same too, by its digest.
 func TestPrefetchConverted(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // as above
 	r := newRepository(t)

@@ -97,7 +97,7 @@ func (g *graph) violations(forbidden Forbidden) []string {
 	var all []string
 	for ; len(next) > 0; next = next[1:] {
 		path := next[0]
-		// What a forbidden package imports is not told too.
+		// A forbidden package's own imports are not reported as well.
 		if bad, ok := covering(forbidden, path); ok {
 			way := path
 			for p := from[path]; p != ""; p = from[p] {

@@ -32,7 +32,7 @@ func TestViolations(t *testing.T) {
 	}
 }
 
-// What go list writes is read: this package imports os/exec, and by way of it
+// The output of go list is read: this package imports os/exec, and through it
 // syscall.
 func TestLoad(t *testing.T) {
 	g, err := load(".")

@@ -8,7 +8,7 @@ import (
 
 const m = deptest.Module
 
-// What each package must not import, and why. The engine's own test is in pkg/soci.
+// The packages that each package must not import, and why. The engine's own test is in pkg/soci.
 func TestHouse(t *testing.T) {
 	product := deptest.List(t,
 		[]string{m + "/cmd/...", m + "/lambdas/...", m + "/pkg/...", m + "/internal/...", m + "/infra/..."}, []string{

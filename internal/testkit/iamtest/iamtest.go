@@ -17,13 +17,13 @@ import (
 	"soci-index-builder/internal/testkit/awstest"
 )
 
-// Need is an action on a resource, "*" where the action knows none.
+// Need is an action on a resource, "*" for an action without resources.
 type Need struct{ Action, Resource string }
 
 func (n Need) String() string { return n.Action + " on " + n.Resource }
 
-// OfRequest returns what a request needs; nothing is needed to ask who one is.
-// A request of which it is not known is an error.
+// OfRequest returns the permissions that a request needs; GetCallerIdentity needs
+// none. An unknown request is an error.
 func OfRequest(r awstest.Request) ([]Need, error) {
 	service, operation := r.Call()
 	if service == "STS" && operation == "GetCallerIdentity" {

@@ -18,7 +18,7 @@ type Auth struct {
 	issued int
 }
 
-// NewAuth accepts that user alone.
+// NewAuth accepts only that user.
 func NewAuth(user, password string) *Auth {
 	return &Auth{user: user, password: password, tokens: make(map[string]bool)}
 }
@@ -40,7 +40,7 @@ func (a *Auth) Basic(next http.Handler) http.Handler {
 	})
 }
 
-// Bearer wants a token, which GET /token gives to the user with the password.
+// Bearer wants a token, which GET /token returns to the user with the password.
 func (a *Auth) Bearer(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/token" {

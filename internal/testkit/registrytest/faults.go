@@ -102,7 +102,7 @@ func (f *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.next.ServeHTTP(w, r)
 }
 
-// record notes the request and gives the fault that it meets.
+// record notes the request and returns the fault for it.
 func (f *Faults) record(r *http.Request) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()

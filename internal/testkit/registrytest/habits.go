@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// What registries do that the specification does not have, or leaves open.
+// Habits of registries that the specification does not have, or leaves open.
 
 // RefuseRange answers a Range request with a status and passes any other on.
 func RefuseRange(status int) Fault {

@@ -12,8 +12,8 @@ import (
 const Signature = "5ec4e75169a7u4e"
 
 // SignedURLs is a second server, on another port, to which the registry's
-// redirects lead. It serves what the registry has, to nobody but those with a
-// URL that it signed, and to no one who brings an Authorization header.
+// redirects lead. It serves the registry's content to requests with a URL
+// that it signed, and refuses those with an Authorization header.
 type SignedURLs struct {
 	*Faults
 	URL string

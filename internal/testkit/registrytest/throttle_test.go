@@ -8,7 +8,7 @@ import (
 	"soci-index-builder/internal/testkit/registrytest"
 )
 
-// What is sent is all of it, and no sooner than the limits allow.
+// Everything is sent, and no sooner than the limits allow.
 func TestThrottle(t *testing.T) {
 	s := registrytest.Start(t)
 	path := "/v2/app/blobs/" + s.PushBlob(t, "app", []byte(content)).Digest.String()

@@ -28,7 +28,7 @@ type Bad struct {
 	Verdict   Verdict
 	Reason    string // for Unsupported: the value of the SkipReason
 
-	// UpstreamAccepts: upstream's builder gives a zTOC all the same. How says
+	// UpstreamAccepts: upstream's builder makes a zTOC all the same. How says
 	// what is wrong with it.
 	UpstreamAccepts bool
 }

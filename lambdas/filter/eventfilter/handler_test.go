@@ -218,8 +218,7 @@ func TestReadConfigRefuses(t *testing.T) {
 	}
 }
 
-// What kind of event it is, and whether it has a tag, is decided before the
-// filters.
+// The kind of the event, and whether it has a tag, are checked before the filters.
 func TestHandleKinds(t *testing.T) {
 	image := string(push("prod/api", "v1", ""))
 	replication := strings.Replace(strings.Replace(image, "Image Action", "Replication Action", 1), `"PUSH"`,

@@ -249,7 +249,7 @@ func TestHandleTagRefused(t *testing.T) {
 	}
 }
 
-// What the result says of images that are left alone, and how each is logged.
+// The result and the log say why an image was left alone.
 func TestHandleLeftAlone(t *testing.T) {
 	s := registrytest.Start(t)
 	big := registrytest.Layer{Content: layer(t, 1, 2*minSize)}

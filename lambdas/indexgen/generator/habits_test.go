@@ -11,8 +11,8 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// What registries do that others do not: the same is made as on any other, and
-// a second event finds all of it.
+// On registries with habits of their own the result is the same as on any other,
+// and a second event finds all of it.
 func TestHandleHabits(t *testing.T) {
 	clean := registrytest.Start(t)
 	image, platform := multiImage(t, clean)

@@ -159,8 +159,7 @@ func TestStepsOfFailingLayers(t *testing.T) {
 	}
 }
 
-// What is impossible fails before a layer is read, and a missing permission
-// too.
+// An impossible request or a missing permission fails before a layer is read.
 func TestPlanRefuses(t *testing.T) {
 	r := registrytest.Start(t)
 	p := r.PushImage(t, repository, "v1",

@@ -79,8 +79,8 @@ type Handler struct {
 	Logger *slog.Logger
 
 	// Broken is what is wrong with the function's environment. It is the
-	// answer to everything but Delete: a function that does not start gives
-	// none, and CloudFormation waits for one.
+	// answer to everything but Delete: a function that does not start
+	// sends none, and CloudFormation waits for one.
 	Broken error
 }
 

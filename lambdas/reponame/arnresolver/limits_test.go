@@ -84,7 +84,8 @@ func TestEnvironmentAtTheEdge(t *testing.T) {
 	}
 }
 
-// What the template has to pass on, so that there is something to measure.
+// Without the property that the limits are measured with, creation fails and names
+// it.
 func TestPropertiesOfTheTemplate(t *testing.T) {
 	tests := []struct {
 		name  string

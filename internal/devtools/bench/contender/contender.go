@@ -38,7 +38,7 @@ const (
 	DeflateCR = "libdeflate-crc"
 )
 
-// What each of them does, for people.
+// titles describe each of them for people.
 var titles = map[string]string{
 	Ours:      "ours: zTOC and blob digest",
 	OursAlike: "ours: zTOC, as upstream without blob digest",

@@ -22,7 +22,7 @@ func init() {
 	Versions = append(Versions, "libdeflate "+C.LIBDEFLATE_VERSION_STRING)
 }
 
-// libdeflate decompresses the layer at once: it knows no streams.
+// libdeflate decompresses the whole layer at once: it has no streams.
 func libdeflate(in Input, crc bool) (func() (Output, error), error) {
 	blob, err := os.ReadFile(in.Path)
 	if err != nil {

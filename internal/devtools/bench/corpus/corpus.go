@@ -19,7 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// revision changes when the same recipe is to give other bytes.
+// revision changes when a recipe makes other bytes than before.
 const revision = 1
 
 // Archive is what is packed into a layer.
@@ -54,7 +54,7 @@ type Layer struct {
 type Cache struct {
 	Dir string
 
-	// Log is told of each layer that has to be made.
+	// Log gets a line about each layer that has to be made.
 	Log func(format string, args ...any)
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // Tar takes the entries of an archive. They have no owner and all the same
-// time: the archive depends on names, contents and modes alone.
+// time: the archive depends only on names, contents and modes.
 type Tar struct {
 	w       *tar.Writer
 	entries int

@@ -100,9 +100,9 @@ func (t *tool) run(ctx context.Context, args []string) error {
 	return t.cdk(ctx, o, assembly, parameters)
 }
 
-// login tells at once, and how to give it, when there is no region or are no
-// credentials. CDK says at the end that there is no account, and without a
-// region takes one that nobody named.
+// login fails at once, and says what to set, if there is no region or there are no
+// credentials. CDK would report a missing account only at the end, and without a
+// region choose one.
 func login(ctx context.Context, o *options) error {
 	_, err := awsconfig.Load(ctx, awsconfig.Options{
 		Profile: o.profile, ProfileFlag: "PROFILE=name",
@@ -160,7 +160,7 @@ func (t *tool) cdk(ctx context.Context, o *options, assembly string, parameters 
 	cmd := exec.Command("node", slices.Concat(args, o.rest)...)
 	cmd.Dir = t.infra
 	cmd.Env = append(os.Environ(), "CDK_DISABLE_CLI_TELEMETRY=true",
-		// What future versions will need is nothing to the one that is pinned.
+		// The version is pinned, so a warning about future ones does not help.
 		"AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED=true")
 	return t.attach(cmd).Run()
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// What is given to make arrives here as it is, whatever make and the shell
-// think of its characters.
+// Make's variables arrive here unchanged, with all characters that make and the
+// shell treat specially.
 func TestMakeDeploy(t *testing.T) {
 	mk, err := exec.LookPath("make")
 	if err != nil {

@@ -17,8 +17,9 @@ import (
 	"soci-index-builder/internal/names"
 )
 
-// What the CDK app calls the stack and its template. Its package is not
-// imported: it takes minutes to compile, and bad arguments should be told now.
+// The names that the CDK app has for the stack and its template. Its package is
+// not imported: it takes minutes to compile, and bad arguments should fail at
+// once.
 const (
 	stackID      = "SociIndexBuilder"
 	templateName = stackID + ".template.json"
