@@ -36,8 +36,8 @@ func (c *indexCommand) writeText(w io.Writer, ref string, r *indexed) error {
 		t.note = " (dry run, not pushed)"
 	}
 	tone := outcomeTone(r.Outcome())
-	t.printf("%s%s: %s, %s read, %s %s, %.1f s\n", t.screen.Mark(tone), ref,
-		t.screen.Paint(tone, r.Outcome().Text()), bytesize.Format(r.BytesRead), bytesize.Format(r.BytesPushed), pushed, r.Seconds)
+	t.printf("%s%s: %s, %s read, %s %s, %.1f s\n", t.screen.Mark(tone), ref, t.screen.Paint(tone, r.Outcome().Text()),
+		bytesize.Format(r.BytesRead), bytesize.Format(r.BytesPushed), pushed, r.Seconds)
 	if r.SearchError != nil {
 		t.printf("earlier zTOCs not all found: %s\n", strings.ReplaceAll(r.SearchError.Error(), "\n", "; "))
 	}
@@ -130,7 +130,11 @@ func (t *indexText) enabled(e *soci.EnabledResult) {
 		if e.Unindexed {
 			what = "unindexed image"
 		}
-		t.printf("%s %s: %s as %s%s\n", what, t.full.digest(e.Image.Digest), e.Outcome.Text(), e.Tag, t.note)
+		note := t.note
+		if e.Outcome == soci.OutcomeAlreadyTagged {
+			note = ""
+		}
+		t.printf("%s %s: %s as %s%s\n", what, t.full.digest(e.Image.Digest), e.Outcome.Text(), e.Tag, note)
 	case soci.OutcomeNoLayer, soci.OutcomePassedOver:
 		t.printf("no SOCI-enabled image: %s\n", e.Outcome.Text())
 	case soci.OutcomeUntagged, soci.OutcomeFailed:

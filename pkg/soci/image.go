@@ -97,7 +97,7 @@ func IndexImage(ctx context.Context, src Source, dst Destination, image ocispec.
 type indexer struct {
 	src    Source
 	dst    Destination
-	tagger Tagger // nil when there is no tag to be moved
+	tagger Tagger // nil when there is no tag to be moved, and in a dry run that has no Destination with tags
 	o      Options
 
 	configThere bool // the config of SOCI indexes is in the repository
@@ -109,9 +109,9 @@ func newIndexer(src Source, dst Destination, o Options) (*indexer, error) {
 		return nil, err
 	}
 	x := &indexer{src: src, dst: dst, o: o}
-	if o.IndexVersion.v2() && o.Tag != "" && !o.DryRun {
+	if o.IndexVersion.v2() && o.Tag != "" {
 		var ok bool
-		if x.tagger, ok = dst.(Tagger); !ok {
+		if x.tagger, ok = dst.(Tagger); !ok && !o.DryRun {
 			return nil, invalidOption("IndexVersion is %s, but the Destination has no tags", o.IndexVersion)
 		}
 	}

@@ -87,7 +87,8 @@ type Options struct {
 	// defaults.
 	Limits Limits
 
-	// DryRun builds everything and pushes nothing; the Destination may be nil.
+	// DryRun builds everything and pushes nothing. The Destination may be nil; one
+	// that is a Tagger tells what would become of the suffixed tag.
 	DryRun bool
 
 	// Progress, if set, is called from several goroutines at once with the

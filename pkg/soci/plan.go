@@ -187,10 +187,13 @@ func (w *Work) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	if layers.publisher != nil {
-		if err := x.publish(ctx, layers.publisher, result, out, w.round); err != nil {
-			return err
-		}
+	if layers.publisher == nil {
+		err = x.foresee(ctx, result, out)
+	} else {
+		err = x.publish(ctx, layers.publisher, result, out, w.round)
+	}
+	if err != nil {
+		return err
 	}
 	if len(failed) > 0 {
 		return failed

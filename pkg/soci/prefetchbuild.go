@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"soci-index-builder/internal/plural"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -207,18 +208,23 @@ func withPrefetch(ztocs []ocispec.Descriptor, prefetch []content) []ocispec.Desc
 	return ztocs
 }
 
-// prefetchLost says that a SOCI-enabled image is replaced whose SOCI indexes
-// list prefetch artifacts, by one without; it returns "" when that is not so, or
-// cannot be told.
+// prefetchLost returns a warning for each SOCI index of a SOCI-enabled image that
+// lists prefetch artifacts, while the one in its place has none for its
+// platform; kept are the platforms for which that has some. What cannot be read
+// is left out.
 func prefetchLost(ctx context.Context, src Source, enabled ocispec.Descriptor, index *ocispec.Index,
-	limits Limits) (string, error) {
+	kept map[string]bool, limits Limits) (warnings []string, err error) {
 	for i, d := range listedIndexes(index.Manifests) {
 		if i == limits.MaxManifests {
 			break
 		}
+		platform := platformOf(d.Platform).String()
+		if kept[platform] {
+			continue
+		}
 		b, err := fetchVerified(ctx, src, d, limits)
 		if ctx.Err() != nil {
-			return "", ctx.Err()
+			return nil, ctx.Err()
 		}
 		var m *ocispec.Manifest
 		if err == nil {
@@ -228,10 +234,11 @@ func prefetchLost(ctx context.Context, src Source, enabled ocispec.Descriptor, i
 			continue // its artifacts are of no use either
 		}
 		if n := len(ContentOf(m).Prefetch); n > 0 {
-			return fmt.Sprintf("the tag named the SOCI-enabled image %s, by %q, whose SOCI index %s lists %d prefetch "+
-				"artifacts; the one in its place has none, since none were asked for or no file was found", enabled.Digest,
-				cut(m.Annotations[AnnotationBuildToolIdentifier], 100), d.Digest, n), nil
+			warnings = append(warnings, fmt.Sprintf("the tag named the SOCI-enabled image %s, by %q, whose SOCI index %s for %s "+
+				"lists %s; the one in its place has none for that platform, since none were asked for or no file was found",
+				enabled.Digest, cut(m.Annotations[AnnotationBuildToolIdentifier], 100), d.Digest, platform,
+				plural.Count(n, "prefetch artifact")))
 		}
 	}
-	return "", nil
+	return warnings, nil
 }

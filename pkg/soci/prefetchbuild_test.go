@@ -324,8 +324,10 @@ func TestPrefetchReadsBack(t *testing.T) {
 }
 
 // labelled is an image whose config has the label.
-func labelled(label string) []byte {
-	b, err := json.Marshal(map[string]any{"os": "linux", "architecture": "amd64",
+func labelled(label string) []byte { return labelledOn("amd64", label) }
+
+func labelledOn(arch, label string) []byte {
+	b, err := json.Marshal(map[string]any{"os": "linux", "architecture": arch,
 		"config": map[string]any{"Labels": map[string]string{soci.LabelPrefetch: label}}})
 	if err != nil {
 		panic(err)
@@ -416,7 +418,7 @@ func TestPrefetchLost(t *testing.T) {
 	without := index()
 	want := fmt.Sprintf("v1-soci: the tag named the SOCI-enabled image %s, by \"soci-index-builder/1\", whose SOCI "+
 		"index %s "+
-		"lists 1 prefetch artifacts", with.Enabled.Image.Digest, with.Manifests[0].IndexV2.Digest)
+		"for linux/amd64 lists 1 prefetch artifact;", with.Enabled.Image.Digest, with.Manifests[0].IndexV2.Digest)
 	if len(without.Warnings) != 1 || !strings.HasPrefix(without.Warnings[0], want) {
 		t.Errorf("%q, want %q", without.Warnings, want)
 	}
@@ -425,5 +427,38 @@ func TestPrefetchLost(t *testing.T) {
 	}
 	if r := index("/usr/lib/libc.so.6"); len(r.Warnings) != 0 {
 		t.Error(r.Warnings)
+	}
+}
+
+// One platform keeps its artifacts and another loses them.
+func TestPrefetchLostForOnePlatform(t *testing.T) {
+	s := registrytest.Start(t)
+	repo := openRepo(t, s)
+	push := func(arm64 string) ocispec.Descriptor {
+		t.Helper()
+		var manifests []ocispec.Descriptor
+		for _, p := range []struct{ arch, label string }{{"amd64", "/app/server"}, {"arm64", arm64}} {
+			manifests = append(manifests, s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(rootFS()...),
+				Platform: "linux/" + p.arch, Config: labelledOn(p.arch, p.label)}).Manifest)
+		}
+		return s.PushIndex(t, repoName, "v1", false, manifests...)
+	}
+	o := smallSpans()
+	o.PrefetchLabel = true
+	index := func(image ocispec.Descriptor) *soci.Result {
+		t.Helper()
+		r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
+		if err != nil || r.Enabled.Outcome != soci.OutcomeTagged {
+			t.Fatal(err, r)
+		}
+		return r
+	}
+	if r := index(push("/app/server")); len(r.Warnings) != 0 {
+		t.Fatal(r.Warnings)
+	}
+	r := index(push("/nothing/there"))
+	lost := slices.DeleteFunc(r.Warnings, func(s string) bool { return !strings.Contains(s, "the tag named") })
+	if len(lost) != 1 || !strings.Contains(lost[0], "for linux/arm64 lists 1 prefetch artifact;") {
+		t.Errorf("%q", lost)
 	}
 }

@@ -36,8 +36,7 @@ func (x *indexer) publish(ctx context.Context, p *publisher, result *Result, out
 		n tagNames
 	)
 	if enabled != nil {
-		t = &tagger{publisher: p, src: x.src, limits: x.o.Limits, dst: x.tagger, tag: x.o.Tag, enabledTag: result.Enabled.Tag,
-			image: result.Image, root: enabled.root, prefetch: len(out.prefetch) > 0, tree: out.tree}
+		t = x.newTagger(p, result, out)
 		var err error
 		if n, err = t.names(ctx); err != nil {
 			return err
@@ -92,6 +91,47 @@ func (x *indexer) publish(ctx context.Context, p *publisher, result *Result, out
 		return x.putRight(ctx, n.image, result, round)
 	}
 	return nil
+}
+
+// newTagger returns the tagger of out's SOCI-enabled image.
+func (x *indexer) newTagger(p *publisher, result *Result, out *output) *tagger {
+	t := &tagger{publisher: p, src: x.src, limits: x.o.Limits, dst: x.tagger, tag: x.o.Tag, enabledTag: result.Enabled.Tag,
+		image: result.Image, root: out.enabled.root, prefetch: make(map[string]bool), tree: out.tree}
+	for _, m := range result.Manifests {
+		if m.Prefetch == nil || len(m.Prefetch.Artifacts) == 0 {
+			continue
+		}
+		for of, index := range out.enabled.indexOf {
+			if index.Digest == m.IndexV2.Digest {
+				t.prefetch[platformOf(of.platform.listed()).String()] = true
+			}
+		}
+	}
+	return t
+}
+
+// foresee replaces publish in a dry run: it finds what would become of the
+// suffixed tag, as far as that can be known without pushing.
+func (x *indexer) foresee(ctx context.Context, result *Result, out *output) error {
+	if out.enabled == nil || x.tagger == nil {
+		return nil
+	}
+	t := x.newTagger(&publisher{dst: x.dst, src: x.src, force: x.o.Force}, result, out)
+	n, err := t.names(ctx)
+	if err != nil {
+		return err
+	}
+	n, outcome, err := t.decide(ctx, n)
+	result.warn(result.Enabled.Tag, t.warnings)
+	if outcome != "" {
+		result.Enabled.Outcome = outcome
+	}
+	result.Enabled.Image = t.root.desc
+	if outcome == OutcomeSuperseded {
+		result.withoutEnabled()
+		result.Enabled.Reason = t.whySuperseded(n)
+	}
+	return err
 }
 
 // publisher stores content that is not there yet.

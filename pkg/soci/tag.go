@@ -26,7 +26,7 @@ type tagger struct {
 	enabledTag string
 	image      ocispec.Descriptor // what was asked to be indexed
 	root       content            // what the enabled tag shall name
-	prefetch   bool               // there are prefetch artifacts
+	prefetch   map[string]bool    // the platforms, as listed, whose SOCI indexes list prefetch artifacts
 	tree       *tree              // of the image; nil unless root is an unindexed one
 
 	warnings []string // of what the tag named before
@@ -74,21 +74,8 @@ func (t *tagger) whySuperseded(n tagNames) string {
 // tag, and returns what the tags name afterwards; before is what they named
 // when the run began to push.
 func (t *tagger) move(ctx context.Context, before tagNames) (tagNames, Outcome, error) {
-	if before.enabled.Digest == t.root.desc.Digest && !t.force {
-		if n, outcome, err := t.stay(ctx, before); outcome != "" || err != nil {
-			return n, outcome, err
-		}
-	}
-	n, err := t.names(ctx)
-	switch {
-	case err != nil:
-		return n, "", err
-	case t.superseded(n):
-		return n, OutcomeSuperseded, nil
-	case n.enabled.Digest == t.root.desc.Digest && n.enabled.Digest != before.enabled.Digest && !t.force:
-		return n, OutcomeAlreadyTagged, nil // by a second run, at the same time
-	}
-	if outcome, err := t.taken(ctx, n.enabled); outcome != "" || err != nil {
+	n, outcome, err := t.decide(ctx, before)
+	if outcome != "" || err != nil {
 		return n, outcome, err
 	}
 	err = t.dst.PushTag(ctx, t.root.desc, bytes.NewReader(t.root.b), t.enabledTag)
@@ -103,6 +90,27 @@ func (t *tagger) move(ctx context.Context, before tagNames) (tagNames, Outcome, 
 		return n, OutcomeSuperseded, nil
 	}
 	return n, OutcomeTagged, nil
+}
+
+// decide returns the outcome of move if the enabled tag need not or must not be
+// moved; else there is none.
+func (t *tagger) decide(ctx context.Context, before tagNames) (tagNames, Outcome, error) {
+	if before.enabled.Digest == t.root.desc.Digest && !t.force {
+		if n, outcome, err := t.stay(ctx, before); outcome != "" || err != nil {
+			return n, outcome, err
+		}
+	}
+	n, err := t.names(ctx)
+	switch {
+	case err != nil:
+		return n, "", err
+	case t.superseded(n):
+		return n, OutcomeSuperseded, nil
+	case n.enabled.Digest == t.root.desc.Digest && n.enabled.Digest != before.enabled.Digest && !t.force:
+		return n, OutcomeAlreadyTagged, nil // by a second run, at the same time
+	}
+	outcome, err := t.taken(ctx, n.enabled)
+	return n, outcome, err
 }
 
 // stay is move for an enabled tag that was on the root already. A run that has
@@ -143,13 +151,8 @@ func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome
 	case why == "" && t.serves(enabled, index):
 		t.root.desc = enabled
 		return OutcomeAlreadyTagged, nil
-	case why == "" && t.prefetch:
-		return "", nil
 	case why == "":
-		lost, err := prefetchLost(ctx, t.src, enabled, index, t.limits)
-		if lost != "" {
-			t.warnings = append(t.warnings, lost)
-		}
+		t.warnings, err = prefetchLost(ctx, t.src, enabled, index, t.prefetch, t.limits)
 		return "", err
 	}
 	return OutcomeTagTaken, fmt.Errorf(
