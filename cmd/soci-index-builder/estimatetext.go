@@ -57,7 +57,7 @@ func (c *estimateCommand) image(p *printer, ref string, image *estimate.Image) {
 	}
 	p.layers(c.full, image)
 	c.starts(p, image)
-	if lazily > 0 {
+	if lazily > 0 && !strings.HasPrefix(image.Platform, "windows") { // no client there prefetches
 		c.prefetch(p, image)
 	}
 }

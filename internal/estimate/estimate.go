@@ -54,9 +54,12 @@ var ErrNoFile = errors.New("no file found")
 // ErrNoPlatform: the image does not have a platform of Options.Platforms.
 var ErrNoPlatform = errors.New("the image has no platform")
 
+// ErrNoImage: there is no image manifest with layers.
+var ErrNoImage = errors.New("not an image with layers")
+
 // Run estimates a start of each image manifest of an image. The error is
 // ErrNoFile if no image manifest that has a zTOC has any of the files, ErrNoPlatform,
-// verify.ErrNoIndex if there is no SOCI index of the version that must be there,
+// ErrNoImage, verify.ErrNoIndex if there is no SOCI index of the version that must be there,
 // verify.ErrDifference for a zTOC that is not that of its layer, or one of the
 // repository or of the engine.
 func Run(ctx context.Context, repo verify.Repository, image *inspect.Versions, o Options) ([]*Image, error) {
@@ -110,7 +113,7 @@ func choose(image *inspect.Versions, wanted []string) ([]*inspect.Node, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%w: %s is not an image with layers (%s)", verify.ErrNoIndex, image.Digest, image.Kind)
+		return nil, fmt.Errorf("%w: %s is %s", ErrNoImage, image.Digest, image.Kind)
 	}
 	if len(wanted) == 0 {
 		return all, nil

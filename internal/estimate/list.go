@@ -36,11 +36,12 @@ func ReadList(r io.Reader) ([]string, error) {
 		switch {
 		case strings.TrimSpace(line) == "", seen[line]:
 			continue
-		case line[0] != '/':
-			return nil, fmt.Errorf("%w: line %d is %.100q; a line is an absolute path, and nothing else", ErrInvalidList,
-				n, line)
 		case strings.ContainsRune(line, 0):
-			return nil, fmt.Errorf("%w: line %d has a NUL byte", ErrInvalidList, n)
+			return nil, fmt.Errorf("%w: line %d has a NUL byte: a list is text, with an absolute path on each line",
+				ErrInvalidList, n)
+		case line[0] != '/':
+			return nil, fmt.Errorf("%w: line %d is %.60q; a line is an absolute path, and nothing else", ErrInvalidList,
+				n, line)
 		case len(line) > soci.MaxPrefetchPattern:
 			return nil, tooLong(n)
 		case len(all) == MaxListed:

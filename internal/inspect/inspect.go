@@ -11,7 +11,6 @@ import (
 	"io"
 	"slices"
 
-	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -149,7 +148,7 @@ func (l *loader) node(ctx context.Context, desc ocispec.Descriptor, depth int) (
 	if errors.Is(err, ecrclient.ErrNotFound) && depth > 0 {
 		n.Missing = true
 		if n.Kind == soci.KindImage && desc.Platform != nil {
-			n.Platform = platforms.Format(platforms.Normalize(*desc.Platform))
+			n.Platform = soci.PlatformText(desc.Platform)
 		}
 		return n, nil
 	}
@@ -197,7 +196,7 @@ func (l *loader) node(ctx context.Context, desc ocispec.Descriptor, depth int) (
 // platform is the one that the image index says, or else that of the config.
 func (l *loader) platform(ctx context.Context, desc, config ocispec.Descriptor) (string, error) {
 	if desc.Platform != nil {
-		return platforms.Format(platforms.Normalize(*desc.Platform)), nil
+		return soci.PlatformText(desc.Platform), nil
 	}
 	if config.Size > maxConfig {
 		return "", fmt.Errorf("%w: config of %d bytes, at most %d are allowed", ErrInvalid, config.Size, maxConfig)
@@ -218,7 +217,7 @@ func (l *loader) platform(ctx context.Context, desc, config ocispec.Descriptor) 
 	if err := json.Unmarshal(raw, &image); err != nil {
 		return "", fmt.Errorf("%w: config %s: %w", ErrInvalid, config.Digest, err)
 	}
-	return platforms.Format(platforms.Normalize(image.Platform)), nil
+	return soci.PlatformText(&image.Platform), nil
 }
 
 // sociIndexes finds those of one image: the v1 indexes refer to it, the v2

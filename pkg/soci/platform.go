@@ -1,11 +1,12 @@
 package soci
 
 import (
-	"soci-index-builder/internal/names"
 	"strings"
 
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/names"
 )
 
 // platform is that of an image manifest, as it is listed or as its config has
@@ -24,6 +25,10 @@ func platformOf(p *ocispec.Platform) platform {
 
 // known reports whether clients can choose by it.
 func (p platform) known() bool { return p.said.OS != "" && p.said.Architecture != "" }
+
+// PlatformText returns the platform as results name it: "linux/arm64",
+// normalized, or "unknown" if the architecture is not said, or p is nil.
+func PlatformText(p *ocispec.Platform) string { return platformOf(p).String() }
 
 // String is "linux/arm64", normalized, or "unknown". An operating system that is
 // not said is that of the client, wherever this runs: Linux.
