@@ -100,7 +100,7 @@ func (p *printer) versions(r *verify.Report, want soci.IndexVersion) {
 	}
 }
 
-// What became of the SOCI indexes of one version.
+// Outcomes for the SOCI indexes of one version.
 const (
 	versionVerified = "verified"
 	versionDiffers  = "differs"

@@ -20,7 +20,7 @@ import (
 	"soci-index-builder/internal/permission"
 )
 
-// What an explained error can be, to be told with errors.Is.
+// Classes of explained errors, for errors.Is.
 var (
 	// ErrDenied: the caller's identity lacks a right.
 	ErrDenied = errors.New("access denied")

@@ -6,7 +6,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// What a generator takes in, and what Lambda charges. The speeds are those of
+// The speed of a generator, and the prices of Lambda. The speeds are those of
 // docs/performance.md, "What it means on Lambda"; a test compares.
 const (
 	// Network is about what a function gets, in bytes per second, whatever its

@@ -6,7 +6,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// What a backfill takes of what pushes need too.
+// The share of quotas that a backfill takes; pushes need the rest.
 const (
 	// putsPerSecond is half of ECR's quota for PutImage, of a region and an
 	// account.

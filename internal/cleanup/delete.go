@@ -12,7 +12,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// What can keep an image from being deleted.
+// Reasons for which an image is not deleted.
 var (
 	// ErrListed: an image index lists it.
 	ErrListed = errors.New("an image index lists it")

@@ -29,8 +29,8 @@ import (
 	"soci-index-builder/internal/lazyregexp"
 )
 
-// What can be wrong with a bucket or its name, beside what awserror knows.
-// Every error says what to do.
+// Errors about a bucket or its name, beside those of awserror. Every one says
+// what to do.
 var (
 	ErrBucketName = errors.New(
 		"is not the name of a bucket: allowed are 3 to 63 of a-z, 0-9, . and -, at both ends a letter or digit")

@@ -20,7 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// What the program keeps in a bucket stands below these, in a managed bucket at
+// The folders of a bucket in which the program keeps things, in a managed bucket at
 // its root, in a user's own below [OwnPrefix].
 const (
 	OwnPrefix     = "soci-index-builder/"

@@ -21,7 +21,7 @@ import (
 	"soci-index-builder/lambdas/indexgen/generator"
 )
 
-// What stands in the event, and in the environment of the functions.
+// Values of the event, and of the environment of the functions.
 const (
 	account      = "123456789012"
 	region       = "eu-west-1"

@@ -32,7 +32,7 @@ import (
 	"soci-index-builder/pkg/ecrclient"
 )
 
-// What can end a deploy. Other errors are those of the packages below and AWS's.
+// Errors that end a deploy. Others are those of the packages below and AWS's.
 var (
 	// ErrSetting: what the user decided cannot be done.
 	ErrSetting = errors.New("wrong setting")

@@ -114,7 +114,7 @@ func (d *Deploy) managedFunctions() []string {
 	return all
 }
 
-// What stands for the account and the region when AWS cannot be asked for them.
+// Placeholders for the account and the region when AWS cannot be asked for them.
 const (
 	unknownAccount = "000000000000"
 	unknownRegion  = "us-east-1"

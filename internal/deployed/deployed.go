@@ -20,7 +20,7 @@ import (
 	"soci-index-builder/internal/names"
 )
 
-// What can be wrong with a stack. Other errors of Find are AWS's.
+// Errors about a stack. Other errors of Find are AWS's.
 var (
 	// ErrInvalidName: no stack can be called so.
 	ErrInvalidName = errors.New(

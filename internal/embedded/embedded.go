@@ -18,7 +18,7 @@ import (
 	"soci-index-builder/templates"
 )
 
-// What can be wrong with what is asked for.
+// Errors about what is asked for.
 var (
 	// ErrNoFunctions: the binary was built without the functions.
 	ErrNoFunctions = errors.New(

@@ -21,8 +21,8 @@ import (
 	"soci-index-builder/internal/names"
 )
 
-// What can be wrong with a list of filters. Every error of Parse matches at
-// least one of them with errors.Is.
+// Errors about a list of filters. Every error of Parse matches at least one of
+// them with errors.Is.
 var (
 	// ErrEmptyList: the list has nothing but blanks.
 	ErrEmptyList = errors.New("no filter is given: at least one repository:tag is needed, *:* chooses every image")

@@ -2,7 +2,7 @@
 // archive, which is one in a tar file, or the tar file of "docker save"; and
 // writes OCI layouts. Begin with [Open], or with [CreateLayout].
 //
-// What is read is not trusted: counts and sizes have limits, no name leads out of
+// Files are not trusted: counts and sizes have limits, no name leads out of
 // the folder, and a manifest's digest is verified. Other content is verified by
 // its reader, as with a registry.
 package imagefile

@@ -9,7 +9,7 @@ import "math/bits"
 // those of dynamic blocks that are not the last of their member. Nothing but
 // the header of one can be told from other bytes with any certainty.
 //
-// What it finds is a guess. That a stream has a block there is known only when
+// Its finds are guesses: that a stream has a block there is known only when
 // the decoding of what precedes it has come to the same place.
 type finder struct {
 	probe Reader // reads headers

@@ -171,8 +171,8 @@ func (r *Reader) Reset(src io.Reader, events Events) {
 // KiB, or what is left. At the end of a sound stream it is io.EOF; a bad stream
 // is an *Error, a failing source or Boundary its own error.
 //
-// What has been called and handed out when an error comes depends on the
-// stream alone, so that a Reader that began at a boundary tells the same: a run
+// The calls and the output that precede an error depend on the stream alone, so
+// that a Reader that began at a boundary tells the same: a run
 // is handed out once there is output behind it, or the stream has ended well;
 // before it, Boundary is called for the places up to its end. A run that the
 // error cuts short is not handed out: where the input ended too soon, its last

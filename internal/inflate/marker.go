@@ -2,7 +2,8 @@ package inflate
 
 import "encoding/binary"
 
-// What stands for a byte of the unknown window: firstMarker for its first.
+// firstMarker stands for the first byte of the unknown window, and the numbers
+// after it for those that follow.
 const firstMarker = 256
 
 // A buffer of 16-bit values has a window of markers, or of what came before,

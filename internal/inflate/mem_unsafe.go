@@ -8,7 +8,7 @@ import "unsafe"
 // saves a quarter of the time. Both architectures are little-endian and allow
 // unaligned access.
 //
-// What makes it safe: symbols starts a turn only with inAhead bytes of input
+// It is safe because symbols starts a turn only with inAhead bytes of input
 // (or inPad bytes of padding) and outSlack bytes of room left, a distance
 // never exceeds the WindowSize bytes before the output, and the tests and
 // fuzzers run the same loop with checks (build tag inflate_checked).

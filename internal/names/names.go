@@ -43,7 +43,7 @@ const (
 // original.
 const DefaultTagSuffix = "-soci"
 
-// What is allowed, in words, for messages.
+// The grammars in words, for messages.
 const (
 	AccountAllowed       = "12 digits"
 	RegionAllowed        = "the name of a region, such as eu-west-1"

@@ -73,7 +73,7 @@ type Older struct {
 	Reason  string        `json:"reason,omitempty"` // why it was kept
 }
 
-// What becomes of an Older.
+// Outcomes of an Older.
 const (
 	OlderDeleted     = "deleted"
 	OlderWouldDelete = "would-delete"

@@ -11,8 +11,8 @@ import (
 
 // hasher takes the digests of a blob and of its spans beside the decoder, which
 // tells it where the spans begin. The bytes of both are the chunks of the blob.
-// Where the decoder is further ahead than these can wait, it lends the bytes of
-// the spans, which another goroutine hashes then.
+// If the decoder gets further ahead than the chunks can wait, it lends the bytes of
+// the spans, which another goroutine then hashes.
 type hasher struct {
 	blob   hash.Hash    // nil when the blob's digest is not wanted
 	chunks chan *chunk  // of capacity chunkCount, so that no send waits; closed at the end of the blob

@@ -23,7 +23,7 @@ import (
 	"soci-index-builder/internal/deploy/patience"
 )
 
-// What can go wrong beside what awserror knows.
+// Errors beside those of awserror.
 var (
 	// ErrFailed: CloudFormation could not make the change set.
 	ErrFailed = errors.New("CloudFormation refuses the change")

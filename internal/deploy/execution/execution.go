@@ -21,7 +21,7 @@ import (
 	"soci-index-builder/internal/deploy/target"
 )
 
-// What can end a watch before the operation ends.
+// Errors that end a watch before the operation ends.
 var (
 	// ErrLeft: the user does not want to wait. The operation goes on.
 	ErrLeft = errors.New("left while it goes on")

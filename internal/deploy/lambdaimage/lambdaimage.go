@@ -32,7 +32,7 @@ const LabelECR = "soci-index-builder.ecr"
 // buildIDLength is how many hexadecimal digits a build id has.
 const buildIDLength = 12
 
-// Where the image has what.
+// Paths in the image.
 const (
 	workFolder = "/var/task"
 	executable = workFolder + "/bootstrap"

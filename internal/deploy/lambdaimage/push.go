@@ -16,7 +16,7 @@ import (
 	"soci-index-builder/pkg/ecrclient"
 )
 
-// What can be wrong with a repository.
+// Errors about a repository.
 var (
 	// ErrRepository: Lambda cannot take images from there.
 	ErrRepository = errors.New("is not a repository for the functions' images")

@@ -19,7 +19,7 @@ import (
 	"unicode/utf8"
 )
 
-// What can be wrong with parameters. Every error names the parameter, its value
+// Errors about parameters. Every one names the parameter, its value
 // and what is allowed.
 var (
 	// ErrTemplate: the template's parameters cannot be read.

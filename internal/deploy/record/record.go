@@ -29,7 +29,7 @@ const format = 1
 // maxSize bounds a record. A template has at most 1 MiB.
 const maxSize = 4 << 20 // 4 MiB
 
-// What can be wrong with a record.
+// Errors about a record.
 var (
 	// ErrCorrupt: what is stored is no record, or another one than it should be.
 	ErrCorrupt = errors.New("the record of a deployment is damaged")

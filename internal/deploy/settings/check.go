@@ -16,8 +16,8 @@ import (
 	"soci-index-builder/pkg/ecrclient"
 )
 
-// What is allowed. The errors of the checks say no more than what a value must
-// be: whoever reads it names the flag, or the line of the file, and the value.
+// The errors of the checks say only what is allowed: the caller adds the flag, or
+// the line of the file, and the value.
 var (
 	errStack  = errors.New("must be " + names.StackAllowed)
 	errRegion = errors.New("must be " + names.RegionAllowed)

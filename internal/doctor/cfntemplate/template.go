@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// What can be wrong with a template.
+// Errors about a template.
 var (
 	// ErrNotJSON: the template is not a JSON object.
 	ErrNotJSON = errors.New("the template is not a JSON object")

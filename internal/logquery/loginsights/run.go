@@ -15,7 +15,7 @@ import (
 	smithytime "github.com/aws/smithy-go/time"
 )
 
-// What can become of a query. Other errors of Run are AWS's.
+// Errors about a query. Other errors of Run are AWS's.
 var (
 	// ErrNoLogGroup: one of the log groups is not there.
 	ErrNoLogGroup = errors.New("a log group is missing")

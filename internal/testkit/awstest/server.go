@@ -27,7 +27,7 @@ import (
 	"soci-index-builder/internal/awsconfig"
 )
 
-// Where everything is.
+// The account and the region of everything.
 const (
 	Account = "123456789012"
 	Region  = "eu-west-1"
