@@ -165,7 +165,7 @@ func decodeLayer(blob *blobReader, o ZtocOptions, memory *tenant) (*Ztoc, error)
 		if parallel, endParallel := newParallel(blob, o, memory, spans); parallel != nil {
 			end = sync.OnceFunc(endParallel)
 			defer end()
-			reader.chunks, reader.parallel = parallel, parallel
+			reader.chunks, reader.parallel = &collecting{Parallel: parallel}, parallel
 		} else {
 			decoder := decoders.Get().(*inflate.Reader)
 			defer decoders.Put(decoder)

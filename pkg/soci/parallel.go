@@ -38,6 +38,27 @@ func (p *processors) give() { p.busy.Add(-1) }
 // that a garbage collection more does not count.
 const freeFrom = 128 << 20
 
+// collectEvery is after how many uncompressed bytes garbage is collected: each
+// piece leaves the window at its end behind, 40 KiB, which would add up to as much
+// as the checkpoints take before the collector comes by itself.
+const collectEvery = 512 << 20
+
+// collecting is a Parallel whose garbage does not add up.
+type collecting struct {
+	*inflate.Parallel
+	since int64 // uncompressed bytes since the last collection
+}
+
+func (c *collecting) Next() ([]byte, error) {
+	if c.since >= collectEvery {
+		c.since = 0
+		runtime.GC()
+	}
+	b, err := c.Parallel.Next()
+	c.since += int64(len(b))
+	return b, err
+}
+
 // layerWorkers is how many goroutines may decode a layer of a size: one where
 // it is too small, or its size is not known.
 func (o ZtocOptions) layerWorkers(p *processors) int {
