@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"soci-index-builder/internal/atomicfile"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -89,7 +90,7 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 		_, err := cmd.OutOrStdout().Write(b)
 		return err
 	}
-	if err := writeFile(c.output, b); err != nil {
+	if err := atomicfile.Write(c.output, b, 0); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %d bytes, %s, %d entries\n", digest.FromBytes(b), len(b),
