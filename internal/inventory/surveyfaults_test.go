@@ -38,7 +38,7 @@ func TestSurveyLarge(t *testing.T) {
 		1, &awstest.Error{Status: http.StatusInternalServerError, Code: "ServerException", Message: "try again"})
 	a.registry.Add(registrytest.Rule{Path: "/manifests/", Times: 20,
 		Fault: registrytest.Status(http.StatusTooManyRequests, "TOOMANYREQUESTS", "")})
-	source := inventory.ECR(a.config(), inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()),
+	source := inventory.ECR(a.aws.RetryingConfig(5), inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()),
 		ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 30, MinWait: time.Nanosecond})))
 	var progress []inventory.Progress
 	got := lines(t, inventory.Survey(t.Context(), source,
