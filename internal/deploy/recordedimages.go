@@ -42,7 +42,8 @@ func (i *recordedImages) Plan(ctx context.Context, d *Deploy) (lines []string, e
 		lines = append(lines, fmt.Sprintf("take the image of %s from %s", f.LogicalID, image))
 	}
 	managed, err := d.inCompanion(ctx, uris)
-	// What is not known to be the program's is the user's own, and loses nothing.
+	// Repositories that are not known to be the program's are the user's own, and
+	// nothing is deleted from them.
 	if err != nil && !errors.Is(err, ours.ErrForeign) && !errors.Is(awserror.Explain(err), awserror.ErrDenied) {
 		return nil, err
 	}

@@ -222,7 +222,7 @@ func TestSurveyErrors(t *testing.T) {
 	})
 }
 
-// What stands in for ECR may lead from a page to the same page.
+// A stand-in for ECR may link a page to itself.
 func TestECRListsEnd(t *testing.T) {
 	a := newAccount(t)
 	calls := map[string]int{}

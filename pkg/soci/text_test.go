@@ -65,7 +65,7 @@ func TestTexts(t *testing.T) {
 	}
 }
 
-// What to do about zstd is known for each of the build tools.
+// The advice about zstd names each of the build tools.
 func TestZstdFix(t *testing.T) {
 	fix := soci.SkipZstd.Fix()
 	for _, want := range []string{"docker buildx build --output " +

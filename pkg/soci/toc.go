@@ -35,7 +35,7 @@ func (a *archiveReader) fill() error {
 		a.given += int64(len(a.chunk))
 		switch {
 		case a.given > a.limits.MaxUncompressedSize:
-			// What is within the limit is read, however the chunks are cut.
+			// Everything within the limit is read, however the chunks are cut.
 			a.chunk = a.chunk[:max(int64(len(a.chunk))-(a.given-a.limits.MaxUncompressedSize), 0)]
 			a.err = fmt.Errorf("%w: the layer expands to more than %s, the most that is supported", ErrLimit,
 				bytesize.Format(a.limits.MaxUncompressedSize))

@@ -386,7 +386,7 @@ func (i *interview) meaning() error {
 		i.showCost(i.chosen, memory, settings.Merge(g, i.account.Stack).Architecture)
 	}
 	i.showRights(i.account.parts(settings.Merge(g, i.account.Stack).Settings, g.Region))
-	// What was answered must fit together before anybody saves it.
+	// The answers must fit together before anybody saves them.
 	_, err := settings.Resolve(g, i.account.Stack)
 	return err
 }
