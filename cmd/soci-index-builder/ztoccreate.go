@@ -98,8 +98,8 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// build gives up at once when ctx ends, also while the standard input gives
-// nothing; the process ends then, and the goroutine with it.
+// build returns at once when ctx ends, even while the standard input is silent;
+// the process ends then, and the goroutine with it.
 func (c *ztocCreateCommand) build(ctx context.Context, layer io.Reader) (*soci.Ztoc, error) {
 	type result struct {
 		ztoc *soci.Ztoc

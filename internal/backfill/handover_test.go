@@ -210,7 +210,7 @@ func TestWatcher(t *testing.T) {
 	}
 }
 
-// Without the right to read metrics it goes on at its computed rate.
+// Without permission to read metrics it goes on at its computed rate.
 func TestWatcherBlind(t *testing.T) {
 	server := awstest.Start(t)
 	server.Handle("monitoring", awstest.CBOR(nil))

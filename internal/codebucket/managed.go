@@ -29,7 +29,7 @@ var randomName = lazyregexp.New(`^soci-index-builder-[0-9a-f]{12}$`)
 var withoutNamespaces = []string{"me-central-1", "me-south-1"}
 
 // unknownNamespace are the codes with which S3, or what stands for it, refuses
-// the account-regional namespace; a right that is missing is none of them.
+// the account-regional namespace; a missing permission is none of them.
 var unknownNamespace = []string{"InvalidBucketNamespace", "InvalidNamespaceHeader", "InvalidArgument", "InvalidRequest",
 	"NotImplemented", "UnsupportedArgument", "UnsupportedOperation", "MethodNotAllowed"}
 

@@ -371,7 +371,7 @@ func TestManagedDenied(t *testing.T) {
 			t.Errorf("without %s the error is %v", action, err)
 		}
 	}
-	// The right to list the account's buckets is not needed.
+	// Permission to list the account's buckets is not needed.
 	w := newWorld(t)
 	m := w.managed(w.Config())
 	w.s3.Fail("ListBuckets", 1, denied)

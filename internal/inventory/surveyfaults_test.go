@@ -110,7 +110,7 @@ func TestSurveyUnknown(t *testing.T) {
 					t.Errorf("%d records", n)
 				}
 			}
-			// On ECR it is an error, about rights or a failure.
+			// On ECR it is an error: a missing permission or a failure.
 			a.ecrRefuses(t)
 		})
 	}

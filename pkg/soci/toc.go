@@ -359,7 +359,7 @@ func cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// classify gives an error of archive/tar its class.
+// classify returns an error of archive/tar with its class.
 func (t *tocScanner) classify(err error) error {
 	var (
 		blob   *blobError

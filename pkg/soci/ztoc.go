@@ -22,7 +22,7 @@ const (
 	SmallZtoc = 1 << 20 // 1 MiB
 
 	// BuildToolIdentifier names the output format, not the program's
-	// version: the same layer gives the same zTOC digest across releases. It
+	// version: the same layer has the same zTOC digest across releases. It
 	// changes only when the bytes of a zTOC change.
 	BuildToolIdentifier = "soci-index-builder/1"
 )
