@@ -158,7 +158,7 @@ func sources(t *testing.T) string {
 
 var quoted = regexp.MustCompile(`"([^"]+)"`)
 
-// What troubleshooting.md quotes as a message of deploy is one, in all of its
+// Each message of deploy that troubleshooting.md quotes exists, in all of its
 // parts between dots.
 func TestTroubleshootingQuotesDeploy(t *testing.T) {
 	_, section, _ := strings.Cut(read(t, "troubleshooting.md"), "\n## The deployment fails\n")

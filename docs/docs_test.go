@@ -97,7 +97,7 @@ var (
 	token      = regexp.MustCompile(`^[a-z]+(?:-[a-z]+)+$`)
 )
 
-// What troubleshooting.md quotes as a message, an outcome or a reason is one.
+// Each message, outcome and reason that troubleshooting.md quotes exists.
 func TestTroubleshootingQuotesTheLogs(t *testing.T) {
 	logs := read(t, "logs.md")
 	messages := map[string]bool{}

@@ -18,7 +18,7 @@ func TestReadmeTables(t *testing.T) {
 		Outputs    map[string]any
 	}
 	for _, name := range []string{"soci-index-builder", "soci-index-builder-image"} {
-		// What one has besides the other's is added to it.
+		// Decoding the second template adds what only that one has.
 		if err := json.Unmarshal([]byte(read(t, "../templates/"+name+".template.json")), &template); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -111,5 +112,31 @@ func TestPlacesForNewThings(t *testing.T) {
 	}
 	if places < 15 {
 		t.Errorf("only %d places were found", places)
+	}
+}
+
+// The kinds of events and the filter's decisions are where a reader looks for
+// them, so that a new one is not forgotten there.
+func TestNewThingsAreDocumented(t *testing.T) {
+	for _, tt := range []struct {
+		source, constant string
+		pages            []string
+	}{
+		{"../internal/ecrevent/ecrevent.go", `= "(ECR [A-Za-z ]+ Action)"`, []string{"events.md"}},
+		{"../internal/filters/rules.go", `Decision = "([a-z-]+)"`, []string{"functions.md",
+			"../cmd/soci-index-builder/filterstest.go"}},
+	} {
+		all := regexp.MustCompile(tt.constant).FindAllStringSubmatch(read(t, tt.source), -1)
+		if len(all) < 4 {
+			t.Errorf("%s has only %d constants of the form %s", tt.source, len(all), tt.constant)
+		}
+		for _, page := range tt.pages {
+			text := read(t, page)
+			for _, m := range all {
+				if !strings.Contains(text, m[1]) {
+					t.Errorf("%s does not have %q of %s", page, m[1], tt.source)
+				}
+			}
+		}
 	}
 }

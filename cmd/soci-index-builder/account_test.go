@@ -202,7 +202,7 @@ func (a *accountWorld) cloudFormation(ts *testscript.TestScript, _ bool, args []
 	}
 }
 
-// What deploy uploads is what the builds make.
+// deploy uploads the functions that the builds make.
 func TestFunctionNames(t *testing.T) {
 	for _, name := range deploy.Functions {
 		if _, err := os.Stat("../../lambdas/" + name + "/main.go"); err != nil {

@@ -62,7 +62,7 @@ func loadAWS(cmd *cobra.Command, o awsconfig.Options) (aws.Config, error) {
 	return cfg, explain(err)
 }
 
-// explain makes one line of an error of AWS: which right is missing, which
+// explain makes one line of an error of AWS: which permission is missing, which
 // credentials have expired, and what to do. Other errors stay as they are, and
 // so does one that is explained already: exitCode explains what a command
 // returns.
@@ -119,7 +119,7 @@ func (e *memoryError) Error() string {
 	return fmt.Sprintf("%v: give --max-memory %s", e.error, &sizeFlag{bytes: e.enough})
 }
 
-// rightsError says which rights are missing.
+// rightsError says which permissions are missing.
 type rightsError struct {
 	error
 	actions []string
@@ -132,7 +132,7 @@ func (e *rightsError) Error() string {
 		e.error, permission.List(e.actions))
 }
 
-// explainRights adds to a refusal of ECR's registry which rights are missing.
+// explainRights adds to a refusal of ECR's registry which permissions are missing.
 func explainRights(err error) error {
 	_, known := errors.AsType[*rightsError](err)
 	e, ok := errors.AsType[*ecrclient.Error](err)

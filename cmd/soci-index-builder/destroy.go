@@ -68,7 +68,7 @@ func newDestroyCommand() *cobra.Command {
 		if stack.name == "" {
 			return usageErrorf("%s: --stack is required, the name of the stack", cmd.CommandPath())
 		}
-		// What belongs to a stack goes by its name.
+		// Everything that belongs to a stack is found by the stack's name.
 		if options.Stack = stack.name; !names.IsStack(stack.name) {
 			return usageErrorf("%s: --stack %s: must be the stack's name, not its ARN", cmd.CommandPath(), stack.name)
 		}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"soci-index-builder/internal/atomicfile"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 )
@@ -51,7 +53,7 @@ func writeMarkdown(file string) error {
 			return err
 		}
 	}
-	return writeFile(file, append(bytes.TrimRight(b.Bytes(), "\n"), '\n'))
+	return atomicfile.Write(file, append(bytes.TrimRight(b.Bytes(), "\n"), '\n'), 0)
 }
 
 // writeManPages writes a page of section 1 for each command, into a folder that
@@ -70,7 +72,7 @@ func writeManPages(dir string) error {
 		}
 		name := strings.ReplaceAll(cmd.CommandPath(), " ", "-") + ".1"
 		content := bytes.Replace(page.Bytes(), []byte(noDate.Format("Jan 2006")), nil, 1)
-		if err := writeFile(filepath.Join(dir, name), content); err != nil {
+		if err := atomicfile.Write(filepath.Join(dir, name), content, 0); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/atomicfile"
 	"soci-index-builder/internal/estimate"
 	"soci-index-builder/internal/inspect"
 	"soci-index-builder/internal/verify"
@@ -241,5 +242,5 @@ func (c *estimateCommand) writePrefetchFiles(images []*estimate.Image) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(c.prefetchFile, append(b, '\n'))
+	return atomicfile.Write(c.prefetchFile, append(b, '\n'), 0)
 }

@@ -16,7 +16,7 @@ import (
 	"soci-index-builder/internal/logquery/loginsights"
 )
 
-// maxRows is what Logs Insights gives in one answer.
+// maxRows is the most that Logs Insights returns in one answer.
 const maxRows = 10000
 
 func newLogsCommand() *cobra.Command {

@@ -189,7 +189,7 @@ func (w *redriveWork) do(ctx context.Context, selection redrive.Selection) error
 		w.failed++
 		err = explain(err)
 		printError(w.cmd.ErrOrStderr(), err)
-		// What is wrong with the caller is wrong with every message.
+		// The caller's credentials and permissions are the same for every message.
 		if errors.Is(err, awserror.ErrDenied) || errors.Is(err, awserror.ErrCredentials) {
 			abort = errReported
 			break

@@ -10,8 +10,8 @@ import (
 // sizes of terminals that the program is seen on.
 var sizes = []sessionOptions{{columns: 80, rows: 24}, {columns: 120, rows: 40}}
 
-// What the verbs of an image write fits the terminal, and has colours and marks
-// there alone.
+// The output of the verbs for an image fits a terminal, and has colours and
+// marks only there.
 func TestImageVerbsOnATerminal(t *testing.T) {
 	layers := storedLayers(t)
 	server := registrytest.Start(t)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"soci-index-builder/internal/atomicfile"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -89,7 +90,7 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 		_, err := cmd.OutOrStdout().Write(b)
 		return err
 	}
-	if err := writeFile(c.output, b); err != nil {
+	if err := atomicfile.Write(c.output, b, 0); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %d bytes, %s, %d entries\n", digest.FromBytes(b), len(b),
@@ -97,8 +98,8 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// build gives up at once when ctx ends, also while the standard input gives
-// nothing; the process ends then, and the goroutine with it.
+// build returns at once when ctx ends, even while the standard input is silent;
+// the process ends then, and the goroutine with it.
 func (c *ztocCreateCommand) build(ctx context.Context, layer io.Reader) (*soci.Ztoc, error) {
 	type result struct {
 		ztoc *soci.Ztoc

@@ -18,8 +18,8 @@ func NewApp(folder string) awscdk.App {
 		StackTraces:        jsii.Bool(false),
 		TreeMetadata:       jsii.Bool(false),
 		Context: &map[string]any{
-			// What CloudFormation would refuse fails here, not at the
-			// deployment.
+			// A template that CloudFormation would refuse fails here, not at
+			// the deployment.
 			"@aws-cdk/core:validateAgainstDefaultRules": true,
 		},
 	}

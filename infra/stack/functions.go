@@ -98,7 +98,7 @@ func addGenerator(s *builder) {
 			ReservedConcurrentExecutions: awscdk.Token_AsNumber(
 				ifOnly(s.conditions.concurrency, s.params[deployed.ParamGeneratorConcurrency].Value())),
 		})
-	// New code may need new rights.
+	// New code may need new permissions.
 	f.resource.AddResourceDependency(s.repositoryPolicy, nil)
 	addAsyncConfig(s, "GeneratorAsyncConfig", f)
 	s.generator = f

@@ -80,7 +80,7 @@ func listOf(v any) []string {
 	return []string{textOf(v)}
 }
 
-// The rights of each role. Nothing may be in the template that is not here.
+// The permissions of each role. Nothing may be in the template that is not here.
 var rolesRights = []struct {
 	role, action, resource, when, why string
 }{

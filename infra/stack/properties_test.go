@@ -172,7 +172,7 @@ var promises = []property{
 }
 
 // The table of what the stack promises, beside what the other tests look at:
-// rights, names, order, and where the code is.
+// permissions, names, order, and where the code is.
 func TestProperties(t *testing.T) {
 	tmpl := synth(t)
 	for _, p := range promises {

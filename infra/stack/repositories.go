@@ -70,9 +70,9 @@ func addRepositories(s *builder) {
 //
 // There is no moment in which the filter passes on an image whose repository
 // the generator may not use, although the filters in use change at another
-// time than the rights. The policy's name has a digest of the ARNs, and a new
+// time than the permissions. The policy's name has a digest of the ARNs, and a new
 // name makes CloudFormation replace the resource: with new filters it adds a
-// policy with the new rights beside the one with the old, then updates the
+// policy with the new permissions beside the one with the old, then updates the
 // filter, which depends on the policy, and removes the old policy when it
 // cleans up after the update. If the update fails the new one is removed. A
 // role has room for both, with as many ARNs as the custom resource can answer.

@@ -22,7 +22,7 @@ import (
 
 // Classes of explained errors, for errors.Is.
 var (
-	// ErrDenied: the caller's identity lacks a right.
+	// ErrDenied: the caller's identity lacks a permission.
 	ErrDenied = errors.New("access denied")
 
 	// ErrCredentials: there are none, or AWS does not accept them.

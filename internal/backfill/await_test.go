@@ -115,7 +115,7 @@ func TestAwaitTooLong(t *testing.T) {
 	}
 }
 
-// What has failed for good is not waited for, and is among what is not indexed.
+// An image that failed for good is not waited for, and is listed as not indexed.
 func TestAwaitFailed(t *testing.T) {
 	s := registrytest.Start(t)
 	push(t, s, "team/a", "v1", layer(t, testlayers.Noise(1, 64<<10)))

@@ -74,8 +74,7 @@ func (h *Handover) Run(ctx context.Context, items []Item, report func(Result)) e
 			continue
 		}
 		failures++
-		// What is wrong with the caller or the function is wrong with every
-		// item.
+		// A fault of the caller or the function is the same for every item.
 		if _, gone := errors.AsType[*lambdatypes.ResourceNotFoundException](r.Err); gone || hopeless(r.Err) {
 			return r.Err
 		}
@@ -124,7 +123,7 @@ func (h *Handover) event(i *Item, id string, now time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What the filter would refuse is not handed to it.
+	// An event that the filter would refuse is not sent.
 	_, err = ecrevent.Parse(b)
 	return b, err
 }

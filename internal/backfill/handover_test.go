@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/opencontainers/go-digest"
@@ -31,24 +29,13 @@ func (c *clock) sleep(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
-// retrying is a configuration that tries again without a pause.
-func retrying(s *awstest.Server) aws.Config {
-	cfg := s.Config()
-	cfg.Retryer = func() aws.Retryer {
-		return retry.NewStandard(func(o *retry.StandardOptions) {
-			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
-		})
-	}
-	return cfg
-}
-
 func newHandover(t *testing.T) (*Handover, *awstest.Server, *awstest.Lambda, *clock) {
 	server, functions := awstest.Start(t), awstest.NewLambda()
 	server.Handle("lambda", functions)
 	functions.Function("filter", nil)
 	c := &clock{newest}
 	return &Handover{
-		Invoker: lambda.NewFromConfig(retrying(server)), FilterARN: awstest.FunctionARN("filter"),
+		Invoker: lambda.NewFromConfig(server.RetryingConfig(3)), FilterARN: awstest.FunctionARN("filter"),
 		Account: awstest.Account, Region: awstest.Region, Rate: Rate{Version: soci.Both},
 		Pacer: &pace.Pacer{Now: c.time, Sleep: c.sleep}, Now: c.time,
 	}, server, functions, c
@@ -223,7 +210,7 @@ func TestWatcher(t *testing.T) {
 	}
 }
 
-// Without the right to read metrics it goes on at its computed rate.
+// Without permission to read metrics it goes on at its computed rate.
 func TestWatcherBlind(t *testing.T) {
 	server := awstest.Start(t)
 	server.Handle("monitoring", awstest.CBOR(nil))

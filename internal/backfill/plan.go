@@ -89,7 +89,7 @@ func NewPlan(ctx context.Context, survey iter.Seq2[inventory.Record, error], ver
 	p := &Plan{States: map[inventory.State]int{}}
 	for r, err := range survey {
 		if err != nil {
-			// What ended because it was told to is no fault of a repository.
+			// A cancelled request is not a fault of the repository.
 			if r.Repository == "" || ctx.Err() != nil {
 				return nil, err
 			}

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -56,21 +54,9 @@ func newAccount(t *testing.T) *account {
 func (a *account) index(reference, tool string, version soci.IndexVersion) *soci.Result {
 	a.t.Helper()
 	name, tag, _ := strings.Cut(reference, ":")
-	repo, err := ecrclient.New(a.registry.Host() + "/" + name)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	desc, err := repo.Resolve(a.t.Context(), tag)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	result, err := soci.IndexImage(a.t.Context(), repo, repo, desc, soci.Options{
+	return a.registry.Index(a.t, name, tag, soci.Options{
 		IndexVersion: version, Tag: tag, TagUnindexed: true, MinLayerSize: 1, BuildToolIdentifier: tool,
 	})
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return result
 }
 
 // image pushes an image that can be indexed; text makes it another one.
@@ -105,24 +91,9 @@ func (a *account) settle() {
 
 // repo is the repository as ECR's API shows it, asked again without a pause.
 func (a *account) repo(name string) cleanup.Repository {
-	cfg := a.aws.Config()
-	cfg.Retryer = func() aws.Retryer {
-		return retry.NewStandard(func(o *retry.StandardOptions) {
-			o.MaxAttempts = 10
-			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
-			o.RateLimiter = unlimited{}
-		})
-	}
-	return cleanup.ECR(inventory.ECR(cfg, inventory.WithArchived(),
+	return cleanup.ECR(inventory.ECR(a.aws.RetryingConfig(10), inventory.WithArchived(),
 		inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()))), "", name)
 }
-
-type unlimited struct{}
-
-func (unlimited) GetToken(context.Context, uint) (func() error, error) {
-	return func() error { return nil }, nil
-}
-func (unlimited) AddTokens(uint) error { return nil }
 
 // content returns all manifests of a repository with their tags.
 func (a *account) content(name string) map[digest.Digest]string {

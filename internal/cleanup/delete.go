@@ -214,7 +214,7 @@ func (d *deletion) delete(ctx context.Context, batch []inventory.Image) (deleted
 	return deleted, nil
 }
 
-// wait gives up what has waited too often for something to be deleted before
+// wait gives up on items that have waited too often for others to be deleted before
 // it.
 func (d *deletion) wait(now *selection) {
 	for _, item := range d.plan.Items {

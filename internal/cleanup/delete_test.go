@@ -114,7 +114,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// What happens between looking and deleting is seen.
+// Changes between looking and deleting are noticed.
 func TestChangesMeanwhile(t *testing.T) {
 	push := func(a *account, tag string, d digest.Digest, mediaType string) {
 		a.registry.PushManifest(a.t, repository, tag, mediaType, a.registry.Manifest(a.t, repository, d.String()))

@@ -84,8 +84,8 @@ func TestDerivedImagesStay(t *testing.T) {
 	}
 }
 
-// What stands for a derived image without a layer to index lists a copy of its
-// manifest, which goes with it.
+// The image index that stands for a derived image without a layer to index lists
+// a copy of its manifest, which is deleted with it.
 func TestUnindexedCopyGoes(t *testing.T) {
 	a := newAccount(t)
 	_, inherited, index := a.base("base")

@@ -208,7 +208,7 @@ func TestSelection(t *testing.T) {
 			if tt.reason != "" && !reasons[tt.reason] {
 				t.Errorf("kept are %v, want one that is %q", plan.Kept, tt.reason)
 			}
-			// What is left is what was not planned to go.
+			// Everything that was not planned for deletion is left.
 			before := a.content(repository)
 			for _, r := range carryOut(t, plan) {
 				if r.Outcome != cleanup.Deleted {
@@ -341,9 +341,9 @@ func TestInPartOfOriginal(t *testing.T) {
 	}
 }
 
-// What a SOCI-enabled image lists is not all made for it: the manifest must name
-// one of its SOCI indexes, or be a copy of what the original has. A copy that
-// something else lists stays, and is no SOCI artifact to tell of.
+// A SOCI-enabled image may list manifests that were not made for it: one that was
+// names one of its SOCI indexes, or is a copy of the original's. A copy that
+// something else lists stays, and is not reported as a SOCI artifact.
 func TestForeignParts(t *testing.T) {
 	a := newAccount(t)
 	amd := a.image("team/app:", "amd", registrytest.Image{Docker: true})

@@ -8,7 +8,6 @@ import (
 
 	"soci-index-builder/internal/cleanup"
 	"soci-index-builder/internal/testkit/registrytest"
-	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -16,20 +15,9 @@ import (
 // indexes v1.
 func (a *account) spans(tag, tool string, version soci.IndexVersion, sizes ...int64) (indexes []digest.Digest) {
 	a.t.Helper()
-	repo, err := ecrclient.New(a.registry.Host() + "/" + repository)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	image, err := repo.Resolve(a.t.Context(), tag)
-	if err != nil {
-		a.t.Fatal(err)
-	}
 	for _, size := range sizes {
-		r, err := soci.IndexImage(a.t.Context(), repo, repo, image, soci.Options{IndexVersion: version, Tag: tag,
-			MinLayerSize: 1, SpanSize: size, BuildToolIdentifier: tool})
-		if err != nil {
-			a.t.Fatal(err)
-		}
+		r := a.registry.Index(a.t, repository, tag, soci.Options{IndexVersion: version, Tag: tag, MinLayerSize: 1,
+			SpanSize: size, BuildToolIdentifier: tool})
 		indexes = append(indexes, r.Manifests[0].Index.Digest)
 	}
 	return indexes

@@ -29,7 +29,7 @@ var randomName = lazyregexp.New(`^soci-index-builder-[0-9a-f]{12}$`)
 var withoutNamespaces = []string{"me-central-1", "me-south-1"}
 
 // unknownNamespace are the codes with which S3, or what stands for it, refuses
-// the account-regional namespace; a right that is missing is none of them.
+// the account-regional namespace; a missing permission is none of them.
 var unknownNamespace = []string{"InvalidBucketNamespace", "InvalidNamespaceHeader", "InvalidArgument", "InvalidRequest",
 	"NotImplemented", "UnsupportedArgument", "UnsupportedOperation", "MethodNotAllowed"}
 
@@ -150,7 +150,7 @@ func (m *Managed) find(ctx context.Context, known string) (string, error) {
 			return "", explain(fmt.Errorf("looking for a bucket with the tag %s=%s: %w", ours.TagKey, ours.TagValue, err))
 		}
 		for _, b := range page.Buckets {
-			// What stands for S3 may know neither prefix nor region.
+			// A stand-in for S3 may ignore prefix and region.
 			name := aws.ToString(b.Name)
 			if !randomName.MatchString(name) || b.BucketRegion != nil && *b.BucketRegion != m.region {
 				continue
@@ -237,7 +237,7 @@ func (m *Managed) Ensure(ctx context.Context, p *Plan) (*Bucket, error) {
 		}
 		name = made
 	}
-	// What is not ours stays as it is, whatever came up since Look.
+	// A bucket that is not ours stays as it is, whatever happened since Look.
 	if err := m.checkOurs(ctx, name); err != nil {
 		return nil, err
 	}

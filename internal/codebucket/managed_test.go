@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/deploy/ours"
@@ -36,18 +35,6 @@ func newWorld(t *testing.T) *world {
 	w := &world{Server: awstest.Start(t), s3: awstest.NewS3()}
 	w.Handle("s3", w.s3)
 	return w
-}
-
-// patient tries each request again at once, as the SDK does after a pause.
-func (w *world) patient() aws.Config {
-	cfg := w.Config()
-	cfg.Retryer = func() aws.Retryer {
-		return retry.NewStandard(func(o *retry.StandardOptions) {
-			o.MaxAttempts = 3
-			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
-		})
-	}
-	return cfg
 }
 
 func (w *world) managed(cfg aws.Config) *Managed {
@@ -309,7 +296,7 @@ func TestManagedBeingMade(t *testing.T) {
 // seen where the SDK tries again, and where it does not, the error says so.
 func TestManagedFaults(t *testing.T) {
 	w := newWorld(t)
-	m := w.managed(w.patient())
+	m := w.managed(w.RetryingConfig(3))
 	var asked []string
 	{
 		plain := newWorld(t)
@@ -384,7 +371,7 @@ func TestManagedDenied(t *testing.T) {
 			t.Errorf("without %s the error is %v", action, err)
 		}
 	}
-	// The right to list the account's buckets is not needed.
+	// Permission to list the account's buckets is not needed.
 	w := newWorld(t)
 	m := w.managed(w.Config())
 	w.s3.Fail("ListBuckets", 1, denied)

@@ -112,7 +112,7 @@ func (b *Bucket) elsewhere(region string) error {
 }
 
 // notOwner is what a 403 means with an expected owner: S3 does not tell a
-// missing right from another owner.
+// missing permission from another owner.
 func (b *Bucket) notOwner(action string) error {
 	return fmt.Errorf("the bucket %s %w %s, or the right %s is missing", b.Name, ErrOwner, b.owner, action)
 }

@@ -106,7 +106,7 @@ func TestOwnBucketMoved(t *testing.T) {
 	}
 }
 
-// The right to write objects is enough to use a bucket.
+// Permission to write objects is enough to use a bucket.
 func TestOwnBucketWithoutLooking(t *testing.T) {
 	w := newWorld(t)
 	forbidden := &awstest.Error{Status: http.StatusForbidden}

@@ -84,7 +84,7 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	// What it has to say of its storage does not matter: that goes away too.
+	// An error about its storage does not matter: the storage is deleted too.
 	defer func() { _ = registry.close() }()
 
 	run := &run{w: w, registry: registry, logger: o.Logger, keep: o.Keep,

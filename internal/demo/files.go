@@ -107,7 +107,7 @@ func walk(dir, top string, visit func(path string, info fs.FileInfo, name string
 }
 
 // writeTar writes a group as an archive that depends on names, contents and
-// the right to execute alone.
+// only the permission to execute.
 func writeTar(ctx context.Context, w io.Writer, dir string, g group) error {
 	t := tar.NewWriter(w)
 	for _, top := range g {

@@ -153,7 +153,8 @@ func TestDestroyLast(t *testing.T) {
 	}
 }
 
-// What another stack names, or needs to roll back, stays, and so does the bucket.
+// Code that another stack names, or needs to roll back, stays, and so does the
+// bucket.
 func TestDestroyShared(t *testing.T) {
 	for _, managed := range []bool{true, false} {
 		bucket, at := managedBucket, ""

@@ -145,7 +145,7 @@ func TestWake(t *testing.T) {
 	if !screen.has("has not run for weeks, and sleeps: waking it") || w.status() != "UPDATE_COMPLETE" {
 		t.Errorf("said %q", screen.said)
 	}
-	// Without the right to look the deploy goes on.
+	// Without permission to look the deploy goes on.
 	w.server.Fail("lambda", "*", 1<<20, &awstest.Error{Status: 403, Code: "AccessDeniedException", Message: "no"})
 	d, screen = w.deploy(settings.Settings{Filters: "prod/*:*"}, nil)
 	if err := d.Run(t.Context()); err != nil || !screen.has("sleeps is not known") {

@@ -318,8 +318,8 @@ func TestImagesThrottled(t *testing.T) {
 	}
 }
 
-// What the stack had in a bucket and in repositories of the user's, before it
-// left them, is named by destroy, and stays.
+// destroy names the code that the stack used to have in a bucket or in the user's
+// repositories, and leaves it there.
 func TestDestroyNamesEarlier(t *testing.T) {
 	t.Parallel()
 	w := newImageWorld(t)

@@ -282,7 +282,7 @@ func TestPruneImages(t *testing.T) {
 	if is := w.has(own["RepositoryNameFunction"]); is[companion.FunctionImage] != 7 {
 		t.Errorf("the user's repository has %v", is)
 	}
-	// What was deployed first, and is deployed again after seven others, is there.
+	// The first version is still there when it is deployed again after seven others.
 	w.version = "a"
 	d, screen := w.deploy(settings.Settings{Repositories: own}, at(16*time.Hour))
 	w.run(d, screen)

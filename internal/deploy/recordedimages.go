@@ -33,7 +33,7 @@ func (i *recordedImages) Plan(ctx context.Context, d *Deploy) (lines []string, e
 			return nil, fmt.Errorf("record %s: %w: its image of %s is %.300q, its parameter %s %.300q", i.record.ID,
 				record.ErrCorrupt, f.LogicalID, image, f.Parameter, i.record.Parameters[f.Parameter])
 		}
-		// Whoever can write records must not learn the caller's token by one.
+		// Someone who can write records must not get the caller's token through one.
 		uri := repositoryOf(image)
 		if err := lambdaimage.CheckRepository(uri, d.Target.Account, d.Target.Region); err != nil {
 			return nil, fmt.Errorf("record %s: %w", i.record.ID, err)
@@ -42,7 +42,8 @@ func (i *recordedImages) Plan(ctx context.Context, d *Deploy) (lines []string, e
 		lines = append(lines, fmt.Sprintf("take the image of %s from %s", f.LogicalID, image))
 	}
 	managed, err := d.inCompanion(ctx, uris)
-	// What is not known to be the program's is the user's own, and loses nothing.
+	// Repositories that are not known to be the program's are the user's own, and
+	// nothing is deleted from them.
 	if err != nil && !errors.Is(err, ours.ErrForeign) && !errors.Is(awserror.Explain(err), awserror.ErrDenied) {
 		return nil, err
 	}

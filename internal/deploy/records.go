@@ -259,7 +259,7 @@ func (k *keep) Do(ctx context.Context, d *Deploy) error {
 	if r.store == nil {
 		return nil
 	}
-	// What is marked is deployed, whatever the caller does next.
+	// The deployment has succeeded, so it is marked even if the caller gives up.
 	ctx = context.WithoutCancel(ctx)
 	if err := k.mark(ctx, d); err != nil {
 		d.Screen.Say(fmt.Sprintf("the record of this deploy could not be marked, the next one does that: %v",

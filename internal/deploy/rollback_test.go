@@ -86,7 +86,7 @@ func TestRollbackWithoutRecord(t *testing.T) {
 		!strings.Contains(err.Error(), "nothing was changed") {
 		t.Errorf("the error is %v, want ErrNone", err)
 	}
-	// What has failed is no version that ran.
+	// A failed deployment is not a version that ran.
 	w.stacks.FailResource("prod", "FilterFunction", "", "no")
 	d, _ = w.managed(another, nil)
 	if err := d.Run(t.Context()); !errors.Is(err, deploy.ErrFailed) {

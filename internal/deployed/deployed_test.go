@@ -172,7 +172,7 @@ func TestFindFails(t *testing.T) {
 		!strings.Contains(err.Error(), "prod-soci") {
 		t.Errorf("refused: %v", err)
 	}
-	// Without a right to ask, or an answer, the account is not named.
+	// Without permission to ask, or an answer, the account is not named.
 	server.Fail("sts", "*", 1, &awstest.Error{Status: 403, Code: "AccessDenied"})
 	if _, err = deployed.Find(t.Context(), server.Config(), "unknown"); !errors.Is(err, deployed.ErrNotFound) ||
 		strings.Contains(err.Error(), "account") {

@@ -122,7 +122,7 @@ func TestActionsAreOfTheTypesService(t *testing.T) {
 	}
 }
 
-// unset are the properties for which the types would need more rights than
+// unset are the properties for which the types would need more permissions than
 // they have here.
 var unset = map[string][]string{
 	"AWS::Events::Rule": {"EventBusName", "RoleArn"},

@@ -70,7 +70,7 @@ func uses(part Part) []Use {
 }
 
 // targets returns the ARNs, with placeholders, of what the functions' roles
-// have rights on, as wide as the filters and the parameters can make them.
+// have permissions on, as wide as the filters and the parameters can make them.
 var targets = map[permission.Target]string{
 	permission.Everything:      "*",
 	permission.Repositories:    "arn:${Partition}:ecr:${Region}:${Account}:repository/*",

@@ -294,7 +294,7 @@ var broken = []row{
 		func(d *stacktest.Deployment) string { return d.Resources[anAlarm(d)].Physical }, "switched off",
 		"aws cloudwatch enable-alarm-actions --alarm-names"},
 
-	// What happens.
+	// Activity.
 	{"only failures", quiet(map[string]float64{"ImagesMatched": 3, "ImagesFailed": 9}), doctor.CheckActivity,
 		doctor.Problem, named(""), "no image was indexed in 14 days, and 9 attempts failed",
 		"logs --stack prod-soci --region eu-west-1 failures"},

@@ -66,7 +66,7 @@ const (
 	CheckConcurrency   Check = "function-concurrency"   // reserved
 	CheckAsync         Check = "function-async"         // retries and destination of failures
 	CheckMachine       Check = "state-machine"          // there, active, the stack's
-	CheckRole          Check = "role"                   // rights of the functions' roles, boundary
+	CheckRole          Check = "role"                   // permissions of the functions' roles, boundary
 	CheckLogGroup      Check = "log-group"              // there, with its retention
 	CheckQueue         Check = "queue"                  // there, may be written to
 	CheckMessages      Check = "queue-messages"         // nothing waits in it
@@ -178,7 +178,7 @@ var checkers = []checker{
 // atOnce is how many calls are under way.
 const atOnce = 8
 
-// Examine runs every check. A check that lacks a right, or that AWS does not
+// Examine runs every check. A check that lacks a permission, or that AWS does not
 // answer, is a finding, and does not stop the others; the error tells only
 // that ctx ended, or that AWS does not accept the credentials at all.
 func Examine(ctx context.Context, cfg aws.Config, stack *deployed.Stack, now time.Time) (*Report, error) {

@@ -157,7 +157,7 @@ func TestHealthyParameters(t *testing.T) {
 	}
 }
 
-// A right that is missing is told by name, and stops nothing else.
+// A missing permission is reported by name, and stops nothing else.
 func TestDenied(t *testing.T) {
 	tests := []struct {
 		service, operation, action string

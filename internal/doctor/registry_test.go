@@ -11,7 +11,7 @@ import (
 	"soci-index-builder/internal/testkit/awstest/stacktest"
 )
 
-// What looks like something to be found, and is not.
+// Settings that look like a problem, and are none.
 func TestRegistryIsWell(t *testing.T) {
 	policy := func(selection string) awstest.Repository {
 		return awstest.Repository{LifecyclePolicy: `{"rules": [{"rulePriority": 1, "selection": {` + selection +
@@ -81,7 +81,7 @@ func TestManyRepositories(t *testing.T) {
 	}
 }
 
-// What cannot be read is one finding, and one for all repositories.
+// A setting that cannot be read is one finding for all repositories.
 func TestRegistryNotAnswering(t *testing.T) {
 	server, _ := deploy(t)
 	server.Fail("ecr", "GetRepositoryPolicy", 1000, awstest.Throttled)

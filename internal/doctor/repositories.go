@@ -259,7 +259,7 @@ func (x *examination) immutable(r types.Repository) bool {
 			func(f types.ImageTagMutabilityExclusionFilter) bool {
 				return iampolicy.Match(aws.ToString(f.Filter), tag)
 			})
-		// What is excluded from one is the other.
+		// A tag that an exclusion covers has the opposite mutability.
 		if covered == (r.ImageTagMutability == types.ImageTagMutabilityMutableWithExclusion) {
 			return true
 		}

@@ -17,7 +17,7 @@ import (
 	"soci-index-builder/internal/plural"
 )
 
-// roles looks whether each function's role has the rights that the template
+// roles looks whether each function's role has the permissions that the template
 // gives it, the generator's on the repositories of the filters among them.
 func (x *examination) roles(ctx context.Context) ([]Finding, error) {
 	var (

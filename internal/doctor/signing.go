@@ -17,7 +17,7 @@ import (
 )
 
 // signing looks whether ECR's managed signing signs what the generator pushes.
-// ECR signs in the name of who pushes: without the right to a rule's profile
+// ECR signs in the pusher's name: without permission for a rule's profile
 // the SOCI-enabled image is pushed, and stays unsigned.
 func (x *examination) signing(ctx context.Context) ([]Finding, error) {
 	allowed := x.stack.SigningProfiles()

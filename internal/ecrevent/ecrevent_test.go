@@ -47,12 +47,14 @@ type validFixture struct {
 }
 
 func TestParseValid(t *testing.T) {
+	examples := map[string]bool{}
 	for name, fixture := range fixtures[validFixture](t, "valid") {
 		t.Run(name, func(t *testing.T) {
 			e, err := Parse(fixture.Event)
 			if err != nil {
 				t.Fatal(err)
 			}
+			examples[e.DetailType] = true
 			encoded, err := json.Marshal(e)
 			if err != nil {
 				t.Fatal(err)
@@ -74,6 +76,11 @@ func TestParseValid(t *testing.T) {
 				t.Errorf("Own = %q, %t, want %q", why, own, fixture.Want.Own)
 			}
 		})
+	}
+	for _, d := range detailTypes {
+		if !examples[d] {
+			t.Errorf("no file of testdata/valid is an %q", d)
+		}
 	}
 }
 

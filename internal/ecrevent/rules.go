@@ -2,6 +2,7 @@ package ecrevent
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"soci-index-builder/internal/lazyregexp"
@@ -26,7 +27,7 @@ var (
 var rules = []rule{
 	{"source", func(e *Event) string { return e.Source }, is("aws.ecr"), `"aws.ecr"`, nil},
 	{"detail-type", func(e *Event) string { return e.DetailType }, is(detailTypes...),
-		`"ECR Image Action", "ECR Replication Action", "ECR Pull Through Cache Action" or "ECR Referrer Action"`, nil},
+		oneOf(detailTypes), nil},
 	{"id", func(e *Event) string { return e.ID }, eventID.MatchString,
 		"nothing, or up to 128 characters of ASCII without blanks", nil},
 	{"account", func(e *Event) string { return e.Account }, names.IsAccount, names.AccountAllowed, nil},
@@ -52,6 +53,16 @@ var rules = []rule{
 		"nothing, or " + names.AccountAllowed, []string{ReplicationAction}},
 	{"detail.source-region", func(e *Event) string { return e.Detail.SourceRegion }, orNothing(names.IsRegion),
 		"nothing, or " + names.RegionAllowed, []string{ReplicationAction}},
+}
+
+// oneOf lists words: "a", "b" or "c".
+func oneOf(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = strconv.Quote(w)
+	}
+	last := len(quoted) - 1
+	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
 }
 
 func is(words ...string) func(string) bool {

@@ -84,7 +84,7 @@ const (
 // <account>.dkr.ecr.<region>.<suffix> or <account>.dkr-ecr.<region>.<suffix>,
 // is refused, although a repository could have that name: it is never what is
 // meant. The beginning, <word>.dkr, is enough: the pattern has to be short.
-// What hostGrammar has, hostlessGrammar has not.
+// hostlessGrammar matches exactly what hostGrammar does not.
 const (
 	hostGrammar = `^` + word + `\.dkr(?:$|[^a-z0-9*])`
 

@@ -87,8 +87,8 @@ func TestOwnSuffix(t *testing.T) {
 	}
 }
 
-// What is in a repository of the functions' own images is never indexed, whatever
-// the filters say.
+// An image in a repository of the functions' own images is never indexed,
+// whatever the filters say.
 func TestOwnRepositories(t *testing.T) {
 	every, err := filters.Parse("*:*")
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"oras.land/oras-go/v2/content/oci"
 	"oras.land/oras-go/v2/errdef"
 
+	"soci-index-builder/internal/atomicfile"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -88,21 +89,10 @@ func (l *Layout) begin(empty bool) error {
 	return l.save()
 }
 
-// writeFile writes a file at once, so that a reader never sees a part of it.
+// writeFile replaces a file of the layout. Everybody may read it, as everything
+// in a layout.
 func (l *Layout) writeFile(name string, content []byte) error {
-	f, err := os.CreateTemp(l.path, "."+name+"-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(l.path, name))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return atomicfile.Write(filepath.Join(l.path, name), content, 0o644)
 }
 
 // save writes index.json. The caller holds the lock, or is alone.

@@ -45,8 +45,8 @@ type boundaryIn struct {
 	Boundary
 	buf, pos int // the end of its window: in bytes from the start of the buffer's output
 
-	// What precedes it: whole sums of the chunk, and a part of the next one or,
-	// in a buffer of values, of crc16.
+	// The checksums of everything before it: whole sums of the chunk, and a part
+	// of the next one or, in a buffer of values, of crc16.
 	sums int
 	part sum
 }

@@ -134,7 +134,7 @@ func build(table []uint32, tableBits uint, lens []uint8, symbols []uint32, kind 
 		if longest > 1 || longest == 1 && kind == precode {
 			return false // incomplete
 		}
-		// What no code leads to is an error only when it is met.
+		// Bits that are no code are an error only when they occur.
 		for i := range table[:1<<tableBits] {
 			table[i] = entryInvalid | 1
 		}

@@ -7,10 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -49,20 +46,8 @@ func newAccount(t *testing.T) *account {
 	return a
 }
 
-// config is that of the AWS SDK, with attempts that do not wait.
-func (a *account) config() aws.Config {
-	cfg := a.aws.Config()
-	cfg.Retryer = func() aws.Retryer {
-		return retry.NewStandard(func(o *retry.StandardOptions) {
-			o.MaxAttempts = 5
-			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
-		})
-	}
-	return cfg
-}
-
 func (a *account) source(o ...inventory.ECROption) *inventory.ECRSource {
-	return inventory.ECR(a.config(), append(o, inventory.WithClientOptions(
+	return inventory.ECR(a.aws.RetryingConfig(5), append(o, inventory.WithClientOptions(
 		ecrclient.WithEndpoint(a.registry.URL()), ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1})))...)
 }
 
@@ -79,23 +64,11 @@ func (a *account) image(repository, tag string, layers ...int) ocispec.Descripto
 
 func (a *account) index(repository, tag string, set func(*soci.Options)) *soci.Result {
 	a.t.Helper()
-	repo, err := ecrclient.New(a.registry.Host() + "/" + repository)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	image, err := repo.Resolve(a.t.Context(), tag)
-	if err != nil {
-		a.t.Fatal(err)
-	}
 	o := soci.Options{MinLayerSize: 1, IndexVersion: soci.Both, Tag: tag, TagUnindexed: true}
 	if set != nil {
 		set(&o)
 	}
-	r, err := soci.IndexImage(a.t.Context(), repo, repo, image, o)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return r
+	return a.registry.Index(a.t, repository, tag, o)
 }
 
 func (a *account) delete(repository string, d digest.Digest) {

@@ -44,7 +44,7 @@ func WithRepositories(names ...string) ECROption {
 // WithArchived lists archived images as well, whose content cannot be read.
 func WithArchived() ECROption { return func(s *ECRSource) { s.archived = true } }
 
-// WithClientOptions are for the repositories that Open gives; the AWS
+// WithClientOptions are for the repositories that Open returns; the AWS
 // configuration is among them already.
 func WithClientOptions(o ...ecrclient.Option) ECROption {
 	return func(s *ECRSource) { s.client = append(s.client, o...) }
@@ -77,7 +77,7 @@ func ECR(cfg aws.Config, o ...ECROption) *ECRSource {
 	return s
 }
 
-// Repositories is Source's. With WithRepositories it gives these, and
+// Repositories is Source's. With WithRepositories it returns these, and
 // ErrNoRepository for one that is not there.
 func (s *ECRSource) Repositories(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {

@@ -183,7 +183,7 @@ func TestSurveyTrouble(t *testing.T) {
 	}
 }
 
-// What one repository's images share is asked for once.
+// Blobs that several images of a repository share are asked for once.
 func TestSurveyAsksOnce(t *testing.T) {
 	a := newAccount(t)
 	for i := range 4 {

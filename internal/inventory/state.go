@@ -127,8 +127,8 @@ type Record struct {
 	// Descriptor is that of the manifest; zero when it was not looked into.
 	Descriptor ocispec.Descriptor
 
-	// What there is, whatever version was asked for, by any tool. Enabled is
-	// zero for an image without a tag.
+	// The SOCI indexes that exist, by any tool and whatever version was asked for.
+	// Enabled is zero for an image without a tag.
 	V1         Coverage // empty when it was not looked into
 	Enabled    soci.EnabledStatus
 	BuildTools []string // identifiers of the SOCI indexes found, sorted

@@ -104,7 +104,7 @@ func TestSurvey(t *testing.T) {
 		large := o
 		large.MinLayerSize = 1 << 30
 		got := run(t, large)
-		// What has its index has it, however small its layers.
+		// An indexed image is indexed, however small its layers.
 		for _, want := range []string{"app:bare nothing-to-index no layer to index: 1 smaller than the minimum layer size",
 			"app:done indexed"} {
 			if !slices.Contains(got, want) {
@@ -153,9 +153,9 @@ func TestSurveyAll(t *testing.T) {
 		"team/web:1-soci no-image SOCI-enabled image",
 		"team/web:2-debug excluded the filter !*:*-debug excludes it",
 	)
-	// What an image index lists is not listed again: neither its platforms, nor
-	// a SOCI index v2, nor an attestation. The image that lost its tag, and the
-	// one without any, are there.
+	// The parts of an image index are not listed again: neither its platforms, nor
+	// a SOCI index v2, nor an attestation. The image that lost its tag is listed,
+	// and so is the one that never had any.
 	want := map[soci.Kind]int{
 		soci.KindImage: 16, soci.KindImageIndex: 1, soci.KindSOCIIndexV1: 7,
 		soci.KindEnabledImage: 6, soci.KindUnindexed: 1, soci.KindSignature: 1,
@@ -302,7 +302,7 @@ func TestSurveyFoundNothingSmall(t *testing.T) {
 		"app:1 nothing-to-index no layer to index: 2 smaller than the minimum layer size")
 }
 
-// What the answer does not depend on is not asked for.
+// Nothing is requested that the answer does not depend on.
 func TestSurveyRequests(t *testing.T) {
 	a := newAccount(t)
 	a.image("app", "1", 0)

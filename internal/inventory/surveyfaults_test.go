@@ -38,7 +38,7 @@ func TestSurveyLarge(t *testing.T) {
 		1, &awstest.Error{Status: http.StatusInternalServerError, Code: "ServerException", Message: "try again"})
 	a.registry.Add(registrytest.Rule{Path: "/manifests/", Times: 20,
 		Fault: registrytest.Status(http.StatusTooManyRequests, "TOOMANYREQUESTS", "")})
-	source := inventory.ECR(a.config(), inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()),
+	source := inventory.ECR(a.aws.RetryingConfig(5), inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()),
 		ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 30, MinWait: time.Nanosecond})))
 	var progress []inventory.Progress
 	got := lines(t, inventory.Survey(t.Context(), source,
@@ -110,7 +110,7 @@ func TestSurveyUnknown(t *testing.T) {
 					t.Errorf("%d records", n)
 				}
 			}
-			// On ECR it is an error, about rights or a failure.
+			// On ECR it is an error: a missing permission or a failure.
 			a.ecrRefuses(t)
 		})
 	}
@@ -222,7 +222,7 @@ func TestSurveyErrors(t *testing.T) {
 	})
 }
 
-// What stands in for ECR may lead from a page to the same page.
+// A stand-in for ECR may link a page to itself.
 func TestECRListsEnd(t *testing.T) {
 	a := newAccount(t)
 	calls := map[string]int{}

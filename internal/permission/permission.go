@@ -33,7 +33,7 @@ type request struct{ method, kind string }
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
 //
 // A blob goes up with a POST that opens the upload and one PUT with all bytes,
-// which is part and completion at once. ECR gives referrers to whoever may
+// which is part and completion at once. ECR lists referrers for anyone who may
 // read the image: ListImageReferrers needs ecr:BatchGetImage as well.
 var requests = map[request][]string{
 	{http.MethodHead, manifests}:   {"ecr:BatchGetImage"},
@@ -123,7 +123,7 @@ func List(actions []string) string {
 // OfRefusal returns the actions that a caller lacks after the registry refused
 // an operation, none if they are not known or the refusal is not about
 // permissions. 401 tells of credentials; but of those that ECR let read until
-// then it tells a missing right to push.
+// then it shows a missing permission to push.
 func OfRefusal(err error) []string {
 	e, ok := errors.AsType[*ecrclient.Error](err)
 	if !ok {

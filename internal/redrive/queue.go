@@ -304,7 +304,7 @@ func (l *Lease) Return(ctx context.Context) error {
 		if err = l.visibility(ctx, 0); err == nil {
 			return nil
 		}
-		// What went back is answered as not held the next time.
+		// In the next attempt SQS reports the messages that went back as not held.
 	}
 	return fmt.Errorf("%w: %w", ErrNotReturned, err)
 }

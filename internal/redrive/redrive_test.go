@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
@@ -43,12 +41,7 @@ func newAccount(t *testing.T) *account {
 	a.server.Handle("lambda", a.lambda)
 	a.lambda.Function("filter", nil)
 	a.lambda.Function("generator", nil)
-	cfg := a.server.Config()
-	cfg.Retryer = func() aws.Retryer {
-		return retry.NewStandard(func(o *retry.StandardOptions) {
-			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
-		})
-	}
+	cfg := a.server.RetryingConfig(3)
 	a.invoke = lambda.NewFromConfig(cfg)
 	a.queue = &Queue{Client: sqs.NewFromConfig(cfg), URL: a.sqs.URL,
 		Ticks: func(time.Duration) (<-chan time.Time, func()) { return a.ticks, func() {} }}

@@ -127,7 +127,7 @@ func TestRemoveLost(t *testing.T) {
 	}
 }
 
-// What cannot be deleted stays, and says why.
+// A SOCI index that cannot be deleted is reported with the reason.
 func TestRemoveRefused(t *testing.T) {
 	server, repo, results := repository(t, 1<<20, 2<<20)
 	server.Add(registrytest.Rule{Method: http.MethodDelete, Path: "/manifests/",

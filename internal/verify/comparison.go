@@ -11,7 +11,7 @@ import (
 )
 
 // comparison reads an archive plainly, from its first byte to its last, and
-// compares every byte with the one that lazy reading gives, and the window of
+// compares every byte with the one that lazy reading returns, and the window of
 // every checkpoint with the output before it. It is the io.Reader under the
 // tar reader, and reads no byte ahead of it.
 type comparison struct {
@@ -37,7 +37,7 @@ func newComparison(ctx context.Context, plain io.Reader, lazy *LazyLayer, found 
 	return &comparison{ctx: ctx, plain: plain, lazy: lazy, found: found, span: -1, scratch: make([]byte, 64<<10)}
 }
 
-// Read returns plain's bytes, whatever lazy reading gave. Its error is plain's
+// Read returns plain's bytes, whatever lazy reading returned. Its error is plain's
 // or that of the transfer of a span.
 func (c *comparison) Read(p []byte) (int, error) {
 	if c.err != nil {

@@ -198,7 +198,8 @@ func TestIndexOfAnotherImage(t *testing.T) {
 	i.expect(t, "the SOCI index is that of another image")
 	// An image that was built from it still has its layers.
 	i.server.PushImage(t, "team/app", "1", registrytest.Image{
-		Layers:      []registrytest.Layer{{Content: testlayers.Named("writer/go-6")}, {Content: testlayers.Named("member/two")}},
+		Layers: []registrytest.Layer{{Content: testlayers.Named("writer/go-6")},
+			{Content: testlayers.Named("member/two")}},
 		Annotations: map[string]string{soci.AnnotationIndexDigest: digest.FromBytes(raw).String()},
 	})
 	i.expect(t, "")

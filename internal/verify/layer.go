@@ -211,8 +211,8 @@ func compareArchive(ctx context.Context, layer *blobReader, lazy *LazyLayer, rep
 		}
 	}
 	if err == nil {
-		// What the builder would not index is wrong for clients, though it be
-		// right of the archive.
+		// A layer that the builder would not index is wrong for clients, even if
+		// its zTOC describes the archive correctly.
 		if misread, ok := errors.AsType[*soci.UnsupportedError](lazy.ztoc.Misread()); ok {
 			found(Difference{Span: -1, Offset: -1,
 				What: fmt.Sprintf("clients misread the layer by way of its zTOC (%s): %s", misread.Reason, misread.Detail)})

@@ -323,7 +323,7 @@ func TestFailuresAreReported(t *testing.T) {
 			}
 		})
 	}
-	// What failed leaves nothing that stands in the way of the next event.
+	// The failures leave nothing behind that affects the next event.
 	if _, err := indexgen.Invoke(t.Context(), push(t, image.Manifest.Digest, "v1", "")); err != nil {
 		t.Errorf("after the failures: %v", err)
 	}

@@ -17,7 +17,8 @@ func main() {
 	lambdafn.Start(func(context.Context) (lambda.Handler, error) {
 		env := lambdafn.NewEnv(os.Getenv)
 		level := env.LogLevel()
-		http.DefaultClient.Transport = &arnresolver.QuietTransport{Base: http.DefaultTransport} // what package cfn answers through
+		// Package cfn sends its answer with the default client.
+		http.DefaultClient.Transport = &arnresolver.QuietTransport{Base: http.DefaultTransport}
 		h := &arnresolver.Handler{Logger: lambdafn.NewLogger(os.Stdout, level), Broken: env.Err()}
 		return lambda.NewHandler(h.Respond), nil
 	})

@@ -99,7 +99,7 @@ const (
 	opPushBlob     = "push blob"
 	opDeleteTag    = "delete tag"
 
-	listPageSize = 1000 // images or tags; the most that DescribeImages gives
+	listPageSize = 1000 // images or tags; the most that DescribeImages returns
 	maxTags      = 20   // of SOCI-enabled images that are looked into
 )
 

@@ -135,7 +135,7 @@ func TestReferrersNotFoundThenPush(t *testing.T) {
 	}
 }
 
-// Without the right to delete, the list before the last one stays behind; the
+// Without permission to delete, the list before the last one stays behind; the
 // push is no less a success.
 func TestReferrersListLeftBehind(t *testing.T) {
 	s := registrytest.StartWith(t, localregistry.Config{NoReferrers: true})

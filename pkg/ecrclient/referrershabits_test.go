@@ -214,7 +214,7 @@ func TestReferrersUnknown(t *testing.T) {
 	}
 }
 
-// ECR has the API: what it refuses is about rights, and nothing else serves.
+// ECR has the API: a refusal is about permissions, and nothing else will do.
 func TestReferrersOfECR(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	for _, status := range []int{400, 403, 406, 500, 501} {

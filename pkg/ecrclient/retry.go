@@ -54,7 +54,7 @@ func retryable(err error) (bool, time.Duration) {
 	if e, ok := errors.AsType[*statusError](err); ok {
 		switch e.status {
 		case http.StatusUnauthorized, http.StatusForbidden:
-			// A signed URL that has expired: the registry gives a new one.
+			// A signed URL that has expired: the registry issues a new one.
 			return e.redirectedTo != "", e.retryAfter
 		}
 		return retryableStatus(e.status), e.retryAfter

@@ -260,12 +260,12 @@ var deniedCodes = []string{
 	"IncompleteSignature", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
 }
 
-// fail gives err its class.
+// fail returns err with its class.
 func (s *tokenSource) fail(err error) error {
 	return awsError(&Error{Op: opAuthenticate, Repository: s.host}, err)
 }
 
-// awsError gives out the cause err, which is AWS's, and its class.
+// awsError returns out with its cause, the AWS error err, and its class.
 func awsError(out *Error, err error) *Error {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		out.Code = api.ErrorCode()

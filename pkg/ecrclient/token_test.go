@@ -409,7 +409,7 @@ func TestECRRedirect(t *testing.T) {
 	if err != nil || !bytes.Equal(got, content) {
 		t.Fatalf("%d bytes, %v", len(got), err)
 	}
-	// What the other server refuses says nothing about the token.
+	// A refusal by the other server says nothing about the token.
 	calls := f.count()
 	signed.Add(registrytest.Rule{Fault: registrytest.Status(401, "", "")})
 	_, err = fetchAll(t.Context(), r, desc)

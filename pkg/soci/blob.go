@@ -40,7 +40,7 @@ type chunk struct {
 var chunkPool = sync.Pool{New: func() any { return new(chunk) }}
 
 // blobReader reads a blob ahead of its decoder and hashes it beside it: one
-// goroutine reads, one hashes the blob and its spans. It gives no more bytes
+// goroutine reads, one hashes the blob and its spans. It returns no more bytes
 // than the descriptor allows.
 type blobReader struct {
 	r      io.Reader
@@ -153,7 +153,7 @@ func (b *blobReader) next() error {
 }
 
 // peek returns the first n bytes, at most chunkSize, or all of a smaller blob.
-// It must come before Read, which gives them again.
+// It must come before Read, which returns them again.
 func (b *blobReader) peek(n int) ([]byte, error) {
 	for len(b.rest) == 0 {
 		if err := b.next(); err == io.EOF {

@@ -102,7 +102,7 @@ func TestDigestAlgorithms(t *testing.T) {
 				l.Ztoc.Annotations[soci.AnnotationLayerDigest] != layer.Digest.String() {
 				t.Errorf("%+v", l)
 			}
-			// What does not have the digest is found out.
+			// Content with another digest is refused.
 			s.content[layer.Digest] = append(blob[:len(blob)-1:len(blob)-1], blob[len(blob)-1]^1)
 			if _, err := soci.IndexImage(t.Context(), s, s, image, everyLayer); !errors.Is(err, soci.ErrDigestMismatch) {
 				t.Errorf("%v, want ErrDigestMismatch", err)

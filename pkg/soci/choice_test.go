@@ -103,8 +103,8 @@ func TestChoiceOfUnknownPlatform(t *testing.T) {
 	}
 }
 
-// What an earlier choice led to stays: the SOCI-enabled image keeps the SOCI
-// index of a platform that is no longer chosen, byte by byte.
+// The results of an earlier choice stay: the SOCI-enabled image keeps the SOCI
+// index of a platform that is no longer chosen, byte for byte.
 func TestChoiceKeepsWhatIsThere(t *testing.T) {
 	for _, version := range []soci.IndexVersion{soci.V2, soci.Both} {
 		s := registrytest.Start(t)

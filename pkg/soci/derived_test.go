@@ -80,7 +80,7 @@ func TestDerivedImages(t *testing.T) {
 				if status := examine(t, s, tt.tag); status.LeftAlone != "" || status.Enabled[0].State != soci.EnabledMatches {
 					t.Errorf("examined: %+v", status)
 				}
-				// What came of it is left alone in turn.
+				// The results are left alone in turn.
 				for _, d := range []ocispec.Descriptor{r.Enabled.Image, r.Manifests[0].IndexV2} {
 					if r, err := soci.IndexImage(t.Context(), repo, repo, d, both(tt.tag+"-soci")); err != nil ||
 						r.LeftAlone != soci.OutcomeOwnArtifact {

@@ -159,7 +159,7 @@ func TestEnabledImage(t *testing.T) {
 		}
 	}
 
-	// Again, nothing is sent but the two requests that try the right to push.
+	// Again, nothing is sent but the two requests that try the permission to push.
 	s.Clear()
 	r, err = soci.IndexImage(t.Context(), repo, repo, image, both("v1"))
 	if err != nil || r.Enabled.Outcome != soci.OutcomeAlreadyTagged || r.BytesPushed != 0 || !r.Manifests[0].AlreadyThere {

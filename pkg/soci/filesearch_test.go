@@ -237,7 +237,7 @@ func TestPrefetchLabelOf(t *testing.T) {
 	}
 }
 
-// What a search says is prefetched is what the SOCI index then names.
+// The SOCI index names exactly the files that the search reports as prefetched.
 func TestFileSearchIsPrefetch(t *testing.T) {
 	s := newStore()
 	paths := []string{"/app/**", "/usr/bin/python3"}

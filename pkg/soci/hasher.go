@@ -176,8 +176,8 @@ func (h *hasher) run(orders <-chan spanOrder) {
 				h.waiting = nil
 				continue
 			}
-			// What the decoder has used has been read, but may not have
-			// come here yet.
+			// The bytes that the decoder has used have been read, but may not
+			// have arrived here yet.
 			for h.pos+h.held < o.upTo && chunks != nil {
 				c, ok := <-chunks
 				take(c, ok)

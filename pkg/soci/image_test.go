@@ -113,7 +113,7 @@ func (s *store) Push(ctx context.Context, d ocispec.Descriptor, r io.Reader) err
 	if digest.FromBytes(b) != d.Digest || int64(len(b)) != d.Size {
 		return fmt.Errorf("content of %s does not fit", d.Digest)
 	}
-	// What a registry checks: a manifest's blobs come first.
+	// As a registry does, refuse a manifest whose blobs are not there yet.
 	if d.MediaType == ocispec.MediaTypeImageManifest {
 		var m ocispec.Manifest
 		if err := json.Unmarshal(b, &m); err != nil {
@@ -296,7 +296,7 @@ func TestIndexImageOfPlatforms(t *testing.T) {
 	}
 }
 
-// What cannot be described is skipped; the other layers are indexed.
+// Layers that no zTOC can describe are skipped; the others are indexed.
 func TestSkippedLayers(t *testing.T) {
 	s := newStore()
 	sound := s.add(gz, good(t, 0))

@@ -140,7 +140,8 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// What an image index says of an entry, and what its content says, agree.
+// An entry of an image index is classified the same by its descriptor and by its
+// content.
 func TestClassifyListed(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -86,7 +86,7 @@ func (t *tenant) takeFor(n, later int64) error {
 			t.preempted = true
 			return errPreempted
 		case len(m.tenants) == 1 && m.used+n <= m.max:
-			// What is lent to it is in its way: again, without.
+			// It lacks what was lent to its own work: again, without lending.
 			m.lends = false
 			t.preempted = true
 			return errPreempted

@@ -239,8 +239,8 @@ func TestLayerWorkers(t *testing.T) {
 	}
 }
 
-// What is lent comes back before the budget is used up, from the youngest
-// first; where it does not, the oldest goes on and the others begin again.
+// Lent memory is returned before the budget is used up, by the youngest first; if
+// it is not, the oldest goes on and the others begin again.
 func TestMemoryLent(t *testing.T) {
 	m := newMemory(1600)
 	var b *tenant

@@ -146,8 +146,8 @@ func (f *prefetchFinder) lookup(name string) (layer int, e *pathEntry, removed b
 	dir, _ := split(name)
 	cover := f.cover(dir)
 	for i, l := range slices.Backward(f.layers) {
-		// What the search in a table costs, and in one with whiteouts that for those
-		// of each directory above.
+		// The cost of a search in a table; with whiteouts, each directory above is
+		// searched for them too.
 		cost := int64(32 + len(name)/4)
 		if l.removes {
 			cost *= 3 + 2*int64(strings.Count(name, "/"))

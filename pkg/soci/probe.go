@@ -7,9 +7,9 @@ import (
 )
 
 // probe pushes the config of the SOCI indexes before a layer is read: two bytes
-// that nothing names yet. So a missing right to push, or a registry that only
+// that nothing names yet. So a missing permission to push, or a registry that only
 // serves, costs seconds and not the reading of all layers. Whether they are
-// there is not asked: somebody had the right before, which says nothing of this
+// there is not asked: somebody had permission before, which says nothing of this
 // run.
 func (x *indexer) probe(ctx context.Context, work *layerWork) error {
 	if work.publisher == nil || !work.unbuilt() {

@@ -62,7 +62,7 @@ func TestPushRefusedBeforeReading(t *testing.T) {
 					t.Errorf("the layer was read %d times", n)
 				}
 
-				// A dry run pushes nothing, so it needs no right.
+				// A dry run pushes nothing, so it needs no permission.
 				o := both("v1")
 				o.DryRun = true
 				if r, err = soci.IndexImage(t.Context(), repo, repo, img.Manifest, o); err != nil ||

@@ -88,7 +88,7 @@ func TestReuse(t *testing.T) {
 		}
 	}
 
-	// What was indexed already is found to be, and nothing is read.
+	// Layers that were indexed already are found, and nothing is read.
 	clear(s.fetched)
 	o.Catalog = &catalog{indexes: []ocispec.Descriptor{again.Manifests[0].Index}}
 	s.pushed = nil

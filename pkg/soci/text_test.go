@@ -4,6 +4,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -65,7 +67,7 @@ func TestTexts(t *testing.T) {
 	}
 }
 
-// What to do about zstd is known for each of the build tools.
+// The advice about zstd names each of the build tools.
 func TestZstdFix(t *testing.T) {
 	fix := soci.SkipZstd.Fix()
 	for _, want := range []string{"docker buildx build --output " +
@@ -92,5 +94,34 @@ func TestSkippedText(t *testing.T) {
 	}
 	if got := soci.SkippedText(nil); got != "" {
 		t.Errorf("of none %q", got)
+	}
+}
+
+// Every reason is in the documents: the rules of what is skipped, and what to do
+// about it. A small layer needs no fix.
+func TestReasonsAreDocumented(t *testing.T) {
+	for _, page := range []string{"format.md", "troubleshooting.md"} {
+		text, err := os.ReadFile("../../docs/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range constants(t, "result.go", "SkipReason") {
+			if !strings.Contains(string(text), "`"+word+"`") && (page == "format.md" ||
+				word != string(soci.SkipTooSmall)) {
+				t.Errorf("docs/%s does not have the reason %q", page, word)
+			}
+		}
+	}
+}
+
+// Every reason is either shown by a layer's descriptor or found by reading the
+// layer. Only the latter are remembered, so that the layer is not read again.
+func TestReasonsOfContent(t *testing.T) {
+	descriptor := []soci.SkipReason{soci.SkipTooSmall, soci.SkipEncrypted, soci.SkipNotALayer, soci.SkipForeign}
+	for _, word := range constants(t, "result.go", "SkipReason") {
+		reason := soci.SkipReason(word)
+		if got, want := reason.OfContent(), !slices.Contains(descriptor, reason); got != want {
+			t.Errorf("%s: OfContent is %t, want %t", reason, got, want)
+		}
 	}
 }

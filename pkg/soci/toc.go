@@ -35,7 +35,7 @@ func (a *archiveReader) fill() error {
 		a.given += int64(len(a.chunk))
 		switch {
 		case a.given > a.limits.MaxUncompressedSize:
-			// What is within the limit is read, however the chunks are cut.
+			// Everything within the limit is read, however the chunks are cut.
 			a.chunk = a.chunk[:max(int64(len(a.chunk))-(a.given-a.limits.MaxUncompressedSize), 0)]
 			a.err = fmt.Errorf("%w: the layer expands to more than %s, the most that is supported", ErrLimit,
 				bytesize.Format(a.limits.MaxUncompressedSize))
@@ -359,7 +359,7 @@ func cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// classify gives an error of archive/tar its class.
+// classify returns an error of archive/tar with its class.
 func (t *tocScanner) classify(err error) error {
 	var (
 		blob   *blobError

@@ -22,7 +22,7 @@ const (
 	SmallZtoc = 1 << 20 // 1 MiB
 
 	// BuildToolIdentifier names the output format, not the program's
-	// version: the same layer gives the same zTOC digest across releases. It
+	// version: the same layer has the same zTOC digest across releases. It
 	// changes only when the bytes of a zTOC change.
 	BuildToolIdentifier = "soci-index-builder/1"
 )
@@ -93,8 +93,10 @@ func (c Checkpoint) Start() int64 {
 type Span struct {
 	Start, End int64 // compressed offsets, End exclusive
 	OutStart   int64 // uncompressed offset of the first byte
-	OutEnd     int64 // uncompressed offset behind the last byte, or -1 for the last span of a gzip layer, which runs to the end of the stream
-	Digest     digest.Digest
+	// OutEnd is the uncompressed offset behind the last byte, or -1 for the last
+	// span of a gzip layer, which runs to the end of the stream.
+	OutEnd int64
+	Digest digest.Digest
 }
 
 // Spans returns the byte ranges of the spans, in their order.

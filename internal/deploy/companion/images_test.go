@@ -167,7 +167,7 @@ func TestImagesFail(t *testing.T) {
 	if err := other.Delete(t.Context(), d); err != nil {
 		t.Errorf("a repository that is gone: %v", err)
 	}
-	// What the registry does not show is an error, not a foreign image.
+	// An image that the registry does not show is an error, not a foreign image.
 	a.push(t, a.uri, "new")
 	a.registry.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/",
 		Fault: registrytest.Status(403, "DENIED", "no")})

@@ -71,7 +71,7 @@ var lifecycle = fmt.Sprintf(`{"rules":[{"rulePriority":1,"description":"images w
 	`"action":{"type":"expire"}}]}`, untaggedDays)
 
 // policy lets Lambda read images for functions of this account and region, so
-// that the deployer needs no right to write such a policy.
+// that the deployer needs no permission to write such a policy.
 var policy = object{
 	"Version": "2012-10-17",
 	"Statement": []object{{

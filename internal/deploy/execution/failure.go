@@ -23,7 +23,7 @@ type Failure struct {
 	Cancelled int      // resources that failed because another one did
 	Hooks     []string // what hooks and validations say, where CloudFormation tells
 	Lines     Lines    // of the custom resource that failed, if one did
-	Missing   *Missing // the right that lacks, if it is that
+	Missing   *Missing // the missing permission, if that is the reason
 }
 
 // Lines are some of a log group.
@@ -177,7 +177,7 @@ func (w *Watch) logGroup(ctx context.Context) string {
 	return ""
 }
 
-// Missing is a right that lacks.
+// Missing is a missing permission.
 type Missing struct {
 	Principal, Action, Resource string
 	Explicit                    bool   // a policy denies it: allowing it elsewhere does not help
@@ -191,7 +191,7 @@ var (
 	explicit = lazyregexp.New(`with an explicit deny(?: in an? (.{1,60}?) polic(?:y|ies))?`)
 )
 
-// ParseMissing reads which right lacks from what AWS says; nil when it is
+// ParseMissing reads the missing permission from AWS's message; nil when it is
 // something else.
 func ParseMissing(reason string) *Missing {
 	m := denied.Compiled().FindStringSubmatch(reason)
@@ -207,7 +207,7 @@ func ParseMissing(reason string) *Missing {
 	return missing
 }
 
-// Statement is the statement of a policy of IAM that gives the right.
+// Statement is the statement of an IAM policy that grants the permission.
 func (m *Missing) Statement() string {
 	resource := m.Resource
 	if resource == "" {

@@ -1,6 +1,6 @@
 // Package guided asks for the settings of a deployment on a terminal, and shows
 // what they mean in the account: which images the filters choose, what that
-// costs, and which rights are used. It changes nothing.
+// costs, and which permissions are used. It changes nothing.
 //
 // Start with [Ask]; [Terminal] also serves other questions.
 package guided
@@ -368,7 +368,7 @@ func (i *interview) others() error {
 	}
 }
 
-// meaning shows cost and rights of what was answered.
+// meaning shows the cost of the answers and the permissions that they need.
 func (i *interview) meaning() error {
 	g := i.merged()
 	if i.listed != nil {
@@ -386,7 +386,7 @@ func (i *interview) meaning() error {
 		i.showCost(i.chosen, memory, settings.Merge(g, i.account.Stack).Architecture)
 	}
 	i.showRights(i.account.parts(settings.Merge(g, i.account.Stack).Settings, g.Region))
-	// What was answered must fit together before anybody saves it.
+	// The answers must fit together before anybody saves them.
 	_, err := settings.Resolve(g, i.account.Stack)
 	return err
 }

@@ -214,7 +214,7 @@ func TestGuidedFits(t *testing.T) {
 	}
 }
 
-// Without the right to list, there is no preview, and the rest goes on.
+// Without permission to list, there is no preview, and the rest goes on.
 func TestGuidedWithoutPreview(t *testing.T) {
 	server := account(t)
 	server.Fail("ecr", "DescribeRepositories", 1,

@@ -1,6 +1,6 @@
 // Package lambdaimage makes container images of the functions, in the process
 // and without Docker, as Lambda takes them: one manifest of one platform with
-// one gzip layer. The same input gives the same bytes.
+// one gzip layer. The same input produces the same bytes.
 //
 // Start with [Build], or with [New] for an executable that is not in the
 // binary. [Check] says what Lambda would refuse.

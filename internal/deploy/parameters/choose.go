@@ -73,11 +73,12 @@ func (t *Template) Choose(named, managed, had map[string]string) ([]Choice, erro
 		} else if p.Default != nil {
 			c.Value, c.Source = *p.Default, Default
 		} else {
-			errs = append(errs, fmt.Errorf("parameter %s %w: give --parameter %s=VALUE, which must be %s", name, ErrMissing, name,
+			errs = append(errs, fmt.Errorf("parameter %s %w: give --parameter %s=VALUE, which must be %s", name, ErrMissing,
+				name,
 				p.Constraint()))
 			continue
 		}
-		// What CloudFormation never shows cannot be judged here.
+		// A kept value that CloudFormation never shows cannot be judged here.
 		if !p.NoEcho || c.Source != Kept {
 			if err := p.Judge(c.Value); err != nil {
 				if c.Source == Kept {

@@ -90,7 +90,7 @@ func TestChoose(t *testing.T) {
 	if !maps.Equal(is, want) {
 		t.Errorf("%+v, want %+v", is, want)
 	}
-	// What is kept stays with CloudFormation.
+	// CloudFormation keeps the values that are kept: they are not sent again.
 	for _, p := range parameters.Request(got) {
 		kept := want[aws.ToString(p.ParameterKey)].Source == parameters.Kept
 		if aws.ToBool(p.UsePreviousValue) != kept || (p.ParameterValue == nil) != kept {

@@ -8,10 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/awserror"
@@ -51,12 +48,7 @@ func newWorld(t *testing.T) *world {
 	w.s3.AddBucket("b", awstest.Region)
 	w.s3.Set("b", "versioning", "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>")
 	w.s3.PageSize(2)
-	cfg := w.Config()
-	cfg.Retryer = func() aws.Retryer {
-		return retry.NewStandard(func(o *retry.StandardOptions) {
-			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
-		})
-	}
+	cfg := w.RetryingConfig(3)
 	var err error
 	if w.bucket, err = codebucket.OpenOwn(t.Context(), cfg, "b", awstest.Account); err != nil {
 		t.Fatal(err)

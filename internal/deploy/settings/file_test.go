@@ -259,7 +259,7 @@ func FuzzFile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// What can be read can be written to, or is refused.
+		// A file that can be read can be updated, or the update is refused.
 		updated, err := edit(content, "prod", []change{{[]string{"stack"}, "x"}, {[]string{"tag", "a b"}, "é"}})
 		if errors.Is(err, errLayout) {
 			return

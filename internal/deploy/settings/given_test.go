@@ -202,7 +202,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// What the stack has is checked too: the template may allow less than it did.
+// The stack's own values are checked too: the template may allow less than it did.
 func TestValuesOfTheStackAreChecked(t *testing.T) {
 	g, err := Resolve()
 	if err != nil {

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+
+	"soci-index-builder/internal/atomicfile"
 )
 
 // Save writes what was given by flags and answers into the environment, and
@@ -60,8 +61,8 @@ func (e *Environment) Save(g Given) (changed bool, err error) {
 	if bytes.Equal(updated, content) {
 		return false, nil
 	}
-	if err := replace(file, updated, mode); err != nil {
-		return false, fmt.Errorf("writing %s: %w", e.file, err)
+	if err := atomicfile.Write(file, updated, mode); err != nil {
+		return false, err
 	}
 	e.name, e.hasFile, e.hasTable = name, true, true
 	return true, nil
@@ -117,36 +118,4 @@ func byHand(changes []change) string {
 		lines = append(lines, line.String())
 	}
 	return strings.Join(lines, "; ")
-}
-
-// replace gives a file other content: that goes to a file beside it first, which
-// then takes its place. A mode of 0 is that of any new file.
-func replace(name string, content []byte, mode fs.FileMode) (err error) {
-	dir, base := filepath.Split(name)
-	temp, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf(".%s.%08x", base, rand.Uint32())),
-		os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(temp.Name()))
-		}
-	}()
-	if mode != 0 {
-		err = temp.Chmod(mode)
-	}
-	if err == nil {
-		_, err = temp.Write(content)
-	}
-	if err == nil {
-		err = temp.Sync()
-	}
-	if cerr := temp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), name)
 }

@@ -43,7 +43,7 @@ func save(t *testing.T, content string, args ...string) (string, error) {
 	if err != nil {
 		return string(after), err
 	}
-	// What was saved is read again, and saving once more changes nothing.
+	// The saved file can be read again, and saving once more changes nothing.
 	again, env, err := f.Load(false)
 	if err != nil {
 		t.Fatalf("%v, of\n%s", err, after)

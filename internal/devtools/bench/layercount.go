@@ -91,7 +91,8 @@ func (r *runner) largeImage(ctx context.Context) (*table.Table, error) {
 			"written to disk MB"},
 	}
 	m := results[0]
-	t.Add(table.MB(uncompressed), table.MB(size), table.Seconds(m.Wall), table.Seconds(m.CPU), table.Rate(uncompressed, m.Wall),
+	t.Add(table.MB(uncompressed), table.MB(size), table.Seconds(m.Wall), table.Seconds(m.CPU),
+		table.Rate(uncompressed, m.Wall),
 		table.MB(m.PeakMemory), disk(m.DiskWritten))
 	return t, nil
 }

@@ -213,7 +213,7 @@ func (r *resolver) holds(c any) (bool, error) {
 			if err != nil {
 				return false, err
 			}
-			// What is not known is neither equal nor different.
+			// An unknown value is neither equal nor different.
 			pair := resolved.([]any)
 			if len(pair) != 2 || !scalar(pair[0]) || !scalar(pair[1]) {
 				return false, unsupported

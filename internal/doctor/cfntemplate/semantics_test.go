@@ -13,9 +13,9 @@ import (
 // unknownText stands for Unknown in a wanted value.
 const unknownText = "<unknown>"
 
-// What CloudFormation makes of templates, written down from its reference. The
-// tests of doctor deploy with the same resolver that doctor judges with, so
-// they see no fault of it; this one does.
+// CloudFormation's results for templates, written down from its reference. The
+// tests of doctor deploy with the same resolver that doctor judges with, so they
+// cannot see a fault of it; this one can.
 //
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html
 func TestSemantics(t *testing.T) {
@@ -153,8 +153,8 @@ func TestSemantics(t *testing.T) {
 		{name: "the unknown spreads", properties: `{"A": {"Fn::Join": ["", ["a", {"Fn::GetAtt": ["Other", "Unheard"]}]]}, "B": {"Fn::Split": ["a", {"Fn::GetAtt": ["Other", "Unheard"]}]},
 			"C": {"Fn::Select": [0, {"Fn::Split": ["a", {"Fn::GetAtt": ["Other", "Unheard"]}]}]}}`, want: `{"A": "<unknown>", "B": "<unknown>", "C": "<unknown>"}`},
 
-		// What looks like a function and is none, and functions that this project's
-		// template does not use.
+		// Things that look like a function and are not, and functions that this
+		// project's template does not use.
 		{name: "the condition of a policy",
 			properties: `{"A": {"Condition": {"StringEquals": {"a": {"Ref": "AWS::Region"}}}}}`,
 			want:       `{"A": {"Condition": {"StringEquals": {"a": "cn-north-1"}}}}`},

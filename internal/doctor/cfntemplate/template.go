@@ -86,7 +86,7 @@ type Values struct {
 	// Of the stack.
 	StackName, StackID, Region, Account, Partition string
 
-	// Attribute returns an attribute of a resource, or what Ref gives of it when
+	// Attribute returns an attribute of a resource, or what Ref returns for it when
 	// name is empty: a string or a []any. Without an answer the value is
 	// Unknown.
 	Attribute func(logicalID, name string) (value any, ok bool)

@@ -53,7 +53,7 @@ func TestOfSentinels(t *testing.T) {
 		{ecrclient.ErrUnavailable, Transient, Unavailable},
 		{context.DeadlineExceeded, Transient, Unavailable},
 		{errors.New("nobody foresaw this"), Transient, Unexpected},
-		// What no second attempt mends decides.
+		// The error that no second attempt can fix decides.
 		{errors.Join(ecrclient.ErrThrottled, soci.ErrCorrupt), Permanent, Corrupt},
 	}
 	for _, tt := range tests {

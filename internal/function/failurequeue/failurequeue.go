@@ -42,7 +42,7 @@ type Message struct {
 	Version         string          `json:"version"`   // "1.0"
 	Timestamp       time.Time       `json:"timestamp"` // of the failure
 	RequestContext  RequestContext  `json:"requestContext"`
-	RequestPayload  any             `json:"requestPayload"` // the event; its text when it is not JSON; null when it was cut
+	RequestPayload  any             `json:"requestPayload"` // the event, or its text if it is not JSON; null if cut
 	ResponsePayload ResponsePayload `json:"responsePayload"`
 
 	// Class is "permanent", or "transient" with ConditionSteps.

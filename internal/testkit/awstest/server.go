@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"soci-index-builder/internal/awsconfig"
@@ -73,7 +75,7 @@ func (s *Server) Handle(service string, h http.Handler) {
 	s.services[service] = h
 }
 
-// Config is for clients within the test. Attempts are repeated at once.
+// Config is for clients within the test, which send each request once.
 func (s *Server) Config() aws.Config {
 	return aws.Config{
 		Region:       Region,
@@ -84,6 +86,20 @@ func (s *Server) Config() aws.Config {
 			return aws.NopRetryer{}
 		},
 	}
+}
+
+// RetryingConfig is Config for clients that send a request up to so many times,
+// as the SDK decides, but without its pauses.
+func (s *Server) RetryingConfig(attempts int) aws.Config {
+	cfg := s.Config()
+	cfg.Retryer = func() aws.Retryer {
+		return retry.NewStandard(func(o *retry.StandardOptions) {
+			o.MaxAttempts = attempts
+			o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
+			o.RateLimiter = ratelimit.None
+		})
+	}
+	return cfg
 }
 
 // Env is the environment, as name and value, of a process that finds this AWS

@@ -71,7 +71,8 @@ func imageCases() []imageCase {
 		{"layer sizes around the least", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
 			var layers []ocispec.Descriptor
 			for _, n := range []int{testMinSize - 1, testMinSize, testMinSize + 1} {
-				layers = append(layers, r.add(t, tarLayer, append(testlayers.Named("plain/small"), make([]byte, testMinSize)...)[:n]))
+				layers = append(layers, r.add(t, tarLayer,
+					append(testlayers.Named("plain/small"), make([]byte, testMinSize)...)[:n]))
 			}
 			return r.image(t, false, amd64, layers...)
 		}},

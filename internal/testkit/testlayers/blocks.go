@@ -118,7 +118,7 @@ func blockLayers() []Layer {
 				d.Dynamic(false, flatLit, []uint8{0}) // no distance code at all
 				d.Lit(tar[len(d.Out):][:1000]...)
 				d.End()
-				// What the matches wrote is inside the archive's one file.
+				// The matches wrote the content of the archive's one file.
 				block(d, true, 2, tar[len(d.Out):])
 			})),
 		gz("block/long-codes", "codes of up to 15 bits", stream(func(d *Deflate) {

@@ -47,7 +47,7 @@ const (
 	transient = "transient"
 )
 
-// What this function adds to the environment that it is given.
+// The variables that are added to the filter function's environment in the request.
 const (
 	variableFilters   = "SOCI_REPOSITORY_IMAGE_TAG_FILTERS"
 	variableGenerator = "SOCI_INDEX_GENERATOR_LAMBDA_ARN"

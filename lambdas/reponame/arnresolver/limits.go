@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 )
 
-// What AWS takes at most of what the filters go into.
+// AWS's limits on everything that is made from the filters.
 const (
 	// maxResponse is CloudFormation's limit of a custom resource's response,
 	// in bytes. It waits until its timeout for an answer when it gets a larger

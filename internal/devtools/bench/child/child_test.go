@@ -130,7 +130,7 @@ func TestUsage(t *testing.T) {
 		t.Errorf("GOMAXPROCS is %d", processors)
 	}
 
-	// What the parent has is not the child's.
+	// The parent's memory does not count as the child's.
 	sink = make([]byte, 300<<20)
 	for i := 0; i < len(sink); i += 4096 {
 		sink[i] = 1

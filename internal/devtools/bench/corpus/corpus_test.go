@@ -244,7 +244,7 @@ func TestCache(t *testing.T) {
 	if len(made) != 4 {
 		t.Errorf("made were %q", made)
 	}
-	// What fails leaves nothing behind.
+	// A failure leaves nothing behind.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	before, _ := os.ReadDir(c.Dir)

@@ -134,7 +134,8 @@ func (t *tool) install(ctx context.Context) error {
 		return nil
 	}
 	fmt.Fprintf(t.err, "installing the CDK command line %s in %s\n", want, filepath.Join(t.infra, "node_modules"))
-	cmd := exec.CommandContext(ctx, "npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+	cmd := exec.CommandContext(ctx, "npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund",
+		"--loglevel=error")
 	cmd.Dir = t.infra
 	if err := t.attach(cmd).Run(); err != nil {
 		return fmt.Errorf("npm ci in %s: %w", t.infra, err)

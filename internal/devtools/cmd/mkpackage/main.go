@@ -2,7 +2,8 @@
 // command that deploys the plain template with them. Run it from inside the
 // module:
 //
-//	go run ./internal/devtools/cmd/mkpackage -bucket my-bucket [-prefix soci-index-builder/] [-region eu-west-1] [-profile name]
+//	go run ./internal/devtools/cmd/mkpackage -bucket my-bucket [-prefix soci-index-builder/] \
+//	  [-region eu-west-1] [-profile name]
 package main
 
 import (
