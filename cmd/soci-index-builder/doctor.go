@@ -33,7 +33,8 @@ Rules, functions, the state machine, roles, log groups, queue and alarms are
 compared with the stack's template and parameters, to find changes made by hand.
 For the repositories that the filters choose, the policies, tag mutability and
 lifecycle rules are checked. The registry's signing configuration shows whether ECR
-signs what the generator pushes.
+signs what the generator pushes. Of functions in private networks, the subnets' routes,
+the endpoints and the security groups show whether they reach the services they call.
 The failure queue, the alarms and the metrics of the last 14 days show whether
 images are being indexed.
 
@@ -51,7 +52,9 @@ events:ListTargetsByRule, iam:GetRole, iam:GetRolePolicy, iam:ListRolePolicies,
 lambda:GetFunctionConcurrency, lambda:GetFunctionConfiguration,
 lambda:GetFunctionEventInvokeConfig, lambda:GetPolicy, logs:DescribeLogGroups,
 sqs:GetQueueAttributes and states:DescribeStateMachine; lambda:GetFunction where the
-functions are images. A missing permission is a warning that names it.
+functions are images, and ec2:DescribeRouteTables, ec2:DescribeSecurityGroups,
+ec2:DescribeSubnets and ec2:DescribeVpcEndpoints where they are in private networks.
+A missing permission is a warning that names it.
 
 With --output json, the output is one JSON object:
   stack, region, account, version (of the stack), counts (ok, warning, problem),

@@ -51,8 +51,17 @@ func (s *Stack) Platforms() []string {
 }
 
 // SigningProfiles are the ARNs of ParamSigningProfiles.
-func (s *Stack) SigningProfiles() []string {
-	return strings.FieldsFunc(s.Parameters[ParamSigningProfiles], func(r rune) bool { return r == ',' })
+func (s *Stack) SigningProfiles() []string { return s.list(ParamSigningProfiles) }
+
+// Subnets are the ids of ParamSubnets.
+func (s *Stack) Subnets() []string { return s.list(ParamSubnets) }
+
+// SecurityGroups are the ids of ParamSecurityGroups.
+func (s *Stack) SecurityGroups() []string { return s.list(ParamSecurityGroups) }
+
+// list returns the parts of a parameter that is text with commas.
+func (s *Stack) list(name string) []string {
+	return strings.FieldsFunc(s.Parameters[name], func(r rune) bool { return r == ',' })
 }
 
 // IndexUntagged is ParamIndexUntagged.

@@ -54,6 +54,7 @@ const (
 	Rollback         Flow = "`rollback`"
 	Destroy          Flow = "`destroy`"
 	Doctor           Flow = "`doctor`, also at the end of `deploy`"
+	DoctorNetwork    Flow = "`doctor` of functions in private networks, also at the end of `deploy`"
 	Implied          Flow = "checked as part of another call"
 	CloudFormation   Flow = "CloudFormation and Lambda, in the deployer's name"
 	AWSCLI           Flow = "`aws cloudformation deploy`"
@@ -109,6 +110,8 @@ var Calls = []Call{
 	{Use{Repositories, []string{"ecr:DescribeImages"}}, Commands, Guided, "what the filters would choose, and its cost"},
 	{Use{Anything, []string{"cloudwatch:GetMetricData", "ecr:GetAccountSetting", "ecr:GetSigningConfiguration",
 		"ecr:ListPullTimeUpdateExclusions", "logs:DescribeLogGroups"}}, Commands, Doctor, "activity and settings"},
+	{Use{Anything, []string{"ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
+		"ec2:DescribeVpcEndpoints"}}, Commands, DoctorNetwork, "whether the services can be reached from the subnets"},
 
 	{Use{ManagedBucket, []string{"s3:CreateBucket", "s3:PutBucketPolicy", "s3:PutBucketPublicAccessBlock",
 		"s3:PutBucketVersioning", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration"}}, Zip, FirstManaged,

@@ -31,6 +31,7 @@ import (
 
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/doctor/vpc"
 	"soci-index-builder/internal/inventory"
 )
 
@@ -81,6 +82,7 @@ const (
 	CheckPullTime      Check = "pull-time"              // the generator's pulls do not count
 	CheckBlobMounting  Check = "blob-mounting"          // informs
 	CheckNetwork       Check = "network"                // the functions are in the stack's subnets
+	CheckReach         Check = "network-reach"          // the services can be reached from the subnets
 	CheckSigning       Check = "signing"                // ECR signs what the generator pushes
 )
 
@@ -136,6 +138,7 @@ type examination struct {
 	logs           *cloudwatchlogs.Client
 	sqs            *sqs.Client
 	states         *sfn.Client
+	vpc            *vpc.Client
 }
 
 // checker checks one thing. Findings before an error count; the error becomes
@@ -172,6 +175,7 @@ var checkers = []checker{
 	{check: CheckPullTime, run: (*examination).pullTime},
 	{check: CheckBlobMounting, run: (*examination).blobMounting},
 	{check: CheckNetwork, run: (*examination).network, resources: true},
+	{check: CheckReach, run: (*examination).reach},
 	{check: CheckSigning, run: (*examination).signing, repositories: true},
 }
 
@@ -188,7 +192,7 @@ func Examine(ctx context.Context, cfg aws.Config, stack *deployed.Stack, now tim
 		cloudformation: cloudformation.NewFromConfig(cfg), cloudwatch: cloudwatch.NewFromConfig(cfg),
 		events: eventbridge.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg), lambda: lambda.NewFromConfig(cfg),
 		logs: cloudwatchlogs.NewFromConfig(cfg), sqs: sqs.NewFromConfig(cfg),
-		states: sfn.NewFromConfig(cfg),
+		states: sfn.NewFromConfig(cfg), vpc: vpc.Open(cfg),
 	}
 	resources, err := x.readResources(ctx)
 	if fatal(ctx, err) {

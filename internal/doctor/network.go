@@ -15,8 +15,7 @@ import (
 )
 
 // network looks whether the functions are in the private network that the stack
-// has them in, and names the endpoints that they need there. What the network
-// leads to is not in a function's configuration.
+// has them in.
 func (x *examination) network(ctx context.Context) ([]Finding, error) {
 	var (
 		found   []Finding
@@ -60,9 +59,7 @@ func (x *examination) network(ctx context.Context) ([]Finding, error) {
 		return []Finding{{Check: CheckNetwork, Severity: OK, Found: "the functions are in no private network"}}, nil
 	}
 	return []Finding{{Check: CheckNetwork, Severity: OK,
-		Found: fmt.Sprintf("filter, generator and steps are in %s, where "+
-			"they need a NAT gateway or endpoints for %s (docs/deploy.md); whether there are is not in their configuration",
-			orNone(strings.Join(vpcs, ", ")), strings.Join(x.endpoints(), ", "))}}, nil
+		Found: "filter, generator and steps are in the stack's subnets of " + orNone(strings.Join(vpcs, ", "))}}, nil
 }
 
 // endpoints are the services that the functions call, by the names of their

@@ -1,6 +1,8 @@
 package doctor_test
 
 import (
+	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -40,22 +42,28 @@ func TestSigning(t *testing.T) {
 	all, prod, test := awstest.SigningRule{Profile: profile("all")},
 		awstest.SigningRule{Profile: profile("prod"), Repositories: []string{"*/web"}},
 		awstest.SigningRule{Profile: profile("test"), Repositories: []string{"test/*", "prod"}}
+	const set = "set the stack's parameter: soci-index-builder deploy --stack " + stackName +
+		" --region eu-west-1 --parameter SigningProfileArns="
 	for _, tt := range []struct {
 		name    string
 		rules   []awstest.SigningRule
 		allowed []string
 		want    []string // subject and text of each warning; none: all is well
+		cure    string   // of each; empty: any
 	}{
-		{"off", nil, nil, nil},
-		{"no rule", []awstest.SigningRule{}, nil, nil},
-		{"allowed", []awstest.SigningRule{all}, []string{"all"}, nil},
-		{"both allowed", []awstest.SigningRule{all, prod}, []string{"all", "prod"}, nil},
-		{"of other repositories", []awstest.SigningRule{test}, nil, nil},
+		{"off", nil, nil, nil, ""},
+		{"no rule", []awstest.SigningRule{}, nil, nil, ""},
+		{"allowed", []awstest.SigningRule{all}, []string{"all"}, nil, ""},
+		{"both allowed", []awstest.SigningRule{all, prod}, []string{"all", "prod"}, nil, ""},
+		{"of other repositories", []awstest.SigningRule{test}, nil, nil, ""},
 		{"one is not allowed", []awstest.SigningRule{all, prod}, []string{"all"},
-			[]string{"prod 1 chosen repository (prod/web"}},
+			[]string{"prod 1 chosen repository (prod/web"}, set + profile("all") + "," + profile("prod")},
 		{"none is allowed", []awstest.SigningRule{all, prod}, nil,
-			[]string{"all 2 chosen repositories (prod/api", "prod 1 chosen repository"}},
-		{"without a rule", nil, []string{"old"}, []string{"old no rule"}},
+			[]string{"all 2 chosen repositories (prod/api", "prod 1 chosen repository"},
+			set + profile("all") + "," + profile("prod")},
+		{"more than the parameter takes", []awstest.SigningRule{all, prod}, []string{"a", "b"},
+			[]string{"all signs what", "prod signs what", "a no rule", "b no rule"}, ""},
+		{"without a rule", nil, []string{"old"}, []string{"old no rule"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var arns []string
@@ -77,12 +85,17 @@ func TestSigning(t *testing.T) {
 			if len(found) != len(tt.want) {
 				t.Fatalf("%+v, want %q", found, tt.want)
 			}
+			cure := map[string]int{}
 			for i, want := range tt.want {
+				cure[found[i].Cure]++
 				name, text, _ := strings.Cut(want, " ")
 				if f := found[i]; f.Severity != doctor.Warning || f.Subject != profile(name) || !strings.Contains(f.Found, text) ||
 					f.Cure == "" {
 					t.Errorf("%+v, want %q", f, want)
 				}
+			}
+			if tt.cure != "" && cure[tt.cure] != len(tt.want) {
+				t.Errorf("the cures are %v, want %q", cure, tt.cure)
 			}
 			for _, f := range only(r, doctor.CheckRole) {
 				if f.Severity != doctor.OK {
@@ -93,18 +106,59 @@ func TestSigning(t *testing.T) {
 	}
 }
 
-// In private subnets the functions need endpoints, which depend on what the
-// stack uses. The custom resource's function is not in them.
+// Four profiles do not go into the parameter: nothing is advised that CloudFormation
+// refuses.
+func TestSigningLimit(t *testing.T) {
+	server, d := deployWith(t, nil)
+	var rules []awstest.SigningRule
+	for _, name := range []string{"a1", "b1", "c1", "d1"} {
+		rules = append(rules, awstest.SigningRule{Profile: profile(name)})
+	}
+	d.ECR.Sign(rules...)
+	for _, f := range only(examine(t, server), doctor.CheckSigning) {
+		if f.Cure != "the stack's parameter SigningProfileArns takes 3 profiles, and these would be 4: let the rules share "+
+			"profiles" {
+			t.Errorf("%+v", f)
+		}
+	}
+	var template struct {
+		Parameters map[string]struct{ AllowedPattern string }
+	}
+	if err := json.Unmarshal(stacktest.Template(t), &template); err != nil {
+		t.Fatal(err)
+	}
+	pattern := regexp.MustCompile(template.Parameters[deployed.ParamSigningProfiles].AllowedPattern)
+	three := profile("a1") + "," + profile("b1") + "," + profile("c1")
+	if !pattern.MatchString(three) || pattern.MatchString(three+","+profile("d1")) {
+		t.Errorf("the parameter does not take 3 profiles at most: %s", pattern)
+	}
+	d.ECR.Sign(rules[:3]...)
+	found := only(examine(t, server), doctor.CheckSigning)
+	if len(found) != 3 || strings.Count(found[0].Cure, "/signing-profiles/") != 3 {
+		t.Errorf("%+v", found)
+	}
+}
+
+// A region without managed signing is as one where it is off.
+func TestSigningUnknown(t *testing.T) {
+	server, _ := deployWith(t, nil)
+	server.Fail("ecr", "GetSigningConfiguration", 1, &awstest.Error{Status: 400, Code: "UnknownOperationException"})
+	found := only(examine(t, server), doctor.CheckSigning)
+	if len(found) != 1 || found[0].Severity != doctor.OK || !strings.Contains(found[0].Found, "managed signing is off") {
+		t.Errorf("%+v", found)
+	}
+}
+
+// The functions are in the stack's private network, and the custom resource's
+// function is not.
 func TestNetwork(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		parameters map[string]string
 		want, not  string
 	}{
-		{"none", nil, "no private network", "ecr.api"},
-		{"all", map[string]string{}, "ecr.api, ecr.dkr, s3, lambda, sqs, events, states", "none"},
-		{"fewer", map[string]string{deployed.ParamEventBus: "", deployed.ParamFanOutFromGiB: "0"},
-			"ecr.api, ecr.dkr, s3, lambda, sqs ", "events"},
+		{"none", nil, "no private network", "subnets"},
+		{"private", map[string]string{}, "are in the stack's subnets of " + awstest.VPC, "none"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.parameters != nil {
@@ -115,7 +169,7 @@ func TestNetwork(t *testing.T) {
 			r := examine(t, server)
 			found := only(r, doctor.CheckNetwork)
 			if len(found) != 1 || found[0].Severity != doctor.OK || !strings.Contains(found[0].Found, tt.want) ||
-				strings.Contains(found[0].Found, tt.not) && tt.name != "all" {
+				strings.Contains(found[0].Found, tt.not) {
 				t.Errorf("%+v, want %q", found, tt.want)
 			}
 			if r.Count(doctor.Problem) > 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/smithy-go"
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor/iampolicy"
@@ -23,6 +24,9 @@ func (x *examination) signing(ctx context.Context) ([]Finding, error) {
 	allowed := x.stack.SigningProfiles()
 	out, err := x.ecr.GetSigningConfiguration(ctx, &ecr.GetSigningConfigurationInput{})
 	_, none := errors.AsType[*types.SigningConfigurationNotFoundException](err)
+	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "UnknownOperationException" {
+		none = true // the region does not have managed signing
+	}
 	if err != nil && !none {
 		return nil, fmt.Errorf("reading the registry's signing configuration: %w", err)
 	}
@@ -30,21 +34,23 @@ func (x *examination) signing(ctx context.Context) ([]Finding, error) {
 	if out != nil && out.SigningConfiguration != nil {
 		rules = out.SigningConfiguration.Rules
 	}
-	var found []Finding
-	seen := map[string]bool{}
+	var (
+		found   []Finding
+		lacking []string
+	)
 	for _, rule := range rules {
 		profile := aws.ToString(rule.SigningProfileArn)
 		matched := x.signedBy(rule)
-		if seen[profile] || len(matched) == 0 || slices.Contains(allowed, profile) {
+		if slices.Contains(lacking, profile) || len(matched) == 0 || slices.Contains(allowed, profile) {
 			continue
 		}
-		seen[profile] = true
+		lacking = append(lacking, profile)
 		found = append(found, Finding{CheckSigning, Warning, profile,
 			fmt.Sprintf("signs what is pushed to %s (%s, ...), but not what the generator pushes",
-				plural.Count(len(matched), "chosen repository", "chosen repositories"), matched[0]),
-			"add it to the stack's parameter " + deployed.ParamSigningProfiles + ": soci-index-builder deploy --stack " +
-				x.stack.Name + " --parameter " + deployed.ParamSigningProfiles + "=" +
-				strings.Join(append(slices.Clone(allowed), profile), ",")})
+				plural.Count(len(matched), "chosen repository", "chosen repositories"), matched[0]), ""})
+	}
+	for i := range found {
+		found[i].Cure = x.allowSigning(allowed, lacking)
 	}
 	for _, profile := range allowed {
 		if !slices.ContainsFunc(rules,
@@ -60,6 +66,21 @@ func (x *examination) signing(ctx context.Context) ([]Finding, error) {
 	}
 	return wellOr(found, CheckSigning, "what the generator pushes is signed as the registry's %s",
 		plural.Count(len(rules), "rule says", "rules say")), nil
+}
+
+// maxSigningProfiles is how many the stack's parameter takes.
+const maxSigningProfiles = 3
+
+// allowSigning is the cure of profiles that the generator may not sign with. It is
+// the same for all of them, since a parameter that is set twice has the last value.
+func (x *examination) allowSigning(allowed, lacking []string) string {
+	all := slices.Concat(allowed, lacking)
+	if len(all) > maxSigningProfiles {
+		return fmt.Sprintf("the stack's parameter %s takes %d profiles, and these would be %d: let the rules share profiles",
+			deployed.ParamSigningProfiles, maxSigningProfiles, len(all))
+	}
+	return "set the stack's parameter: soci-index-builder deploy --stack " + x.stack.Name + x.region() + " --parameter " +
+		deployed.ParamSigningProfiles + "=" + strings.Join(all, ",")
 }
 
 // signedBy returns the repositories that the stack's filters choose and the rule

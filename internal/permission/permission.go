@@ -145,6 +145,7 @@ var prefixes = map[string]string{
 	"CloudFormation":  "cloudformation",
 	"CloudWatch":      "cloudwatch",
 	"CloudWatch Logs": "logs",
+	"EC2":             "ec2",
 	"ECR":             "ecr",
 	"EventBridge":     "events",
 	"IAM":             "iam",

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -46,6 +47,7 @@ func Name(e *ecrevent.Event, o soci.Options) string {
 	if o.PrefetchLabel {
 		fmt.Fprint(h, " prefetch")
 	}
+	fmt.Fprintf(h, " %q", slices.Compact(slices.Sorted(slices.Values(o.Choice))))
 	return hex.EncodeToString(h.Sum(nil)[:20])
 }
 

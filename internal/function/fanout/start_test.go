@@ -27,10 +27,16 @@ func TestName(t *testing.T) {
 	if again := fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, Concurrency: 7}); again != first {
 		t.Errorf("the same event and settings: %s and %s", first, again)
 	}
+	order := soci.Options{Choice: []string{"linux/amd64", "linux/arm64"}}
+	other := soci.Options{Choice: []string{"linux/arm64", "linux/amd64", "linux/arm64"}}
+	if fanout.Name(event("1", "v1"), order) != fanout.Name(event("1", "v1"), other) {
+		t.Error("the same platforms in another order have another name")
+	}
 	for _, other := range []string{fanout.Name(event("2", "v1"), soci.Options{SpanSize: 1}),
 		fanout.Name(event("1", "v2"), soci.Options{SpanSize: 1}), fanout.Name(event("1", "v1"), soci.Options{SpanSize: 2}),
 		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, IndexVersion: soci.V2}),
-		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, PrefetchLabel: true})} {
+		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, PrefetchLabel: true}),
+		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, Choice: []string{"linux"}})} {
 		if other == first {
 			t.Error("another event or setting has the same name")
 		}

@@ -9,7 +9,7 @@ import (
 
 // sdkNames are the SDK's names of the services, by the names in signatures.
 var sdkNames = map[string]string{
-	"cloudformation": "CloudFormation", "ecr": "ECR", "events": "EventBridge", "iam": "IAM", "lambda": "Lambda",
+	"cloudformation": "CloudFormation", "ec2": "EC2", "ecr": "ECR", "events": "EventBridge", "iam": "IAM", "lambda": "Lambda",
 	"logs": "CloudWatch Logs", "monitoring": "CloudWatch", "s3": "S3", "sqs": "SQS", "states": "SFN", "sts": "STS",
 }
 

@@ -244,6 +244,11 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *Error) {
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		w.Header().Set("Content-Type", "text/xml")
 		w.WriteHeader(e.Status)
+		if m := scope.FindStringSubmatch(r.Header.Get("Authorization")); m != nil && m[2] == "ec2" {
+			fmt.Fprintf(w, `<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>1</RequestID></Response>`,
+				escape(e.Code), escape(e.Message))
+			return
+		}
 		fmt.Fprintf(w, `<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>1</RequestId></ErrorResponse>`,
 			escape(e.Code), escape(e.Message))
 		return

@@ -78,6 +78,7 @@ var resources = map[string]func(r awstest.Request, operation string) []string{
 	"CloudFormation":  stack,
 	"CloudWatch":      alarms,
 	"CloudWatch Logs": logGroup,
+	"EC2":             func(awstest.Request, string) []string { return []string{"*"} }, // it is only read
 	"ECR":             repository,
 	"EventBridge": func(r awstest.Request, _ string) []string {
 		return named(r, func(name string) string { return regional("events", "rule/"+name) }, "Name", "Rule")

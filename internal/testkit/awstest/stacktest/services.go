@@ -17,6 +17,7 @@ import (
 
 // serve has every service answer for the deployment.
 func (d *Deployment) serve(server *awstest.Server) {
+	server.Handle("ec2", d.Network)
 	server.Handle("ecr", d.ECR)
 	server.Handle("events", d.locked(awstest.JSON(map[string]func([]byte) (any, error){
 		"DescribeRule": d.describeRule, "ListTargetsByRule": d.listTargets,
@@ -137,6 +138,11 @@ func (d *Deployment) lambda() http.Handler {
 		for _, name := range []string{"Runtime", "Handler", "Role", "Timeout", "Environment", "LoggingConfig",
 			"PackageType", "VpcConfig"} {
 			out[name] = r.At(name)
+		}
+		if network, ok := out["VpcConfig"].(map[string]any); ok {
+			network = maps.Clone(network)
+			network["VpcId"] = awstest.VPC
+			out["VpcConfig"] = network
 		}
 		if out["PackageType"] == nil {
 			out["PackageType"] = "Zip"

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,6 +43,10 @@ type Deployment struct {
 	Resources map[string]*Resource // by logical id
 	ECR       *awstest.ECR
 
+	// Network is that of the functions, if the parameters have subnets: by default
+	// with a NAT gateway and without endpoints.
+	Network *awstest.EC2
+
 	// Functions adds to what Lambda says of the configuration of a function,
 	// by logical id: State, LastUpdateStatus.
 	Functions map[string]map[string]any
@@ -61,7 +66,7 @@ type Deployment struct {
 // Deploy puts a stack with these parameters, and the template's defaults for
 // the rest, into a server; with an image of the filter function among them it is
 // the template for images, else that for zip files. CloudFormation, CloudWatch,
-// CloudWatch Logs, ECR, EventBridge, IAM, Lambda and SQS answer for it. The
+// CloudWatch Logs, EC2, ECR, EventBridge, IAM, Lambda and SQS answer for it. The
 // account's images are those of ecr.
 func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[string]string,
 	ecr *awstest.ECR) *Deployment {
@@ -100,7 +105,12 @@ func Deploy(t testing.TB, server *awstest.Server, name string, parameters map[st
 	return d
 }
 
-// fill makes resources and outputs of the stack's template and parameters.
+// list returns the parts of a parameter with commas.
+func list(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+}
+
+// fill makes resources, outputs and the network of the stack's template and parameters.
 func (d *Deployment) fill(t testing.TB) {
 	t.Helper()
 	template, err := cfntemplate.Parse([]byte(d.Stack.Template))
@@ -139,6 +149,8 @@ func (d *Deployment) fill(t testing.TB) {
 		}
 		d.Stack.Outputs[key] = awstest.ScalarText(value)
 	}
+	d.Network = awstest.NewEC2(list(d.Stack.Parameters[deployed.ParamSubnets]),
+		list(d.Stack.Parameters[deployed.ParamSecurityGroups]))
 }
 
 // Template is the project's plain template, for zip files.

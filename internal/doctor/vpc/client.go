@@ -1,0 +1,186 @@
+// Package vpc reads from Amazon EC2 how a private network is configured, as far
+// as it decides on which services can be reached from its subnets.
+//
+// It speaks EC2's Query protocol itself: the SDK's module of EC2 takes minutes
+// to compile, and four requests are made of it.
+//
+// Start with [Open].
+package vpc
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awsclient "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// Client asks EC2. It may be used by several goroutines at once.
+type Client struct {
+	cfg     aws.Config
+	retryer aws.Retryer
+	signer  *v4.Signer
+}
+
+// Open returns the client of a region.
+func Open(cfg aws.Config) *Client {
+	c := &Client{cfg: cfg, signer: v4.NewSigner()}
+	if cfg.HTTPClient == nil {
+		c.cfg.HTTPClient = awsclient.NewBuildableClient()
+	}
+	if c.retryer = retry.NewStandard(); cfg.Retryer != nil {
+		c.retryer = cfg.Retryer()
+	}
+	return c
+}
+
+const (
+	version = "2016-11-15" // of the API
+
+	maxAnswer   = 32 << 20 // bytes of an answer that are read
+	maxPages    = 100      // of one list
+	maxAttempts = 10       // of one request
+)
+
+// endpoint is where requests go. The names of the region's services differ in
+// their first part only, so that of SQS tells EC2's.
+func (c *Client) endpoint(ctx context.Context) (string, error) {
+	if c.cfg.BaseEndpoint != nil {
+		return *c.cfg.BaseEndpoint, nil
+	}
+	e, err := sqs.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, sqs.EndpointParameters{Region: &c.cfg.Region})
+	if err != nil {
+		return "", err
+	}
+	_, domain, _ := strings.Cut(e.URI.Host, ".")
+	return "https://ec2." + domain, nil
+}
+
+// list asks for all pages of a list of which filter must be one of values. Each
+// page is decoded into a new answer, which add takes; it returns the token of the
+// next page.
+func list[T any](ctx context.Context, c *Client, action, filter string, values []string, add func(*T) string) error {
+	form := url.Values{"Action": {action}, "Version": {version}, "Filter.1.Name": {filter}}
+	for i, v := range values {
+		form.Set("Filter.1.Value."+strconv.Itoa(i+1), v)
+	}
+	for range maxPages {
+		var page T
+		if err := c.call(ctx, action, form, &page); err != nil {
+			return err
+		}
+		next := add(&page)
+		if next == "" {
+			return nil
+		}
+		form.Set("NextToken", next)
+	}
+	return &smithy.OperationError{ServiceID: "EC2", OperationName: action,
+		Err: fmt.Errorf("the list has more than %d pages", maxPages)}
+}
+
+// call makes a request, again if that can help. Its errors are of the SDK's types.
+func (c *Client) call(ctx context.Context, action string, form url.Values, answer any) error {
+	for attempt := 1; ; attempt++ {
+		err := c.send(ctx, form, answer)
+		if err == nil {
+			return nil
+		}
+		last := attempt == maxAttempts || attempt == c.retryer.MaxAttempts()
+		if last || !c.retryer.IsErrorRetryable(err) {
+			return &smithy.OperationError{ServiceID: "EC2", OperationName: action, Err: err}
+		}
+		delay, err := c.retryer.RetryDelay(attempt, err)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (c *Client) send(ctx context.Context, form url.Values, answer any) error {
+	endpoint, err := c.endpoint(ctx)
+	if err != nil {
+		return err
+	}
+	body := form.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	credentials, err := c.cfg.Credentials.Retrieve(ctx)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(body))
+	if err := c.signer.SignHTTP(ctx, credentials, request, hex.EncodeToString(sum[:]), "ec2", c.cfg.Region,
+		time.Now()); err != nil {
+		return err
+	}
+	response, err := c.cfg.HTTPClient.Do(request)
+	if err != nil {
+		return &smithyhttp.RequestSendError{Err: err}
+	}
+	defer response.Body.Close()
+	failed := func(err error) error {
+		return &smithyhttp.ResponseError{Response: &smithyhttp.Response{Response: response}, Err: err}
+	}
+	b, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return failed(err)
+	case len(b) > maxAnswer:
+		return failed(fmt.Errorf("the answer has more than %d bytes", maxAnswer))
+	case response.StatusCode == http.StatusOK:
+		if err := decode(b, form.Get("Action")+"Response", answer); err != nil {
+			return failed(&smithy.DeserializationError{Err: err})
+		}
+		return nil
+	}
+	var refusal struct {
+		Code    string `xml:"Errors>Error>Code"`
+		Message string `xml:"Errors>Error>Message"`
+	}
+	if err := xml.Unmarshal(b, &refusal); err != nil || refusal.Code == "" {
+		return failed(&smithy.DeserializationError{Err: errors.Join(err, errors.New("it is no answer of EC2"))})
+	}
+	return failed(&smithy.GenericAPIError{Code: refusal.Code, Message: refusal.Message})
+}
+
+// decode reads the document of a name: a proxy's page may be XML too.
+func decode(b []byte, name string, answer any) error {
+	d := xml.NewDecoder(bytes.NewReader(b))
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return err
+		}
+		if start, ok := token.(xml.StartElement); ok {
+			if start.Name.Local != name {
+				return fmt.Errorf("it is %.100q, not %s", start.Name.Local, name)
+			}
+			return d.DecodeElement(answer, &start)
+		}
+	}
+}
