@@ -50,8 +50,8 @@ standard error.
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.SetHelpCommand(newHelpCommand())
 	cmd.SetHelpFunc(writeHelp)
-	addGroup(cmd, "Images", newIndexCommand(), newInspectCommand(), newVerifyCommand(), newEstimateCommand(), newWaitCommand(),
-		newDemoCommand())
+	addGroup(cmd, "Images", newIndexCommand(), newInspectCommand(), newVerifyCommand(), newEstimateCommand(),
+		newWaitCommand(), newDemoCommand())
 	addGroup(cmd, "The stack", newDeployCommand(), newWatchCommand(), newRollbackCommand(), newDestroyCommand(),
 		newDoctorCommand(), newLogsCommand(), newRedriveCommand(), newFiltersCommand())
 	addGroup(cmd, "The registry's upkeep", newStatusCommand(), newBackfillCommand(), newCleanupCommand())
