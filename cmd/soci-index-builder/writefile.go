@@ -10,8 +10,15 @@ import (
 )
 
 // writeFile makes name a file with content b, or leaves what was there: b goes
-// to a file beside it first, which then takes its place.
+// to a file beside it first, which then takes its place. A device or a pipe, such
+// as /dev/null, is written to: nothing may take its place.
 func writeFile(name string, b []byte) (err error) {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return writeInto(name, b)
+	}
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target // a link stays one
+	}
 	temp, err := createBeside(name)
 	if err != nil {
 		return err
@@ -33,6 +40,19 @@ func writeFile(name string, b []byte) (err error) {
 		return err
 	}
 	return os.Rename(temp.Name(), name)
+}
+
+// writeInto writes to what is no regular file.
+func writeInto(name string, b []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", name, withoutName(err))
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", name, withoutName(err))
+	}
+	return nil
 }
 
 // createBeside is os.CreateTemp, but the file gets the rights that any new one

@@ -92,9 +92,10 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	if err := writeFile(c.output, b); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %d bytes, %s, %d entries\n", digest.FromBytes(b), len(b),
+	p := newPrinter(cmd.OutOrStdout())
+	p.printf("%s  %d bytes, %s, %d entries\n", digest.FromBytes(b), len(b),
 		count(len(z.Checkpoints), "span"), len(z.Entries))
-	return err
+	return p.err
 }
 
 // build gives up at once when ctx ends, also while the standard input gives

@@ -122,6 +122,9 @@ func byHand(changes []change) string {
 // replace gives a file other content: that goes to a file beside it first, which
 // then takes its place. A mode of 0 is that of any new file.
 func replace(name string, content []byte, mode fs.FileMode) (err error) {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return errors.New("it is no regular file") // a device, say, whose place nothing may take
+	}
 	dir, base := filepath.Split(name)
 	temp, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf(".%s.%08x", base, rand.Uint32())),
 		os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
