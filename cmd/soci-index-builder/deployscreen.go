@@ -6,7 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,9 +33,21 @@ func newDeployScreen(cmd *cobra.Command, output outputFlag, terminal *guided.Ter
 		json: output == outputJSON}
 }
 
-// write writes a result.
+// write writes lines of a result, which fit a terminal.
 func (s *deployScreen) write(format string, v ...any) {
-	if _, err := fmt.Fprintf(s.out, format, v...); err != nil && s.err == nil {
+	s.asIs(terminal.Of(s.out).FillLines(fmt.Sprintf(format, v...)))
+}
+
+// asIs writes what is not to be broken, such as a command to be copied.
+func (s *deployScreen) asIs(text string) {
+	if _, err := io.WriteString(s.out, text); err != nil && s.err == nil {
+		s.err = err
+	}
+}
+
+// flush writes a table of results.
+func (s *deployScreen) flush(t *terminal.Table) {
+	if err := t.Flush(); err != nil && s.err == nil {
 		s.err = err
 	}
 }
@@ -53,7 +65,7 @@ func (s *deployScreen) Say(text string) {
 		s.line(lineJSON{"line", text})
 		return
 	}
-	fmt.Fprintln(s.progress, "  "+live.OneLine(text))
+	fmt.Fprintln(s.progress, terminal.Of(s.progress).Fill("  "+live.OneLine(text)))
 }
 
 func (s *deployScreen) Changes(d *deploy.Deploy) {
@@ -65,24 +77,21 @@ func (s *deployScreen) Changes(d *deploy.Deploy) {
 		s.write("stack %s: nothing to change\n", d.Settings.Stack)
 		return
 	}
-	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	t := terminal.NewTable(s.out, "", false)
 	for _, c := range d.Choices {
 		if old, value := c.Shown(); c.Changed() {
 			if !c.Had {
 				old = ""
 			}
-			fmt.Fprintf(t, "parameter\t%s\t%s\n", c.Name, changeset.Difference(old, value))
+			t.Row("parameter", c.Name, changeset.Difference(old, value))
 		}
 	}
 	for _, tag := range d.TagChanges() {
-		fmt.Fprintf(t, "tag\t%s\n", tag)
+		t.Row("tag", tag)
 	}
-	err := t.Flush()
-	if err == nil {
-		s.write("\n")
-		err = changeset.Write(s.out, d.ChangeSet.Changes)
-	}
-	if err != nil && s.err == nil {
+	s.flush(t)
+	s.write("\n")
+	if err := changeset.Write(s.out, d.ChangeSet.Changes); err != nil && s.err == nil {
 		s.err = err
 	}
 	s.write("\n%s\n", d.ChangeSet.Counts())
@@ -120,7 +129,8 @@ func (s *deployScreen) Failed(o *execution.Outcome) {
 		if m.Explicit {
 			s.write("  a policy denies it%s, so that allowing it elsewhere does not help\n", of(m.Policy))
 		} else {
-			s.write("  allowed by this statement%s:\n    %s\n", of(m.Policy), m.Statement())
+			s.write("  allowed by this statement%s:\n", of(m.Policy))
+			s.asIs("    " + m.Statement() + "\n")
 		}
 	}
 	for _, other := range f.Others {
@@ -164,13 +174,19 @@ func (s *deployScreen) Outputs(outputs map[string]string) {
 		s.line(outputsJSON{"outputs", outputs})
 		return
 	}
-	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t)
+	s.write("\n")
+	t := terminal.NewTable(s.out, "", false)
+	var commands []string
 	for _, name := range slices.Sorted(maps.Keys(outputs)) {
-		fmt.Fprintf(t, "%s\t%s\n", name, outputs[name])
+		if value := outputs[name]; terminal.Of(s.out).Width > 0 && strings.HasPrefix(value, "aws ") {
+			commands = append(commands, name+": "+value)
+		} else {
+			t.Row(name, value)
+		}
 	}
-	if err := t.Flush(); err != nil && s.err == nil {
-		s.err = err
+	s.flush(t)
+	for _, text := range commands {
+		s.command("", text)
 	}
 }
 
@@ -194,7 +210,7 @@ func (s *deployScreen) Findings(r *doctor.Report) {
 		}
 		s.write("  %s  %s  %s%s\n", severityText(terminal.Of(s.out), f.Severity), f.Check, subject, f.Found)
 		if f.Cure != "" {
-			s.write("    -> %s\n", f.Cure)
+			s.command("    -> ", f.Cure)
 		}
 	}
 }
@@ -206,8 +222,30 @@ func (s *deployScreen) Next(lines []string) {
 	}
 	s.write("\nwhat to do next\n")
 	for _, line := range lines {
-		s.write("  %s\n", line)
+		s.command("  ", line)
 	}
+}
+
+// command writes what to do. The command in it stays on one line, to be copied.
+func (s *deployScreen) command(indent, text string) {
+	about := ""
+	if screen := terminal.Of(s.out); screen.Width > 0 && terminal.Width(indent+text) > screen.Width {
+		for _, name := range []string{"aws", programName} {
+			if before, after, ok := strings.Cut(text, ": "+name+" "); ok {
+				about, text = before, name+" "+after
+				break
+			}
+		}
+	}
+	if about != "" {
+		s.write("%s%s:\n", indent, about)
+		indent += "    "
+	}
+	if strings.HasPrefix(text, "aws ") || strings.HasPrefix(text, programName+" ") {
+		s.asIs(indent + text + "\n")
+		return
+	}
+	s.write("%s%s\n", indent, text)
 }
 
 func (s *deployScreen) files(names []string) {
@@ -215,7 +253,7 @@ func (s *deployScreen) files(names []string) {
 		if s.json {
 			s.line(writtenJSON{"file", name})
 		} else {
-			s.write("%s\n", name)
+			s.asIs(name + "\n")
 		}
 	}
 }

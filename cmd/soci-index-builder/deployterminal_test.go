@@ -13,7 +13,8 @@ import (
 	"soci-index-builder/internal/testkit/awstest/stacktest"
 )
 
-// The first deploy on a real terminal, which shows the stack as a tree.
+// The first deploy on a real terminal of 80 columns, which shows the stack as a
+// tree. Nothing is wider, but commands and what has no blanks.
 func TestDeployTerminal(t *testing.T) {
 	server, stacks, s3 := awstest.Start(t), awstest.NewCloudFormation(), awstest.NewS3()
 	stacktest.NewAccount(t, server, stacks, awstest.NewECR(nil))
@@ -24,7 +25,7 @@ func TestDeployTerminal(t *testing.T) {
 	for name, value := range server.Env() {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 50, Cols: 200})
+	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,13 +77,21 @@ func TestDeployTerminal(t *testing.T) {
 	if !wait("what to do next") {
 		t.Errorf("the screen is %q", screen)
 	}
-	go func() { // what is left is of no interest, but must be read
-		for range read {
-		}
-	}()
+	for more := range read {
+		screen += more
+	}
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}
+	for _, line := range tooWide(screen, 80) {
+		text := strings.TrimPrefix(strings.TrimSpace(line), "-> ")
+		if strings.Contains(text, " ") && !strings.HasPrefix(text, "aws ") && !strings.HasPrefix(text, programName+" ") {
+			t.Errorf("too wide: %q", line)
+		}
+	}
+	seen := newScreen(80, 24)
+	seen.write(screen)
+	t.Log(seen.text())
 	if s := stacks.Stack("soci-index-builder"); s == nil || s.Status != "CREATE_COMPLETE" ||
 		s.Parameters["GeneratorMemorySize"] != "3008" {
 		t.Errorf("the stack is %+v", s)

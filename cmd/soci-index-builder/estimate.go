@@ -242,5 +242,5 @@ func (c *estimateCommand) writePrefetchFiles(images []*estimate.Image) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(c.prefetchFile, append(b, '\n'), 0)
+	return atomicfile.Output(c.prefetchFile, append(b, '\n'))
 }

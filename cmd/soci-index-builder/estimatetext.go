@@ -21,7 +21,7 @@ const (
 )
 
 func (c *estimateCommand) writeText(w io.Writer, ref string, images []*estimate.Image) error {
-	p := &printer{w: w}
+	p := newPrinter(w)
 	for n, image := range images {
 		if n > 0 {
 			p.printf("\n")

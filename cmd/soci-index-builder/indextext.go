@@ -36,8 +36,9 @@ func (c *indexCommand) writeText(w io.Writer, ref string, r *indexed) error {
 		t.note = " (dry run, not pushed)"
 	}
 	tone := outcomeTone(r.Outcome())
-	t.printf("%s%s: %s, %s read, %s %s, %.1f s\n", t.screen.Mark(tone), ref, t.screen.Paint(tone, r.Outcome().Text()),
-		bytesize.Format(r.BytesRead), bytesize.Format(r.BytesPushed), pushed, r.Seconds)
+	t.printf("%s%s: %s, %s read, %s %s, %.1f s\n", t.screen.Mark(tone), ref,
+		t.screen.Paint(tone, r.Outcome().Text()), bytesize.Format(r.BytesRead), bytesize.Format(r.BytesPushed), pushed,
+		r.Seconds)
 	if r.SearchError != nil {
 		t.printf("earlier zTOCs not all found: %s\n", strings.ReplaceAll(r.SearchError.Error(), "\n", "; "))
 	}

@@ -14,6 +14,7 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/logquery"
 	"soci-index-builder/internal/logquery/loginsights"
+	"soci-index-builder/internal/terminal"
 )
 
 // maxRows is the most that Logs Insights returns in one answer.
@@ -127,8 +128,9 @@ func (l *logsCommand) run(cmd *cobra.Command, args []string) error {
 		return writeJSONRows(cmd.OutOrStdout(), query, ask, found)
 	}
 	if len(found.Rows) == 0 {
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), nothing(query, &l.since))
-		return err
+		p := newPrinter(cmd.OutOrStdout())
+		p.printf("%s\n", nothing(query, &l.since))
+		return p.err
 	}
 	if err := loginsights.WriteTable(cmd.OutOrStdout(), query.Columns, found.Rows); err != nil {
 		return err
@@ -205,8 +207,11 @@ func writeJSONRows(w io.Writer, q logquery.Query, ask loginsights.Query, found *
 
 func (l *logsCommand) writeList(w io.Writer) error {
 	if l.output == outputText {
-		_, err := fmt.Fprintln(w, strings.ReplaceAll("\n"+queryList(), "\n  ", "\n")[1:])
-		return err
+		t := terminal.NewTable(w, "", false)
+		for _, q := range logquery.All() {
+			t.Row(q.Name, q.Question)
+		}
+		return t.Flush()
 	}
 	type listed struct {
 		Name      string           `json:"name"`

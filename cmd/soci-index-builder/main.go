@@ -29,6 +29,8 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	cmd := newRootCommand()
 	cmd.SetArgs(args)
+	// Otherwise cobra too reports, on standard error, that the version could not be written.
+	cmd.SetOut(os.Stdout)
 	help := noteHelpFailure(cmd)
 	err := cmd.ExecuteContext(ctx)
 	return exitCode(ctx, os.Stderr, cmp.Or(err, *help))

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
@@ -16,25 +17,39 @@ import (
 type printer struct {
 	w      io.Writer
 	screen terminal.Screen
+	begun  string // a line that has no end yet
 	err    error
 }
 
 func newPrinter(w io.Writer) *printer { return &printer{w: w, screen: terminal.Of(w)} }
 
-// printf writes one line, with its end, or part of one that is short.
+// printf writes one line, with its end, or part of one: the line is written when
+// its end comes.
 func (p *printer) printf(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	if n := len(text) - 1; n >= 0 && text[n] == '\n' {
-		text = p.screen.Fill(text[:n]) + "\n"
+	text := p.begun + fmt.Sprintf(format, args...)
+	if n := len(text) - 1; n >= 0 && text[n] != '\n' {
+		p.begun = text
+		return
 	}
-	p.asIs(text)
+	p.begun = ""
+	p.asIs(p.screen.FillLines(text))
 }
 
 // asIs writes a text that is not to be broken, such as a command to be copied.
 func (p *printer) asIs(text string) {
+	text, p.begun = p.begun+text, ""
 	if p.err == nil {
 		_, p.err = io.WriteString(p.w, text)
 	}
+}
+
+// image returns the name of an image, whose digest is short on a terminal.
+func (p *printer) image(name string) string {
+	at := strings.LastIndexByte(name, '@')
+	if p.screen.Width == 0 || at < 0 {
+		return name
+	}
+	return name[:at+1] + shortDigest(digest.Digest(name[at+1:]))
 }
 
 func (p *printer) differences(all []verify.Difference, omitted int) {

@@ -255,8 +255,9 @@ func (w *redriveWork) show(m *redrive.Message, failure error) error {
 		if failure != nil {
 			return nil // told on the standard error
 		}
-		_, err := fmt.Fprintf(out, "%s  %s  %s\n", result, m.ID, cmp.Or(m.Image(), "(no image)"))
-		return err
+		p := newPrinter(out)
+		p.printf("%s  %s  %s\n", result, m.ID, cmp.Or(p.image(m.Image()), "(no image)"))
+		return p.err
 	}
 	return w.text(out, m)
 }

@@ -19,7 +19,7 @@ func (w *redriveWork) text(out io.Writer, m *redrive.Message) error {
 	p := newPrinter(out)
 	p.printf("message %s\n", m.ID)
 	if image := m.Image(); image != "" {
-		p.printf("  image     %s\n", image)
+		p.printf("  image     %s\n", p.image(image))
 	}
 	if m.Origin == redrive.Unknown {
 		p.printf("  sent      %s\n", m.Failed.Format(time.RFC3339))

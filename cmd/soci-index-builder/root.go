@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/terminal"
 	"soci-index-builder/pkg/ecrclient"
 )
 
@@ -44,7 +45,7 @@ standard error.
 		Args:          needsCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n" + functionsText() + "\n")
+	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n" + terminal.Of(os.Stdout).Fill(functionsText()) + "\n")
 	cmd.PersistentFlags().BoolP("verbose", "v", false, "log what the libraries do, to standard error")
 	cmd.PersistentFlags().BoolP("quiet", "q", false, "show no progress; results and errors are still written")
 	cmd.SetFlagErrorFunc(flagError)

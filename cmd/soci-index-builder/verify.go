@@ -323,8 +323,9 @@ func (c *verifyCommand) write(w io.Writer, ref string, result *verify.Report, no
 	case result == nil && failure != nil:
 		return nil
 	case result == nil:
-		_, err := fmt.Fprintf(w, "%s: %s\n", ref, noIndex)
-		return err
+		p := newPrinter(w)
+		p.printf("%s: %s\n", ref, noIndex)
+		return p.err
 	case c.heading:
 		if _, err := fmt.Fprintln(w, ref); err != nil {
 			return err

@@ -59,8 +59,13 @@ With --output json, the output is one JSON object:
 		} else {
 			fmt.Fprintf(t, "commit:\tnot recorded\n")
 		}
-		fmt.Fprintf(t, "Go:\t%s %s\nformat:\t%s\n%s\n", v.Go, v.Platform, v.BuildTool, functionsText())
-		return t.Flush()
+		fmt.Fprintf(t, "Go:\t%s %s\nformat:\t%s\n", v.Go, v.Platform, v.BuildTool)
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		p := newPrinter(cmd.OutOrStdout())
+		p.printf("%s\n", functionsText())
+		return p.err
 	}
 	return cmd
 }

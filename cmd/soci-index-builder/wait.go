@@ -128,7 +128,7 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 		image.Host = c.registry.host
 	}
 	w := &waiting.Wait{For: time.Duration(c.timeout),
-		Note: func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), text) }}
+		Note: func(text string) { newPrinter(cmd.ErrOrStderr()).printf("%s\n", text) }}
 	if reference, err = c.options(cmd, w, image, reference); err != nil {
 		return err
 	}

@@ -90,12 +90,13 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 		_, err := cmd.OutOrStdout().Write(b)
 		return err
 	}
-	if err := atomicfile.Write(c.output, b, 0); err != nil {
+	if err := atomicfile.Output(c.output, b); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %d bytes, %s, %d entries\n", digest.FromBytes(b), len(b),
+	p := newPrinter(cmd.OutOrStdout())
+	p.printf("%s  %d bytes, %s, %d entries\n", digest.FromBytes(b), len(b),
 		count(len(z.Checkpoints), "span"), len(z.Entries))
-	return err
+	return p.err
 }
 
 // build returns at once when ctx ends, even while the standard input is silent;

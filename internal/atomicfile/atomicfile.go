@@ -45,6 +45,32 @@ func Write(name string, content []byte, mode fs.FileMode) (err error) {
 	return os.Rename(temp.Name(), name)
 }
 
+// Output is Write for a name that a user gave for an output. A link stays one, and
+// the file that it leads to is replaced. A device or a pipe, such as /dev/null, is
+// written to: nothing may take its place.
+func Output(name string, content []byte) error {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return writeInto(name, content)
+	}
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	}
+	return Write(name, content, 0)
+}
+
+// writeInto writes to what is no regular file.
+func writeInto(name string, content []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", name, cause(err))
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", name, cause(err))
+	}
+	return nil
+}
+
 // createBeside is os.CreateTemp, which makes files that only their owner can
 // read, with the permissions of any new file. Its errors name the file that was
 // asked for: the temporary one means nothing to anybody.

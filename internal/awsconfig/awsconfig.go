@@ -4,10 +4,12 @@ package awsconfig
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -66,7 +68,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if o.Region != "" {
 		options = append(options, config.WithRegion(o.Region))
 	}
-	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	cfg, err := loadDefault(ctx, options)
 	if unknown, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
 		return cfg, settingf("no AWS profile %q: %s, or make it with: aws configure --profile %s", unknown.Profile,
 			another(o.ProfileFlag), unknown.Profile)
@@ -84,6 +86,19 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	cfg.Credentials = &provider{cfg.Credentials, o.ProfileFlag}
 	_, err = cfg.Credentials.Retrieve(ctx)
 	return cfg, err
+}
+
+// loadDefault is the SDK's, whose reader of shared files panics on some that are
+// malformed, such as one with a value that is a single quotation mark.
+func loadDefault(ctx context.Context, options []func(*config.LoadOptions) error) (cfg aws.Config, err error) {
+	defer func() {
+		if recover() != nil {
+			err = settingf("the AWS configuration in %s or %s cannot be read: look there for a quotation mark without "+
+				"its partner", cmp.Or(os.Getenv("AWS_CONFIG_FILE"), config.DefaultSharedConfigFilename()),
+				cmp.Or(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), config.DefaultSharedCredentialsFilename()))
+		}
+	}()
+	return config.LoadDefaultConfig(ctx, options...)
 }
 
 // Prompt returns a function that asks for an MFA code on out, and reads it from

@@ -41,6 +41,8 @@ func TestLoad(t *testing.T) {
 		{name: "no credentials", env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
 			want: []error{awserror.ErrCredentials},
 			text: "give profile, or set AWS_PROFILE"},
+		{name: "a quotation mark alone", config: "[default]\nregion = \"\n", want: []error{awsconfig.ErrSetting},
+			text: "look there for a quotation mark without its partner"},
 		{name: "nobody to ask for a code", o: awsconfig.Options{Profile: "mfa"}, config: mfa,
 			want: []error{awserror.ErrCredentials, awsconfig.ErrCode}, text: awsconfig.ErrCode.Error()},
 		{name: "somebody to ask for a code",

@@ -179,7 +179,7 @@ func (l *layout) row(b *strings.Builder, row []string, head bool) {
 // end writes the last cell of a row behind what comes before it.
 func (l *layout) end(b *strings.Builder, line, cell string, below, head bool) {
 	at := Width(line)
-	if !below && (l.room == 0 || at+min(leastProse, Width(cell)) <= l.room) {
+	if !below && (l.room == 0 || at+max(min(leastProse, Width(cell)), longestWord(cell)) <= l.room) {
 		indent := strings.Repeat(" ", at)
 		lines := []string{cell}
 		if l.room > 0 && at+Width(cell) > l.room {
@@ -195,6 +195,15 @@ func (l *layout) end(b *strings.Builder, line, cell string, below, head bool) {
 	for _, text := range Wrap(cell, l.room-len(l.indent)-4) {
 		b.WriteString(l.indent + "    " + text + "\n")
 	}
+}
+
+// longestWord returns the width of the longest word of a text.
+func longestWord(s string) int {
+	longest := 0
+	for word := range strings.FieldsSeq(s) {
+		longest = max(longest, Width(word))
+	}
+	return longest
 }
 
 func total(widths []int) int {
@@ -269,4 +278,15 @@ func (s Screen) Fill(line string) string {
 	first := Wrap(line, s.Width-len(indent))
 	rest := Wrap(strings.Join(first[1:], " "), s.Width-len(indent)-4)
 	return indent + strings.Join(append(first[:1], rest...), "\n"+indent+"    ")
+}
+
+// FillLines is [Screen.Fill] for each line of a text. Blanks at the end of a line
+// stay, as a prompt has them.
+func (s Screen) FillLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		words := strings.TrimRight(line, " ")
+		lines[i] = s.Fill(words) + line[len(words):]
+	}
+	return strings.Join(lines, "\n")
 }

@@ -110,6 +110,13 @@ func TestTable(t *testing.T) {
 			"sha256:0123456789ab  10 KiB  0.1\n" +
 			"sha256:ab0123456789\n" +
 			"    skipped: for a reason that is long\n"},
+		{"a word that is too long for its column is below", 50, "", [][]string{{"CHECK", "FOUND"},
+			{"queue", "is there"}, {"log-group", "/aws/lambda/a-function-with-a-long-name-indeed is lost"}}, "" +
+			"CHECK      FOUND\n" +
+			"queue      is there\n" +
+			"log-group\n" +
+			"    /aws/lambda/a-function-with-a-long-name-indeed\n" +
+			"    is lost\n"},
 		{"names shortened", 30, "", [][]string{{"IMAGE", "SIZE"},
 			{"123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1", "10 MiB"}}, "" +
 			"IMAGE                   SIZE\n" +
@@ -181,5 +188,12 @@ func TestFill(t *testing.T) {
 		if got := (Screen{Width: tt.width}).Fill(tt.line); got != tt.want {
 			t.Errorf("%q in %d columns is %q, want %q", tt.line, tt.width, got, tt.want)
 		}
+	}
+}
+
+func TestFillLines(t *testing.T) {
+	got := (Screen{Width: 12}).FillLines("one two three\n\n  four\na question that goes on? ")
+	if want := "one two\n    three\n\n  four\na question\n    that\n    goes on? "; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

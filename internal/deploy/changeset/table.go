@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
+
+	"soci-index-builder/internal/terminal"
 )
 
 // marks stand before a change, as in other tools.
@@ -13,11 +14,13 @@ var marks = map[Action]string{Remove: "-", Replace: "!", MayReplace: "?", Modify
 // maxShown is how long a value may be in the table, in characters.
 const maxShown = 70
 
-// Write writes the changes as a table, properties with old and new value.
+// Write writes the changes as a table, properties with old and new value. On a
+// terminal they fit its width.
 func Write(w io.Writer, changes []Change) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	screen := terminal.Of(w)
+	t := terminal.NewTable(w, "", false)
 	for _, c := range changes {
-		fmt.Fprintf(t, "%s %s\t%s\t%s\n", marks[c.Action], c.Action, c.LogicalID, c.Type)
+		t.Row(marks[c.Action]+" "+string(c.Action), c.LogicalID, c.Type)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -32,11 +35,11 @@ func Write(w io.Writer, changes []Change) error {
 		} else if c.DependsOnOthersOnly {
 			note = ": as far as others change"
 		}
-		if _, err := fmt.Fprintf(w, "\n%s%s\n", c.LogicalID, note); err != nil {
+		if _, err := fmt.Fprintf(w, "\n%s\n", screen.Fill(c.LogicalID+note)); err != nil {
 			return err
 		}
 		for _, p := range c.Properties {
-			if _, err := fmt.Fprintf(w, "    %s%s\n", p.Path, p.values()); err != nil {
+			if _, err := fmt.Fprintln(w, screen.Fill("    "+p.Path+p.values())); err != nil {
 				return err
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/deploy/companion"
@@ -13,6 +12,7 @@ import (
 	"soci-index-builder/internal/deployer"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/terminal"
 )
 
 // parts are the policies that deploying needs with these settings, and what the
@@ -62,13 +62,13 @@ func (t *Terminal) showRights(parts []deployer.Part, values map[string][]string)
 	}
 	t.Printf("\nRights that are used, your own or those of --role-arn; these files in docs have them all:\n  %s\n",
 		strings.Join(files, ", "))
-	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	w := terminal.NewTable(t.out, "  ", false)
 	for _, s := range deployer.Policy(parts...).Statement {
 		if pattern := s.Condition["StringLike"]["aws:RequestedRegion"]; pattern != "" &&
 			!strings.HasPrefix(values["Region"][0], strings.TrimSuffix(pattern, "*")) {
 			continue // not in this region
 		}
-		fmt.Fprintf(w, "  %s\t%s\n", services(s.Action), on(s.Resource, values))
+		w.Row(services(s.Action), on(s.Resource, values))
 	}
 	_ = w.Flush() // what a terminal cannot show is lost
 }

@@ -4,13 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"soci-index-builder/internal/backfill"
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/plural"
+	"soci-index-builder/internal/terminal"
 )
 
 // shown is how many repositories a preview names.
@@ -22,8 +23,8 @@ func (t *Terminal) showChoice(l *listed, c *chosen) {
 		t.Printf("  There is no repository yet: the filters decide on what is pushed later.\n")
 		return
 	}
-	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "  REPOSITORY\tCHOSEN\tNOT CHOSEN\tPUSHED IN 30 DAYS\n")
+	w := terminal.NewTable(t.out, "  ", false)
+	w.Head("REPOSITORY", "CHOSEN", "NOT CHOSEN", "PUSHED IN 30 DAYS")
 	var none []string
 	rows := 0
 	for _, r := range c.choices {
@@ -32,7 +33,7 @@ func (t *Terminal) showChoice(l *listed, c *chosen) {
 			continue
 		}
 		if rows++; rows <= shown {
-			fmt.Fprintf(w, "  %s\t%d\t%d\t%d\n", r.repository, r.chosen, r.others, r.pushed)
+			w.Row(r.repository, strconv.Itoa(r.chosen), strconv.Itoa(r.others), strconv.Itoa(r.pushed))
 		}
 	}
 	if rows > 0 {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"soci-index-builder/internal/terminal"
 )
 
 // ErrEnded: the input ended where an answer was needed.
@@ -37,8 +39,10 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Printf shows text.
-func (t *Terminal) Printf(format string, args ...any) { fmt.Fprintf(t.out, format, args...) }
+// Printf shows text, in lines that fit the screen.
+func (t *Terminal) Printf(format string, args ...any) {
+	_, _ = io.WriteString(t.out, terminal.Of(t.out).FillLines(fmt.Sprintf(format, args...))) // what is not shown is lost
+}
 
 // maxLine is more than a terminal hands over in one line.
 const maxLine = 64 * 1024 // 64 KiB

@@ -40,6 +40,9 @@ func (e *Environment) Save(g Given) (changed bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("writing the settings file: %w", err)
 		}
+		if !info.Mode().IsRegular() { // a device, say, whose place nothing may take
+			return false, fmt.Errorf("writing %s: it is no regular file", e.file)
+		}
 		mode = info.Mode().Perm()
 	}
 	has, _, err := read(e.file, content, name, true)

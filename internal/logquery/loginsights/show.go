@@ -1,6 +1,7 @@
 package loginsights
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,41 +11,68 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"soci-index-builder/internal/logquery"
+	"soci-index-builder/internal/terminal"
 )
 
 // WriteTable writes rows as a table with a line of column names. Columns that
-// are empty in all rows are left out. Times are in UTC.
+// are empty in all rows are left out. Times are in UTC. On a terminal that is too
+// narrow for the columns, each row is a block of lines.
 func WriteTable(w io.Writer, columns []logquery.Column, rows []Row) error {
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c logquery.Column) bool {
 		return !slices.ContainsFunc(rows, func(r Row) bool { return r[c.Name] != "" })
 	})
-	lines := make([][]string, 1, len(rows)+1)
+	var names []string
 	for _, c := range columns {
-		lines[0] = append(lines[0], strings.TrimPrefix(c.Name, "@"))
+		names = append(names, strings.TrimPrefix(c.Name, "@"))
 	}
+	t := terminal.NewTable(w, "", false)
+	t.Head(names...)
+	widths := make([]int, len(names))
+	cells := make([][]string, len(rows))
+	for n, row := range rows {
+		for i, c := range columns {
+			cells[n] = append(cells[n], show(c.Kind, row[c.Name]))
+			widths[i] = max(widths[i], len(names[i]), terminal.Width(cells[n][i]))
+		}
+		t.Row(cells[n]...)
+	}
+	if width := terminal.Of(w).Width; width == 0 || fits(widths, width) {
+		return t.Flush()
+	}
+	return writeBlocks(w, names, cells)
+}
+
+// fits reports whether columns can be read side by side, the last one broken into
+// lines.
+func fits(widths []int, screen int) bool {
+	if len(widths) == 0 {
+		return true
+	}
+	const gap, prose = 2, 24 // columns of the screen
+	last := len(widths) - 1
+	sum := min(widths[last], prose)
+	for _, w := range widths[:last] {
+		sum += w + gap
+	}
+	return sum <= screen
+}
+
+// writeBlocks writes rows one below the other, as names and values that are not
+// empty, under the value of the first column.
+func writeBlocks(w io.Writer, names []string, rows [][]string) error {
 	for _, row := range rows {
-		var line []string
-		for _, c := range columns {
-			line = append(line, show(c.Kind, row[c.Name]))
+		if _, err := fmt.Fprintln(w, cmp.Or(row[0], "-")); err != nil {
+			return err
 		}
-		lines = append(lines, line)
-	}
-	widths := make([]int, len(columns))
-	for _, line := range lines {
-		for i, cell := range line {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		t := terminal.NewTable(w, "  ", false)
+		for i, cell := range row {
+			if i > 0 && cell != "" {
+				t.Row(names[i], cell)
+			}
 		}
-	}
-	var b strings.Builder
-	for _, line := range lines {
-		b.Reset()
-		for i, cell := range line {
-			fmt.Fprintf(&b, "%-*s  ", widths[i], cell) // the width is one of runes
-		}
-		if _, err := fmt.Fprintln(w, strings.TrimRight(b.String(), " ")); err != nil {
+		if err := t.Flush(); err != nil {
 			return err
 		}
 	}

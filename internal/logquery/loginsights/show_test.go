@@ -2,8 +2,12 @@ package loginsights
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"strings"
 	"testing"
+
+	"github.com/creack/pty"
 
 	"soci-index-builder/internal/logquery"
 )
@@ -44,6 +48,39 @@ func TestWriteTable(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", &b, tt.want)
 			}
 		})
+	}
+}
+
+// On a terminal that is too narrow each row is a block; on a wider one there are
+// columns, the last of them broken into lines.
+func TestWriteTableTerminal(t *testing.T) {
+	rows := []Row{{"@timestamp": "2026-01-02 12:00:01.678", "lastTime": "1767355200999", "MiB": "1", "reason": "corrupt",
+		"error": "layer sha256:2222: corrupt gzip stream"}, {"MiB": "2", "reason": "zstd"}}
+	for size, want := range map[uint16]string{
+		60: "2026-01-02T12:00:01Z\n  lastTime  2026-01-02T12:00:00Z\n  MiB       1\n  reason    corrupt\n" +
+			"  error     layer sha256:2222: corrupt gzip stream\n-\n  MiB     2\n  reason  zstd\n",
+		90: "timestamp             lastTime              MiB  reason   error\n" +
+			"2026-01-02T12:00:01Z  2026-01-02T12:00:00Z  1    corrupt  layer sha256:2222: corrupt gzip\n" +
+			"                                                          stream\n" +
+			"                                            2    zstd\n",
+	} {
+		screen, tty, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pty.Setsize(tty, &pty.Winsize{Cols: size, Rows: 24}); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("NO_COLOR", "1")
+		written := make(chan error, 1)
+		go func() { written <- errors.Join(WriteTable(tty, columns, rows), tty.Close()) }()
+		b, _ := io.ReadAll(screen) // ends with EIO on Linux
+		if err := errors.Join(<-written, screen.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.ReplaceAll(string(b), "\r\n", "\n"); got != want {
+			t.Errorf("in %d columns:\n%s\nwant\n%s", size, got, want)
+		}
 	}
 }
 
