@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"testing"
@@ -148,6 +149,18 @@ func TestReuseOnlyWhatFits(t *testing.T) {
 		}, everyLayer, nil},
 		{"the zTOC has lost a time", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
 			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Entries[0].ModTime = time.Time{} })
+		}, everyLayer, nil},
+		{"the zTOC is larger than the layer", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) {
+				for i := range 20_000 {
+					e := z.Entries[len(z.Entries)-1]
+					e.Name, e.Type, e.Size, e.Linkname = fmt.Sprintf("empty-%d", i), "reg", 0, ""
+					z.Entries = append(z.Entries, e)
+				}
+			})
+			if m.Layers[0].Size <= max(layer.Size, soci.SmallZtoc) {
+				t.Fatalf("the zTOC has only %d bytes", m.Layers[0].Size)
+			}
 		}, everyLayer, nil},
 		{"the SOCI index is none", func(_ *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
 			m.Config.MediaType = ocispec.MediaTypeImageConfig
