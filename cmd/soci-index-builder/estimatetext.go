@@ -13,7 +13,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// How much of a list is written.
+// The most of each list that is written.
 const (
 	maxMissingNamed = 5    // files that were not found
 	maxRuns         = 8    // runs of spans of a layer

@@ -11,8 +11,8 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// writeVerifyText writes a report. Of a layer that both SOCI indexes have, the
-// zTOC is the same, and it is told of once.
+// writeVerifyText writes a report. A layer that both SOCI indexes list has the
+// same zTOC in both, and is reported once.
 func writeVerifyText(w io.Writer, r *verify.Report, want soci.IndexVersion, full fullFlag) error {
 	p := newPrinter(w)
 	told := map[*verify.LayerReport]bool{}

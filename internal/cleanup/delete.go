@@ -98,7 +98,7 @@ func (p *Plan) Delete(ctx context.Context, done func(Result)) error {
 type deletion struct {
 	plan   *Plan
 	done   func(Result)
-	open   map[digest.Digest]*attempt // what nothing was told of yet
+	open   map[digest.Digest]*attempt // items without a result yet
 	failed map[digest.Digest]bool
 }
 

@@ -201,7 +201,7 @@ func TestChangesMeanwhile(t *testing.T) {
 	}
 }
 
-// Refusals are tried again as often as is sensible, and told of at the end.
+// Refused deletions are tried again as often as is sensible, and reported at the end.
 func TestRefusals(t *testing.T) {
 	kms := "KmsError: the key is disabled"
 	tests := []struct {

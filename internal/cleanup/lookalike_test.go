@@ -130,7 +130,7 @@ func TestLookAlikesStay(t *testing.T) {
 	}
 }
 
-// The liar is told of: it looks so much like a SOCI-enabled image.
+// The look-alike is reported, since it looks so much like a SOCI-enabled image.
 func TestUnproven(t *testing.T) {
 	a := newAccount(t)
 	a.lookAlikes(repository)

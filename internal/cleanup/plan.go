@@ -221,7 +221,7 @@ func (s *selection) root(n *node) bool {
 	return false
 }
 
-// keep says why a root stays, as far as it can be told of the root alone.
+// keep says why a root stays, as far as the root itself shows.
 func (s *selection) keep(n *node) (Reason, string) {
 	if n.Archived || n.content == nil {
 		return KeptArchived, ""

@@ -41,8 +41,8 @@ func (a *account) stored(name string) map[digest.Digest]bool {
 	return out
 }
 
-// Where the registry does not tell which manifests refer to an image, nobody
-// knows what would be left without its subject: nothing goes.
+// If the registry does not tell which manifests refer to an image, nobody knows
+// what would be left without its subject: nothing is deleted.
 func TestRegistryReferrersUnknown(t *testing.T) {
 	for _, status := range []int{403, 500, 503} {
 		a := newAccount(t)
@@ -140,7 +140,7 @@ func TestRegistryRefuses(t *testing.T) {
 		name   string
 		status int
 		code   string
-		want   error // nil: each of them is told of
+		want   error // nil: each of them is reported
 	}{
 		{"405", http.StatusMethodNotAllowed, "", cleanup.ErrDisabled},
 		{"unsupported", http.StatusBadRequest, "UNSUPPORTED", cleanup.ErrDisabled},

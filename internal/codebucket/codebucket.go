@@ -166,8 +166,8 @@ func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
 	if err != nil && statusOf(err) == 0 {
 		return false, explain(fmt.Errorf("looking for s3://%s/%s: %w", b.Name, o.Key, err))
 	}
-	// Whatever the answer was, the upload tells better: to one who may not
-	// list the bucket a missing object is a forbidden one.
+	// The upload has the better error: to a caller who may not list the bucket,
+	// a missing object is a forbidden one.
 	_, err = b.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket:              &b.Name,
 		Key:                 &o.Key,

@@ -83,7 +83,7 @@ func (d *Deploy) checkPackage() error {
 			errs = append(errs, settingf("--repository %.100q: must be of %s", f, strings.Join(settings.Functions(), ", ")))
 			continue
 		}
-		// Whether account and region are the stack's is known when AWS was asked.
+		// Only later, from AWS, is it known whether account and region are the stack's.
 		uri := s.Repositories[f]
 		var host ecrclient.ECRHost
 		if image, err := names.ParseHosted(uri); err == nil {

@@ -101,7 +101,7 @@ func isNotFound(err error) bool {
 	return ok
 }
 
-// codeChanges reports whether the stack is told of other code for a function.
+// codeChanges reports whether the stack gets other code for a function.
 func (d *Deploy) codeChanges(function string) bool {
 	return slices.ContainsFunc(d.Choices, func(c parameters.Choice) bool {
 		return c.Changed() && (c.Name == deployed.ParamCodeBucket || c.Name == deployed.ParamCodeKeyPrefix ||

@@ -65,7 +65,7 @@ func uses(part Part) []Use {
 	for _, t := range map[Part][]Type{Base: Types, Image: CompanionTypes}[part] {
 		all = append(all, slices.Concat(t.Create, t.Update, t.Delete)...)
 	}
-	// Where the code comes from is up to the other parts.
+	// The other parts have the permissions for the code's place.
 	return slices.DeleteFunc(all, func(u Use) bool { return part == Base && u.Scope == Code })
 }
 

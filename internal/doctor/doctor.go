@@ -287,5 +287,5 @@ func wellOr(found []Finding, c Check, format string, v ...any) []Finding {
 	return []Finding{{Check: c, Severity: OK, Found: fmt.Sprintf(format, v...)}}
 }
 
-// region is the option of the aws command line that goes with every cure.
+// region is the option of the aws command line that goes with every fix.
 func (x *examination) region() string { return " --region " + x.stack.Region }

@@ -234,7 +234,7 @@ func findings(r *doctor.Report) map[doctor.Check][]doctor.Finding {
 	return all
 }
 
-// Each row breaks one thing, which is then found, with its cure, and nothing
+// Each row breaks one thing, which is then found, with its fix, and nothing
 // else is.
 func TestFindings(t *testing.T) {
 	for _, tt := range broken {

@@ -25,7 +25,8 @@ var markers = func() []byte {
 
 // symbols16 is symbols with an output of 16 bits for each byte: values from
 // firstMarker on stand for bytes of the window before the output, which is not
-// known. It stops behind limit.
+// known. It stops behind limit. A change to one of the two loops belongs in the
+// other as well: they differ only in the width of what they store.
 func (r *Reader) symbols16(limit int) (end bool, err error) {
 	inLimit := r.inEnd - inAhead
 	if r.inEOF {

@@ -113,8 +113,8 @@ func TestSurveyKinds(t *testing.T) {
 	compare(t, lines(t, inventory.Survey(t.Context(), a.plain("app"), o)), old)
 }
 
-// A SOCI index that clients cannot use is no SOCI index, and one beside those
-// that they can is told of.
+// A SOCI index that clients cannot use does not count, and is reported if there
+// is also one that they can use.
 func TestSurveyTrouble(t *testing.T) {
 	a := newAccount(t)
 	d := a.image("app", "1", 0, 1)
@@ -241,7 +241,7 @@ func TestSurveyDiffers(t *testing.T) {
 
 // An image that inherited the annotation of the SOCI-enabled one that it was
 // built from is an image like any other, as it is to an index run; a
-// SOCI-enabled image that lacks a platform is told of.
+// SOCI-enabled image that lacks a platform is reported.
 func TestSurveyDerived(t *testing.T) {
 	a := newAccount(t)
 	a.image("app", "base", 0)

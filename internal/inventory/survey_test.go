@@ -255,8 +255,8 @@ func TestSurveyPlatforms(t *testing.T) {
 	}
 }
 
-// That a layer cannot be indexed shows when it is read. The image index that
-// is left behind then says so, and it is not asked for again and again.
+// Reading a layer shows that it cannot be indexed. The image index that is left
+// behind then says so, and the image is not reported as missing again and again.
 func TestSurveyFoundNothing(t *testing.T) {
 	a := newAccount(t)
 	a.registry.PushImage(t, "app", "1",

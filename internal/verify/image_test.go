@@ -165,7 +165,7 @@ func TestTamperedIndex(t *testing.T) {
 			want: `is of type "text/plain"`},
 		{name: "span size", tamper: func(m *ocispec.Manifest) { m.Layers[0].Annotations[soci.AnnotationSpanSize] = "32769" },
 			want: "the zTOC's span size is 32768"},
-		{name: "zTOC's size", tamper: func(m *ocispec.Manifest) { m.Layers[0].Size++ }, want: "zTOC"},
+		{name: "zTOC's size", tamper: func(m *ocispec.Manifest) { m.Layers[0].Size++ }, want: "it is damaged"},
 		{name: "zTOC is something else", tamper: func(m *ocispec.Manifest) {
 			m.Layers[0].Digest, m.Layers[0].Size = m.Config.Digest, m.Config.Size
 		}, want: "not a zTOC"},

@@ -59,7 +59,7 @@ func checkPrefetch(
 		case !ok:
 			differs("the SOCI index has no zTOC of the layer")
 			continue
-		case spans == 0: // told of the zTOC
+		case spans == 0: // reported for the zTOC
 			continue
 		}
 		if err := p.Check(spans); err != nil {

@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"compress/gzip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,39 @@ func TestTamperedZtoc(t *testing.T) {
 			}
 			if got := found[0].String(); !strings.Contains(got, row.want) {
 				t.Errorf("%q does not say %q", got, row.want)
+			}
+		})
+	}
+}
+
+// The content of the layer ends before that of its zTOC.
+func TestMoreThanTheLayer(t *testing.T) {
+	nothing := digest.FromString("")
+	for _, row := range []struct {
+		name   string
+		tamper func(*soci.Ztoc)
+		want   string
+	}{
+		{"a span behind the end", func(z *soci.Ztoc) {
+			z.Checkpoints = append(z.Checkpoints, soci.Checkpoint{In: z.CompressedSize, Out: 1 << 40,
+				Window: make([]byte, 32<<10)})
+			z.SpanDigests = append(z.SpanDigests, nothing)
+		}, "the layer ends here, the zTOC has spans from offset 1099511627776 on"},
+		{"a last span that begins too early", func(z *soci.Ztoc) {
+			last := len(z.Checkpoints) - 1
+			before := z.Checkpoints[last-1]
+			z.Checkpoints[last].In, z.Checkpoints[last].Bits = before.In, before.Bits
+			z.SpanDigests[last-1] = nothing
+		}, "the layer ends here, the span does not"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			// The last spans have nothing but zeros, so that no byte differs.
+			blob := compressed(t, gzip.NoCompression, append(archive(t, 1), make([]byte, 400<<10)...))
+			z := stored(t, blob, 32<<10)
+			row.tamper(z)
+			_, found := compareMemory(t, blob, z)
+			if !slices.ContainsFunc(found, func(d Difference) bool { return strings.Contains(d.What, row.want) }) {
+				t.Errorf("%q do not say %q", found, row.want)
 			}
 		})
 	}

@@ -219,7 +219,7 @@ func (w *work) finish() error {
 	}
 	maps.Copy(w.done, w.begun)
 	w.report.Compared = len(w.begun)
-	// How many spans a layer has only its zTOC tells.
+	// Only its zTOC tells how many spans a layer has.
 	for _, p := range w.later {
 		if err := checkPrefetch(w.parent, w.repo, p.image, p.blobs, &w.report.Indexes[p.index]); err != nil {
 			return err

@@ -17,7 +17,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// How waiting ends without a SOCI index.
+// The errors when waiting ends without a SOCI index.
 var (
 	// ErrNone: the image will have no SOCI index.
 	ErrNone = errors.New("the image will have no SOCI index")

@@ -98,7 +98,7 @@ func digestsOf(list []ocispec.Descriptor) []string {
 	return out
 }
 
-// That one manifest is not there says nothing of the API.
+// A missing manifest says nothing about the API.
 func TestReferrersOfNothing(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	s := registrytest.Start(t)

@@ -294,9 +294,11 @@ func TestPublishTakesOnlyWhatFits(t *testing.T) {
 			o[0].Result.Ztoc.Size++
 			return o
 		}, 1},
-		{"too large for the layer", func(_ *testing.T, _ *registrytest.Server,
+		{"too large for the layer, and there", func(t *testing.T, s *registrytest.Server,
 			o []soci.LayerOutcome) []soci.LayerOutcome {
-			o[0].Result.Ztoc.Size = 1 << 40
+			large := make([]byte, max(o[0].Size, soci.SmallZtoc)+1)
+			s.PushBlob(t, repoName, large)
+			o[0].Result.Ztoc.Digest, o[0].Result.Ztoc.Size = digest.FromBytes(large), int64(len(large))
 			return o
 		}, 1},
 		{"skipped for what the descriptor does not show", func(_ *testing.T, _ *registrytest.Server,

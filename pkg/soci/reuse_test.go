@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"testing"
@@ -102,6 +103,8 @@ func TestReuse(t *testing.T) {
 func TestReuseOnlyWhatFits(t *testing.T) {
 	ctx := context.Background()
 	broken := errors.New("the line broke")
+	little := everyLayer
+	little.Limits.MaxMemory = 2 << 20
 	for _, tt := range []struct {
 		name   string
 		change func(s *store, layer ocispec.Descriptor, index *ocispec.Manifest) // of the earlier SOCI index
@@ -149,6 +152,18 @@ func TestReuseOnlyWhatFits(t *testing.T) {
 		{"the zTOC has lost a time", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
 			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Entries[0].ModTime = time.Time{} })
 		}, everyLayer, nil},
+		{"the zTOC is larger than the layer", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { addEmptyFiles(z, 20_000) })
+			if m.Layers[0].Size <= max(layer.Size, soci.SmallZtoc) {
+				t.Fatalf("the zTOC has only %d bytes", m.Layers[0].Size)
+			}
+		}, everyLayer, nil},
+		{"the zTOC needs more memory than there is", func(s *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { addEmptyFiles(z, 5000) })
+			if size := m.Layers[0].Size; size > soci.SmallZtoc || 4*size <= little.Limits.MaxMemory {
+				t.Fatalf("the zTOC has %d bytes", size)
+			}
+		}, little, soci.ErrLimit},
 		{"the SOCI index is none", func(_ *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
 			m.Config.MediaType = ocispec.MediaTypeImageConfig
 		}, everyLayer, soci.ErrUnsupported},
@@ -189,6 +204,15 @@ func TestReuseOnlyWhatFits(t *testing.T) {
 			t.Errorf("%v %+v", err, got)
 		}
 	})
+}
+
+// addEmptyFiles adds so many files to the table of contents.
+func addEmptyFiles(z *soci.Ztoc, n int) {
+	for i := range n {
+		e := z.Entries[len(z.Entries)-1]
+		e.Name, e.Type, e.Size, e.Linkname = fmt.Sprintf("empty-%d", i), "reg", 0, ""
+		z.Entries = append(z.Entries, e)
+	}
 }
 
 // addZtoc adds a changed copy of a zTOC, listed as that one is.
