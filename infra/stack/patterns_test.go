@@ -123,7 +123,7 @@ func TestParameterValues(t *testing.T) {
 		deployed.ParamFanOutConcurrency: {"1": good, "20": good, "40": good, "": bad, "0": bad, "41": bad, "1.5": bad,
 			"020": bad},
 		deployed.ParamPlatforms: {"linux": good, "linux/amd64": good, "linux/amd64,linux/arm64": good, "linux,windows": good,
-			"linux/arm/v7": good, "": bad, "Linux": bad, "linux/": bad, "linux,": bad, ",linux": bad, "linux, windows": bad,
+			"linux/arm/v7": good, "amd64": bad, "linux,arm64": bad, "": bad, "Linux": bad, "linux/": bad, "linux,": bad, ",linux": bad, "linux, windows": bad,
 			"linux/amd64/v2/x": bad, "*": bad},
 		deployed.ParamSubnets: {"": good, "subnet-0123456789abcdef0": good, "subnet-01234567": good,
 			"subnet-01234567,subnet-0123456789abcdef0": good, "subnet-1": bad, "vpc-01234567": bad, "subnet-01234567,": bad,
