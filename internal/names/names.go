@@ -100,10 +100,11 @@ func IsDigest(s string) bool { return digest.MatchString(s) }
 // IsECRDigest reports whether s can be the digest of content in ECR.
 func IsECRDigest(s string) bool { return ecrDigest.MatchString(s) }
 
-// A platform is an operating system, or one of its architectures.
+// A platform is an operating system, or one of its architectures. Those that
+// stand alone are listed, or amd64 would be taken for one that no image has.
 const (
-	Platform        = `[a-z0-9]+(?:/[a-z0-9_]+(?:/[a-z0-9.]+)?)?`
-	PlatformAllowed = "OS and OS/ARCHITECTURE[/VARIANT], such as linux and linux/arm64"
+	Platform        = `(?:linux|windows|freebsd|[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9.]+)?)`
+	PlatformAllowed = "linux, windows, freebsd and OS/ARCHITECTURE[/VARIANT], such as linux/arm64"
 )
 
 var platform = lazyregexp.New("^" + Platform + "$")

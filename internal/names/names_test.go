@@ -113,6 +113,7 @@ func TestIsPlatform(t *testing.T) {
 		"linux": true, "linux/amd64": true, "linux/arm/v7": true, "windows": true, "linux/386": true,
 		"": false, "Linux": false, "linux/": false, "/amd64": false, "linux/amd64/": false, "linux/a/b/c": false,
 		"linux amd64": false, "linux,windows": false, "*": false, "linux/*": false,
+		"freebsd": true, "darwin/arm64": true, "amd64": false, "arm64": false, "linux64": false, "x86_64": false,
 	} {
 		if names.IsPlatform(s) != want {
 			t.Errorf("%q is a platform: %t", s, !want)

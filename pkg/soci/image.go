@@ -136,8 +136,8 @@ func (x *indexer) build(ctx context.Context, work *layerWork) error {
 // of those whose layers all succeeded. It returns what is to be pushed, the
 // zTOCs and prefetch artifacts of each image manifest as a SOCI index lists
 // them, and the manifests that failed.
-func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output, map[digest.Digest][]ocispec.Descriptor,
-	ManifestErrors, error) {
+func (x *indexer) indexes(ctx context.Context, tree *tree, work *layerWork, result *Result) (*output,
+	map[digest.Digest][]ocispec.Descriptor, ManifestErrors, error) {
 	var failed ManifestErrors
 	out := &output{}
 	ztocsOf := make(map[digest.Digest][]ocispec.Descriptor)
@@ -171,7 +171,9 @@ func (x *indexer) indexes(tree *tree, work *layerWork, result *Result) (*output,
 			prefetch []content
 			warnings []string
 		)
-		mr.Prefetch, prefetch, warnings = work.prefetch(t)
+		if mr.Prefetch, prefetch, warnings, err = work.prefetch(ctx, t); err != nil {
+			return nil, nil, nil, err
+		}
 		result.warn(mr.Platform, warnings)
 		out.prefetch = append(out.prefetch, prefetch...)
 		ztocs = withPrefetch(ztocs, prefetch)

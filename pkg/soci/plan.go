@@ -178,7 +178,7 @@ func (w *Work) finish(ctx context.Context) error {
 		return err
 	}
 
-	out, ztocsOf, failed, err := x.indexes(w.tree, layers, result)
+	out, ztocsOf, failed, err := x.indexes(ctx, w.tree, layers, result)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package soci_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -84,6 +85,25 @@ func TestPrefetchBounds(t *testing.T) {
 				t.Errorf("%+v", p)
 			}
 		})
+	}
+}
+
+// A search that takes long ends when it is stopped: what was found until then is
+// not taken for all there is.
+func TestPrefetchStops(t *testing.T) {
+	names := make([]string, 20_000)
+	for i := range names {
+		names[i] = strings.Repeat("ab", 60) + fmt.Sprintf("%06d", i)
+	}
+	asked := 0
+	err := soci.SearchFiles(names, "/**/*a*b*a*b*a*c", func() error {
+		if asked++; asked == 2 {
+			return context.Canceled
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || asked != 2 {
+		t.Errorf("%v after %d questions", err, asked)
 	}
 }
 

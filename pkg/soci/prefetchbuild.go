@@ -40,19 +40,21 @@ type PrefetchArtifact struct {
 const maxPrefetchWarnings = 100
 
 // prefetch makes the prefetch artifacts of an image manifest, whose zTOCs are
-// there. It returns nil when nothing was asked for, or found.
-func (w *layerWork) prefetch(t *target) (*PrefetchResult, []content, []string) {
+// there. It returns nil when nothing was asked for, or found; the error is that of
+// ctx.
+func (w *layerWork) prefetch(ctx context.Context, t *target) (*PrefetchResult, []content, []string, error) {
 	f := newPrefetchFinder()
+	f.stop = ctx.Err
 	if t.badLabel != nil {
 		f.warn("the label %s is not heeded: %v", LabelPrefetch, t.badLabel)
 	}
 	switch {
 	case len(t.prefetch) == 0:
-		return nil, nil, f.warnings
+		return nil, nil, f.warnings, nil
 	case w.tables.full():
 		f.warn("nothing is prefetched: the names of all files take more than %d bytes, an eighth of Limits.MaxMemory or "+
 			"128 MiB", w.tables.max)
-		return nil, nil, f.warnings
+		return nil, nil, f.warnings, nil
 	}
 	for _, l := range t.manifest.Layers {
 		if table := w.tables.of[l.Digest]; table != nil && w.result(l).Indexed() {
@@ -61,10 +63,13 @@ func (w *layerWork) prefetch(t *target) (*PrefetchResult, []content, []string) {
 	}
 	if len(f.layers) == 0 {
 		f.warn("nothing is prefetched: no layer has a zTOC that could be read")
-		return nil, nil, f.warnings
+		return nil, nil, f.warnings, nil
 	}
 	for _, p := range t.prefetch {
 		f.find(p)
+	}
+	if f.err != nil {
+		return nil, nil, nil, f.err
 	}
 	if n := len(f.warnings) - maxPrefetchWarnings; n > 0 {
 		// The last one says where a bound was reached, if any was.
@@ -89,7 +94,7 @@ func (w *layerWork) prefetch(t *target) (*PrefetchResult, []content, []string) {
 		blobs = append(blobs, c)
 		r.Artifacts = append(r.Artifacts, PrefetchArtifact{Layer: l.digest, Blob: c.desc, Ranges: ranges, Spans: len(spans)})
 	}
-	return r, blobs, f.warnings
+	return r, blobs, f.warnings, nil
 }
 
 // marshalPrefetch writes a prefetch artifact of spans, in runs as long as can

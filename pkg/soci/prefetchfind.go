@@ -26,6 +26,9 @@ type prefetchFinder struct {
 
 	maxFiles, maxSpans int
 
+	stop func() error // says that the search is to end, as that of a context; may be nil
+	err  error        // of stop; what was found is not all
+
 	warnings []string
 }
 
@@ -132,10 +135,20 @@ func addSpans(all map[digest.Digest]map[int32]bool, layer digest.Digest, first, 
 	}
 }
 
+// stepsAtOnce is how many steps the search takes before it asks whether to stop:
+// some milliseconds.
+const stepsAtOnce = 1 << 20
+
 // step counts the cost of the search; it reports whether it may go on.
 func (f *prefetchFinder) step(n int64) bool {
+	before := f.steps
 	if f.steps += n; f.steps > maxPrefetchSteps && f.full == "" {
 		f.full = "the search for the files to prefetch takes too long"
+	}
+	if f.stop != nil && f.full == "" && before/stepsAtOnce != f.steps/stepsAtOnce {
+		if f.err = f.stop(); f.err != nil {
+			f.full = "the search for the files to prefetch was stopped"
+		}
 	}
 	return f.full == ""
 }
