@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"soci-index-builder/internal/terminal"
 )
 
 // ErrEnded: the input ended where an answer was needed.
@@ -16,12 +18,13 @@ var ErrEnded = errors.New("the input ended without an answer: nothing was change
 
 // Terminal is somebody who can be asked. Questions are answered line by line.
 type Terminal struct {
-	in  io.Reader
-	out io.Writer
+	in     io.Reader
+	out    io.Writer
+	screen terminal.Screen
 }
 
 // NewTerminal asks on out and reads answers from in, whatever they are.
-func NewTerminal(in io.Reader, out io.Writer) *Terminal { return &Terminal{in, out} }
+func NewTerminal(in io.Reader, out io.Writer) *Terminal { return &Terminal{in, out, terminal.Of(out)} }
 
 // OpenTerminal returns the terminal that both in and out are, or nil when one of
 // them is none: then nobody can be asked.
@@ -37,7 +40,13 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Printf shows text.
+// Say shows one line, which is broken at its spaces where the terminal is not as
+// wide.
+func (t *Terminal) Say(format string, args ...any) {
+	t.Printf("%s\n", t.screen.Fill(fmt.Sprintf(format, args...)))
+}
+
+// Printf shows text as it is.
 func (t *Terminal) Printf(format string, args ...any) { fmt.Fprintf(t.out, format, args...) }
 
 // maxLine is more than a terminal hands over in one line.
@@ -120,7 +129,10 @@ const nothing = "-"
 // empty one. Its errors are those of Line.
 func (t *Terminal) Ask(ctx context.Context, q Question) (string, error) {
 	if q.Help != "" {
-		t.Printf("\n%s\n", strings.TrimRight(q.Help, "\n"))
+		t.Printf("\n")
+		for line := range strings.SplitSeq(strings.TrimRight(q.Help, "\n"), "\n") {
+			t.Say("%s", line)
+		}
 	}
 	prompt := q.Text + ": "
 	if q.Default != "" {
@@ -143,7 +155,7 @@ func (t *Terminal) Ask(ctx context.Context, q Question) (string, error) {
 		if err = q.Check(answer); err == nil {
 			return answer, nil
 		}
-		t.Printf("  %.100q: %s\n", answer, oneLine(err))
+		t.Say("  %.100q: %s", answer, oneLine(err))
 	}
 }
 
