@@ -25,7 +25,8 @@ type awsFlags struct{ profile, region string }
 
 func (f *awsFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.profile, "profile", "", "profile of the AWS configuration; the default is AWS_PROFILE")
-	cmd.Flags().StringVar(&f.region, "region", "", "AWS region; the default is AWS_REGION, or that of the profile")
+	cmd.Flags().StringVar(&f.region, "region", "",
+		"AWS region; the default is AWS_REGION, else that of the profile or EC2 instance")
 }
 
 // words are the flags as they are given, each with a space before it, for a

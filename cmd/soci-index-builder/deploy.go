@@ -224,7 +224,7 @@ func newDeployCommand() *cobra.Command {
 // runDeploy does the steps of a deploy or of a rollback.
 func runDeploy(cmd *cobra.Command, d *deploy.Deploy, screen *deployScreen) error {
 	err := d.Run(cmd.Context())
-	if errors.Is(err, deploy.ErrSetting) {
+	if errors.Is(err, deploy.ErrSetting) || errors.Is(err, deploy.ErrConsent) {
 		return deployError(cmd.Name(), err)
 	}
 	return errors.Join(explain(err), screen.err)

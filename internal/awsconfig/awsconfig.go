@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -77,6 +78,9 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		return cfg, settingf("reading the AWS configuration: %w", err)
 	}
 	if cfg.Region == "" {
+		cfg.Region = regionOfMachine(ctx, cfg)
+	}
+	if cfg.Region == "" {
 		return cfg, settingf("no AWS region is set: %sset AWS_REGION, or set a region in the profile", give(o.RegionFlag))
 	}
 	if !names.IsRegion(cfg.Region) {
@@ -99,6 +103,22 @@ func loadDefault(ctx context.Context, options []func(*config.LoadOptions) error)
 		}
 	}()
 	return config.LoadDefaultConfig(ctx, options...)
+}
+
+// waitForMachine is how long the region of the machine is waited for: where there
+// is nobody to ask, requests may be lost.
+const waitForMachine = time.Second
+
+// regionOfMachine asks where the machine runs, as the AWS CLI does; empty: not on
+// EC2, or nobody says.
+func regionOfMachine(ctx context.Context, cfg aws.Config) string {
+	ctx, cancel := context.WithTimeout(ctx, waitForMachine)
+	defer cancel()
+	out, err := imds.NewFromConfig(cfg).GetRegion(ctx, &imds.GetRegionInput{})
+	if err != nil {
+		return ""
+	}
+	return out.Region
 }
 
 // Prompt returns a function that asks for an MFA code on out, and reads it from

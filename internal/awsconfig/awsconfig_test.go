@@ -3,6 +3,8 @@ package awsconfig_test
 import (
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -111,3 +113,34 @@ func TestPrompt(t *testing.T) {
 type errReader struct{}
 
 func (errReader) Read([]byte) (int, error) { return 0, errAsked }
+
+// On EC2 the machine knows the region, which only counts where none is set.
+func TestRegionOfMachine(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "60")
+		switch r.URL.Path {
+		case "/latest/api/token":
+			_, _ = io.WriteString(w, "token")
+		case "/latest/dynamic/instance-identity/document":
+			_, _ = io.WriteString(w, `{"region":"eu-north-1"}`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer server.Close()
+	for name, value := range map[string]string{"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_PROFILE": "",
+		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+		"AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_SERVICE_ENDPOINT": server.URL} {
+		t.Setenv(name, value)
+	}
+	for _, tt := range []struct{ disabled, set, want string }{
+		{"", "", "eu-north-1"}, {"", "eu-west-1", "eu-west-1"}, {"true", "", ""},
+	} {
+		t.Setenv("AWS_EC2_METADATA_DISABLED", tt.disabled)
+		t.Setenv("AWS_REGION", tt.set)
+		cfg, err := awsconfig.Load(t.Context(), awsconfig.Options{})
+		if cfg.Region != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%+v: region %q, %v", tt, cfg.Region, err)
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package awsconfig
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 
@@ -25,11 +27,29 @@ func NewHTTPClient(from aws.HTTPClient) *HTTPClient {
 	return &HTTPClient{from}
 }
 
-// Do implements aws.HTTPClient.
+// whole is how much of an answer is read before the SDK gets it.
+const whole = 1 << 20 // 1 MiB
+
+// Do implements aws.HTTPClient. An answer that breaks off within its first MiB is
+// a request that failed, which the SDK repeats; it would take what it has for
+// an answer that is wrong.
 func (c *HTTPClient) Do(r *http.Request) (*http.Response, error) {
 	if r.Body != nil && r.Body != http.NoBody {
 		r = r.WithContext(r.Context()) // a copy
 		r.Body = struct{ io.ReadCloser }{r.Body}
 	}
-	return c.from.Do(r)
+	answer, err := c.from.Do(r)
+	if err != nil {
+		return answer, err
+	}
+	begin, err := io.ReadAll(io.LimitReader(answer.Body, whole))
+	if err != nil {
+		answer.Body.Close()
+		return nil, fmt.Errorf("%s answered %s and broke off: %w", r.URL.Host, answer.Status, err)
+	}
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(begin), answer.Body), answer.Body}
+	return answer, nil
 }

@@ -2,10 +2,16 @@ package awsconfig_test
 
 import (
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"soci-index-builder/internal/awsconfig"
 )
@@ -64,4 +70,53 @@ func TestHTTPClientWithoutBody(t *testing.T) {
 		t.Fatalf("%v, %v", resp, err)
 	}
 	resp.Body.Close()
+}
+
+// An answer that breaks off is asked for again; one that does so late is not
+// taken for whole either.
+func TestAnswerBreaksOff(t *testing.T) {
+	const answer = `<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account>` +
+		`</GetCallerIdentityResult></GetCallerIdentityResponse>`
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		switch {
+		case r.URL.Path == "/large":
+			_, _ = io.CopyN(w, zeros{}, 2<<20)
+			panic(http.ErrAbortHandler)
+		case asked == 1:
+			w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+			_, _ = io.WriteString(w, answer[:40])
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer server.Close()
+	client := awsconfig.NewHTTPClient(nil)
+	cfg := aws.Config{Region: "eu-west-1", BaseEndpoint: aws.String(server.URL), HTTPClient: client,
+		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "")}
+	out, err := sts.NewFromConfig(cfg).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+	if err != nil || aws.ToString(out.Account) != "123456789012" || asked != 2 {
+		t.Errorf("%+v, %v, asked %d times", out, err, asked)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/large", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if n, err := io.Copy(io.Discard, resp.Body); err == nil || n < 1<<20 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -53,12 +54,22 @@ func (e *Error) Is(target error) bool { return e.Kind != nil && target == e.Kind
 
 // credentialCodes are answers about who asks, not about what was asked.
 var credentialCodes = []string{
-	"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "UnrecognizedClientException",
+	"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException",
 	"InvalidAccessKeyId", "InvalidSignatureException", "SignatureDoesNotMatch", "MissingAuthenticationToken",
 	"MissingAuthenticationTokenException", "InvalidToken", "AuthFailure", "IncompleteSignature",
 }
 
-var expiredCodes = []string{"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+var expiredCodes = []string{"ExpiredToken", "ExpiredTokenException"}
+
+// clockCodes are answers about the time that the request says it is.
+var clockCodes = []string{"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
+
+// isClock reports whether the request's time is wrong. A signature that is of
+// another time has the code of one that is wrong.
+func isClock(code, message string) bool {
+	return slices.Contains(clockCodes, code) || slices.Contains(credentialCodes, code) &&
+		(strings.HasPrefix(message, "Signature expired") || strings.HasPrefix(message, "Signature not yet current"))
+}
 
 var deniedCodes = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError",
 	"NotAuthorized"}
@@ -91,6 +102,10 @@ func Explain(err error) error {
 	case slices.Contains(expiredCodes, code):
 		e.Kind = ErrCredentials
 		e.text = "the AWS credentials have expired: get new ones (for example: aws sso login), then try again"
+	case isClock(code, message):
+		e.Kind = ErrCredentials
+		e.text = fmt.Sprintf("AWS does not accept the time of the request (%s): set this machine's clock, which is at %s",
+			code, time.Now().UTC().Format(time.DateTime+" UTC"))
 	case slices.Contains(credentialCodes, code):
 		e.Kind = ErrCredentials
 		e.text = fmt.Sprintf("AWS does not accept the credentials (%s): check --profile and the AWS_ variables of the "+

@@ -180,7 +180,24 @@ func (*changes) consent(ctx context.Context, d *Deploy) error {
 	}
 	yes, err := d.Screen.Ask(ctx, question)
 	if err == nil && !yes {
-		err = ErrDeclined
+		return declinedError{d.Settings.Stack, d.stack() == nil}
 	}
 	return err
+}
+
+// declinedError is ErrDeclined when the code has been brought to AWS already.
+type declinedError struct {
+	stack  string
+	create bool
+}
+
+func (declinedError) Is(target error) bool { return target == ErrDeclined }
+
+func (e declinedError) Error() string {
+	what := "changed"
+	if e.create {
+		what = "created"
+	}
+	return fmt.Sprintf("stack %s was not %s; the functions' code stays where it was brought, for the next deploy",
+		e.stack, what)
 }

@@ -46,11 +46,10 @@ func (u *unneeded) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	}
 	u.stack = s
 	what := u.what()
+	if why := u.kept(d); why != "" {
+		return []string{"keep " + what + why}, nil
+	}
 	switch {
-	case s.Protected && len(u.rest) == 0:
-		return []string{fmt.Sprintf("keep %s: stack %s is protected from termination", what, s.Name)}, nil
-	case u.needed(d):
-		return []string{fmt.Sprintf("keep %s for a rollback; a later deploy that changes the stack deletes them", what)}, nil
 	case d.asks() || d.Mode.DryRun():
 		return []string{"delete " + what + " with all images, after asking"}, nil
 	}
@@ -63,6 +62,18 @@ func (u *unneeded) what() string {
 		names = append(names, r.Name)
 	}
 	return strings.Join(names, ", ")
+}
+
+// kept tells why the repositories stay without a question, as what follows
+// their names; empty: they do not.
+func (u *unneeded) kept(d *Deploy) string {
+	switch {
+	case u.stack.Protected && len(u.rest) == 0:
+		return fmt.Sprintf(": stack %s is protected from termination", u.stack.Name)
+	case u.needed(d):
+		return " for a rollback; a later deploy that changes the stack deletes them"
+	}
+	return ""
 }
 
 // needed reports whether the repositories stay although no function will need
@@ -79,7 +90,11 @@ func (u *unneeded) needed(d *Deploy) bool {
 }
 
 func (u *unneeded) Do(ctx context.Context, d *Deploy) error {
-	if u.stack == nil || u.stack.Protected && len(u.rest) == 0 || u.needed(d) {
+	if u.stack == nil {
+		return nil
+	}
+	if why := u.kept(d); why != "" {
+		d.Screen.Say("kept: " + u.what() + why)
 		return nil
 	}
 	// Whatever happened: while the main stack names an image, it stays.

@@ -15,11 +15,13 @@ import (
 
 // where finds out who deploys and where, and brings the stack into a state from
 // which it can be deployed.
-type where struct{}
+type where struct {
+	unmatched []string // a line about filters that match nothing
+}
 
 func (*where) Name() string { return "who and where" }
 
-func (*where) Plan(ctx context.Context, d *Deploy) ([]string, error) {
+func (w *where) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	if d.Offline() {
 		if err := d.resolve(); err != nil {
 			return nil, err
@@ -42,6 +44,8 @@ func (*where) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 		return nil, err
 	}
 	lines := append([]string{d.who()}, d.settingLines()...)
+	w.unmatched = d.unmatched(ctx)
+	lines = append(lines, w.unmatched...)
 	if s == nil {
 		return append(lines, "stack "+d.Settings.Stack+" does not exist yet"), nil
 	}
@@ -98,6 +102,9 @@ const maxStates = 6
 
 func (w *where) Do(ctx context.Context, d *Deploy) error {
 	d.Screen.Say(d.who())
+	for _, line := range w.unmatched {
+		d.Screen.Say(line)
+	}
 	err := d.settle(ctx, func() *target.Stack { return d.Target.Stack }, func(ctx context.Context) error {
 		_, err := w.Plan(ctx, d)
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"golang.org/x/sync/errgroup"
 
+	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor/iampolicy"
 	"soci-index-builder/internal/inventory"
@@ -21,7 +22,8 @@ import (
 )
 
 // listRepositories finds the repositories of the account, and those that the
-// filters choose from: none that a function's image is in.
+// filters choose from: none that a function's image is in, or was before a
+// change to zip files. Such images have the label that keeps them from being indexed.
 func (x *examination) listRepositories(ctx context.Context, source *inventory.ECRSource) {
 	own := x.stack.OwnRepositories()
 	for r, err := range source.Describe(ctx) {
@@ -30,7 +32,8 @@ func (x *examination) listRepositories(ctx context.Context, source *inventory.EC
 			return
 		}
 		x.repositories = append(x.repositories, r)
-		if name := aws.ToString(r.RepositoryName); x.stack.Filters.MatchesRepository(name) && !slices.Contains(own, name) {
+		if name := aws.ToString(r.RepositoryName); x.stack.Filters.MatchesRepository(name) && !slices.Contains(own, name) &&
+			!companion.IsRepositoryName(name) {
 			x.chosen = append(x.chosen, r)
 		}
 	}

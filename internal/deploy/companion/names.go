@@ -10,6 +10,8 @@ import (
 	"crypto/md5" // names things, protects nothing
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"soci-index-builder/internal/deployed"
@@ -45,6 +47,17 @@ func StackName(stack string) string {
 // id.
 func RepositoryName(stack, function string) string {
 	return lettersAndDigits(stack) + sum(stack) + "/" + lettersAndDigits(function) + sum(function) + "repo"
+}
+
+var repositoryName = regexp.MustCompile(`^[a-z0-9]*[0-9a-f]{8}/([a-z0-9]+)$`)
+
+// IsRepositoryName reports whether a repository has a name as that of one of
+// [Functions] in the companion of any stack.
+func IsRepositoryName(name string) bool {
+	m := repositoryName.FindStringSubmatch(name)
+	return m != nil && slices.ContainsFunc(Functions, func(f Function) bool {
+		return strings.HasSuffix(RepositoryName("", f.LogicalID), "/"+m[1])
+	})
 }
 
 // RepositoryLogicalID is what the repository for a function is called in the

@@ -45,6 +45,15 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s has %d characters", name, len(name))
 		} else if _, err := names.ParseHosted("example.com/" + name); err != nil {
 			t.Error(err)
+		} else if !IsRepositoryName(name) || !IsRepositoryName(RepositoryName("p", f.LogicalID)) {
+			t.Errorf("%s is not known", name)
+		}
+	}
+	for _, name := range []string{"", "prod/api", RepositoryName("prod", "TestFunction01"), "filterfunction0f8a6661repo",
+		"a/" + RepositoryName("prod", "FilterFunction"), "prod/filterfunction0f8a6661repo",
+		RepositoryName("prod", "FilterFunction") + "2"} {
+		if IsRepositoryName(name) {
+			t.Errorf("%q passes for a companion's", name)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"soci-index-builder/internal/backfill"
+	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/pkg/ecrclient"
@@ -26,11 +27,15 @@ type listed struct {
 	err          error // that ended the listing, if one did
 }
 
-// list reads all repositories, or as many as it can before ctx ends. tell gets
-// the number of repositories after each.
+// list reads all repositories, or as many as it can before ctx ends, without
+// those that deploy makes for functions' images. tell gets the number of
+// repositories after each.
 func list(ctx context.Context, source inventory.Source, tell func(repositories int)) *listed {
 	l := &listed{images: map[string][]inventory.Image{}}
 	for name, err := range source.Repositories(ctx) {
+		if companion.IsRepositoryName(name) {
+			continue
+		}
 		var images []inventory.Image
 		if err == nil {
 			images, err = source.Images(ctx, name)

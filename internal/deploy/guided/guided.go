@@ -109,7 +109,7 @@ func Ask(ctx context.Context, o Options) (Answers, error) {
 		o.Now = time.Now
 	}
 	i := &interview{Options: o, Terminal: o.Terminal, ctx: ctx}
-	i.Printf("An empty line takes what stands in brackets, - leaves a value empty. Nothing is changed before you agree.\n")
+	i.Say("An empty line takes what stands in brackets, - leaves a value empty. The stack is not changed before you agree.")
 	for _, ask := range []func() error{i.where, i.pack, i.filters, i.parameters, i.others, i.meaning} {
 		if err := ask(); err != nil {
 			return Answers{}, err
@@ -163,11 +163,12 @@ func (i *interview) where() error {
 	if i.account, err = i.Look(i.ctx, g.Stack, g.Region); err != nil {
 		return err
 	}
+	i.Printf("\n")
 	if i.account.Status == "" {
-		i.Printf("\nAccount %s, region %s: the stack %s will be created.\n", i.account.ID, g.Region, g.Stack)
+		i.Say("Account %s, region %s: the stack %s will be created.", i.account.ID, g.Region, g.Stack)
 	} else {
-		i.Printf("\nAccount %s, region %s: the stack %s is there (%s); what it has stands in brackets.\n", i.account.ID,
-			g.Region, g.Stack, i.account.Status)
+		i.Say("Account %s, region %s: the stack %s is there (%s); what it has stands in brackets.", i.account.ID, g.Region,
+			g.Stack, i.account.Status)
 	}
 	return nil
 }
@@ -188,7 +189,7 @@ func (i *interview) pack() error {
 	}
 	answer, err := i.Terminal.Ask(i.ctx, Question{
 		Text: "Package",
-		Help: "zip: the functions' code goes into an S3 bucket, which is made if you have named none.\n" +
+		Help: "zip: the functions' code goes into an S3 bucket, made if you have named none.\n" +
 			"image: it goes into ECR repositories, as container images; no bucket.",
 		Default: byDefault,
 		Check: func(s string) error {
@@ -224,9 +225,9 @@ func (i *interview) look() error {
 		return i.ctx.Err()
 	case l.err == nil:
 	case errors.Is(ctx.Err(), context.DeadlineExceeded) && len(l.repositories) > 0:
-		i.Printf("  There was time only for the first %d: those are shown.\n", len(l.repositories))
+		i.Say("  There was time only for the first %d: those are shown.", len(l.repositories))
 	default:
-		i.Printf("  They cannot be listed, so there is no preview: %s\n", oneLine(awserror.Explain(l.err)))
+		i.Say("  They cannot be listed, so there is no preview: %s", oneLine(awserror.Explain(l.err)))
 		i.account.Images = nil
 		return nil
 	}
@@ -238,7 +239,7 @@ func (i *interview) look() error {
 func (i *interview) filters() error {
 	byFlag := i.byFlag("filters")
 	byDefault := i.merged().Parameter(deployed.ParamFilters, i.account.Parameters)
-	help := "Which images are indexed: comma-separated repository:tag. * is any run of characters, ! excludes, and\n" +
+	help := "Which images are indexed: comma-separated repository:tag. * is any run of characters, ! excludes, and " +
 		"the last filter that matches decides: prod/*:*,!*:*-debug"
 	for {
 		if !byFlag {

@@ -12,7 +12,6 @@ import (
 	"soci-index-builder/internal/deployer"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/names"
-	"soci-index-builder/internal/terminal"
 )
 
 // parts are the policies that deploying needs with these settings, and what the
@@ -60,17 +59,54 @@ func (t *Terminal) showRights(parts []deployer.Part, values map[string][]string)
 	for _, p := range parts {
 		files = append(files, p.File+".json")
 	}
-	t.Printf("\nRights that are used, your own or those of --role-arn; these files in docs have them all:\n  %s\n",
-		strings.Join(files, ", "))
-	w := terminal.NewTable(t.out, "  ", false)
+	t.Printf("\n")
+	t.Say("Rights that are used, your own or those of --role-arn; these files in docs have them all:")
+	t.Say("  %s", strings.Join(files, ", "))
+	type right struct {
+		on      []string
+		actions []string
+	}
+	var rights []right
 	for _, s := range deployer.Policy(parts...).Statement {
 		if pattern := s.Condition["StringLike"]["aws:RequestedRegion"]; pattern != "" &&
 			!strings.HasPrefix(values["Region"][0], strings.TrimSuffix(pattern, "*")) {
 			continue // not in this region
 		}
-		w.Row(services(s.Action), on(s.Resource, values))
+		r := right{on(s.Resource, values), s.Action}
+		same := slices.IndexFunc(rights, func(o right) bool {
+			return slices.Equal(o.on, r.on) && service(o.actions[0]) == service(r.actions[0])
+		})
+		if same < 0 {
+			rights = append(rights, r)
+			continue
+		}
+		for _, action := range r.actions {
+			if !slices.Contains(rights[same].actions, action) {
+				rights[same].actions = append(slices.Clip(rights[same].actions), action)
+			}
+		}
 	}
-	_ = w.Flush() // what a terminal cannot show is lost
+	// ARNs are not broken: what they are for stands above them where they are long.
+	table, first := [][2]string{}, 0
+	for _, r := range rights {
+		table = append(table, [2]string{services(r.actions), strings.Join(r.on, " ")})
+		first = max(first, len(table[len(table)-1][0]))
+	}
+	narrow := t.screen.Width > 0 && slices.ContainsFunc(table, func(row [2]string) bool {
+		return 2+first+2+len(row[1]) > t.screen.Width
+	})
+	for i, row := range table {
+		if narrow {
+			t.Printf("  %s\n      %s\n", row[0], strings.Join(rights[i].on, "\n      "))
+			continue
+		}
+		t.Printf("  %-*s  %s\n", first, row[0], row[1])
+	}
+}
+
+func service(action string) string {
+	name, _, _ := strings.Cut(action, ":")
+	return name
 }
 
 // services counts the actions of each service.
@@ -78,20 +114,20 @@ func services(actions []string) string {
 	var all []string
 	count := map[string]int{}
 	for _, action := range actions {
-		service, _, _ := strings.Cut(action, ":")
-		if count[service] == 0 {
-			all = append(all, service)
+		name := service(action)
+		if count[name] == 0 {
+			all = append(all, name)
 		}
-		count[service]++
+		count[name]++
 	}
-	for i, service := range all {
-		all[i] = fmt.Sprintf("%s (%d)", service, count[service])
+	for i, name := range all {
+		all[i] = fmt.Sprintf("%s (%d)", name, count[name])
 	}
 	return strings.Join(all, ", ")
 }
 
 // on fills the placeholders of ARNs, with each of the values that one has.
-func on(resources []string, values map[string][]string) string {
+func on(resources []string, values map[string][]string) []string {
 	all := slices.Clone(resources)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		var filled []string
@@ -107,7 +143,7 @@ func on(resources []string, values map[string][]string) string {
 		all = filled
 	}
 	if slices.Equal(all, []string{"*"}) {
-		return "everything: these actions know no resource"
+		return []string{"everything: these actions know no resource"}
 	}
-	return strings.Join(all, " ")
+	return all
 }

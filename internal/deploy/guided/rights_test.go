@@ -68,3 +68,23 @@ func TestShowRights(t *testing.T) {
 		t.Errorf("s3:ListAllMyBuckets is not in\n%s", out.String())
 	}
 }
+
+// On a terminal that is not as wide, each ARN has a line of its own below what
+// it is for. A service's actions on the same ARNs are in one place.
+func TestShowRightsNarrow(t *testing.T) {
+	var out bytes.Buffer
+	at := NewTerminal(strings.NewReader(""), &out)
+	at.screen.Width = 80
+	at.showRights(Account{ID: "123456789012"}.parts(settings.Settings{Package: embedded.Zip, Stack: "prod"}, "eu-west-1"))
+	for line := range strings.Lines(out.String()) {
+		if len(line) > 81 && len(strings.Fields(line)) > 1 {
+			t.Errorf("%d characters: %s", len(line)-1, line)
+		}
+	}
+	if n := strings.Count(out.String(), "arn:aws:iam::123456789012:role/prod-*\n"); n != 1 {
+		t.Errorf("the roles are named %d times in\n%s", n, &out)
+	}
+	if !strings.Contains(out.String(), ")\n      arn:aws:iam::123456789012:role/prod-*\n") {
+		t.Errorf("the roles have no line of their own in\n%s", &out)
+	}
+}

@@ -20,7 +20,7 @@ const shown = 12
 // showChoice tells what filters choose.
 func (t *Terminal) showChoice(l *listed, c *chosen) {
 	if len(l.repositories) == 0 {
-		t.Printf("  There is no repository yet: the filters decide on what is pushed later.\n")
+		t.Say("  There is no repository yet: the filters decide on what is pushed later.")
 		return
 	}
 	w := terminal.NewTable(t.out, "  ", false)
@@ -40,10 +40,10 @@ func (t *Terminal) showChoice(l *listed, c *chosen) {
 		_ = w.Flush() // what a terminal cannot show is lost
 	}
 	if rows > shown {
-		t.Printf("  and %s\n", plural.Count(rows-shown, "more repository", "more repositories"))
+		t.Say("  and %s", plural.Count(rows-shown, "more repository", "more repositories"))
 	}
 	if rows == 0 {
-		t.Printf("  These filters choose nothing of what %s now.\n", has(len(l.repositories)))
+		t.Say("  These filters choose nothing of what %s now.", has(len(l.repositories)))
 	}
 	if len(none) > 0 && rows > 0 {
 		more := ""
@@ -51,7 +51,7 @@ func (t *Terminal) showChoice(l *listed, c *chosen) {
 			more = fmt.Sprintf(" and %d more", n)
 		}
 		slices.Sort(none)
-		t.Printf("  nothing in: %s%s\n", strings.Join(none[:min(shown, len(none))], ", "), more)
+		t.Say("  nothing in: %s%s", strings.Join(none[:min(shown, len(none))], ", "), more)
 	}
 }
 
@@ -78,18 +78,18 @@ func (t *Terminal) showCost(c *chosen, memory int, architecture string) {
 	}
 	t.Printf("\nCost, by prices of us-east-1 before free tiers:\n")
 	if n := len(c.pushes.Items); n == 0 {
-		t.Printf("  No chosen image was pushed in the last 30 days, so Lambda would have cost nothing.\n")
+		t.Say("  No chosen image was pushed in the last 30 days, so Lambda would have cost nothing.")
 	} else {
 		_, size := c.pushes.Total()
-		t.Printf("  at most $%s a month for Lambda, if pushes go on as in the last 30 days: %s, %s\n",
+		t.Say("  at most $%s a month for Lambda, if pushes go on as in the last 30 days: %s, %s",
 			dollars(dollarsOf(c.pushes.Cost(memory))), plural.Count(n, "image"), bytesize.Format(size))
-		t.Printf("  (layers that were indexed before are not read again: most pushes cost a tenth)\n")
+		t.Say("  (layers that were indexed before are not read again: most pushes cost a tenth)")
 	}
 	if n := alarms(); n > 0 {
-		t.Printf("  $%s a month for %d alarms; dashboard, metrics and logs by their use\n", dollars(float64(n)*priceAlarm), n)
+		t.Say("  $%s a month for %d alarms; dashboard, metrics and logs by their use", dollars(float64(n)*priceAlarm), n)
 	}
 	if n := len(c.all.Items); n > 0 {
-		t.Printf("  at most $%s once, if you have the images that are there indexed by backfill: %s\n",
+		t.Say("  at most $%s once, if you have the images that are there indexed by backfill: %s",
 			dollars(dollarsOf(c.all.Cost(memory))), plural.Count(n, "image"))
 	}
 }

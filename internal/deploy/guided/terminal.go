@@ -18,12 +18,13 @@ var ErrEnded = errors.New("the input ended without an answer: nothing was change
 
 // Terminal is somebody who can be asked. Questions are answered line by line.
 type Terminal struct {
-	in  io.Reader
-	out io.Writer
+	in     io.Reader
+	out    io.Writer
+	screen terminal.Screen
 }
 
 // NewTerminal asks on out and reads answers from in, whatever they are.
-func NewTerminal(in io.Reader, out io.Writer) *Terminal { return &Terminal{in, out} }
+func NewTerminal(in io.Reader, out io.Writer) *Terminal { return &Terminal{in, out, terminal.Of(out)} }
 
 // OpenTerminal returns the terminal that both in and out are, or nil when one of
 // them is none: then nobody can be asked.
@@ -39,10 +40,14 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Printf shows text, in lines that fit the screen.
-func (t *Terminal) Printf(format string, args ...any) {
-	_, _ = io.WriteString(t.out, terminal.Of(t.out).FillLines(fmt.Sprintf(format, args...))) // what is not shown is lost
+// Say shows one line, which is broken at its spaces where the terminal is not as
+// wide.
+func (t *Terminal) Say(format string, args ...any) {
+	t.Printf("%s\n", t.screen.Fill(fmt.Sprintf(format, args...)))
 }
+
+// Printf shows text as it is.
+func (t *Terminal) Printf(format string, args ...any) { fmt.Fprintf(t.out, format, args...) }
 
 // maxLine is more than a terminal hands over in one line.
 const maxLine = 64 * 1024 // 64 KiB
@@ -124,7 +129,10 @@ const nothing = "-"
 // empty one. Its errors are those of Line.
 func (t *Terminal) Ask(ctx context.Context, q Question) (string, error) {
 	if q.Help != "" {
-		t.Printf("\n%s\n", strings.TrimRight(q.Help, "\n"))
+		t.Printf("\n")
+		for line := range strings.SplitSeq(strings.TrimRight(q.Help, "\n"), "\n") {
+			t.Say("%s", line)
+		}
 	}
 	prompt := q.Text + ": "
 	if q.Default != "" {
@@ -147,7 +155,7 @@ func (t *Terminal) Ask(ctx context.Context, q Question) (string, error) {
 		if err = q.Check(answer); err == nil {
 			return answer, nil
 		}
-		t.Printf("  %.100q: %s\n", answer, oneLine(err))
+		t.Say("  %.100q: %s", answer, oneLine(err))
 	}
 }
 

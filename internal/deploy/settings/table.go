@@ -37,7 +37,8 @@ var table = []*setting{
 		field: func(s *Settings) any { return &s.Stack },
 	},
 	{
-		name: "region", value: "region", usage: "AWS region; the default is AWS_REGION, or that of the profile",
+		name: "region", value: "region",
+		usage: "AWS region; the default is AWS_REGION, else that of the profile or EC2 instance",
 		check: text(checkRegion), field: func(s *Settings) any { return &s.Region },
 	},
 	{
