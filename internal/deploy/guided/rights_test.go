@@ -94,7 +94,8 @@ func TestConfirmNarrow(t *testing.T) {
 	var out bytes.Buffer
 	at := NewTerminal(strings.NewReader("y\n"), &out)
 	at.screen.Width = 40
-	yes, err := at.Confirm(t.Context(), "IAM roles are changed: FilterRole, GeneratorRole, MachineRole.\nDeploy this?", false)
+	yes, err := at.Confirm(t.Context(), "IAM roles are changed: FilterRole, GeneratorRole, MachineRole.\nDeploy this?",
+		false)
 	want := "IAM roles are changed: FilterRole,\n    GeneratorRole, MachineRole.\nDeploy this? [y/N] "
 	if !yes || err != nil || out.String() != want {
 		t.Errorf("%t, %v, %q, want %q", yes, err, out.String(), want)

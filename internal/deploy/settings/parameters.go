@@ -81,7 +81,8 @@ func checkParameter(name, value string) error {
 }
 
 // notSystems are architectures, by which no platform begins.
-var notSystems = []string{"386", "aarch64", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x",
+var notSystems = []string{"386", "aarch64", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64",
+	"s390x",
 	"x86", "x86_64"}
 
 // checkPlatforms refuses what has the form of a platform and would choose no
