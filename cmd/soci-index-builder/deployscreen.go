@@ -200,6 +200,7 @@ func (s *deployScreen) Findings(r *doctor.Report) {
 		return
 	}
 	s.write("\ndoctor: %s\n", severities(r))
+	screen := terminal.Of(s.out)
 	for _, f := range r.Findings {
 		if f.Severity == doctor.OK {
 			continue
@@ -208,7 +209,8 @@ func (s *deployScreen) Findings(r *doctor.Report) {
 		if f.Subject != "" {
 			subject = f.Subject + ": "
 		}
-		s.write("  %s  %s  %s%s\n", severityText(terminal.Of(s.out), f.Severity), f.Check, subject, f.Found)
+		found := fmt.Sprintf("  %s  %s  %s%s", severityText(screen, f.Severity), f.Check, subject, f.Found)
+		s.write("%s\n", screen.Fill(found)) // the cure stays whole, to be pasted
 		if f.Cure != "" {
 			s.command("    -> ", f.Cure)
 		}

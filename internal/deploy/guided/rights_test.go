@@ -88,3 +88,16 @@ func TestShowRightsNarrow(t *testing.T) {
 		t.Errorf("the roles have no line of their own in\n%s", &out)
 	}
 }
+
+// A question is broken at its spaces, too, and its choices stand behind it.
+func TestConfirmNarrow(t *testing.T) {
+	var out bytes.Buffer
+	at := NewTerminal(strings.NewReader("y\n"), &out)
+	at.screen.Width = 40
+	yes, err := at.Confirm(t.Context(), "IAM roles are changed: FilterRole, GeneratorRole, MachineRole.\nDeploy this?",
+		false)
+	want := "IAM roles are changed: FilterRole,\n    GeneratorRole, MachineRole.\nDeploy this? [y/N] "
+	if !yes || err != nil || out.String() != want {
+		t.Errorf("%t, %v, %q, want %q", yes, err, out.String(), want)
+	}
+}

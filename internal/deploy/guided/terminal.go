@@ -165,6 +165,11 @@ func (t *Terminal) Confirm(ctx context.Context, question string, byDefault bool)
 	if byDefault {
 		choices = "[Y/n]"
 	}
+	lines := strings.Split(question, "\n")
+	for i, line := range lines {
+		lines[i] = t.screen.Fill(line)
+	}
+	question = strings.Join(lines, "\n")
 	for {
 		answer, err := t.Line(ctx, question+" "+choices+" ")
 		if err != nil {
