@@ -66,7 +66,9 @@ func TestStepsOfPlatforms(t *testing.T) {
 				for _, prefetch := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s, %q, earlier: %t, prefetch: %t", version, choice, earlier, prefetch),
 						func(t *testing.T) {
-							t.Parallel()
+							if testing.Short() && version != soci.Both {
+								t.Skip()
+							}
 							one, parts := registrytest.Start(t), registrytest.Start(t)
 							var outcomes []string
 							var left []map[string]string
