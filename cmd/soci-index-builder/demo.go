@@ -8,6 +8,7 @@ import (
 
 	"soci-index-builder/internal/demo"
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/names"
 )
 
 func newDemoCommand() *cobra.Command {
@@ -38,6 +39,9 @@ All data is in a temporary directory, which is removed at the end.`,
 			if o.Files != "" && o.Image != "" {
 				return usageErrorf("%s: --files and --image exclude each other", cmd.CommandPath())
 			}
+			if err := checkDemo(cmd, o); err != nil {
+				return err
+			}
 			o.Logger, o.Program = logger(cmd), callable()
 			o.Clone = len(embedded.Architectures()) == 0
 			return demo.Run(cmd.Context(), cmd.OutOrStdout(), o)
@@ -50,6 +54,24 @@ All data is in a temporary directory, which is removed at the end.`,
 	_ = cmd.MarkFlagDirname("files")
 	_ = cmd.MarkFlagFilename("image")
 	return cmd
+}
+
+// checkDemo looks for mistakes in what the image is to be made of.
+func checkDemo(cmd *cobra.Command, o demo.Options) error {
+	for _, name := range []string{"files", "image"} {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+			return usageErrorf("%s: invalid argument \"\" for \"--%s\" flag: must be %s", cmd.CommandPath(), name, f.Usage)
+		}
+	}
+	if info, err := os.Stat(o.Files); o.Files != "" && (err != nil || !info.IsDir()) {
+		return usageErrorf("%s: invalid argument %q for \"--files\" flag: there is no such folder", cmd.CommandPath(),
+			o.Files)
+	}
+	if _, err := os.Stat(o.Image); names.IsPath(o.Image) && err != nil {
+		return usageErrorf("%s: invalid argument %q for \"--image\" flag: there is no such file or folder; an image in a "+
+			"registry is named [HOST/]REPOSITORY[:TAG]", cmd.CommandPath(), o.Image)
+	}
+	return nil
 }
 
 // callable returns what to type to run this program: its name if that is found,

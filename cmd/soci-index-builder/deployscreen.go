@@ -241,7 +241,7 @@ func (s *deployScreen) command(indent, text string) {
 	}
 	if about != "" {
 		s.write("%s%s:\n", indent, about)
-		indent += "    "
+		indent = strings.Repeat(" ", len(indent)+4)
 	}
 	if strings.HasPrefix(text, "aws ") || strings.HasPrefix(text, programName+" ") {
 		s.asIs(indent + text + "\n")

@@ -47,8 +47,8 @@ func TestOutputFull(t *testing.T) {
 		var stderr strings.Builder
 		cmd.Stdout, cmd.Stderr = full, &stderr
 		err := cmd.Run()
-		if want := programName + ": write /dev/stdout: no space left on device\n"; cmd.ProcessState.ExitCode() != exitFailure ||
-			stderr.String() != want {
+		want := programName + ": write /dev/stdout: no space left on device\n"
+		if cmd.ProcessState.ExitCode() != exitFailure || stderr.String() != want {
 			t.Errorf("%q ends with %v and writes %q, want %q", args, err, &stderr, want)
 		}
 	}

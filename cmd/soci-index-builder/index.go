@@ -171,6 +171,10 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 			return err
 		}
 	}
+	if cmd.Flags().Changed("output-layout") && c.outputLayout == "" {
+		return usageErrorf(`%s: invalid argument "" for "--output-layout" flag: must be a folder, there or to be made`,
+			cmd.CommandPath())
+	}
 	if c.outputLayout != "" && len(refs) > 1 {
 		return usageErrorf("%s: --output-layout takes one image, not %d", cmd.CommandPath(), len(refs))
 	}

@@ -94,6 +94,9 @@ type logsCommand struct {
 }
 
 func (l *logsCommand) run(cmd *cobra.Command, args []string) error {
+	if l.list && len(args) > 0 {
+		return usageErrorf("%s: --list takes no QUERY, not %q", cmd.CommandPath(), args[0])
+	}
 	if l.list {
 		return l.writeList(cmd.OutOrStdout())
 	}

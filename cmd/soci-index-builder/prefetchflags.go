@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,6 +47,10 @@ func (p *prefetchFlags) paths() ([]string, error) {
 			all = append(all, path)
 		}
 	}
+	if len(p.files) > 0 && len(all) == 0 {
+		return nil, usageErrorf("invalid argument %q for \"--prefetch-file\" flag: must be the path of a file, or a pattern",
+			p.files[0])
+	}
 	if err := soci.CheckPrefetch(all); err != nil {
 		return nil, usageErrorf("invalid argument for \"--prefetch-file\" or \"--prefetch-files-json\" flag: %w", err)
 	}
@@ -71,7 +76,18 @@ func readPaths(name string) ([]string, error) {
 	}
 	var paths []string
 	if err := json.Unmarshal(b, &paths); err != nil {
-		return nil, fmt.Errorf("it must be a JSON array of strings: %w", err)
+		return nil, fmt.Errorf("it must be a JSON array of strings%s", whyNot(err))
 	}
 	return paths, nil
+}
+
+// whyNot says in plain words why a text is no JSON array of strings.
+func whyNot(err error) string {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf(", and is no JSON: see byte %d", syntax.Offset)
+	}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Sprintf(", and has the %s at byte %d", wrong.Value, wrong.Offset)
+	}
+	return ""
 }

@@ -3,8 +3,8 @@ package main
 import (
 	"archive/tar"
 	"bytes"
-	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +46,9 @@ func manyLayers(t *testing.T, layers int, bytesPerSecond int64) string {
 	return server.Host() + "/team/app:1"
 }
 
+// barLeft is what no screen has when the bars are gone.
+var barLeft = regexp.MustCompile(`\[[=>#-]*-*\]|\d+ of \d+ layers|iB/s|s left`)
+
 // On a terminal of 24 rows an image of 32 layers leaves nothing but the result,
 // and no picture is higher than the terminal.
 func TestProgressOnATerminal(t *testing.T) {
@@ -66,9 +69,12 @@ func TestProgressOnATerminal(t *testing.T) {
 			t.Errorf("no line of a layer: %.2000q", s.raw)
 		}
 		for _, m := range regexp.MustCompile(`\x1b\[(\d+)A`).FindAllStringSubmatch(s.raw, -1) {
-			if len(m[1]) > 1 && m[1] >= fmt.Sprint(o.rows) {
+			if n, err := strconv.Atoi(m[1]); err != nil || n >= int(o.rows) {
 				t.Errorf("a picture of %s lines on %d rows", m[1], o.rows)
 			}
+		}
+		if left := barLeft.FindString(text); left != "" || s.hidesCursor() {
+			t.Errorf("%q is left of the bars; that the cursor is hidden is %t", left, s.hidesCursor())
 		}
 		if s.screen.wrapped > 0 {
 			t.Errorf("too wide: %q", tooWide(s.raw, int(o.columns)))
@@ -90,8 +96,8 @@ func TestInterruptedOnATerminal(t *testing.T) {
 	} {
 		s := onTerminal(t, sessionOptions{columns: 80, rows: 24, interruptAt: at}, "index", "--min-layer-size", "0",
 			"--concurrency", "2", ref)
-		if s.code != exitInterrupted {
-			t.Errorf("exit code %d", s.code)
+		if s.code != exitInterrupted || s.hidesCursor() {
+			t.Errorf("exit code %d; that the cursor is hidden is %t", s.code, s.hidesCursor())
 		}
 		want := regexp.MustCompile("^" + programName + ": interrupted: " + ref + " is not complete, " + pushed +
 			": index it again$")

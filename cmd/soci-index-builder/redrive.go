@@ -144,6 +144,12 @@ func (c *redriveCommand) selection(cmd *cobra.Command) (redrive.Selection, error
 	case !(c.rate > 0 && c.rate <= 1000):
 		return s, usageErrorf("invalid argument \"%g\" for \"--rate\" flag: must be above 0, and 1000 at most", c.rate)
 	}
+	for name, values := range map[string][]string{"id": c.ids, "reason": c.reasons} {
+		if slices.Contains(values, "") {
+			return s, usageErrorf("invalid argument \"\" for \"--%s\" flag: must be one that redrive --stack %s shows", name,
+				shellWord(c.stack.name))
+		}
+	}
 	for _, text := range c.images {
 		image, err := names.ParseECR(text)
 		if err != nil {

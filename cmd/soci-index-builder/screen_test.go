@@ -83,6 +83,11 @@ func onTerminal(t *testing.T, o sessionOptions, args ...string) *session {
 	return s
 }
 
+// hidesCursor reports whether the cursor is hidden at the end.
+func (s *session) hidesCursor() bool {
+	return strings.LastIndex(s.raw, "\x1b[?25l") > strings.LastIndex(s.raw, "\x1b[?25h")
+}
+
 // screen is a terminal as far as the program uses one: it knows the lines that
 // are seen and those that have scrolled out of sight.
 type screen struct {

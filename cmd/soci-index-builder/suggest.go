@@ -29,6 +29,12 @@ func didYouMean(word string, known []string) string {
 // which value of it, may be meant.
 func flagError(cmd *cobra.Command, err error) error {
 	hint := ""
+	// With a command that does not exist, flags are those of its parent.
+	if words := cmd.Flags().Args(); len(words) > 0 && cmd.HasAvailableSubCommands() {
+		if _, unknown := commandOf(cmd, words[0]); unknown != nil {
+			return unknown
+		}
+	}
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		var known []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -66,11 +72,13 @@ func valueMeant(value string, known []string) string {
 	return ""
 }
 
-// numberText says what a flag of a type takes that package strconv could not
-// read; empty for any other error.
+// numberText says what a flag of a type takes that package strconv, or package
+// time, could not read; empty for any other error.
 func numberText(err error, kind string) string {
 	number, ok := errors.AsType[*strconv.NumError](err)
 	switch {
+	case kind == "duration" && strings.Contains(err.Error(), "time: "): // has no type
+		return "must be a time such as 50ms, 30s or 5m"
 	case !ok:
 		return ""
 	case kind == "bool":

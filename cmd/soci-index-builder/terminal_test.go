@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/acarl005/stripansi"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"soci-index-builder/internal/testkit/registrytest"
 )
 
@@ -60,6 +63,50 @@ func TestImageVerbsOnATerminal(t *testing.T) {
 					t.Errorf("%q with %s: %q", tt.args, env, s.raw)
 				}
 			}
+		}
+	}
+}
+
+// Long names, many platforms: a line is too wide only where it has no blank at
+// which it could be broken.
+func TestLongNamesOnATerminal(t *testing.T) {
+	layers := storedLayers(t)
+	server := registrytest.Start(t)
+	name := "team/" + strings.Repeat("long-name/", 9) + "image" // of 100 characters
+	tag := strings.Repeat("release-", 8)                        // of 64
+	tag = tag[:63] + "1"
+	var manifests []ocispec.Descriptor
+	for _, platform := range []string{"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/s390x", "linux/ppc64le"} {
+		manifests = append(manifests, server.PushImage(t, name, strings.ReplaceAll(platform, "/", "-"), registrytest.Image{
+			Platform: platform, Layers: []registrytest.Layer{{Content: layers["writer/go-6"]}}}).Manifest)
+	}
+	server.PushIndex(t, name, tag, false, manifests...)
+	ref := server.Host() + "/" + name + ":" + tag
+	for _, o := range sizes {
+		for _, args := range [][]string{
+			{"index", "--min-layer-size", "0", "--dry-run", ref},
+			{"index", "--min-layer-size", "0", "--force", ref},
+			{"inspect", ref},
+			{"verify", ref},
+			{"status", "--min-layer-size", "0", ref},
+			{"status", "--min-layer-size", "0", server.Host() + "/" + name},
+			{"estimate", "--path", "**", ref},
+			{"cleanup", server.Host() + "/" + name},
+			{"backfill", "--local", "--dry-run", "--min-layer-size", "0", server.Host() + "/" + name},
+			{"wait", "--min-layer-size", "0", "--timeout", "1s", ref},
+			{"filters", "test", "--filters", "*:*", name + ":" + tag},
+			{"version"}, {"--version"}, {"logs", "--list"},
+		} {
+			s := onTerminal(t, o, args...)
+			if s.code != exitOK {
+				t.Fatalf("%q ends with %d:\n%s", args, s.code, s.screen.text())
+			}
+			for _, line := range tooWide(s.raw, int(o.columns)) {
+				if words := strings.Fields(stripansi.Strip(line)); len(words) > 1 {
+					t.Errorf("%q in %d columns: %q", args, o.columns, line)
+				}
+			}
+			t.Logf("%q\n%s", args, s.screen.text())
 		}
 	}
 }

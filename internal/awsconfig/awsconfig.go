@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -69,10 +71,16 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if o.Region != "" {
 		options = append(options, config.WithRegion(o.Region))
 	}
+	if err := checkEnvironment(os.Environ()); err != nil {
+		return aws.Config{}, err
+	}
 	cfg, err := loadDefault(ctx, options)
 	if unknown, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
 		return cfg, settingf("no AWS profile %q: %s, or make it with: aws configure --profile %s", unknown.Profile,
 			another(o.ProfileFlag), unknown.Profile)
+	}
+	if errors.Is(err, ErrSetting) {
+		return cfg, err
 	}
 	if err != nil {
 		return cfg, settingf("reading the AWS configuration: %w", err)
@@ -90,6 +98,34 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	cfg.Credentials = &provider{cfg.Credentials, o.ProfileFlag}
 	_, err = cfg.Credentials.Retrieve(ctx)
 	return cfg, err
+}
+
+// checkEnvironment looks for mistakes in variables that the SDK reports in words
+// of its own, or not until a request fails.
+func checkEnvironment(environ []string) error {
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		switch {
+		case value == "":
+		case name == "AWS_MAX_ATTEMPTS":
+			if n, err := strconv.Atoi(value); err != nil || n < 0 {
+				return settingf("AWS_MAX_ATTEMPTS %q: must be a whole number, such as 3", value)
+			}
+		case name == "AWS_CONFIG_FILE" || name == "AWS_SHARED_CREDENTIALS_FILE":
+			if info, err := os.Stat(value); err == nil && info.IsDir() {
+				return settingf("%s %q: must be a file, not a folder", name, value)
+			}
+		case name == "AWS_RETRY_MODE":
+			if _, err := aws.ParseRetryMode(value); err != nil {
+				return settingf("AWS_RETRY_MODE %q: must be standard or adaptive", value)
+			}
+		case name == "AWS_ENDPOINT_URL" || strings.HasPrefix(name, "AWS_ENDPOINT_URL_"):
+			if u, err := url.Parse(value); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+				return settingf("%s: must be http:// or https:// and a host, such as https://proxy.example", name)
+			}
+		}
+	}
+	return nil
 }
 
 // loadDefault is the SDK's, whose reader of shared files panics on some that are

@@ -1,6 +1,7 @@
 package names
 
 import (
+	"strconv"
 	"strings"
 
 	"soci-index-builder/internal/lazyregexp"
@@ -42,7 +43,18 @@ func ParseECRHost(s string) (ECRHost, bool) {
 
 // IsHost reports whether s can be the host of a registry: a name or an address,
 // and maybe a port.
-func IsHost(s string) bool { return len(s) <= 255+len(":65535") && host.MatchString(s) }
+func IsHost(s string) bool {
+	return len(s) <= 255+len(":65535") && host.MatchString(s) && isPort(s[strings.LastIndexByte(s, ':')+1:], s)
+}
+
+// isPort reports whether a host's port, if it has one, is one of TCP.
+func isPort(port, host string) bool {
+	if port == host || strings.HasSuffix(port, "]") {
+		return true
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
 
 // hostByItsLook reports whether what stands before the first slash of an image's
 // name is a host, as docker and its kin decide it: it has a dot or a colon, or
