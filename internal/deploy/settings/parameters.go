@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"soci-index-builder/internal/deploy/parameters"
-	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/embedded"
 )
 
@@ -73,26 +72,6 @@ func checkParameter(name, value string) error {
 	}
 	if err := p.Check(value); err != nil {
 		return fmt.Errorf("%s %w", name, err)
-	}
-	if name == deployed.ParamPlatforms {
-		return checkPlatforms(value)
-	}
-	return nil
-}
-
-// notSystems are architectures, by which no platform begins.
-var notSystems = []string{"386", "aarch64", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64",
-	"s390x",
-	"x86", "x86_64"}
-
-// checkPlatforms refuses what has the form of a platform and would choose no
-// image.
-func checkPlatforms(list string) error {
-	for one := range strings.SplitSeq(list, ",") {
-		if system, _, _ := strings.Cut(one, "/"); slices.Contains(notSystems, system) {
-			return fmt.Errorf("%s: %q begins with an architecture: platforms are OS or OS/ARCHITECTURE, such as linux/arm64",
-				deployed.ParamPlatforms, one)
-		}
 	}
 	return nil
 }
