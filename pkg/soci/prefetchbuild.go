@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"soci-index-builder/internal/plural"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -117,6 +118,11 @@ func marshalPrefetch(spans map[int32]bool) (content, int, error) {
 	return c, len(p.Ranges), nil
 }
 
+// readBackPauses bounds the pauses, the first of 0.1 s and each of the others three
+// times as long, in which an image's zTOCs are waited for: a registry may tell of a manifest that
+// somebody else pushes at the same time a moment before it serves what that names.
+const readBackPauses = 2 * time.Second
+
 // readTaken reads the zTOCs that BuildLayer made, as far as files are to be
 // found in them. ECR serves a blob only once a manifest names it, so a SOCI
 // index v2 that no image names is pushed first: clients do not see it. What
@@ -162,11 +168,20 @@ func (x *indexer) readTaken(ctx context.Context, tree *tree, w *layerWork, resul
 		}
 	}
 	slices.SortFunc(missing, func(a, b ocispec.Descriptor) int { return cmp.Compare(a.Digest, b.Digest) })
+	pause := 100 * time.Millisecond
 	for _, l := range missing {
 		if w.tables.full() {
 			break
 		}
 		err := w.readZtoc(ctx, l)
+		for ; notThere(err) && pause < readBackPauses; pause *= 3 {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(pause):
+			}
+			err = w.readZtoc(ctx, l)
+		}
 		switch {
 		case err == nil:
 		case damaged(err), notThere(err), unusable(err):
