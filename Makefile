@@ -103,7 +103,7 @@ generate: ## renew generated files; the tree must be clean afterwards
 
 # Tests that decode or search much by one goroutine, or do the same once for each
 # of many cases: the race detector finds nothing more in them, and takes minutes.
-SEQUENTIAL = ^(Test(Misread|Golden|Malformed|Bomb|ParallelVerdicts|ParallelLimits|Zeros|TOC|ManyEntries|BuildEnds|Ztoc|Verdicts|Prefetch(Memory|Finds|Bounds|Globs)|ListsEnd|StepsOfPlatforms|PublishFaultsWithPrefetch|HandOverFaults)|Fuzz(TOC|BuildZtoc)$$)
+SEQUENTIAL = ^(Test(Misread|Golden|Malformed|Bomb|ParallelVerdicts|ParallelLimits|Zeros|TOC|ManyEntries|BuildEnds|Ztoc|Verdicts|Prefetch(Memory|Finds|Bounds|Globs)|StepsOfPlatforms|PublishFaultsWithPrefetch))
 
 # Packages with goroutines of their own. .ci/run takes those in which they share
 # the most.
@@ -114,15 +114,15 @@ RACE ?= ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame
 .PHONY: race
 race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m -skip "$(SEQUENTIAL)" $(RACE)
-	CGO_ENABLED=1 $(GO) test -race -short ./internal/inflate -run 'TestParallel(Memory|Press|Close|BoundaryError|SourceError)$$'
+	CGO_ENABLED=1 $(GO) test -race -short ./internal/inflate -run 'TestParallel(Kinds|Memory|Press|Close|BoundaryError|SourceError)$$'
 
 # Tests of pkg/soci in which it matters how a layer is decoded.
 DECODING = ^Test(Golden|Malformed|Bad|Bomb|Misread|Verdicts|IndexImage|Build|Cancelled|Failure|Layers|Memory|LyingSize|ManyEntries|Pieces|Skipped|Source|TOC|Zeros|Ztoc)
 
 .PHONY: parallel
-parallel: ## test the decoder of several workers in place of the usual one, and hold both against each other on 2,000 streams
+parallel: ## test the decoder of several workers in place of the usual one, and hold both against each other on 3,000 streams
 	$(GO) test -tags parallel_always ./pkg/soci -run '$(DECODING)'
-	$(GO) test ./internal/inflate -run '^$$' -fuzz FuzzParallel -fuzztime 2000x -fuzzminimizetime 2x
+	$(GO) test ./internal/inflate -run '^$$' -fuzz FuzzParallel -fuzztime 3000x -fuzzminimizetime 2x
 	$(GO) test -tags inflate_checked ./internal/inflate -run '^$$' -fuzz FuzzParallel -fuzztime 1000x -fuzzminimizetime 2x
 
 .PHONY: portable
@@ -154,7 +154,7 @@ conformance: ## compare every byte with upstream's library (needs a C compiler a
 	CGO_ENABLED=1 $(GO) test -tags conformance,parallel_always ./internal/testkit/conformance -run 'TestStoredLayers|TestBadLayers|TestIndex$$|FuzzZtoc'
 	CGO_ENABLED=1 $(GO) test -tags conformance ./internal/demo -run Snapshotter
 	@# the tag leaves out what imports packages whose instrumenting takes minutes
-	CGO_ENABLED=1 $(GO) test -tags conformance,fuzzing ./internal/testkit/conformance -run '^$$' -fuzz FuzzZtoc -fuzztime 2000x -fuzzminimizetime 2x
+	CGO_ENABLED=1 $(GO) test -tags conformance,fuzzing ./internal/testkit/conformance -run '^$$' -fuzz FuzzZtoc -fuzztime 3000x -fuzzminimizetime 2x
 
 .PHONY: bench
 bench: ## measure, beside upstream's library, zlib and libdeflate where they are installed (BENCH_FLAGS=-h lists flags)

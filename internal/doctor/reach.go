@@ -246,7 +246,8 @@ func (x *examination) endpointLets(n *privateNetwork, service string, e vpc.Endp
 		layers := fmt.Sprintf("arn:%s:s3:::prod-%s-starport-layer-bucket/*", x.stack.Partition, x.stack.Region)
 		if policy, err := iampolicy.Parse([]byte(e.Policy)); err == nil && !mayPermit(policy, "s3:GetObject", layers) {
 			found = append(found, Finding{CheckReach, Problem, service,
-				fmt.Sprintf("the policy of its endpoint %s does not allow s3:GetObject on %s, where ECR keeps layers", e.ID, layers),
+				fmt.Sprintf("the policy of its endpoint %s does not allow s3:GetObject on %s, where ECR keeps layers", e.ID,
+					layers),
 				"allow it in the policy: aws ec2 modify-vpc-endpoint --vpc-endpoint-id " + e.ID +
 					" --policy-document file://policy.json" + x.region()})
 		}
@@ -280,7 +281,8 @@ func (x *examination) reachOut(n *privateNetwork) []Finding {
 			}
 		}
 	}
-	allow := fmt.Sprintf("aws ec2 authorize-security-group-egress --group-id %s --protocol tcp --port 443 --cidr 0.0.0.0/0%s",
+	allow := fmt.Sprintf("aws ec2 authorize-security-group-egress --group-id %s --protocol tcp --port 443 --cidr "+
+		"0.0.0.0/0%s",
 		n.own[0], x.region())
 	switch {
 	case !out:

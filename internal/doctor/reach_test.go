@@ -90,8 +90,9 @@ func TestReach(t *testing.T) {
 			isolate(n, needed...)
 			endpoint(n, "lambda").PrivateDNS = false
 		}, want: []string{"lambda|vpce-lambda has no private DNS name|--vpc-endpoint-id vpce-lambda --private-dns-enabled"}},
-		{name: "no private DNS beside a NAT gateway", change: func(n *awstest.EC2) { n.Endpoint("lambda").PrivateDNS = false },
-			well: "can be reached"},
+		{name: "no private DNS beside a NAT gateway",
+			change: func(n *awstest.EC2) { n.Endpoint("lambda").PrivateDNS = false },
+			well:   "can be reached"},
 		{name: "pending", change: func(n *awstest.EC2) {
 			isolate(n, needed...)
 			endpoint(n, "ecr.dkr").State = "pending"

@@ -254,10 +254,11 @@ func prefetchLost(ctx context.Context, src Source, enabled ocispec.Descriptor, i
 			continue // its artifacts are of no use either
 		}
 		if n := len(ContentOf(m).Prefetch); n > 0 {
-			warnings = append(warnings, fmt.Sprintf("the tag named the SOCI-enabled image %s, by %q, whose SOCI index %s for %s "+
-				"lists %s; the one in its place has none for that platform, since none were asked for or no file was found",
-				enabled.Digest, cut(m.Annotations[AnnotationBuildToolIdentifier], 100), d.Digest, platform,
-				plural.Count(n, "prefetch artifact")))
+			warnings = append(warnings,
+				fmt.Sprintf("the tag named the SOCI-enabled image %s, by %q, whose SOCI index %s for %s "+
+					"lists %s; the one in its place has none for that platform, since none were asked for or no file was found",
+					enabled.Digest, cut(m.Annotations[AnnotationBuildToolIdentifier], 100), d.Digest, platform,
+					plural.Count(n, "prefetch artifact")))
 		}
 	}
 	return warnings, nil

@@ -9,8 +9,9 @@ import (
 
 // sdkNames are the SDK's names of the services, by the names in signatures.
 var sdkNames = map[string]string{
-	"cloudformation": "CloudFormation", "ec2": "EC2", "ecr": "ECR", "events": "EventBridge", "iam": "IAM", "lambda": "Lambda",
-	"logs": "CloudWatch Logs", "monitoring": "CloudWatch", "s3": "S3", "sqs": "SQS", "states": "SFN", "sts": "STS",
+	"cloudformation": "CloudFormation", "ec2": "EC2", "ecr": "ECR", "events": "EventBridge", "iam": "IAM",
+	"lambda": "Lambda",
+	"logs":   "CloudWatch Logs", "monitoring": "CloudWatch", "s3": "S3", "sqs": "SQS", "states": "SFN", "sts": "STS",
 }
 
 // lambdaCalls are Lambda's operations by method and the path behind the

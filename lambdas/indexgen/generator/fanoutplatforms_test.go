@@ -61,11 +61,7 @@ func newStepperOf(t *testing.T, s *registrytest.Server, version soci.IndexVersio
 // choice left.
 func TestStepsOfPlatforms(t *testing.T) {
 	for _, version := range []soci.IndexVersion{soci.V1, soci.V2, soci.Both} {
-		choices := [][]string{nil, {"linux"}, {"linux/arm64"}, {"windows", "linux/amd64"}, {"freebsd"}}
-		if version != soci.Both {
-			choices = choices[2:] // of which the others are made
-		}
-		for _, choice := range choices {
+		for _, choice := range [][]string{nil, {"linux"}, {"linux/arm64"}, {"windows", "linux/amd64"}, {"freebsd"}} {
 			for _, earlier := range []bool{false, true} {
 				for _, prefetch := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s, %q, earlier: %t, prefetch: %t", version, choice, earlier, prefetch),
@@ -115,16 +111,24 @@ func TestStepsOfPlatforms(t *testing.T) {
 	}
 }
 
+// cleanSteps returns a registry in which the steps were done once, and what they
+// made there.
+func cleanSteps(t *testing.T) (*registrytest.Server, map[string]string) {
+	t.Helper()
+	s := registrytest.Start(t)
+	image, images := platformsImage(t, s)
+	if _, err := newStepperOf(t, s, soci.Both, []string{"linux"}, true).all(t, push(image.Digest, "v1")); err != nil {
+		t.Fatal(err)
+	}
+	return s, madeOf(t, s, images)
+}
+
 // A zTOC that is gone before the last step is built again there, and the result
 // is the same, prefetch artifacts included.
 func TestStepsOfVanishedZtocs(t *testing.T) {
-	clean, s := registrytest.Start(t), registrytest.Start(t)
-	image, images := platformsImage(t, clean)
-	if _, err := newStepperOf(t, clean, soci.Both, []string{"linux"}, true).all(t, push(image.Digest, "v1")); err != nil {
-		t.Fatal(err)
-	}
-	want := madeOf(t, clean, images)
-	image, images = platformsImage(t, s)
+	clean, want := cleanSteps(t)
+	s := registrytest.Start(t)
+	image, images := platformsImage(t, s)
 	event, steps := push(image.Digest, "v1"), newStepperOf(t, s, soci.Both, []string{"linux"}, true)
 	var plan planned
 	if err := steps.do(t, &plan, StepPlan, event, nil); err != nil {
@@ -163,13 +167,9 @@ func TestStepsOfVanishedZtocs(t *testing.T) {
 
 // Two executions for one image at the same time leave what one leaves.
 func TestStepsAtOnce(t *testing.T) {
-	clean, s := registrytest.Start(t), registrytest.Start(t)
-	image, images := platformsImage(t, clean)
-	if _, err := newStepperOf(t, clean, soci.Both, []string{"linux"}, true).all(t, push(image.Digest, "v1")); err != nil {
-		t.Fatal(err)
-	}
-	want := madeOf(t, clean, images)
-	image, images = platformsImage(t, s)
+	_, want := cleanSteps(t)
+	s := registrytest.Start(t)
+	image, images := platformsImage(t, s)
 	var both sync.WaitGroup
 	for range 2 {
 		steps := newStepperOf(t, s, soci.Both, []string{"linux"}, true)
