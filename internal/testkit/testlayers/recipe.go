@@ -23,7 +23,7 @@ func FromRecipe(b []byte) (blob []byte, span int64) {
 	case 0:
 		blob = archive
 	case 1:
-		blob = GoGzip(archive, []int{gzip.HuffmanOnly, 0, 1, 6, 9}[r.pick(5)], r.step())
+		blob = goGzip(archive, []int{gzip.HuffmanOnly, 0, 1, 6, 9}[r.pick(5)], r.step())
 	case 2:
 		blob = KlauspostGzip(archive, []int{kpgzip.StatelessCompression, kpgzip.HuffmanOnly, 0, 1, 5, 9}[r.pick(6)], r.step())
 	case 3, 4:
@@ -238,11 +238,11 @@ func (r *recipe) members(archive []byte) []byte {
 func (r *recipe) member(data []byte) []byte {
 	switch r.pick(4) {
 	case 0:
-		return GoGzip(data, 6, 0)
+		return goGzip(data, 6, 0)
 	case 1:
 		return KlauspostGzip(data, 1, r.step())
 	case 2:
-		return GoGzip(data, 1, r.step())
+		return goGzip(data, 1, r.step())
 	}
 	d := new(Deflate)
 	r.blocks(d, data)

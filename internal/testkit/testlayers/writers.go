@@ -38,8 +38,12 @@ func compress(w flusher, data []byte, step int) {
 }
 
 // GoGzip compresses with compress/gzip, flushing every step bytes if step is
-// positive.
+// positive. The bytes are the caller's to change.
 func GoGzip(data []byte, level, step int) []byte {
+	return kept(data, level, step, func() []byte { return goGzip(data, level, step) })
+}
+
+func goGzip(data []byte, level, step int) []byte {
 	var b bytes.Buffer
 	w, err := gzip.NewWriterLevel(&b, level)
 	must(err)
