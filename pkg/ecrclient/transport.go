@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -251,6 +252,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	default:
 		return fmt.Errorf("refused a redirect to scheme %q", req.URL.Scheme)
 	}
+	if host := req.URL.Hostname(); isThisMachine(host) && !isThisMachine(via[0].URL.Hostname()) {
+		return fmt.Errorf("refused a redirect to %s, an address of this machine or of its network alone", host)
+	}
 	for _, hop := range append(via[1:len(via):len(via)], req) {
 		if !sameOrigin(via[0].URL, hop.URL) {
 			req.Header.Del("Authorization")
@@ -261,6 +265,24 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	return nil
 }
+
+// isThisMachine reports whether a host is this machine, or an address that only
+// its own network has, as the one where clouds hand out credentials. What a
+// registry elsewhere says must not make a request to it.
+func isThisMachine(host string) bool {
+	name := strings.TrimSuffix(strings.ToLower(host), ".")
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(name)
+	ip = ip.Unmap()
+	return err == nil && (ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() ||
+		ip.WithZone("") == awsMetadataIPv6)
+}
+
+// awsMetadataIPv6 is where EC2 hands out credentials over IPv6. Over IPv4 it is a
+// link-local address.
+var awsMetadataIPv6 = netip.MustParseAddr("fd00:ec2::254")
 
 // sameOrigin reports whether a and b have the same scheme, host and port.
 func sameOrigin(a, b *url.URL) bool {
