@@ -1,0 +1,267 @@
+package ecrclient_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/pkg/ecrclient"
+)
+
+// Whatever a token's lifetime is said to be, it is used, and renewed no more often
+// than that demands.
+func TestECRTokenLifetimes(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		life  time.Duration
+		ahead time.Duration // of the client's clock
+		calls int           // for three requests
+	}{
+		{"past when it comes", time.Hour, 2 * time.Hour, 3},
+		{"over at once", time.Hour, time.Hour, 3},
+		{"shorter than the margin", time.Minute, 0, 1},
+		{"of a hundred years", 100 * 365 * 24 * time.Hour, 0, 1},
+		{"the client's clock is years behind", time.Hour, -100_000 * time.Hour, 1},
+	} {
+		f := newFakeAWS(t)
+		f.life = row.life
+		f.PushImage(t, repository, "v1", registrytest.Image{})
+		r := f.open(t, ecrHost, ecrclient.WithOwnTokens(),
+			ecrclient.WithClock(func() time.Time { return f.clock().Add(row.ahead) }))
+		for range 3 {
+			if _, err := r.Resolve(t.Context(), "v1"); err != nil {
+				t.Errorf("%s: %v", row.name, err)
+			}
+		}
+		if f.count() != row.calls {
+			t.Errorf("%s: %d tokens, want %d", row.name, f.count(), row.calls)
+		}
+	}
+}
+
+// A request that is refused late does not discard the token that another has
+// gotten meanwhile.
+func TestECRTokenOfAnother(t *testing.T) {
+	f := newFakeAWS(t)
+	f.PushImage(t, repository, "v1", registrytest.Image{})
+	r := f.open(t, ecrHost, ecrclient.WithOwnTokens())
+	if _, err := r.Resolve(t.Context(), "v1"); err != nil {
+		t.Fatal(err)
+	}
+	arrived, refuse := make(chan struct{}), make(chan struct{})
+	f.Add(
+		registrytest.Rule{Path: "/manifests/late", Times: 1,
+			Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				close(arrived)
+				<-refuse
+				registrytest.Status(http.StatusForbidden, "DENIED", "")(w, r, nil)
+			}},
+		registrytest.Rule{Path: "/manifests/v1", Times: 1, Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")},
+	)
+	late := make(chan error)
+	go func() {
+		_, err := r.Resolve(t.Context(), "late")
+		late <- err
+	}()
+	<-arrived
+	if _, err := r.Resolve(t.Context(), "v1"); err != nil {
+		t.Error(err)
+	}
+	close(refuse)
+	checkError(t, <-late, ecrclient.ErrNotFound, http.StatusNotFound)
+	if f.count() != 2 {
+		t.Errorf("%d tokens, want 2", f.count())
+	}
+}
+
+// On the way over several hosts nothing of the registry's goes along, and nothing
+// of a signed URL to where that leads.
+func TestNothingFollowsRedirects(t *testing.T) {
+	s := registrytest.Start(t, registrytest.NewAuth(user, password).Basic)
+	dockerConfig(t, s.Host())
+	desc := s.PushBlob(t, repository, []byte("content"))
+	var mu sync.Mutex
+	headers := make(map[string]http.Header)
+	hop := func(name string, h http.HandlerFunc) *httptest.Server {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			headers[name] = r.Header.Clone()
+			mu.Unlock()
+			h(w, r)
+		}))
+		t.Cleanup(server.Close)
+		return server
+	}
+	last := hop("last", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "content") })
+	first := hop("first", func(w http.ResponseWriter, r *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "a", Value: "b"})
+		http.Redirect(w, r, last.URL+"/?X-Amz-Signature="+registrytest.Signature, http.StatusTemporaryRedirect)
+	})
+	s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/",
+		Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if _, _, ok := r.BasicAuth(); !ok {
+				next.ServeHTTP(w, r)
+				return
+			}
+			redirectTo(first.URL+"/?X-Amz-Signature="+registrytest.Signature)(w, r, nil)
+		}})
+	if got, err := fetchAll(t.Context(), openParallel(t, s), desc); err != nil || string(got) != "content" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	for _, name := range []string{"first", "last"} {
+		if headers[name] == nil {
+			t.Fatalf("the %s server was not asked", name)
+		}
+		for _, header := range []string{"Authorization", "Cookie", "Referer"} {
+			if v := headers[name].Get(header); v != "" {
+				t.Errorf("the %s server was shown %s: %s", name, header, v)
+			}
+		}
+	}
+}
+
+// A server that a blob's request was redirected to gets no credentials by asking
+// for them, with a token server of its own.
+func TestChallengeOfAnotherHost(t *testing.T) {
+	s := registrytest.Start(t, registrytest.NewAuth(user, password).Basic)
+	dockerConfig(t, s.Host())
+	desc := s.PushBlob(t, repository, []byte("content"))
+	var asked []string
+	var mu sync.Mutex
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked = append(asked, r.URL.Path+" "+r.Header.Get("Authorization"))
+		mu.Unlock()
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="x"`, r.Host))
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer other.Close()
+	s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: redirectTo(other.URL + "/blob")})
+	_, err := fetchAll(t.Context(), openParallel(t, s, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 2})), desc)
+	checkError(t, err, ecrclient.ErrDenied, http.StatusUnauthorized)
+	for _, a := range asked {
+		if a != "/blob " {
+			t.Errorf("asked for %q", a)
+		}
+	}
+}
+
+// endless answers with bytes until the client leaves, and counts them.
+type endless struct {
+	mu   sync.Mutex
+	sent int64
+}
+
+func (e *endless) answer(header ...string) registrytest.Fault {
+	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		for i := 0; i < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		if r.Method == http.MethodHead {
+			return
+		}
+		if w.Header().Get("Content-Range") != "" {
+			w.WriteHeader(http.StatusPartialContent)
+		}
+		b := []byte(strings.Repeat(" ", 64<<10))
+		for r.Context().Err() == nil {
+			n, err := w.Write(b)
+			e.mu.Lock()
+			e.sent += int64(n)
+			e.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Answers without end are read as far as they can be what was asked for.
+func TestEndlessAnswers(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	content := noise(77, 100_000)
+	for _, row := range []struct {
+		name   string
+		path   string
+		header []string
+		ask    func(*ecrclient.Repository, ocispec.Descriptor) error
+		class  error
+	}{
+		{"manifest", "/manifests/", nil, func(r *ecrclient.Repository, d ocispec.Descriptor) error {
+			d.MediaType = ocispec.MediaTypeImageManifest
+			_, err := r.FetchManifest(t.Context(), d)
+			return err
+		}, ecrclient.ErrManifestTooLarge},
+		{"tag", "/manifests/", nil, func(r *ecrclient.Repository, d ocispec.Descriptor) error {
+			_, err := r.Resolve(t.Context(), "v1")
+			return err
+		}, ecrclient.ErrManifestTooLarge},
+		{"tags", "/tags/list", nil, func(r *ecrclient.Repository, d ocispec.Descriptor) error {
+			_, err := r.Tags(t.Context())
+			return err
+		}, ecrclient.ErrManifestTooLarge},
+		{"referrers", "/referrers/", []string{"Content-Type", ocispec.MediaTypeImageIndex},
+			func(r *ecrclient.Repository, d ocispec.Descriptor) error {
+				_, err := r.Referrers(t.Context(), d, "")
+				return err
+			}, ecrclient.ErrManifestTooLarge},
+		{"blob", "/blobs/", nil, func(r *ecrclient.Repository, d ocispec.Descriptor) error {
+			_, err := fetchAll(t.Context(), r, d)
+			return err
+		}, ecrclient.ErrDigestMismatch},
+		{"range of a blob", "/blobs/", []string{"Content-Range", "bytes 10-19/100000"},
+			func(r *ecrclient.Repository, d ocispec.Descriptor) error {
+				body, err := r.FetchRange(t.Context(), d, 10, 10)
+				if err != nil {
+					return err
+				}
+				defer body.Close()
+				_, err = io.ReadAll(body)
+				return err
+			}, ecrclient.ErrDigestMismatch},
+		{"size of a blob", "/blobs/", nil, func(r *ecrclient.Repository, d ocispec.Descriptor) error {
+			if size, err := r.BlobSize(t.Context(), d); err != nil || size != d.Size+1 {
+				return fmt.Errorf("size %d, %w", size, err)
+			}
+			return nil
+		}, nil},
+		{"error", "/blobs/", nil, func(r *ecrclient.Repository, d ocispec.Descriptor) error {
+			_, err := fetchAll(t.Context(), r, d)
+			return err
+		}, ecrclient.ErrDenied},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := registrytest.Start(t)
+			desc := s.PushBlob(t, repository, content)
+			e := new(endless)
+			fault := e.answer(row.header...)
+			if row.name == "error" {
+				body := fault
+				fault = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					w.WriteHeader(http.StatusForbidden)
+					body(w, r, next)
+				}
+			}
+			s.Add(registrytest.Rule{Path: row.path, Fault: fault})
+			err := row.ask(open(t, s), desc)
+			if !errors.Is(err, row.class) {
+				t.Errorf("got %v, want %v", err, row.class)
+			}
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			// What is sent and not read fills the buffers between both.
+			if e.sent == 0 || e.sent > 5*(ecrclient.MaxManifestSize+16<<20) {
+				t.Errorf("%d bytes were sent", e.sent)
+			}
+		})
+	}
+}
