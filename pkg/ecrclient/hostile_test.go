@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -259,9 +260,51 @@ func TestEndlessAnswers(t *testing.T) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			// What is sent and not read fills the buffers between both.
-			if e.sent == 0 || e.sent > 5*(ecrclient.MaxManifestSize+16<<20) {
+			if s.Count("", row.path) == 0 || e.sent > 5*(ecrclient.MaxManifestSize+16<<20) {
 				t.Errorf("%d bytes were sent", e.sent)
 			}
 		})
+	}
+}
+
+// dripping answers byte by byte, with a pause before each.
+func dripping(content []byte, pause time.Duration) registrytest.Fault {
+	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+		for i := range content {
+			select {
+			case <-time.After(pause):
+			case <-r.Context().Done():
+				return
+			}
+			_, _ = w.Write(content[i : i+1])
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+}
+
+// An answer that goes on byte by byte is given up when a KiB takes longer than the
+// stall timeout; one that is short enough is not.
+func TestDrippingAnswer(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	s := registrytest.Start(t)
+	for _, row := range []struct {
+		size  int
+		pause time.Duration
+		class error
+	}{
+		{300, 10 * time.Millisecond, ecrclient.ErrUnavailable},
+		{20, 10 * time.Millisecond, nil},
+		{3000, 0, nil},
+	} {
+		content := noise(3, row.size)
+		desc := describe(ocispec.MediaTypeImageManifest, content)
+		s.Clear()
+		s.Add(registrytest.Rule{Path: "/manifests/", Fault: dripping(content, row.pause)})
+		r := open(t, s, ecrclient.WithStallTimeout(time.Second), ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+		_, err := r.FetchManifest(t.Context(), desc)
+		if !errors.Is(err, row.class) || err != nil && !strings.Contains(err.Error(), "no KiB received for 1s") {
+			t.Errorf("%d bytes, one each %v: %v", row.size, row.pause, err)
+		}
 	}
 }
