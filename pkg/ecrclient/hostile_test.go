@@ -308,3 +308,33 @@ func TestDrippingAnswer(t *testing.T) {
 		}
 	}
 }
+
+// A registry that answers for one digest with another is not believed.
+func TestAnotherDigest(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	s := registrytest.Start(t)
+	pushed := s.PushImage(t, repository, "v1", registrytest.Image{})
+	blob := s.PushBlob(t, repository, noise(5, 5000))
+	s.Add(registrytest.Rule{Fault: registrytest.Header("Docker-Content-Digest", otherDigest)})
+	r := open(t, s)
+	for name, ask := range map[string]func() error{
+		"resolve": func() error { _, err := r.Resolve(t.Context(), pushed.Manifest.Digest.String()); return err },
+		"look for manifest": func() error {
+			manifest := pushed.Manifest
+			manifest.Platform = nil
+			_, err := r.Exists(t.Context(), manifest)
+			return err
+		},
+		"look for blob": func() error { _, err := r.Exists(t.Context(), blob); return err },
+		"size of blob":  func() error { _, err := r.BlobSize(t.Context(), blob); return err },
+		"fetch blob":    func() error { _, err := fetchAll(t.Context(), r, blob); return err },
+		"fetch manifest": func() error {
+			_, err := r.FetchManifest(t.Context(), pushed.Manifest)
+			return err
+		},
+	} {
+		if err := ask(); !errors.Is(err, ecrclient.ErrDigestMismatch) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
