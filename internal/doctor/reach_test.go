@@ -100,8 +100,8 @@ func TestReach(t *testing.T) {
 		{name: "endpoint's group", change: func(n *awstest.EC2) {
 			n.Endpoint("sqs")
 			n.Groups[1].In[0].Blocks[0].Block = "10.1.0.0/16"
-		}, want: []string{"sqs|endpoint vpce-sqs, sg-endpoints, let no HTTPS (443) in|--group-id sg-endpoints --protocol tcp " +
-			"--port 443 --source-group sg-01234567 --region eu-west-1"}},
+		}, want: []string{"sqs|endpoint vpce-sqs, sg-endpoints, let no HTTPS (443) in|--group-id sg-endpoints " +
+			"--protocol tcp --port 443 --source-group sg-01234567 --region eu-west-1"}},
 		{name: "endpoint's group by port", change: func(n *awstest.EC2) {
 			n.Endpoint("sqs")
 			n.Groups[1].In[0].From, n.Groups[1].In[0].To = 80, 442

@@ -1,11 +1,13 @@
 package ecrclient_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -267,17 +269,17 @@ func TestEndlessAnswers(t *testing.T) {
 	}
 }
 
-// dripping answers byte by byte, with a pause before each.
-func dripping(content []byte, pause time.Duration) registrytest.Fault {
+// dripping answers with so many bytes at once, and a pause before them.
+func dripping(content []byte, step int, pause time.Duration) registrytest.Fault {
 	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
-		for i := range content {
+		for part := range slices.Chunk(content, step) {
 			select {
 			case <-time.After(pause):
 			case <-r.Context().Done():
 				return
 			}
-			_, _ = w.Write(content[i : i+1])
+			_, _ = w.Write(part)
 			_ = http.NewResponseController(w).Flush()
 		}
 	}
@@ -289,22 +291,23 @@ func TestDrippingAnswer(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	s := registrytest.Start(t)
 	for _, row := range []struct {
-		size  int
-		pause time.Duration
-		class error
+		size, step int
+		pause      time.Duration
+		class      error
 	}{
-		{300, 10 * time.Millisecond, ecrclient.ErrUnavailable},
-		{20, 10 * time.Millisecond, nil},
-		{3000, 0, nil},
+		{300, 1, 10 * time.Millisecond, ecrclient.ErrUnavailable},
+		{20, 1, 10 * time.Millisecond, nil},
+		{3000, 1, 0, nil},
+		{30_000, 1500, 60 * time.Millisecond, nil}, // more than the timeout in all
 	} {
 		content := noise(3, row.size)
 		desc := describe(ocispec.MediaTypeImageManifest, content)
 		s.Clear()
-		s.Add(registrytest.Rule{Path: "/manifests/", Fault: dripping(content, row.pause)})
+		s.Add(registrytest.Rule{Path: "/manifests/", Fault: dripping(content, row.step, row.pause)})
 		r := open(t, s, ecrclient.WithStallTimeout(time.Second), ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
 		_, err := r.FetchManifest(t.Context(), desc)
 		if !errors.Is(err, row.class) || err != nil && !strings.Contains(err.Error(), "no KiB received for 1s") {
-			t.Errorf("%d bytes, one each %v: %v", row.size, row.pause, err)
+			t.Errorf("%d bytes, %d each %v: %v", row.size, row.step, row.pause, err)
 		}
 	}
 }
@@ -336,5 +339,56 @@ func TestAnotherDigest(t *testing.T) {
 		if err := ask(); !errors.Is(err, ecrclient.ErrDigestMismatch) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Content that speaks of tokens says nothing about the one that it was fetched with.
+func TestContentAboutTokens(t *testing.T) {
+	f := newFakeAWS(t)
+	content := []byte("Your authorization token has expired.")
+	desc := f.PushBlob(t, repository, content)
+	got, err := fetchAll(t.Context(), f.open(t, ecrHost, ecrclient.WithOwnTokens()), desc)
+	if err != nil || !bytes.Equal(got, content) || f.count() != 1 || f.Count("", "/blobs/") != 1 {
+		t.Errorf("%q, %v, with %d tokens and %d requests", got, err, f.count(), f.Count("", "/blobs/"))
+	}
+}
+
+// Storage may call a manifest whatever it likes; only what answers in the registry's
+// place with a page is none.
+func TestManifestFromStorage(t *testing.T) {
+	f := newFakeAWS(t)
+	pushed := f.PushImage(t, repository, "v1", registrytest.Image{})
+	signed := elsewhere(registrytest.StartSignedURLs(t, f.Server))
+	f.Add(registrytest.Rule{Path: "/manifests/", Fault: signed.Redirect()})
+	signed.Add(registrytest.Rule{Fault: registrytest.Both(registrytest.Header("Content-Type", "text/html"),
+		registrytest.Header("Docker-Content-Digest", ""))})
+	r := f.open(t, ecrHost, ecrclient.WithOwnTokens())
+	desc, err := r.Resolve(t.Context(), "v1")
+	if err != nil || desc.Digest != pushed.Manifest.Digest || desc.MediaType != pushed.Manifest.MediaType {
+		t.Errorf("%+v, %v", desc, err)
+	}
+}
+
+// A registry that has listed referrers once has the API: one bad answer is not a list
+// without any.
+func TestReferrersAPIForgotten(t *testing.T) {
+	s := registrytest.Start(t)
+	subject := s.PushImage(t, repository, "v1", registrytest.Image{}).Manifest
+	subject.Platform = nil
+	want := s.PushReferrer(t, repository, subject, "application/vnd.example", []byte("{}"))
+	r := open(t, s)
+	if got, err := r.Referrers(t.Context(), subject, ""); err != nil || len(got) != 1 || got[0].Digest != want.Digest {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for _, status := range []int{http.StatusBadRequest, http.StatusNotFound, http.StatusNotImplemented} {
+		s.Clear()
+		s.Add(registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(status, "", "")})
+		if got, err := r.Referrers(t.Context(), subject, ""); err == nil {
+			t.Errorf("%d: %+v", status, got)
+		}
+	}
+	s.Clear()
+	if got, err := r.Referrers(t.Context(), subject, ""); err != nil || len(got) != 1 {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
