@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -390,5 +391,27 @@ func TestReferrersAPIForgotten(t *testing.T) {
 	s.Clear()
 	if got, err := r.Referrers(t.Context(), subject, ""); err != nil || len(got) != 1 {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// A tag that is another manifest with each request leads to none that was not named
+// by its digest.
+func TestManifestThatChanges(t *testing.T) {
+	s := registrytest.Start(t)
+	var n atomic.Int64
+	s.Add(registrytest.Rule{Path: "/manifests/", Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
+		_, _ = fmt.Fprintf(w, `{"schemaVersion":2,"n":%d}`, n.Add(1))
+	}})
+	r := open(t, s)
+	desc, err := r.Resolve(t.Context(), "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := r.FetchManifest(t.Context(), desc); !errors.Is(err, ecrclient.ErrDigestMismatch) {
+		t.Errorf("%s, %v", b, err)
+	}
+	if got, err := r.Resolve(t.Context(), desc.Digest.String()); err == nil && got.Digest != desc.Digest {
+		t.Errorf("%+v", got)
 	}
 }
