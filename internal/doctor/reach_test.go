@@ -141,6 +141,23 @@ func TestReach(t *testing.T) {
 			n.Endpoint("s3").Policy = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject",` +
 				`"Resource":"arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*"}]}`
 		}, well: "can be reached"},
+		{name: "S3's policy that denies", change: func(n *awstest.EC2) {
+			n.Endpoint("s3").Policy = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"},` +
+				`{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"*"}]}`
+		}, want: []string{"s3|does not allow s3:GetObject"}},
+		{name: "S3's policy that denies some", change: func(n *awstest.EC2) {
+			n.Endpoint("s3").Policy = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"},` +
+				`{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"*",` +
+				`"Condition":{"StringNotEquals":{"aws:PrincipalAccount":"123456789012"}}}]}`
+		}, well: "can be reached"},
+		{name: "S3's policy that allows nothing", change: func(n *awstest.EC2) {
+			n.Endpoint("s3").Policy = `{"Statement":[{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*",` +
+				`"Condition":{"StringNotEquals":{"aws:PrincipalAccount":"123456789012"}}}]}`
+		}, want: []string{"s3|does not allow s3:GetObject"}},
+		{name: "endpoint's group of another account", change: func(n *awstest.EC2) {
+			n.Endpoint("sqs")
+			endpoint(n, "sqs").Groups = []awstest.EC2ID{{ID: "sg-foreign"}}
+		}, well: "can be reached"},
 		{name: "deleted subnet", change: func(n *awstest.EC2) { n.Subnets = n.Subnets[1:] },
 			want: []string{"subnet-01234567|not there any more|--parameter SubnetIds="}},
 		{name: "deleted group", change: func(n *awstest.EC2) { n.Groups = nil },

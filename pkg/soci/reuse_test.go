@@ -142,6 +142,12 @@ func TestReuseOnlyWhatFits(t *testing.T) {
 		{"the zTOC is other than its digest", func(s *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
 			s.content[m.Layers[0].Digest] = make([]byte, m.Layers[0].Size)
 		}, everyLayer, soci.ErrDigestMismatch},
+		{"the zTOC is of another version", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Version = "0.8" })
+		}, everyLayer, soci.ErrCorrupt},
+		{"the zTOC is another tool's", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.BuildToolIdentifier = "another tool" })
+		}, everyLayer, soci.ErrCorrupt},
 		{"the zTOC has no entries", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
 			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Entries = nil })
 		}, everyLayer, nil},
