@@ -88,6 +88,18 @@ func TestBadImages(t *testing.T) {
 			return s.addJSON(ocispec.MediaTypeImageManifest,
 				map[string]any{"schemaVersion": 2, "config": map[string]any{}, "manifests": []any{}})
 		}, everyLayer, soci.ErrCorrupt, "the field manifests"},
+		{"index that is a manifest too", func(s *store) ocispec.Descriptor {
+			return s.addJSON(ocispec.MediaTypeImageIndex,
+				map[string]any{"schemaVersion": 2, "config": map[string]any{}, "manifests": []any{}})
+		}, everyLayer, soci.ErrCorrupt, "the field config"},
+		{"index that has layers too", func(s *store) ocispec.Descriptor {
+			return s.addJSON(ocispec.MediaTypeImageIndex,
+				map[string]any{"schemaVersion": 2, "layers": []any{}, "manifests": []any{}})
+		}, everyLayer, soci.ErrCorrupt, "the field layers"},
+		{"manifest of schema 1 too", func(s *store) ocispec.Descriptor {
+			return s.addJSON(ocispec.MediaTypeImageManifest,
+				map[string]any{"schemaVersion": 2, "config": map[string]any{}, "fsLayers": []any{}})
+		}, everyLayer, soci.ErrCorrupt, "the field fsLayers"},
 		{"schema 1", func(s *store) ocispec.Descriptor {
 			return s.add("application/vnd.docker.distribution.manifest.v1+prettyjws", []byte("{}"))
 		}, everyLayer, soci.ErrUnsupported, "schema 1"},
