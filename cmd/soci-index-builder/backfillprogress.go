@@ -3,11 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"soci-index-builder/internal/terminal"
 
 	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"soci-index-builder/internal/terminal"
 )
 
 // backfillProgress shows how many images are done: as a bar on a terminal,

@@ -45,17 +45,22 @@ func Write(name string, content []byte, mode fs.FileMode) (err error) {
 	return os.Rename(temp.Name(), name)
 }
 
-// Output is Write for a name that a user gave for an output. A link stays one, and
+// Output is Write for a name that a user gave for an output. A file that is there
+// keeps its permissions: others may not be meant to read it. A link stays one, and
 // the file that it leads to is replaced. A device or a pipe, such as /dev/null, is
 // written to: nothing may take its place.
 func Output(name string, content []byte) error {
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
-		return writeInto(name, content)
+	var mode fs.FileMode
+	if info, err := os.Stat(name); err == nil {
+		if !info.Mode().IsRegular() {
+			return writeInto(name, content)
+		}
+		mode = info.Mode().Perm()
 	}
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target
 	}
-	return Write(name, content, 0)
+	return Write(name, content, mode)
 }
 
 // writeInto writes to what is no regular file.

@@ -54,6 +54,9 @@ func TestOutputLink(t *testing.T) {
 	if b, err := os.ReadFile(file); err != nil || string(b) != "content" {
 		t.Errorf("the file has %q, %v", b, err)
 	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file is %v, %v", info.Mode(), err)
+	}
 	if err := Output(dir, nil); err == nil {
 		t.Error("a folder was written")
 	}

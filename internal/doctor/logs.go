@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"soci-index-builder/internal/plural"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
+
+	"soci-index-builder/internal/plural"
 )
 
 // logGroups looks whether the functions have where to log to. Their roles may

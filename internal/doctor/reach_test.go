@@ -100,8 +100,8 @@ func TestReach(t *testing.T) {
 		{name: "endpoint's group", change: func(n *awstest.EC2) {
 			n.Endpoint("sqs")
 			n.Groups[1].In[0].Blocks[0].Block = "10.1.0.0/16"
-		}, want: []string{"sqs|endpoint vpce-sqs, sg-endpoints, let no HTTPS (443) in|--group-id sg-endpoints --protocol tcp " +
-			"--port 443 --source-group sg-01234567 --region eu-west-1"}},
+		}, want: []string{"sqs|endpoint vpce-sqs, sg-endpoints, let no HTTPS (443) in|--group-id sg-endpoints " +
+			"--protocol tcp --port 443 --source-group sg-01234567 --region eu-west-1"}},
 		{name: "endpoint's group by port", change: func(n *awstest.EC2) {
 			n.Endpoint("sqs")
 			n.Groups[1].In[0].From, n.Groups[1].In[0].To = 80, 442
@@ -140,6 +140,23 @@ func TestReach(t *testing.T) {
 		{name: "S3's policy for layers", change: func(n *awstest.EC2) {
 			n.Endpoint("s3").Policy = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject",` +
 				`"Resource":"arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*"}]}`
+		}, well: "can be reached"},
+		{name: "S3's policy that denies", change: func(n *awstest.EC2) {
+			n.Endpoint("s3").Policy = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"},` +
+				`{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"*"}]}`
+		}, want: []string{"s3|does not allow s3:GetObject"}},
+		{name: "S3's policy that denies some", change: func(n *awstest.EC2) {
+			n.Endpoint("s3").Policy = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"},` +
+				`{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"*",` +
+				`"Condition":{"StringNotEquals":{"aws:PrincipalAccount":"123456789012"}}}]}`
+		}, well: "can be reached"},
+		{name: "S3's policy that allows nothing", change: func(n *awstest.EC2) {
+			n.Endpoint("s3").Policy = `{"Statement":[{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*",` +
+				`"Condition":{"StringNotEquals":{"aws:PrincipalAccount":"123456789012"}}}]}`
+		}, want: []string{"s3|does not allow s3:GetObject"}},
+		{name: "endpoint's group of another account", change: func(n *awstest.EC2) {
+			n.Endpoint("sqs")
+			endpoint(n, "sqs").Groups = []awstest.EC2ID{{ID: "sg-foreign"}}
 		}, well: "can be reached"},
 		{name: "deleted subnet", change: func(n *awstest.EC2) { n.Subnets = n.Subnets[1:] },
 			want: []string{"subnet-01234567|not there any more|--parameter SubnetIds="}},

@@ -447,3 +447,29 @@ func TestReadList(t *testing.T) {
 type failingReader struct{ err error }
 
 func (f failingReader) Read([]byte) (int, error) { return 0, f.err }
+
+// A layer that an image lists twice is fetched once.
+func TestRepeatedLayer(t *testing.T) {
+	i := push(t, "")
+	large := compressed(archive(t, 1, "a=100000"))
+	small := compressed(archive(t, 2, "b=100"))
+	estimated := func(layers ...[]byte) *estimate.Image {
+		var image registrytest.Image
+		for _, content := range layers {
+			image.Layers = append(image.Layers, registrytest.Layer{Content: content})
+		}
+		i.pushed = i.server.PushImage(t, "team/app", "1", image)
+		return i.run(t, estimate.Options{Files: []string{"/a", "/b"}, MinLayerSize: 10_000})
+	}
+	once, twice := estimated(large, small), estimated(large, small, large, small)
+	if len(twice.Layers) != 4 || twice.Files.Different != once.Files.Different || once.Files.Different != 1 {
+		t.Fatalf("%d layers with %d files", len(twice.Layers), twice.Files.Different)
+	}
+	if twice.Full != once.Full || twice.Full.Bytes != int64(len(large)+len(small)) {
+		t.Errorf("full pull %+v, of each layer once %+v", twice.Full, once.Full)
+	}
+	if twice.Lazy.Requests != once.Lazy.Requests || twice.Lazy.Turns != once.Lazy.Turns ||
+		twice.Lazy.Bytes-twice.IndexSize != once.Lazy.Bytes-once.IndexSize {
+		t.Errorf("lazy start %+v, of each layer once %+v", twice.Lazy, once.Lazy)
+	}
+}

@@ -197,3 +197,24 @@ func TestFillLines(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// The widest columns are shortened, and none so far that nothing can be read.
+func TestShortenColumns(t *testing.T) {
+	for _, tt := range []struct {
+		widths []int
+		room   int
+		want   []int
+	}{
+		{[]int{20, 30}, 50, []int{20, 30}},
+		{[]int{20, 30}, 45, []int{20, 25}},
+		{[]int{20, 30, 5}, 35, []int{15, 15, 5}},
+		{[]int{20, 30}, 10, []int{leastCell, leastCell}},
+		{[]int{5, 30}, 10, []int{5, leastCell}},
+		{nil, 10, nil},
+	} {
+		got := slices.Clone(tt.widths)
+		if shorten(got, tt.room); !slices.Equal(got, tt.want) {
+			t.Errorf("%v in %d: %v, want %v", tt.widths, tt.room, got, tt.want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -32,15 +33,15 @@ const late = time.Minute
 // maxLines bounds how many lines of an image are read in one call.
 const maxLines = 10_000
 
-// Read implements Log.
+// Read implements Log. What it has read when it fails is read again by the next
+// call.
 func (c *CloudWatch) Read(ctx context.Context, image digest.Digest) ([]Decision, error) {
 	from := c.Since
-	if c.seen == nil {
-		c.seen = map[string]bool{}
-	} else if c.latest.Add(-late).After(from) {
-		from = c.latest.Add(-late)
+	if before := c.latest.Add(-late); before.After(from) {
+		from = before
 	}
 	var all []Decision
+	latest, fresh := c.latest, map[string]bool{}
 	for _, group := range c.Groups {
 		pages := cloudwatchlogs.NewFilterLogEventsPaginator(c.API, &cloudwatchlogs.FilterLogEventsInput{
 			LogGroupName: aws.String(group), StartTime: aws.Int64(from.UnixMilli()),
@@ -54,13 +55,13 @@ func (c *CloudWatch) Read(ctx context.Context, image digest.Digest) ([]Decision,
 			lines += len(page.Events)
 			for _, e := range page.Events {
 				at := time.UnixMilli(aws.ToInt64(e.Timestamp))
-				if id := aws.ToString(e.EventId); c.seen[id] {
+				id := aws.ToString(e.EventId)
+				if c.seen[id] || fresh[id] {
 					continue
-				} else {
-					c.seen[id] = true
 				}
-				if at.After(c.latest) {
-					c.latest = at
+				fresh[id] = true
+				if at.After(latest) {
+					latest = at
 				}
 				if d, ok := decision(at, aws.ToString(e.Message), c.Repository, image.String(), c.Tag); ok {
 					all = append(all, d)
@@ -68,6 +69,11 @@ func (c *CloudWatch) Read(ctx context.Context, image digest.Digest) ([]Decision,
 			}
 		}
 	}
+	if c.seen == nil {
+		c.seen = map[string]bool{}
+	}
+	maps.Copy(c.seen, fresh)
+	c.latest = latest
 	slices.SortStableFunc(all, func(a, b Decision) int { return cmp.Compare(a.At.UnixMilli(), b.At.UnixMilli()) })
 	return all, nil
 }

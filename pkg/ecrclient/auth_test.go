@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -305,5 +306,37 @@ func TestRedirectToPlainHTTP(t *testing.T) {
 	}
 	if _, err := r.Fetch(t.Context(), desc); err == nil || s.Count("", "") != 0 {
 		t.Errorf("got %v after %d plain requests", err, s.Count("", ""))
+	}
+}
+
+// A registry elsewhere cannot have this machine ask itself, or the address where
+// clouds hand out credentials.
+func TestRedirectToThisMachine(t *testing.T) {
+	for host, refused := range map[string]bool{
+		"127.0.0.1": true, "127.1.2.3": true, "localhost": true, "LOCALHOST.": true, "a.localhost": true, "0.0.0.0": true,
+		"[::1]": true, "[::]": true, "[::ffff:127.0.0.1]": true, "[fe80::1%25eth0]": true, "169.254.169.254": true,
+		"169.254.170.2": true, "[::ffff:169.254.169.254]": true, "[fd00:ec2::254]": true, "224.0.0.1": true,
+		"10.0.0.1": false, "203.0.113.1": false, "[fd00::1]": false, "localhost.example": false,
+	} {
+		f := newFakeAWS(t)
+		desc := f.PushBlob(t, repository, []byte("content"))
+		f.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/",
+			Fault: redirectTo("http://" + host + ":9/latest/meta-data/")})
+		var asked []string
+		transport := dialing(f.Host())
+		dial := transport.DialContext
+		transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if strings.HasSuffix(address, ":9") {
+				asked = append(asked, address)
+				return nil, errors.New("not in a test")
+			}
+			return dial(ctx, network, address)
+		}
+		r := f.open(t, ecrHost, ecrclient.WithOwnTokens(), ecrclient.WithTransport(transport),
+			ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+		_, err := r.Fetch(t.Context(), desc)
+		if err == nil || strings.Contains(err.Error(), "refused a redirect to") != refused || (len(asked) == 0) != refused {
+			t.Errorf("to %s: %v, with connections to %v", host, err, asked)
+		}
 	}
 }

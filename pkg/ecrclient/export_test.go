@@ -32,4 +32,8 @@ const (
 	MaxReferrers  = maxReferrers
 	MaxPages      = maxPages
 	MaxEmptyPages = maxEmptyPages
+	MaxPageLink   = maxPageLink
+
+	MaxTagListSize      = maxTagListSize
+	MaxReferrerListSize = maxReferrerListSize
 )

@@ -250,6 +250,19 @@ func TestListsEnd(t *testing.T) {
 		{"without rel", func(n int) ([]string, string) { return one(n), []string{"<?page=1>", ""}[n] }, 2, 2, ""},
 		{"malformed", func(n int) ([]string, string) { return one(n), "/v2/x" }, -1, 1, "malformed"},
 		{"to no URL", func(n int) ([]string, string) { return one(n), "<http://[::1/%zz>" }, -1, 1, "malformed"},
+		{"a link without end", func(n int) ([]string, string) {
+			return one(n), fmt.Sprintf("</v2/x?page=1&pad=%s>", strings.Repeat("x", ecrclient.MaxPageLink))
+		}, -1, 1, "at most 8192 are allowed"},
+		{"tags without end", func(n int) ([]string, string) {
+			return []string{fmt.Sprint(n, strings.Repeat("x", ecrclient.MaxManifestSize-100))}, to(n + 1)
+		}, -1, ecrclient.MaxTagListSize/ecrclient.MaxManifestSize + 1, "more than 134217728 bytes"},
+		{"more than a million", func(n int) ([]string, string) {
+			all := make([]string, 400_000)
+			for i := range all {
+				all[i] = strconv.FormatInt(int64(n*len(all)+i), 36)
+			}
+			return all, to(n + 1)
+		}, -1, 3, "more than 1000000 tags"},
 		{"to another host", func(n int) ([]string, string) { return one(n), "<http://127.0.0.1:1/v2/x>; rel=next" }, -1, 1,
 			"another host"},
 	} {

@@ -12,19 +12,26 @@ import (
 )
 
 const (
-	maxPages      = 10_000 // of one list
-	maxEmptyPages = 100    // in a row
+	maxPages      = 10_000  // of one list
+	maxEmptyPages = 100     // in a row
+	maxPageLink   = 8 << 10 // bytes of the URL of a page, which is remembered: 8 KiB
+
+	// The bytes of all pages of a list of tags, as long as they can be, and of a list
+	// of referrers.
+	maxTagListSize      = 128 << 20 // 128 MiB
+	maxReferrerListSize = 32 << 20  // 32 MiB
 )
 
-// list reads the pages of a list from first on, as the registry links them.
-// take reads one and returns how many entries it has, and how many of them no
+// list reads the pages of a list from first on, as the registry links them, of at
+// most limit bytes together.
+// take decodes one and returns how many entries it has, and how many of them no
 // page before had. A list ends where there is no link, and where links form a
 // circle: at a page that adds nothing new, or was requested before.
 func (r *Repository) list(
-	ctx context.Context, first string, take func(*http.Response) (entries, fresh int, err error),
+	ctx context.Context, first string, limit int, take func(*http.Response, []byte) (entries, fresh int, err error),
 ) error {
 	asked := make(map[string]bool)
-	empty := 0
+	empty, size := 0, 0
 	req, err := r.request(ctx, http.MethodGet, first)
 	if err != nil {
 		return err
@@ -38,8 +45,15 @@ func (r *Repository) list(
 		if err != nil {
 			return err
 		}
-		entries, fresh, err := take(resp)
+		b, err := readAtMost(resp, MaxManifestSize)
 		resp.Body.Close()
+		if err != nil {
+			return err
+		}
+		if size += len(b); size > limit {
+			return fmt.Errorf("the list has more than %d bytes", limit)
+		}
+		entries, fresh, err := take(resp, b)
 		switch {
 		case err != nil:
 			return err
@@ -70,6 +84,9 @@ func nextPage(page *url.URL, h http.Header) (*url.URL, error) {
 	if link == "" {
 		return nil, nil
 	}
+	if len(link) > maxPageLink {
+		return nil, fmt.Errorf("the link to the next page has %d bytes, at most %d are allowed", len(link), maxPageLink)
+	}
 	all := linkPattern.Compiled().FindAllStringSubmatch(link, -1)
 	if all == nil {
 		return nil, fmt.Errorf("the link to the next page, %q, is malformed", printable(link))
@@ -93,11 +110,8 @@ func nextPage(page *url.URL, h http.Header) (*url.URL, error) {
 // tagPages calls take with the tags of each page that no page before had.
 func (r *Repository) tagPages(ctx context.Context, take func(tags []string) error) error {
 	seen := make(map[string]bool)
-	return r.list(ctx, fmt.Sprintf("tags/list?n=%d", listPageSize), func(resp *http.Response) (int, int, error) {
-		b, err := readAtMost(resp, MaxManifestSize)
-		if err != nil {
-			return 0, 0, err
-		}
+	first := fmt.Sprintf("tags/list?n=%d", listPageSize)
+	return r.list(ctx, first, maxTagListSize, func(_ *http.Response, b []byte) (int, int, error) {
 		var page struct {
 			Tags []string `json:"tags"`
 		}

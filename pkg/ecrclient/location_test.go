@@ -77,6 +77,10 @@ func TestPiecesOfRedirectedBlob(t *testing.T) {
 			if n := signed.Issued(); n < row.issued[0] || n > row.issued[1] {
 				t.Errorf("%d URLs were issued, want %v", n, row.issued)
 			}
+			// Each piece, and what the window has asked in vain before that is known.
+			if n := len(signed.Requests()); n > 20+6 {
+				t.Errorf("storage was asked %d times for 20 pieces", n)
+			}
 			if n := len(paused.list()); n != row.pauses {
 				t.Errorf("%d pauses, want %d", n, row.pauses)
 			}
@@ -113,7 +117,7 @@ func TestECRRedirectOfPieces(t *testing.T) {
 	f := newFakeAWS(t)
 	content := noise(38, 50_000)
 	desc := f.PushBlob(t, repository, content)
-	signed := registrytest.StartSignedURLs(t, f.Server)
+	signed := elsewhere(registrytest.StartSignedURLs(t, f.Server))
 	f.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: signed.Redirect()})
 	r := f.open(t, ecrHost, ecrclient.WithOwnTokens(), ahead(10_000, 3))
 	got, err := fetchAll(t.Context(), r, desc)

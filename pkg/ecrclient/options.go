@@ -70,7 +70,8 @@ type CredentialFunc func(ctx context.Context, host string) (user, password strin
 // default.
 type RetryPolicy struct {
 	// MaxAttempts is the number of attempts at one operation, the first one
-	// included; while a blob is read it counts from the last byte that came.
+	// included; while a blob is read it counts from the last byte that came, as long
+	// as no more than 1000 connections, and one for each MiB, are lost.
 	// The default is 5.
 	MaxAttempts int
 
@@ -118,8 +119,8 @@ func WithLogger(l *slog.Logger) Option {
 // WithRetry bounds the attempts. See RetryPolicy for the default.
 func WithRetry(p RetryPolicy) Option { return func(o *options) { o.retry = p } }
 
-// WithStallTimeout sets how long a transfer may go without a byte before the
-// connection is closed. The default is 60 s.
+// WithStallTimeout sets how long a transfer may go without a byte, or an answer's
+// body without a KiB, before the connection is closed. The default is 60 s.
 func WithStallTimeout(d time.Duration) Option { return func(o *options) { o.stall = d } }
 
 // WithParallel bounds the requests by which blobs are read ahead. See Parallel

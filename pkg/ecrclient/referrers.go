@@ -13,6 +13,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"soci-index-builder/internal/descriptors"
 )
 
 // maxReferrers bounds the list that Referrers collects.
@@ -156,8 +158,8 @@ func (r *Repository) referrersByAPI(ctx context.Context, desc ocispec.Descriptor
 		path += "?artifactType=" + url.QueryEscape(artifactType)
 	}
 	l := newReferrerList(artifactType)
-	err := r.list(ctx, path, func(resp *http.Response) (int, int, error) {
-		index, err := readReferrers(resp)
+	err := r.list(ctx, path, maxReferrerListSize, func(resp *http.Response, b []byte) (int, int, error) {
+		index, err := readReferrers(resp, b)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -170,24 +172,20 @@ func (r *Repository) referrersByAPI(ctx context.Context, desc ocispec.Descriptor
 	return l.found, err
 }
 
-// readReferrers reads a page of the API, which must be an image index.
-func readReferrers(resp *http.Response) (*ocispec.Index, error) {
-	b, err := readAtMost(resp, MaxManifestSize)
-	if err != nil {
-		return nil, err
-	}
+// readReferrers decodes a page of the API, which must be an image index.
+func readReferrers(resp *http.Response, b []byte) (*ocispec.Index, error) {
 	told, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	var fields struct {
 		MediaType string          `json:"mediaType"`
 		Manifests json.RawMessage `json:"manifests"`
 	}
-	err = json.Unmarshal(b, &fields)
+	err := json.Unmarshal(b, &fields)
 	if told != ocispec.MediaTypeImageIndex && (err != nil || mediaType(resp) != "" ||
 		fields.MediaType != ocispec.MediaTypeImageIndex && (fields.MediaType != "" || fields.Manifests == nil)) {
 		return nil, fmt.Errorf("%w: media type %q", errNoReferrersAPI, printable(resp.Header.Get("Content-Type")))
 	}
 	var index ocispec.Index
-	if err := json.Unmarshal(b, &index); err != nil {
+	if err := descriptors.Index(b, &index); err != nil {
 		return nil, fmt.Errorf("the list of referrers: %w", err)
 	}
 	return &index, nil
@@ -208,7 +206,7 @@ func (r *Repository) referrersByTag(ctx context.Context, desc ocispec.Descriptor
 		return nil, nil
 	}
 	var index ocispec.Index
-	if err := json.Unmarshal(b, &index); err != nil {
+	if err := descriptors.Index(b, &index); err != nil {
 		return nil, fmt.Errorf("the list of referrers %s: %w", list.Digest, err)
 	}
 	l := newReferrerList(artifactType)

@@ -30,6 +30,7 @@ type blobReader struct {
 	body   *blobBody // nil when the connection is lost
 	broken error     // why body was lost
 	failed int       // attempts since the last byte came
+	lost   int64     // connections
 	err    error     // sticky
 }
 
@@ -45,6 +46,13 @@ func (r *Repository) openBlob(ctx context.Context, op operation, desc ocispec.De
 	}
 	return b, nil
 }
+
+// A blob of which every connection brings a few bytes would never end: this many
+// may be lost, and one more for each lossPer bytes that came.
+const (
+	maxLost = 1000
+	lossPer = 1 << 20 // 1 MiB
+)
 
 // newBlobReader returns a reader that connects when it is first read.
 func (r *Repository) newBlobReader(ctx context.Context, stop context.CancelFunc, op operation, desc ocispec.Descriptor,
@@ -123,6 +131,7 @@ func (b *blobReader) lose(err error) {
 	}
 	b.broken = err
 	b.failed++
+	b.lost++
 	b.disconnect()
 }
 
@@ -142,6 +151,9 @@ func (b *blobReader) disconnect() {
 func (b *blobReader) connect() error {
 	for {
 		if b.broken != nil {
+			if b.lost > maxLost+b.pos/lossPer {
+				return b.explain(fmt.Errorf("gave up after %d lost connections: %w", b.lost, b.broken))
+			}
 			if err := b.r.pause(b.ctx, b.op, b.failed, b.broken, "offset", b.pos, "size", b.desc.Size); err != nil {
 				return b.explain(err)
 			}

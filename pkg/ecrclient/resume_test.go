@@ -124,6 +124,7 @@ func TestResumeTries(t *testing.T) {
 		class error
 	}{
 		{"progress every time", []registrytest.Rule{{Times: 40, Fault: registrytest.Truncate(100)}}, -1, 41, nil},
+		{"a byte every time", []registrytest.Rule{{Fault: registrytest.Truncate(1)}}, 1001, 1001, ecrclient.ErrUnavailable},
 		{"no progress at first", []registrytest.Rule{{Times: tries - 1, Fault: registrytest.Truncate(0)}}, -1, tries, nil},
 		{"no progress at all", []registrytest.Rule{{Fault: registrytest.Truncate(0)}}, 0, tries, ecrclient.ErrUnavailable},
 		{"none after some", []registrytest.Rule{

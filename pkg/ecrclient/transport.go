@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -39,8 +40,8 @@ var sharedTransport = sync.OnceValue(func() *http.Transport {
 })
 
 // watchedTransport sends requests and gives up on those that stop moving: no
-// answer within header of the request being sent, no byte within stall while a
-// body goes either way. Only here is a lost connection (unavailableError)
+// answer within header of the request being sent, no byte of the request's body and
+// no KiB of the answer's within stall. Only here is a lost connection (unavailableError)
 // distinguished from a cancelled call and from failures that no retry can fix.
 type watchedTransport struct {
 	base      http.RoundTripper
@@ -102,9 +103,15 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// minProgress is how many bytes of a body must come within the stall timeout: one
+// byte at a time would go on for years.
+const minProgress = 1 << 10 // 1 KiB
+
 // receivedBody is a response's body.
 type receivedBody struct {
 	io.ReadCloser
+	came        int           // bytes of the next minProgress
+	waited      time.Duration // for them
 	t           *watchedTransport
 	dog         *watchdog
 	parent, ctx context.Context
@@ -112,9 +119,18 @@ type receivedBody struct {
 }
 
 func (b *receivedBody) Read(p []byte) (int, error) {
-	b.dog.watch(b.t.stall, "byte received")
+	what := "byte received"
+	if b.came > 0 {
+		what = "KiB received"
+	}
+	start := time.Now()
+	b.dog.watchFor(b.t.stall-b.waited, stallError{what: what, after: b.t.stall})
 	n, err := b.ReadCloser.Read(p)
 	b.dog.rest()
+	b.waited += time.Since(start)
+	if b.came += n; b.came >= minProgress {
+		b.came, b.waited = 0, 0
+	}
 	if err != nil && err != io.EOF {
 		err = lost(b.parent, b.ctx, err)
 	}
@@ -142,12 +158,17 @@ func newWatchdog(cancel context.CancelCauseFunc) *watchdog { return &watchdog{ca
 
 // watch ends the request if nothing else is called for d.
 func (w *watchdog) watch(d time.Duration, what string) {
+	w.watchFor(d, stallError{what: what, after: d})
+}
+
+// watchFor is watch with the reason.
+func (w *watchdog) watchFor(d time.Duration, stall stallError) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended {
 		return
 	}
-	w.stall = stallError{what: what, after: d}
+	w.stall = stall
 	if w.timer == nil {
 		w.timer = time.AfterFunc(d, w.bite)
 	} else {
@@ -251,6 +272,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	default:
 		return fmt.Errorf("refused a redirect to scheme %q", req.URL.Scheme)
 	}
+	if host := req.URL.Hostname(); isThisMachine(host) && !isThisMachine(via[0].URL.Hostname()) {
+		return fmt.Errorf("refused a redirect to %s, an address of this machine or of its network alone", host)
+	}
 	for _, hop := range append(via[1:len(via):len(via)], req) {
 		if !sameOrigin(via[0].URL, hop.URL) {
 			req.Header.Del("Authorization")
@@ -261,6 +285,24 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	return nil
 }
+
+// isThisMachine reports whether a host is this machine, or an address that only
+// its own network has, as the one where clouds hand out credentials. What a
+// registry elsewhere says must not make a request to it.
+func isThisMachine(host string) bool {
+	name := strings.TrimSuffix(strings.ToLower(host), ".")
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(name)
+	ip = ip.Unmap()
+	return err == nil && (ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() ||
+		ip.WithZone("") == awsMetadataIPv6)
+}
+
+// awsMetadataIPv6 is where EC2 hands out credentials over IPv6. Over IPv4 it is a
+// link-local address.
+var awsMetadataIPv6 = netip.MustParseAddr("fd00:ec2::254")
 
 // sameOrigin reports whether a and b have the same scheme, host and port.
 func sameOrigin(a, b *url.URL) bool {

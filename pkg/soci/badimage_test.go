@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,6 +88,18 @@ func TestBadImages(t *testing.T) {
 			return s.addJSON(ocispec.MediaTypeImageManifest,
 				map[string]any{"schemaVersion": 2, "config": map[string]any{}, "manifests": []any{}})
 		}, everyLayer, soci.ErrCorrupt, "the field manifests"},
+		{"index that is a manifest too", func(s *store) ocispec.Descriptor {
+			return s.addJSON(ocispec.MediaTypeImageIndex,
+				map[string]any{"schemaVersion": 2, "config": map[string]any{}, "manifests": []any{}})
+		}, everyLayer, soci.ErrCorrupt, "the field config"},
+		{"index that has layers too", func(s *store) ocispec.Descriptor {
+			return s.addJSON(ocispec.MediaTypeImageIndex,
+				map[string]any{"schemaVersion": 2, "layers": []any{}, "manifests": []any{}})
+		}, everyLayer, soci.ErrCorrupt, "the field layers"},
+		{"manifest of schema 1 too", func(s *store) ocispec.Descriptor {
+			return s.addJSON(ocispec.MediaTypeImageManifest,
+				map[string]any{"schemaVersion": 2, "config": map[string]any{}, "fsLayers": []any{}})
+		}, everyLayer, soci.ErrCorrupt, "the field fsLayers"},
 		{"schema 1", func(s *store) ocispec.Descriptor {
 			return s.add("application/vnd.docker.distribution.manifest.v1+prettyjws", []byte("{}"))
 		}, everyLayer, soci.ErrUnsupported, "schema 1"},
@@ -107,6 +120,54 @@ func TestBadImages(t *testing.T) {
 			m.Size++
 			return s.image("amd64", l, m)
 		}, everyLayer, soci.ErrCorrupt, "in another"},
+		{"one layer, two sizes in two manifests", func(s *store) ocispec.Descriptor {
+			l := s.add(gz, good(t, 0))
+			m := l
+			m.Size++
+			return s.index(s.image("amd64", l), s.image("arm64", m))
+		}, everyLayer, soci.ErrCorrupt, "bytes by manifest"},
+		{"the same the other way round", func(s *store) ocispec.Descriptor {
+			l := s.add(gz, good(t, 0))
+			m := l
+			m.Size++
+			return s.index(s.image("amd64", m), s.image("arm64", l))
+		}, everyLayer, soci.ErrCorrupt, "bytes by manifest"},
+		{"one layer, too small in one of two manifests", func(s *store) ocispec.Descriptor {
+			l := s.add(gz, good(t, 0))
+			m := l
+			m.Size = 1
+			return s.index(s.image("amd64", l), s.image("arm64", m))
+		}, soci.Options{MinLayerSize: 2}, soci.ErrCorrupt, "bytes by manifest"},
+		{"layer of endless size", func(s *store) ocispec.Descriptor {
+			l := s.add(gz, good(t, 0))
+			l.Size = 1<<40 + 1
+			return s.image("amd64", l)
+		}, everyLayer, soci.ErrLimit, "has 1099511627777 bytes, and at most 1099511627776 are supported"},
+		{"entries of nothing", func(s *store) ocispec.Descriptor {
+			return s.add(ocispec.MediaTypeImageIndex,
+				[]byte(`{"schemaVersion":2,"manifests":[`+strings.Repeat("{},", 50_000)+`{}]}`))
+		}, everyLayer, soci.ErrCorrupt, "more than 50000 descriptors"},
+		{"layers of nothing", func(s *store) ocispec.Descriptor {
+			return s.add(ocispec.MediaTypeImageManifest,
+				[]byte(`{"schemaVersion":2,"config":{},"layers":[`+strings.Repeat("{},", 50_000)+`{}]}`))
+		}, everyLayer, soci.ErrCorrupt, "more than 50000 descriptors"},
+		{"too many entries in all image indexes together", func(s *store) ocispec.Descriptor {
+			var all []ocispec.Descriptor
+			for n := range 3 {
+				attestation := ocispec.Descriptor{MediaType: "x", Digest: digest.FromString(""), Size: int64(n)}
+				all = append(all, s.index(append([]ocispec.Descriptor{s.image("amd64")},
+					slices.Repeat([]ocispec.Descriptor{attestation}, 17_000)...)...))
+			}
+			return s.index(all...)
+		}, everyLayer, soci.ErrLimit, "its image indexes list more than 50000"},
+		{"too large manifests, together", func(s *store) ocispec.Descriptor {
+			var all []ocispec.Descriptor
+			for n := range 20 {
+				all = append(all, s.addJSON(ocispec.MediaTypeImageManifest,
+					map[string]any{"schemaVersion": 2, "config": map[string]any{}, "n": n, "pad": strings.Repeat("x", 3900)}))
+			}
+			return s.index(all...)
+		}, soci.Options{Limits: soci.Limits{MaxManifestSize: 4096}}, soci.ErrLimit, "together more than 64.0 KiB"},
 		{"too many layers", func(s *store) ocispec.Descriptor {
 			l := s.add(gz, good(t, 0))
 			return s.image("amd64", l, l, l)

@@ -62,3 +62,37 @@ func TestGzipAndTarInOne(t *testing.T) {
 		t.Errorf("%v, not an *UnsupportedError with the reason %q", err, soci.SkipEntryName)
 	}
 }
+
+// oldHeader is a header without the magic of any format, whose checksum counts
+// bytes as signed numbers, as some of the first archivers did.
+func oldHeader(name string, size int) []byte {
+	b := make([]byte, 512)
+	copy(b, name)
+	copy(b[100:], "0000644\x000000000\x000000000\x00")
+	copy(b[124:], fmt.Sprintf("%011o\x0000000000001\x00        0", size))
+	sum := 0
+	for _, c := range b {
+		sum += int(int8(c))
+	}
+	copy(b[148:], fmt.Sprintf("%06o\x00 ", sum))
+	return b
+}
+
+// A header is one by either way to count, so that it is neither taken for no
+// archive nor for a compressed stream.
+func TestChecksumOfSignedBytes(t *testing.T) {
+	archive := func(name string) []byte {
+		return append(append(oldHeader(name, 512), bytes.Repeat([]byte{'x'}, 512)...), make([]byte, 1024)...)
+	}
+	// The second begins as no gzip stream does that clients know: theirs have an 8 there.
+	for _, name := range []string{"gr\xf6\xdfe", "\x1f\x8b\x09name"} {
+		z, err := soci.BuildZtoc(bytes.NewReader(archive(name)), soci.ZtocOptions{AllowMisread: true})
+		if err != nil || z.Compression != soci.Uncompressed || len(z.Entries) != 1 || z.Entries[0].Name != name {
+			t.Errorf("%q: %+v, %v", name, z, err)
+		}
+	}
+	_, err := soci.BuildZtoc(bytes.NewReader(archive("\x1f\x8b\x08name")), soci.ZtocOptions{})
+	if e, ok := errors.AsType[*soci.UnsupportedError](err); !ok || e.Reason != soci.SkipEntryName {
+		t.Errorf("%v, not an *UnsupportedError with the reason %q", err, soci.SkipEntryName)
+	}
+}

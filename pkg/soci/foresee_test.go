@@ -3,8 +3,9 @@ package soci_test
 import (
 	"errors"
 	"net/http"
-	"soci-index-builder/pkg/soci"
 	"testing"
+
+	"soci-index-builder/pkg/soci"
 )
 
 // A dry run tells what would become of the suffixed tag.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/descriptors"
 )
 
 // Kind is what a manifest is, by its content. Names and tags play no part.
@@ -145,11 +147,13 @@ func Classify(mediaType string, manifest []byte) (*ManifestInfo, error) {
 	}
 	var doc struct {
 		ocispec.Manifest
-		Manifests []ocispec.Descriptor `json:"manifests"`
+		Layers    descriptors.List `json:"layers"`
+		Manifests descriptors.List `json:"manifests"`
 	}
 	if err := json.Unmarshal(manifest, &doc); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
+	doc.Manifest.Layers = doc.Layers
 	m := &ManifestInfo{MediaType: mediaType, Subject: doc.Subject}
 	switch {
 	case images.IsIndexType(mediaType):

@@ -79,6 +79,7 @@ func newLayerWork(src Source, targets []target, o Options) *layerWork {
 		w.memory.kept = w.tables.max
 	}
 	var layers []ocispec.Descriptor
+	contradicted := sizesContradicted(targets)
 	for _, t := range targets {
 		if t.manifest == nil {
 			continue
@@ -107,8 +108,38 @@ func newLayerWork(src Source, targets []target, o Options) *layerWork {
 	})
 	for _, l := range w.layers {
 		w.built[l.Digest] = new(builtLayer)
+		if err := contradicted[l.Digest]; err != nil {
+			w.built[l.Digest].err = &LayerError{Manifest: w.manifests[l.Digest][0], Layer: l.Digest, Err: err}
+		}
 	}
 	return w
+}
+
+// sizesContradicted returns the layers that image manifests list with different
+// sizes. A zTOC fits one of them, and would be named beside a layer that it is
+// not of; which manifest is right cannot depend on their order.
+func sizesContradicted(targets []target) map[digest.Digest]error {
+	type place struct {
+		size     int64
+		manifest digest.Digest
+	}
+	first := make(map[digest.Digest]place)
+	wrong := make(map[digest.Digest]error)
+	for _, t := range targets {
+		if t.manifest == nil {
+			continue
+		}
+		for _, l := range t.manifest.Layers {
+			p, ok := first[l.Digest]
+			if !ok {
+				first[l.Digest] = place{l.Size, t.desc.Digest}
+			} else if p.size != l.Size {
+				wrong[l.Digest] = fmt.Errorf("%w image: the layer has %d bytes by manifest %s and %d by manifest %s", ErrCorrupt,
+					p.size, p.manifest, l.Size, t.desc.Digest)
+			}
+		}
+	}
+	return wrong
 }
 
 // skipByDescriptor tells why a layer need not be fetched at all.

@@ -3,13 +3,16 @@ package soci
 // Limits bound the resources that one layer or image may use. Zero means the
 // default.
 type Limits struct {
-	MaxManifestSize int64 // bytes of one manifest; the default is 4 MiB, what ECR takes
-	MaxLayers       int   // of one manifest; the default is 1,024
-	MaxManifests    int   // of one image, nested ones included; the default is 256
-	MaxEntries      int   // tar members of one layer; the default is 4,000,000
+	// MaxManifestSize is the maximum size of one manifest in bytes; all of an
+	// image may have 16 times as many. The default is 4 MiB, what ECR takes.
+	MaxManifestSize int64
 
-	// MaxUncompressedSize is the maximum uncompressed size of a layer in bytes.
-	// The default is 1 TiB.
+	MaxLayers    int // of one manifest; the default is 1,024
+	MaxManifests int // of one image, nested ones included; the default is 256
+	MaxEntries   int // tar members of one layer; the default is 4,000,000
+
+	// MaxUncompressedSize is the maximum uncompressed size of a layer in bytes,
+	// which its compressed size must not exceed either. The default is 1 TiB.
 	MaxUncompressedSize int64
 
 	// MaxRatio is the maximum number of uncompressed bytes for each byte of a

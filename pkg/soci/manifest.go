@@ -10,6 +10,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/descriptors"
 )
 
 func blobDescriptor(b []byte) ocispec.Descriptor {
@@ -130,7 +132,7 @@ func fetchManifest(ctx context.Context, src Source, desc ocispec.Descriptor, lim
 		return nil, err
 	}
 	var m ocispec.Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
+	if err := descriptors.Manifest(b, &m); err != nil {
 		return nil, fmt.Errorf("%w manifest %s: %w", ErrCorrupt, desc.Digest, err)
 	}
 	return &m, nil
@@ -147,6 +149,10 @@ func checkLayers(m *ocispec.Manifest, desc ocispec.Descriptor, limits Limits) er
 	for _, l := range m.Layers {
 		if err := checkLayerDescriptor(l); err != nil {
 			return fmt.Errorf("manifest %s: a layer's %w", desc.Digest, err)
+		}
+		if l.Size > limits.MaxUncompressedSize {
+			return fmt.Errorf("%w: layer %s of manifest %s has %d bytes, and at most %d are supported", ErrLimit, l.Digest,
+				desc.Digest, l.Size, limits.MaxUncompressedSize)
 		}
 		if size, ok := sizes[l.Digest]; ok && size != l.Size {
 			return fmt.Errorf("%w manifest %s: layer %s has %d bytes in one place and %d in another", ErrCorrupt, desc.Digest,
@@ -167,7 +173,7 @@ func fetchImageIndex(ctx context.Context, src Source, desc ocispec.Descriptor, l
 		return nil, err
 	}
 	var x ocispec.Index
-	if err := json.Unmarshal(b, &x); err != nil {
+	if err := descriptors.Index(b, &x); err != nil {
 		return nil, fmt.Errorf("%w image index %s: %w", ErrCorrupt, desc.Digest, err)
 	}
 	return &x, nil

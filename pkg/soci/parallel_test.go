@@ -297,3 +297,19 @@ func TestMemoryLent(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// No more processors are taken than there are.
+func TestIdleProcessors(t *testing.T) {
+	all := newProcessors().max
+	for busy := range all + 2 {
+		p := newProcessors()
+		p.busy.Store(busy)
+		idle := int64(0)
+		for idle <= all && p.try() {
+			idle++
+		}
+		if idle != max(all-busy, 0) {
+			t.Errorf("%d of %d are busy, and %d were taken", busy, all, idle)
+		}
+	}
+}

@@ -41,7 +41,9 @@ func (w *layerWork) reuse(ctx context.Context, catalog Catalog) error {
 	defer cancel()
 	needed := make(map[digest.Digest]ocispec.Descriptor)
 	for _, l := range w.layers {
-		needed[l.Digest] = l
+		if w.built[l.Digest].err == nil { // a layer that has failed stays so
+			needed[l.Digest] = l
+		}
 	}
 	if catalog == nil || len(needed) == 0 {
 		return nil

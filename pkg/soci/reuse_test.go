@@ -142,6 +142,12 @@ func TestReuseOnlyWhatFits(t *testing.T) {
 		{"the zTOC is other than its digest", func(s *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
 			s.content[m.Layers[0].Digest] = make([]byte, m.Layers[0].Size)
 		}, everyLayer, soci.ErrDigestMismatch},
+		{"the zTOC is of another version", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Version = "0.8" })
+		}, everyLayer, soci.ErrCorrupt},
+		{"the zTOC is another tool's", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.BuildToolIdentifier = "another tool" })
+		}, everyLayer, soci.ErrCorrupt},
 		{"the zTOC has no entries", func(s *store, layer ocispec.Descriptor, m *ocispec.Manifest) {
 			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { z.Entries = nil })
 		}, everyLayer, nil},
@@ -324,5 +330,30 @@ func TestForce(t *testing.T) {
 	if len(s.pushed) != pushed || again.BytesPushed == 0 || m.AlreadyThere ||
 		m.Index.Digest != first.Manifests[0].Index.Digest {
 		t.Errorf("pushed %d contents, not %d: %+v", len(s.pushed), pushed, again)
+	}
+}
+
+// A zTOC of an earlier build does not make up for manifests that contradict each
+// other: it would be named beside a layer of another size.
+func TestReuseOfContradictedLayer(t *testing.T) {
+	s := newStore()
+	a, b := s.add(gz, good(t, 0)), s.add(gz, good(t, 1))
+	first, err := soci.IndexImage(t.Context(), s, s, s.image("amd64", a, b), everyLayer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := everyLayer
+	o.Catalog = &catalog{indexes: []ocispec.Descriptor{first.Manifests[0].Index}}
+	other := a
+	other.Size++
+	r, err := soci.IndexImage(t.Context(), s, s,
+		s.index(s.image("amd64", a), s.image("arm64", other), s.image("s390x", b)), o)
+	if failed, ok := errors.AsType[soci.ManifestErrors](err); !ok || len(failed) != 2 || !errors.Is(err, soci.ErrCorrupt) {
+		t.Fatal(err)
+	}
+	for i, want := range []soci.Outcome{soci.OutcomeFailed, soci.OutcomeFailed, soci.OutcomeIndexed} {
+		if m := r.Manifests[i]; m.Outcome != want {
+			t.Errorf("%s: %s, %q", m.Platform, m.Outcome, m.Reason)
+		}
 	}
 }

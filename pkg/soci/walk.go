@@ -12,6 +12,8 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/bytesize"
 )
 
 // target is a manifest that the image leads to: an image manifest of a
@@ -76,6 +78,12 @@ func ownArtifact(format string, args ...any) error {
 // maxIndexDepth is how deep image indexes may be nested.
 const maxIndexDepth = 4
 
+// The manifests of an image are held until it is done.
+const (
+	maxManifestSizes = 16     // times Limits.MaxManifestSize, of all together
+	maxListed        = 50_000 // entries of image indexes, with all that is no image
+)
+
 // walker collects the targets of an image in the order of its image index.
 type walker struct {
 	src    Source
@@ -83,6 +91,8 @@ type walker struct {
 	all    bool                // also image manifests of other platforms
 	wanted []platforms.Matcher // empty: every platform
 	seen   map[digest.Digest]*node
+	size   int64 // bytes of the manifests so far
+	listed int   // by all image indexes so far
 	tree   tree
 	found  []string // the platforms met, for the error message
 
@@ -156,6 +166,9 @@ func (w *walker) visit(ctx context.Context, desc ocispec.Descriptor, depth int) 
 	}
 	n := &node{desc: desc}
 	w.seen[desc.Digest] = n
+	if err := w.hold(desc); err != nil {
+		return nil, err
+	}
 	var err error
 	switch {
 	case images.IsIndexType(desc.MediaType):
@@ -169,6 +182,19 @@ func (w *walker) visit(ctx context.Context, desc ocispec.Descriptor, depth int) 
 		w.place(n, &target{kind: KindArtifact, reason: fmt.Sprintf("media type %q", cut(desc.MediaType, 100))})
 	}
 	return n, err
+}
+
+// hold counts a manifest that is about to be read and held. One that is too large
+// by itself is not, which reading it shows.
+func (w *walker) hold(desc ocispec.Descriptor) error {
+	one := w.o.Limits.MaxManifestSize
+	if desc.Size > one || !images.IsIndexType(desc.MediaType) && !images.IsManifestType(desc.MediaType) {
+		return nil
+	}
+	if w.size += max(desc.Size, 0); w.size > maxManifestSizes*one {
+		return fmt.Errorf("%w: together more than %s", errTooMany, bytesize.Format(maxManifestSizes*one))
+	}
+	return nil
 }
 
 // errTooMany bounds the work on one image.
@@ -204,6 +230,9 @@ func (w *walker) visitIndex(ctx context.Context, n *node, depth int) error {
 		return nil
 	}
 	n.index = index
+	if w.listed += len(index.Manifests); w.listed > maxListed {
+		return fmt.Errorf("%w: its image indexes list more than %d", errTooMany, maxListed)
+	}
 	for _, child := range index.Manifests {
 		if kind := ClassifyListed(child); kind != KindImage && kind != KindImageIndex {
 			c := &node{desc: child}

@@ -109,7 +109,8 @@ func Ask(ctx context.Context, o Options) (Answers, error) {
 		o.Now = time.Now
 	}
 	i := &interview{Options: o, Terminal: o.Terminal, ctx: ctx}
-	i.Say("An empty line takes what stands in brackets, - leaves a value empty. The stack is not changed before you agree.")
+	i.Say("An empty line takes what stands in brackets, - leaves a value empty. " +
+		"The stack is not changed before you agree.")
 	for _, ask := range []func() error{i.where, i.pack, i.filters, i.parameters, i.others, i.meaning} {
 		if err := ask(); err != nil {
 			return Answers{}, err

@@ -12,11 +12,12 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/lazyregexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/lazyregexp"
 )
 
 // Errors about parameters. Every one names the parameter, its value

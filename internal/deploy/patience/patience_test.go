@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/smithy-go"
@@ -56,4 +57,29 @@ func TestUntilEnds(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v, want that of the context", err)
 	}
+}
+
+// Errors that pass are borne again after each answer.
+func TestBearing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := patience.Patience{Errors: time.Minute}.Bear()
+		for range 5 {
+			for range 4 {
+				if err := b.Take(throttled); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(20 * time.Second)
+			}
+			if err := b.Take(nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Take(throttled); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute + 1)
+		if err := b.Take(throttled); !errors.Is(err, throttled) {
+			t.Errorf("after more than a minute of errors: %v", err)
+		}
+	})
 }

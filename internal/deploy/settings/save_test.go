@@ -6,9 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"soci-index-builder/internal/deploy/parameters"
 	"strings"
 	"testing"
+
+	"soci-index-builder/internal/deploy/parameters"
 )
 
 // save saves what the flags say into a file with the content, and returns what

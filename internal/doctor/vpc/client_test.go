@@ -102,7 +102,8 @@ func TestEndpoint(t *testing.T) {
 	server, _ := start(t)
 	for region, want := range map[string]string{
 		"eu-west-1": "https://ec2.eu-west-1.amazonaws.com", "cn-north-1": "https://ec2.cn-north-1.amazonaws.com.cn",
-		"us-gov-west-1": "https://ec2.us-gov-west-1.amazonaws.com", "eusc-de-east-1": "https://ec2.eusc-de-east-1.amazonaws.eu",
+		"us-gov-west-1":  "https://ec2.us-gov-west-1.amazonaws.com",
+		"eusc-de-east-1": "https://ec2.eusc-de-east-1.amazonaws.eu",
 	} {
 		var hosts asked
 		cfg := server.Config()

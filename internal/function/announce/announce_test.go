@@ -93,3 +93,16 @@ func TestFailedIsBounded(t *testing.T) {
 		t.Errorf("a message of %d characters", n)
 	}
 }
+
+// Lists are there although they are empty, for those who read them.
+func TestCreatedOfNothing(t *testing.T) {
+	b := new(bus)
+	if err := (&Bus{Putter: b, Name: "bus"}).Created(t.Context(), Created{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"indexDigests":[]`, `"platforms":[]`} {
+		if detail := aws.ToString(b.entries[0].Detail); !strings.Contains(detail, want) {
+			t.Errorf("%s does not have %s", detail, want)
+		}
+	}
+}

@@ -129,3 +129,20 @@ func TestSettle(t *testing.T) {
 		})
 	}
 }
+
+// A failure of a kind that passes, but did not in many attempts, is told as such.
+func TestNewMessageOfSteps(t *testing.T) {
+	for reason, want := range map[failure.Reason]string{
+		failure.Throttled: ConditionSteps + " transient", failure.Corrupt: Condition + " permanent",
+	} {
+		f := &failure.Error{Class: failure.Permanent, Reason: reason, Err: errors.New("why")}
+		b, err := NewMessage(t.Context(), []byte("{}"), f, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m Message
+		if err := json.Unmarshal(b, &m); err != nil || m.RequestContext.Condition+" "+string(m.Class) != want {
+			t.Errorf("%s: %s %s, %v; want %s", reason, m.RequestContext.Condition, m.Class, err, want)
+		}
+	}
+}

@@ -3,10 +3,11 @@ package fanout
 import (
 	"fmt"
 	"os"
-	"soci-index-builder/pkg/soci"
 	"strings"
 	"testing"
 	"time"
+
+	"soci-index-builder/pkg/soci"
 )
 
 // The figures of the documentation: ECR's largest layer takes about 11 minutes

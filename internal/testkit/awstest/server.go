@@ -245,12 +245,12 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *Error) {
 		w.Header().Set("Content-Type", "text/xml")
 		w.WriteHeader(e.Status)
 		if m := scope.FindStringSubmatch(r.Header.Get("Authorization")); m != nil && m[2] == "ec2" {
-			fmt.Fprintf(w, `<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>1</RequestID></Response>`,
-				escape(e.Code), escape(e.Message))
+			fmt.Fprintf(w, "<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors>"+
+				"<RequestID>1</RequestID></Response>", escape(e.Code), escape(e.Message))
 			return
 		}
-		fmt.Fprintf(w, `<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>1</RequestId></ErrorResponse>`,
-			escape(e.Code), escape(e.Message))
+		fmt.Fprintf(w, "<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error>"+
+			"<RequestId>1</RequestId></ErrorResponse>", escape(e.Code), escape(e.Message))
 		return
 	}
 	if isCBOR(r) {
@@ -310,7 +310,8 @@ func Query(operations map[string]func(form url.Values) (string, error)) http.Han
 			return
 		}
 		w.Header().Set("Content-Type", "text/xml")
-		fmt.Fprintf(w, `<%[1]sResponse><%[1]sResult>%[2]s</%[1]sResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></%[1]sResponse>`, action, result)
+		fmt.Fprintf(w, "<%[1]sResponse><%[1]sResult>%[2]s</%[1]sResult>"+
+			"<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></%[1]sResponse>", action, result)
 	})
 }
 

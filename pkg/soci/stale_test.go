@@ -1,0 +1,93 @@
+package soci_test
+
+import (
+	"net/http"
+	"testing"
+
+	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/pkg/soci"
+)
+
+// Content that an image index has beside a digest is not kept beside another one: a
+// client would take it for the manifest.
+func TestEmbeddedContent(t *testing.T) {
+	s := registrytest.Start(t)
+	repo := openRepo(t, s)
+	inner := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 0))}).Manifest
+	nested := s.PushIndex(t, repoName, "", false,
+		s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 1)), Platform: "linux/arm64"}).Manifest)
+	inner.Data, nested.Data = s.Manifest(t, repoName, inner.Digest.String()),
+		s.Manifest(t, repoName, nested.Digest.String())
+	image := s.PushIndex(t, repoName, "v1", false, inner, nested)
+	if _, err := soci.IndexImage(t.Context(), repo, repo, image, both("v1")); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range readIndex(t, s, "v1-soci").Manifests {
+		if d.Digest == inner.Digest || d.Digest == nested.Digest || d.Data != nil {
+			t.Errorf("%s %s with %d bytes of content", d.MediaType, d.Digest, len(d.Data))
+		}
+	}
+}
+
+// An image that was built from one without a layer to index has inherited that
+// annotation, which its SOCI-enabled image does not have.
+func TestInheritedUnindexed(t *testing.T) {
+	s := registrytest.Start(t)
+	repo := openRepo(t, s)
+	for name, annotations := range map[string]map[string]string{
+		"alone": {soci.AnnotationUnindexed: "true"}, "beside another": {soci.AnnotationUnindexed: "true", "kept": "yes"},
+	} {
+		image := s.PushImage(t, repoName, "v1",
+			registrytest.Image{Layers: layers(good(t, 0)), Annotations: annotations}).Manifest
+		image.Platform = nil
+		r, err := soci.IndexImage(t.Context(), repo, repo, image, both("v1"))
+		if err != nil || r.Enabled.Outcome != soci.OutcomeTagged {
+			t.Fatalf("%s: %v %+v", name, err, r)
+		}
+		got := readManifest(t, s, r.Manifests[0].Enabled.Digest).Annotations
+		if got[soci.AnnotationUnindexed] != "" || got[soci.AnnotationIndexDigest] == "" ||
+			got["kept"] != annotations["kept"] {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// A second run that tags the same image while this one builds has done its work.
+func TestTaggedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.s.Add(registrytest.Rule{Method: http.MethodHead, Path: enabledTag, Times: 1, Fault: during(nil, func() {
+		if _, err := w.index(w.old); err != nil {
+			t.Error(err)
+		}
+	})})
+	r, err := w.index(w.old)
+	if err != nil || r.Enabled.Outcome != soci.OutcomeAlreadyTagged {
+		t.Errorf("%v %+v", err, r)
+	}
+	if n := w.s.Count(http.MethodPut, enabledTag); n != 1 {
+		t.Errorf("the suffixed tag was written %d times", n)
+	}
+}
+
+// One layer that two manifests list under two media types is judged for each of
+// them, and read once.
+func TestOneLayerTwoMediaTypes(t *testing.T) {
+	s := newStore()
+	layer := s.add(gz, good(t, 0))
+	foreign := layer
+	foreign.MediaType = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+	r, err := soci.IndexImage(t.Context(), s, s, s.index(s.image("amd64", layer, foreign), s.image("arm64", foreign)),
+		everyLayer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := r.Manifests[0], r.Manifests[1]
+	if len(first.Layers) != 2 || !first.Layers[0].Indexed() || first.Layers[1].Reason != soci.SkipForeign ||
+		first.Outcome != soci.OutcomeIndexed {
+		t.Errorf("%+v", first)
+	}
+	if second.Outcome != soci.OutcomeNoLayer || second.Layers[0].Reason != soci.SkipForeign ||
+		s.fetched[layer.Digest] != 1 {
+		t.Errorf("%+v, read %d times", second, s.fetched[layer.Digest])
+	}
+}
