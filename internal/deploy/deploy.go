@@ -192,12 +192,16 @@ func (d *Deploy) Steps() []Step {
 // Offline reports whether AWS cannot be asked.
 func (d *Deploy) Offline() bool { return d.Mode.Offline != nil }
 
-// Run does all steps. Nothing is written before all of them have been planned.
+// Run does all steps. Nothing is written before all of them have been planned,
+// nor when it is known that a right is missing.
 func (d *Deploy) Run(ctx context.Context) (err error) {
 	defer func() { d.records.drop(ctx, d, err) }()
 	steps := d.Steps()
 	planned, err := d.plan(ctx, steps)
 	if err != nil {
+		return err
+	}
+	if err := d.checkRights(ctx, steps); err != nil {
 		return err
 	}
 	for i, s := range steps {
