@@ -298,6 +298,13 @@ func (d *Deploy) offer(ctx context.Context, cancellable bool) bool {
 }
 
 // WatchCommand is how to go on watching a stack.
-func (d *Deploy) WatchCommand() string {
-	return fmt.Sprintf("soci-index-builder watch --stack %s --region %s", d.Settings.Stack, d.AWS.Region)
+func (d *Deploy) WatchCommand() string { return d.watchCommand(d.Settings.Stack) }
+
+func (d *Deploy) watchCommand(stack string) string {
+	return fmt.Sprintf("soci-index-builder watch --stack %s --region %s", stack, d.AWS.Region)
+}
+
+// left says that CloudFormation works on a stack although it cannot be watched.
+func (d *Deploy) left(stack string) {
+	d.Screen.Say("CloudFormation goes on without this program; to watch it: " + d.watchCommand(stack))
 }

@@ -33,17 +33,23 @@ func (d *Deploy) checkRights(ctx context.Context, steps []Step) error {
 			questions = append(questions, a.Questions(d)...)
 		}
 	}
+	return d.ask(ctx, "nothing", questions)
+}
+
+// ask returns a *rightsError if a right is missing; made is what has been made.
+func (d *Deploy) ask(ctx context.Context, made string, questions []rights.Question) error {
 	missing := rights.Ask(ctx, questions)
 	if len(missing) == 0 {
 		return nil
 	}
-	return &rightsError{d.Target.Caller, missing,
+	return &rightsError{made, d.Target.Caller, missing,
 		deployer.Names(d.Target.Partition, d.Target.Account, d.Target.Region, d.Settings.Stack)}
 }
 
 // rightsError tells which rights are missing, and which statements give them. It
 // matches awserror.ErrDenied.
 type rightsError struct {
+	made    string // what has been made
 	caller  string
 	missing []rights.Missing
 	names   map[string]string // of deployer.Names
@@ -66,7 +72,7 @@ func (e *rightsError) Error() string {
 	for _, key := range order {
 		all = append(all, e.tell(of[key]))
 	}
-	return fmt.Sprintf("nothing was made: %s %s", e.caller, strings.Join(all, "; and "))
+	return fmt.Sprintf("%v, and %s was made: %s %s", awserror.ErrDenied, e.made, e.caller, strings.Join(all, "; and "))
 }
 
 // tell is for what one statement gives.
@@ -83,18 +89,29 @@ func (e *rightsError) tell(missing []rights.Missing) string {
 		if policy == "" {
 			policy = "some"
 		}
-		return fmt.Sprintf("is explicitly denied %s on %s, in a policy of this kind: %s; no other policy can allow that",
-			permission.List(actions), first.Scope, policy)
+		return fmt.Sprintf("is explicitly denied %s%s, in a policy of this kind: %s; no other policy can allow that",
+			permission.List(actions), on(first.Scope), policy)
 	}
 	values := maps.Clone(e.names)
 	maps.Copy(values, first.Values)
+	if first.Question.Action == "iam:PassRole" {
+		_, values["ServiceRole"], _ = strings.Cut(first.Resource, ":role/")
+	}
 	statement, part := deployer.Granting(first.Scope, actions, values)
-	text := fmt.Sprintf("lacks %s on %s: statement %s of docs/%s.json allows it: %s", permission.List(actions),
-		first.Scope, statement.Sid, part.File, statement)
-	if first.Missing.Action != "" && first.Principal == "" {
-		text += ", unless the bucket belongs to another account" // S3 does not tell the two apart
+	text := fmt.Sprintf("lacks %s%s, as the statement %s of docs/%s.json allows it: %s", permission.List(actions),
+		on(first.Scope), statement.Sid, part.File, statement)
+	if first.Principal == "" { // S3 does not tell the two apart
+		text += "; or the bucket is of another account"
 	}
 	return text
+}
+
+// on is what a right is missing on, as what follows its name.
+func on(scope deployer.Scope) string {
+	if scope == deployer.Anything {
+		return ""
+	}
+	return " on " + string(scope)
 }
 
 // Questions implements asker.
@@ -104,7 +121,7 @@ func (r *repositories) Questions(d *Deploy) []rights.Question {
 	}
 	s := rights.Stack{Name: companion.StackName(d.Settings.Stack), Now: r.stack, Scope: deployer.Companion,
 		Tags: d.tags(), RoleARN: d.Settings.RoleARN}
-	all := append(s.ChangeSets(d.AWS), s.Watch(d.AWS))
+	all := append(s.ChangeSets(d.AWS), s.Watch(d.AWS), s.Template(d.AWS))
 	if len(d.planProtection(r.stack)) > 0 {
 		all = append(all, s.Protection(d.AWS))
 	}
@@ -188,8 +205,8 @@ func (d *Deploy) askForBucket(b *codebucket.Bucket, keys ...string) []rights.Que
 	if b.Prefix() != "" {
 		scope, values = deployer.Code, map[string]string{"CodeBucket": b.Name}
 	}
-	keys = append(keys, b.Prefix()+codebucket.RecordsFolder+d.Settings.Stack+"/none.json")
-	return rights.Bucket(b, scope, values, keys...)
+	none := b.Prefix() + codebucket.RecordsFolder + d.Settings.Stack + "/none.json"
+	return rights.Bucket(b, scope, values, append([]string{none}, keys...)...)
 }
 
 // Questions implements asker.

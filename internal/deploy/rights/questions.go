@@ -95,6 +95,15 @@ func (s Stack) Watch(cfg aws.Config) Question {
 	}}
 }
 
+// Template asks for the right to read the stack's template.
+func (s Stack) Template(cfg aws.Config) Question {
+	client := cloudformation.NewFromConfig(once(cfg))
+	return Question{"cloudformation:GetTemplate", s.Scope, nil, func(ctx context.Context) error {
+		_, err := client.GetTemplate(ctx, &cloudformation.GetTemplateInput{StackName: aws.String(s.name())})
+		return err
+	}}
+}
+
 // Protection asks for the right to set the protection from termination. The
 // request sets it as it is; of a stack that does not exist it is refused.
 func (s Stack) Protection(cfg aws.Config) Question {
@@ -107,12 +116,18 @@ func (s Stack) Protection(cfg aws.Config) Question {
 	}}
 }
 
-// Bucket asks for the right to write objects into a bucket that exists, one for
-// each key.
+// writeObject is the action of IAM that a bucket's objects are written with.
+const writeObject = "s3:PutObject"
+
+// Bucket asks for the rights to read and write objects of a bucket that exists:
+// the first key is read, and there is no object of this key.
 func Bucket(b *codebucket.Bucket, scope deployer.Scope, values map[string]string, keys ...string) []Question {
-	var all []Question
+	all := []Question{{"s3:GetObject", scope, values, func(ctx context.Context) error {
+		_, err := b.Get(ctx, keys[0], 0)
+		return err
+	}}}
 	for _, key := range keys {
-		all = append(all, Question{"s3:PutObject", scope, values,
+		all = append(all, Question{writeObject, scope, values,
 			func(ctx context.Context) error { return b.AskToWrite(ctx, key) }})
 	}
 	return all

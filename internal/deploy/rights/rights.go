@@ -20,7 +20,6 @@ package rights
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -89,25 +88,23 @@ func refusal(q Question, err error) *Missing {
 	if err == nil || !errors.Is(awserror.Explain(err), awserror.ErrDenied) {
 		return nil
 	}
-	service, _, _ := strings.Cut(q.Action, ":")
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
 		return nil
 	}
 	said := execution.ParseMissing(api.ErrorMessage())
 	switch {
-	case said == nil && service == "s3" && api.ErrorCode() == "AccessDenied":
+	case said == nil && q.Action == writeObject && api.ErrorCode() == "AccessDenied":
 		// S3 often says no more than this.
 		return &Missing{q, execution.Missing{Action: q.Action}, err}
 	case said == nil:
 		return nil
 	case said.Action == "iam:PassRole":
-		// Part of the call, as is cloudformation:TagResource, with a policy of its own.
 		q.Action, q.Scope = said.Action, deployer.ServiceRole
-	case !strings.HasPrefix(said.Action, service+":"):
-		return nil // another service was asked in the caller's name
-	default:
+	case said.Action == "cloudformation:TagResource":
 		q.Action = said.Action
+	case said.Action != q.Action:
+		return nil // another right that the answer would have taken
 	}
 	return &Missing{q, *said, err}
 }
