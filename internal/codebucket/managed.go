@@ -281,7 +281,7 @@ func (m *Managed) make(ctx context.Context, name string) (string, error) {
 		switch {
 		case err == nil:
 			if err := m.tagMade(ctx, *in.Bucket); err != nil {
-				return "", fmt.Errorf("the bucket %s was made and stays: %w", *in.Bucket, err)
+				return "", fmt.Errorf("the bucket %s was made and stays, for the next deploy: %w", *in.Bucket, err)
 			}
 			return *in.Bucket, nil
 		case code == "BucketAlreadyOwnedByYou":

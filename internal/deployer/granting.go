@@ -34,6 +34,20 @@ func Granting(scope Scope, actions []string, values map[string]string) (Statemen
 	return s, part
 }
 
+// Allowing names the statements that allow an action which the commands use
+// themselves: "ManagedBucket of docs/deployer-policy-zip.json". There is none for an
+// action that is not in the policies.
+func Allowing(action string) []string {
+	var all []string
+	for _, c := range Calls {
+		if slices.Contains(c.Actions, action) {
+			all = append(all, Sid(c.Scope)+" of docs/"+c.Part.File+".json")
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // String is the statement as JSON in one line.
 func (s Statement) String() string {
 	var b bytes.Buffer
