@@ -33,23 +33,23 @@ func (d *Deploy) checkRights(ctx context.Context, steps []Step) error {
 			questions = append(questions, a.Questions(d)...)
 		}
 	}
-	return d.ask(ctx, "nothing", questions)
+	return d.ask(ctx, "access denied, and nothing was made", questions)
 }
 
-// ask returns a *rightsError if a right is missing; made is what has been made.
-func (d *Deploy) ask(ctx context.Context, made string, questions []rights.Question) error {
+// ask returns a *rightsError if a right is missing; said says so, and what has been made.
+func (d *Deploy) ask(ctx context.Context, said string, questions []rights.Question) error {
 	missing := rights.Ask(ctx, questions)
 	if len(missing) == 0 {
 		return nil
 	}
-	return &rightsError{made, d.Target.Caller, missing,
+	return &rightsError{said, d.Target.Caller, missing,
 		deployer.Names(d.Target.Partition, d.Target.Account, d.Target.Region, d.Settings.Stack)}
 }
 
 // rightsError tells which rights are missing, and which statements give them. It
 // matches awserror.ErrDenied.
 type rightsError struct {
-	made    string // what has been made
+	said    string // what has been made
 	caller  string
 	missing []rights.Missing
 	names   map[string]string // of deployer.Names
@@ -72,7 +72,7 @@ func (e *rightsError) Error() string {
 	for _, key := range order {
 		all = append(all, e.tell(of[key]))
 	}
-	return fmt.Sprintf("%v, and %s was made: %s %s", awserror.ErrDenied, e.made, e.caller, strings.Join(all, "; and "))
+	return fmt.Sprintf("%s: %s %s", e.said, e.caller, strings.Join(all, "; and "))
 }
 
 // tell is for what one statement gives.

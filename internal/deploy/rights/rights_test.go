@@ -14,7 +14,8 @@ import (
 
 // notAllowed is AWS's message.
 func notAllowed(action string) string {
-	return "User: arn:aws:iam::123456789012:user/me is not authorized to perform: " + action + " on resource: r because no " +
+	return "User: arn:aws:iam::123456789012:user/me is not authorized to perform: " + action +
+		" on resource: r because no " +
 		"identity-based policy allows the " + action + " action"
 }
 
