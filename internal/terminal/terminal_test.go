@@ -182,7 +182,7 @@ func TestWrapCommands(t *testing.T) {
 		"see: aws logs tail /a/b; then go on": {"see:", "aws logs tail /a/b;",
 			"then go on"},
 		"-> soci-index-builder doctor --stack prod": {"-> soci-index-builder doctor --stack prod"},
-		"aws ecr get-login-password":                {"aws ecr get-login-password"},
+		"soci-index-builder status [flags]":         {"soci-index-builder", "status", "[flags]"}, // how it is used
 		"that soci-index-builder did not push":      {"that", "soci-index-builder", "did not push"},
 		"soci-index-builder deploy: no such stack":  {"soci-index-builder", "deploy: no", "such stack"},
 		"of: soci-index-builder, or none":           {"of:", "soci-index-builder,", "or none"},

@@ -41,7 +41,7 @@ func words(s string) []word {
 			all[last].text += " " + w.text
 		case slices.Contains(programs, w.text):
 			verb, _, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
-			begins := last < 0 || len(gap) > 1 || strings.HasSuffix(all[last].text, ":") || all[last].text == "->"
+			begins := len(gap) > 1 || last >= 0 && (strings.HasSuffix(all[last].text, ":") || all[last].text == "->")
 			command = begins && verb != "" && verb[0] >= 'a' && verb[0] <= 'z' && !strings.HasSuffix(verb, ":")
 			if command && last >= 0 && all[last].text == "->" {
 				all[last].text += " " + w.text
