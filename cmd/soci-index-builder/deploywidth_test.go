@@ -58,7 +58,8 @@ func TestDeployTextsFit(t *testing.T) {
 	run("a", "deploy"+ci, "\n  uploaded\n      "+bucket, "\nFailureQueueUrl\n    https://sqs",
 		"\nTailFilterLogs:\n    aws logs tail ")
 	run("b", "deploy --filters prod/*:*,!*:*-debug,team/application-with-a-long-name/*:release-* --tag team=platform"+ci,
-		"\n  ! warning  filters  prod/*:*: matches none", "\n    -> aws ecr register-pull-time-update-exclusion --principal-arn arn")
+		"\n  ! warning  filters  prod/*:*: matches none",
+		"\n    -> aws ecr register-pull-time-update-exclusion --principal-arn arn")
 	denied := func(action string) string {
 		return "User: arn:aws:sts::123456789012:assumed-role/operator/session is not authorized to perform: " + action +
 			" on resource: arn:aws:lambda:eu-west-1:123456789012:function:prod-GeneratorFunction because no identity-based " +
@@ -73,7 +74,8 @@ func TestDeployTextsFit(t *testing.T) {
 		Message: denied("cloudformation:CreateChangeSet")})
 	run("e", "deploy"+ci, "soci-index-builder: access denied, and nothing was made:\n    arn:aws:sts:",
 		" allows it:\n    {\"Sid\":\"Stack\",\"Effect\":\"Allow\",\"Action\":[\"cloudformation:CreateChangeSet\"],\"Resource\":[\"arn:")
-	run("f", "deploy --package image --allow-replacement"+ci, "\n  pushed\n      123456789012.dkr.ecr.eu-west-1.amazonaws.com/")
+	run("f", "deploy --package image --allow-replacement"+ci,
+		"\n  pushed\n      123456789012.dkr.ecr.eu-west-1.amazonaws.com/")
 	stacks.Begin("prod", awstest.StackEvent{Status: "UPDATE_IN_PROGRESS"}, awstest.StackEvent{Status: "UPDATE_COMPLETE"})
 	run("", "watch --stack prod", "prod")
 	run("", "doctor --stack prod", "\n! warning  pull-time               prod-GeneratorRole-1A2B3C4D5E6F",
