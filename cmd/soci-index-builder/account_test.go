@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"soci-index-builder/internal/deploy"
+	deployrights "soci-index-builder/internal/deploy/rights"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/awstest/stacktest"
 )
@@ -41,7 +44,10 @@ import (
 //	begin STACK STATUS...          somebody else has the stack go through these
 //	hold STACK on|off              have nothing more happen in the stack, or go on
 //	stackis STACK STATUS           fail unless the stack is so; absent for none
-//	asked SERVICE OPERATION N      fail unless it was asked for so often
+//	asked SERVICE OPERATION N      fail unless it was asked for so often; questions
+//	                               after rights about change sets do not count
+//	throttle                       have the first request for each operation refused
+//	                               as one too many
 //	cloudformation older|empty2|slow|NAME=TEMPLATE
 //	                               an older partition; the other wording of an
 //	                               empty change set; one event with each request;
@@ -174,6 +180,9 @@ func (a *accountWorld) stackIs(ts *testscript.TestScript, _ bool, args []string)
 func (a *accountWorld) asked(ts *testscript.TestScript, _ bool, args []string) {
 	n := 0
 	for _, r := range a.aws.server.Requests() {
+		if strings.Contains(string(r.Body), deployrights.ChangeSet) {
+			continue
+		}
 		if r.Service == args[0] && (r.Operation == args[1] || strings.HasPrefix(r.Operation, args[1]+" ")) {
 			n++
 		}
@@ -181,6 +190,24 @@ func (a *accountWorld) asked(ts *testscript.TestScript, _ bool, args []string) {
 	if strconv.Itoa(n) != args[2] {
 		ts.Fatalf("asked %d times", n)
 	}
+}
+
+func (a *accountWorld) throttle(*testscript.TestScript, bool, []string) {
+	var mu sync.Mutex
+	asked := map[string]bool{}
+	a.aws.server.Refuse(func(r awstest.Request) *awstest.Error {
+		service, operation := r.Call()
+		mu.Lock()
+		defer mu.Unlock()
+		if asked[service+operation] {
+			return nil
+		}
+		asked[service+operation] = true
+		if r.Service == "s3" {
+			return &awstest.Error{Status: http.StatusServiceUnavailable, Code: "SlowDown", Message: "Reduce your request rate."}
+		}
+		return awstest.Throttled
+	})
 }
 
 func (a *accountWorld) cloudFormation(ts *testscript.TestScript, _ bool, args []string) {

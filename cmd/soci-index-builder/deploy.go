@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -17,6 +19,7 @@ import (
 	"soci-index-builder/internal/deploy/guided"
 	"soci-index-builder/internal/deploy/patience"
 	"soci-index-builder/internal/deploy/settings"
+	"soci-index-builder/internal/deployer"
 	"soci-index-builder/internal/embedded"
 )
 
@@ -38,7 +41,9 @@ or put it right; write a record of this deploy, and bring the functions' code to
 AWS, as far as it is not there; have CloudFormation make a change set, show it
 and ask; execute it and watch; mark the record, and delete code that nothing names
 any more; look at the stack as doctor does. All that can be checked is checked
-before anything is written. docs/artifacts.md lists what is made and kept.
+before anything is written, also which rights are missing: AWS is asked for what
+does not exist, and refuses that for want of the right or for want of the thing.
+docs/artifacts.md lists what is made and kept.
 
 Settings come from flags, then from answers, then from soci-index-builder.toml in
 this folder (docs/deploy-file.md), then from what the stack has. --guided asks for
@@ -227,7 +232,34 @@ func runDeploy(cmd *cobra.Command, d *deploy.Deploy, screen *deployScreen) error
 	if errors.Is(err, deploy.ErrSetting) || errors.Is(err, deploy.ErrConsent) {
 		return deployError(cmd.Name(), err)
 	}
-	return errors.Join(explain(err), screen.err)
+	return errors.Join(explainDeploy(err), screen.err)
+}
+
+// statementError says which statement of the policies for deployers allows what
+// was denied.
+type statementError struct {
+	error
+	statements []string
+}
+
+func (e *statementError) Unwrap() error { return e.error }
+
+func (e *statementError) Error() string {
+	return fmt.Sprintf("%v, as the statement %s allows it", e.error, strings.Join(e.statements, " or "))
+}
+
+// explainDeploy is explain for the verbs that have policies of their own.
+func explainDeploy(err error) error {
+	err = explain(err)
+	e, ok := errors.AsType[*awserror.Error](err)
+	if !ok || e.Kind != awserror.ErrDenied || !strings.HasSuffix(err.Error(), e.Action) {
+		return err
+	}
+	// Of more than two it cannot be told which one is meant.
+	if statements := deployer.Allowing(e.Action); len(statements) == 1 || len(statements) == 2 {
+		return &statementError{err, statements}
+	}
+	return err
 }
 
 // deployError tells what of the command line, or of the settings file, is wrong
@@ -236,7 +268,7 @@ func deployError(command string, err error) error {
 	if errors.Is(err, deploy.ErrSetting) || errors.Is(err, deploy.ErrConsent) || errors.Is(err, settings.ErrInvalid) {
 		return usageErrorf("%s %s: %w", programName, command, err)
 	}
-	return explain(err)
+	return explainDeploy(err)
 }
 
 // save writes the settings file.

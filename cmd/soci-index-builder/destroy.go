@@ -83,7 +83,7 @@ func newDestroyCommand() *cobra.Command {
 		if x.Deploy().AWS, err = from.load(cmd); err != nil {
 			return err
 		}
-		return errors.Join(explain(x.Run(cmd.Context())), screen.err)
+		return errors.Join(explainDeploy(x.Run(cmd.Context())), screen.err)
 	}
 	return cmd
 }

@@ -83,12 +83,14 @@ func exitCode(ctx context.Context, stderr io.Writer, err error) int {
 	return exitFailure
 }
 
-// printError tells err on one line, whatever its text holds.
+// printError tells err on one line, whatever its text holds. On a terminal it is
+// broken between words, and commands stay whole.
 func printError(stderr io.Writer, err error) {
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
 	text := strings.Join(lines, "; ")
 	if !strings.HasPrefix(text, programName) { // the path of a command begins with it
 		text = programName + ": " + text
 	}
-	fmt.Fprintln(stderr, terminal.Of(stderr).Paint(terminal.Bad, programName)+strings.TrimPrefix(text, programName))
+	screen := terminal.Of(stderr)
+	fmt.Fprintln(stderr, screen.Paint(terminal.Bad, programName)+strings.TrimPrefix(screen.Fill(text), programName))
 }

@@ -127,7 +127,7 @@ func TestScripts(t *testing.T) {
 					"logline":      account.logLine, "begin": account.begin, "hold": account.hold, "stackis": account.stackIs,
 					"uploaded": account.uploaded, "asked": account.asked, "cloudformation": account.cloudFormation,
 					"review": account.review, "repository": account.repository, "imagesin": account.imagesIn,
-					"protected": account.protected, "events": account.events,
+					"protected": account.protected, "events": account.events, "throttle": account.throttle,
 					"habit":     (&habitWorld{registry}).habit,
 					"loggroups": logs.groups, "logrows": logs.rows, "logqueries": logs.queries,
 					"loglines": logs.lines,

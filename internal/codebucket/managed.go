@@ -229,14 +229,22 @@ const (
 // up in the meantime is taken when it has the tag. Errors are ErrForeign, or
 // one of awserror.
 func (m *Managed) Ensure(ctx context.Context, p *Plan) (*Bucket, error) {
-	name := p.Name
-	if !p.Exists {
-		made, err := m.make(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		name = made
+	if p.Exists {
+		return m.ensure(ctx, p.Name)
 	}
+	name, err := m.make(ctx, p.Name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := m.ensure(ctx, name)
+	if err != nil && !errors.Is(err, ErrForeign) {
+		err = fmt.Errorf("the bucket %s was made and stays, for the next deploy: %w", name, err)
+	}
+	return b, err
+}
+
+// ensure puts the settings of a bucket right.
+func (m *Managed) ensure(ctx context.Context, name string) (*Bucket, error) {
 	// A bucket that is not ours stays as it is, whatever happened since Look.
 	if err := m.checkOurs(ctx, name); err != nil {
 		return nil, err
@@ -272,7 +280,10 @@ func (m *Managed) make(ctx context.Context, name string) (string, error) {
 		code := codeOf(err)
 		switch {
 		case err == nil:
-			return *in.Bucket, m.tagMade(ctx, *in.Bucket)
+			if err := m.tagMade(ctx, *in.Bucket); err != nil {
+				return "", fmt.Errorf("the bucket %s was made and stays, for the next deploy: %w", *in.Bucket, err)
+			}
+			return *in.Bucket, nil
 		case code == "BucketAlreadyOwnedByYou":
 			// Another deploy was faster, or the answer to an attempt was lost.
 			return *in.Bucket, nil

@@ -192,12 +192,16 @@ func (d *Deploy) Steps() []Step {
 // Offline reports whether AWS cannot be asked.
 func (d *Deploy) Offline() bool { return d.Mode.Offline != nil }
 
-// Run does all steps. Nothing is written before all of them have been planned.
+// Run does all steps. Nothing is written before all of them have been planned,
+// nor when it is known that a right is missing.
 func (d *Deploy) Run(ctx context.Context) (err error) {
 	defer func() { d.records.drop(ctx, d, err) }()
 	steps := d.Steps()
 	planned, err := d.plan(ctx, steps)
 	if err != nil {
+		return err
+	}
+	if err := d.checkRights(ctx, steps); err != nil {
 		return err
 	}
 	for i, s := range steps {
@@ -294,6 +298,13 @@ func (d *Deploy) offer(ctx context.Context, cancellable bool) bool {
 }
 
 // WatchCommand is how to go on watching a stack.
-func (d *Deploy) WatchCommand() string {
-	return fmt.Sprintf("soci-index-builder watch --stack %s --region %s", d.Settings.Stack, d.AWS.Region)
+func (d *Deploy) WatchCommand() string { return d.watchCommand(d.Settings.Stack) }
+
+func (d *Deploy) watchCommand(stack string) string {
+	return fmt.Sprintf("soci-index-builder watch --stack %s --region %s", stack, d.AWS.Region)
+}
+
+// left says that CloudFormation works on a stack although it cannot be watched.
+func (d *Deploy) left(stack string) {
+	d.Screen.Say("CloudFormation goes on without this program; to watch it: " + d.watchCommand(stack))
 }

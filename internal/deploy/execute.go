@@ -58,7 +58,7 @@ func (*execute) Do(ctx context.Context, d *Deploy) error {
 		return err
 	case err != nil:
 		d.Left = true
-		d.Screen.Say("CloudFormation goes on without this program; to watch it: " + d.WatchCommand())
+		d.left(d.Settings.Stack)
 		return awserror.Explain(err)
 	case outcome.Failure != nil:
 		d.Screen.Failed(outcome)

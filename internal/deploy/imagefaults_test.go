@@ -71,14 +71,14 @@ func TestRollbackAcrossPackagesWithoutConsent(t *testing.T) {
 	w := newImageWorld(t)
 	w.run(w.zip(settings.Settings{}))
 	w.run(w.deploy(settings.Settings{}, nil))
-	before := w.server.Count("cloudformation", "CreateChangeSet")
+	before := w.changeSets("CreateChangeSet")
 	d, _ := w.managed(settings.Settings{Capabilities: []string{"CAPABILITY_IAM"}}, func(m *deploy.Mode) {
 		m.Rollback, m.Interactive, m.Yes = true, false, true
 		m.Registry = []ecrclient.Option{ecrclient.WithEndpoint(w.registry.URL())}
 	})
 	err := d.Run(t.Context())
 	if !errors.Is(err, deploy.ErrConsent) || !strings.Contains(err.Error(), "give --allow-replacement") ||
-		w.server.Count("cloudformation", "CreateChangeSet") != before {
+		w.changeSets("CreateChangeSet") != before {
 		t.Errorf("the error is %v, want ErrConsent", err)
 	}
 }

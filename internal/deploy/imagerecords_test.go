@@ -156,10 +156,10 @@ func TestImageRollbackWithoutImage(t *testing.T) {
 	w := newImageWorld(t)
 	w.run(w.deploy(settings.Settings{}, nil))
 	w.run(w.zip(settings.Settings{}, true, true))
-	before := w.server.Count("cloudformation", "CreateChangeSet")
+	before := w.changeSets("CreateChangeSet")
 	d, _ := w.back(nil)
 	if err := d.Run(t.Context()); !errors.Is(err, deploy.ErrMissing) ||
-		w.server.Count("cloudformation", "CreateChangeSet") != before {
+		w.changeSets("CreateChangeSet") != before {
 		t.Errorf("the error is %v, want ErrMissing", err)
 	}
 }
@@ -174,7 +174,7 @@ func TestImageCodeOnly(t *testing.T) {
 		t.Errorf("said %q", screen.said)
 	}
 	w.version = "b"
-	changeSets := w.server.Count("cloudformation", "CreateChangeSet")
+	changeSets := w.changeSets("CreateChangeSet")
 	w.run(w.deploy(settings.Settings{}, codeOnly))
 	b := w.running()
 	for function, name := range w.functions() {
@@ -182,7 +182,7 @@ func TestImageCodeOnly(t *testing.T) {
 			t.Errorf("%s was not changed", function)
 		}
 	}
-	if n := w.server.Count("cloudformation", "CreateChangeSet"); n != changeSets ||
+	if n := w.changeSets("CreateChangeSet"); n != changeSets ||
 		!maps.Equal(a.parameters, b.parameters) {
 		t.Errorf("%d change sets, parameters %v", n, b.parameters)
 	}
@@ -379,10 +379,10 @@ func TestForgedRecords(t *testing.T) {
 		if err := errors.Join(store.Write(t.Context(), &one), store.MarkSucceeded(t.Context(), &one)); err != nil {
 			t.Fatal(err)
 		}
-		changeSets, registry := w.server.Count("cloudformation", "CreateChangeSet"), w.has(w.repository(generator))
+		changeSets, registry := w.changeSets("CreateChangeSet"), w.has(w.repository(generator))
 		d, _ := w.back(nil)
 		err = d.Run(t.Context())
-		if w.server.Count("cloudformation", "CreateChangeSet") != changeSets ||
+		if w.changeSets("CreateChangeSet") != changeSets ||
 			!maps.Equal(registry, w.has(w.repository(generator))) {
 			t.Error("something was changed")
 		}

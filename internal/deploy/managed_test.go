@@ -61,7 +61,7 @@ func TestManagedBucket(t *testing.T) {
 	// Somebody opens it: that is put right, and nothing else changes.
 	w.s3.Set(managedName, "publicAccessBlock", "<PublicAccessBlockConfiguration/>")
 	screen = w.run(w.managed(settings.Settings{}, nil))
-	if !screen.has("bucket "+managedName+": ") || w.server.Count("cloudformation", "ExecuteChangeSet") != 1 {
+	if !screen.has("bucket "+managedName+": ") || w.changeSets("ExecuteChangeSet") != 1 {
 		t.Errorf("said %q", screen.said)
 	}
 	if !strings.Contains(w.s3.Setting(managedName, "publicAccessBlock"), "<BlockPublicAcls>true</BlockPublicAcls>") {
@@ -84,7 +84,7 @@ func TestRandomBucket(t *testing.T) {
 	w.s3.AddBucket("soci-index-builder-0123456789ab", awstest.Region) // somebody else's, which is asked for first
 	w.s3.Fail("ListBuckets", 1<<20, &awstest.Error{Status: 403, Code: "AccessDenied", Message: "no"})
 	if screen := w.run(w.managed(settings.Settings{}, nil)); !screen.has("changes no changes") &&
-		w.server.Count("cloudformation", "ExecuteChangeSet") != 1 {
+		w.changeSets("ExecuteChangeSet") != 1 {
 		t.Errorf("said %q", screen.said)
 	}
 }
@@ -137,7 +137,7 @@ func TestManagedBucketFaults(t *testing.T) {
 			if tt.fails == nil {
 				return
 			}
-			if is := w.status(); is != "absent" || w.server.Count("cloudformation", "CreateChangeSet") != 0 {
+			if is := w.status(); is != "absent" || w.changeSets("CreateChangeSet") != 0 {
 				t.Errorf("the stack is %s, said %q", is, screen.said)
 			}
 		})
@@ -157,10 +157,10 @@ func TestOwnerChanges(t *testing.T) {
 			name = managedName
 			d, screen = w.managed(another, nil)
 		}
-		before := w.server.Count("cloudformation", "ExecuteChangeSet")
+		before := w.changeSets("ExecuteChangeSet")
 		d.Screen = &meanwhile{screen, func() { w.s3.Own(name, "999999999999", true) }}
 		err := d.Run(t.Context())
-		if !errors.Is(err, codebucket.ErrOwner) || w.server.Count("cloudformation", "ExecuteChangeSet") != before {
+		if !errors.Is(err, codebucket.ErrOwner) || w.changeSets("ExecuteChangeSet") != before {
 			t.Errorf("%s: the error is %v, want ErrOwner", name, err)
 		}
 		w.status()

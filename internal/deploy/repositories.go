@@ -255,6 +255,7 @@ func (d *Deploy) changeCompanion(ctx context.Context, s *target.Stack, body []by
 	d.stale = true
 	outcome, err := d.watch(ctx, set.StackID, token)
 	if err != nil {
+		d.left(name)
 		return awserror.Explain(err)
 	}
 	if outcome.Failure != nil {

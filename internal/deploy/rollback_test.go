@@ -96,7 +96,7 @@ func TestRollbackWithoutRecord(t *testing.T) {
 	if err := d.Run(t.Context()); !errors.Is(err, record.ErrNone) {
 		t.Errorf("the error is %v, want ErrNone", err)
 	}
-	if n := w.server.Count("cloudformation", "CreateChangeSet"); n != 2 {
+	if n := w.changeSets("CreateChangeSet"); n != 2 {
 		t.Errorf("%d change sets", n)
 	}
 	w.s3.Put(managedName, "records/prod/30260101t000000z-00000000.json", []byte("{"))
@@ -126,7 +126,7 @@ func TestRollbackWithoutCode(t *testing.T) {
 	if err := d.Run(t.Context()); !errors.Is(err, codebucket.ErrNoObject) {
 		t.Errorf("the error is %v, want ErrNoObject", err)
 	}
-	if n := w.server.Count("cloudformation", "CreateChangeSet"); n != 2 {
+	if n := w.changeSets("CreateChangeSet"); n != 2 {
 		t.Errorf("%d change sets", n)
 	}
 }
@@ -228,7 +228,7 @@ func TestCodeOnly(t *testing.T) {
 			t.Errorf("%s was not changed", function)
 		}
 	}
-	if n := w.server.Count("cloudformation", "CreateChangeSet"); n != 1 ||
+	if n := w.changeSets("CreateChangeSet"); n != 1 ||
 		!screen.has("? Change the code of FilterFunction, ") {
 		t.Errorf("%d change sets, said %q", n, screen.said)
 	}
@@ -253,7 +253,7 @@ func TestCodeOnly(t *testing.T) {
 			"StepsFunction was changed in place") {
 		t.Errorf("said %q", screen.said)
 	}
-	if w.server.Count("cloudformation", "ExecuteChangeSet") != 1 {
+	if w.changeSets("ExecuteChangeSet") != 1 {
 		t.Error("the stack was updated")
 	}
 	// A deploy of other code brings that.
@@ -301,8 +301,8 @@ func TestRollbackAfterCodeOnly(t *testing.T) {
 	if !maps.Equal(w.sums(), b) {
 		t.Error("the code is not that in place")
 	}
-	if w.server.Count("cloudformation", "ExecuteChangeSet") != 2 { // the second one has other keys
-		t.Errorf("%d updates", w.server.Count("cloudformation", "ExecuteChangeSet"))
+	if w.changeSets("ExecuteChangeSet") != 2 { // the second one has other keys
+		t.Errorf("%d updates", w.changeSets("ExecuteChangeSet"))
 	}
 }
 

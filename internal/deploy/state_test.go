@@ -123,7 +123,7 @@ func TestWhose(t *testing.T) {
 			if tt.ours != (err == nil) || !tt.ours && !strings.Contains(err.Error(), "is not a stack of soci-index-builder") {
 				t.Errorf("the error is %v", err)
 			}
-			if n := w.server.Count("cloudformation", "CreateChangeSet"); !tt.ours && n != 0 {
+			if n := w.changeSets("CreateChangeSet"); !tt.ours && n != 0 {
 				t.Error("it was to be changed")
 			}
 		})

@@ -218,6 +218,7 @@ func (d *Deploy) deleteStack(ctx context.Context, s *target.Stack) error {
 		return nil
 	}
 	if err != nil {
+		d.left(s.Name)
 		return err
 	}
 	if outcome.Failure != nil {

@@ -175,7 +175,12 @@ func (z *zipFiles) Prepare(ctx context.Context, d *Deploy) error {
 		z.name = z.bucket.Name
 		d.stale = true
 	}
-	return nil
+	if z.look.Exists {
+		return nil
+	}
+	// Before there was a bucket, this could not be asked.
+	return d.ask(ctx, "access denied, and nothing but the bucket "+z.name+" was made",
+		d.askForBucket(z.bucket, z.packed.Objects[0].Key))
 }
 
 func (z *zipFiles) Upload(ctx context.Context, d *Deploy) error {

@@ -188,7 +188,9 @@ func (l *layout) end(b *strings.Builder, line, cell string, below, head bool) {
 		b.WriteString(strings.TrimRight(line+strings.Join(lines, "\n"+indent), " ") + "\n")
 		return
 	}
-	b.WriteString(strings.TrimRight(line, " ") + "\n")
+	if line = strings.TrimRight(line, " "); line != "" {
+		b.WriteString(line + "\n")
+	}
 	if head { // what stands below needs no name
 		return
 	}
@@ -200,8 +202,8 @@ func (l *layout) end(b *strings.Builder, line, cell string, below, head bool) {
 // longestWord returns the width of the longest word of a text.
 func longestWord(s string) int {
 	longest := 0
-	for word := range strings.FieldsSeq(s) {
-		longest = max(longest, Width(word))
+	for _, w := range words(s) {
+		longest = max(longest, Width(w.text))
 	}
 	return longest
 }
@@ -244,49 +246,4 @@ func Shorten(s string, width int) string {
 		room -= runewidth.RuneWidth(runes[n])
 	}
 	return begin + "…" + string(runes[n:])
-}
-
-// Wrap breaks a text at its spaces into lines of at most width columns. A word
-// that is longer has a line of its own.
-func Wrap(s string, width int) []string {
-	var lines []string
-	line, at := "", 0
-	for word := range strings.FieldsSeq(s) {
-		n := Width(word)
-		if line != "" && at+1+n > width {
-			lines = append(lines, line)
-			line, at = "", 0
-		}
-		if line != "" {
-			line, at = line+" ", at+1
-		}
-		line, at = line+word, at+n
-	}
-	if line != "" {
-		lines = append(lines, line)
-	}
-	return lines
-}
-
-// Fill breaks a line that is wider than the screen at its spaces; what follows
-// is indented further than the line.
-func (s Screen) Fill(line string) string {
-	if s.Width == 0 || Width(line) <= s.Width {
-		return line
-	}
-	indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
-	first := Wrap(line, s.Width-len(indent))
-	rest := Wrap(strings.Join(first[1:], " "), s.Width-len(indent)-4)
-	return indent + strings.Join(append(first[:1], rest...), "\n"+indent+"    ")
-}
-
-// FillLines is [Screen.Fill] for each line of a text. Blanks at the end of a line
-// stay, as a prompt has them.
-func (s Screen) FillLines(text string) string {
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		words := strings.TrimRight(line, " ")
-		lines[i] = s.Fill(words) + line[len(words):]
-	}
-	return strings.Join(lines, "\n")
 }

@@ -170,8 +170,26 @@ func TestShorten(t *testing.T) {
 
 func TestWrap(t *testing.T) {
 	got := Wrap("one  two three-and-four\nfive", 9)
-	if want := []string{"one two", "three-and-four", "five"}; !slices.Equal(got, want) {
+	if want := []string{"one  two", "three-and-four", "five"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Commands to be pasted are not broken; texts about the programs are.
+func TestWrapCommands(t *testing.T) {
+	for text, want := range map[string][]string{
+		"make it with  aws s3 mb s3://code": {"make it with", "aws s3 mb s3://code"},
+		"see: aws logs tail /a/b; then go on": {"see:", "aws logs tail /a/b;",
+			"then go on"},
+		"-> soci-index-builder doctor --stack prod": {"-> soci-index-builder doctor --stack prod"},
+		"soci-index-builder status [flags]":         {"soci-index-builder", "status", "[flags]"}, // how it is used
+		"that soci-index-builder did not push":      {"that", "soci-index-builder", "did not push"},
+		"soci-index-builder deploy: no such stack":  {"soci-index-builder", "deploy: no", "such stack"},
+		"of: soci-index-builder, or none":           {"of:", "soci-index-builder,", "or none"},
+	} {
+		if got := Wrap(text, 12); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 
@@ -181,8 +199,8 @@ func TestFill(t *testing.T) {
 		line, want string
 	}{
 		{0, "  one two three", "  one two three"},
-		{15, "  one  two three", "  one two three"},
-		{12, "  one  two three four", "  one two\n      three\n      four"},
+		{15, "  one  two three", "  one  two\n      three"},
+		{12, "  one  two three four", "  one  two\n      three\n      four"},
 		{16, "one  two", "one  two"},
 	} {
 		if got := (Screen{Width: tt.width}).Fill(tt.line); got != tt.want {

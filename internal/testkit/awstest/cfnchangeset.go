@@ -103,6 +103,9 @@ func (c *CloudFormation) createChangeSet(form url.Values) (string, error) {
 	if err != nil {
 		return "", invalid("Template format error: JSON not well-formed.")
 	}
+	if len(template.Resources) == 0 {
+		return "", invalid("Template format error: At least one Resources member must be defined.")
+	}
 	if err := set.takeParameters(form, template); err != nil {
 		return "", err
 	}

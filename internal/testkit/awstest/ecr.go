@@ -197,6 +197,11 @@ func (e *ECR) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		"GetSigningConfiguration":      operation(e.getSigningConfiguration),
 		"DescribeRegistry":             operation(e.describeRegistry),
 		"ListTagsForResource":          operation(e.listTagsForResource),
+		"BatchCheckLayerAvailability":  operation(e.batchCheckLayers),
+		"InitiateLayerUpload":          operation(e.initiateUpload),
+		"UploadLayerPart":              operation(e.noUpload),
+		"CompleteLayerUpload":          operation(e.noUpload),
+		"PutImage":                     operation(e.putImage),
 	}).ServeHTTP(w, r)
 }
 

@@ -154,6 +154,7 @@ func (c *LambdaCode) Update(name string, body []byte) (map[string]any, error) {
 	var in struct {
 		ZipFile                   []byte
 		S3Bucket, S3Key, ImageUri string
+		DryRun                    bool
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidRequestContentException", Message: err.Error()}
@@ -165,7 +166,7 @@ func (c *LambdaCode) Update(name string, body []byte) (map[string]any, error) {
 	case f == nil:
 		return nil, &Error{Status: http.StatusNotFound, Code: "ResourceNotFoundException",
 			Message: "Function not found: " + FunctionARN(name)}
-	case f.pending > 0:
+	case f.pending > 0 && !in.DryRun:
 		f.pending--
 		return nil, &Error{Status: http.StatusConflict, Code: "ResourceConflictException",
 			Message: "The operation cannot be performed at this time. An update is in progress for resource: " +
@@ -181,6 +182,9 @@ func (c *LambdaCode) Update(name string, body []byte) (map[string]any, error) {
 	}
 	if err != nil {
 		return nil, &Error{Status: http.StatusBadRequest, Code: "InvalidParameterValueException", Message: err.Error()}
+	}
+	if in.DryRun {
+		return f.configuration(), nil
 	}
 	f.pending, f.failed = pendingFor, c.failing[name]
 	delete(c.failing, name)

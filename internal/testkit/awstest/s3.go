@@ -217,6 +217,9 @@ var s3Operations = map[string]func(*S3, *s3Request) *Error{
 	"GetObject":          (*S3).getObject,
 	"HeadObject":         (*S3).getObject,
 	"PutObject":          (*S3).putObject,
+	// No upload in parts is ever begun.
+	"UploadPart":              (*S3).noUpload,
+	"CompleteMultipartUpload": (*S3).noUpload,
 }
 
 // s3Settings are what a bucket has, by the parameter of the URL that asks for
@@ -254,6 +257,8 @@ func s3Operation(r *http.Request, name, key string) string {
 		return "ListObjectsV2"
 	case query.Has("delete") && r.Method == http.MethodPost:
 		return "DeleteObjects"
+	case key != "" && query.Has("uploadId"):
+		return map[string]string{http.MethodPut: "UploadPart", http.MethodPost: "CompleteMultipartUpload"}[r.Method]
 	case key == "":
 		return map[string]string{http.MethodHead: "HeadBucket", http.MethodPut: "CreateBucket",
 			http.MethodDelete: "DeleteBucket"}[r.Method]

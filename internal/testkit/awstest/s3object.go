@@ -107,6 +107,11 @@ func (s *S3) putObject(r *s3Request) *Error {
 	return nil
 }
 
+func (s *S3) noUpload(*s3Request) *Error {
+	return &Error{Status: http.StatusNotFound, Code: "NoSuchUpload", Message: "The specified multipart upload does not " +
+		"exist. The upload ID may be invalid, or the upload may have been aborted or completed."}
+}
+
 // Write sends a part of the answer's body.
 func (r *s3Request) Write(p []byte) (int, error) { return r.ResponseWriter.Write(p) }
 

@@ -52,6 +52,7 @@ type Server struct {
 	mu       sync.Mutex
 	services map[string]http.Handler
 	faults   []*fault
+	refuse   func(Request) *Error
 	requests []Request
 }
 
@@ -162,6 +163,14 @@ func (s *Server) Fail(service, operation string, times int, err *Error) {
 	s.faults = append(s.faults, &fault{service, operation, times, err})
 }
 
+// Refuse has every request looked at before its service is asked: one for which
+// refuse returns an error is answered with that. nil ends it.
+func (s *Server) Refuse(refuse func(Request) *Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = refuse
+}
+
 func (s *Server) fault(service, operation string) *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,9 +200,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	operation := operationOf(r, body)
 	s.mu.Lock()
-	s.requests = append(s.requests, Request{service, operation, r.URL.RawQuery, body})
-	h := s.services[service]
+	request := Request{service, operation, r.URL.RawQuery, body}
+	s.requests = append(s.requests, request)
+	h, refuse := s.services[service], s.refuse
 	s.mu.Unlock()
+	if refuse != nil {
+		if e := refuse(request); e != nil {
+			WriteError(w, r, e)
+			return
+		}
+	}
 	if f := s.fault(service, operation); f != nil {
 		select {
 		case <-time.After(f.After):
@@ -241,6 +257,10 @@ func operationOf(r *http.Request, body []byte) string {
 
 // WriteError answers in the protocol of the request.
 func WriteError(w http.ResponseWriter, r *http.Request, e *Error) {
+	if m := scope.FindStringSubmatch(r.Header.Get("Authorization")); m != nil && m[2] == "s3" {
+		writeS3Error(w, r, e)
+		return
+	}
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		w.Header().Set("Content-Type", "text/xml")
 		w.WriteHeader(e.Status)

@@ -1,0 +1,138 @@
+package rights_test
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"testing"
+
+	"soci-index-builder/internal/deploy/rights"
+	"soci-index-builder/internal/deploy/target"
+	"soci-index-builder/internal/deployer"
+	"soci-index-builder/internal/testkit/awstest"
+)
+
+// notAllowed is AWS's message.
+func notAllowed(action string) string {
+	return "User: arn:aws:iam::123456789012:user/me is not authorized to perform: " + action +
+		" on resource: r because no " +
+		"identity-based policy allows the " + action + " action"
+}
+
+// Only an answer that names the right, or what belongs to it, counts.
+func TestAnswers(t *testing.T) {
+	const create = "cloudformation:CreateChangeSet"
+	for _, tt := range []struct {
+		name    string
+		answer  *awstest.Error
+		missing string
+		scope   deployer.Scope
+	}{
+		{"denied", &awstest.Error{Status: 403, Code: "AccessDenied", Message: notAllowed(create)}, create, deployer.Stack},
+		{"the tags", &awstest.Error{Status: 403, Code: "AccessDenied", Message: notAllowed("cloudformation:TagResource")},
+			"cloudformation:TagResource", deployer.Stack},
+		{"the role", &awstest.Error{Status: 403, Code: "AccessDenied", Message: notAllowed("iam:PassRole")},
+			"iam:PassRole", deployer.ServiceRole},
+		{"another call", &awstest.Error{Status: 403, Code: "AccessDenied", Message: notAllowed("s3:GetObject")}, "", ""},
+		{"no action", &awstest.Error{Status: 403, Code: "AccessDenied", Message: "no"}, "", ""},
+		{"credentials", &awstest.Error{Status: 403, Code: "ExpiredToken", Message: "expired"}, "", ""},
+		{"throttled", &awstest.Error{Status: 400, Code: "Throttling", Message: "Rate exceeded"}, "", ""},
+		{"a proxy", &awstest.Error{Status: 403, Page: true}, "", ""},
+		{"no answer", &awstest.Error{}, "", ""},
+		{"not understood", &awstest.Error{Status: 400, Code: "ValidationError", Message: "unknown"}, "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server := awstest.Start(t)
+			stacks := awstest.NewCloudFormation()
+			server.Handle("cloudformation", stacks)
+			server.Fail("cloudformation", "CreateChangeSet", 1, tt.answer)
+			s := rights.Stack{Name: "s", Scope: deployer.Stack, RoleARN: "arn:aws:iam::123456789012:role/r",
+				Tags: map[string]string{"k": "v"}}
+			missing := rights.Ask(t.Context(), s.ChangeSets(server.RetryingConfig(3)))
+			if tt.missing == "" && len(missing) != 0 || tt.missing != "" && (len(missing) != 1 ||
+				missing[0].Question.Action != tt.missing || missing[0].Scope != tt.scope || missing[0].Policy != "identity-based") {
+				t.Errorf("missing %+v, want %q", missing, tt.missing)
+			}
+			if n := len(server.Requests()); n != 3 {
+				t.Errorf("%d requests, want each question once", n)
+			}
+			if stacks.Stack("s") != nil || len(stacks.ChangeSets()) > 0 {
+				t.Error("something was made")
+			}
+		})
+	}
+}
+
+// Nothing is made of any stack, in whatever state it is.
+func TestChangeSetsMakeNothing(t *testing.T) {
+	for _, status := range []string{"", "REVIEW_IN_PROGRESS", "CREATE_COMPLETE", "UPDATE_IN_PROGRESS",
+		"ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_FAILED", "DELETE_FAILED"} {
+		server, stacks := awstest.Start(t), awstest.NewCloudFormation()
+		server.Handle("cloudformation", stacks)
+		s := rights.Stack{Name: "s", Scope: deployer.Stack}
+		if status != "" {
+			is := &awstest.Stack{Name: "s", Status: status, Template: `{"Resources":{"Q":{"Type":"AWS::SQS::Queue"}}}`}
+			stacks.Add(is)
+			s.Now = &target.Stack{Name: "s", ID: is.ID(), Status: status}
+		}
+		questions := append(s.ChangeSets(server.Config()), s.Watch(server.Config()), s.Template(server.Config()),
+			s.Protection(server.Config()))
+		if missing := rights.Ask(t.Context(), questions); len(missing) > 0 {
+			t.Errorf("%s: missing %+v", status, missing)
+		}
+		is := stacks.Stack("s")
+		if len(stacks.ChangeSets()) > 0 || (is == nil) != (status == "") || is != nil && (is.Status != status ||
+			is.Protected) {
+			t.Errorf("%s: the stack is %+v, with the change sets %q", status, is, stacks.ChangeSets())
+		}
+	}
+}
+
+// What stands for CloudFormation may take any change set: it is deleted again.
+func TestTakenChangeSet(t *testing.T) {
+	server := awstest.Start(t)
+	var asked []string
+	server.Handle("cloudformation", awstest.Query(map[string]func(url.Values) (string, error){
+		"CreateChangeSet": func(url.Values) (string, error) {
+			return "<Id>arn:set</Id><StackId>arn:stack</StackId>", nil
+		},
+		"DeleteChangeSet": func(form url.Values) (string, error) {
+			asked = append(asked, "set "+form.Get("ChangeSetName"))
+			return "", nil
+		},
+		"DeleteStack": func(form url.Values) (string, error) {
+			asked = append(asked, "stack "+form.Get("StackName"))
+			return "", nil
+		},
+	}))
+	s := rights.Stack{Name: "s", Scope: deployer.Stack}
+	rights.Ask(t.Context(), s.ChangeSets(server.Config())[:1])
+	if !slices.Equal(asked, []string{"set arn:set", "stack arn:stack"}) {
+		t.Errorf("deleted %q", asked)
+	}
+}
+
+// Of a repository nothing is changed, whether it is there or not; an upload is
+// begun only where it cannot be.
+func TestRepositoryQuestions(t *testing.T) {
+	for _, exists := range []bool{true, false} {
+		server, ecr := awstest.Start(t), awstest.NewECR(nil)
+		server.Handle("ecr", ecr)
+		if exists {
+			ecr.Repository("r", awstest.Repository{})
+		}
+		questions := append(rights.Repository(server.Config(), "r", exists, deployer.OwnRepositories, nil),
+			rights.Registry(server.Config()))
+		if missing := rights.Ask(t.Context(), questions); len(missing) > 0 {
+			t.Errorf("missing %+v", missing)
+		}
+		if n := server.Count("ecr", "InitiateLayerUpload"); n != map[bool]int{true: 0, false: 1}[exists] {
+			t.Errorf("%d uploads are begun", n)
+		}
+		server.Fail("ecr", "*", 100, &awstest.Error{Status: http.StatusBadRequest, Code: "AccessDeniedException",
+			Message: notAllowed("ecr:PutImage")})
+		if missing := rights.Ask(t.Context(), questions); len(missing) != 1 || missing[0].Question.Action != "ecr:PutImage" {
+			t.Errorf("missing %+v", missing)
+		}
+	}
+}
