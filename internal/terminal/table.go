@@ -176,24 +176,45 @@ func (l *layout) row(b *strings.Builder, row []string, head bool) {
 	b.WriteString(strings.TrimRight(line, " ") + "\n")
 }
 
-// end writes the last cell of a row behind what comes before it.
+// end writes the last cell of a row behind what comes before it. A command in it
+// that has no room there is below, on a line of its own.
 func (l *layout) end(b *strings.Builder, line, cell string, below, head bool) {
 	at := Width(line)
-	if !below && (l.room == 0 || at+max(min(leastProse, Width(cell)), longestWord(cell)) <= l.room) {
-		indent := strings.Repeat(" ", at)
-		lines := []string{cell}
-		if l.room > 0 && at+Width(cell) > l.room {
-			lines = Wrap(cell, l.room-at)
+	beside := strings.Repeat(" ", at)
+	low := l.indent + "    "
+	if !below && l.room > 0 && at+max(min(leastProse, Width(cell)), longestWord(proseOf(cell))) > l.room {
+		below = true
+	}
+	if !below && (l.room == 0 || at+Width(cell) <= l.room) {
+		b.WriteString(strings.TrimRight(line+cell, " ") + "\n")
+		return
+	}
+	room, indent := l.room-at, beside
+	if below {
+		room, indent = l.room-len(low), low
+		if line = strings.TrimRight(line, " "); line != "" {
+			b.WriteString(line + "\n")
 		}
-		b.WriteString(strings.TrimRight(line+strings.Join(lines, "\n"+indent), " ") + "\n")
-		return
+		if head { // what stands below needs no name
+			return
+		}
+		line = low
 	}
-	b.WriteString(strings.TrimRight(line, " ") + "\n")
-	if head { // what stands below needs no name
-		return
-	}
-	for _, text := range Wrap(cell, l.room-len(l.indent)-4) {
-		b.WriteString(l.indent + "    " + text + "\n")
+	for _, p := range parts(cell) {
+		texts := []string{p.text}
+		switch {
+		case !p.command:
+			texts = Wrap(p.text, room)
+		case Width(p.text) > room && strings.TrimSpace(line) != "":
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = low
+		case Width(p.text) > room:
+			line = low
+		}
+		for _, text := range texts {
+			b.WriteString(line + text + "\n")
+			line = indent
+		}
 	}
 }
 
@@ -269,15 +290,31 @@ func Wrap(s string, width int) []string {
 }
 
 // Fill breaks a line that is wider than the screen at its spaces; what follows
-// is indented further than the line.
+// is indented further than the line. A command in it has a line of its own, whole.
 func (s Screen) Fill(line string) string {
 	if s.Width == 0 || Width(line) <= s.Width {
 		return line
 	}
-	indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
-	first := Wrap(line, s.Width-len(indent))
-	rest := Wrap(strings.Join(first[1:], " "), s.Width-len(indent)-4)
-	return indent + strings.Join(append(first[:1], rest...), "\n"+indent+"    ")
+	text := strings.TrimLeft(line, " ")
+	indent := line[:len(line)-len(text)]
+	var lines []string
+	for _, p := range parts(text) {
+		switch {
+		case p.command:
+			lines = append(lines, p.text)
+			continue
+		case len(lines) > 0:
+			lines = append(lines, Wrap(p.text, s.Width-len(indent)-4)...)
+			continue
+		}
+		first := Wrap(p.text, s.Width-len(indent))
+		// A mark stays with what it is the mark of.
+		if n := len(first); n > 1 && Width(first[0]) == 1 {
+			first = append([]string{first[0] + " " + first[1]}, first[2:]...)
+		}
+		lines = append(first[:1], Wrap(strings.Join(first[1:], " "), s.Width-len(indent)-4)...)
+	}
+	return indent + strings.Join(lines, "\n"+indent+"    ")
 }
 
 // FillLines is [Screen.Fill] for each line of a text. Blanks at the end of a line
