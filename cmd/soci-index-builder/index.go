@@ -144,7 +144,7 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 	f.Var(&c.spanSize, "span-size", "minimum distance between checkpoints, uncompressed: whole MiB, up to 1GiB")
 	f.Var(&c.maxMemory, "max-memory",
 		"memory that the build may use: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
-	f.IntVar(&c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
+	addAtOnce(f, &c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
 	addLayerWorkers(f, &c.layerWorkers)
 	c.prefetch.add(cmd)
 	f.BoolVar(&c.noReuse, "no-reuse", false, "read every layer, even if its zTOC exists")
@@ -157,12 +157,6 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 }
 
 func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
-	if c.concurrency < 0 {
-		return usageErrorf("invalid argument \"%d\" for \"--concurrency\" flag: must be 0 or more", c.concurrency)
-	}
-	if err := checkLayerWorkers(c.layerWorkers); err != nil {
-		return err
-	}
 	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
 		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
 	}
