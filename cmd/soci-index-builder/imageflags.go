@@ -45,6 +45,9 @@ func (f *imageFlags) add(cmd *cobra.Command) {
 // open returns the repository of ref, and the tag or digest in it. Without a host
 // ref is of the account's ECR registry.
 func (f *imageFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, error) {
+	if err := f.aws.check(cmd); err != nil {
+		return nil, "", err
+	}
 	image, err := names.Parse(ref)
 	if err != nil {
 		return nil, "", usageErrorf("%w", orPath(err, ref))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -168,6 +169,10 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	if cmd.Flags().Changed("output-layout") && c.outputLayout == "" {
 		return usageErrorf(`%s: invalid argument "" for "--output-layout" flag: must be a folder, there or to be made`,
 			cmd.CommandPath())
+	}
+	if info, err := os.Stat(c.outputLayout); c.outputLayout != "" && err == nil && !info.IsDir() {
+		return usageErrorf(`%s: invalid argument %q for "--output-layout" flag: is a file; must be a folder, there or to be made`,
+			cmd.CommandPath(), c.outputLayout)
 	}
 	if c.outputLayout != "" && len(refs) > 1 {
 		return usageErrorf("%s: --output-layout takes one image, not %d", cmd.CommandPath(), len(refs))

@@ -169,7 +169,7 @@ func (r *run) all(ctx context.Context, image *source) error {
 	ref := r.registry.host() + "/" + repository + ":" + tag
 	r.step(1, "Push %s to a registry on this machine", image.what)
 	if err := image.push(ctx, ref); err != nil {
-		return fmt.Errorf("pushing %s: %w", image.what, err)
+		return fmt.Errorf("pushing %s: %w", image.what, plain(err))
 	}
 	repo, err := ecrclient.New(ref, ecrclient.WithPlainHTTP(true), ecrclient.WithLogger(r.logger))
 	if err != nil {

@@ -2,7 +2,6 @@ package ecrclient
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/plainjson"
 )
 
 // The artifact types of SOCI indexes.
@@ -184,7 +185,7 @@ func (s *search) enabledImage(ctx context.Context, tag string) (goOn bool) {
 		return s.goesOn(ctx, err)
 	}
 	var image ocispec.Index
-	if err := json.Unmarshal(b, &image); err != nil {
+	if err := plainjson.Unmarshal(b, &image); err != nil {
 		return s.goesOn(ctx, s.r.fail(operation{opSearch, tag}, fmt.Errorf("image index: %w", err)))
 	}
 	if image.Annotations[unindexed] == "true" {

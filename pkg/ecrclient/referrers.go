@@ -13,6 +13,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"soci-index-builder/internal/plainjson"
 )
 
 // maxReferrers bounds the list that Referrers collects.
@@ -181,13 +183,13 @@ func readReferrers(resp *http.Response) (*ocispec.Index, error) {
 		MediaType string          `json:"mediaType"`
 		Manifests json.RawMessage `json:"manifests"`
 	}
-	err = json.Unmarshal(b, &fields)
+	err = plainjson.Unmarshal(b, &fields)
 	if told != ocispec.MediaTypeImageIndex && (err != nil || mediaType(resp) != "" ||
 		fields.MediaType != ocispec.MediaTypeImageIndex && (fields.MediaType != "" || fields.Manifests == nil)) {
 		return nil, fmt.Errorf("%w: media type %q", errNoReferrersAPI, printable(resp.Header.Get("Content-Type")))
 	}
 	var index ocispec.Index
-	if err := json.Unmarshal(b, &index); err != nil {
+	if err := plainjson.Unmarshal(b, &index); err != nil {
 		return nil, fmt.Errorf("the list of referrers: %w", err)
 	}
 	return &index, nil
@@ -208,7 +210,7 @@ func (r *Repository) referrersByTag(ctx context.Context, desc ocispec.Descriptor
 		return nil, nil
 	}
 	var index ocispec.Index
-	if err := json.Unmarshal(b, &index); err != nil {
+	if err := plainjson.Unmarshal(b, &index); err != nil {
 		return nil, fmt.Errorf("the list of referrers %s: %w", list.Digest, err)
 	}
 	l := newReferrerList(artifactType)

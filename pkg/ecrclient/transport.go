@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -234,6 +235,10 @@ func (e *refusedError) Unwrap() error { return e.cause }
 func plain(err error) error {
 	if _, authenticating := errors.AsType[*Error](err); authenticating {
 		return err
+	}
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return &refusedError{"the server that gives out the registry's tokens answered with none (check the host, and " +
+			"HTTPS_PROXY)", err}
 	}
 	at, ok := errors.AsType[*url.Error](err)
 	if !ok {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/plainjson"
 )
 
 // Media types and annotations of the SOCI formats.
@@ -97,7 +99,7 @@ func ztocDescriptor(ztoc, layer ocispec.Descriptor, spanSize int64) ocispec.Desc
 // ErrCorrupt.
 func ParseIndex(b []byte) (*ocispec.Manifest, error) {
 	var m ocispec.Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
+	if err := plainjson.Unmarshal(b, &m); err != nil {
 		return nil, fmt.Errorf("%w SOCI index: %w", ErrCorrupt, err)
 	}
 	switch m.Config.MediaType {

@@ -1,7 +1,6 @@
 package soci
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +8,8 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/plainjson"
 )
 
 // Kind is what a manifest is, by its content. Names and tags play no part.
@@ -147,7 +148,7 @@ func Classify(mediaType string, manifest []byte) (*ManifestInfo, error) {
 		ocispec.Manifest
 		Manifests []ocispec.Descriptor `json:"manifests"`
 	}
-	if err := json.Unmarshal(manifest, &doc); err != nil {
+	if err := plainjson.Unmarshal(manifest, &doc); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
 	m := &ManifestInfo{MediaType: mediaType, Subject: doc.Subject}
