@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -42,9 +43,23 @@ func (f *awsFlags) words() string {
 	return s
 }
 
+// check refuses a flag that is given and empty, as one of an unset variable is.
+func (f *awsFlags) check(cmd *cobra.Command) error {
+	for name, allowed := range map[string]string{"profile": "the name of a profile",
+		"region": "a region such as us-east-1"} {
+		if flag := cmd.Flags().Lookup(name); flag != nil && flag.Changed && flag.Value.String() == "" {
+			return usageErrorf("%s: invalid argument \"\" for \"--%s\" flag: must be %s", cmd.CommandPath(), name, allowed)
+		}
+	}
+	return nil
+}
+
 // load returns the configuration, with a region and with credentials that could
 // be had. Its errors say what to do.
 func (f *awsFlags) load(cmd *cobra.Command) (aws.Config, error) {
+	if err := f.check(cmd); err != nil {
+		return aws.Config{}, err
+	}
 	return loadAWS(cmd, awsconfig.Options{
 		Profile: f.profile, ProfileFlag: "--profile",
 		Region: f.region, RegionFlag: "--region",
@@ -103,9 +118,21 @@ func explainMissing(err error) error {
 	case e.Reference == "":
 		return &missingError{err, "the registry has no such repository"}
 	case names.IsTag(e.Reference):
-		return &missingError{err, "the registry has no such repository or tag"}
+		return &missingError{err, "the registry has no such repository or tag" + aFile(e)}
 	}
 	return &missingError{err, "the registry has no such content"}
+}
+
+// aFile says that there is a file or folder of the name that was looked up in a
+// registry: skopeo's way to name it, docker-archive:FILE, is no path here.
+func aFile(e *ecrclient.Error) string {
+	_, name, _ := strings.Cut(e.Repository, "/")
+	for _, path := range []string{name, e.Reference} {
+		if _, err := os.Lstat(path); err == nil && path != "" {
+			return "; the file or folder of that name is ./" + path
+		}
+	}
+	return ""
 }
 
 // memoryError says which flag would help; only the verbs with --max-memory build.

@@ -112,9 +112,9 @@ and a last one with
 	f.BoolVar(&c.look.anyTool, "any-tool", false, "SOCI indexes of other build tools count as well")
 	f.Float64Var(&c.rate, "rate", 0, "images per second; 0 means as fast as ECR and the generator allow")
 	f.Var(&c.wait, "wait", "with --stack: how long to wait for the SOCI indexes, such as 30m")
-	f.IntVar(&c.parallel, "parallel", 2, "with --local: images processed at once")
-	f.IntVar(&c.concurrency, "concurrency",
-		0, "with --local: layers of an image processed at once; 0 means the number of processors")
+	addAtOnce(f, &c.parallel, "parallel", 2, "with --local: images processed at once")
+	addAtOnce(f, &c.concurrency, "concurrency", 0,
+		"with --local: layers of an image processed at once; 0 means the number of processors")
 	f.Var(&c.maxMemory, "max-memory", "with --local: memory that all builds together may use")
 	f.Var(&c.look.version, "index-version",
 		"with --local: SOCI indexes to build, V1, V2 or Both; with --stack the default is the stack's")
@@ -158,14 +158,8 @@ func (c *backfillCommand) check(cmd *cobra.Command, targets []inventory.Target) 
 		return usageErrorf("%s: --local needs --filters, --stack or a REPOSITORY, to say which images are meant",
 			cmd.CommandPath())
 	}
-	for _, f := range []struct {
-		name  string
-		value int
-		least int
-	}{{"limit", c.limit, 0}, {"parallel", c.parallel, 1}, {"concurrency", c.concurrency, 0}} {
-		if f.value < f.least {
-			return usageErrorf("invalid argument \"%d\" for \"--%s\" flag: must be %d or more", f.value, f.name, f.least)
-		}
+	if c.limit < 0 {
+		return usageErrorf("invalid argument \"%d\" for \"--limit\" flag: must be 0 or more", c.limit)
 	}
 	if !(c.rate >= 0 && c.rate <= 1000) {
 		return usageErrorf("invalid argument \"%g\" for \"--rate\" flag: must be 0 to 1000", c.rate)

@@ -60,7 +60,7 @@ All data is in a temporary directory, which is removed at the end.`,
 func checkDemo(cmd *cobra.Command, o demo.Options) error {
 	for _, name := range []string{"files", "image"} {
 		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
-			return usageErrorf("%s: invalid argument \"\" for \"--%s\" flag: must be %s", cmd.CommandPath(), name, f.Usage)
+			return usageErrorf("%s: invalid argument \"\" for \"--%s\" flag: must be the %s", cmd.CommandPath(), name, f.Usage)
 		}
 	}
 	if info, err := os.Stat(o.Files); o.Files != "" && (err != nil || !info.IsDir()) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -53,5 +54,32 @@ func TestDemoKeeps(t *testing.T) {
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
 		t.Errorf("%v was left, %v", left, err)
+	}
+}
+
+// On a terminal the demo has marks and short digests, and nothing is too wide but
+// commands.
+func TestDemoOnATerminal(t *testing.T) {
+	files := t.TempDir()
+	if err := os.WriteFile(filepath.Join(files, "noise"), testlayers.Noise(1, 11<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range sizes {
+		o.interruptAt = "estimate --path"
+		s := onTerminal(t, o, "demo", "--keep", "--files", files)
+		if s.code != exitOK {
+			t.Fatalf("it ends with %d:\n%s", s.code, s.screen.text())
+		}
+		for _, want := range []string{"\x1b[32m✓\x1b[0m indexed: ", "\x1b[32mno difference\x1b[0m", "\x1b[1mZTOC\x1b[22m",
+			"\x1b[1m7. Compare"} {
+			if !strings.Contains(s.raw, want) {
+				t.Errorf("no %q: %q", want, s.raw)
+			}
+		}
+		if whole := regexp.MustCompile("sha256:[0-9a-f]{13}").FindString(s.raw); whole != "" {
+			t.Errorf("a long digest: %s", whole)
+		}
+		onlyCommandsTooWide(t, s.raw, int(o.columns))
+		t.Logf("%s", s.screen.text())
 	}
 }

@@ -186,7 +186,7 @@ func (s *deployScreen) Outputs(outputs map[string]string) {
 	}
 	s.flush(t)
 	for _, text := range commands {
-		s.command("", text)
+		s.write("%s\n", text)
 	}
 }
 
@@ -210,9 +210,9 @@ func (s *deployScreen) Findings(r *doctor.Report) {
 			subject = f.Subject + ": "
 		}
 		found := fmt.Sprintf("  %s  %s  %s%s", severityText(screen, f.Severity), f.Check, subject, f.Found)
-		s.write("%s\n", screen.Fill(found)) // the cure stays whole, to be pasted
+		s.write("%s\n", found)
 		if f.Cure != "" {
-			s.command("    -> ", f.Cure)
+			s.write("    -> %s\n", f.Cure)
 		}
 	}
 }
@@ -224,30 +224,8 @@ func (s *deployScreen) Next(lines []string) {
 	}
 	s.write("\nwhat to do next\n")
 	for _, line := range lines {
-		s.command("  ", line)
+		s.write("  %s\n", line)
 	}
-}
-
-// command writes what to do. The command in it stays on one line, to be copied.
-func (s *deployScreen) command(indent, text string) {
-	about := ""
-	if screen := terminal.Of(s.out); screen.Width > 0 && terminal.Width(indent+text) > screen.Width {
-		for _, name := range []string{"aws", programName} {
-			if before, after, ok := strings.Cut(text, ": "+name+" "); ok {
-				about, text = before, name+" "+after
-				break
-			}
-		}
-	}
-	if about != "" {
-		s.write("%s%s:\n", indent, about)
-		indent = strings.Repeat(" ", len(indent)+4)
-	}
-	if strings.HasPrefix(text, "aws ") || strings.HasPrefix(text, programName+" ") {
-		s.asIs(indent + text + "\n")
-		return
-	}
-	s.write("%s%s\n", indent, text)
 }
 
 func (s *deployScreen) files(names []string) {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -83,12 +84,7 @@ func TestDeployTerminal(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}
-	for _, line := range tooWide(screen, 80) {
-		text := strings.TrimPrefix(strings.TrimSpace(line), "-> ")
-		if strings.Contains(text, " ") && !strings.HasPrefix(text, "aws ") && !strings.HasPrefix(text, programName+" ") {
-			t.Errorf("too wide: %q", line)
-		}
-	}
+	onlyCommandsTooWide(t, screen, 80)
 	seen := newScreen(80, 24)
 	seen.write(screen)
 	t.Log(seen.text())
@@ -99,5 +95,42 @@ func TestDeployTerminal(t *testing.T) {
 	saved, err := os.ReadFile(cmd.Dir + "/soci-index-builder.toml")
 	if err != nil || !strings.Contains(string(saved), "GeneratorMemorySize = '3008'") {
 		t.Errorf("saved %q, %v", saved, err)
+	}
+
+	// What doctor and destroy advise is on lines of its own, whole.
+	var env []string
+	for name, value := range server.Env() {
+		env = append(env, name+"="+value)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"doctor", "--stack", "soci-index-builder"},
+			`\n +aws logs tail /aws/lambda/\S+ --since 10m --region eu-west-1\r\n`},
+		{[]string{"destroy", "--stack", "soci-index-builder", "--yes"}, // the second time nothing is left
+			`(\n +|list them: )soci-index-builder cleanup --region eu-west-1(\r\n|; )`},
+	} {
+		for _, o := range sizes {
+			o.env = env
+			s := onTerminal(t, o, tt.args...)
+			if s.code != exitOK || !regexp.MustCompile(tt.want).MatchString(s.raw) {
+				t.Errorf("%q ends with %d, no %q:\n%s", tt.args, s.code, tt.want, s.screen.text())
+			}
+			onlyCommandsTooWide(t, s.raw, int(o.columns))
+			t.Logf("%q\n%s", tt.args, s.screen.text())
+		}
+	}
+}
+
+// onlyCommandsTooWide fails the test if a line is too wide that has blanks and is
+// no command.
+func onlyCommandsTooWide(t *testing.T, raw string, columns int) {
+	t.Helper()
+	for _, line := range tooWide(raw, columns) {
+		text := strings.TrimPrefix(strings.TrimSpace(line), "-> ")
+		if strings.Contains(text, " ") && !strings.HasPrefix(text, "aws ") && !strings.HasPrefix(text, programName+" ") {
+			t.Errorf("too wide: %q", line)
+		}
 	}
 }

@@ -69,6 +69,9 @@ func exitCode(ctx context.Context, stderr io.Writer, err error) int {
 		printError(stderr, err)
 		return exitInterrupted
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		if terminal.Of(stderr).Live() {
+			fmt.Fprint(stderr, "\r") // over the ^C that the terminal shows
+		}
 		text := "interrupted"
 		if at, ok := errors.AsType[*interruptedError](err); ok {
 			text += ": " + at.left

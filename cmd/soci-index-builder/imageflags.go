@@ -45,6 +45,9 @@ func (f *imageFlags) add(cmd *cobra.Command) {
 // open returns the repository of ref, and the tag or digest in it. Without a host
 // ref is of the account's ECR registry.
 func (f *imageFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository, string, error) {
+	if err := f.aws.check(cmd); err != nil {
+		return nil, "", err
+	}
 	image, err := names.Parse(ref)
 	if err != nil {
 		return nil, "", usageErrorf("%w", orPath(err, ref))
@@ -196,17 +199,27 @@ func explainScheme(ctx context.Context, err error, from repository) error {
 	host, _, _ := strings.Cut(repo.Name(), "/")
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
 	if notTLS || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
-		return fmt.Errorf("%w: %s speaks plain HTTP: use --plain-http", err, host)
+		return &otherSchemeError{err, host + " speaks plain HTTP: use --plain-http"}
 	}
 	e, ok := errors.AsType[*ecrclient.Error](err)
 	if !ok || ctx.Err() != nil || e.Status != http.StatusBadRequest && e.Status != 0 || !repo.PlainHTTP() {
 		return err
 	}
 	if speaksTLS(ctx, host) {
-		return fmt.Errorf("%w: %s speaks HTTPS: use --plain-http=false", err, host)
+		return &otherSchemeError{err, host + " speaks HTTPS: use --plain-http=false"}
 	}
 	return err
 }
+
+// otherSchemeError stands for what net/http says of the wrong one of HTTP and
+// HTTPS.
+type otherSchemeError struct {
+	err  error
+	text string
+}
+
+func (e *otherSchemeError) Error() string { return e.text }
+func (e *otherSchemeError) Unwrap() error { return e.err }
 
 // speaksTLS asks a host for a TLS handshake. Nothing is sent through it, so
 // whether its certificate is good does not matter.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -144,7 +145,7 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 	f.Var(&c.spanSize, "span-size", "minimum distance between checkpoints, uncompressed: whole MiB, up to 1GiB")
 	f.Var(&c.maxMemory, "max-memory",
 		"memory that the build may use: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
-	f.IntVar(&c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
+	addAtOnce(f, &c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
 	addLayerWorkers(f, &c.layerWorkers)
 	c.prefetch.add(cmd)
 	f.BoolVar(&c.noReuse, "no-reuse", false, "read every layer, even if its zTOC exists")
@@ -156,13 +157,13 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 	return cmd
 }
 
+// isFile reports whether a path leads to something that is no folder.
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
+}
+
 func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
-	if c.concurrency < 0 {
-		return usageErrorf("invalid argument \"%d\" for \"--concurrency\" flag: must be 0 or more", c.concurrency)
-	}
-	if err := checkLayerWorkers(c.layerWorkers); err != nil {
-		return err
-	}
 	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
 		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
 	}
@@ -174,6 +175,10 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	if cmd.Flags().Changed("output-layout") && c.outputLayout == "" {
 		return usageErrorf(`%s: invalid argument "" for "--output-layout" flag: must be a folder, there or to be made`,
 			cmd.CommandPath())
+	}
+	if isFile(c.outputLayout) {
+		return usageErrorf(`%s: invalid argument %q for "--output-layout" flag: is a file; must be a folder, there or to be made`,
+			cmd.CommandPath(), c.outputLayout)
 	}
 	if c.outputLayout != "" && len(refs) > 1 {
 		return usageErrorf("%s: --output-layout takes one image, not %d", cmd.CommandPath(), len(refs))

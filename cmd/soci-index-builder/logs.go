@@ -97,6 +97,11 @@ func (l *logsCommand) run(cmd *cobra.Command, args []string) error {
 	if l.list && len(args) > 0 {
 		return usageErrorf("%s: --list takes no QUERY, not %q", cmd.CommandPath(), args[0])
 	}
+	for _, name := range []string{"image", "since", "limit"} {
+		if l.list && cmd.Flags().Changed(name) {
+			return usageErrorf("%s: --list takes no --%s", cmd.CommandPath(), name)
+		}
+	}
 	if l.list {
 		return l.writeList(cmd.OutOrStdout())
 	}

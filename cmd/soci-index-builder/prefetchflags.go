@@ -42,10 +42,16 @@ func (p *prefetchFlags) paths() ([]string, error) {
 		paths = append(paths[:len(paths):len(paths)], more...)
 	}
 	var all []string
+	seen := map[string]bool{"": true}
 	for _, path := range paths {
-		if path = strings.TrimSpace(path); path != "" {
+		if path = strings.TrimSpace(path); !seen[path] {
+			seen[path] = true
 			all = append(all, path)
 		}
+	}
+	if p.filesJSON != "" && len(paths) > 0 && len(all) == 0 {
+		return nil, usageErrorf("invalid argument %q for \"--prefetch-files-json\" flag: it has no path that is not empty",
+			p.filesJSON)
 	}
 	if len(p.files) > 0 && len(all) == 0 {
 		return nil, usageErrorf("invalid argument %q for \"--prefetch-file\" flag: must be the path of a file, or a pattern",
@@ -74,9 +80,16 @@ func readPaths(name string) ([]string, error) {
 	if len(b) > maxPathsFile {
 		return nil, fmt.Errorf("it has more than %s", bytesize.Format(maxPathsFile))
 	}
-	var paths []string
-	if err := json.Unmarshal(b, &paths); err != nil {
+	var found []*string
+	if err := json.Unmarshal(b, &found); err != nil {
 		return nil, fmt.Errorf("it must be a JSON array of strings%s", whyNot(err))
+	}
+	paths := make([]string, 0, len(found))
+	for i, path := range found {
+		if path == nil {
+			return nil, fmt.Errorf("it must be a JSON array of strings, and its entry %d is null", i+1)
+		}
+		paths = append(paths, *path)
 	}
 	return paths, nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
@@ -87,6 +88,26 @@ func TestProgressOnATerminal(t *testing.T) {
 	}
 }
 
+// The bars fit a terminal that is made narrower and lower, or wider, and nothing
+// of them is left.
+func TestProgressResized(t *testing.T) {
+	ref := manyLayers(t, 16, 100<<10)
+	for i, o := range sizes {
+		to := sizes[1-i]
+		o.resizeAt, o.resized = "[2-6] of 16 layers", pty.Winsize{Cols: to.columns, Rows: to.rows}
+		s := onTerminal(t, o, "index", "--min-layer-size", "0", "--force", "--concurrency", "4", ref)
+		text := s.screen.text()
+		if s.code != exitOK || !strings.HasPrefix(text, "✓ "+ref+": indexed, ") || barLeft.MatchString(text) ||
+			s.hidesCursor() {
+			t.Errorf("from %d to %d columns: exit code %d, that the cursor is hidden is %t:\n%s", o.columns, to.columns, s.code,
+				s.hidesCursor(), text)
+		}
+		if wide := tooWide(s.raw[len(s.raw)/2:], int(to.columns)); len(wide) > 0 {
+			t.Errorf("too wide for %d columns: %q", to.columns, wide)
+		}
+	}
+}
+
 // Ctrl-C leaves a clean screen, and says what was pushed.
 func TestInterruptedOnATerminal(t *testing.T) {
 	ref := manyLayers(t, 8, 100<<10) // the layers take four seconds
@@ -94,8 +115,9 @@ func TestInterruptedOnATerminal(t *testing.T) {
 		"0 of 8 layers":     "nothing was pushed",
 		"[3-6] of 8 layers": `[2-7] zTOCs and 0 SOCI indexes were pushed, [1-9][0-9.]+ KiB`,
 	} {
-		s := onTerminal(t, sessionOptions{columns: 80, rows: 24, interruptAt: at}, "index", "--min-layer-size", "0",
-			"--concurrency", "2", ref)
+		o := sizes[len(at)%2] // each of them on another terminal
+		o.interruptAt = at
+		s := onTerminal(t, o, "index", "--min-layer-size", "0", "--force", "--concurrency", "2", ref)
 		if s.code != exitInterrupted || s.hidesCursor() {
 			t.Errorf("exit code %d; that the cursor is hidden is %t", s.code, s.hidesCursor())
 		}

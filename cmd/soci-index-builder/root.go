@@ -93,7 +93,11 @@ func needsCommand(cmd *cobra.Command, args []string) error {
 func takes(low, high int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < low || (high >= 0 && len(args) > high) {
-			return usageErrorf("%s takes %s, not %s", cmd.CommandPath(), what, count(len(args), "argument"))
+			hint := ""
+			if f := cmd.Flags().Lookup("stack"); high == 0 && f != nil && !f.Changed {
+				hint = fmt.Sprintf("; a stack is named by --stack %.100s", args[0])
+			}
+			return usageErrorf("%s takes %s, not %s%s", cmd.CommandPath(), what, count(len(args), "argument"), hint)
 		}
 		return nil
 	}

@@ -32,6 +32,10 @@ type sessionOptions struct {
 	env           []string
 	pipeStdout    bool   // only standard error is the terminal
 	interruptAt   string // Ctrl-C when the screen has had this; a regular expression
+
+	// When the screen has had resizeAt, the terminal gets another size.
+	resizeAt string // a regular expression
+	resized  pty.Winsize
 }
 
 // onTerminal runs the program on a terminal, to its end.
@@ -52,7 +56,7 @@ func onTerminal(t *testing.T, o sessionOptions, args ...string) *session {
 	defer terminal.Close()
 	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
-	interrupted := false
+	interrupted, resized := false, -1
 	b := make([]byte, 4096)
 	for {
 		n, err := terminal.Read(b)
@@ -60,6 +64,12 @@ func onTerminal(t *testing.T, o sessionOptions, args ...string) *session {
 		if o.interruptAt != "" && !interrupted && regexp.MustCompile(o.interruptAt).MatchString(s.raw) {
 			interrupted = true
 			if _, err := terminal.Write([]byte{3}); err != nil { // Ctrl-C
+				t.Fatal(err)
+			}
+		}
+		if o.resizeAt != "" && resized < 0 && regexp.MustCompile(o.resizeAt).MatchString(s.raw) {
+			resized = len(s.raw)
+			if err := pty.Setsize(terminal, &o.resized); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -78,6 +88,16 @@ func onTerminal(t *testing.T, o sessionOptions, args ...string) *session {
 	s.code, s.stdout = cmd.ProcessState.ExitCode(), stdout.String()
 	if o.interruptAt != "" && !interrupted {
 		t.Fatalf("the screen never had %q: %q", o.interruptAt, s.raw)
+	}
+	if o.resizeAt != "" {
+		if resized < 0 {
+			t.Fatalf("the screen never had %q: %q", o.resizeAt, s.raw)
+		}
+		s.screen.write(s.raw[:resized])
+		s.screen.columns, s.screen.rows = int(o.resized.Cols), int(o.resized.Rows)
+		s.screen.top = max(s.screen.top, s.screen.row-s.screen.rows+1)
+		s.screen.write(s.raw[resized:])
+		return s
 	}
 	s.screen.write(s.raw)
 	return s

@@ -166,14 +166,11 @@ The summary then goes to standard error.`,
 	f.BoolVar(&c.anyTool, "any-tool", false, "SOCI indexes of other build tools count as well")
 	f.BoolVar(&c.check, "check", false, "exit with code 1 if an image should be indexed and is not")
 	f.BoolVar(&c.deep, "deep", false, "also read the zTOCs, and compare them with the image")
-	f.IntVar(&c.concurrency, "concurrency", 8, "images checked at once")
+	addAtOnce(f, &c.concurrency, "concurrency", 8, "images checked at once")
 	return cmd
 }
 
 func (c *statusCommand) run(cmd *cobra.Command, args []string) error {
-	if c.concurrency < 1 {
-		return usageErrorf("invalid argument \"%d\" for \"--concurrency\" flag: must be 1 or more", c.concurrency)
-	}
 	if c.all && c.missing {
 		return usageErrorf("--all and --missing contradict each other")
 	}

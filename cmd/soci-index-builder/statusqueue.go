@@ -49,7 +49,7 @@ func (f *failedImages) explain(ctx context.Context, r *inventory.Record, note fu
 		if r.Tag != "" && m.Tag == r.Tag {
 			image = r.Repository + ":" + r.Tag
 		}
-		r.Reason += fmt.Sprintf("; its failure of %s waits in the failure queue: %s --image %s shows it",
+		r.Reason += fmt.Sprintf("; its failure of %s waits in the failure queue: %s --image %s",
 			m.Failed.UTC().Format(time.RFC3339), f.command, image)
 	}
 }

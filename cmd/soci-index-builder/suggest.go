@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"soci-index-builder/internal/terminal"
 )
 
 // didYouMean returns a clause with those of the known words that a word may be
@@ -46,8 +48,15 @@ func flagError(cmd *cobra.Command, err error) error {
 			hint = strings.ReplaceAll(strings.ReplaceAll(didYouMean(name, known), "mean ", "mean --"), " or ", " or --")
 		}
 	}
+	if lacking, ok := errors.AsType[*pflag.ValueRequiredError](err); ok && lacking.GetFlag() != nil {
+		hint = ": --" + lacking.GetFlag().Name + " takes " + kindOf(lacking.GetFlag())
+	}
 	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok && invalid.GetFlag() != nil {
 		f := invalid.GetFlag()
+		if value := invalid.GetValue(); len(value) > mostShown {
+			err = fmt.Errorf("invalid argument %q for \"--%s\" flag: %w", terminal.Shorten(value, mostShown), f.Name,
+				errors.Unwrap(err))
+		}
 		if strings.Contains(f.Value.Type(), "|") {
 			hint = valueMeant(invalid.GetValue(), strings.Split(f.Value.Type(), "|"))
 		}
@@ -56,6 +65,23 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 	}
 	return usageErrorf("%s: %w%s", cmd.CommandPath(), err, hint)
+}
+
+// mostShown is how much of a wrong value is shown.
+const mostShown = 200
+
+// kindOf names what a flag takes.
+func kindOf(f *pflag.Flag) string {
+	kind := f.Value.Type()
+	switch {
+	case strings.Contains(kind, "|"):
+		return strings.ReplaceAll(kind, "|", " or ")
+	case strings.HasPrefix(kind, "string"):
+		return "a value"
+	case kind == "int", strings.HasPrefix(kind, "float"):
+		return "a number"
+	}
+	return "a " + kind
 }
 
 // valueMeant is didYouMean for the values of a flag, which the error lists: it

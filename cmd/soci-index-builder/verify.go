@@ -110,14 +110,11 @@ line:
 	addIndexVersion(cmd, &c.version, "SOCI indexes that must exist: V1, V2 or Both; the default is either")
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "suffix of the tags of SOCI-enabled images")
 	f.BoolVar(&c.allTags, "all-tags", false, "verify the image of every tag; takes REPOSITORY instead of REF")
-	f.IntVar(&c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
+	addAtOnce(f, &c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
 	return cmd
 }
 
 func (c *verifyCommand) run(cmd *cobra.Command, refs []string) error {
-	if c.concurrency < 0 {
-		return usageErrorf("invalid argument \"%d\" for \"--concurrency\" flag: must be 0 or more", c.concurrency)
-	}
 	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
 		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
 	}

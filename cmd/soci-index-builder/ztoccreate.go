@@ -64,9 +64,6 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	if c.buildTool == "" {
 		return usageErrorf("invalid argument \"\" for \"--build-tool\" flag: must not be empty")
 	}
-	if err := checkLayerWorkers(c.workers); err != nil {
-		return err
-	}
 	layer, name, err := openInput(cmd, args[0])
 	if err != nil {
 		return err

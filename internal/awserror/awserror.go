@@ -3,6 +3,7 @@
 package awserror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/netfailure"
 	"soci-index-builder/internal/permission"
 )
 
@@ -120,7 +122,7 @@ func Explain(err error) error {
 	case unsent:
 		e.Kind = ErrUnreachable
 		e.text = fmt.Sprintf("%s: %v: %v: check the network, HTTPS_PROXY and --region", call(err), ErrUnreachable,
-			rootOf(err))
+			cmp.Or(netfailure.Text("", err), rootOf(err).Error()))
 	case code != "":
 		e.text = fmt.Sprintf("%s: %s: %s", call(err), code, message)
 	default:

@@ -14,9 +14,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/inspect"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/terminal"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -73,7 +76,7 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	}
 	dir, err := os.MkdirTemp(o.TempDir, "soci-index-builder-demo-")
 	if err != nil {
-		return err
+		return fmt.Errorf("making a temporary folder in %q, which TMPDIR may name: %w", cmp.Or(o.TempDir, os.TempDir()), err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	storage := filepath.Join(dir, "registry")
@@ -87,7 +90,7 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	// An error about its storage does not matter: the storage is deleted too.
 	defer func() { _ = registry.close() }()
 
-	run := &run{w: w, registry: registry, logger: o.Logger, keep: o.Keep,
+	run := &run{w: w, screen: terminal.Of(w), registry: registry, logger: o.Logger, keep: o.Keep,
 		program: cmp.Or(o.Program, "soci-index-builder")}
 	run.deploy, run.again = run.program+" deploy", run.program+" demo --keep"
 	if o.Clone {
@@ -126,6 +129,7 @@ func imageOfFiles(ctx context.Context, dir, temp string) (*source, error) {
 
 type run struct {
 	w        io.Writer
+	screen   terminal.Screen
 	registry *localRegistry
 	logger   *slog.Logger
 	keep     bool
@@ -135,17 +139,37 @@ type run struct {
 	err      error  // of writing; sticky
 }
 
+// printf writes whole lines, which fit a terminal.
 func (r *run) printf(format string, args ...any) {
+	r.asIs(r.screen.FillLines(fmt.Sprintf(format, args...)))
+}
+
+// asIs writes what is not to be broken, such as a command to be copied.
+func (r *run) asIs(text string) {
 	if r.err == nil {
-		_, r.err = fmt.Fprintf(r.w, format, args...)
+		_, r.err = io.WriteString(r.w, text)
 	}
+}
+
+// step begins the step of a number.
+func (r *run) step(number int, format string, args ...any) {
+	text := r.screen.FillLines(fmt.Sprintf("%d. %s", number, fmt.Sprintf(format, args...)))
+	r.asIs(r.screen.Paint(terminal.Bold, text) + "\n")
+}
+
+// digest returns a digest for people, which is short on a terminal.
+func (r *run) digest(d digest.Digest) string {
+	if r.screen.Width > 0 {
+		return short(d)
+	}
+	return d.String()
 }
 
 func (r *run) all(ctx context.Context, image *source) error {
 	ref := r.registry.host() + "/" + repository + ":" + tag
-	r.printf("1. Push %s to a registry on this machine\n", image.what)
+	r.step(1, "Push %s to a registry on this machine", image.what)
 	if err := image.push(ctx, ref); err != nil {
-		return fmt.Errorf("pushing %s: %w", image.what, err)
+		return fmt.Errorf("pushing %s: %w", image.what, plain(err))
 	}
 	repo, err := ecrclient.New(ref, ecrclient.WithPlainHTTP(true), ecrclient.WithLogger(r.logger))
 	if err != nil {
@@ -155,7 +179,7 @@ func (r *run) all(ctx context.Context, image *source) error {
 	if err != nil {
 		return err
 	}
-	r.printf("   %s\n   %s\n", ref, desc.Digest)
+	r.printf("   %s\n   %s\n", ref, r.digest(desc.Digest))
 
 	result, err := r.handleEvent(ctx, desc)
 	if err != nil {
@@ -168,14 +192,13 @@ func (r *run) all(ctx context.Context, image *source) error {
 		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed", ErrNoLayer, image.what,
 			bytesize.Format(soci.DefaultMinLayerSize))
 	}
-	r.printf("4. Ask the registry for the referrers of each platform's image manifest (v1), and for the suffixed " +
-		"tag (v2)\n")
+	r.step(4, "Ask the registry for the referrers of each platform's image manifest (v1), and for the suffixed tag (v2)")
 	found, err := inspect.LoadVersions(ctx, repo, desc, tag, names.DefaultTagSuffix)
 	if err != nil {
 		return err
 	}
 	r.found(found)
-	r.printf("5. Verify both: read every file by way of its zTOC, and compare with a plain read\n")
+	r.step(5, "Verify both: read every file by way of its zTOC, and compare with a plain read")
 	report, err := verify.New(repo, verify.Options{}).Versions(ctx, found, soci.Both)
 	if err != nil {
 		return err
@@ -199,41 +222,42 @@ func (r *run) all(ctx context.Context, image *source) error {
 func (r *run) found(image *inspect.Versions) {
 	for _, m := range image.Images() {
 		for _, index := range m.SociIndexes {
-			r.printf("   %s: SOCI index %s %s\n", m.Platform, index.Version, index.Digest)
+			r.printf("   %s: SOCI index %s %s\n", m.Platform, index.Version, r.digest(index.Digest))
 		}
 	}
-	r.printf("   %s:%s is the SOCI-enabled image %s\n", repository, image.Suffixed.Tag, image.Suffixed.Digest)
+	r.printf("   %s:%s is the SOCI-enabled image %s\n", repository, image.Suffixed.Tag, r.digest(image.Suffixed.Digest))
 	for _, m := range image.Suffixed.Image.Images() {
 		for _, index := range m.SociIndexes {
-			r.printf("   %s: SOCI index %s %s\n", m.Platform, index.Version, index.Digest)
+			r.printf("   %s: SOCI index %s %s\n", m.Platform, index.Version, r.digest(index.Digest))
 		}
 	}
 }
 
 // next tells what to do after the demo; file is one of the image, or empty.
 func (r *run) next(file string) {
-	r.printf(`
-What to do next
-   Deploy the builder into an AWS account, and push an image:
-      %[1]s
-   To have it loaded lazily, name the suffixed tag in the task definition (Fargate and ECS),
-   or in the pod's manifest: REPOSITORY:TAG%[2]s instead of REPOSITORY:TAG. Nothing else changes.
-`, r.deploy, names.DefaultTagSuffix)
+	r.printf("\n%s\n   Deploy the builder into an AWS account, and push an image:\n",
+		r.screen.Paint(terminal.Bold, "What to do next"))
+	r.command(r.deploy)
+	r.printf("   To have it loaded lazily, name the suffixed tag in the task definition (Fargate\n"+
+		"   and ECS), or in the pod's manifest: REPOSITORY:TAG%s instead of\n"+
+		"   REPOSITORY:TAG. Nothing else changes.\n", names.DefaultTagSuffix)
 	if !r.keep {
-		r.printf("   Look at what this demo made, in a registry that keeps running:\n      %s\n", r.again)
+		r.printf("   Look at what this demo made, in a registry that keeps running:\n")
+		r.command(r.again)
 		return
 	}
 	at := r.registry.host() + "/" + repository
-	r.printf(`
-The registry runs at %[2]s until Ctrl-C. Try these in another terminal:
-      %[1]s inspect %[3]s:%[4]s
-      %[1]s status %[3]s
-      %[1]s verify %[3]s:%[4]s
-`, r.program, r.registry.host(), at, tag)
+	r.printf("\nThe registry runs at %s until Ctrl-C. Try these in another terminal:\n", r.registry.host())
+	r.command(r.program + " inspect " + at + ":" + tag)
+	r.command(r.program + " status " + at)
+	r.command(r.program + " verify " + at + ":" + tag)
 	if file != "" && !strings.Contains(file, "'") {
-		r.printf("      %s estimate --path '%s' %s:%s\n", r.program, file, at, tag)
+		r.command(r.program + " estimate --path '" + file + "' " + at + ":" + tag)
 	}
 }
+
+// command writes a command to be copied.
+func (r *run) command(text string) { r.asIs("      " + text + "\n") }
 
 // verified tells what was compared; a difference is an error.
 func (r *run) verified(report *verify.Report) error {
@@ -244,7 +268,7 @@ func (r *run) verified(report *verify.Report) error {
 				differences = append(differences, l.Differences...)
 			}
 			for _, d := range differences {
-				r.printf("   DIFFERENCE: %s\n", d)
+				r.printf("   %s: %s\n", r.screen.Paint(terminal.Bad, "DIFFERENCE"), d)
 			}
 		}
 		return fmt.Errorf("%w: %d found", verify.ErrDifference, n)
@@ -254,8 +278,9 @@ func (r *run) verified(report *verify.Report) error {
 	for _, l := range report.Layers() {
 		layers, spans, files, compared = layers+1, spans+l.Spans, files+l.Files, compared+l.Bytes
 	}
-	r.printf("   %s, %s, %s, %s compared in %.1f s: no difference\n", count(layers, "layer"), count(spans, "span"),
-		count(files, "file"), bytesize.Format(compared), report.Seconds)
+	r.printf("   %s%s, %s, %s, %s compared in %.1f s: %s\n", r.screen.Mark(terminal.Good), count(layers, "layer"),
+		count(spans, "span"), count(files, "file"), bytesize.Format(compared), report.Seconds,
+		r.screen.Paint(terminal.Good, "no difference"))
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -16,6 +15,7 @@ import (
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/report"
+	"soci-index-builder/internal/terminal"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/lambdas/filter/eventfilter"
 	"soci-index-builder/lambdas/indexgen/generator"
@@ -67,7 +67,7 @@ func (r *run) handleEvent(ctx context.Context, image ocispec.Descriptor) (*repor
 		Invoker: invoker,
 		Logger:  r.logger,
 	}
-	r.printf("2. Send the filter the event that ECR sends: PUSH, %s:%s\n", repository, tag)
+	r.step(2, "Send the filter the event that ECR sends: PUSH, %s:%s", repository, tag)
 	decision, err := filter.Handle(ctx, event)
 	if err != nil {
 		return nil, err
@@ -76,10 +76,10 @@ func (r *run) handleEvent(ctx context.Context, image ocispec.Descriptor) (*repor
 		return nil, fmt.Errorf("internal error: the filter decided %q", decision.Decision)
 	}
 	r.printf("   %s by the filter %s, the generator is invoked\n", decision.Decision, decision.Filter)
-	r.printf("3. The generator builds the SOCI index, in versions 1 and 2\n")
+	r.step(3, "The generator builds the SOCI index, in versions 1 and 2")
 	result := invoker.result
 	rate := float64(result.BytesRead) / (1 << 20) / max(result.Seconds, 1e-9)
-	r.printf("   %s: %s of layers read in %.1f s (%.0f MiB/s), %s pushed\n",
+	r.printf("   %s%s: %s of layers read in %.1f s (%.0f MiB/s), %s pushed\n", r.screen.Mark(terminal.Good),
 		result.Outcome.Text(), bytesize.Format(result.BytesRead), result.Seconds, rate, bytesize.Format(result.BytesPushed))
 	return result, nil
 }
@@ -108,29 +108,33 @@ func (r *run) table(result *report.Image, checked *verify.Report) {
 	for _, l := range checked.Layers() {
 		verified[l.Layer.Digest] = l
 	}
-	t := tabwriter.NewWriter(r.w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "\nPLATFORM\tLAYER\tSIZE\tARCHIVE\tZTOC\tSPANS\tFILES\tSECONDS\tMiB/s\n")
+	t := terminal.NewTable(r.w, "", false)
+	t.Head("PLATFORM", "LAYER", "SIZE", "ARCHIVE", "ZTOC", "SPANS", "FILES", "SECONDS", "MiB/s")
+	t.Optional("ARCHIVE")
 	for _, m := range result.Manifests {
 		for _, l := range m.Layers {
 			if l.Skipped != "" {
-				fmt.Fprintf(t, "%s\t%.19s\t%s\tnot indexed: %s\n", m.Platform, l.Digest, bytesize.Format(l.Size),
-					l.Skipped.Text())
+				t.Row(m.Platform, short(l.Digest), bytesize.Format(l.Size), "not indexed: "+l.Skipped.Text())
 				continue
 			}
 			v := verified[l.Digest]
 			if v == nil {
 				continue
 			}
-			fmt.Fprintf(t, "%s\t%.19s\t%s\t%s\t%s\t%d\t%d\t%.2f\t%.0f\n", m.Platform, l.Digest, bytesize.Format(l.Size),
-				bytesize.Format(v.Bytes), bytesize.Format(v.Ztoc.Size), v.Spans, v.Files, l.Seconds,
-				float64(l.Size)/(1<<20)/max(l.Seconds, 1e-9))
+			t.Row(m.Platform, short(l.Digest), bytesize.Format(l.Size), bytesize.Format(v.Bytes),
+				bytesize.Format(v.Ztoc.Size), fmt.Sprint(v.Spans), fmt.Sprint(v.Files), fmt.Sprintf("%.2f", l.Seconds),
+				fmt.Sprintf("%.0f", float64(l.Size)/(1<<20)/max(l.Seconds, 1e-9)))
 		}
 	}
+	r.asIs("\n")
+	if r.err == nil {
+		r.err = t.Flush()
+	}
 	if fix := result.Fix(); fix != "" {
-		fmt.Fprintf(t, "zstd layers cannot be indexed: %s\n", fix)
+		r.printf("zstd layers cannot be indexed: %s\n", fix)
 	}
-	fmt.Fprintln(t)
-	if err := t.Flush(); err != nil && r.err == nil {
-		r.err = err
-	}
+	r.asIs("\n")
 }
+
+// short returns enough of a digest to tell layers apart.
+func short(d digest.Digest) string { return string(d[:min(len(d), len("sha256:")+12)]) }

@@ -1,10 +1,15 @@
 package demo
 
 import (
+	"archive/tar"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
@@ -13,7 +18,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"soci-index-builder/internal/netfailure"
 )
 
 // openImage finds what the user named.
@@ -25,7 +33,7 @@ func openImage(ctx context.Context, named string) (*source, error) {
 	case err == nil:
 		img, err := tarball.ImageFromPath(named, nil)
 		if err != nil {
-			return nil, fmt.Errorf("reading %s as a docker-save tar: %w", named, err)
+			return nil, fmt.Errorf("reading %s as a docker-save tar: %w", named, plain(err))
 		}
 		return imageSource(named, img), nil
 	case !errors.Is(err, fs.ErrNotExist):
@@ -39,7 +47,7 @@ func openImage(ctx context.Context, named string) (*source, error) {
 	}
 	got, err := remote.Get(ref, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
 	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", named, err)
+		return nil, fmt.Errorf("image %s: %w", named, plain(err))
 	}
 	if got.MediaType.IsIndex() {
 		index, err := got.ImageIndex()
@@ -59,11 +67,11 @@ func openImage(ctx context.Context, named string) (*source, error) {
 func openLayout(dir string) (*source, error) {
 	all, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s as an OCI layout: %w", dir, err)
+		return nil, fmt.Errorf("reading %s as an OCI layout: %w", dir, plain(err))
 	}
 	manifest, err := all.IndexManifest()
 	if err != nil {
-		return nil, fmt.Errorf("reading %s as an OCI layout: %w", dir, err)
+		return nil, fmt.Errorf("reading %s as an OCI layout: %w", dir, plain(err))
 	}
 	if n := len(manifest.Manifests); n != 1 {
 		return nil, fmt.Errorf("the OCI layout %s holds %d images, it must be one", dir, n)
@@ -72,15 +80,53 @@ func openLayout(dir string) (*source, error) {
 	if desc.MediaType.IsIndex() {
 		index, err := all.ImageIndex(desc.Digest)
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", dir, err)
+			return nil, fmt.Errorf("reading %s: %w", dir, plain(err))
 		}
 		return indexSource(dir, index), nil
 	}
 	img, err := all.Image(desc.Digest)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", dir, err)
+		return nil, fmt.Errorf("reading %s: %w", dir, plain(err))
 	}
 	return imageSource(dir, img), nil
+}
+
+// plainError is an error of go-containerregistry in plain words.
+type plainError struct {
+	text string
+	err  error
+}
+
+func (e *plainError) Error() string { return e.text }
+func (e *plainError) Unwrap() error { return e.err }
+
+// plain says in plain words why an image could not be read.
+func plain(err error) error {
+	if answer, ok := errors.AsType[*transport.Error](err); ok && answer.StatusCode != 0 {
+		text := fmt.Sprintf("the registry answers %d %s", answer.StatusCode, http.StatusText(answer.StatusCode))
+		switch answer.StatusCode {
+		case http.StatusNotFound:
+			text = "the registry has no such repository or tag"
+		case http.StatusUnauthorized, http.StatusForbidden:
+			if answer.Request != nil {
+				text += fmt.Sprintf("; log in with \"docker login %s\"", answer.Request.URL.Host)
+			}
+		}
+		return &plainError{text, err}
+	}
+	if path, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, fs.ErrNotExist) {
+		return &plainError{"it lacks the file " + path.Path, err}
+	}
+	_, ofNetwork := errors.AsType[*url.Error](err)
+	_, noJSON := errors.AsType[*json.SyntaxError](err)
+	if !ofNetwork && (noJSON || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
+		errors.Is(err, tar.ErrHeader)) {
+		return &plainError{"it is damaged, or something else", err}
+	}
+	if text := netfailure.Text("", err); ofNetwork && text != "" {
+		return &plainError{text, err}
+	}
+	return err
 }
 
 func imageSource(what string, img v1.Image) *source {

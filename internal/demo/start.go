@@ -39,10 +39,10 @@ func (r *run) lazyRead(ctx context.Context, repo *ecrclient.Repository, report *
 	}
 	file, ok := middleFile(z)
 	if !ok {
-		r.printf("6. The biggest layer has no file with content to read\n")
+		r.step(6, "The biggest layer has no file with content to read")
 		return "", nil
 	}
-	r.printf("6. Read one file out of the biggest layer, without the rest of it\n")
+	r.step(6, "Read one file out of the biggest layer, without the rest of it")
 	fetched, err := lazy.ReadFile(ctx, file, io.Discard)
 	if err != nil {
 		return "", err
@@ -75,7 +75,7 @@ func (r *run) estimate(ctx context.Context, repo *ecrclient.Repository, found *i
 		return nil
 	}
 	network := estimate.DefaultNetwork
-	r.printf("7. Compare a pull of the whole image with a container start that reads only this file\n")
+	r.step(7, "Compare a pull of the whole image with a container start that reads only this file")
 	images, err := estimate.Run(ctx, repo, found, estimate.Options{Files: []string{file}, Network: network})
 	if errors.Is(err, estimate.ErrNoFile) {
 		r.printf("   no container can read it: a higher layer removes it\n")
@@ -98,8 +98,9 @@ func (r *run) estimate(ctx context.Context, repo *ecrclient.Repository, found *i
 		r.printf("   %-11s %10s  %5.1f %%  %5.2f s\n", row.name+":", bytesize.Format(row.start.Bytes),
 			100*float64(row.start.Bytes)/float64(max(of.Full.Bytes, 1)), row.start.Seconds)
 	}
-	r.printf("   The seconds are estimated for %s/s and %v a request, without unpacking and the program's own time;\n"+
-		"   \"estimate\" does that for your images, and the files that a start of them reads\n",
+	r.printf("   The seconds are estimated for %s/s and %v a request, without unpacking\n"+
+		"   and the program's own time; \"estimate\" does that for your images, and the files\n"+
+		"   that a start of them reads\n",
 		bytesize.Format(network.Bandwidth), network.Latency)
 	return nil
 }

@@ -49,5 +49,6 @@ func (d *Deploy) unmatched(ctx context.Context) []string {
 		what = "filters " + strings.Join(unused, ", ") + " match"
 	}
 	return []string{fmt.Sprintf("warning: %s no repository of this account and region, which has %s; to try filters: "+
-		"soci-index-builder filters test --filters", what, plural.Count(len(names), "repository", "repositories"))}
+		"soci-index-builder filters test --filters FILTERS REPOSITORY:TAG", what,
+		plural.Count(len(names), "repository", "repositories"))}
 }

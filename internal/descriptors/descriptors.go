@@ -4,10 +4,11 @@
 package descriptors
 
 import (
-	"encoding/json"
 	"fmt"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/plainjson"
 )
 
 // Max is how many descriptors a list may have. No manifest of 4 MiB has as many
@@ -22,7 +23,7 @@ func (l *List) UnmarshalJSON(b []byte) error {
 	if longer(b, Max) {
 		return fmt.Errorf("a list of more than %d descriptors, as many as do not fit into a manifest", Max)
 	}
-	return json.Unmarshal(b, (*[]ocispec.Descriptor)(l))
+	return plainjson.Unmarshal(b, (*[]ocispec.Descriptor)(l))
 }
 
 // Manifest decodes an image manifest, or whatever has the form of one.
@@ -31,7 +32,7 @@ func Manifest(b []byte, m *ocispec.Manifest) error {
 		*ocispec.Manifest
 		Layers List `json:"layers"`
 	}{Manifest: m}
-	err := json.Unmarshal(b, &d)
+	err := plainjson.Unmarshal(b, &d)
 	m.Layers = d.Layers
 	return err
 }
@@ -42,7 +43,7 @@ func Index(b []byte, x *ocispec.Index) error {
 		*ocispec.Index
 		Manifests List `json:"manifests"`
 	}{Index: x}
-	err := json.Unmarshal(b, &d)
+	err := plainjson.Unmarshal(b, &d)
 	x.Manifests = d.Manifests
 	return err
 }

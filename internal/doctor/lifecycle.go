@@ -69,7 +69,8 @@ func (x *examination) lifecycle(ctx context.Context) ([]Finding, error) {
 				found = append(found, Finding{CheckLifecycle, Warning, name,
 					fmt.Sprintf("lifecycle rule %d keeps %d images, and counts those with the tag suffix %s: about %d are left "+
 						"with theirs", r.Priority, n, x.stack.TagSuffix(), (n+1)/2),
-					fmt.Sprintf("set its countNumber to %d: aws ecr put-lifecycle-policy --repository-name %s%s", 2*n, name,
+					fmt.Sprintf("set its countNumber to %d: aws ecr put-lifecycle-policy --repository-name %s "+
+						"--lifecycle-policy-text file://policy.json%s", 2*n, name,
 						x.region())})
 			}
 		}

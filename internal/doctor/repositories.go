@@ -74,7 +74,7 @@ func (x *examination) filters(context.Context) ([]Finding, error) {
 		found = append(found, Finding{CheckFilters, Warning, text,
 			"matches none of the " + plural.Count(len(names), "repository", "repositories") + " of this account and region",
 			"if it is mistyped, update the stack with the parameter " + deployed.ParamFilters +
-				"; try it first: soci-index-builder filters test --filters"})
+				"; try it first: soci-index-builder filters test --filters FILTERS REPOSITORY:TAG"})
 	}
 	return wellOr(found, CheckFilters, "choose from %d of %s", len(x.chosen),
 		plural.Count(len(names), "repository", "repositories")), nil
@@ -120,7 +120,7 @@ func (x *examination) repositoryPolicies(ctx context.Context) ([]Finding, error)
 		for i, s := range policy.Statements {
 			for _, f := range x.denials(s, i+1, workers) {
 				f.Subject = name
-				f.Cure += x.region()
+				f.Cure += policyOf(s, name) + x.region()
 				found = append(found, f)
 			}
 		}
@@ -172,6 +172,15 @@ func (x *examination) denials(s iampolicy.Statement, number int, workers []worke
 		found = append(found, f)
 	}
 	return found
+}
+
+// policyOf returns the rest of the command with which a repository's policy is
+// read, where a statement has a condition, or else replaced.
+func policyOf(s iampolicy.Statement, repository string) string {
+	if s.Condition != nil {
+		return " --repository-name " + repository
+	}
+	return " --repository-name " + repository + " --policy-text file://policy.json"
 }
 
 // denied returns the actions of a function in repositories that a statement
@@ -238,7 +247,8 @@ func (x *examination) mutability(context.Context) ([]Finding, error) {
 			f.Found = "the filters of its mutable tags make those that end with " + x.stack.TagSuffix() +
 				" immutable: such a tag can be made, but never corrected"
 			f.Cure = "leave tags that end with " + x.stack.TagSuffix() +
-				" out of the filters: aws ecr put-image-tag-mutability --repository-name " + name + x.region()
+				" out of the filters: aws ecr put-image-tag-mutability --repository-name " + name + " --image-tag-mutability " +
+				"MUTABLE_WITH_EXCLUSION --image-tag-mutability-exclusion-filters filterType=WILDCARD,filter='PATTERN'" + x.region()
 		}
 		found = append(found, f)
 	}

@@ -136,7 +136,7 @@ func openTar(f *os.File, size int64) (*archive, error) {
 			return a, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("not a tar file, or damaged: %w", noEOF(err))
+			return nil, fmt.Errorf("not a tar file, or damaged: %w", tarError(err))
 		}
 		if count == maxEntries {
 			return nil, fmt.Errorf("more than %d entries", maxEntries)
@@ -195,6 +195,22 @@ func (a *archive) open(name string) (file, error) {
 	}
 	return file{}, fmt.Errorf("%w: %s is a link to a link, more than %d times", ErrFormat, name, maxLinks)
 }
+
+// tarError says in plain words what package tar says.
+func tarError(err error) error {
+	switch {
+	case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
+		return errCutShort
+	case errors.Is(err, tar.ErrHeader):
+		return errNoEntry
+	}
+	return err
+}
+
+var (
+	errCutShort = errors.New("it is cut short")
+	errNoEntry  = errors.New("there is something else where an entry must begin")
+)
 
 // noEOF is for an end where something must follow.
 func noEOF(err error) error {

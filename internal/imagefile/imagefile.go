@@ -9,7 +9,6 @@ package imagefile
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,6 +21,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/plainjson"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -95,7 +95,7 @@ func (s *Store) load(ctx context.Context) error {
 
 func (s *Store) parseIndex(raw []byte) error {
 	var index ocispec.Index
-	if err := json.Unmarshal(raw, &index); err != nil {
+	if err := plainjson.Unmarshal(raw, &index); err != nil {
 		return fmt.Errorf("%w: index.json: %w", ErrFormat, err)
 	}
 	if n := len(index.Manifests); n > maxListed {
@@ -103,7 +103,8 @@ func (s *Store) parseIndex(raw []byte) error {
 	}
 	for _, desc := range index.Manifests {
 		if err := desc.Digest.Validate(); err != nil || desc.Size < 0 {
-			return fmt.Errorf("%w: index.json lists the digest %.100q with %d bytes", ErrFormat, desc.Digest, desc.Size)
+			return fmt.Errorf("%w: index.json lists the digest %.100q with %d bytes: a digest is such as "+
+				"sha256: and 64 of 0-9 and a-f, a size 0 or more", ErrFormat, desc.Digest, desc.Size)
 		}
 	}
 	s.index, s.annotations = index.Manifests, index.Annotations
@@ -183,6 +184,11 @@ func (s *Store) Only(ctx context.Context) (string, error) {
 	}
 	switch len(found) {
 	case 0:
+		for _, desc := range s.index {
+			if _, err := s.FetchManifest(ctx, desc); errors.Is(err, ecrclient.ErrNotFound) {
+				return "", fmt.Errorf("%w: %s lacks %s, which its index.json lists", ErrFormat, s.path, desc.Digest)
+			}
+		}
 		return "", fmt.Errorf("%w: %s holds no image", ErrFormat, s.path)
 	case 1:
 		for digest, tag := range found {

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/plainjson"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -68,7 +69,7 @@ func (s *Store) manifest(d digest.Digest) (ocispec.Descriptor, error) {
 		MediaType string            `json:"mediaType"`
 		Manifests []json.RawMessage `json:"manifests"`
 	}
-	if err := json.Unmarshal(raw, &m); err != nil {
+	if err := plainjson.Unmarshal(raw, &m); err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("%s: %s is not a manifest: %w", s.path, d, err)
 	}
 	switch {

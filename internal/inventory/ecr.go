@@ -103,7 +103,7 @@ func (s *ECRSource) Describe(ctx context.Context) iter.Seq2[types.Repository, er
 			out, err := s.api.DescribeRepositories(ctx,
 				&ecr.DescribeRepositoriesInput{RegistryId: s.registryID(), RepositoryNames: []string{name}})
 			if err != nil {
-				yield(types.Repository{}, fmt.Errorf("describing repository %s: %w", name, missing(err)))
+				yield(types.Repository{}, fmt.Errorf("describing repository %s: %w", name, s.missing(err)))
 				return
 			}
 			for _, r := range out.Repositories {
@@ -157,7 +157,7 @@ func (s *ECRSource) Images(ctx context.Context, repository string) ([]Image, err
 	for pages.HasMorePages() {
 		out, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("listing the images of %s: %w", repository, missing(err))
+			return nil, fmt.Errorf("listing the images of %s: %w", repository, s.missing(err))
 		}
 		for _, d := range out.ImageDetails {
 			s.learn(d.RegistryId)
@@ -222,9 +222,17 @@ func (s *ECRSource) learn(account *string) {
 }
 
 // missing makes ErrNoRepository of ECR's word for it.
-func missing(err error) error {
+func (s *ECRSource) missing(err error) error {
 	if _, ok := errors.AsType[*types.RepositoryNotFoundException](err); ok {
-		return fmt.Errorf("%w: %w", ErrNoRepository, err)
+		return fmt.Errorf("%w in ECR in region %s%s", ErrNoRepository, s.region, s.ofAccount())
 	}
 	return err
+}
+
+// ofAccount names the account, if it is known.
+func (s *ECRSource) ofAccount() string {
+	if id := s.registryID(); id != nil {
+		return " of account " + *id
+	}
+	return ""
 }

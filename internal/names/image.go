@@ -141,7 +141,10 @@ func parse(text string, isHost func(first string) bool, onlyECR bool) (Image, er
 	if hasPathPrefix(text) {
 		return Image{}, &Error{Text: text, Whole: "this is a path; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]"}
 	}
-	if addressWithPort.MatchString(text) {
+	if strings.HasPrefix(text, "arn:") {
+		return Image{}, &Error{Text: text, Whole: "this is an ARN; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]"}
+	}
+	if _, ofECR := ParseECRHost(text); ofECR || addressWithPort.MatchString(text) {
 		return Image{}, &Error{Text: text, Whole: "this is a host; an image is named HOST/REPOSITORY[:TAG|@DIGEST]"}
 	}
 	var (

@@ -176,26 +176,45 @@ func (l *layout) row(b *strings.Builder, row []string, head bool) {
 	b.WriteString(strings.TrimRight(line, " ") + "\n")
 }
 
-// end writes the last cell of a row behind what comes before it.
+// end writes the last cell of a row behind what comes before it. A command in it
+// that has no room there is below, on a line of its own.
 func (l *layout) end(b *strings.Builder, line, cell string, below, head bool) {
 	at := Width(line)
-	if !below && (l.room == 0 || at+max(min(leastProse, Width(cell)), longestWord(cell)) <= l.room) {
-		indent := strings.Repeat(" ", at)
-		lines := []string{cell}
-		if l.room > 0 && at+Width(cell) > l.room {
-			lines = Wrap(cell, l.room-at)
+	beside := strings.Repeat(" ", at)
+	low := l.indent + "    "
+	if !below && l.room > 0 && at+max(min(leastProse, Width(cell)), longestWord(proseOf(cell))) > l.room {
+		below = true
+	}
+	if !below && (l.room == 0 || at+Width(cell) <= l.room) {
+		b.WriteString(strings.TrimRight(line+cell, " ") + "\n")
+		return
+	}
+	room, indent := l.room-at, beside
+	if below {
+		room, indent = l.room-len(low), low
+		if line = strings.TrimRight(line, " "); line != "" {
+			b.WriteString(line + "\n")
 		}
-		b.WriteString(strings.TrimRight(line+strings.Join(lines, "\n"+indent), " ") + "\n")
-		return
+		if head { // what stands below needs no name
+			return
+		}
+		line = low
 	}
-	if line = strings.TrimRight(line, " "); line != "" {
-		b.WriteString(line + "\n")
-	}
-	if head { // what stands below needs no name
-		return
-	}
-	for _, text := range Wrap(cell, l.room-len(l.indent)-4) {
-		b.WriteString(l.indent + "    " + text + "\n")
+	for _, p := range parts(cell) {
+		texts := []string{p.text}
+		switch {
+		case !p.command:
+			texts = Wrap(p.text, room)
+		case Width(p.text) > room && strings.TrimSpace(line) != "":
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = low
+		case Width(p.text) > room:
+			line = low
+		}
+		for _, text := range texts {
+			b.WriteString(line + text + "\n")
+			line = indent
+		}
 	}
 }
 

@@ -117,6 +117,12 @@ func TestTable(t *testing.T) {
 			"log-group\n" +
 			"    /aws/lambda/a-function-with-a-long-name-indeed\n" +
 			"    is lost\n"},
+		{"a command has a line of its own, a row without other cells none", 40, "", [][]string{{"CHECK", "FOUND"},
+			{"queue", "is there, see why: soci-index-builder redrive"}, {"", "-> aws sqs purge-queue --queue-url x"}}, "" +
+			"CHECK  FOUND\n" +
+			"queue  is there, see why:\n" +
+			"       soci-index-builder redrive\n" +
+			"    -> aws sqs purge-queue --queue-url x\n"},
 		{"names shortened", 30, "", [][]string{{"IMAGE", "SIZE"},
 			{"123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1", "10 MiB"}}, "" +
 			"IMAGE                   SIZE\n" +
@@ -179,7 +185,7 @@ func TestWrap(t *testing.T) {
 func TestWrapCommands(t *testing.T) {
 	for text, want := range map[string][]string{
 		"make it with  aws s3 mb s3://code": {"make it with", "aws s3 mb s3://code"},
-		"see: aws logs tail /a/b; then go on": {"see:", "aws logs tail /a/b;",
+		"see: aws logs tail /a/b; then go on": {"see:", "aws logs tail /a/b",
 			"then go on"},
 		"-> soci-index-builder doctor --stack prod": {"-> soci-index-builder doctor --stack prod"},
 		"soci-index-builder status [flags]":         {"soci-index-builder", "status", "[flags]"}, // how it is used
@@ -202,6 +208,13 @@ func TestFill(t *testing.T) {
 		{15, "  one  two three", "  one  two\n      three"},
 		{12, "  one  two three four", "  one  two\n      three\n      four"},
 		{16, "one  two", "one  two"},
+		{20, "✓ registry.example/team/app:1.0: indexed", "✓ registry.example/team/app:1.0:\n    indexed"},
+		{24, "  if there are any: to list them: aws ecr list-images --all; to delete them, with --yes", "" +
+			"  if there are any: to\n      list them:\n      aws ecr list-images --all\n      to delete them,\n" +
+			"      with --yes"},
+		{20, "    -> aws events enable-rule --name x", "    -> aws events enable-rule --name x"},
+		{24, "get new ones (for example: aws sso login), then try again",
+			"get new ones (for\n    example: aws sso\n    login), then try\n    again"},
 	} {
 		if got := (Screen{Width: tt.width}).Fill(tt.line); got != tt.want {
 			t.Errorf("%q in %d columns is %q, want %q", tt.line, tt.width, got, tt.want)

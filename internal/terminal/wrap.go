@@ -1,13 +1,26 @@
 package terminal
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // Wrap breaks a text at its spaces into lines of at most width columns. A word
 // that is longer has a line of its own, and so has a command to be pasted.
-func Wrap(s string, width int) []string { return wrap(words(s), width, width) }
+func Wrap(s string, width int) []string { return fill(s, width, width) }
+
+// fill wraps a text whose first line has another width than those below it.
+func fill(s string, first, others int) []string {
+	var lines []string
+	for _, p := range parts(s) {
+		switch {
+		case p.command:
+			lines = append(lines, p.text)
+		case len(lines) > 0:
+			lines = append(lines, wrap(words(p.text), others, others)...)
+		default:
+			lines = wrap(words(p.text), first, others)
+		}
+	}
+	return lines
+}
 
 // word is what is not broken.
 type word struct {
@@ -15,54 +28,31 @@ type word struct {
 	gap  string // before it, on the same line
 }
 
-// programs begin the commands that texts have for people to paste.
-var programs = []string{"aws", "soci-index-builder"}
-
-// words takes a text apart. A command is one word: it begins with the name of a
-// program, behind a colon, an arrow or two spaces, and ends with the text or
-// with a semicolon.
+// words takes a text apart.
 func words(s string) []word {
 	var all []word
-	var command bool
-	for rest := s; rest != ""; {
+	for rest := s; ; {
 		text := strings.TrimLeft(rest, " \n\t")
-		gap := strings.Repeat(" ", len(rest)-len(text))
+		if text == "" {
+			return all
+		}
 		end := strings.IndexAny(text, " \n\t")
 		if end < 0 {
 			end = len(text)
 		}
-		w := word{text[:end], gap}
-		if rest = text[end:]; w.text == "" {
-			break
-		}
-		last := len(all) - 1
-		switch {
-		case command:
-			all[last].text += " " + w.text
-		case slices.Contains(programs, w.text):
-			verb, _, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
-			begins := len(gap) > 1 || last >= 0 && (strings.HasSuffix(all[last].text, ":") || all[last].text == "->")
-			command = begins && verb != "" && verb[0] >= 'a' && verb[0] <= 'z' && !strings.HasSuffix(verb, ":")
-			if command && last >= 0 && all[last].text == "->" {
-				all[last].text += " " + w.text
-				break
-			}
-			all = append(all, w)
-		default:
-			all = append(all, w)
-		}
-		command = command && !strings.HasSuffix(w.text, ";")
+		all = append(all, word{text[:end], strings.Repeat(" ", len(rest)-len(text))})
+		rest = text[end:]
 	}
-	return all
 }
 
-// wrap breaks words into lines of at most so many columns.
+// wrap breaks words into lines of at most so many columns. A mark of one column
+// stays with what it is the mark of.
 func wrap(all []word, first, others int) []string {
 	var lines []string
 	line, at, width := "", 0, first
-	for _, w := range all {
+	for i, w := range all {
 		n := Width(w.text)
-		if line != "" && at+len(w.gap)+n > width {
+		if line != "" && at+len(w.gap)+n > width && (i > 1 || at > 1) {
 			lines, line, at, width = append(lines, line), "", 0, others
 		}
 		if line != "" {
@@ -82,8 +72,9 @@ func (s Screen) Fill(line string) string {
 	if s.Width == 0 || Width(line) <= s.Width {
 		return line
 	}
-	indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
-	lines := wrap(words(line), s.Width-len(indent), s.Width-len(indent)-4)
+	text := strings.TrimLeft(line, " ")
+	indent := line[:len(line)-len(text)]
+	lines := fill(text, s.Width-len(indent), s.Width-len(indent)-4)
 	return indent + strings.Join(lines, "\n"+indent+"    ")
 }
 

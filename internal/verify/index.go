@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/inspect"
+	"soci-index-builder/internal/plainjson"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -80,7 +81,7 @@ func checkSubject(subject *ocispec.Descriptor, version string, image ocispec.Des
 // that for the content of the same digest.
 func checkBytes(raw []byte) error {
 	var m ocispec.Manifest
-	if err := json.Unmarshal(raw, &m); err != nil {
+	if err := plainjson.Unmarshal(raw, &m); err != nil {
 		return err
 	}
 	again, err := json.Marshal(ocispec.Manifest{

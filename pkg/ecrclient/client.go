@@ -51,8 +51,11 @@ func (c *client) send(via doer, req *http.Request, asked *url.URL) (*http.Respon
 	attrs := []any{"method", req.Method, "path", asked.Path, "seconds", c.now().Sub(start).Seconds()}
 	if err != nil {
 		err = redact(err)
+		if lost, ok := errors.AsType[*unavailableError](err); ok {
+			attrs = append(attrs, "cause", redactText(lost.cause.Error()))
+		}
 		c.log.DebugContext(req.Context(), "registry request failed", append(attrs, "error", err)...)
-		return nil, nil, err
+		return nil, nil, plain(err)
 	}
 	var redirectedTo string
 	var from *url.URL

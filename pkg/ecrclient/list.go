@@ -2,13 +2,13 @@ package ecrclient
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/plainjson"
 )
 
 const (
@@ -115,7 +115,7 @@ func (r *Repository) tagPages(ctx context.Context, take func(tags []string) erro
 		var page struct {
 			Tags []string `json:"tags"`
 		}
-		if err := json.Unmarshal(b, &page); err != nil {
+		if err := plainjson.Unmarshal(b, &page); err != nil {
 			return 0, 0, fmt.Errorf("the list of tags: %w", err)
 		}
 		fresh := make([]string, 0, len(page.Tags))

@@ -15,6 +15,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"soci-index-builder/internal/descriptors"
+	"soci-index-builder/internal/plainjson"
 )
 
 // maxReferrers bounds the list that Referrers collects.
@@ -179,7 +180,7 @@ func readReferrers(resp *http.Response, b []byte) (*ocispec.Index, error) {
 		MediaType string          `json:"mediaType"`
 		Manifests json.RawMessage `json:"manifests"`
 	}
-	err := json.Unmarshal(b, &fields)
+	err := plainjson.Unmarshal(b, &fields)
 	if told != ocispec.MediaTypeImageIndex && (err != nil || mediaType(resp) != "" ||
 		fields.MediaType != ocispec.MediaTypeImageIndex && (fields.MediaType != "" || fields.Manifests == nil)) {
 		return nil, fmt.Errorf("%w: media type %q", errNoReferrersAPI, printable(resp.Header.Get("Content-Type")))

@@ -127,7 +127,7 @@ func (b *blobReader) finish() error {
 // lose gives up the connection and keeps the reason.
 func (b *blobReader) lose(err error) {
 	if err == io.EOF {
-		err = &unavailableError{io.ErrUnexpectedEOF} // the caller comes only before the end
+		err = &unavailableError{io.ErrUnexpectedEOF.Error(), io.ErrUnexpectedEOF} // the caller comes only before the end
 	}
 	b.broken = err
 	b.failed++

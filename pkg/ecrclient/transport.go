@@ -1,9 +1,11 @@
 package ecrclient
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"soci-index-builder/internal/netfailure"
 )
 
 const (
@@ -76,13 +80,13 @@ func (t *watchedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	resp, err := t.base.RoundTrip(out)
 	dog.end()
 	if err != nil {
-		err = lost(parent, ctx, err)
+		err = lost(parent, ctx, out.URL.Host, err)
 		cancel(nil)
 		return nil, err
 	}
 	resp.Request = req
 	resp.Body = &receivedBody{ReadCloser: resp.Body, t: t, dog: newWatchdog(cancel), parent: parent, ctx: ctx,
-		cancel: cancel}
+		host: out.URL.Host, cancel: cancel}
 	return resp, nil
 }
 
@@ -115,6 +119,7 @@ type receivedBody struct {
 	t           *watchedTransport
 	dog         *watchdog
 	parent, ctx context.Context
+	host        string
 	cancel      context.CancelCauseFunc
 }
 
@@ -132,7 +137,7 @@ func (b *receivedBody) Read(p []byte) (int, error) {
 		b.came, b.waited = 0, 0
 	}
 	if err != nil && err != io.EOF {
-		err = lost(b.parent, b.ctx, err)
+		err = lost(b.parent, b.ctx, b.host, err)
 	}
 	return n, err
 }
@@ -212,26 +217,61 @@ func (e *stallError) Error() string { return fmt.Sprintf("no %s for %v", e.what,
 func (e *stallError) Timeout() bool { return true }
 
 // unavailableError is a failure of the connection that may not recur in another
-// attempt.
-type unavailableError struct{ cause error }
+// attempt, in plain words.
+type unavailableError struct {
+	text  string
+	cause error
+}
 
-func (e *unavailableError) Error() string        { return e.cause.Error() }
+func (e *unavailableError) Error() string        { return e.text }
 func (e *unavailableError) Unwrap() error        { return e.cause }
 func (e *unavailableError) Is(target error) bool { return target == ErrUnavailable }
 
-// lost returns why a request failed.
-func lost(parent, ctx context.Context, err error) error {
+// lost returns why a request to a host failed.
+func lost(parent, ctx context.Context, host string, err error) error {
 	if parent.Err() != nil {
 		return parent.Err()
 	}
 	var stalled *stallError
 	if errors.As(context.Cause(ctx), &stalled) {
-		return &unavailableError{stalled}
+		return &unavailableError{host + ": " + stalled.Error(), stalled}
 	}
 	if permanent(err) {
 		return err
 	}
-	return &unavailableError{err}
+	return &unavailableError{cmp.Or(netfailure.Text(host, err), err.Error()), err}
+}
+
+// refusedError is a failure of the connection that recurs, in plain words.
+type refusedError struct {
+	text  string
+	cause error
+}
+
+func (e *refusedError) Error() string { return e.text }
+func (e *refusedError) Unwrap() error { return e.cause }
+
+// plain leaves out which request it was, where the error tells what happened
+// between the hosts.
+func plain(err error) error {
+	if _, authenticating := errors.AsType[*Error](err); authenticating {
+		return err
+	}
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return &refusedError{"the server that gives out the registry's tokens answered with none (check the host, and " +
+			"HTTPS_PROXY)", err}
+	}
+	at, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err
+	}
+	if again, ok := errors.AsType[*unavailableError](at); ok {
+		return again
+	}
+	if text := netfailure.Text("", at); text != "" {
+		return &refusedError{text, err}
+	}
+	return err
 }
 
 // permanent reports whether the same connection would fail in the same way

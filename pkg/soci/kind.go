@@ -1,7 +1,6 @@
 package soci
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/descriptors"
+	"soci-index-builder/internal/plainjson"
 )
 
 // Kind is what a manifest is, by its content. Names and tags play no part.
@@ -150,7 +150,7 @@ func Classify(mediaType string, manifest []byte) (*ManifestInfo, error) {
 		Layers    descriptors.List `json:"layers"`
 		Manifests descriptors.List `json:"manifests"`
 	}
-	if err := json.Unmarshal(manifest, &doc); err != nil {
+	if err := plainjson.Unmarshal(manifest, &doc); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
 	doc.Manifest.Layers = doc.Layers

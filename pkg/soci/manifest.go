@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/descriptors"
+	"soci-index-builder/internal/plainjson"
 )
 
 func blobDescriptor(b []byte) ocispec.Descriptor {
@@ -94,7 +95,7 @@ type document struct {
 
 func checkDocument(b []byte, desc ocispec.Descriptor, isIndex bool) error {
 	var d document
-	if err := json.Unmarshal(b, &d); err != nil {
+	if err := plainjson.Unmarshal(b, &d); err != nil {
 		return fmt.Errorf("%w manifest %s: %w", ErrCorrupt, desc.Digest, err)
 	}
 	if d.MediaType != "" && d.MediaType != desc.MediaType {

@@ -1,8 +1,9 @@
 package soci
 
 import (
-	"encoding/json"
 	"fmt"
+
+	"soci-index-builder/internal/plainjson"
 )
 
 // MaxPrefetchSize is the size in bytes of the largest prefetch artifact that
@@ -35,7 +36,7 @@ func ParsePrefetch(b []byte) (*Prefetch, error) {
 		return nil, fmt.Errorf("%w: a prefetch artifact of %d bytes, more than %d", ErrLimit, len(b), MaxPrefetchSize)
 	}
 	var p Prefetch
-	if err := json.Unmarshal(b, &p); err != nil {
+	if err := plainjson.Unmarshal(b, &p); err != nil {
 		return nil, fmt.Errorf("%w prefetch artifact: %w", ErrCorrupt, err)
 	}
 	if p.Version != prefetchVersion {

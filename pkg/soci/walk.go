@@ -2,7 +2,6 @@ package soci
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/plainjson"
 )
 
 // target is a manifest that the image leads to: an image manifest of a
@@ -390,7 +390,7 @@ func fetchConfig(ctx context.Context, src Source, desc ocispec.Descriptor, limit
 		return nil, fmt.Errorf("image config: %w", err)
 	}
 	var c imageConfig
-	if err := json.Unmarshal(b, &c); err != nil {
+	if err := plainjson.Unmarshal(b, &c); err != nil {
 		return nil, fmt.Errorf("%w image config %s: %w", ErrCorrupt, desc.Digest, err)
 	}
 	return &c, nil

@@ -62,8 +62,7 @@ func parseDocument(name string, text []byte) (*document, error) {
 	if err := toml.Unmarshal(text, &ignored); err != nil {
 		var at *toml.DecodeError
 		if errors.As(err, &at) {
-			line, _ := at.Position()
-			return nil, invalidf("%s:%d: %s", name, line, strings.TrimPrefix(at.Error(), "toml: "))
+			return nil, syntaxError(name, text, at)
 		}
 		return nil, invalidf("%s: %s", name, strings.TrimPrefix(err.Error(), "toml: "))
 	}

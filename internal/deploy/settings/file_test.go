@@ -125,8 +125,8 @@ func TestFileRefuses(t *testing.T) {
 		name, file string
 		want       []string
 	}{
-		{"no TOML", "a =\n", []string{"f.toml:1: "}},
-		{"twice", "[prod]\nstack = 'a'\nstack = 'b'", []string{"f.toml:3: ", "stack"}},
+		{"no TOML", "a =\n", []string{"f.toml:1:4: "}},
+		{"twice", "[prod]\nstack = 'a'\nstack = 'b'", []string{"f.toml:3:1: ", "stack"}},
 		{"unknown key", "[prod]\nstacks = 'a'", []string{`f.toml:2: unknown key "stacks" (did you mean stack?)`,
 			"in the environment prod", "allowed are stack, region, profile, filters, parameter"}},
 		{"unknown key of all", "\nfilter = 'a:b'", []string{`f.toml:2: unknown key "filter" (did you mean filters?)`}},

@@ -1,0 +1,85 @@
+// Package netfailure says in plain words why a server could not be reached: what
+// net/http and the operating system say names system calls.
+package netfailure
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// Text returns what happened between this machine and host, which is
+// HOST[:PORT]; without one the host is that of the URL that failed. It is empty
+// for an error that it does not know. The system's own words stand in parentheses.
+func Text(host string, err error) string {
+	if u, ok := errors.AsType[*url.Error](err); ok && host == "" {
+		if parsed, perr := url.Parse(u.URL); perr == nil {
+			host = parsed.Host
+		}
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	if host == "" && ok && op.Addr != nil {
+		host = op.Addr.String()
+	}
+	if ok && op.Op == "proxyconnect" {
+		proxy := "set by HTTPS_PROXY or HTTP_PROXY"
+		if inner, ok := errors.AsType[*net.OpError](op.Err); ok && inner.Addr != nil {
+			proxy = inner.Addr.String()
+		}
+		if text := words("the proxy "+proxy, op.Err); text != "" {
+			return text
+		}
+	}
+	if host == "" {
+		host = "the server"
+	}
+	return words(host, err)
+}
+
+func words(host string, err error) string {
+	var (
+		dns       *net.DNSError
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		other     *tls.CertificateVerificationError
+		timeout   net.Error
+	)
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return fmt.Sprintf("there is no host %s (no such host)", dns.Name)
+	case errors.As(err, &dns):
+		return fmt.Sprintf("the name of the host %s cannot be resolved now (%s)", dns.Name, dns.Err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Sprintf("nothing listens at %s (connection refused)", host)
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return fmt.Sprintf("there is no way to %s from here (no route)", host)
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return fmt.Sprintf("%s broke off the connection (connection reset)", host)
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return fmt.Sprintf("%s broke off the connection (unexpected EOF)", host)
+	case errors.As(err, &authority):
+		return fmt.Sprintf("the certificate of %s is not trusted (unknown authority); SSL_CERT_FILE names a file of others "+
+			"to trust", host)
+	case errors.As(err, &hostname):
+		if names := hostname.Certificate.DNSNames; len(names) > 0 {
+			return fmt.Sprintf("the certificate of %s is for other names: %s", host, strings.Join(names, ", "))
+		}
+		return fmt.Sprintf("the certificate of %s is not for that name", host)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Sprintf("the certificate of %s has expired, or is not valid yet", host)
+	case errors.As(err, &other):
+		return fmt.Sprintf("the certificate of %s is not trusted (%v)", host, other.Err)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT),
+		errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Sprintf("%s does not answer (timeout)", host)
+	}
+	return ""
+}
