@@ -162,8 +162,11 @@ func (w *functionsWorld) lose(ts *testscript.TestScript, _ bool, args []string) 
 	m := nameTag.FindStringSubmatch(args[0])
 	var manifest ocispec.Manifest
 	ts.Check(json.Unmarshal(w.registry.Manifest(w.t, m[1], m[2]), &manifest))
-	w.registry.Add(registrytest.Rule{Path: "^/v2/" + regexp.QuoteMeta(m[1]) + "/blobs/" +
-		manifest.Layers[0].Digest.String() + "$",
+	lost := manifest.Layers[0].Digest
+	if len(args) > 1 && args[1] == "config" {
+		lost = manifest.Config.Digest
+	}
+	w.registry.Add(registrytest.Rule{Path: "^/v2/" + regexp.QuoteMeta(m[1]) + "/blobs/" + lost.String() + "$",
 		Fault: registrytest.Status(404, "BLOB_UNKNOWN", "blob unknown to registry")})
 }
 

@@ -1,7 +1,7 @@
 package soci
 
 import (
-	"strings"
+	"fmt"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -18,36 +18,63 @@ func SetMaxPrefetchSteps(n int64) func() {
 	return func() { maxPrefetchSteps = before }
 }
 
+// SetMaxImagePrefetchSteps is SetMaxPrefetchSteps for all manifests of an image.
+func SetMaxImagePrefetchSteps(n int64) func() {
+	before := maxImagePrefetchSteps
+	maxImagePrefetchSteps = n
+	return func() { maxImagePrefetchSteps = before }
+}
+
+// MaxPrefetchSteps bounds the search in one image manifest.
+var MaxPrefetchSteps = &maxPrefetchSteps
+
 // MatchGlob matches a path with a glob.
 func MatchGlob(glob, name string) bool {
 	p, err := parsePrefetch(glob)
 	if err != nil {
 		return false
 	}
-	rest, below := name, true
+	table := newPathTable(&Ztoc{Entries: []Entry{{Name: name, Type: "reg"}}}, len(name)+pathEntryCost)
+	below := 0
 	if p.base != "" {
-		rest, below = strings.CutPrefix(name, p.base+"/")
+		below = len(p.base) + 1
 	}
-	ok, _ := matchParts(p.glob, rest)
-	return below && ok
+	found := false
+	w := globWalk{table: table, glob: p.glob, step: func(int64) bool { return true },
+		found: func(*pathEntry) { found = true }}
+	w.walk(table.below(p.base), below)
+	return found
 }
 
-// SearchFiles searches files of these names for a pattern, and returns the error
-// with which stop ended that.
-func SearchFiles(names []string, pattern string, stop func() error) error {
-	z := &Ztoc{}
-	for _, name := range names {
-		z.Entries = append(z.Entries, Entry{Name: name})
+// Search is a search in layers of files of these names.
+type Search struct{ layers []prefetchLayer }
+
+// NewSearch makes the tables of the layers.
+func NewSearch(layers ...[]string) *Search {
+	s := &Search{}
+	for i, names := range layers {
+		z := &Ztoc{Checkpoints: make([]Checkpoint, 1)}
+		size := 0
+		for _, name := range names {
+			z.Entries = append(z.Entries, Entry{Name: name, Type: "reg", Size: 1})
+			size += len(name) + pathEntryCost
+		}
+		s.layers = append(s.layers, prefetchLayer{digest.FromString(fmt.Sprint(i)), newPathTable(z, size)})
 	}
-	tables := &pathTables{wanted: map[digest.Digest]bool{"layer": true}, max: 1 << 30, of: map[digest.Digest]*pathTable{}}
-	tables.add("layer", z)
-	p, err := parsePrefetch(pattern)
-	if err != nil {
-		return err
-	}
+	return s
+}
+
+// Find searches for patterns. It returns how many files and steps there were, why
+// it is not all, and the error with which stop, if set, ended it.
+func (s *Search) Find(stop func() error, patterns ...string) (files int, steps int64, full string, err error) {
 	f := newPrefetchFinder()
-	f.stop = stop
-	f.layers = []prefetchLayer{{"layer", tables.of["layer"]}}
-	f.find(p)
-	return f.err
+	f.stop, f.layers = stop, s.layers
+	for _, said := range patterns {
+		p, err := parsePrefetch(said)
+		if err != nil {
+			return 0, 0, "", err
+		}
+		f.find(p)
+	}
+	return len(f.files), f.steps, f.full, f.err
 }

@@ -52,6 +52,8 @@ type layerWork struct {
 	processors *processors
 
 	tables *pathTables // for the spans of files to prefetch; nil when there are none
+
+	searched int64 // steps, see maxImagePrefetchSteps
 }
 
 // builtLayer is the result for a layer.

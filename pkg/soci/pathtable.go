@@ -106,18 +106,19 @@ func (t *pathTables) add(layer digest.Digest, z *Ztoc) {
 func (t *pathTables) full() bool { return t.used > t.max }
 
 func newPathTable(z *Ztoc, size int) *pathTable {
-	t := &pathTable{spans: len(z.Checkpoints), entries: make([]pathEntry, 0, len(z.Entries))}
+	names, order := make([]string, len(z.Entries)), make([]int32, 0, len(z.Entries))
+	for i := range z.Entries {
+		if names[i] = cleanName(z.Entries[i].Name); len(names[i]) <= maxPathText {
+			order = append(order, int32(i))
+		}
+	}
+	slices.SortFunc(order, func(a, b int32) int { return cmp.Or(cmp.Compare(names[a], names[b]), cmp.Compare(a, b)) })
+	order = slices.CompactFunc(order, func(a, b int32) bool { return names[a] == names[b] })
+	t := &pathTable{spans: len(z.Checkpoints), entries: make([]pathEntry, 0, len(order))}
 	var text strings.Builder
 	text.Grow(size - pathEntryCost*len(z.Entries))
-	header := int64(0) // where the tar header of an entry begins: behind the content of the one before
-	for i := range z.Entries {
-		e := &z.Entries[i]
-		head := z.spanAt(header)
-		header = (e.Offset + max(e.Size, 0) + tarBlock - 1) / tarBlock * tarBlock
-		name, link := cleanName(e.Name), ""
-		if len(name) > maxPathText {
-			continue
-		}
+	for _, i := range order { // the text in the same order, since that is how it is read
+		e, name, link := &z.Entries[i], names[i], ""
 		p := pathEntry{at: uint32(text.Len()), name: uint16(len(name)), empty: e.Size <= 0}
 		switch e.Type {
 		case "dir":
@@ -132,16 +133,24 @@ func newPathTable(z *Ztoc, size int) *pathTable {
 		}
 		p.link = uint16(len(link))
 		p.first, p.last = z.spansOf(e)
-		p.head = min(head, p.first)
+		p.head = min(z.spanAt(z.headerOf(int(i))), p.first)
 		text.WriteString(name)
 		text.WriteString(link)
 		t.removes = t.removes || strings.HasPrefix(path.Base(name), whiteoutPrefix)
 		t.entries = append(t.entries, p)
 	}
 	t.text = text.String()
-	slices.SortStableFunc(t.entries, func(a, b pathEntry) int { return cmp.Compare(t.nameOf(&a), t.nameOf(&b)) })
-	t.entries = slices.CompactFunc(t.entries, func(a, b pathEntry) bool { return t.nameOf(&a) == t.nameOf(&b) })
 	return t
+}
+
+// headerOf returns the uncompressed offset at which the tar header of an entry
+// begins: behind the content of the one before.
+func (z *Ztoc) headerOf(i int) int64 {
+	if i == 0 {
+		return 0
+	}
+	e := &z.Entries[i-1]
+	return (e.Offset + max(e.Size, 0) + tarBlock - 1) / tarBlock * tarBlock
 }
 
 // spansOf returns the first and the last span of an entry's content, as

@@ -96,12 +96,12 @@ func TestPrefetchStops(t *testing.T) {
 		names[i] = strings.Repeat("ab", 60) + fmt.Sprintf("%06d", i)
 	}
 	asked := 0
-	err := soci.SearchFiles(names, "/**/*a*b*a*b*a*c", func() error {
+	_, _, _, err := soci.NewSearch(names).Find(func() error {
 		if asked++; asked == 2 {
 			return context.Canceled
 		}
 		return nil
-	})
+	}, "/**/*a*b*a*b*a*c")
 	if !errors.Is(err, context.Canceled) || asked != 2 {
 		t.Errorf("%v after %d questions", err, asked)
 	}

@@ -67,9 +67,11 @@ func (w *layerWork) prefetch(ctx context.Context, t *target) (*PrefetchResult, [
 		f.warn("nothing is prefetched: no layer has a zTOC that could be read")
 		return nil, nil, f.warnings, nil
 	}
+	f.most = min(f.most, maxImagePrefetchSteps-w.searched)
 	for _, p := range t.prefetch {
 		f.find(p)
 	}
+	w.searched += f.steps
 	if f.err != nil {
 		return nil, nil, nil, f.err
 	}

@@ -16,6 +16,7 @@ type prefetchFinder struct {
 	files  map[prefetchFile]bool
 	total  int   // distinct spans of all layers
 	steps  int64 // see maxPrefetchSteps
+	most   int64 // steps
 	full   string
 
 	covers map[string]int // of directories, see cover
@@ -34,7 +35,9 @@ type prefetchFinder struct {
 
 func newPrefetchFinder() *prefetchFinder {
 	return &prefetchFinder{spans: make(map[digest.Digest]map[int32]bool), files: make(map[prefetchFile]bool),
-		covers: make(map[string]int), maxFiles: MaxPrefetchFiles, maxSpans: MaxPrefetchSpans}
+		covers:   make(map[string]int),
+		maxFiles: MaxPrefetchFiles, maxSpans: MaxPrefetchSpans,
+		most: maxPrefetchSteps}
 }
 
 type prefetchLayer struct {
@@ -102,7 +105,7 @@ func (f *prefetchFinder) add(layer int, e *pathEntry) {
 		return
 	}
 	// Files do not overlap, but a hostile zTOC may say that they do.
-	if !f.step(int64(e.last-e.head) + 1) {
+	if !f.step(costFile + int64(e.last-e.head)) {
 		return
 	}
 	spans := f.spans[l.digest]
@@ -135,6 +138,12 @@ func addSpans(all map[digest.Digest]map[int32]bool, layer digest.Digest, first, 
 	}
 }
 
+// searchCost is the cost in steps of the search for a name in a table.
+func searchCost(name string) int64 { return int64(64 + len(name)/2) }
+
+// costFile is the cost in steps of a file that is found, beside its spans.
+const costFile = 128
+
 // stepsAtOnce is how many steps the search takes before it asks whether to stop:
 // some milliseconds.
 const stepsAtOnce = 1 << 20
@@ -142,7 +151,7 @@ const stepsAtOnce = 1 << 20
 // step counts the cost of the search; it reports whether it may go on.
 func (f *prefetchFinder) step(n int64) bool {
 	before := f.steps
-	if f.steps += n; f.steps > maxPrefetchSteps && f.full == "" {
+	if f.steps += n; f.steps > f.most && f.full == "" {
 		f.full = "the search for the files to prefetch takes too long"
 	}
 	if f.stop != nil && f.full == "" && before/stepsAtOnce != f.steps/stepsAtOnce {
@@ -161,7 +170,7 @@ func (f *prefetchFinder) lookup(name string) (layer int, e *pathEntry, removed b
 	for i, l := range slices.Backward(f.layers) {
 		// The cost of a search in a table; with whiteouts, each directory above is
 		// searched for them too.
-		cost := int64(32 + len(name)/4)
+		cost := searchCost(name)
 		if l.removes {
 			cost *= 3 + 2*int64(strings.Count(name, "/"))
 		}
@@ -194,7 +203,7 @@ func (f *prefetchFinder) cover(dir string) int {
 	above, _ := split(dir)
 	cover := f.cover(above)
 	for i, l := range slices.Backward(f.layers) {
-		if i <= cover || !f.step(int64(32+len(dir)/4)) {
+		if i <= cover || !f.step(searchCost(dir)) {
 			break
 		}
 		if e := l.find(dir); e != nil && e.kind != pathDir {
@@ -296,44 +305,45 @@ func (f *prefetchFinder) match(p prefetchPattern) notFound {
 	if why != "" {
 		return notFound{FileUnreachable, why}
 	}
+	below := 0
+	if dir != "" {
+		below = len(dir) + 1
+	}
 	found := false
 	for i, l := range slices.Backward(f.layers) {
-		entries := l.below(dir)
-		for k := range entries {
-			e := &entries[k]
-			name := l.nameOf(e)
-			rest := strings.TrimPrefix(name[len(dir):], "/")
-			if _, base := split(name); e.kind == pathDir || rest == "" || strings.HasPrefix(base, whiteoutPrefix) {
-				continue
-			}
-			ok, steps := matchParts(p.glob, rest)
-			if !f.step(1 + steps) {
-				return notFound{}
-			}
-			if !ok {
-				continue
-			}
-			if at, visible, _ := f.lookup(name); at != i || visible == nil {
-				continue
-			}
-			at, file := i, e
-			if e.kind != pathFile {
-				var missing notFound
-				if at, file, missing = f.follow(name); missing.why != "" {
-					continue // a link that leads nowhere, or to a directory
-				}
-			}
-			found = true
-			if !file.empty {
-				f.add(at, file)
-			}
-			if f.full != "" {
-				return notFound{}
-			}
+		w := globWalk{table: l.pathTable, glob: p.glob, step: f.step}
+		w.found = func(e *pathEntry) {
+			found = f.take(i, e) || found
+			w.ended = f.full != ""
+		}
+		if w.walk(l.below(dir), below); f.full != "" {
+			return notFound{}
 		}
 	}
 	if !found {
 		return notFound{FileAbsent, "no file in a layer that has a zTOC matches it"}
 	}
 	return notFound{}
+}
+
+// take adds a file that a glob matches, and reports whether it is one that can be
+// seen.
+func (f *prefetchFinder) take(layer int, e *pathEntry) bool {
+	name := f.layers[layer].nameOf(e)
+	if _, base := split(name); strings.HasPrefix(base, whiteoutPrefix) {
+		return false
+	}
+	if at, visible, _ := f.lookup(name); at != layer || visible == nil {
+		return false
+	}
+	if e.kind != pathFile {
+		var missing notFound
+		if layer, e, missing = f.follow(name); missing.why != "" {
+			return false // a link that leads nowhere, or to a directory
+		}
+	}
+	if !e.empty {
+		f.add(layer, e)
+	}
+	return true
 }

@@ -3,6 +3,7 @@ package soci
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -27,10 +28,14 @@ const (
 	maxPrefetchLinks = 40      // links that one path leads over, as in Linux
 )
 
-// maxPrefetchSteps bounds the search in one image manifest: names looked at, and
-// bytes of them compared with patterns. So many take a few seconds. It is
-// changed by tests alone.
-var maxPrefetchSteps int64 = 1_000_000_000
+// The bounds of the search in one image manifest, and of those in all of an
+// image, in steps: names looked at, and bytes of them compared with patterns. So
+// many take 2 to 6 and 8 to 25 seconds of a processor, by BenchmarkPrefetchSearch.
+// They are changed by tests alone.
+var (
+	maxPrefetchSteps      int64 = 1_000_000_000
+	maxImagePrefetchSteps int64 = 4_000_000_000
+)
 
 // prefetchPattern is one file, or pattern, that is to be prefetched.
 type prefetchPattern struct {
@@ -60,7 +65,8 @@ func parsePrefetch(said string) (prefetchPattern, error) {
 		p.base = path.Join(p.base, parts[0])
 		parts = parts[1:]
 	}
-	p.glob = parts
+	// Two ** in a row mean what one does.
+	p.glob = slices.CompactFunc(parts, func(a, b string) bool { return a == "**" && b == "**" })
 	return p, nil
 }
 
@@ -99,69 +105,4 @@ func parsePrefetchLabel(label string) ([]prefetchPattern, error) {
 		}
 	}
 	return parsePrefetchAll(all)
-}
-
-// matchParts matches a path below a glob's directory with its components; **
-// stands for any number of components, and at the end for one or more. It
-// returns how many steps it took.
-func matchParts(glob []string, name string) (matched bool, steps int64) {
-	// As in matchPart: only the last ** must ever be tried again.
-	rest, star, from := name, -1, ""
-	g, more := 0, true
-	for {
-		if g < len(glob) && glob[g] == "**" {
-			star, from = g, rest
-			g++
-			steps++
-			if g == len(glob) {
-				return more, steps + 1
-			}
-			continue
-		}
-		if g < len(glob) && more {
-			part, after, found := strings.Cut(rest, "/")
-			ok, n := matchPart(glob[g], part)
-			steps += n
-			if ok {
-				g, rest, more = g+1, after, found
-				continue
-			}
-		} else if g == len(glob) && !more {
-			return true, steps
-		}
-		if star < 0 {
-			return false, steps
-		}
-		_, after, found := strings.Cut(from, "/")
-		if !found {
-			return false, steps
-		}
-		from, rest, more, g = after, after, true, star+1
-		steps++
-	}
-}
-
-// matchPart matches one component, in which * stands for any number of bytes.
-func matchPart(glob, name string) (matched bool, steps int64) {
-	g, n, star, from := 0, 0, -1, 0
-	for n < len(name) {
-		steps++
-		switch {
-		case g < len(glob) && glob[g] == '*':
-			star, from = g, n
-			g++
-		case g < len(glob) && glob[g] == name[n]:
-			g++
-			n++
-		case star >= 0:
-			from++
-			g, n = star+1, from
-		default:
-			return false, steps
-		}
-	}
-	for g < len(glob) && glob[g] == '*' {
-		g++
-	}
-	return g == len(glob), steps + 1
 }

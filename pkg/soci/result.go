@@ -23,8 +23,9 @@ const (
 	// OutcomeMissing: an image index lists the manifest, but it is not in the
 	// repository, as in a copy of some platforms.
 	OutcomeMissing Outcome = "missing"
-	// OutcomeUnreadable: an image index lists the manifest without a platform,
-	// and no client could read it; Reason says why.
+	// OutcomeUnreadable: the manifest cannot be read, whatever the registry does,
+	// and an image index lists it without a platform, so that it is no client's, or
+	// for one that is not among Options.Platforms or Options.Choice; Reason says why.
 	OutcomeUnreadable Outcome = "unreadable"
 	// OutcomeFailed: the manifest could not be read, or one of its layers
 	// failed; Reason says which. Nothing that refers to it was pushed. The

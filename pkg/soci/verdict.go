@@ -29,7 +29,8 @@ func newVerdict(t *tree, minLayerSize int64) verdict {
 	all := true
 	for _, x := range t.targets {
 		switch {
-		case x.manifest == nil:
+		case x.manifest == nil: // an image that could not be read may be there another time
+			all = all && x.outcome != OutcomeMissing && (x.outcome != OutcomeUnreadable || x.kind != KindImage)
 		case x.wanted:
 			v.manifests = append(v.manifests, x.desc.Digest)
 		default:

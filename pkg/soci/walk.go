@@ -256,8 +256,11 @@ func (w *walker) visitIndex(ctx context.Context, n *node, depth int) error {
 
 // childFailed keeps what is wrong with one entry of an image index to itself.
 // An entry that is not in the repository, as in a copy of some platforms, is
-// passed over, and so is one that can be no image for any client. The error is
-// one of the whole image.
+// passed over, and so is one that can be no image for any client. So is one of a
+// platform that is not asked for, if its own content is at fault: clients of the
+// others never read it, and its own find in the SOCI-enabled image what they find
+// in this one. A registry that is out of order is a failure all the same, or what
+// is written would depend on the moment. The error is one of the whole image.
 func (w *walker) childFailed(ctx context.Context, n *node, err error) (*node, error) {
 	if _, ok := alone(err); ok || errors.Is(err, errTooMany) || ctx.Err() != nil {
 		return nil, err
@@ -269,9 +272,11 @@ func (w *walker) childFailed(ctx context.Context, n *node, err error) (*node, er
 		t.outcome, t.reason = OutcomeMissing, "it is not in the repository"
 	case unusable(err) && t.kind == KindImage && n.desc.Platform == nil:
 		t.kind, t.outcome, t.reason = KindArtifact, OutcomeUnreadable, err.Error()
+	case !w.wants(t.platform) && t.kind == KindImage && t.platform.known() && (unusable(err) || notThere(err)):
+		t.outcome, t.reason = OutcomeUnreadable, fmt.Sprintf("%s, which is not asked for: %v", t.platform, err)
 	default:
 		t.err = err
-		t.wanted = w.wants(t.platform)
+		t.wanted = w.chooses(t.platform)
 	}
 	w.place(n, t)
 	return n, nil
@@ -311,6 +316,9 @@ func (w *walker) visitManifest(ctx context.Context, desc ocispec.Descriptor) (*t
 		return nil, err
 	}
 	config, err := fetchConfig(ctx, w.src, m.Config, w.o.Limits)
+	if said := platformOf(desc.Platform); unusable(err) && said.known() && !w.chooses(said) {
+		config, err = new(imageConfig), nil // its manifest is all that the SOCI-enabled image needs
+	}
 	if err != nil {
 		return nil, &partError{err}
 	}
@@ -396,13 +404,22 @@ func fetchConfig(ctx context.Context, src Source, desc ocispec.Descriptor, limit
 	return &c, nil
 }
 
+// wants is chooses for a platform that the image has.
 func (w *walker) wants(p platform) bool {
 	w.found = append(w.found, p.String())
-	if len(w.choice) > 0 && !slices.ContainsFunc(w.choice, func(chosen func(platform) bool) bool { return chosen(p) }) {
+	if !w.inChoice(p) {
 		w.notChosen = append(w.notChosen, p.String())
-		return false
 	}
-	return len(w.wanted) == 0 || slices.ContainsFunc(w.wanted, p.matches)
+	return w.chooses(p)
+}
+
+// chooses reports whether SOCI indexes for a platform are asked for.
+func (w *walker) chooses(p platform) bool {
+	return w.inChoice(p) && (len(w.wanted) == 0 || slices.ContainsFunc(w.wanted, p.matches))
+}
+
+func (w *walker) inChoice(p platform) bool {
+	return len(w.choice) == 0 || slices.ContainsFunc(w.choice, func(chosen func(platform) bool) bool { return chosen(p) })
 }
 
 // noneChosen is a *leftAlone when the image has platforms, and none of them is

@@ -1,6 +1,7 @@
 package generator
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -106,6 +107,40 @@ func TestStepsOfPlatforms(t *testing.T) {
 							}
 						})
 				}
+			}
+		}
+	}
+}
+
+// A platform that cannot be read fails the image only if it is chosen, in several
+// functions as in one.
+func TestStepsOfUnreadablePlatform(t *testing.T) {
+	for _, choice := range [][]string{nil, {"linux"}, {"windows"}} {
+		for _, version := range []soci.IndexVersion{soci.V1, soci.V2, soci.Both} {
+			var left []map[string]string
+			for range 2 {
+				s := registrytest.Start(t)
+				image, images := platformsImage(t, s)
+				var m ocispec.Manifest
+				if err := json.Unmarshal(s.Manifest(t, repository, images[2].String()), &m); err != nil {
+					t.Fatal(err)
+				}
+				s.Add(registrytest.Rule{Path: "/blobs/" + m.Config.Digest.String(),
+					Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")})
+				event, steps := push(image.Digest, "v1"), newStepperOf(t, s, version, choice, true)
+				var err error
+				if len(left) == 0 {
+					_, err = steps.Handler.Handle(t.Context(), event)
+				} else {
+					_, err = steps.all(t, event)
+				}
+				if linux := slices.Equal(choice, []string{"linux"}); (err == nil) != linux {
+					t.Errorf("%q, %s: %v", choice, version, err)
+				}
+				left = append(left, madeOf(t, s, images))
+			}
+			if !maps.Equal(left[0], left[1]) {
+				t.Errorf("%q, %s: one function: %v, several: %v", choice, version, left[0], left[1])
 			}
 		}
 	}
