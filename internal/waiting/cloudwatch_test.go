@@ -85,3 +85,24 @@ func TestCloudWatchFails(t *testing.T) {
 	l.Handle("logs", l.logs)
 	l.read(t, "third")
 }
+
+// A log that goes on and on is read a part at a time.
+func TestCloudWatchIsBounded(t *testing.T) {
+	l := newLogged(t)
+	pages := 0
+	l.Handle("logs", awstest.JSON(map[string]func([]byte) (any, error){"FilterLogEvents": func([]byte) (any, error) {
+		pages++
+		events := make([]map[string]any, maxLines/4)
+		for i := range events {
+			events[i] = map[string]any{"eventId": fmt.Sprint(pages, i), "timestamp": l.start.UnixMilli(), "message": "x"}
+		}
+		if pages > 20 {
+			return map[string]any{"events": events}, nil
+		}
+		return map[string]any{"events": events, "nextToken": fmt.Sprint(pages)}, nil
+	}}))
+	l.log.Groups = []string{"generator"}
+	if l.read(t); pages != 4 {
+		t.Errorf("%d pages were read, want 4", pages)
+	}
+}

@@ -135,7 +135,7 @@ func (a *account) handle(t *testing.T, event []byte) *report.Image {
 		if strings.Contains(address, ".ecr.") {
 			address = a.Host()
 		}
-		return new(net.Dialer).DialContext(ctx, network, address)
+		return new(net.Dialer).DialContext(ctx, network, strings.Replace(address, registrytest.Storage, "127.0.0.1", 1))
 	}}
 	t.Cleanup(transport.CloseIdleConnections)
 	h := &generator.Handler{
@@ -277,7 +277,7 @@ func TestGeneratorPermissions(t *testing.T) {
 			return a.handle(t, event)
 		}, soci.OutcomeIndexed},
 		{"layers behind signed URLs", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
-			redirect := registrytest.StartSignedURLs(t, a.Server).Redirect()
+			redirect := registrytest.StartSignedURLs(t, a.Server).Elsewhere().Redirect()
 			a.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/sha256:",
 				Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 					a.registry(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { redirect(w, r, next) })).ServeHTTP(w, r)

@@ -359,7 +359,7 @@ func TestContentAboutTokens(t *testing.T) {
 func TestManifestFromStorage(t *testing.T) {
 	f := newFakeAWS(t)
 	pushed := f.PushImage(t, repository, "v1", registrytest.Image{})
-	signed := elsewhere(registrytest.StartSignedURLs(t, f.Server))
+	signed := registrytest.StartSignedURLs(t, f.Server).Elsewhere()
 	f.Add(registrytest.Rule{Path: "/manifests/", Fault: signed.Redirect()})
 	signed.Add(registrytest.Rule{Fault: registrytest.Both(registrytest.Header("Content-Type", "text/html"),
 		registrytest.Header("Docker-Content-Digest", ""))})

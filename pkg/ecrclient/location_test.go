@@ -117,7 +117,7 @@ func TestECRRedirectOfPieces(t *testing.T) {
 	f := newFakeAWS(t)
 	content := noise(38, 50_000)
 	desc := f.PushBlob(t, repository, content)
-	signed := elsewhere(registrytest.StartSignedURLs(t, f.Server))
+	signed := registrytest.StartSignedURLs(t, f.Server).Elsewhere()
 	f.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: signed.Redirect()})
 	r := f.open(t, ecrHost, ecrclient.WithOwnTokens(), ahead(10_000, 3))
 	got, err := fetchAll(t.Context(), r, desc)

@@ -137,24 +137,14 @@ func (f *fakeAWS) open(t *testing.T, host string, opts ...ecrclient.Option) *ecr
 	return r
 }
 
-// storage is the name of a host that signed URLs lead to.
-const storage = "storage.example"
-
-// elsewhere gives the server of signed URLs a name: a registry that is not on this
-// machine does not redirect to an address of it.
-func elsewhere(s *registrytest.SignedURLs) *registrytest.SignedURLs {
-	s.URL = strings.Replace(s.URL, "127.0.0.1", storage, 1)
-	return s
-}
-
-// dialing connects every ECR host with address, and storage.example with the test's
+// dialing connects every ECR host with address, and registrytest.Storage with the test's
 // other servers.
 func dialing(address string) *http.Transport {
 	return &http.Transport{DialContext: func(ctx context.Context, network, wanted string) (net.Conn, error) {
 		if strings.Contains(wanted, "ecr") {
 			wanted = address
 		}
-		wanted = strings.Replace(wanted, storage, "127.0.0.1", 1)
+		wanted = strings.Replace(wanted, registrytest.Storage, "127.0.0.1", 1)
 		return new(net.Dialer).DialContext(ctx, network, wanted)
 	}}
 }
@@ -410,7 +400,7 @@ func TestECRRedirect(t *testing.T) {
 	f := newFakeAWS(t)
 	content := noise(42, 50_000)
 	desc := f.PushBlob(t, repository, content)
-	signed := elsewhere(registrytest.StartSignedURLs(t, f.Server))
+	signed := registrytest.StartSignedURLs(t, f.Server).Elsewhere()
 	f.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: signed.Redirect()})
 	log := new(bytes.Buffer)
 	r := f.open(t, ecrHost, ecrclient.WithOwnTokens(),

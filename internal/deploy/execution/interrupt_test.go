@@ -135,3 +135,31 @@ func TestDeletions(t *testing.T) {
 		}
 	}
 }
+
+// Where events have no tokens, as in emulators, a stack in which nothing goes on some
+// times in a row is done; one that has only a change set is not.
+func TestIdle(t *testing.T) {
+	for _, status := range []string{"UPDATE_COMPLETE", "REVIEW_IN_PROGRESS"} {
+		stack := awstest.NewStack("prod")
+		stack.Status = status
+		server := awstest.Start(t)
+		server.Handle("cloudformation", awstest.NewCloudFormation(stack))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ticks := 0
+		w := &execution.Watch{Client: cloudformation.NewFromConfig(server.Config()), StackID: stack.ID(), Token: "token",
+			Patience: patience.Patience{Pause: time.Millisecond}, Tick: func(time.Time) {
+				if ticks++; ticks == 8 {
+					cancel()
+				}
+			}}
+		outcome, err := w.Run(ctx)
+		asked := server.Count("cloudformation", "DescribeStacks")
+		if status == "UPDATE_COMPLETE" && (err != nil || outcome.Status != status || asked != 4) {
+			t.Errorf("%+v, %v, after %d questions", outcome, err, asked)
+		}
+		if status != "UPDATE_COMPLETE" && (!errors.Is(err, context.Canceled) || asked != 8) {
+			t.Errorf("%s: %+v, %v, after %d questions", status, outcome, err, asked)
+		}
+	}
+}

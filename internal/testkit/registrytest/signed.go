@@ -3,6 +3,7 @@ package registrytest
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -41,6 +42,16 @@ func StartSignedURLs(t testing.TB, s *Server) *SignedURLs {
 	}))
 	signed.URL = serve(t, signed.Faults).URL
 	return signed
+}
+
+// Storage is the name of a host, which dialers of a test connect with 127.0.0.1.
+const Storage = "storage.example"
+
+// Elsewhere gives the server the name Storage and returns it: a registry that is not
+// on this machine does not redirect to an address of it.
+func (s *SignedURLs) Elsewhere() *SignedURLs {
+	s.URL = strings.Replace(s.URL, "127.0.0.1", Storage, 1)
+	return s
 }
 
 func (s *SignedURLs) admit(r *http.Request) bool {

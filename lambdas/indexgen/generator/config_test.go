@@ -7,8 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -112,6 +115,20 @@ func TestOpener(t *testing.T) {
 		}
 		if name := r.(*ecrclient.Repository).Name(); name != "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/team/app" {
 			t.Errorf("endpoint %q opens %s", endpoint, name)
+		}
+	}
+}
+
+// Images are handed over only with a state machine and a size.
+func TestConfigFanOut(t *testing.T) {
+	for _, tt := range []struct {
+		machine string
+		gib     int64
+		from    int64 // 0: nothing is handed over
+	}{{"", 0, 0}, {"", 3, 0}, {awstest.StateMachineARN, 0, 0}, {awstest.StateMachineARN, 3, 3 << 30}} {
+		f := Config{StateMachine: tt.machine, FanOutFromGiB: tt.gib}.FanOut(aws.Config{})
+		if (f == nil) != (tt.from == 0) || f != nil && (f.From != tt.from || f.Starter.ARN != tt.machine) {
+			t.Errorf("%q from %d GiB: %+v", tt.machine, tt.gib, f)
 		}
 	}
 }
