@@ -157,6 +157,12 @@ immutable. Sizes are in bytes. The generator function's answer has the same form
 	return cmd
 }
 
+// isFile reports whether a path leads to something that is no folder.
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
+}
+
 func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
 		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
@@ -170,7 +176,7 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 		return usageErrorf(`%s: invalid argument "" for "--output-layout" flag: must be a folder, there or to be made`,
 			cmd.CommandPath())
 	}
-	if info, err := os.Stat(c.outputLayout); c.outputLayout != "" && err == nil && !info.IsDir() {
+	if isFile(c.outputLayout) {
 		return usageErrorf(`%s: invalid argument %q for "--output-layout" flag: is a file; must be a folder, there or to be made`,
 			cmd.CommandPath(), c.outputLayout)
 	}

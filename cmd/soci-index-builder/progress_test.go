@@ -97,7 +97,8 @@ func TestProgressResized(t *testing.T) {
 		o.resizeAt, o.resized = "[2-6] of 16 layers", pty.Winsize{Cols: to.columns, Rows: to.rows}
 		s := onTerminal(t, o, "index", "--min-layer-size", "0", "--force", "--concurrency", "4", ref)
 		text := s.screen.text()
-		if s.code != exitOK || !strings.HasPrefix(text, "✓ "+ref+": indexed, ") || barLeft.MatchString(text) || s.hidesCursor() {
+		if s.code != exitOK || !strings.HasPrefix(text, "✓ "+ref+": indexed, ") || barLeft.MatchString(text) ||
+			s.hidesCursor() {
 			t.Errorf("from %d to %d columns: exit code %d, that the cursor is hidden is %t:\n%s", o.columns, to.columns, s.code,
 				s.hidesCursor(), text)
 		}

@@ -64,6 +64,7 @@ var updateScripts = flag.Bool("update", false, "write into the scripts what cmp 
 //	layer FILE LAYER [BYTES]          write a layer, or its first bytes, to a file
 //	tamper REF WHAT                   give REF's image a SOCI index with WHAT wrong, or with a prefetch artifact
 //	usage COMMAND...                  must end with exit code 2, and one line
+//	failure COMMAND...                must end with exit code 1, and one line
 //	exits CODE COMMAND...             must end with that exit code
 //	capture NAME REGEXP               set $NAME to what the last output has in ( )
 //
@@ -109,7 +110,7 @@ func TestScripts(t *testing.T) {
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture,
 					"archive": archive, "dockersave": w.dockerSave,
-					"usage": usage, "exits": exits,
+					"usage": usage, "failure": failure, "exits": exits,
 					"stack": aws.stack, "awsfail": aws.fail,
 					"execution": aws.execution, "ended": aws.ended,
 					"indexas": remove.indexAs, "tag": remove.tag, "undeletable": remove.undeletable,
@@ -312,11 +313,25 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // usage runs a command line that is wrong.
-func usage(ts *testscript.TestScript, _ bool, args []string) {
+func usage(ts *testscript.TestScript, _ bool, args []string) { toldInOneLine(ts, exitUsage, args) }
+
+// failure runs a command that cannot do what it is to do.
+func failure(ts *testscript.TestScript, _ bool, args []string) { toldInOneLine(ts, exitFailure, args) }
+
+// raw is what libraries say, and no person is to read.
+var raw = regexp.MustCompile(`goroutine|panic|strconv\.|json: |invalid character|[uU]nmarshal|%!|dial tcp|<nil>|` +
+	`archive/tar|Exception|Go struct|failed to decode`)
+
+// toldInOneLine runs a command that must end with an exit code and one line, in plain
+// words.
+func toldInOneLine(ts *testscript.TestScript, code int, args []string) {
 	err := ts.Exec(args[0], args[1:]...)
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != exitUsage {
-		ts.Fatalf("%v, want exit code %d", err, exitUsage)
+	if !errors.As(err, &exit) || exit.ExitCode() != code {
+		ts.Fatalf("%v, want exit code %d", err, code)
+	}
+	if words := raw.FindString(ts.ReadFile("stderr")); words != "" {
+		ts.Fatalf("%q is a library's word", words)
 	}
 	if out := ts.ReadFile("stdout"); out != "" {
 		ts.Fatalf("the standard output has %q", out)

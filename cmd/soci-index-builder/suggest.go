@@ -72,11 +72,16 @@ const mostShown = 200
 
 // kindOf names what a flag takes.
 func kindOf(f *pflag.Flag) string {
-	kind, _ := pflag.UnquoteUsage(f)
-	if kind == "" {
-		kind = f.Value.Type()
+	kind := f.Value.Type()
+	switch {
+	case strings.Contains(kind, "|"):
+		return strings.ReplaceAll(kind, "|", " or ")
+	case strings.HasPrefix(kind, "string"):
+		return "a value"
+	case kind == "int", strings.HasPrefix(kind, "float"):
+		return "a number"
 	}
-	return "a value: " + strings.ReplaceAll(kind, "|", " or ")
+	return "a " + kind
 }
 
 // valueMeant is didYouMean for the values of a flag, which the error lists: it

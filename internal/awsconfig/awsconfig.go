@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -81,6 +82,11 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	}
 	if errors.Is(err, ErrSetting) {
 		return cfg, err
+	}
+	if bundle := os.Getenv("AWS_CA_BUNDLE"); err != nil && bundle != "" {
+		if text, rerr := os.ReadFile(bundle); rerr != nil || !x509.NewCertPool().AppendCertsFromPEM(text) {
+			return cfg, settingf("AWS_CA_BUNDLE %q: must be a file of certificates in PEM's form", bundle)
+		}
 	}
 	if err != nil {
 		return cfg, settingf("reading the AWS configuration: %w", err)

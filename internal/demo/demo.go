@@ -76,7 +76,7 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	}
 	dir, err := os.MkdirTemp(o.TempDir, "soci-index-builder-demo-")
 	if err != nil {
-		return err
+		return fmt.Errorf("making a temporary folder in %q, which TMPDIR may name: %w", cmp.Or(o.TempDir, os.TempDir()), err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	storage := filepath.Join(dir, "registry")

@@ -45,6 +45,9 @@ const anyValue = "a value must be a text in quotation marks, a number, true, fal
 
 // syntaxError tells where a file is no TOML, and what is expected there.
 func syntaxError(name string, text []byte, at *toml.DecodeError) error {
+	if bytes.HasPrefix(text, []byte("\ufeff")) {
+		return invalidf("%s:1:1: a byte order mark is not allowed: save the file as UTF-8 without one", name)
+	}
 	line, column := at.Position()
 	what := anyValue
 	for _, e := range expected {

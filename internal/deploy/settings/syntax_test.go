@@ -27,6 +27,7 @@ func TestSyntax(t *testing.T) {
 		{"capabilities = ['CAPABILITY_IAM'", `1:32: "'": a list must be [ 'VALUE', 'VALUE' ]`},
 		{"capabilities = ['A' 'B']", `1:21: "'B'": a list must be [ 'VALUE', 'VALUE' ]`},
 		{"stack = '\xff'", "1:10: \"\\xff'\": the file must be UTF-8"},
+		{"\ufeffstack = 'a'", "1:1: a byte order mark is not allowed: save the file as UTF-8 without one"},
 		{"yes = True", `1:7: "True": ` + anyValue},
 		{"n = 007", `1:5: "007": ` + anyValue},
 		{"d = 2026-13-01", `1:10: "13-01": ` + anyValue},
