@@ -313,18 +313,19 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // usage runs a command line that is wrong.
-func usage(ts *testscript.TestScript, _ bool, args []string) { oneLine(ts, exitUsage, args) }
+func usage(ts *testscript.TestScript, _ bool, args []string) { toldInOneLine(ts, exitUsage, args) }
 
 // failure runs a command that cannot do what it is to do.
-func failure(ts *testscript.TestScript, _ bool, args []string) { oneLine(ts, exitFailure, args) }
+func failure(ts *testscript.TestScript, _ bool, args []string) { toldInOneLine(ts, exitFailure, args) }
 
 // raw is what libraries say, and no person is to read.
-var raw = regexp.MustCompile(`goroutine|panic|strconv\.|json: |invalid character|[uU]nmarshal|%!|dial tcp|<nil>|` +
-	`archive/tar|Exception|Go struct|failed to decode`)
+var raw = regexp.MustCompile(
+	`goroutine|panic|strconv\.|json: (cannot|unexpected|invalid)|invalid character|[uU]nmarshal|%!|dial tcp|<nil>|` +
+		`archive/tar|Exception|Go struct|failed to decode`)
 
-// oneLine runs a command that must end with an exit code and one line, in plain
+// toldInOneLine runs a command that must end with an exit code and one line, in plain
 // words.
-func oneLine(ts *testscript.TestScript, code int, args []string) {
+func toldInOneLine(ts *testscript.TestScript, code int, args []string) {
 	err := ts.Exec(args[0], args[1:]...)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != code {
