@@ -73,7 +73,8 @@ func TestDeployTextsFit(t *testing.T) {
 	server.Fail("cloudformation", "CreateChangeSet", 1, &awstest.Error{Status: 403, Code: "AccessDenied",
 		Message: denied("cloudformation:CreateChangeSet")})
 	run("e", "deploy"+ci, "soci-index-builder: access denied, and nothing was made:\n    arn:aws:sts:",
-		" allows it:\n    {\"Sid\":\"Stack\",\"Effect\":\"Allow\",\"Action\":[\"cloudformation:CreateChangeSet\"],\"Resource\":[\"arn:")
+		" allows it:\n    {\"Sid\":\"Stack\",\"Effect\":\"Allow\",\"Action\":[\"cloudformation:CreateChangeSet\"],"+
+			"\"Resource\":[\"arn:")
 	run("f", "deploy --package image --allow-replacement"+ci,
 		"\n  pushed\n      123456789012.dkr.ecr.eu-west-1.amazonaws.com/")
 	stacks.Begin("prod", awstest.StackEvent{Status: "UPDATE_IN_PROGRESS"}, awstest.StackEvent{Status: "UPDATE_COMPLETE"})

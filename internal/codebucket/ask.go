@@ -24,3 +24,15 @@ func (b *Bucket) AskToWrite(ctx context.Context, key string) error {
 	}, func(o *s3.Options) { o.Retryer = aws.NopRetryer{} })
 	return err
 }
+
+// AskToRead finds out whether the caller may read an object, by one that does not
+// exist. The request is sent once. The error is AWS's.
+func (b *Bucket) AskToRead(ctx context.Context, key string) error {
+	out, err := b.client.GetObject(ctx,
+		&s3.GetObjectInput{Bucket: &b.Name, Key: &key, ExpectedBucketOwner: b.expected()},
+		func(o *s3.Options) { o.Retryer = aws.NopRetryer{} })
+	if err == nil {
+		err = out.Body.Close()
+	}
+	return err
+}

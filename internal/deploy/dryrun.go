@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,7 +14,10 @@ import (
 	"strings"
 
 	"soci-index-builder/internal/deploy/changeset"
+	"soci-index-builder/internal/deploy/companion"
+	"soci-index-builder/internal/deploy/lambdaimage"
 	"soci-index-builder/internal/deploy/parameters"
+	"soci-index-builder/internal/embedded"
 )
 
 // DryRun plans all steps and writes what would be deployed into the folder of
@@ -27,6 +32,9 @@ func (d *Deploy) DryRun(ctx context.Context) (plan []Planned, files []string, er
 	var text bytes.Buffer
 	if err := d.writePlan(&text, plan); err != nil {
 		return nil, nil, err
+	}
+	if err := d.clearOther(); err != nil {
+		return nil, nil, fmt.Errorf("removing what an earlier dry run wrote: %w", err)
 	}
 	if files, err = d.Artifacts.Save(d.Mode.Folder); err != nil {
 		return nil, nil, err
@@ -48,6 +56,40 @@ func (d *Deploy) DryRun(ctx context.Context) (plan []Planned, files []string, er
 		files[i] = filepath.Join(d.Mode.Folder, filepath.FromSlash(name))
 	}
 	return plan, files, nil
+}
+
+// clearOther removes from the folder what a dry run in the other package mode has
+// written there, which whoever uses the folder would take for part of this one.
+func (d *Deploy) clearOther() error {
+	at := func(name ...string) string { return filepath.Join(append([]string{d.Mode.Folder}, name...)...) }
+	var files []string
+	if d.Settings.Package == embedded.Image {
+		for _, name := range zipNames {
+			files = append(files, at("code", name))
+		}
+		files = append(files, at("code"))
+	} else {
+		for _, f := range companion.Functions {
+			layout := at("images", f.Executable)
+			if err := lambdaimage.ClearLayout(layout); err != nil {
+				return err
+			}
+			files = append(files, layout)
+		}
+		files = append(files, at("images"), at("companion", "template.json"), at("companion"))
+	}
+	for _, name := range files {
+		// A folder with anything else in it stays.
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) && !isFolder(name) {
+			return err
+		}
+	}
+	return nil
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // writePlan writes the plan as text, with the changes that are expected.

@@ -58,6 +58,9 @@ func TestManagedBucket(t *testing.T) {
 	}); len(bad) > 0 {
 		t.Errorf("without an expected owner: %q", bad)
 	}
+	if n := len(w.s3.Operations()); n >= 50 { // as docs/deploy.md has it
+		t.Errorf("%d requests to S3: %q", n, w.s3.Operations())
+	}
 	// Somebody opens it: that is put right, and nothing else changes.
 	w.s3.Set(managedName, "publicAccessBlock", "<PublicAccessBlockConfiguration/>")
 	screen = w.run(w.managed(settings.Settings{}, nil))

@@ -106,7 +106,7 @@ func (i *Image) Push(ctx context.Context, to *ecrclient.Repository) (uri string,
 // need be. A layout that is there is replaced; a folder with anything else in
 // it is an error, as is what the file system says.
 func (i *Image) WriteLayout(folder string) error {
-	if err := clearLayout(folder); err != nil {
+	if err := ClearLayout(folder); err != nil {
 		return err
 	}
 	blobs := filepath.Join(folder, ocispec.ImageBlobsDir, "sha256")
@@ -136,8 +136,9 @@ func (i *Image) WriteLayout(folder string) error {
 	return nil
 }
 
-// clearLayout removes an earlier layout, and refuses a folder of another kind.
-func clearLayout(folder string) error {
+// ClearLayout removes what WriteLayout has written into a folder, if it is there,
+// and refuses a folder of another kind.
+func ClearLayout(folder string) error {
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil

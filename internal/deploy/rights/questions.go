@@ -123,8 +123,7 @@ const writeObject = "s3:PutObject"
 // the first key is read, and there is no object of this key.
 func Bucket(b *codebucket.Bucket, scope deployer.Scope, values map[string]string, keys ...string) []Question {
 	all := []Question{{"s3:GetObject", scope, values, func(ctx context.Context) error {
-		_, err := b.Get(ctx, keys[0], 0)
-		return err
+		return b.AskToRead(ctx, keys[0])
 	}}}
 	for _, key := range keys {
 		all = append(all, Question{writeObject, scope, values,
