@@ -33,7 +33,4 @@ const (
 	MaxPages      = maxPages
 	MaxEmptyPages = maxEmptyPages
 	MaxPageLink   = maxPageLink
-
-	MaxTagListSize      = maxTagListSize
-	MaxReferrerListSize = maxReferrerListSize
 )

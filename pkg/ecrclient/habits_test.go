@@ -253,9 +253,6 @@ func TestListsEnd(t *testing.T) {
 		{"a link without end", func(n int) ([]string, string) {
 			return one(n), fmt.Sprintf("</v2/x?page=1&pad=%s>", strings.Repeat("x", ecrclient.MaxPageLink))
 		}, -1, 1, "at most 8192 are allowed"},
-		{"tags without end", func(n int) ([]string, string) {
-			return []string{fmt.Sprint(n, strings.Repeat("x", ecrclient.MaxManifestSize-100))}, to(n + 1)
-		}, -1, ecrclient.MaxTagListSize/ecrclient.MaxManifestSize + 1, "more than 134217728 bytes"},
 		{"more than a million", func(n int) ([]string, string) {
 			all := make([]string, 400_000)
 			for i := range all {

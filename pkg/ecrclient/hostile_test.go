@@ -415,3 +415,47 @@ func TestManifestThatChanges(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// A list is bounded in bytes, and has nothing that a terminal or a request could take
+// for something else than a tag.
+func TestListsAreBounded(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	pad := strings.Repeat(" ", ecrclient.MaxManifestSize-1000)
+	s := registrytest.Start(t)
+	n := 0
+	s.Add(
+		registrytest.Rule{Path: "/tags/list", Fault: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			n++
+			w.Header().Set("Link", fmt.Sprintf("<?page=%d>; rel=next", n))
+			_, _ = fmt.Fprintf(w, `{"tags":["v%d"]%s}`, n, pad)
+		}},
+		registrytest.Rule{Path: "/referrers/", Fault: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			n++
+			w.Header().Set("Link", fmt.Sprintf("<?page=%d>; rel=next", n))
+			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+			_, _ = fmt.Fprintf(w, `{"manifests":[{"digest":"sha256:%064x","size":1}]%s}`, n, pad)
+		}},
+	)
+	r := open(t, s)
+	if _, err := r.Tags(t.Context()); err == nil || !strings.Contains(err.Error(), "more than 134217728 bytes") ||
+		n != 33 {
+		t.Errorf("tags: %v after %d pages", err, n)
+	}
+	n = 0
+	subject := describe(ocispec.MediaTypeImageManifest, []byte("{}"))
+	if _, err := r.Referrers(t.Context(), subject, ""); err == nil ||
+		!strings.Contains(err.Error(), "more than 33554432 bytes") || n != 9 {
+		t.Errorf("referrers: %v after %d pages", err, n)
+	}
+	for tag, want := range map[string]string{
+		"\x1b[2J\x07../x": `has "[2J../x", which is none`, strings.Repeat("x", 129): "which is none", "": `has "", which`,
+	} {
+		s.Clear()
+		s.Add(registrytest.Rule{Path: "/tags/list",
+			Fault: ring(func(int) ([]string, string) { return []string{"v1", tag}, "" })})
+		if _, err := r.Tags(t.Context()); !errors.Is(err, ecrclient.ErrInvalidReference) ||
+			!strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", tag, err)
+		}
+	}
+}

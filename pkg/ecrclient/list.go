@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/plainjson"
 )
 
@@ -120,10 +121,14 @@ func (r *Repository) tagPages(ctx context.Context, take func(tags []string) erro
 		}
 		fresh := make([]string, 0, len(page.Tags))
 		for _, tag := range page.Tags {
-			if !seen[tag] {
-				seen[tag] = true
-				fresh = append(fresh, tag)
+			if seen[tag] {
+				continue
 			}
+			if !names.IsTag(tag) {
+				return 0, 0, fmt.Errorf("%w: the list of tags has %q, which is none", ErrInvalidReference, printable(tag))
+			}
+			seen[tag] = true
+			fresh = append(fresh, tag)
 		}
 		if len(seen) > maxListedTags {
 			return 0, 0, fmt.Errorf("more than %d tags", maxListedTags)
