@@ -60,7 +60,7 @@ func addAlarms(s *builder) {
 	}
 	duration := lambda("GeneratorDurationAlarm", s.generator, "Duration", fmt.Sprintf(
 		"An image took more than %.0f of the generator's %.0f minutes; one that takes all gets no SOCI index. "+
-			"See which: soci-index-builder logs --stack ${AWS::StackName} slowest. Raise the parameter %s",
+			"See which: soci-index-builder logs --stack ${AWS::StackName} slowest. Raise %s",
 		nearTimeout*s.generator.timeout/60, s.generator.timeout/60, deployed.ParamGeneratorMemorySize))
 	duration.statistic, duration.above = "Maximum", nearTimeout*s.generator.timeout*1000
 
@@ -96,7 +96,7 @@ func addAlarms(s *builder) {
 				"Ask for more, or reserve less elsewhere"), 3),
 		lasting(lambda("GeneratorThrottlesAlarm", s.generator, "Throttles",
 			"Lambda has not let the generator run as often as images came for 15 minutes. "+kept+
-				"Raise the parameter "+deployed.ParamGeneratorConcurrency+", or the account's concurrency"), 3),
+				"Raise "+deployed.ParamGeneratorConcurrency+", or the account's concurrency"), 3),
 
 		lasting(lambda("StepsThrottlesAlarm", s.steps, "Throttles",
 			"Lambda has not let the steps of large images run for 15 minutes: executions may fail. "+
@@ -104,11 +104,11 @@ func addAlarms(s *builder) {
 		duration,
 
 		lost(lambda("FilterEventsLostAlarm", s.filter, "DestinationDeliveryFailures",
-			"Lambda could not queue a failed event of the filter: "+may+
-				"its right to it, then: soci-index-builder backfill "+stack)),
+			"Lambda lost a failed event of the filter: "+may+
+				"its right to the queue, then: soci-index-builder backfill "+stack)),
 		lost(lambda("GeneratorEventsLostAlarm", s.generator, "DestinationDeliveryFailures",
-			"Lambda could not queue a failed event of the generator: "+may+
-				"its right to it, then: soci-index-builder backfill "+stack)),
+			"Lambda lost a failed event of the generator: "+may+
+				"its right to the queue, then: soci-index-builder backfill "+stack)),
 	}
 	for _, r := range s.rules {
 		alarms = append(alarms, alarm{
@@ -116,7 +116,7 @@ func addAlarms(s *builder) {
 			metric:    "InvocationsFailedToBeSentToDlq",
 			statistic: "Sum",
 			dimension: "RuleName", of: r.resource.Ref(), condition: r.condition,
-			description: "EventBridge could not queue an event that failed: " + may +
+			description: "EventBridge lost an event that failed: " + may +
 				"the queue's policy, then: soci-index-builder backfill " + stack,
 		})
 	}

@@ -247,7 +247,7 @@ func widgets(generatorTimeout float64) []widget {
 		Title: failures.Question, Region: "${AWS::Region}", View: "table",
 		Query: "SOURCE '${FilterLogGroup}' | SOURCE '${GeneratorLogGroup}' | SOURCE '${StepsLogGroup}' | SOURCE " +
 			"'${RepositoryNameLogGroup}' | " +
-			failures.Sample(),
+			inFew(failures.Sample()),
 	}})
 }
 
@@ -255,22 +255,24 @@ func widgets(generatorTimeout float64) []widget {
 // they name. Each is called by one letter, from A on, since the template's size
 // is limited.
 var fragments = []string{
-	`{"label":"p50"}],["...",{"label":"p90","stat":"p90"}],["...",{"label":"p99","stat":"p99"}],["...",` +
-		`{"label":"longest","stat":"Maximum"}]],"stat":"p50","region":"${AWS::Region}","yAxis":{"left":{"min":0,` +
-		`"showUnits":false,"label":"seconds"}}}}`,
-	`","FunctionName","${FilterFunction}",{"label":"filter"}],["...","${GeneratorFunction}",{"label":"generator`,
-	`"}],["...","${StepsFunction}",{"label":"steps`,
-	`","annotations":{"horizontal":[{"label":"`,
-	`","metrics":[["AWS/Lambda","`,
-	`,"region":"${AWS::Region}","yAxis":{"left":{"min":0,"showUnits":false,"label":"`,
-	`{"type":"metric","width":8,"properties":{"title":"`,
-	`{"type":"metric","properties":{"title":"`,
-	`","StackName","${AWS::StackName}",`,
-	`"}]],"stat":"`,
-	`","metrics":[["SociIndexBuilder","`,
-	`",".",".",{"label":"`,
+	`"region":"${AWS::Region}","yAxis":{"left":{"min":0,"showUnits":false,"label":"`,
 	`",{"label":"`,
+	`s"}}}},{"type":"metric","properties":{"title":"`,
+	`}},{"type":"metric","width":8,"properties":{"title":"`,
+	`","metrics":[["SociIndexBuilder","`,
+	`","StackName","${AWS::StackName}`,
 	`"}],["...","`,
+	`"}]],"stat":"`,
+	`","metrics":[["AWS/Lambda","`,
+	`","FunctionName","${FilterFunction}`,
+	`stack ${AWS::StackName}`,
+	`Maximum","annotations":{"horizontal":[{"label":"`,
+	`"}],[".","`,
+	"`soci-index-builder ",
+	`","stat":"`,
+	`",".",".`,
+	`"}],["...`,
+	`Functions: `,
 }
 
 // addDashboard adds the dashboard, which is called as the stack is.

@@ -47,12 +47,12 @@ func addSteps(s *builder) {
 func addMachine(s *builder) {
 	role := addRoleFor(s, "MachineRole", "states.amazonaws.com", "machine",
 		policy(statement("Allow", permission.Machine, permission.Steps, s.steps.resource.AttrArn())))
-	text, task, caught := definition()
+	text, task, caught, input := definition()
 	s.machine = awsstepfunctions.NewCfnStateMachine(s.stack, jsii.String(deployed.MachineID),
 		&awsstepfunctions.CfnStateMachineProps{
 			RoleArn: role.AttrArn(),
 			DefinitionString: unquote(awscdk.Fn_Sub(quote(text),
-				&map[string]*string{"Task": awscdk.Fn_Sub(quote(task), nil), "Catch": quote(caught)})),
+				&map[string]*string{"Task": awscdk.Fn_Sub(quote(task), nil), "Catch": quote(caught), "Event": quote(input)})),
 		})
 }
 
@@ -69,8 +69,8 @@ const (
 const executionTimeout = 24 * 60 * 60
 
 // definition returns the state machine in Amazon States Language with variables
-// for Fn::Sub, among them Task and Catch, and what these two stand for.
-func definition() (text, task, caught string) {
+// for Fn::Sub, among them Task, Catch and Event, and what these stand for.
+func definition() (text, task, caught, input string) {
 	type object = map[string]any
 	var transient []string
 	for _, r := range failure.Reasons() {
@@ -117,7 +117,9 @@ func definition() (text, task, caught string) {
 	for _, bare := range []string{"Catch", deployed.ParamFanOutConcurrency} { // they are no text
 		text = strings.ReplaceAll(text, `"${`+bare+`}"`, "${"+bare+"}")
 	}
-	return strings.ReplaceAll(text, `"Type":"${Task}"`, "${Task}"), task, caught
+	input = `"event.$":"` + event + `"`
+	text = strings.ReplaceAll(text, input, "${Event}")
+	return strings.ReplaceAll(text, `"Type":"${Task}"`, "${Task}"), task, caught, input
 }
 
 func encode(v any) string {

@@ -150,7 +150,7 @@ var everywhere = []parameter{
 
 	{
 		name:        deployed.ParamSubnets,
-		description: "Subnets of the functions, if any",
+		description: "Subnets of the functions",
 		byDefault:   "", pattern: ids("subnet", 16),
 		constraint: "at most 16 subnet-ID, comma-separated",
 	},
@@ -162,20 +162,20 @@ var everywhere = []parameter{
 	},
 	{
 		name:        deployed.ParamSigningProfiles,
-		description: "Signer profiles of ECR's managed signing, if any",
+		description: "Signer profiles of ECR's managed signing",
 		byDefault:   "", pattern: "^(?:" + signingProfile + "(?:," + signingProfile + "){0,2})?$",
 		constraint: "at most 3 ARNs, comma-separated",
 	},
 
 	{
 		name:        deployed.ParamAlarmTopic,
-		description: "SNS topic for alarms, if any",
+		description: "SNS topic for alarms",
 		byDefault:   "", pattern: `^(?:` + arnPartition + `:sns:[a-z0-9-]+:` + arnAccount + `:[A-Za-z0-9_-]{1,256})?$`,
 		constraint: "the ARN of a standard SNS topic, or nothing",
 	},
 	{
 		name:        deployed.ParamEventBus,
-		description: "Event bus that SOCI indexes and permanent failures are announced on, if any",
+		description: "Event bus that SOCI indexes and permanent failures are announced on",
 		byDefault:   "default", pattern: `^[A-Za-z0-9._/-]{0,256}$`,
 		constraint: "the name of an event bus, not its ARN, or nothing",
 	},
@@ -191,7 +191,7 @@ var everywhere = []parameter{
 	},
 	{
 		name:        deployed.ParamPermissionsBoundary,
-		description: "IAM policy that bounds the functions' roles, if any",
+		description: "IAM policy that bounds the functions' roles",
 		byDefault:   "", pattern: `^(?:` + arnPartition + `:iam::(?:aws|` + arnAccount +
 			`):policy/[A-Za-z0-9+=,.@_/-]{1,512})?$`,
 		constraint: "the ARN of an IAM policy, or nothing",
@@ -281,7 +281,7 @@ func addParameters(s *builder) {
 		pullThrough: is("Cached", deployed.ParamIndexPullThrough, "true"),
 		debug:       is("Debug", deployed.ParamLogLevel, "DEBUG"),
 		concurrency: given("Concurrency", deployed.ParamGeneratorConcurrency, "0"),
-		alarmTopic:  given("SNS", deployed.ParamAlarmTopic, ""),
+		alarmTopic:  given("Topic", deployed.ParamAlarmTopic, ""),
 		eventBus:    given("EventBus", deployed.ParamEventBus, ""),
 		boundary:    given("Boundary", deployed.ParamPermissionsBoundary, ""),
 		network:     given("VPC", deployed.ParamSubnets, ""),

@@ -37,7 +37,7 @@ func addQueuePolicy(s *builder) {
 				"Condition": map[string]any{"Bool": map[string]any{"aws:SecureTransport": "false"}},
 			},
 			map[string]any{
-				"Sid": "DeadLettersOfTheRules", "Effect": "Allow",
+				"Sid": "DeadLetters", "Effect": "Allow",
 				"Principal": map[string]any{"Service": "events.amazonaws.com"},
 				"Action":    "sqs:SendMessage", "Resource": arn,
 				"Condition": map[string]any{"ArnEquals": map[string]any{"aws:SourceArn": rules}},

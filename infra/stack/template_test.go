@@ -74,6 +74,30 @@ func TestEmit(t *testing.T) {
 	if got, err := Emit([]byte(template)); string(got) != want || err != nil {
 		t.Errorf("emitted is %s, %v", got, err)
 	}
+	const long = `{"Parameters": {"P": {"AllowedPattern": "[A-Za-z0-9_-][0-9]"}, "Alpha": {"Default": "[0-9]"}},
+		"Conditions": {"Alpha": {"Condition": "Beta"}, "Beta": {"Fn::Equals": ["1", "3"]}, "Best": {"Fn::Not": []}},
+		"Resources": {
+			"R": {"Type": "T", "Condition": "Alpha", "DependsOn": ["C"], "Properties": {"A": {"Fn::GetAtt": ["R", "Arn"]},
+				"B": {"Fn::GetAtt": ["C", "Arns"]}, "C": {"Fn::If": ["Beta", {"Ref": "Alpha"}, "Beta"]},
+				"S": [{"Action": ["s3:GetObject"]}, {"Action": ["s3:Get*", "s3:Put*"], "Condition": {"Null": 1}}]}},
+			"C": {"Type": "Custom::C"}}}`
+	const short = `{
+"Parameters":{
+"P":{"AllowedPattern":"[\\w-]\\d"},
+"Alpha":{"Default":"[0-9]"}},
+"Conditions":{
+"A":{"Condition":"Bet"},
+"Bet":{"Fn::Equals":["1","3"]},
+"Bes":{"Fn::Not":[]}},
+"Resources":{
+"R":{"Type":"T","Condition":"A","DependsOn":"C","Properties":{"A":{"Fn::Sub":"${R.Arn}"},` +
+		`"B":{"Fn::GetAtt":["C","Arns"]},"C":{"Fn::If":["Bet",{"Ref":"Alpha"},"Beta"]},` +
+		`"S":[{"Action":"s3:GetObject"},{"Action":["s3:Get*","s3:Put*"],"Condition":{"Null":1}}]}},
+"C":{"Type":"Custom::C"}}}
+`
+	if got, err := Emit([]byte(long)); string(got) != short || err != nil {
+		t.Errorf("emitted is %s, %v", got, err)
+	}
 	for text, want := range map[string]error{
 		`{"A": "` + strings.Repeat("x", MaxTemplate-len("{\n\"A\":\"\"}\n")) + `"}`:   nil,
 		`{"A": "` + strings.Repeat("x", MaxTemplate-len("{\n\"A\":\"\"}\n")+1) + `"}`: ErrTooLarge,

@@ -358,7 +358,11 @@ func grants(t *testing.T) []grant {
 			if condition, ok := statement["Fn::If"]; ok {
 				statement = condition.([]any)[1].(map[string]any)
 			}
-			for _, a := range statement["Action"].([]any) {
+			actions, several := statement["Action"].([]any)
+			if !several {
+				actions = []any{statement["Action"]}
+			}
+			for _, a := range actions {
 				all = append(all, grant{role, a.(string), targetOf(t, role, a.(string)).Statement()})
 			}
 		}

@@ -377,3 +377,41 @@ func TestNoBus(t *testing.T) {
 		t.Errorf("%d messages and %d events", n, e)
 	}
 }
+
+// An image of platforms that are not chosen is no failure: it has a count of its
+// own, and nobody is told of it.
+func TestPlatformNotChosenIsNoFailure(t *testing.T) {
+	s := registrytest.Start(t)
+	image := s.PushImage(t, repository, "v1",
+		registrytest.Image{Platform: "windows/amd64", Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})
+	queue, bus := newQueue(t), newBus(t)
+	indexgen := startIndexgen(t, s, lambdaruntime.Options{Env: reporting(queue, bus)})
+	answer, err := indexgen.Invoke(t.Context(), push(t, image.Manifest.Digest, "v1", ""))
+	if err != nil || decode[struct{ Outcome string }](t, answer).Outcome != "platform-not-chosen" {
+		t.Fatalf("%v %s", err, answer)
+	}
+	for _, m := range indexgen.Metrics(t) {
+		if m["ImagesSkipped"] != 1.0 || m["Reason"] != "platform-not-chosen" || m["ImagesFailed"] != nil ||
+			m["ImagesIndexed"] != nil {
+			t.Errorf("metrics %v", m)
+		}
+	}
+	if n := len(indexgen.Metrics(t)); n != 1 {
+		t.Errorf("%d metrics", n)
+	}
+	lines := indexgen.Log(t)
+	if len(lines) != 1 || lines[0]["level"] != "INFO" || lines[0]["message"] != "image finished" ||
+		lines[0]["outcome"] != "platform-not-chosen" ||
+		lines[0]["reason"] != "the image has windows/amd64, and chosen are linux" {
+		t.Errorf("log lines %v", lines)
+	}
+	if all := takeMessages(t, queue); len(all) != 0 {
+		t.Errorf("the queue has %s", all)
+	}
+	if events := takeEvents(t, bus); len(events) != 0 {
+		t.Errorf("announced: %v", events)
+	}
+	if index := s.Manifest(t, repository, "v1-soci"); index != nil {
+		t.Errorf("there is a suffixed tag: %s", index)
+	}
+}

@@ -329,6 +329,26 @@ func TestPrefetchReadsBack(t *testing.T) {
 			if err != nil || len(found) != 1 || found[0].Digest != r.Manifests[0].Index.Digest {
 				t.Errorf("%v %v", err, found)
 			}
+			// The next run, once they are served, has what this one lacked, without reading
+			// a layer, whoever does it; one after that finds nothing to do.
+			s.Clear()
+			o.Catalog = repo.Catalog(ecrclient.CatalogOptions{Tag: "v1", TagSuffix: "-soci"})
+			next, err := soci.IndexImage(t.Context(), repo, repo, image, o)
+			if err != nil || len(next.Warnings) != 0 || next.BytesRead != 0 || len(next.Manifests[0].Prefetch.Artifacts) != 2 {
+				t.Fatalf("the next run: %v %+v", err, next)
+			}
+			names, _ = prefetched(t, s, next.Manifests[0].Index.Digest, pushed.Layers)
+			if !slices.Equal(names, []string{"0:usr/lib/libc.so.6", "1:./app/server"}) {
+				t.Errorf("the next run has %q", names)
+			}
+			if got := tagged(t, s, "v1-soci"); got != next.Enabled.Image.Digest || got == r.Enabled.Image.Digest {
+				t.Errorf("the suffixed tag names %s, not %s", got, next.Enabled.Image.Digest)
+			}
+			steps, err := soci.Publish(t.Context(), repo, repo, image, o, outcomes)
+			if err != nil || steps.BytesPushed != 0 || steps.Manifests[0].Index.Digest != next.Manifests[0].Index.Digest ||
+				steps.Enabled.Outcome != soci.OutcomeAlreadyTagged {
+				t.Errorf("the last step once more: %v %+v", err, steps)
+			}
 		})
 	}
 }

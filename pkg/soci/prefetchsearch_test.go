@@ -89,7 +89,8 @@ func TestPrefetchStepsOfImage(t *testing.T) {
 			files = append(files, m.Prefetch.Files)
 		}
 		if files[0] == 0 || files[2] != 0 || len(r.Warnings) == 0 ||
-			!strings.HasPrefix(r.Warnings[len(r.Warnings)-1], "linux/s390x: the search for the files to prefetch takes too long") {
+			!strings.HasPrefix(r.Warnings[len(r.Warnings)-1],
+				"linux/s390x: the search for the files to prefetch takes too long") {
 			t.Errorf("%v %q", files, r.Warnings)
 		}
 		after := fmt.Sprint(files, r.Warnings, r.Enabled.Image.Digest)

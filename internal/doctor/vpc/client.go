@@ -18,6 +18,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -58,18 +59,65 @@ const (
 	maxAttempts = 10       // of one request
 )
 
-// endpoint is where requests go. The names of the region's services differ in
-// their first part only, so that of SQS tells EC2's.
+// endpoint is where requests go, by the same settings, in the same order, as of a
+// client of the SDK. The names of the region's services differ in their first part
+// only, so that of SQS tells EC2's.
 func (c *Client) endpoint(ctx context.Context) (string, error) {
-	if c.cfg.BaseEndpoint != nil {
-		return *c.cfg.BaseEndpoint, nil
+	base := aws.ToString(c.cfg.BaseEndpoint)
+	_, ofAll := os.LookupEnv("AWS_ENDPOINT_URL")
+	if _, own := os.LookupEnv("AWS_ENDPOINT_URL_EC2"); own || !ofAll {
+		if one := c.ownEndpoint(ctx); one != "" {
+			base = one
+		}
 	}
-	e, err := sqs.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, sqs.EndpointParameters{Region: &c.cfg.Region})
+	if base != "" {
+		return base, nil
+	}
+	p := sqs.EndpointParameters{Region: &c.cfg.Region}
+	for _, source := range c.cfg.ConfigSources {
+		if s, ok := source.(interface {
+			GetUseFIPSEndpoint(context.Context) (aws.FIPSEndpointState, bool, error)
+		}); ok && p.UseFIPS == nil {
+			if state, found, err := s.GetUseFIPSEndpoint(ctx); err == nil && found {
+				p.UseFIPS = aws.Bool(state == aws.FIPSEndpointStateEnabled)
+			}
+		}
+		if s, ok := source.(interface {
+			GetUseDualStackEndpoint(context.Context) (aws.DualStackEndpointState, bool, error)
+		}); ok && p.UseDualStack == nil {
+			if state, found, err := s.GetUseDualStackEndpoint(ctx); err == nil && found {
+				p.UseDualStack = aws.Bool(state == aws.DualStackEndpointStateEnabled)
+			}
+		}
+	}
+	e, err := sqs.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, p)
 	if err != nil {
 		return "", err
 	}
-	_, domain, _ := strings.Cut(e.URI.Host, ".")
-	return "https://ec2." + domain, nil
+	return "https://ec2" + strings.TrimPrefix(e.URI.Host, "sqs"), nil
+}
+
+// ownEndpoint is what the environment or the profile says of EC2 alone.
+func (c *Client) ownEndpoint(ctx context.Context) string {
+	for _, source := range c.cfg.ConfigSources {
+		if s, ok := source.(interface {
+			GetIgnoreConfiguredEndpoints(context.Context) (bool, bool, error)
+		}); ok {
+			if ignore, found, err := s.GetIgnoreConfiguredEndpoints(ctx); err == nil && found && ignore {
+				return ""
+			}
+		}
+	}
+	for _, source := range c.cfg.ConfigSources {
+		if s, ok := source.(interface {
+			GetServiceBaseEndpoint(context.Context, string) (string, bool, error)
+		}); ok {
+			if url, found, err := s.GetServiceBaseEndpoint(ctx, "EC2"); err == nil && found {
+				return url
+			}
+		}
+	}
+	return ""
 }
 
 // list asks for all pages of a list of which filter must be one of values. Each
