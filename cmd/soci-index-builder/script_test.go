@@ -319,8 +319,9 @@ func usage(ts *testscript.TestScript, _ bool, args []string) { toldInOneLine(ts,
 func failure(ts *testscript.TestScript, _ bool, args []string) { toldInOneLine(ts, exitFailure, args) }
 
 // raw is what libraries say, and no person is to read.
-var raw = regexp.MustCompile(`goroutine|panic|strconv\.|json: (cannot|unexpected|invalid)|invalid character|[uU]nmarshal|%!|dial tcp|<nil>|` +
-	`archive/tar|Exception|Go struct|failed to decode`)
+var raw = regexp.MustCompile(
+	`goroutine|panic|strconv\.|json: (cannot|unexpected|invalid)|invalid character|[uU]nmarshal|%!|dial tcp|<nil>|` +
+		`archive/tar|Exception|Go struct|failed to decode`)
 
 // toldInOneLine runs a command that must end with an exit code and one line, in plain
 // words.
