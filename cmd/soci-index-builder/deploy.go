@@ -165,9 +165,7 @@ func (o *deployOptions) check(cmd *cobra.Command) error {
 	case o.dryRun && o.folder == "":
 		return usageErrorf("%s deploy: --output-dir must name a folder", programName)
 	case o.dryRun && isFile(o.folder):
-		return usageErrorf("%s deploy: invalid argument %q for \"--output-dir\" flag: is a file; must be a folder, there "+
-			"or to be "+
-			"made", programName, o.folder)
+		return usageErrorf("%s deploy: --output-dir %s: is a file, must be a folder", programName, o.folder)
 	case !o.dryRun && cmd.Flags().Changed("output-dir"):
 		return usageErrorf("%s deploy: --output-dir is for --dry-run", programName)
 	case o.codeOnly && o.detach:

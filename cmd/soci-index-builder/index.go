@@ -177,8 +177,8 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 			cmd.CommandPath())
 	}
 	if isFile(c.outputLayout) {
-		return usageErrorf(`%s: invalid argument %q for "--output-layout" flag: is a file; must be a folder, there or to be made`,
-			cmd.CommandPath(), c.outputLayout)
+		return usageErrorf(`%s: invalid argument %q for "--output-layout" flag: is a file; `+
+			`must be a folder, there or to be made`, cmd.CommandPath(), c.outputLayout)
 	}
 	if c.outputLayout != "" && len(refs) > 1 {
 		return usageErrorf("%s: --output-layout takes one image, not %d", cmd.CommandPath(), len(refs))

@@ -98,6 +98,9 @@ func noFile(all []*Image) error {
 		first := files.Missing[0]
 		why = fmt.Sprintf("the first, %.200q: %s", first.Path, first.Detail)
 	}
+	if files.Asked == 1 && len(files.Missing) == 1 {
+		return fmt.Errorf("%w: %.200q: %s", ErrNoFile, files.Missing[0].Path, files.Missing[0].Detail)
+	}
 	return fmt.Errorf("%w: the image has none of the %d that were asked for in a layer that has a zTOC; %s", ErrNoFile,
 		files.Asked, why)
 }

@@ -211,11 +211,3 @@ var (
 	errCutShort = errors.New("it is cut short")
 	errNoEntry  = errors.New("there is something else where an entry must begin")
 )
-
-// noEOF is for an end where something must follow.
-func noEOF(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
