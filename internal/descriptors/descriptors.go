@@ -4,6 +4,7 @@
 package descriptors
 
 import (
+	"encoding/json"
 	"fmt"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -23,7 +24,7 @@ func (l *List) UnmarshalJSON(b []byte) error {
 	if longer(b, Max) {
 		return fmt.Errorf("a list of more than %d descriptors, as many as do not fit into a manifest", Max)
 	}
-	return plainjson.Unmarshal(b, (*[]ocispec.Descriptor)(l))
+	return json.Unmarshal(b, (*[]ocispec.Descriptor)(l))
 }
 
 // Manifest decodes an image manifest, or whatever has the form of one.
