@@ -90,7 +90,7 @@ install: ## install the command line, with the functions in it
 	$(GO) run ./internal/devtools/cmd/mkdist -install
 
 .PHONY: lint
-lint: export GOGC = 400 # the tools have much garbage, and little time
+lint: export GOGC = 400
 lint: ## gofmt, go vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
 	$(GO) vet ./...
