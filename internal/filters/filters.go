@@ -124,7 +124,6 @@ type filter struct {
 // at once: it joins one *Error for each, or is ErrEmptyList or
 // ErrOnlyExclusions.
 func Parse(list string) (Filters, error) {
-	const mostErrors = 5 // that are told
 	if strings.TrimSpace(list) == "" {
 		return Filters{}, ErrEmptyList
 	}
@@ -142,9 +141,6 @@ func Parse(list string) (Filters, error) {
 		}
 		chosen = chosen || !one.exclude
 		f.list = append(f.list, one)
-	}
-	if more := len(errs) - mostErrors; more > 0 {
-		errs = append(errs[:mostErrors], fmt.Errorf("and %d more are wrong", more))
 	}
 	if len(errs) > 0 {
 		return Filters{}, errors.Join(errs...)
