@@ -98,8 +98,8 @@ another image.
 
 With --output json, the output is one JSON object for each REF, each on its own line:
   reference, digest, outcome (indexed, no-layer-to-index, passed-over, missing,
-  own-artifact, opted-out, untagged, superseded, tag-immutable, tag-taken,
-  failed), reason, version,
+  own-artifact, opted-out, superseded, tag-immutable, tag-taken, failed), reason,
+  version,
   dryRun, bytesRead, bytesPushed, seconds, searchError (why not all earlier zTOCs were
     found), warnings (what is not prefetched, or no longer),
     olderError (why not all older SOCI indexes v1 were found),
