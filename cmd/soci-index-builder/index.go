@@ -97,13 +97,14 @@ not compressed: push the layout as it is, since a tool that compresses them make
 another image.
 
 With --output json, the output is one JSON object for each REF, each on its own line:
-  reference, digest, outcome (indexed, no-layer-to-index, passed-over,
-  own-artifact, opted-out, superseded, tag-immutable, tag-taken), reason, version,
+  reference, digest, outcome (indexed, no-layer-to-index, passed-over, missing,
+  own-artifact, opted-out, superseded, tag-immutable, tag-taken, failed), reason,
+  version,
   dryRun, bytesRead, bytesPushed, seconds, searchError (why not all earlier zTOCs were
     found), warnings (what is not prefetched, or no longer),
     olderError (why not all older SOCI indexes v1 were found),
   enabled, the SOCI-enabled image: outcome (tagged, already-tagged, untagged,
-    superseded, tag-immutable, tag-taken, no-layer-to-index, passed-over),
+    superseded, tag-immutable, tag-taken, no-layer-to-index, passed-over, failed),
     reason, tag,
     image {digest, size}, unindexed,
   and manifests, a list of
@@ -116,8 +117,9 @@ With --output json, the output is one JSON object for each REF, each on its own 
       digest, mediaType, size, skipped (the reason), detail, compression,
       uncompressedSize, spans, files, seconds, ztoc {digest, size}, reused
         (the layer was not read), prefetch {digest, size}, its prefetch artifact
-For a failed one it has reference and error, and the rest only if the tag is
-immutable. Sizes are in bytes. The generator function's answer has the same form.`,
+For a failed one it has reference and error, and the rest only if a manifest
+failed, or the suffixed tag is immutable or taken. Sizes are in bytes. The
+generator function's answer has the same form.`,
 		Example: `  soci-index-builder index 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder index --index-version V2 \
       --tag-suffix .soci registry.example.com/team/app:1.4

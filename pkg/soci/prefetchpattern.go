@@ -29,9 +29,9 @@ const (
 )
 
 // The bounds of the search in one image manifest, and of those in all of an
-// image, in steps: names looked at, and bytes of them compared with patterns. So
-// many take 2 to 6 and 8 to 25 seconds of a processor, by BenchmarkPrefetchSearch.
-// They are changed by tests alone.
+// image, in steps: names looked at, and bytes of them compared with patterns. The
+// first took 2 to 6 seconds of a processor in BenchmarkPrefetchSearch. Only tests
+// change them.
 var (
 	maxPrefetchSteps      int64 = 1_000_000_000
 	maxImagePrefetchSteps int64 = 4_000_000_000
