@@ -1,7 +1,7 @@
 // Package verify compares every byte that a lazy reader gets through a SOCI
 // index with the image itself. Begin with Image, or with New for several images.
 //
-// It shares no code with the builder: a span is decoded from its checkpoint by
+// It decodes nothing with the builder's code: a span is decoded from its checkpoint by
 // the standard library's compress/flate, and the layer it is compared with is
 // read by compress/gzip and archive/tar.
 package verify
