@@ -145,6 +145,24 @@ func TestWake(t *testing.T) {
 	if !screen.has("has not run for weeks, and sleeps: waking it") || w.status() != "UPDATE_COMPLETE" {
 		t.Errorf("said %q", screen.said)
 	}
+	// Without permission to call it nobody waits for it to wake: with --role-arn
+	// only CloudFormation's role has it.
+	last = w.account.Deployment()
+	last.Lock()
+	last.Functions["RepositoryNameFunction"] = map[string]any{"State": "Inactive"}
+	last.Unlock()
+	w.server.Refuse(func(r awstest.Request) *awstest.Error {
+		if _, operation := r.Call(); operation == "Invoke" {
+			return &awstest.Error{Status: 403, Code: "AccessDeniedException", Message: "no"}
+		}
+		return nil
+	})
+	d, screen = w.deploy(settings.Settings{Filters: "dev/*:*"}, nil)
+	if err := d.Run(t.Context()); err != nil || !screen.has("is left to CloudFormation to wake") ||
+		screen.has("sleeps is not known") {
+		t.Errorf("%v, said %q", err, screen.said)
+	}
+	w.server.Refuse(nil)
 	// Without permission to look the deploy goes on.
 	w.server.Fail("lambda", "*", 1<<20, &awstest.Error{Status: 403, Code: "AccessDeniedException", Message: "no"})
 	d, screen = w.deploy(settings.Settings{Filters: "prod/*:*"}, nil)

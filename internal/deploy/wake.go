@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,8 +42,12 @@ func (d *Deploy) wake(ctx context.Context) error {
 	if err == nil && is == types.StateInactive {
 		d.Screen.Say(fmt.Sprintf("function %s has not run for weeks, and sleeps: waking it", name))
 		// This call fails; without waiting for an answer Lambda would try it again.
-		_, _ = client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &name, Payload: []byte("{}")},
+		_, denied := client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &name, Payload: []byte("{}")},
 			func(o *lambda.Options) { o.RetryMaxAttempts = 1 })
+		if denied = awserror.Explain(denied); errors.Is(denied, awserror.ErrDenied) {
+			d.Screen.Say(fmt.Sprintf("function %s is left to CloudFormation to wake: %v", name, denied))
+			return nil
+		}
 		patience := d.Mode.Patience
 		patience.Limit = maxWaking
 		err = patience.Until(ctx, func(ctx context.Context) (bool, error) {
