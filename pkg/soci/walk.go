@@ -240,7 +240,7 @@ func (w *walker) visitIndex(ctx context.Context, n *node, depth int) error {
 			n.children = append(n.children, c)
 			continue
 		}
-		if !w.all && child.Platform != nil && images.IsManifestType(child.MediaType) && !w.wants(platformOf(child.Platform)) {
+		if !w.all && readForAll(child) && !w.wants(platformOf(child.Platform)) {
 			continue
 		}
 		c, err := w.visit(ctx, child, depth+1)
@@ -252,6 +252,12 @@ func (w *walker) visitIndex(ctx context.Context, n *node, depth int) error {
 		n.children = append(n.children, c)
 	}
 	return nil
+}
+
+// readForAll reports whether an entry of an image index is read only when all are:
+// its platform is known unread, and so is that it is not asked for.
+func readForAll(listed ocispec.Descriptor) bool {
+	return listed.Platform != nil && images.IsManifestType(listed.MediaType)
 }
 
 // childFailed keeps what is wrong with one entry of an image index to itself.
