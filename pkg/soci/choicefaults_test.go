@@ -231,3 +231,52 @@ func TestVerdictOfUnread(t *testing.T) {
 		}
 	}
 }
+
+// A manifest that is listed for several platforms is asked for if one of them is,
+// in whatever order.
+func TestListedForSeveralPlatforms(t *testing.T) {
+	for _, sound := range []bool{true, false} {
+		for _, version := range []soci.IndexVersion{soci.V1, soci.V2, soci.Both} {
+			for _, chosen := range []bool{true, false} {
+				t.Run(fmt.Sprintf("sound %t, %s, chosen %t", sound, version, chosen), func(t *testing.T) {
+					s := registrytest.Start(t)
+					repo := openRepo(t, s)
+					p := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 0))})
+					asked := p.Manifest
+					if !sound {
+						asked = s.PushManifest(t, repoName, "", p.Manifest.MediaType,
+							[]byte(strings.Replace(string(p.Bytes), `"schemaVersion":2`, `"schemaVersion":1`, 1)))
+					}
+					other := asked
+					asked.Platform = &ocispec.Platform{OS: "linux", Architecture: "amd64"}
+					other.Platform = &ocispec.Platform{OS: "linux", Architecture: "s390x"}
+					image := s.PushIndex(t, repoName, "v1", false, other, asked)
+					o := both("v1")
+					o.IndexVersion = version
+					if chosen {
+						o.Choice = []string{"linux/amd64"}
+					} else {
+						o.Platforms = []string{"linux/amd64"}
+					}
+					r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
+					want := soci.OutcomeIndexed
+					if !sound {
+						want = soci.OutcomeFailed
+					}
+					if r == nil || (err == nil) != sound || len(r.Manifests) != 1 || r.Manifests[0].Outcome != want ||
+						r.Manifests[0].Platform != "linux/amd64" {
+						t.Fatalf("%v %+v", err, r)
+					}
+					if !sound || version == soci.V1 {
+						return
+					}
+					x := readIndex(t, s, "v1-soci")
+					last := x.Manifests[len(x.Manifests)-1]
+					if last.ArtifactType != soci.ArtifactTypeV2 || last.Platform.Architecture != "amd64" {
+						t.Errorf("listed: %+v", x.Manifests)
+					}
+				})
+			}
+		}
+	}
+}

@@ -28,6 +28,7 @@ type target struct {
 	outcome  Outcome // of what is passed over
 	reason   string  // why
 	err      error   // why it failed
+	unread   error   // why it is OutcomeUnreadable for want of being asked for
 
 	unindexable string // AnnotationUnindexable of its SOCI indexes
 
@@ -157,6 +158,7 @@ func (t *target) isImage() bool { return t.manifest != nil || t.err != nil }
 // a *leftAlone or an errTooMany of the whole image.
 func (w *walker) visit(ctx context.Context, desc ocispec.Descriptor, depth int) (*node, error) {
 	if n := w.seen[desc.Digest]; n != nil { // listed twice: the same work, the same SOCI index
+		w.listedAgain(n.target, platformOf(desc.Platform))
 		again := *n
 		again.desc = desc
 		return &again, nil
@@ -182,6 +184,19 @@ func (w *walker) visit(ctx context.Context, desc ocispec.Descriptor, depth int) 
 		w.place(n, &target{kind: KindArtifact, reason: fmt.Sprintf("media type %q", cut(desc.MediaType, 100))})
 	}
 	return n, err
+}
+
+// listedAgain has an image manifest wanted that is listed first for a platform that
+// is not asked for, and once more for one that is.
+func (w *walker) listedAgain(t *target, as platform) {
+	if t == nil || t.wanted || t.manifest == nil && t.err == nil && t.unread == nil || !as.known() || !w.chooses(as) {
+		return
+	}
+	w.found = append(w.found, as.String())
+	t.platform, t.wanted = as, true
+	if t.unread != nil {
+		t.outcome, t.reason, t.err = "", "", t.unread
+	}
 }
 
 // hold counts a manifest that is about to be read and held. One that is too large
@@ -279,6 +294,7 @@ func (w *walker) childFailed(ctx context.Context, n *node, err error) (*node, er
 	case unusable(err) && t.kind == KindImage && n.desc.Platform == nil:
 		t.kind, t.outcome, t.reason = KindArtifact, OutcomeUnreadable, err.Error()
 	case !w.wants(t.platform) && t.kind == KindImage && t.platform.known() && (unusable(err) || notThere(err)):
+		t.unread = err
 		t.outcome, t.reason = OutcomeUnreadable, fmt.Sprintf("%s, which is not asked for: %v", t.platform, err)
 	default:
 		t.err = err
