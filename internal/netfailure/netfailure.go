@@ -70,7 +70,7 @@ func words(host string, err error) string {
 			"to trust", host)
 	case errors.As(err, &hostname):
 		if names := hostname.Certificate.DNSNames; len(names) > 0 {
-			return fmt.Sprintf("the certificate of %s is for other names: %s", host, strings.Join(names, ", "))
+			return fmt.Sprintf("the certificate of %s is for other names: %s", host, certificateNames(names))
 		}
 		return fmt.Sprintf("the certificate of %s is not for that name", host)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
@@ -82,4 +82,21 @@ func words(host string, err error) string {
 		return fmt.Sprintf("%s does not answer (timeout)", host)
 	}
 	return ""
+}
+
+// mostNames is how many names of a certificate are told.
+const mostNames = 5
+
+// certificateNames lists names of a certificate, which may come from anyone: there
+// can be thousands, of any length and any characters.
+func certificateNames(names []string) string {
+	var told []string
+	for _, name := range names[:min(len(names), mostNames)] {
+		quoted := fmt.Sprintf("%.100q", name)
+		told = append(told, quoted[1:len(quoted)-1])
+	}
+	if more := len(names) - len(told); more > 0 {
+		told = append(told, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(told, ", ")
 }

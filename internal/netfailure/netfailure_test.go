@@ -2,6 +2,7 @@ package netfailure
 
 import (
 	"context"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -78,6 +79,9 @@ func TestText(t *testing.T) {
 		{&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}, "there is no way to h:1 from here (no route)"},
 		{&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, "h:1 broke off the connection (connection reset)"},
 		{http.ErrNoCookie, ""},
+		{x509.HostnameError{Host: "h", Certificate: &x509.Certificate{DNSNames: []string{"a.test", "\x1b[2J\n", "c", "d",
+			"e", "f", strings.Repeat("g", 1000)}}},
+			`the certificate of h:1 is for other names: a.test, \x1b[2J\n, c, d, e, and 2 more`},
 	} {
 		if got := Text("h:1", tt.err); got != tt.want {
 			t.Errorf("%v is told as %q, want %q", tt.err, got, tt.want)

@@ -4,10 +4,12 @@
 package plainjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -16,14 +18,14 @@ import (
 func Unmarshal(text []byte, to any) error {
 	err := json.Unmarshal(text, to)
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		if syntax.Offset >= int64(len(text)) {
+		if syntax.Offset >= int64(len(text)) && !wrongAtLast(text, syntax) {
 			return &failure{"the JSON ends in the middle", err}
 		}
 		return &failure{fmt.Sprintf("it is no JSON from byte %d on", syntax.Offset), err}
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		what := "it"
-		if name := fieldName(wrong.Field); name != "" {
+		if name := fieldName(wrong.Field, text); name != "" {
 			what = fmt.Sprintf("%q", name)
 		}
 		return &failure{fmt.Sprintf("%s must be %s, and is %s", what, kindText(wrong.Type), valueText(wrong.Value)), err}
@@ -39,11 +41,26 @@ type failure struct {
 func (e *failure) Error() string { return e.text }
 func (e *failure) Unwrap() error { return e.err }
 
-// fieldName leaves out the embedded types in the path of a field.
-func fieldName(path string) string {
+// wrongAtLast reports whether the last byte of a text is what is wrong, and not that
+// nothing follows it: encoding/json has the same offset for both.
+func wrongAtLast(text []byte, err *json.SyntaxError) bool {
+	if len(text) == 0 {
+		return false
+	}
+	last := strconv.QuoteRune(rune(text[len(text)-1]))
+	return strings.HasPrefix(err.Error(), "invalid character "+last+" ")
+}
+
+// fieldName leaves out the embedded types in the path of a field of text. A name
+// that begins with a capital letter is one, unless the text has it too, as the
+// configs of images have "Labels".
+func fieldName(path string, text []byte) string {
 	var names []string
 	for name := range strings.SplitSeq(path, ".") {
-		if name != "" && !unicode.IsUpper(rune(name[0])) {
+		if name == "" {
+			continue
+		}
+		if !unicode.IsUpper(rune(name[0])) || bytes.Contains(text, []byte(`"`+name+`"`)) {
 			names = append(names, name)
 		}
 	}

@@ -12,12 +12,15 @@ type Layer struct {
 
 type document struct {
 	Layer
-	Tags   []string         `json:"tags"`
-	Layers []Layer          `json:"layers"`
-	Labels map[string]any   `json:"labels"`
-	Good   bool             `json:"good"`
-	Rate   float64          `json:"rate"`
-	Raw    *json.RawMessage `json:"raw"`
+	Tags   []string       `json:"tags"`
+	Layers []Layer        `json:"layers"`
+	Labels map[string]any `json:"labels"`
+	Config struct {
+		Labels map[string]string
+	} `json:"config"`
+	Good bool             `json:"good"`
+	Rate float64          `json:"rate"`
+	Raw  *json.RawMessage `json:"raw"`
 }
 
 func TestUnmarshal(t *testing.T) {
@@ -25,6 +28,11 @@ func TestUnmarshal(t *testing.T) {
 		{`{"tags":["a"],"size":1}`, ""},
 		{``, "the JSON ends in the middle"},
 		{`{"tags":[`, "the JSON ends in the middle"},
+		{`{"tags":[tru`, "the JSON ends in the middle"},
+		{`{}}`, "it is no JSON from byte 3 on"},
+		{`x`, "it is no JSON from byte 1 on"},
+		{`{"config":{"Labels":[]}}`, `"config.Labels" must be an object, and is an array`},
+		{`{"config":{"Labels":{"a":1}}}`, `"config.Labels" must be a string, and is a number`},
 		{`<html></html>`, "it is no JSON from byte 1 on"},
 		{`{} {}`, "it is no JSON from byte 4 on"},
 		{`[]`, "it must be an object, and is an array"},

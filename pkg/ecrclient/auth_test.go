@@ -316,6 +316,7 @@ func TestRedirectToThisMachine(t *testing.T) {
 		"127.0.0.1": true, "127.1.2.3": true, "localhost": true, "LOCALHOST.": true, "a.localhost": true, "0.0.0.0": true,
 		"[::1]": true, "[::]": true, "[::ffff:127.0.0.1]": true, "[fe80::1%25eth0]": true, "169.254.169.254": true,
 		"169.254.170.2": true, "[::ffff:169.254.169.254]": true, "[fd00:ec2::254]": true, "224.0.0.1": true,
+		"[64:ff9b::127.0.0.1]": true, "[64:ff9b::a9fe:a9fe]": true, "[64:ff9b::203.0.113.1]": false,
 		"10.0.0.1": false, "203.0.113.1": false, "[fd00::1]": false, "localhost.example": false,
 	} {
 		f := newFakeAWS(t)

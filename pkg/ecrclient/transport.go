@@ -313,7 +313,8 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("refused a redirect to scheme %q", req.URL.Scheme)
 	}
 	if host := req.URL.Hostname(); isThisMachine(host) && !isThisMachine(via[0].URL.Hostname()) {
-		return fmt.Errorf("refused a redirect to %s, an address of this machine or of its network alone", host)
+		return fmt.Errorf("refused a redirect to %s, an address of this machine or of its network alone; a registry that is "+
+			"on this machine must be named so, as by localhost", host)
 	}
 	for _, hop := range append(via[1:len(via):len(via)], req) {
 		if !sameOrigin(via[0].URL, hop.URL) {
@@ -336,9 +337,17 @@ func isThisMachine(host string) bool {
 	}
 	ip, err := netip.ParseAddr(name)
 	ip = ip.Unmap()
+	if nat64.Contains(ip.WithZone("")) {
+		b := ip.As16()
+		ip, _ = netip.AddrFromSlice(b[12:])
+	}
 	return err == nil && (ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() ||
 		ip.WithZone("") == awsMetadataIPv6)
 }
+
+// nat64 are the addresses by which hosts that have only IPv6 reach those of IPv4,
+// which are their last four bytes (RFC 6052).
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 // awsMetadataIPv6 is where EC2 hands out credentials over IPv6. Over IPv4 it is a
 // link-local address.

@@ -138,10 +138,18 @@ func TestFaultsOfOtherPlatforms(t *testing.T) {
 						t.Errorf("%s, again: %v %+v", version, err, again)
 					}
 				}
+				// What fails an index run is a failure for status too, also with V1 alone.
+				status, err := soci.Examine(t.Context(), repo, image, []string{"v1"},
+					soci.Options{IndexVersion: soci.V1, MinLayerSize: 1, Choice: o.Choice, Platforms: o.Platforms}, nil)
+				if err != nil || slices.ContainsFunc(status.Manifests, func(m soci.ManifestStatus) bool {
+					return m.Failure != nil
+				}) != (tt.err != nil && other.Platform == nil) {
+					t.Errorf("V1: %v %+v", err, status)
+				}
 				if tt.err != nil {
 					return
 				}
-				status, err := soci.Examine(t.Context(), repo, image, []string{"v1"},
+				status, err = soci.Examine(t.Context(), repo, image, []string{"v1"},
 					soci.Options{MinLayerSize: 1, Choice: o.Choice, Platforms: o.Platforms}, nil)
 				if err != nil || status.Enabled[0].State != soci.EnabledMatches ||
 					slices.ContainsFunc(status.Manifests, func(m soci.ManifestStatus) bool { return m.Failure != nil }) {
@@ -220,6 +228,55 @@ func TestVerdictOfUnread(t *testing.T) {
 		status := examine(t, s, "v1")
 		if e := status.Enabled[0]; e.State != soci.EnabledUnindexed || e.Unindexable(status.Manifests) {
 			t.Errorf("%s: when it is there: %+v", path, status)
+		}
+	}
+}
+
+// A manifest that is listed for several platforms is asked for if one of them is,
+// in whatever order.
+func TestListedForSeveralPlatforms(t *testing.T) {
+	for _, sound := range []bool{true, false} {
+		for _, version := range []soci.IndexVersion{soci.V1, soci.V2, soci.Both} {
+			for _, chosen := range []bool{true, false} {
+				t.Run(fmt.Sprintf("sound %t, %s, chosen %t", sound, version, chosen), func(t *testing.T) {
+					s := registrytest.Start(t)
+					repo := openRepo(t, s)
+					p := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 0))})
+					asked := p.Manifest
+					if !sound {
+						asked = s.PushManifest(t, repoName, "", p.Manifest.MediaType,
+							[]byte(strings.Replace(string(p.Bytes), `"schemaVersion":2`, `"schemaVersion":1`, 1)))
+					}
+					other := asked
+					asked.Platform = &ocispec.Platform{OS: "linux", Architecture: "amd64"}
+					other.Platform = &ocispec.Platform{OS: "linux", Architecture: "s390x"}
+					image := s.PushIndex(t, repoName, "v1", false, other, asked)
+					o := both("v1")
+					o.IndexVersion = version
+					if chosen {
+						o.Choice = []string{"linux/amd64"}
+					} else {
+						o.Platforms = []string{"linux/amd64"}
+					}
+					r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
+					want := soci.OutcomeIndexed
+					if !sound {
+						want = soci.OutcomeFailed
+					}
+					if r == nil || (err == nil) != sound || len(r.Manifests) != 1 || r.Manifests[0].Outcome != want ||
+						r.Manifests[0].Platform != "linux/amd64" {
+						t.Fatalf("%v %+v", err, r)
+					}
+					if !sound || version == soci.V1 {
+						return
+					}
+					x := readIndex(t, s, "v1-soci")
+					last := x.Manifests[len(x.Manifests)-1]
+					if last.ArtifactType != soci.ArtifactTypeV2 || last.Platform.Architecture != "amd64" {
+						t.Errorf("listed: %+v", x.Manifests)
+					}
+				})
+			}
 		}
 	}
 }

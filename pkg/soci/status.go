@@ -204,7 +204,7 @@ func (x *examiner) work(ctx context.Context, status *Status, tags []string) erro
 			status.Manifests = append(status.Manifests,
 				ManifestStatus{Manifest: t.desc, Reason: t.reason, Missing: t.outcome == OutcomeMissing})
 			continue
-		case t.err != nil && !t.wanted && x.noEnabled: // an index run does not read it
+		case t.err != nil && !t.wanted && x.noEnabled && readForAll(t.desc): // an index run of V1 does not read it
 			continue
 		case t.err != nil:
 			status.Manifests = append(status.Manifests, m)

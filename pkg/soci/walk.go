@@ -28,6 +28,7 @@ type target struct {
 	outcome  Outcome // of what is passed over
 	reason   string  // why
 	err      error   // why it failed
+	unread   error   // why it is OutcomeUnreadable for want of being asked for
 
 	unindexable string // AnnotationUnindexable of its SOCI indexes
 
@@ -157,6 +158,7 @@ func (t *target) isImage() bool { return t.manifest != nil || t.err != nil }
 // a *leftAlone or an errTooMany of the whole image.
 func (w *walker) visit(ctx context.Context, desc ocispec.Descriptor, depth int) (*node, error) {
 	if n := w.seen[desc.Digest]; n != nil { // listed twice: the same work, the same SOCI index
+		w.listedAgain(n.target, platformOf(desc.Platform))
 		again := *n
 		again.desc = desc
 		return &again, nil
@@ -182,6 +184,19 @@ func (w *walker) visit(ctx context.Context, desc ocispec.Descriptor, depth int) 
 		w.place(n, &target{kind: KindArtifact, reason: fmt.Sprintf("media type %q", cut(desc.MediaType, 100))})
 	}
 	return n, err
+}
+
+// listedAgain has an image manifest wanted that is listed first for a platform that
+// is not asked for, and once more for one that is.
+func (w *walker) listedAgain(t *target, as platform) {
+	if t == nil || t.wanted || t.manifest == nil && t.err == nil && t.unread == nil || !as.known() || !w.chooses(as) {
+		return
+	}
+	w.found = append(w.found, as.String())
+	t.platform, t.wanted = as, true
+	if t.unread != nil {
+		t.outcome, t.reason, t.err = "", "", t.unread
+	}
 }
 
 // hold counts a manifest that is about to be read and held. One that is too large
@@ -240,7 +255,7 @@ func (w *walker) visitIndex(ctx context.Context, n *node, depth int) error {
 			n.children = append(n.children, c)
 			continue
 		}
-		if !w.all && child.Platform != nil && images.IsManifestType(child.MediaType) && !w.wants(platformOf(child.Platform)) {
+		if !w.all && readForAll(child) && !w.wants(platformOf(child.Platform)) {
 			continue
 		}
 		c, err := w.visit(ctx, child, depth+1)
@@ -252,6 +267,12 @@ func (w *walker) visitIndex(ctx context.Context, n *node, depth int) error {
 		n.children = append(n.children, c)
 	}
 	return nil
+}
+
+// readForAll reports whether an entry of an image index is read only when all are:
+// its platform is known unread, and so is that it is not asked for.
+func readForAll(listed ocispec.Descriptor) bool {
+	return listed.Platform != nil && images.IsManifestType(listed.MediaType)
 }
 
 // childFailed keeps what is wrong with one entry of an image index to itself.
@@ -273,6 +294,7 @@ func (w *walker) childFailed(ctx context.Context, n *node, err error) (*node, er
 	case unusable(err) && t.kind == KindImage && n.desc.Platform == nil:
 		t.kind, t.outcome, t.reason = KindArtifact, OutcomeUnreadable, err.Error()
 	case !w.wants(t.platform) && t.kind == KindImage && t.platform.known() && (unusable(err) || notThere(err)):
+		t.unread = err
 		t.outcome, t.reason = OutcomeUnreadable, fmt.Sprintf("%s, which is not asked for: %v", t.platform, err)
 	default:
 		t.err = err

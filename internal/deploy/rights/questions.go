@@ -37,8 +37,10 @@ func (s Stack) name() string {
 	return s.Now.ID
 }
 
-// ChangeSet is the name of the change set in all requests here. There never is
-// one of this name.
+// ChangeSet begins the names of the change sets in all requests here. There never
+// is one of these names. The one that is asked to be executed has another name
+// than the one that is asked for, which something that stands for CloudFormation
+// may make.
 const ChangeSet = "soci-index-builder-question"
 
 // withoutResources is a template that CloudFormation refuses.
@@ -66,7 +68,8 @@ func (s Stack) ChangeSets(cfg aws.Config) []Question {
 // exists where there is none, or the other way round, and its template has no
 // resources.
 func (s Stack) create(ctx context.Context, client *cloudformation.Client) error {
-	in := &cloudformation.CreateChangeSetInput{StackName: aws.String(s.name()), ChangeSetName: aws.String(ChangeSet),
+	in := &cloudformation.CreateChangeSetInput{StackName: aws.String(s.name()),
+		ChangeSetName: aws.String(ChangeSet + "-new"),
 		ChangeSetType: types.ChangeSetTypeUpdate, TemplateBody: aws.String(withoutResources)}
 	if s.Now != nil && s.Now.Status != string(types.StackStatusReviewInProgress) {
 		in.ChangeSetType = types.ChangeSetTypeCreate
@@ -139,7 +142,10 @@ const (
 )
 
 // Repository asks for the rights to push to a repository; exists is whether it is
-// there. An upload is begun only where there is no repository to begin it in.
+// there. An upload is never begun. Where there is no repository, nothing is asked
+// that ECR may take for a push: an account can have repositories made on push, and
+// then the companion stack could not make its own.
+// https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-creation-templates.html
 func Repository(cfg aws.Config, name string, exists bool, scope deployer.Scope, values map[string]string) []Question {
 	client := ecr.NewFromConfig(once(cfg))
 	all := []Question{
@@ -164,18 +170,14 @@ func Repository(cfg aws.Config, name string, exists bool, scope deployer.Scope, 
 				UploadId: aws.String(noUpload), LayerDigests: []string{noDigest}})
 			return err
 		}},
-		{"ecr:PutImage", scope, values, func(ctx context.Context) error {
-			// No manifest, and of another digest.
-			_, err := client.PutImage(ctx, &ecr.PutImageInput{RepositoryName: &name, ImageManifest: aws.String("no manifest"),
-				ImageDigest: aws.String(noDigest)})
-			return err
-		}},
 	}
-	if exists {
+	if !exists {
 		return all
 	}
-	return append(all, Question{"ecr:InitiateLayerUpload", scope, values, func(ctx context.Context) error {
-		_, err := client.InitiateLayerUpload(ctx, &ecr.InitiateLayerUploadInput{RepositoryName: &name})
+	return append(all, Question{"ecr:PutImage", scope, values, func(ctx context.Context) error {
+		// No manifest, and of another digest.
+		_, err := client.PutImage(ctx, &ecr.PutImageInput{RepositoryName: &name, ImageManifest: aws.String("no manifest"),
+			ImageDigest: aws.String(noDigest)})
 		return err
 	}})
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"testing"
 
 	"soci-index-builder/internal/deploy/rights"
@@ -112,8 +113,32 @@ func TestTakenChangeSet(t *testing.T) {
 	}
 }
 
-// Of a repository nothing is changed, whether it is there or not; an upload is
-// begun only where it cannot be.
+// What stands for CloudFormation may make the change set that it is asked for: that
+// one is not executed.
+func TestOtherChangeSetIsExecuted(t *testing.T) {
+	server := awstest.Start(t)
+	var mu sync.Mutex
+	named := map[string]string{}
+	note := func(operation string) func(url.Values) (string, error) {
+		return func(form url.Values) (string, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			named[operation] = form.Get("ChangeSetName")
+			return "", nil
+		}
+	}
+	server.Handle("cloudformation", awstest.Query(map[string]func(url.Values) (string, error){
+		"CreateChangeSet": note("create"), "DescribeChangeSet": note("describe"), "ExecuteChangeSet": note("execute"),
+	}))
+	s := rights.Stack{Name: "s", Scope: deployer.Stack}
+	rights.Ask(t.Context(), s.ChangeSets(server.Config()))
+	if named["create"] == "" || named["execute"] == "" || named["create"] == named["execute"] {
+		t.Errorf("asked for %q", named)
+	}
+}
+
+// Of a repository nothing is changed, whether it is there or not. Nothing is asked
+// that would make a repository in an account that has them made on push.
 func TestRepositoryQuestions(t *testing.T) {
 	for _, exists := range []bool{true, false} {
 		server, ecr := awstest.Start(t), awstest.NewECR(nil)
@@ -126,12 +151,16 @@ func TestRepositoryQuestions(t *testing.T) {
 		if missing := rights.Ask(t.Context(), questions); len(missing) > 0 {
 			t.Errorf("missing %+v", missing)
 		}
-		if n := server.Count("ecr", "InitiateLayerUpload"); n != map[bool]int{true: 0, false: 1}[exists] {
+		if n := server.Count("ecr", "InitiateLayerUpload"); n != 0 {
 			t.Errorf("%d uploads are begun", n)
 		}
+		if n := server.Count("ecr", "PutImage"); n != map[bool]int{true: 1, false: 0}[exists] {
+			t.Errorf("exists %t: %d images are put", exists, n)
+		}
 		server.Fail("ecr", "*", 100, &awstest.Error{Status: http.StatusBadRequest, Code: "AccessDeniedException",
-			Message: notAllowed("ecr:PutImage")})
-		if missing := rights.Ask(t.Context(), questions); len(missing) != 1 || missing[0].Question.Action != "ecr:PutImage" {
+			Message: notAllowed("ecr:UploadLayerPart")})
+		if missing := rights.Ask(t.Context(), questions); len(missing) != 1 ||
+			missing[0].Question.Action != "ecr:UploadLayerPart" {
 			t.Errorf("missing %+v", missing)
 		}
 	}
