@@ -2,6 +2,7 @@ package fanout_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"testing"
@@ -40,6 +41,40 @@ func TestName(t *testing.T) {
 		if other == first {
 			t.Error("another event or setting has the same name")
 		}
+	}
+	repository, image := event("1", "v1"), event("1", "v1")
+	repository.Detail.RepositoryName, image.Detail.ImageDigest = "team/other", "sha256:2"
+	for _, other := range []*ecrevent.Event{repository, image} {
+		if fanout.Name(other, soci.Options{SpanSize: 1}) == first {
+			t.Errorf("%+v has the same name", other.Detail)
+		}
+	}
+}
+
+// A tag that goes from one image to another and back has an execution for each of
+// the pushes, the last one too while the first still runs, and so has an image
+// that is pushed again after it was deleted: only a duplicate of an event joins.
+func TestPushesOfOneImage(t *testing.T) {
+	aws, states := awstest.Start(t), new(awstest.States)
+	aws.Handle("states", states)
+	s := fanout.Open(aws.Config(), awstest.StateMachineARN)
+	names := map[string]bool{}
+	for i, push := range []struct {
+		id, image string
+		joined    bool
+	}{{"1", "sha256:a", false}, {"2", "sha256:b", false}, {"3", "sha256:a", false}, {"3", "sha256:a", true},
+		{"4", "sha256:a", false}} {
+		e := event(push.id, "v1")
+		e.Detail.ImageDigest = push.image
+		if i == 4 { // after its deletion
+			states.Close("SUCCEEDED")
+		}
+		// Lambda does not send a duplicate's bytes in the same form for certain.
+		x, err := s.Start(t.Context(), fanout.Name(e, soci.Options{}), fmt.Appendf(nil, `{"n":%d}`, i))
+		if err != nil || x.Joined != push.joined || names[x.Name] != push.joined {
+			t.Errorf("push %d: %+v %v", i, x, err)
+		}
+		names[x.Name] = true
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
 	"soci-index-builder/internal/function/fanout"
+	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/soci"
@@ -228,6 +229,8 @@ func TestStepFail(t *testing.T) {
 	} {
 		t.Run(tt.error, func(t *testing.T) {
 			s := newStepper(t, registrytest.Start(t))
+			var measured bytes.Buffer
+			s.Metrics = metrics.New(&measured, "my-stack", time.Now)
 			event := push(notThere, "v1")
 			var answer map[string]any
 			err := s.do(t, &answer, StepFail, event, map[string]any{"error": tt.error, "cause": tt.cause})
@@ -248,6 +251,14 @@ func TestStepFail(t *testing.T) {
 				fmt.Sprint(want) != fmt.Sprint(got) || m.Reason != tt.reason || m.RequestContext.Condition != tt.condition ||
 				m.ResponsePayload.ErrorMessage != tt.text {
 				t.Errorf("%+v", m)
+			}
+			var metric map[string]any
+			if err := json.Unmarshal(measured.Bytes(), &metric); err != nil {
+				t.Fatalf("%v in %s", err, measured.Bytes())
+			}
+			if metric["ImagesFailed"] != 1.0 || metric["Class"] != string(failure.ClassOf(tt.reason)) ||
+				metric["FailureReason"] != string(tt.reason) {
+				t.Errorf("the metric is %v", metric)
 			}
 		})
 	}
