@@ -252,11 +252,11 @@ func TestStepFail(t *testing.T) {
 				m.ResponsePayload.ErrorMessage != tt.text {
 				t.Errorf("%+v", m)
 			}
-			var metric map[string]any
+			var metric map[string]any // what was given up is permanent, whatever it was
 			if err := json.Unmarshal(measured.Bytes(), &metric); err != nil {
 				t.Fatalf("%v in %s", err, measured.Bytes())
 			}
-			if metric["ImagesFailed"] != 1.0 || metric["Class"] != string(failure.ClassOf(tt.reason)) ||
+			if metric["ImagesFailed"] != 1.0 || metric["Class"] != string(failure.Permanent) ||
 				metric["FailureReason"] != string(tt.reason) {
 				t.Errorf("the metric is %v", metric)
 			}
