@@ -102,6 +102,7 @@ func TestScripts(t *testing.T) {
 					e.Setenv("REGISTRY", w.server.Host())
 					e.Setenv("CLOSED", closedAddress(t))
 					e.Setenv("HTTPS", httpsAddress(t))
+					e.Setenv("GOGC", "400") // a thousand short runs
 					for name, value := range aws.server.Env() {
 						e.Setenv(name, value)
 					}
