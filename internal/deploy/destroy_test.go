@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/deploy"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/patience"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deployed"

@@ -16,7 +16,7 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deploy/target"

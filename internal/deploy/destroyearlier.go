@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deployed"
 )

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/deploy"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deploy/settings"

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deployed"
 )

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"maps"
 
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/lambdaimage"
 	"soci-index-builder/internal/deploy/settings"

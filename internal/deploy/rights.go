@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/rights"
 	"soci-index-builder/internal/deployed"

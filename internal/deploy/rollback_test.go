@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/deploy"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deployed"

@@ -17,7 +17,7 @@ import (
 	smithytime "github.com/aws/smithy-go/time"
 
 	"soci-index-builder/internal/bytesize"
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deployed"
 )

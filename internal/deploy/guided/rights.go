@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deployer"

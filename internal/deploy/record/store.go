@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/codebucket"
 )
 
 // Keep is how many records of a stack are kept.

@@ -12,7 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/testkit/awstest"

@@ -12,8 +12,8 @@ import (
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
-	"soci-index-builder/internal/codebucket"
 	"soci-index-builder/internal/deploy/changeset"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployer"
 )

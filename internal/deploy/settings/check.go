@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/parameters"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/filters"

@@ -16,7 +16,7 @@ import (
 	"path/filepath"
 
 	"soci-index-builder/internal/awsconfig"
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/devtools/dist"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/names"

@@ -14,7 +14,7 @@ import (
 
 	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/awserror"
-	"soci-index-builder/internal/codebucket"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/devtools/dist"
 	"soci-index-builder/internal/testkit/awstest"
 )
