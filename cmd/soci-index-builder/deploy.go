@@ -19,8 +19,8 @@ import (
 	"soci-index-builder/internal/deploy/guided"
 	"soci-index-builder/internal/deploy/patience"
 	"soci-index-builder/internal/deploy/settings"
-	"soci-index-builder/internal/deployer"
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/permission/deployer"
 )
 
 // Tests have other functions, less patience, and terminals of another kind.

@@ -15,8 +15,8 @@ import (
 
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/guided"
-	"soci-index-builder/internal/deployer"
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/permission/deployer"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/iamtest"
 )

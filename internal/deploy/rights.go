@@ -12,10 +12,10 @@ import (
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/rights"
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/deployer"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/permission"
+	"soci-index-builder/internal/permission/deployer"
 )
 
 // asker is a [Step], or [Artifacts], that can ask for the rights that it will

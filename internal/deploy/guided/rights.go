@@ -9,9 +9,9 @@ import (
 	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/settings"
-	"soci-index-builder/internal/deployer"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/permission/deployer"
 )
 
 // parts are the policies that deploying needs with these settings, and what the

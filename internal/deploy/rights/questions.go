@@ -15,7 +15,7 @@ import (
 	"soci-index-builder/internal/deploy/changeset"
 	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/target"
-	"soci-index-builder/internal/deployer"
+	"soci-index-builder/internal/permission/deployer"
 )
 
 // Stack is one that is to be created or updated by a change set.

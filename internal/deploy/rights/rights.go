@@ -28,7 +28,7 @@ import (
 
 	"soci-index-builder/internal/awserror"
 	"soci-index-builder/internal/deploy/execution"
-	"soci-index-builder/internal/deployer"
+	"soci-index-builder/internal/permission/deployer"
 )
 
 // Question asks for one right.

@@ -9,7 +9,7 @@ import (
 
 	"soci-index-builder/internal/deploy/rights"
 	"soci-index-builder/internal/deploy/target"
-	"soci-index-builder/internal/deployer"
+	"soci-index-builder/internal/permission/deployer"
 	"soci-index-builder/internal/testkit/awstest"
 )
 

@@ -12,8 +12,8 @@ import (
 	"slices"
 	"strings"
 
-	"soci-index-builder/internal/deployer"
 	"soci-index-builder/internal/permission"
+	"soci-index-builder/internal/permission/deployer"
 	"soci-index-builder/internal/testkit/awstest"
 )
 

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"soci-index-builder/internal/deployer"
+	"soci-index-builder/internal/permission/deployer"
 	"soci-index-builder/internal/testkit/awstest"
 )
 

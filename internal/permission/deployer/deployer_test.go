@@ -320,7 +320,7 @@ func TestFilesAreCurrent(t *testing.T) {
 	}
 	page := string(read(t, "permissions.md"))
 	for name, table := range Tables() {
-		if !strings.Contains(page, "from internal/deployer -->\n\n"+table+"\n<!-- end of "+name+" -->\n") {
+		if !strings.Contains(page, "from internal/permission/deployer -->\n\n"+table+"\n<!-- end of "+name+" -->\n") {
 			t.Errorf("the table %s of docs/permissions.md is out of date: make generate", name)
 		}
 	}
