@@ -139,7 +139,7 @@ func sources(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
 	for _, root := range []string{"../internal/deploy", "../internal/deploy/codebucket", "../internal/awsconfig",
-		"../internal/awserror", "../internal/embedded", "../cmd/soci-index-builder"} {
+		"../internal/awsconfig/awserror", "../internal/embedded", "../cmd/soci-index-builder"} {
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
 				return err

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/awsconfig"
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/permission"

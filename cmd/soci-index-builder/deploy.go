@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"soci-index-builder/internal/awsconfig"
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy"
 	"soci-index-builder/internal/deploy/execution"
 	"soci-index-builder/internal/deploy/guided"

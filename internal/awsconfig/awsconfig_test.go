@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/awsconfig"
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/testkit/awstest"
 )
 

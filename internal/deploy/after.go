@@ -7,7 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor"
 )

@@ -14,7 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy"
 	"soci-index-builder/internal/deploy/execution"
 	"soci-index-builder/internal/deploy/live"

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/changeset"
 	"soci-index-builder/internal/deploy/execution"
 )

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy"
 	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/settings"

@@ -9,7 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/lambdaimage"
 	"soci-index-builder/internal/deploy/ours"

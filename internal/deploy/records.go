@@ -12,7 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/ours"
 	"soci-index-builder/internal/deploy/target"

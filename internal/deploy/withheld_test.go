@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/patience"

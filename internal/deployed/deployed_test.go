@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/testkit/awstest"

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor"
 	"soci-index-builder/internal/testkit/awstest"

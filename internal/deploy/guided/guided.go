@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/embedded"

@@ -11,7 +11,7 @@ import (
 	"fmt"
 	"time"
 
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 )
 
 // ErrTooLong: it has not come to pass in the time that was given.

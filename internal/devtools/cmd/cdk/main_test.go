@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/awsconfig"
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/testkit/awstest"
 )

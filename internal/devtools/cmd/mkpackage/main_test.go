@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/awsconfig"
-	"soci-index-builder/internal/awserror"
+	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/devtools/dist"
 	"soci-index-builder/internal/testkit/awstest"
