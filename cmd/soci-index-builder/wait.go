@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/executions"
+	"soci-index-builder/internal/deployed/executions"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/names"

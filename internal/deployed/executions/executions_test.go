@@ -7,7 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 
-	"soci-index-builder/internal/executions"
+	"soci-index-builder/internal/deployed/executions"
 	"soci-index-builder/internal/function/fanout"
 	"soci-index-builder/internal/testkit/awstest"
 )
