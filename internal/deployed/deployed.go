@@ -16,8 +16,8 @@ import (
 	"github.com/aws/smithy-go"
 
 	"soci-index-builder/internal/filters"
-	"soci-index-builder/internal/lazyregexp"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // Errors about a stack. Other errors of Find are AWS's.

@@ -5,8 +5,8 @@ import (
 	"strconv"
 	"strings"
 
-	"soci-index-builder/internal/lazyregexp"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // A rule says what one field must be.

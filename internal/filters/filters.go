@@ -17,8 +17,8 @@ import (
 	"fmt"
 	"strings"
 
-	"soci-index-builder/internal/lazyregexp"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // Errors about a list of filters. Every error of Parse matches at least one of

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // ECRHost is what the text of the host of a private ECR registry says:

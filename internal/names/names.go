@@ -4,7 +4,7 @@
 // package may use it.
 package names
 
-import "soci-index-builder/internal/lazyregexp"
+import "soci-index-builder/internal/names/lazyregexp"
 
 // The grammars, to be part of larger expressions. None is anchored, all are in
 // what the expressions of Go and of CloudFormation have in common.

@@ -12,8 +12,8 @@ import (
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
-	"soci-index-builder/internal/lazyregexp"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // Origin says who put a message into the queue, and so which format it has.

@@ -3,7 +3,7 @@ package terminal
 import (
 	"strings"
 
-	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // part is a piece of a text: prose, or a command that is to be pasted into a shell.

@@ -10,7 +10,7 @@ import (
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 
-	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // newAuth chooses how requests to a repository of host are authenticated.

@@ -7,8 +7,8 @@ import (
 	"net/url"
 	"strings"
 
-	"soci-index-builder/internal/lazyregexp"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/names/lazyregexp"
 	"soci-index-builder/internal/plainjson"
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
-	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // A signed URL's query is as sensitive as a password for the blob, and errors

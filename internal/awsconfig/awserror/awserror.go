@@ -18,7 +18,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names/lazyregexp"
 	"soci-index-builder/internal/netfailure"
 	"soci-index-builder/internal/permission"
 )

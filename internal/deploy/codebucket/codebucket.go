@@ -26,7 +26,7 @@ import (
 
 	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/ours"
-	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // Errors about a bucket or its name, beside those of awserror. Every one says

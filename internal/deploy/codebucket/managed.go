@@ -13,7 +13,7 @@ import (
 	smithytime "github.com/aws/smithy-go/time"
 
 	"soci-index-builder/internal/deploy/ours"
-	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // namePrefix begins the name of every managed bucket.

@@ -17,7 +17,7 @@ import (
 	"unicode/utf8"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // Errors about parameters. Every one names the parameter, its value

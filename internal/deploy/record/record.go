@@ -19,7 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/embedded"
-	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // format is that of the records that this package writes, and the only one that

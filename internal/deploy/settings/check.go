@@ -11,8 +11,8 @@ import (
 	"soci-index-builder/internal/deploy/parameters"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/filters"
-	"soci-index-builder/internal/lazyregexp"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/names/lazyregexp"
 	"soci-index-builder/pkg/ecrclient"
 )
 

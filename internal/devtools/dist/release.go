@@ -16,7 +16,7 @@ import (
 	"slices"
 	"strings"
 
-	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names/lazyregexp"
 	"soci-index-builder/internal/version"
 )
 

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // call works out an intrinsic function.

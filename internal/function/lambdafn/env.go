@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"strings"
 
-	"soci-index-builder/internal/lazyregexp"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 // ErrInvalidVariable: an environment variable has a value that is not

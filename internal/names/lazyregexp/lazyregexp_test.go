@@ -4,7 +4,7 @@ import (
 	"sync"
 	"testing"
 
-	"soci-index-builder/internal/lazyregexp"
+	"soci-index-builder/internal/names/lazyregexp"
 )
 
 func TestRegexp(t *testing.T) {
