@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/cleanup/surplus"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/report"
-	"soci-index-builder/internal/surplus"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"soci-index-builder/internal/backfill/pace"
+	"soci-index-builder/internal/cleanup/surplus"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/surplus"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

@@ -18,8 +18,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/cleanup/surplus"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/surplus"
 	"soci-index-builder/pkg/soci"
 )
 
