@@ -9,7 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	project "soci-index-builder/internal/version"
+	project "soci-index-builder/internal/embedded/version"
 )
 
 // version is set by the linker for a release.

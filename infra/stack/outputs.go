@@ -5,7 +5,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/version"
+	"soci-index-builder/internal/embedded/version"
 )
 
 // addOutputs adds what people and the command line want to know of a stack. The

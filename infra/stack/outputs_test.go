@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/version"
+	"soci-index-builder/internal/embedded/version"
 )
 
 func TestOutputs(t *testing.T) {

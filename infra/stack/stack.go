@@ -20,9 +20,9 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/embedded/version"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/permission"
-	"soci-index-builder/internal/version"
 )
 
 // ID is the id of the stack in the app, by which the CDK command line and the

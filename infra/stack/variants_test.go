@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/version"
+	"soci-index-builder/internal/embedded/version"
 )
 
 // The two ways of deploying differ in where the code is, and in what was asked

@@ -17,7 +17,7 @@ import (
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/embedded"
-	"soci-index-builder/internal/version"
+	"soci-index-builder/internal/embedded/version"
 )
 
 // Recorder are [Artifacts] beside which the records of deploys are kept.

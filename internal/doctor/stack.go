@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/version"
+	"soci-index-builder/internal/embedded/version"
 )
 
 func (x *examination) stackStatus(context.Context) ([]Finding, error) {

@@ -16,8 +16,8 @@ import (
 	"slices"
 	"strings"
 
+	"soci-index-builder/internal/embedded/version"
 	"soci-index-builder/internal/names/lazyregexp"
-	"soci-index-builder/internal/version"
 )
 
 const (

@@ -18,9 +18,9 @@ import (
 	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/devtools/dist"
+	"soci-index-builder/internal/embedded/version"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/names"
-	"soci-index-builder/internal/version"
 )
 
 func main() {
