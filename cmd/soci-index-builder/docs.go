@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"soci-index-builder/internal/atomicfile"
+	"soci-index-builder/internal/imagefile/atomicfile"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"

@@ -13,8 +13,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
-	"soci-index-builder/internal/atomicfile"
 	"soci-index-builder/internal/estimate"
+	"soci-index-builder/internal/imagefile/atomicfile"
 	"soci-index-builder/internal/inspect"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/soci"

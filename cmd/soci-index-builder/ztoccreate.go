@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"soci-index-builder/internal/atomicfile"
+	"soci-index-builder/internal/imagefile/atomicfile"
 	"soci-index-builder/pkg/soci"
 )
 

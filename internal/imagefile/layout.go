@@ -20,7 +20,7 @@ import (
 	"oras.land/oras-go/v2/content/oci"
 	"oras.land/oras-go/v2/errdef"
 
-	"soci-index-builder/internal/atomicfile"
+	"soci-index-builder/internal/imagefile/atomicfile"
 	"soci-index-builder/internal/plainjson"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"

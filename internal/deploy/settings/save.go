@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"soci-index-builder/internal/atomicfile"
+	"soci-index-builder/internal/imagefile/atomicfile"
 )
 
 // Save writes what was given by flags and answers into the environment, and

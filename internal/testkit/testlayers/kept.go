@@ -11,7 +11,7 @@ import (
 	"runtime"
 	"sync"
 
-	"soci-index-builder/internal/atomicfile"
+	"soci-index-builder/internal/imagefile/atomicfile"
 )
 
 // keepFrom bytes of data what was made of them is kept. Less is compressed as soon
