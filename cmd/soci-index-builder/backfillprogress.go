@@ -8,7 +8,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // backfillProgress shows how many images are done: as a bar on a terminal,

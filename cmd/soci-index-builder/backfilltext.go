@@ -8,10 +8,10 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/backfill"
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/bytesize"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // writePlan says what there is to do.

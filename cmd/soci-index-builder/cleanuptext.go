@@ -9,8 +9,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/cleanup"
+	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/pkg/soci"
 )
 

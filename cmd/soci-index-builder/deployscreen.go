@@ -16,7 +16,7 @@ import (
 	"soci-index-builder/internal/deploy/guided"
 	"soci-index-builder/internal/deploy/live"
 	"soci-index-builder/internal/doctor"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // deployScreen shows a deploy: results on the standard output, what goes on on

@@ -11,7 +11,7 @@ import (
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // errProblem: doctor found what keeps images from being indexed.

@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/estimate"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/bytesize"
+	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/pkg/soci"
 )
 

@@ -7,7 +7,7 @@ import (
 	"io"
 	"strings"
 
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/internal/waiting"
 )
 

@@ -9,7 +9,7 @@ import (
 
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 )
 
 func newFiltersTestCommand() *cobra.Command {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // helpWidth is how wide a help text is at most, in columns.

@@ -11,10 +11,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/cleanup/surplus"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/report"
+	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

@@ -14,7 +14,7 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/logquery"
 	"soci-index-builder/internal/logquery/loginsights"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // maxRows is the most that Logs Insights returns in one answer.

@@ -1,6 +1,6 @@
 package main
 
-import "soci-index-builder/internal/plural"
+import "soci-index-builder/internal/text/plural"
 
 // count returns "1 message", "2 messages".
 func count(n int, what string) string { return plural.Count(n, what) }

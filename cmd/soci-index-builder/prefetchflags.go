@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/pkg/soci"
 )
 

@@ -8,7 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/internal/verify"
 )
 

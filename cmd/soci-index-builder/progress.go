@@ -13,8 +13,8 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
-	"soci-index-builder/internal/bytesize"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/bytesize"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // progressEvery is how often progress is told where it cannot be renewed.

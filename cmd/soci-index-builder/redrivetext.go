@@ -9,9 +9,9 @@ import (
 	"time"
 	"unicode"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/logquery"
 	"soci-index-builder/internal/redrive"
+	"soci-index-builder/internal/text/bytesize"
 )
 
 // text shows a message to people, on some lines.

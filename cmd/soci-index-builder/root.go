@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/embedded"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/pkg/ecrclient"
 )
 

@@ -15,7 +15,7 @@ import (
 
 	"github.com/creack/pty"
 
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // session is a run of the program on a real terminal.

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/pkg/soci"
 )
 

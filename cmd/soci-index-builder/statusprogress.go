@@ -10,7 +10,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // surveyProgress shows on a terminal how many images were looked at; elsewhere

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/pkg/soci"
 )
 

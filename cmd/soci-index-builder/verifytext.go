@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 
-	"soci-index-builder/internal/bytesize"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/bytesize"
+	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/soci"
 )

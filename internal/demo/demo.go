@@ -16,10 +16,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/inspect"
 	"soci-index-builder/internal/names"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/bytesize"
+	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"

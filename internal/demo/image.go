@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
-	"soci-index-builder/internal/netfailure"
+	"soci-index-builder/internal/text/netfailure"
 )
 
 // openImage finds what the user named.

@@ -7,9 +7,9 @@ import (
 	"path"
 	"slices"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/estimate"
 	"soci-index-builder/internal/inspect"
+	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"

@@ -17,11 +17,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"soci-index-builder/internal/awsconfig/awserror"
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/lambdaimage"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/text/bytesize"
 )
 
 // ErrMissing: what was uploaded is not there any more.

@@ -10,7 +10,7 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/plural"
+	"soci-index-builder/internal/text/plural"
 )
 
 // lookForRepositories is how long the list of repositories is waited for.

@@ -16,10 +16,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	smithytime "github.com/aws/smithy-go/time"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/text/bytesize"
 )
 
 // zipNames are the ends of the keys of the functions' zip files, by the

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
-	"soci-index-builder/internal/plural"
+	"soci-index-builder/internal/text/plural"
 )
 
 // lifecyclePolicy is as much of a lifecycle policy as counts.

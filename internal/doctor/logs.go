@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 
-	"soci-index-builder/internal/plural"
+	"soci-index-builder/internal/text/plural"
 )
 
 // logGroups looks whether the functions have where to log to. Their roles may

@@ -14,7 +14,7 @@ import (
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor/iampolicy"
-	"soci-index-builder/internal/plural"
+	"soci-index-builder/internal/text/plural"
 )
 
 // attributes reads attributes of the failure queue.

@@ -17,7 +17,7 @@ import (
 	"soci-index-builder/internal/doctor/iampolicy"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/permission"
-	"soci-index-builder/internal/plural"
+	"soci-index-builder/internal/text/plural"
 	"soci-index-builder/pkg/soci"
 )
 

@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"soci-index-builder/internal/doctor/iampolicy"
-	"soci-index-builder/internal/plural"
+	"soci-index-builder/internal/text/plural"
 )
 
 // roles looks whether each function's role has the permissions that the template

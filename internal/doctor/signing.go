@@ -14,7 +14,7 @@ import (
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor/iampolicy"
-	"soci-index-builder/internal/plural"
+	"soci-index-builder/internal/text/plural"
 )
 
 // signing looks whether ECR's managed signing signs what the generator pushes.

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"soci-index-builder/internal/bytesize"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/bytesize"
+	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/pkg/soci"
 
 	"github.com/opencontainers/go-digest"

@@ -11,7 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/names"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

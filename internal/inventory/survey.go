@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"soci-index-builder/internal/filters"
-	"soci-index-builder/internal/plural"
+	"soci-index-builder/internal/text/plural"
 	"soci-index-builder/pkg/soci"
 )
 

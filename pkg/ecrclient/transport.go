@@ -17,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"soci-index-builder/internal/netfailure"
+	"soci-index-builder/internal/text/netfailure"
 )
 
 const (

@@ -7,8 +7,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/inflate"
+	"soci-index-builder/internal/text/bytesize"
 )
 
 // The classes of failure. Every error that this package returns for a layer or

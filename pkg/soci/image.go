@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/bytesize"
+	"soci-index-builder/internal/text/bytesize"
 )
 
 // Source returns the content of the repository that holds the image.

@@ -8,8 +8,8 @@ import (
 	"io"
 	"strings"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/inflate"
+	"soci-index-builder/internal/text/bytesize"
 )
 
 // archiveReader reads the tar archive out of a chunker.

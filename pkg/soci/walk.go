@@ -12,8 +12,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/plainjson"
+	"soci-index-builder/internal/text/bytesize"
 )
 
 // target is a manifest that the image leads to: an image manifest of a

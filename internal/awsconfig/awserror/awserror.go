@@ -19,8 +19,8 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"soci-index-builder/internal/names/lazyregexp"
-	"soci-index-builder/internal/netfailure"
 	"soci-index-builder/internal/permission"
+	"soci-index-builder/internal/text/netfailure"
 )
 
 // Classes of explained errors, for errors.Is.

@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // marks stand before a change, as in other tools.

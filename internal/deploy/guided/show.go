@@ -8,10 +8,10 @@ import (
 	"strings"
 
 	"soci-index-builder/internal/backfill"
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/embedded"
-	"soci-index-builder/internal/plural"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/bytesize"
+	"soci-index-builder/internal/text/plural"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // shown is how many repositories a preview names.

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/term"
 
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // ErrEnded: the input ended where an answer was needed.

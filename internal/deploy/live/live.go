@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"soci-index-builder/internal/deploy/execution"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // Display shows events as they happen.

@@ -10,10 +10,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/devtools/bench/child"
 	"soci-index-builder/internal/devtools/bench/corpus"
 	"soci-index-builder/internal/devtools/bench/table"
+	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )

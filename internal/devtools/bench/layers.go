@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/devtools/bench/contender"
 	"soci-index-builder/internal/devtools/bench/corpus"
 	"soci-index-builder/internal/devtools/bench/table"
+	"soci-index-builder/internal/text/bytesize"
 )
 
 // realLayers makes the layers of real files, once.

@@ -10,11 +10,11 @@ import (
 	"strconv"
 	"strings"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/devtools/bench/child"
 	"soci-index-builder/internal/devtools/bench/contender"
 	"soci-index-builder/internal/devtools/bench/corpus"
 	"soci-index-builder/internal/devtools/bench/table"
+	"soci-index-builder/internal/text/bytesize"
 )
 
 // machine names what the run was made on and with.

@@ -13,7 +13,7 @@ import (
 	"unicode"
 
 	"soci-index-builder/internal/logquery"
-	"soci-index-builder/internal/terminal"
+	"soci-index-builder/internal/text/terminal"
 )
 
 // WriteTable writes rows as a table with a line of column names. Columns that

@@ -8,8 +8,8 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/function/fanout"
+	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/pkg/soci"
 )
 

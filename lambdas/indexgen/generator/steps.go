@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/fanout"
 	"soci-index-builder/internal/report"
+	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/pkg/soci"
 )
 

@@ -21,11 +21,11 @@ import (
 	"syscall"
 	"time"
 
-	"soci-index-builder/internal/bytesize"
 	"soci-index-builder/internal/devtools/bench"
 	"soci-index-builder/internal/devtools/bench/child"
 	"soci-index-builder/internal/devtools/bench/plot"
 	"soci-index-builder/internal/devtools/bench/table"
+	"soci-index-builder/internal/text/bytesize"
 )
 
 func main() {

@@ -3,7 +3,7 @@ package plural_test
 import (
 	"testing"
 
-	"soci-index-builder/internal/plural"
+	"soci-index-builder/internal/text/plural"
 )
 
 func TestCount(t *testing.T) {
