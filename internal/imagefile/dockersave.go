@@ -13,7 +13,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/plainjson"
+	"soci-index-builder/internal/documents"
 )
 
 const (
@@ -38,7 +38,7 @@ func (s *Store) loadDockerSave(ctx context.Context) error {
 		return err
 	}
 	var saved []savedImage
-	if err := plainjson.Unmarshal(raw, &saved); err != nil {
+	if err := documents.Unmarshal(raw, &saved); err != nil {
 		return fmt.Errorf("%w: manifest.json: %w", ErrFormat, err)
 	}
 	if len(saved) > maxSavedImages {
@@ -77,7 +77,7 @@ func (s *Store) convert(ctx context.Context, one savedImage, layers map[string]o
 		return ocispec.Descriptor{}, err
 	}
 	var image ocispec.Image
-	if err := plainjson.Unmarshal(config, &image); err != nil {
+	if err := documents.Unmarshal(config, &image); err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("%w: %s: %w", ErrFormat, one.Config, err)
 	}
 	ids := image.RootFS.DiffIDs

@@ -20,8 +20,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/documents"
 	"soci-index-builder/internal/names"
-	"soci-index-builder/internal/plainjson"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -95,7 +95,7 @@ func (s *Store) load(ctx context.Context) error {
 
 func (s *Store) parseIndex(raw []byte) error {
 	var index ocispec.Index
-	if err := plainjson.Unmarshal(raw, &index); err != nil {
+	if err := documents.Unmarshal(raw, &index); err != nil {
 		return fmt.Errorf("%w: index.json: %w", ErrFormat, err)
 	}
 	if n := len(index.Manifests); n > maxListed {

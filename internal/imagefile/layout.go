@@ -20,8 +20,8 @@ import (
 	"oras.land/oras-go/v2/content/oci"
 	"oras.land/oras-go/v2/errdef"
 
+	"soci-index-builder/internal/documents"
 	"soci-index-builder/internal/imagefile/atomicfile"
-	"soci-index-builder/internal/plainjson"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -276,7 +276,7 @@ func (c *copier) manifest(ctx context.Context, desc ocispec.Descriptor, depth in
 		ocispec.Manifest
 		Manifests []ocispec.Descriptor `json:"manifests"`
 	}
-	if err := plainjson.Unmarshal(raw, &m); err != nil {
+	if err := documents.Unmarshal(raw, &m); err != nil {
 		return fmt.Errorf("%w: manifest %s: %w", ErrFormat, desc.Digest, err)
 	}
 	for _, child := range m.Manifests {

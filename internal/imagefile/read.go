@@ -13,7 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/plainjson"
+	"soci-index-builder/internal/documents"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -69,7 +69,7 @@ func (s *Store) manifest(d digest.Digest) (ocispec.Descriptor, error) {
 		MediaType string            `json:"mediaType"`
 		Manifests []json.RawMessage `json:"manifests"`
 	}
-	if err := plainjson.Unmarshal(raw, &m); err != nil {
+	if err := documents.Unmarshal(raw, &m); err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("%s: %s is not a manifest: %w", s.path, d, err)
 	}
 	switch {

@@ -13,7 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/plainjson"
+	"soci-index-builder/internal/documents"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -174,7 +174,7 @@ func (l *loader) node(ctx context.Context, desc ocispec.Descriptor, depth int) (
 		return n, nil
 	}
 	var m ocispec.Manifest
-	if err := plainjson.Unmarshal(raw, &m); err != nil {
+	if err := documents.Unmarshal(raw, &m); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrInvalid, desc.Digest, err)
 	}
 	if m.Config.Digest == "" {
@@ -214,7 +214,7 @@ func (l *loader) platform(ctx context.Context, desc, config ocispec.Descriptor) 
 		return "", fmt.Errorf("%w: the config does not have the digest %q", ErrInvalid, config.Digest)
 	}
 	var image ocispec.Image
-	if err := plainjson.Unmarshal(raw, &image); err != nil {
+	if err := documents.Unmarshal(raw, &image); err != nil {
 		return "", fmt.Errorf("%w: config %s: %w", ErrInvalid, config.Digest, err)
 	}
 	return soci.PlatformText(&image.Platform), nil

@@ -10,8 +10,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/documents"
 	"soci-index-builder/internal/inspect"
-	"soci-index-builder/internal/plainjson"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -81,7 +81,7 @@ func checkSubject(subject *ocispec.Descriptor, version string, image ocispec.Des
 // that for the content of the same digest.
 func checkBytes(raw []byte) error {
 	var m ocispec.Manifest
-	if err := plainjson.Unmarshal(raw, &m); err != nil {
+	if err := documents.Unmarshal(raw, &m); err != nil {
 		return err
 	}
 	again, err := json.Marshal(ocispec.Manifest{

@@ -11,7 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/descriptors"
+	"soci-index-builder/internal/documents"
 )
 
 // The artifact types of SOCI indexes.
@@ -185,7 +185,7 @@ func (s *search) enabledImage(ctx context.Context, tag string) (goOn bool) {
 		return s.goesOn(ctx, err)
 	}
 	var image ocispec.Index
-	if err := descriptors.Index(b, &image); err != nil {
+	if err := documents.Index(b, &image); err != nil {
 		return s.goesOn(ctx, s.r.fail(operation{opSearch, tag}, fmt.Errorf("image index: %w", err)))
 	}
 	if image.Annotations[unindexed] == "true" {

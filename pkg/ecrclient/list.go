@@ -7,9 +7,9 @@ import (
 	"net/url"
 	"strings"
 
+	"soci-index-builder/internal/documents"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/names/lazyregexp"
-	"soci-index-builder/internal/plainjson"
 )
 
 const (
@@ -116,7 +116,7 @@ func (r *Repository) tagPages(ctx context.Context, take func(tags []string) erro
 		var page struct {
 			Tags []string `json:"tags"`
 		}
-		if err := plainjson.Unmarshal(b, &page); err != nil {
+		if err := documents.Unmarshal(b, &page); err != nil {
 			return 0, 0, fmt.Errorf("the list of tags: %w", err)
 		}
 		fresh := make([]string, 0, len(page.Tags))

@@ -14,8 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
-	"soci-index-builder/internal/descriptors"
-	"soci-index-builder/internal/plainjson"
+	"soci-index-builder/internal/documents"
 )
 
 // maxReferrers bounds the list that Referrers collects.
@@ -180,13 +179,13 @@ func readReferrers(resp *http.Response, b []byte) (*ocispec.Index, error) {
 		MediaType string          `json:"mediaType"`
 		Manifests json.RawMessage `json:"manifests"`
 	}
-	err := plainjson.Unmarshal(b, &fields)
+	err := documents.Unmarshal(b, &fields)
 	if told != ocispec.MediaTypeImageIndex && (err != nil || mediaType(resp) != "" ||
 		fields.MediaType != ocispec.MediaTypeImageIndex && (fields.MediaType != "" || fields.Manifests == nil)) {
 		return nil, fmt.Errorf("%w: media type %q", errNoReferrersAPI, printable(resp.Header.Get("Content-Type")))
 	}
 	var index ocispec.Index
-	if err := descriptors.Index(b, &index); err != nil {
+	if err := documents.Index(b, &index); err != nil {
 		return nil, fmt.Errorf("the list of referrers: %w", err)
 	}
 	return &index, nil
@@ -207,7 +206,7 @@ func (r *Repository) referrersByTag(ctx context.Context, desc ocispec.Descriptor
 		return nil, nil
 	}
 	var index ocispec.Index
-	if err := descriptors.Index(b, &index); err != nil {
+	if err := documents.Index(b, &index); err != nil {
 		return nil, fmt.Errorf("the list of referrers %s: %w", list.Digest, err)
 	}
 	l := newReferrerList(artifactType)

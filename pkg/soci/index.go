@@ -8,7 +8,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/descriptors"
+	"soci-index-builder/internal/documents"
 )
 
 // Media types and annotations of the SOCI formats.
@@ -99,7 +99,7 @@ func ztocDescriptor(ztoc, layer ocispec.Descriptor, spanSize int64) ocispec.Desc
 // ErrCorrupt.
 func ParseIndex(b []byte) (*ocispec.Manifest, error) {
 	var m ocispec.Manifest
-	if err := descriptors.Manifest(b, &m); err != nil {
+	if err := documents.Manifest(b, &m); err != nil {
 		return nil, fmt.Errorf("%w SOCI index: %w", ErrCorrupt, err)
 	}
 	switch m.Config.MediaType {

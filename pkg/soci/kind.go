@@ -9,8 +9,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/descriptors"
-	"soci-index-builder/internal/plainjson"
+	"soci-index-builder/internal/documents"
 )
 
 // Kind is what a manifest is, by its content. Names and tags play no part.
@@ -147,10 +146,10 @@ func Classify(mediaType string, manifest []byte) (*ManifestInfo, error) {
 	}
 	var doc struct {
 		ocispec.Manifest
-		Layers    descriptors.List `json:"layers"`
-		Manifests descriptors.List `json:"manifests"`
+		Layers    documents.Descriptors `json:"layers"`
+		Manifests documents.Descriptors `json:"manifests"`
 	}
-	if err := plainjson.Unmarshal(manifest, &doc); err != nil {
+	if err := documents.Unmarshal(manifest, &doc); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrManifest, err)
 	}
 	doc.Manifest.Layers = doc.Layers

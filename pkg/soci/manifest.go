@@ -11,8 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/descriptors"
-	"soci-index-builder/internal/plainjson"
+	"soci-index-builder/internal/documents"
 )
 
 func blobDescriptor(b []byte) ocispec.Descriptor {
@@ -95,7 +94,7 @@ type document struct {
 
 func checkDocument(b []byte, desc ocispec.Descriptor, isIndex bool) error {
 	var d document
-	if err := plainjson.Unmarshal(b, &d); err != nil {
+	if err := documents.Unmarshal(b, &d); err != nil {
 		return fmt.Errorf("%w manifest %s: %w", ErrCorrupt, desc.Digest, err)
 	}
 	if d.MediaType != "" && d.MediaType != desc.MediaType {
@@ -133,7 +132,7 @@ func fetchManifest(ctx context.Context, src Source, desc ocispec.Descriptor, lim
 		return nil, err
 	}
 	var m ocispec.Manifest
-	if err := descriptors.Manifest(b, &m); err != nil {
+	if err := documents.Manifest(b, &m); err != nil {
 		return nil, fmt.Errorf("%w manifest %s: %w", ErrCorrupt, desc.Digest, err)
 	}
 	return &m, nil
@@ -174,7 +173,7 @@ func fetchImageIndex(ctx context.Context, src Source, desc ocispec.Descriptor, l
 		return nil, err
 	}
 	var x ocispec.Index
-	if err := descriptors.Index(b, &x); err != nil {
+	if err := documents.Index(b, &x); err != nil {
 		return nil, fmt.Errorf("%w image index %s: %w", ErrCorrupt, desc.Digest, err)
 	}
 	return &x, nil

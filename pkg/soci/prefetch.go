@@ -3,7 +3,7 @@ package soci
 import (
 	"fmt"
 
-	"soci-index-builder/internal/plainjson"
+	"soci-index-builder/internal/documents"
 )
 
 // MaxPrefetchSize is the size in bytes of the largest prefetch artifact that
@@ -36,7 +36,7 @@ func ParsePrefetch(b []byte) (*Prefetch, error) {
 		return nil, fmt.Errorf("%w: a prefetch artifact of %d bytes, more than %d", ErrLimit, len(b), MaxPrefetchSize)
 	}
 	var p Prefetch
-	if err := plainjson.Unmarshal(b, &p); err != nil {
+	if err := documents.Unmarshal(b, &p); err != nil {
 		return nil, fmt.Errorf("%w prefetch artifact: %w", ErrCorrupt, err)
 	}
 	if p.Version != prefetchVersion {

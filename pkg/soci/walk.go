@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"soci-index-builder/internal/plainjson"
+	"soci-index-builder/internal/documents"
 	"soci-index-builder/internal/text/bytesize"
 )
 
@@ -420,7 +420,7 @@ func fetchConfig(ctx context.Context, src Source, desc ocispec.Descriptor, limit
 		return nil, fmt.Errorf("image config: %w", err)
 	}
 	var c imageConfig
-	if err := plainjson.Unmarshal(b, &c); err != nil {
+	if err := documents.Unmarshal(b, &c); err != nil {
 		return nil, fmt.Errorf("%w image config %s: %w", ErrCorrupt, desc.Digest, err)
 	}
 	return &c, nil

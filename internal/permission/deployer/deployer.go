@@ -7,7 +7,7 @@
 // [Parts], [Policy], [Boundary] and [Tables].
 package deployer
 
-//go:generate go run ../devtools/cmd/mkpolicies ../../docs
+//go:generate go run ../../devtools/cmd/mkpolicies ../../../docs
 
 // Use is a group of actions on one scope.
 type Use struct {

@@ -21,7 +21,7 @@ import (
 	"soci-index-builder/internal/permission"
 )
 
-const docs = "../../docs"
+const docs = "../../../docs"
 
 // resource is one of the template.
 type resource struct {
@@ -31,7 +31,7 @@ type resource struct {
 
 func template(t *testing.T) map[string]resource {
 	t.Helper()
-	content, err := os.ReadFile("../../templates/soci-index-builder.template.json")
+	content, err := os.ReadFile("../../../templates/soci-index-builder.template.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,28 +1,23 @@
-// Package descriptors decodes manifests without allocating more for the lists of
-// descriptors in them than in proportion to their bytes: "{}," makes a descriptor
-// of more than a hundred bytes. Start with [Manifest] and [Index].
-package descriptors
+package documents
 
 import (
 	"encoding/json"
 	"fmt"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"soci-index-builder/internal/plainjson"
 )
 
-// Max is how many descriptors a list may have. No manifest of 4 MiB has as many
+// MaxDescriptors is how many descriptors a list may have. No manifest of 4 MiB has as many
 // with digests: the shortest takes about 90 bytes.
-const Max = 50_000
+const MaxDescriptors = 50_000
 
-// List is a list of at most Max descriptors.
-type List []ocispec.Descriptor
+// Descriptors is a list of at most MaxDescriptors descriptors.
+type Descriptors []ocispec.Descriptor
 
 // UnmarshalJSON reads a list, whose elements are counted first.
-func (l *List) UnmarshalJSON(b []byte) error {
-	if longer(b, Max) {
-		return fmt.Errorf("a list of more than %d descriptors, as many as do not fit into a manifest", Max)
+func (l *Descriptors) UnmarshalJSON(b []byte) error {
+	if longer(b, MaxDescriptors) {
+		return fmt.Errorf("a list of more than %d descriptors, as many as do not fit into a manifest", MaxDescriptors)
 	}
 	return json.Unmarshal(b, (*[]ocispec.Descriptor)(l))
 }
@@ -31,9 +26,9 @@ func (l *List) UnmarshalJSON(b []byte) error {
 func Manifest(b []byte, m *ocispec.Manifest) error {
 	d := struct {
 		*ocispec.Manifest
-		Layers List `json:"layers"`
+		Layers Descriptors `json:"layers"`
 	}{Manifest: m}
-	err := plainjson.Unmarshal(b, &d)
+	err := Unmarshal(b, &d)
 	m.Layers = d.Layers
 	return err
 }
@@ -42,9 +37,9 @@ func Manifest(b []byte, m *ocispec.Manifest) error {
 func Index(b []byte, x *ocispec.Index) error {
 	d := struct {
 		*ocispec.Index
-		Manifests List `json:"manifests"`
+		Manifests Descriptors `json:"manifests"`
 	}{Index: x}
-	err := plainjson.Unmarshal(b, &d)
+	err := Unmarshal(b, &d)
 	x.Manifests = d.Manifests
 	return err
 }

@@ -1,4 +1,4 @@
-package descriptors
+package documents
 
 import (
 	"encoding/json"
@@ -41,8 +41,8 @@ func TestMax(t *testing.T) {
 		return "[" + strings.TrimSuffix(strings.Repeat(element+",", n), ",") + "]"
 	}
 	for _, element := range []string{"{}", `{"urls":["a","b"],"mediaType":"\",\"[{"}`} {
-		for n, wrong := range map[int]bool{0: false, 1: false, Max: false, Max + 1: true} {
-			var l List
+		for n, wrong := range map[int]bool{0: false, 1: false, MaxDescriptors: false, MaxDescriptors + 1: true} {
+			var l Descriptors
 			err := json.Unmarshal([]byte(list(n, element)), &l)
 			if (err != nil) != wrong || err == nil && len(l) != n {
 				t.Errorf("%d of %s: %d, %v", n, element, len(l), err)
@@ -59,8 +59,8 @@ func TestMaxIsBeyondManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	least := len(b) - len(`"mediaType":"",`) // which may be missing
-	if size := least * Max; size < 4<<20 {
-		t.Errorf("%d descriptors of %d bytes fit into a manifest", Max, least)
+	if size := least * MaxDescriptors; size < 4<<20 {
+		t.Errorf("%d descriptors of %d bytes fit into a manifest", MaxDescriptors, least)
 	}
 }
 

@@ -1,7 +1,8 @@
-// Package plainjson is encoding/json's Unmarshal for documents that others wrote:
-// its errors say in plain words what is wrong with the document, not with the
-// types of this program.
-package plainjson
+// Package documents decodes JSON documents that others wrote. [Unmarshal] says in
+// plain words what is wrong with the document, not with the types of this program.
+// [Manifest] and [Index] also count the lists of descriptors before they allocate
+// memory for them: "{}," makes a descriptor of more than a hundred bytes.
+package documents
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package plainjson
+package documents
 
 import (
 	"encoding/json"
