@@ -48,7 +48,8 @@ func compile(ctx context.Context, pkg string, p Platform, path, ldflags string, 
 		cmd.Env = append(os.Environ(),
 			"CGO_ENABLED=0", "GOOS="+p.OS, "GOARCH="+p.Arch,
 			// These would change the bytes from one machine to the next.
-			"GOFLAGS=", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off")
+			"GOFLAGS=", "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off",
+			"GOGC=400") // a tenth faster
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s for %s: %w\n%s", path, p, err, out)
 		}
