@@ -27,9 +27,11 @@ func TestLayerWorkers(t *testing.T) {
 	}
 	registry := registrytest.Start(t)
 	registry.PushImage(t, "team/app", "1", registrytest.Image{Layers: []registrytest.Layer{{Content: layer}}})
-	for _, verb := range []string{"ztoc create -o " + file + ".ztoc " + file, "index --force " + registry.Host() + "/team/app:1"} {
+	for _, verb := range []string{"ztoc create -o " + file + ".ztoc " + file,
+		"index --force " + registry.Host() + "/team/app:1"} {
 		for flags, want := range map[string]int{
-			"": processors, "--layer-workers 0": processors, "--layer-workers 1": 0, "--layer-workers 2": 2, "--layer-workers 3": 3,
+			"": processors, "--layer-workers 0": processors, "--layer-workers 1": 0, "--layer-workers 2": 2,
+			"--layer-workers 3": 3,
 		} {
 			cmd := newRootCommand()
 			cmd.SetArgs(append(strings.Fields(verb), strings.Fields(flags)...))

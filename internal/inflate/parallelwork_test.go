@@ -58,9 +58,10 @@ func TestFalseStarts(t *testing.T) {
 		nested = append(nested, random(40_000)...)
 	}
 	for name, blob := range map[string][]byte{
-		"gzip files in stored blocks":   testlayers.GoGzip(nested, 0, 0),
-		"bytes that are like a header":  testlayers.GoGzip(headers(t, mixed), 0, 0),
-		"the same, and blocks between":  append(testlayers.GoGzip(headers(t, mixed), 0, 0), testlayers.GoGzip(mixed, 6, 0)...),
+		"gzip files in stored blocks":  testlayers.GoGzip(nested, 0, 0),
+		"bytes that are like a header": testlayers.GoGzip(headers(t, mixed), 0, 0),
+		"the same, and blocks between": append(testlayers.GoGzip(headers(t, mixed), 0, 0),
+			testlayers.GoGzip(mixed, 6, 0)...),
 		"the same, with a wrong ending": testlayers.GoGzip(headers(t, mixed), 0, 0)[:400_000],
 	} {
 		want := sequentially(bytes.NewReader(blob))
