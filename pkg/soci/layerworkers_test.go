@@ -46,15 +46,19 @@ func checkReturned(t *testing.T, what string, w soci.Workers) soci.Processors {
 // and the result is that of one worker for each.
 func TestLayersShareProcessors(t *testing.T) {
 	s := newStore()
-	image := manyLayers(t, s, 12, 3<<20)
+	size, steps, least := 3<<20, 1, 60
+	if testing.Short() {
+		size, steps, least = 1<<20, 2, 10
+	}
+	image := manyLayers(t, s, 12, size)
 	options := soci.Options{MinLayerSize: 1, SpanSize: 512 << 10, DryRun: true, LayerWorkers: 1}
 	want, err := soci.IndexImage(t.Context(), s, nil, image, options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	begun, waited := 0, 0
-	for concurrency := 1; concurrency <= 5; concurrency++ {
-		for processors := 2; processors <= 4; processors++ {
+	for concurrency := 1; concurrency <= 5; concurrency += steps {
+		for processors := 2; processors <= 4; processors += steps {
 			o, workers := soci.WithWorkers(options, processors, testSegment, 0)
 			o.Concurrency = concurrency
 			what := fmt.Sprintf("%d layers at once on %d processors", concurrency, processors)
@@ -80,7 +84,7 @@ func TestLayersShareProcessors(t *testing.T) {
 			begun, waited = begun+p.Begun, waited+p.Waited
 		}
 	}
-	if begun < 60 || waited < 4*3 {
+	if begun < least || waited < 12/(steps*steps) {
 		t.Errorf("%d pieces had a processor of their own, and %d layers waited for one", begun, waited)
 	}
 }
@@ -141,7 +145,11 @@ func until(ctx context.Context, done func() bool) {
 // the processor of the other when that is done.
 func TestLastLayerGetsAllProcessors(t *testing.T) {
 	s := newStore()
-	image := manyLayers(t, s, 2, 12<<20)
+	size := 12 << 20
+	if testing.Short() {
+		size = 4 << 20
+	}
+	image := manyLayers(t, s, 2, size)
 	o, workers := soci.WithWorkers(soci.Options{MinLayerSize: 1, SpanSize: 512 << 10, DryRun: true, Concurrency: 2},
 		2, testSegment, 0)
 	var (
@@ -193,7 +201,11 @@ func TestCancelledInPieces(t *testing.T) {
 	before := runtime.NumGoroutine()
 	options := soci.Options{MinLayerSize: 1, SpanSize: 512 << 10, DryRun: true}
 	begun, waited := 0, 0
-	for i := range 40 {
+	rounds := 40
+	if testing.Short() {
+		rounds = 12
+	}
+	for i := range rounds {
 		o, workers := soci.WithWorkers(options, 2+i%3, testSegment, 0)
 		o.Concurrency = 1 + i%4
 		at := int64(1 + i*i*1000)
@@ -235,7 +247,7 @@ func TestCancelledInPieces(t *testing.T) {
 		p := checkReturned(t, what, workers)
 		begun, waited = begun+p.Begun, waited+p.Waited
 	}
-	if begun < 40 || waited < 10 {
+	if begun < rounds || waited < rounds/4 {
 		t.Errorf("only %d pieces had a processor of their own, and %d layers waited for one", begun, waited)
 	}
 	for i := 0; runtime.NumGoroutine() > before && i < 1000; i++ {
