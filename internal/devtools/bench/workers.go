@@ -75,7 +75,8 @@ func (r *runner) hard(ctx context.Context) ([]*table.Table, error) {
 			fmt.Sprintf("wall s, %d workers", r.cores)},
 		Notes: []string{fmt.Sprintf("Half a log, half a file that does not compress; of %d rounds the least.", r.Rounds)},
 	}
-	for i, p := range []corpus.Packer{corpus.OneBlock(), corpus.FixedBlocks(), corpus.Members(), corpus.Stored()} {
+	packers := []corpus.Packer{corpus.OneBlock(), corpus.OneBlockMembers(), corpus.FixedBlocks(), corpus.Stored()}
+	for i, p := range packers {
 		l, err := r.cache.Layer(ctx, corpus.Recipe{
 			Name:    fmt.Sprintf("hard-%d", i),
 			Archive: corpus.Log{Size: r.Sizes.Hard / 2, Noise: r.Sizes.Hard / 2, Seed: 1},

@@ -17,6 +17,48 @@ func OneBlock() Packer {
 	}}
 }
 
+// OneBlockMembers makes gzip members of one block each, as bgzip does of what
+// compresses well.
+func OneBlockMembers() Packer {
+	lit, dist := flatCodes()
+	return Packer{Name: "members of one block", writer: func(w io.Writer) (io.WriteCloser, error) {
+		return &oneBlockMembers{new: func() *blocks { return newBlocks(w, 0, lit, dist) }}, nil
+	}}
+}
+
+// bgzipMember is how many bytes bgzip puts into a member.
+const bgzipMember = 65_280
+
+type oneBlockMembers struct {
+	new     func() *blocks
+	current *blocks
+}
+
+func (m *oneBlockMembers) Write(p []byte) (int, error) {
+	written := 0
+	for len(p) > 0 {
+		if m.current == nil {
+			m.current = m.new()
+		}
+		n, _ := m.current.Write(p[:min(len(p), bgzipMember-int(m.current.sum))]) // an error is sticky
+		written, p = written+n, p[n:]
+		if m.current.sum == bgzipMember {
+			if err := m.Close(); err != nil {
+				return written, err
+			}
+		}
+	}
+	return written, nil
+}
+
+func (m *oneBlockMembers) Close() error {
+	if m.current == nil {
+		return nil
+	}
+	defer func() { m.current = nil }()
+	return m.current.Close()
+}
+
 // FixedBlocks makes blocks of 64 KiB with the codes that deflate has fixed.
 func FixedBlocks() Packer {
 	return Packer{Name: "fixed blocks", writer: func(w io.Writer) (io.WriteCloser, error) {
@@ -57,7 +99,7 @@ func flatCodes() (lit, dist []uint8) {
 	return lit, dist
 }
 
-// blocks is a deflate compressor that leaves the codes to its caller (RFC 1951),
+// blocks is a gzip compressor that leaves the codes to its caller (RFC 1951),
 // and finds the last match of four bytes.
 type blocks struct {
 	w    *bufio.Writer
@@ -223,7 +265,7 @@ func (b *blocks) Close() error {
 	if b.open {
 		b.litSym(256)
 	}
-	if b.size > 0 || b.sum == 0 {
+	if b.size > 0 || b.sum == 0 { // else the only block was the last
 		b.begin(true)
 		b.litSym(256)
 	}
