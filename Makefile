@@ -115,14 +115,14 @@ RACE ?= ./pkg/... ./lambdas/filter/... ./lambdas/indexgen/... ./lambdas/reponame
 .PHONY: race
 race: ## run the tests of the concurrent packages under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 30m -skip "$(SEQUENTIAL)" $(RACE)
-	CGO_ENABLED=1 $(GO) test -race -short ./internal/inflate -run 'TestParallel(Kinds|Memory|Press|Close|BoundaryError|SourceError)$$'
+	CGO_ENABLED=1 $(GO) test -race -short ./internal/inflate -run 'TestParallel(Kinds|Processors|Memory|Press|Close|BoundaryError|SourceError)$$'
 
 # Tests of pkg/soci in which it matters how a layer is decoded.
 DECODING = ^Test(Golden|Malformed|Bad|Bomb|Misread|Verdicts|IndexImage|Build|Cancelled|Failure|Layers|Memory|LyingSize|ManyEntries|Pieces|Skipped|Source|TOC|Zeros|Ztoc)
 
 .PHONY: parallel
 parallel: ## test the decoder of several workers in place of the usual one, and hold both against each other on 3,000 streams
-	$(GO) test -tags parallel_always ./pkg/soci -run '$(DECODING)'
+	$(GO) test -tags parallel_always ./pkg/soci
 	$(GO) test ./internal/inflate -run '^$$' -fuzz FuzzParallel -fuzztime 3000x -fuzzminimizetime 2x
 	$(GO) test -tags inflate_checked ./internal/inflate -run '^$$' -fuzz FuzzParallel -fuzztime 1000x -fuzzminimizetime 2x
 

@@ -13,7 +13,11 @@ import (
 // However many workers there are, one goroutine decodes, and one more for each
 // processor that Begin has allowed.
 func TestParallelProcessors(t *testing.T) {
-	names, all := streams(2 << 20)
+	size := 2 << 20
+	if testing.Short() {
+		size = 512 << 10
+	}
+	names, all := streams(size)
 	for extra := range 3 {
 		most := 0
 		for i, name := range names {

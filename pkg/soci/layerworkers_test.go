@@ -1,6 +1,7 @@
 package soci_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -256,4 +257,30 @@ func TestCancelledInPieces(t *testing.T) {
 	if n := runtime.NumGoroutine(); n > before {
 		t.Errorf("%d goroutines left", n-before)
 	}
+}
+
+// watched counts the workers that decode what is read when it has come to the
+// half. It waits until as many have begun as are expected.
+type watched struct {
+	r       io.Reader
+	n, half int64
+	want    int
+	got     int
+	done    bool
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	if w.n += int64(n); w.n >= w.half && !w.done {
+		w.done = true
+		b := make([]byte, 1<<20)
+		for range 1000 {
+			w.got = bytes.Count(b[:runtime.Stack(b, true)], []byte("inflate.(*Parallel).work("))
+			if w.got >= w.want {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return n, err
 }

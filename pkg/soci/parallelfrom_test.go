@@ -4,10 +4,8 @@ package soci_test
 
 import (
 	"bytes"
-	"io"
 	"runtime"
 	"testing"
-	"time"
 
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
@@ -39,30 +37,4 @@ func TestParallelFrom(t *testing.T) {
 			t.Errorf("a layer of %d bytes with LayerWorkers %d has %d workers, not %d", tt.size, tt.workers, r.got, tt.want)
 		}
 	}
-}
-
-// watched counts the workers that decode what is read when it has come to the
-// half. It waits until as many have begun as are expected.
-type watched struct {
-	r       io.Reader
-	n, half int64
-	want    int
-	got     int
-	done    bool
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	if w.n += int64(n); w.n >= w.half && !w.done {
-		w.done = true
-		b := make([]byte, 1<<20)
-		for range 1000 {
-			w.got = bytes.Count(b[:runtime.Stack(b, true)], []byte("inflate.(*Parallel).work("))
-			if w.got >= w.want {
-				break
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}
-	return n, err
 }
