@@ -46,7 +46,7 @@ func TestParallelProcessors(t *testing.T) {
 			}
 			most = max(most, got.stats.AtOnce)
 		}
-		if most != 1+extra {
+		if most > 1+extra || most < min(1+extra, 2) {
 			t.Errorf("with %d processors more, %d goroutines decoded at once at most", extra, most)
 		}
 	}
