@@ -123,6 +123,9 @@ type chunkDecoder struct {
 	marker  int   // where in the present buffer the last marker is, if it is there
 	scanned int   // as far as markers have been looked for
 	good    mark
+
+	falseStarts int   // that were found
+	worked      int64 // compressed bytes searched or decoded
 }
 
 // mark is the state at the last boundary, to which a chunk is cut.
@@ -201,6 +204,7 @@ func (d *chunkDecoder) decode(c *chunk, start int64) error {
 	}
 	d.good.bufs, d.good.values = 1, d.values
 	err := d.run()
+	d.worked += r.inBase + int64(r.used()) - start/8
 	d.cut()
 	return err
 }

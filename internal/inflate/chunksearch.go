@@ -21,8 +21,10 @@ func (d *chunkDecoder) search(c *chunk, begin func(place int64) (certain int64, 
 	for spent := 0; spent < 2*s.size; {
 		place := d.find.next(s.buf[:s.end], from, to)
 		if place < 0 {
+			d.worked += int64(max(to-from, 0) / 8)
 			break
 		}
+		d.worked += int64((place - from) / 8)
 		start := 8*s.off + int64(place)
 		certain, ok := begin(start)
 		if ok {
@@ -38,6 +40,7 @@ func (d *chunkDecoder) search(c *chunk, begin func(place int64) (certain int64, 
 			break
 		}
 		// These are no blocks of the stream.
+		d.falseStarts++
 		d.free(c)
 		begin(-1)
 		at := int(broke - s.off)

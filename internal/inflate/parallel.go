@@ -22,8 +22,9 @@ type ParallelOptions struct {
 	Memory   func(bytes int64) bool
 	GiveBack func(bytes int64)
 
-	// Begin asks whether one worker more than the first may decode a chunk,
-	// which End follows. The default is yes.
+	// A stream has one processor. While that is used, Begin asks whether a
+	// goroutine may decode on another one, until it calls End: behind a chunk, for
+	// which it waits for nothing. Neither may wait. The default is yes.
 	Begin func() bool
 	End   func()
 
@@ -87,6 +88,15 @@ type Parallel struct {
 	most      int       // that a chunk had
 	working   int
 
+	// Who decodes.
+	busy       bool // the stream's own processor is used, by a worker or by the caller
+	wanted     bool // by the caller, which waits for it
+	callerMore bool // the caller decodes on another one, until the own is free
+	decoding   int  // goroutines
+	atOnce     int  // at most
+	falseOnes  int  // starts
+	worked     int64
+
 	// Of the caller.
 	seq         *Reader
 	seqOff      int64    // what seq reads next
@@ -108,6 +118,7 @@ type Parallel struct {
 	pending     []pendingPlace
 	value       resolver
 	maxTaken    int64
+	useful      int64 // of worked
 	stats       Stats
 }
 
@@ -117,6 +128,10 @@ type Stats struct {
 	Guessed int   // of them, those that began before their place was known
 	Values  int64 // bytes of output that were decoded while their window was not known
 	Alone   int64 // compressed bytes that the caller decoded itself
+	AtOnce  int   // goroutines that decoded at once, at most
+
+	FalseStarts int   // headers that were found, and were none
+	Vain        int64 // compressed bytes that were searched or decoded for chunks, and are in none that was accepted
 }
 
 // certain is a place that the stream is known to come to.
@@ -151,12 +166,13 @@ func NewParallel(src io.Reader, events Events, o ParallelOptions) *Parallel {
 		o.MaxRatio = math.MaxInt64
 	}
 	p := &Parallel{
-		o: o, src: src, events: events, chunks: make(map[int]*chunk), alone: true,
+		o: o, src: src, events: events, chunks: make(map[int]*chunk), alone: true, busy: true,
 		// seq may be ahead by its buffer.
 		maxLive: o.live(),
 		seq:     new(Reader),
 	}
 	p.cond.L = &p.mu
+	p.decodes(1)
 	p.seq.Reset(seqSource{p}, Events{Consumed: p.seqConsumed, Boundary: p.seqBoundary})
 	return p
 }
@@ -212,7 +228,13 @@ const chunkSize = maxPlaces*192 + WindowSize
 func (p *Parallel) Press() { p.pressed.Store(true) }
 
 // Stats of what was decoded so far.
-func (p *Parallel) Stats() Stats { return p.stats }
+func (p *Parallel) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.stats
+	s.AtOnce, s.FalseStarts, s.Vain = p.atOnce, p.falseOnes, p.worked-p.useful
+	return s
+}
 
 // Taken is how many compressed bytes a Reader would have read by now, or more
 // where that many output bytes cannot be beyond ParallelOptions.MaxRatio.
@@ -221,8 +243,8 @@ func (p *Parallel) Taken() int64 { return p.maxTaken }
 func (p *Parallel) start() {
 	p.started = true
 	p.group.Go(p.readAll)
-	for i := range p.o.Workers {
-		p.group.Go(func() { p.work(i > 0) })
+	for range p.o.Workers {
+		p.group.Go(p.work)
 	}
 }
 
@@ -234,6 +256,10 @@ func (p *Parallel) Close() {
 	p.cond.Broadcast()
 	p.mu.Unlock()
 	p.group.Wait()
+	if p.callerMore {
+		p.callerMore = false
+		p.o.End()
+	}
 	if p.taken > 0 {
 		p.o.GiveBack(p.taken)
 		p.taken = 0

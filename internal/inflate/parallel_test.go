@@ -160,19 +160,12 @@ func TestParallelMalformed(t *testing.T) {
 // streams of all kinds, of a content of n bytes, and their names in order.
 func streams(n int) (names []string, streams map[string][]byte) {
 	mixed := testlayers.Mixed(11, n)
-	members := func(size int) []byte {
-		var b []byte
-		for rest := mixed; len(rest) > 0; rest = rest[min(size, len(rest)):] {
-			b = append(b, testlayers.GoGzip(rest[:min(size, len(rest))], 6, 0)...)
-		}
-		return b
-	}
 	streams = map[string][]byte{
 		"one member":    testlayers.GoGzip(mixed, 6, 0),
 		"fast":          testlayers.GoGzip(mixed, 1, 0),
-		"members":       members(150_000),
-		"small members": members(20_000),
-		"nested":        testlayers.GoGzip(append(members(150_000), mixed...), 6, 0),
+		"members":       members(mixed, 150_000),
+		"small members": members(mixed, 20_000),
+		"nested":        testlayers.GoGzip(append(members(mixed, 150_000), mixed...), 6, 0),
 		"stored":        testlayers.GoGzip(mixed, 0, 0),
 		"zeros":         testlayers.GoGzip(make([]byte, 12*n), 6, 0),
 		"random":        testlayers.GoGzip(random(n/2), 6, 0),
@@ -184,6 +177,17 @@ func streams(n int) (names []string, streams map[string][]byte) {
 	}
 	slices.Sort(names)
 	return names, streams
+}
+
+// members are gzip members of size bytes each.
+func members(data []byte, size int) []byte {
+	var b []byte
+	for len(data) > 0 {
+		n := min(size, len(data))
+		b = append(b, testlayers.GoGzip(data[:n], 6, 0)...)
+		data = data[n:]
+	}
+	return b
 }
 
 func random(n int) []byte {

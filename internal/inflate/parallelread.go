@@ -193,6 +193,7 @@ func (p *Parallel) leaveSeq() {
 	p.maxTaken = math.MaxInt64
 	p.mu.Lock()
 	p.alone = false
+	p.endAlone()
 	p.cond.Broadcast()
 	p.mu.Unlock()
 }
@@ -231,6 +232,7 @@ func (p *Parallel) enterSeq() {
 	p.alone = true
 	p.at = p.ordinal(p.place)
 	p.cond.Broadcast()
+	p.beginAlone()
 	p.mu.Unlock()
 }
 
@@ -398,6 +400,7 @@ func (p *Parallel) accept(c *chunk) bool {
 	}
 	p.crc, p.memberStart = crc, start
 	p.accepted += c.out
+	p.useful += (c.end - c.start) / 8
 	p.place, p.history = c.end, c.after
 	p.stats.Chunks++
 	if c.guess {

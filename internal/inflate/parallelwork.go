@@ -1,63 +1,133 @@
 package inflate
 
-// work decodes and resolves chunks until the Parallel is closed. Every worker
-// but the first asks before it begins a chunk.
-func (p *Parallel) work(asks bool) {
+import "slices"
+
+// work decodes and resolves chunks until the Parallel is closed.
+func (p *Parallel) work() {
 	d := &chunkDecoder{newBuffer: p.newBuffer, freeBuffer: p.freeBuffer, stopped: &p.stopped}
 	d.maxOut = int64(maxExpansion * p.o.Segment)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for !p.stopped.Load() {
-		if len(p.toResolve) > 0 {
-			c := p.toResolve[0]
-			p.toResolve = p.toResolve[1:]
-			p.mu.Unlock()
-			if !c.dropped.Load() {
-				d.resolve(c)
-			}
-			p.mu.Lock()
-			c.resolving, c.ready = false, true
-			if c.dropped.Load() {
-				p.freeChunk(c)
-			}
-			p.cond.Broadcast()
-			continue
-		}
-		if !p.hasTask() || asks && !p.o.Begin() {
+		if len(p.toResolve) == 0 && !p.hasTask() {
 			p.cond.Wait()
 			continue
 		}
-		c, from := p.task()
-		p.working++
-		p.mu.Unlock()
-		if from != nil {
-			d.decode(c, from.place)
+		own, ok := p.begin()
+		if !ok {
+			p.cond.Wait()
+			continue
+		}
+		p.decodes(1)
+		if len(p.toResolve) > 0 {
+			p.resolveOne(d)
 		} else {
-			d.search(c, func(place int64) (int64, bool) { return p.begins(c, place) })
+			p.decodeOne(d)
 		}
-		p.release(c.first)
-		if c.second != nil {
-			p.release(c.second)
-		}
-		p.mu.Lock()
-		p.working--
-		if asks {
-			p.o.End()
-		}
-		c.done = true
-		switch {
-		case c.dropped.Load():
-			p.freeChunk(c)
-		case c.start < 0:
-			p.failed(c)
-			p.freeChunk(c)
-		default:
-			p.most = max(p.most, len(c.bufs))
-			if c.window.Load() != nil {
-				p.link(c, &d.value)
-			}
-		}
+		p.decodes(-1)
+		p.end(own)
 		p.cond.Broadcast()
+	}
+}
+
+// begin takes a processor for a chunk: the stream's own, or another one. mu is
+// held.
+func (p *Parallel) begin() (own, ok bool) {
+	if !p.busy && !p.wanted {
+		p.busy = true
+		return true, true
+	}
+	return false, p.o.Begin()
+}
+
+// end gives back what begin took. mu is held.
+func (p *Parallel) end(own bool) {
+	switch {
+	case !own:
+		p.o.End()
+	case p.callerMore:
+		// The caller goes on with the stream's own.
+		p.callerMore = false
+		p.o.End()
+	default:
+		p.busy = false
+	}
+}
+
+// beginAlone is begin for the caller, which may need it for long: it waits for a
+// chunk to end where there is no other processor. mu is held.
+func (p *Parallel) beginAlone() {
+	for p.busy && !p.callerMore {
+		if p.callerMore = p.o.Begin(); !p.callerMore {
+			p.wanted = true
+			p.cond.Wait()
+		}
+	}
+	p.busy, p.wanted = true, false
+	p.decodes(1)
+}
+
+// endAlone follows beginAlone. mu is held.
+func (p *Parallel) endAlone() {
+	p.decodes(-1)
+	if p.callerMore {
+		p.callerMore = false
+		p.o.End()
+		return
+	}
+	p.busy = false
+}
+
+// decodes counts the goroutines that decode. mu is held.
+func (p *Parallel) decodes(n int) {
+	p.decoding += n
+	p.atOnce = max(p.atOnce, p.decoding)
+}
+
+// resolveOne resolves a chunk. mu is held.
+func (p *Parallel) resolveOne(d *chunkDecoder) {
+	c := p.toResolve[0]
+	p.toResolve = p.toResolve[1:]
+	p.mu.Unlock()
+	d.resolve(c)
+	p.mu.Lock()
+	c.resolving, c.ready = false, true
+	if c.dropped.Load() {
+		p.freeChunk(c)
+	}
+}
+
+// decodeOne decodes a chunk, for which hasTask reported true. mu is held.
+func (p *Parallel) decodeOne(d *chunkDecoder) {
+	c, from := p.task()
+	p.working++
+	p.mu.Unlock()
+	d.falseStarts, d.worked = 0, 0
+	if from != nil {
+		d.decode(c, from.place)
+	} else {
+		d.search(c, func(place int64) (int64, bool) { return p.begins(c, place) })
+	}
+	p.release(c.first)
+	if c.second != nil {
+		p.release(c.second)
+	}
+	p.mu.Lock()
+	p.working--
+	p.falseOnes += d.falseStarts
+	p.worked += d.worked
+	c.done = true
+	switch {
+	case c.dropped.Load():
+		p.freeChunk(c)
+	case c.start < 0:
+		p.failed(c)
+		p.freeChunk(c)
+	default:
+		p.most = max(p.most, len(c.bufs))
+		if c.window.Load() != nil {
+			p.link(c, &d.value)
+		}
 	}
 }
 
@@ -203,6 +273,10 @@ func (p *Parallel) drop(ordinal int) {
 		return
 	}
 	p.failed(c)
+	if i := slices.Index(p.toResolve, c); i >= 0 {
+		p.toResolve = slices.Delete(p.toResolve, i, i+1)
+		c.resolving = false
+	}
 	if c.done && !c.resolving {
 		p.freeChunk(c)
 	}

@@ -1,6 +1,7 @@
 package soci
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -32,10 +33,8 @@ type ZtocOptions struct {
 	// result is the same. The default is the number of processors; 1 is one.
 	LayerWorkers int
 
-	maxZtoc    int64       // bytes of windows from which on the zTOC is too large; 0 is no limit
-	processors *processors // that the layers of an image share
-	segment    int         // compressed bytes that a worker takes at once
-	parallel   int64       // compressed bytes of a layer from which on it has several workers
+	maxZtoc  int64 // bytes of windows from which on the zTOC is too large; 0 is no limit
+	parallel parallelism
 }
 
 func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
@@ -59,10 +58,8 @@ func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
 	}
 	orDefault(&o.SpanSize, DefaultSpanSize)
 	orDefault(&o.BuildToolIdentifier, BuildToolIdentifier)
-	o.segment, o.parallel = parallelSegment, parallelFrom
-	o.processors = newProcessors()
-	o.processors.busy.Store(1)
-	orDefault(&o.LayerWorkers, int(o.processors.max))
+	o.parallel = newParallelism()
+	orDefault(&o.LayerWorkers, o.parallel.processors.max)
 	return o, nil
 }
 
@@ -81,6 +78,10 @@ func BuildZtoc(layer io.Reader, o ZtocOptions) (*Ztoc, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.parallel.processors.enter(context.Background()); err != nil { // there is no other layer
+		return nil, err
+	}
+	defer o.parallel.processors.leave()
 	alone := newMemory(o.Limits.MaxMemory).enter(0, nil)
 	return buildZtoc(layer, o, alone)
 }

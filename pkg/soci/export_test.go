@@ -78,3 +78,50 @@ func (s *Search) Find(stop func() error, patterns ...string) (files int, steps i
 	}
 	return len(f.files), f.steps, f.full, f.err
 }
+
+// Workers is what the layers of one image, or one layer, are decoded on.
+type Workers struct{ p *processors }
+
+// WithWorkers has layers of from compressed bytes or more decoded by several
+// workers, in segments of so many bytes, on so many processors, which all calls
+// share.
+func WithWorkers(o Options, processors, segment int, from int64) (Options, Workers) {
+	p := processorsOf(processors)
+	o.LayerWorkers, o.parallel = processors, parallelism{from, segment, p}
+	return o, Workers{p}
+}
+
+// Take takes all that are idle but n, as pieces of other layers do, until give is
+// called.
+func (w Workers) Take(but int) (give func()) {
+	taken := 0
+	for taken < w.p.max-but && w.p.try() {
+		taken++
+	}
+	return func() {
+		for range taken {
+			w.p.give()
+		}
+	}
+}
+
+// Processors is how many there are at work, and what there was in all.
+type Processors struct {
+	Layers, Pieces, Waiting int
+	Most, Begun, Waited     int
+}
+
+// Count reads the counters.
+func (w Workers) Count() Processors {
+	w.p.mu.Lock()
+	defer w.p.mu.Unlock()
+	return Processors{w.p.layers, w.p.pieces, w.p.waiting, w.p.most, w.p.begun, w.p.waited}
+}
+
+// Held is what a Work holds of its budget.
+func (w *Work) Held() int64 {
+	m := w.layers.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used + m.lent
+}

@@ -48,8 +48,7 @@ type layerWork struct {
 
 	// damaged are zTOCs and SOCI indexes of earlier builds that the repository
 	// does not give as their digests name them.
-	damaged    map[digest.Digest]bool
-	processors *processors
+	damaged map[digest.Digest]bool
 
 	tables *pathTables // for the spans of files to prefetch; nil when there are none
 
@@ -70,7 +69,7 @@ func (b *builtLayer) done() bool {
 
 func newLayerWork(src Source, targets []target, o Options) *layerWork {
 	w := &layerWork{
-		src: src, o: o, processors: newProcessors(), tables: newPathTables(targets, o),
+		src: src, o: o, tables: newPathTables(targets, o),
 		manifests: make(map[digest.Digest][]digest.Digest),
 		platforms: make(map[digest.Digest]string),
 		built:     make(map[digest.Digest]*builtLayer),
@@ -313,8 +312,10 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 		}
 		w.bytesRead.Add(n)
 	}()
-	w.processors.busy.Add(1)
-	defer w.processors.give()
+	if err := w.o.parallel.processors.enter(ctx); err != nil {
+		return err
+	}
+	defer w.o.parallel.processors.leave()
 	z, err := buildZtoc(r, ZtocOptions{
 		SpanSize:            w.o.SpanSize,
 		BuildToolIdentifier: w.o.BuildToolIdentifier,
@@ -323,9 +324,7 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 		Digest:              layer.Digest,
 		LayerWorkers:        w.o.LayerWorkers,
 		maxZtoc:             maxZtocSizeOf(layer.Size),
-		processors:          w.processors,
-		segment:             parallelSegment,
-		parallel:            parallelFrom,
+		parallel:            w.o.parallel,
 	}, memory)
 	var b []byte
 	if err == nil {

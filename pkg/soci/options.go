@@ -105,6 +105,8 @@ type Options struct {
 	tagged   bool              // the image was pushed under a tag, whether or not one with a suffix can be made
 	prefetch []prefetchPattern // Prefetch
 
+	parallel parallelism // shared by all layers
+
 	noTag string // why there is no SOCI-enabled image for want of a tag
 }
 
@@ -155,7 +157,10 @@ func (o Options) withDefaults() (Options, error) {
 	orDefault(&o.MinLayerSize, DefaultMinLayerSize)
 	orDefault(&o.BuildToolIdentifier, BuildToolIdentifier)
 	orDefault(&o.Concurrency, runtime.GOMAXPROCS(0))
-	orDefault(&o.LayerWorkers, max(runtime.GOMAXPROCS(0), leastProcessors))
+	if o.parallel.processors == nil {
+		o.parallel = newParallelism()
+	}
+	orDefault(&o.LayerWorkers, o.parallel.processors.max)
 	if o.Force {
 		o.Catalog = nil
 	}

@@ -3,36 +3,18 @@ package soci
 import (
 	"runtime"
 	"runtime/debug"
-	"sync/atomic"
 
 	"soci-index-builder/internal/inflate"
 )
 
-// processors are those that layers may be decoded on. Each layer that is
-// worked on has one, and more as long as others are idle.
-type processors struct {
-	max  int64
-	busy atomic.Int64
+// parallelism is from when on, and how, a layer is decoded by several workers.
+type parallelism struct {
+	from       int64       // compressed bytes of a layer from which on it has several
+	segment    int         // compressed bytes that a worker takes at once
+	processors *processors // that the layers of an image share
 }
 
-func newProcessors() *processors {
-	return &processors{max: int64(max(runtime.GOMAXPROCS(0), leastProcessors))}
-}
-
-// try takes an idle one, if there is one.
-func (p *processors) try() bool {
-	for {
-		busy := p.busy.Load()
-		if busy >= p.max {
-			return false
-		}
-		if p.busy.CompareAndSwap(busy, busy+1) {
-			return true
-		}
-	}
-}
-
-func (p *processors) give() { p.busy.Add(-1) }
+func newParallelism() parallelism { return parallelism{parallelFrom, parallelSegment, newProcessors()} }
 
 // freeFrom is the compressed size from which a layer's decoding takes so long
 // that a garbage collection more does not count.
@@ -61,17 +43,17 @@ func (c *collecting) Next() ([]byte, error) {
 
 // layerWorkers is how many goroutines may decode a layer of a size: one where
 // it is too small, or its size is not known.
-func (o ZtocOptions) layerWorkers(p *processors) int {
-	if o.Size < o.parallel {
+func (o ZtocOptions) layerWorkers() int {
+	if o.Size < o.parallel.from {
 		return 1
 	}
-	return int(min(int64(o.LayerWorkers), p.max))
+	return min(o.LayerWorkers, o.parallel.processors.max)
 }
 
 // newParallel returns a decoder of several workers for a layer, or nil where
 // one goroutine is to decode it. end must be called.
 func newParallel(blob *blobReader, o ZtocOptions, memory *tenant, spans *spanner) (p *inflate.Parallel, end func()) {
-	workers := o.layerWorkers(o.processors)
+	workers := o.layerWorkers()
 	if workers < 2 {
 		return nil, nil
 	}
@@ -79,11 +61,11 @@ func newParallel(blob *blobReader, o ZtocOptions, memory *tenant, spans *spanner
 	press := func() { p.Press() }
 	po := inflate.ParallelOptions{
 		Workers:  workers,
-		Segment:  o.segment,
+		Segment:  o.parallel.segment,
 		Memory:   func(n int64) bool { return memory.borrow(n, press) },
 		GiveBack: memory.giveBack,
-		Begin:    o.processors.try,
-		End:      o.processors.give,
+		Begin:    o.parallel.processors.try,
+		End:      o.parallel.processors.give,
 		MaxRatio: o.Limits.MaxRatio,
 	}
 	for !memory.mayBorrow(po.MemoryBase() + po.MemoryPressed()) {

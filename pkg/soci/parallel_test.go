@@ -52,16 +52,22 @@ func buildWith(t *testing.T, blob []byte, o ZtocOptions, workers int) built {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.LayerWorkers, o.processors, o.segment, o.parallel = workers, &processors{max: 4}, 16<<10, 0
-	o.processors.busy.Store(1)
+	p := processorsOf(4)
+	if err := p.enter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o.LayerWorkers, o.parallel = workers, parallelism{0, 16 << 10, p}
 	m := newMemory(o.Limits.MaxMemory)
 	alone := m.enter(0, nil)
 	var out built
 	stop := watch(t, m, &out.lent)
 	z, err := buildZtoc(bytes.NewReader(blob), o, alone)
 	stop()
-	if m.lent != 0 || o.processors.busy.Load() != 1 {
-		t.Errorf("%d bytes and %d processors are not given back", m.lent, o.processors.busy.Load()-1)
+	if m.lent != 0 || p.pieces != 0 {
+		t.Errorf("%d bytes and %d processors are not given back", m.lent, p.pieces)
+	}
+	if p.most > p.max {
+		t.Errorf("%d processors are taken of %d", p.most, p.max)
 	}
 	if err == nil {
 		if out.ztoc, err = z.Marshal(); err != nil {
@@ -214,7 +220,7 @@ func TestParallelVerdicts(t *testing.T) {
 
 // A layer has several workers from a size on, if that is known.
 func TestLayerWorkers(t *testing.T) {
-	p := &processors{max: 3}
+	p := processorsOf(3)
 	for _, tt := range []struct {
 		size    int64
 		workers int
@@ -222,7 +228,8 @@ func TestLayerWorkers(t *testing.T) {
 	}{
 		{0, 4, 1}, {1<<20 - 1, 4, 1}, {1 << 20, 4, 3}, {1 << 20, 2, 2}, {1 << 30, 1, 1},
 	} {
-		if got := (ZtocOptions{Size: tt.size, LayerWorkers: tt.workers, parallel: 1 << 20}).layerWorkers(p); got != tt.want {
+		o := ZtocOptions{Size: tt.size, LayerWorkers: tt.workers, parallel: parallelism{from: 1 << 20, processors: p}}
+		if got := o.layerWorkers(); got != tt.want {
 			t.Errorf("a layer of %d bytes has %d workers of %d, not %d", tt.size, got, tt.workers, tt.want)
 		}
 	}
@@ -295,21 +302,5 @@ func TestMemoryLent(t *testing.T) {
 	}
 	if err := a.take(1); !errors.Is(err, ErrLimit) {
 		t.Error(err)
-	}
-}
-
-// No more processors are taken than there are.
-func TestIdleProcessors(t *testing.T) {
-	all := newProcessors().max
-	for busy := range all + 2 {
-		p := newProcessors()
-		p.busy.Store(busy)
-		idle := int64(0)
-		for idle <= all && p.try() {
-			idle++
-		}
-		if idle != max(all-busy, 0) {
-			t.Errorf("%d of %d are busy, and %d were taken", busy, all, idle)
-		}
 	}
 }

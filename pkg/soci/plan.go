@@ -234,7 +234,7 @@ func BuildLayer(ctx context.Context, src Source, dst Destination, layer ocispec.
 		return out, err
 	}
 	b := new(builtLayer)
-	w := &layerWork{src: src, o: x.o, memory: newMemory(x.o.Limits.MaxMemory), processors: newProcessors(),
+	w := &layerWork{src: src, o: x.o, memory: newMemory(x.o.Limits.MaxMemory),
 		built: map[digest.Digest]*builtLayer{layer.Digest: b}}
 	if !o.DryRun {
 		w.publisher = &publisher{dst: dst, src: src, force: o.Force}

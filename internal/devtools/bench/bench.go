@@ -28,6 +28,7 @@ type Sizes struct {
 	Content   int64   // of a kind of content, and of what is packed by each compressor
 	Entries   []int   // numbers of tar entries
 	Files     []int64 // sizes of one file that compresses well
+	Hard      int64   // of each layer that several workers do not decode faster
 	BigLayer  int64   // least compressed size of one more layer of real files; 0 for none
 	Counts    []int   // numbers of layers of an image
 	CountSize int64   // bytes that do not compress in each of those layers
@@ -44,12 +45,14 @@ var (
 		Layer: 320 << 20, Content: 64 << 20,
 		Entries: []int{1_000, 10_000, 100_000},
 		Files:   []int64{64 << 20, 256 << 20, 1 << 30},
+		Hard:    128 << 20,
 		Counts:  []int{1, 8, 32}, CountSize: 10 << 20,
 	}
 	Full = Sizes{
 		Content: 256 << 20,
 		Entries: []int{1_000, 10_000, 100_000, 1_000_000},
 		Files:   []int64{64 << 20, 256 << 20, 1 << 30, 4 << 30},
+		Hard:    192 << 20,
 		// More than 2 GiB, what fits in 31 bits.
 		BigLayer: 2_200_000_000,
 		Counts:   []int{1, 8, 32, 128}, CountSize: 10 << 20,

@@ -46,6 +46,7 @@ func tinyOptions(t *testing.T) Options {
 		Work: filepath.Join(dir, "work"), Sections: SectionNames(), Rounds: 1, Speed: 20 << 20, MinLayerSize: 1,
 		Sizes: Sizes{
 			Content: 500_000, Entries: []int{10, 200}, Files: []int64{1 << 20}, BigLayer: 1_000_000,
+			Hard:   400_000,
 			Counts: []int{1, 3}, CountSize: 50_000, LargeLayers: 2, LargeSize: 5 << 20,
 		},
 		Layers: []RealLayer{
@@ -103,6 +104,10 @@ func checkSection(t *testing.T, s table.Section) {
 		rows["image"], rows["layer-count"] = []int{2}, []int{2, 1}
 	} else {
 		rows["image"], rows["layer-count"] = []int{3}, []int{4, 1}
+	}
+	if cores := min(2, runtime.NumCPU()); cores > 1 {
+		counts := slices.Compact([]int{cores, runtime.NumCPU()})
+		rows["workers"] = []int{2 * (2 + len(counts)), 4}
 	}
 	for i, want := range rows[s.Name] {
 		if i >= len(s.Tables) || len(s.Tables[i].Rows) != want {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"soci-index-builder/internal/devtools/bench/contender"
+	"soci-index-builder/internal/devtools/bench/corpus"
 	"soci-index-builder/internal/devtools/bench/table"
 )
 
@@ -52,6 +53,45 @@ func (r *runner) workers(ctx context.Context) ([]*table.Table, error) {
 				table.Seconds(m.Wall), table.Rate(l.Size, m.Wall), table.Ratio(one.CPU, m.CPU),
 				table.Ratio(one.Wall, m.Wall), table.Ratio(results[up].Wall, m.Wall), table.MB(m.PeakMemory))
 		}
+	}
+	hard, err := r.hard(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return append([]*table.Table{t}, hard...), nil
+}
+
+// hard are layers of which several workers decode nothing, since no block can be
+// found in them, and what trying costs.
+func (r *runner) hard(ctx context.Context) ([]*table.Table, error) {
+	if r.cores == 1 {
+		return nil, nil
+	}
+	one, several := entrant{contender.OursAlone, r.cores}, entrant{contender.Ours, r.cores}
+	t := &table.Table{
+		Title: fmt.Sprintf("Layers with which several workers cannot help, on %d processors", r.cores),
+		Columns: []string{"packed by", "compressed MB", "uncompressed MB", "CPU s, one worker",
+			fmt.Sprintf("CPU s, %d workers", r.cores), "CPU, times one worker's", "wall s, one worker",
+			fmt.Sprintf("wall s, %d workers", r.cores)},
+		Notes: []string{fmt.Sprintf("Half a log, half a file that does not compress; of %d rounds the least.", r.Rounds)},
+	}
+	packers := []corpus.Packer{corpus.OneBlock(), corpus.OneBlockMembers(), corpus.FixedBlocks(), corpus.Stored()}
+	for i, p := range packers {
+		l, err := r.cache.Layer(ctx, corpus.Recipe{
+			Name:    fmt.Sprintf("hard-%d", i),
+			Archive: corpus.Log{Size: r.Sizes.Hard / 2, Noise: r.Sizes.Hard / 2, Seed: 1},
+			Packer:  p,
+		})
+		if err != nil {
+			return nil, err
+		}
+		results, err := r.measure(ctx, l, false, r.Rounds, []entrant{one, several})
+		if err != nil {
+			return nil, err
+		}
+		a, b := results[one], results[several]
+		t.Add(p.Name, table.MB(l.Size), table.MB(l.Uncompressed), table.Seconds(a.CPU), table.Seconds(b.CPU),
+			table.Ratio(b.CPU, a.CPU), table.Seconds(a.Wall), table.Seconds(b.Wall))
 	}
 	return []*table.Table{t}, nil
 }

@@ -95,7 +95,8 @@ func build(t *testing.T, c *Cache, r Recipe) *Layer {
 
 func TestPackers(t *testing.T) {
 	dir := makeTree(t)
-	packers := []Packer{Go(1), Go(9), Klauspost(5), Stored(), None(), Members(), Pigz(t.Context(), 6)}
+	packers := []Packer{Go(1), Go(9), Klauspost(5), Stored(), None(), Members(), OneBlock(), OneBlockMembers(),
+		FixedBlocks(), Pigz(t.Context(), 6)}
 	t.Setenv("PATH", t.TempDir()) // where there is no pigz
 	fallback := Pigz(t.Context(), 6)
 	if fallback.HasPigz() {

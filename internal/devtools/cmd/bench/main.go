@@ -118,6 +118,9 @@ func parse(args []string, stderr io.Writer) (bench.Options, string, error) {
 		if o.Sizes.Layer, err = bytesize.Parse(*layer); err != nil {
 			return o, "", fmt.Errorf("flag -layer-size: %w", err)
 		}
+		if o.Sizes.Layer > 0 {
+			o.Sizes.Hard = min(o.Sizes.Hard, o.Sizes.Layer)
+		}
 	}
 	if o.Speed, err = bytesize.Parse(*speed); err != nil {
 		return o, "", fmt.Errorf("flag -speed: %w", err)

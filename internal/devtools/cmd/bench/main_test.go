@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"soci-index-builder/internal/devtools/bench"
 	"soci-index-builder/internal/devtools/bench/child"
 	"soci-index-builder/internal/devtools/bench/table"
+	"soci-index-builder/internal/testkit/testlayers"
 )
 
 func TestMain(m *testing.M) {
@@ -112,6 +114,43 @@ func TestMarkdown(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "  Go: go1.") {
 		t.Errorf("it printed %q", out.String())
+	}
+}
+
+// The tables of layers and of workers come from one run.
+func TestMarkdownOfLayersAndWorkers(t *testing.T) {
+	dir := t.TempDir()
+	document := filepath.Join(dir, "performance.md")
+	var text string
+	for _, name := range []string{"machine", "layers", "workers", "kinds"} {
+		text += "<!-- bench:" + name + ":begin -->\nold " + name + "\n<!-- bench:" + name + ":end -->\n"
+	}
+	if err := os.WriteFile(document, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	files := filepath.Join(dir, "files")
+	if err := os.Mkdir(files, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(files, "text"), testlayers.Text(1, 300_000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-work", filepath.Join(dir, "work"), "-sections", "machine,layers,workers", "-markdown", document,
+		"-rounds", "1", "-layer-size", "100KiB", "-python", files, "-lib", files, "-share", files}
+	if err := run(t.Context(), args, io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, want := range map[string]int{
+		"old": 1, "old kinds": 1, "- Go: go1.": 1, "**Whole job, Marshal included": 1, "**One layer by workers": 1,
+		"**Layers with which": min(1, runtime.NumCPU()-1),
+	} {
+		if n := strings.Count(string(b), what); n != want {
+			t.Errorf("%q is there %d times, not %d:\n%s", what, n, want, b)
+		}
 	}
 }
 
