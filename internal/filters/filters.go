@@ -120,6 +120,9 @@ type filter struct {
 	repository, tag string
 }
 
+// Every returns the filters that choose every image, those of "*:*".
+func Every() Filters { return Filters{list: []filter{{text: "*:*", repository: "*", tag: "*"}}} }
+
 // Parse reads a comma-separated list. Its error names every malformed filter
 // at once: it joins one *Error for each, or is ErrEmptyList or
 // ErrOnlyExclusions.

@@ -1,6 +1,7 @@
 package filters_test
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -65,6 +66,14 @@ func TestDecideZero(t *testing.T) {
 	}
 }
 
+// Every is what its text says.
+func TestEvery(t *testing.T) {
+	parsed, err := filters.Parse(filters.Every().String())
+	if err != nil || !reflect.DeepEqual(parsed, filters.Every()) {
+		t.Errorf("%q reads as %+v, %v", filters.Every(), parsed, err)
+	}
+}
+
 func TestOwnSuffix(t *testing.T) {
 	tests := []struct {
 		name, tag, suffix string
@@ -80,8 +89,13 @@ func TestOwnSuffix(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if why, own := (filters.Image{Tag: tt.tag}).Own(tt.suffix); own != tt.want {
-				t.Errorf("Own(%q) of tag %q = %q, %t, want %t", tt.suffix, tt.tag, why, own, tt.want)
+			rules := filters.Rules{Filters: filters.Every(), TagSuffix: tt.suffix, Untagged: true}
+			want := filters.Verdict{Decision: filters.Matched, Filter: "*:*"}
+			if tt.want {
+				want = filters.Verdict{Decision: filters.OwnArtifact, Reason: "tag suffix " + tt.suffix}
+			}
+			if got := rules.Decide(filters.Image{Repository: "app", Tag: tt.tag}); got != want {
+				t.Errorf("with the suffix %q tag %q is %+v, want %+v", tt.suffix, tt.tag, got, want)
 			}
 		})
 	}
