@@ -35,10 +35,10 @@ var (
 
 // Partitions, regions and accounts as they stand in ARNs.
 const (
-	arnPartition = `arn:aws[a-z-]*`
+	arnPartition = `arn:` + names.ShortPartition
 	arnAccount   = names.Account
 
-	signingProfile = arnPartition + ":signer:[a-z0-9-]+:" + arnAccount + `:/signing-profiles/\w{2,64}`
+	signingProfile = arnPartition + ":signer:" + names.ShortRegion + ":" + arnAccount + `:/signing-profiles/\w{2,64}`
 )
 
 // list returns the parts of a parameter that is text with commas. It is no
@@ -95,7 +95,7 @@ var everywhere = []parameter{
 		name:        deployed.ParamTagSuffix,
 		description: "What the tag of the SOCI-enabled image (V2) ends in",
 		byDefault:   names.DefaultTagSuffix, pattern: "^" + names.TagSuffix + "$",
-		constraint: "1 to 127 of A-Z, a-z, 0-9, ., _ and -",
+		constraint: names.TagSuffixAllowed,
 	},
 	{
 		name:        deployed.ParamTagUnindexed,
@@ -170,7 +170,8 @@ var everywhere = []parameter{
 	{
 		name:        deployed.ParamAlarmTopic,
 		description: "SNS topic for alarms",
-		byDefault:   "", pattern: `^(?:` + arnPartition + `:sns:[a-z0-9-]+:` + arnAccount + `:[A-Za-z0-9_-]{1,256})?$`,
+		byDefault:   "", pattern: `^(?:` + arnPartition + `:sns:` + names.ShortRegion + `:` + arnAccount +
+			`:[A-Za-z0-9_-]{1,256})?$`,
 		constraint: "the ARN of a standard SNS topic, or nothing",
 	},
 	{
@@ -204,8 +205,8 @@ var inBucket = []parameter{
 	{
 		name:        deployed.ParamCodeBucket,
 		description: "S3 bucket of this region with the functions' code",
-		pattern:     `^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`,
-		constraint:  "the name of a bucket: 3 to 63 of a-z, 0-9, . and -",
+		pattern:     `^` + names.Bucket + `$`,
+		constraint:  "the name of a bucket: " + names.BucketAllowed,
 	},
 	{
 		name: deployed.ParamCodeKeyPrefix,
@@ -235,7 +236,7 @@ func imageParameter(name string) parameter {
 	return parameter{
 		name:        name,
 		description: "ECR image",
-		pattern:     `^` + arnAccount + `\.dkr\.ecr\.[a-z0-9-]+\.[a-z.]+/[a-z0-9._/-]+@sha256:[0-9a-f]{64}$`,
+		pattern:     `^` + names.ShortECRHost + `/` + names.ShortRepository + `@` + names.Digest + `$`,
 		constraint:  "HOST/NAME@sha256:DIGEST",
 	}
 }

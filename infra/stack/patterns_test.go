@@ -60,9 +60,11 @@ func TestParameterValues(t *testing.T) {
 	)
 	images := map[string]bool{
 		host + "soci/filter" + digest: good, host + "a" + digest: good,
-		host + "stack0150919004/filter-function_a.b" + digest:         good,
-		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/a" + digest: good,
-		"123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu/a" + digest: good,
+		host + "stack0150919004/filter-function_a.b" + digest:           good,
+		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/a" + digest:   good,
+		"123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu/a" + digest:   good,
+		"123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk/a" + digest: good,
+		"123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov/a" + digest:      good,
 		"": bad, host + "a:v1": bad, host + "a": bad, host + digest: bad, host + "A" + digest: bad,
 		host + "a" + digest + "0": bad,
 		host + "a@sha256:0123":    bad, "docker.io/library/a" + digest: bad, "12345678901.dkr.ecr.eu-west-1.amazonaws.com/a" +

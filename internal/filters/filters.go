@@ -73,10 +73,10 @@ func (e *Error) Unwrap() error { return e.Err }
 // The grammar of an ECR repository and of a tag, with * among the letters. A
 // pattern fits it exactly when there is a name that the pattern matches.
 const (
-	word              = `[a-z0-9*]+`
-	more              = `(?:(?:[./]|__?|-+)` + word + `)*`
+	word              = `[` + names.RepositoryLetters + `*]+`
+	more              = `(?:` + names.RepositorySeparator + word + `)*`
 	repositoryGrammar = word + more
-	tagGrammar        = `[A-Za-z0-9_*][A-Za-z0-9._*-]{0,127}`
+	tagGrammar        = `[` + names.TagFirstLetters + `*][` + names.TagLetters + `*-]{0,127}`
 	filterGrammar     = `!?` + hostlessGrammar + `:` + tagGrammar
 )
 
@@ -86,7 +86,7 @@ const (
 // meant. The beginning, <word>.dkr, is enough: the pattern has to be short.
 // hostlessGrammar matches exactly what hostGrammar does not.
 const (
-	hostGrammar = `^` + word + `\.dkr(?:$|[^a-z0-9*])`
+	hostGrammar = `^` + word + `\.dkr(?:$|[^` + names.RepositoryLetters + `*])`
 
 	notDKR = `(?:(?:[abce-z0-9*]|d[a-jl-z0-9*]|dk[a-qs-z0-9*]|dkr[a-z0-9*])[a-z0-9*]*|dk?)`
 

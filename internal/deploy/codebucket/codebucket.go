@@ -26,6 +26,7 @@ import (
 
 	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/ours"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/names/lazyregexp"
 )
 
@@ -59,15 +60,12 @@ var (
 	ErrNotOurs = errors.New("is not deleted: its key does not begin with")
 )
 
-var (
-	bucketName = lazyregexp.New(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	keyPrefix  = lazyregexp.New(`^(?:[A-Za-z0-9._-][A-Za-z0-9._/-]{0,198}/)?$`)
-)
+var keyPrefix = lazyregexp.New(`^(?:[A-Za-z0-9._-][A-Za-z0-9._/-]{0,198}/)?$`)
 
 // CheckBucketName and CheckPrefix tell whether a name can be used, without
 // asking AWS. Their errors name the value and match ErrBucketName, ErrPrefix.
 func CheckBucketName(name string) error {
-	if !bucketName.MatchString(name) || strings.Contains(name, "..") {
+	if !names.IsBucket(name) {
 		return fmt.Errorf("%q %w", name, ErrBucketName)
 	}
 	return nil
