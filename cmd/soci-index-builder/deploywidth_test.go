@@ -57,7 +57,8 @@ func TestDeployTextsFit(t *testing.T) {
 	run("a", "deploy --dry-run"+ci, "  account 123456789012, region eu-west-1, as\n      arn:aws:sts::")
 	run("a", "deploy"+ci, "\n  uploaded\n      "+bucket, "\nFailureQueueUrl\n    https://sqs",
 		"\nTailFilterLogs:\n    aws logs tail ")
-	run("b", "deploy --filters prod/*:*,!*:*-debug,team/application-with-a-long-name/*:release-* --tag team=platform"+ci,
+	const long = "prod/*:*,!*:*-debug,team/application-with-a-long-name/*:release-*"
+	run("b", "deploy --filters "+long+" --tag team=platform"+ci,
 		"\n  ! warning  filters  prod/*:*: matches none",
 		"\n    -> aws ecr register-pull-time-update-exclusion --principal-arn arn")
 	denied := func(action string) string {

@@ -192,7 +192,8 @@ func (r *run) all(ctx context.Context, image *source) error {
 		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed", ErrNoLayer, image.what,
 			bytesize.Format(soci.DefaultMinLayerSize))
 	}
-	r.step(4, "Ask the registry for the referrers of each platform's image manifest (v1), and for the suffixed tag (v2)")
+	r.step(4, "Ask the registry for the referrers of each platform's image manifest (v1), and for the suffixed "+
+		"tag (v2)")
 	found, err := inspect.LoadVersions(ctx, repo, desc, tag, names.DefaultTagSuffix)
 	if err != nil {
 		return err

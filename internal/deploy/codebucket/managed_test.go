@@ -264,7 +264,8 @@ func TestManagedRandomName(t *testing.T) {
 
 func TestManagedBeingMade(t *testing.T) {
 	aborted := &awstest.Error{Status: http.StatusConflict, Code: "OperationAborted",
-		Message: "A conflicting conditional operation is currently in progress against this resource. Please try again."}
+		Message: "A conflicting conditional operation is currently in progress against this resource. " +
+			"Please try again."}
 	w := newWorld(t)
 	m := w.managed(w.Config())
 	w.s3.Fail("CreateBucket", 3, aborted)

@@ -84,7 +84,8 @@ var scopes = []struct {
 
 // conditions of the scopes that have one.
 var conditions = map[Scope]map[string]map[string]string{
-	BoundedRoles:   {"StringEquals": {"iam:PermissionsBoundary": "arn:${Partition}:iam::${Account}:policy/${Boundary}"}},
+	BoundedRoles: {"StringEquals": {
+		"iam:PermissionsBoundary": "arn:${Partition}:iam::${Account}:policy/${Boundary}"}},
 	PassedToStates: {"StringEquals": {"iam:PassedToService": "states.amazonaws.com"}},
 	PassedRoles:    {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
 	ServiceRole:    {"StringEquals": {"iam:PassedToService": "cloudformation.amazonaws.com"}},

@@ -234,7 +234,8 @@ func (r StackResource) xml() string {
 	if status == "" {
 		status = "CREATE_COMPLETE"
 	}
-	return fmt.Sprintf("<member><LogicalResourceId>%s</LogicalResourceId><PhysicalResourceId>%s</PhysicalResourceId><ResourceType>%s</ResourceType>"+
+	return fmt.Sprintf("<member><LogicalResourceId>%s</LogicalResourceId>"+
+		"<PhysicalResourceId>%s</PhysicalResourceId><ResourceType>%s</ResourceType>"+
 		"<ResourceStatus>%s</ResourceStatus><LastUpdatedTimestamp>2026-01-02T03:04:05Z</LastUpdatedTimestamp></member>",
 		escape(r.LogicalID), escape(r.PhysicalID), escape(r.Type), escape(status))
 }
@@ -260,7 +261,8 @@ func pageXML[T any](name string, list []T, size int, token string, write func(T)
 
 func (s *Stack) xml() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "<member><StackName>%s</StackName><StackId>%s</StackId><StackStatus>%s</StackStatus><CreationTime>2026-01-02T03:04:05Z</CreationTime>",
+	fmt.Fprintf(&b, "<member><StackName>%s</StackName><StackId>%s</StackId><StackStatus>%s</StackStatus>"+
+		"<CreationTime>2026-01-02T03:04:05Z</CreationTime>",
 		escape(s.Name), escape(s.ID()), escape(s.Status))
 	members(&b, "Parameters", "ParameterKey", "ParameterValue", s.Parameters)
 	members(&b, "Outputs", "OutputKey", "OutputValue", s.Outputs)

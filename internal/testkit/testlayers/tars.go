@@ -29,6 +29,9 @@ func (t *tarBuilder) timesUnix(seconds ...int64) {
 	}
 }
 
+// capability is the extended attribute of a program that may use raw sockets.
+const capability = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
 // tarLayers vary what is in the archive.
 func tarLayers() []Layer {
 	of := func(fill func(t *tarBuilder)) func() []byte {
@@ -66,7 +69,7 @@ func tarLayers() []Layer {
 		})),
 		gzTar("xattrs", "extended attributes as PAX records, binary values too", of(func(t *tarBuilder) {
 			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "ping", Format: tar.FormatPAX, PAXRecords: map[string]string{
-				"SCHILY.xattr.security.capability":    "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+				"SCHILY.xattr.security.capability":    capability,
 				"SCHILY.xattr.user.empty":             "",
 				"SCHILY.xattr.user.text":              "value=with=equals\nand lines",
 				"SCHILY.xattr.trusted.overlay.opaque": "y",
@@ -77,7 +80,7 @@ func tarLayers() []Layer {
 		})),
 		gzTar("xattr-values", "extended attributes that all have a value", of(func(t *tarBuilder) {
 			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "ping", Format: tar.FormatPAX, PAXRecords: map[string]string{
-				"SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+				"SCHILY.xattr.security.capability": capability,
 				"SCHILY.xattr.user.text":           "value=with=equals\nand lines",
 			}}, Text(44, 2500))
 		})),

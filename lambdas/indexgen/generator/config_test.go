@@ -113,7 +113,8 @@ func TestOpener(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name := r.(*ecrclient.Repository).Name(); name != "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/team/app" {
+		const want = "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/team/app"
+		if name := r.(*ecrclient.Repository).Name(); name != want {
 			t.Errorf("endpoint %q opens %s", endpoint, name)
 		}
 	}

@@ -4,7 +4,8 @@
 //
 //	go run ./internal/devtools/cmd/cdk synth
 //	go run ./internal/devtools/cmd/cdk diff
-//	go run ./internal/devtools/cmd/cdk deploy [-filters 'prod/*:*,!*:*-debug'] [-parameters 'LogLevel=DEBUG GeneratorMemorySize=3008']
+//	go run ./internal/devtools/cmd/cdk deploy [-filters 'prod/*:*,!*:*-debug'] \
+//		[-parameters 'LogLevel=DEBUG GeneratorMemorySize=3008']
 //	go run ./internal/devtools/cmd/cdk destroy
 //
 // All take -stack, -arch and -o; but for synth also -profile and -region, and

@@ -250,8 +250,8 @@ func (d *Deployment) getRole(form url.Values) (string, error) {
 	}
 	boundary := ""
 	if arn, ok := r.At("PermissionsBoundary").(string); ok {
-		boundary = "<PermissionsBoundary><PermissionsBoundaryType>Policy</PermissionsBoundaryType><PermissionsBoundaryArn>" +
-			arn + "</PermissionsBoundaryArn></PermissionsBoundary>"
+		boundary = "<PermissionsBoundary><PermissionsBoundaryType>Policy</PermissionsBoundaryType>" +
+			"<PermissionsBoundaryArn>" + arn + "</PermissionsBoundaryArn></PermissionsBoundary>"
 	}
 	return "<Role><Path>/</Path><RoleName>" + name + "</RoleName><RoleId>AROAEXAMPLE</RoleId><Arn>arn:aws:iam::" +
 		awstest.Account + ":role/" + name +
