@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
 )
@@ -97,11 +98,13 @@ func TestProgressResized(t *testing.T) {
 		o.resizeAt, o.resized = "[2-6] of 16 layers", pty.Winsize{Cols: to.columns, Rows: to.rows}
 		s := onTerminal(t, o, "index", "--min-layer-size", "0", "--force", "--concurrency", "4", ref)
 		text := s.screen.text()
-		if s.code != exitOK || !strings.HasPrefix(text, "✓ "+ref+": indexed, ") || barLeft.MatchString(text) ||
-			s.hidesCursor() {
-			t.Errorf("from %d to %d columns: exit code %d, that the cursor is hidden is %t:\n%s", o.columns, to.columns, s.code,
-				s.hidesCursor(), text)
-		}
+		expect.Equal(t, expect.Facts{
+			{"code", s.code, exitOK},
+			{`strings.HasPrefix(text, "✓ "+ref+": indexed, ")`, strings.HasPrefix(text, "✓ "+ref+": indexed, "), true},
+			{"barLeft.MatchString(text)", barLeft.MatchString(text), false},
+			{"hidesCursor", s.hidesCursor(), false},
+		}, "from %d to %d columns: exit code %d, that the cursor is hidden is %t:\n%s", o.columns, to.columns, s.code,
+			s.hidesCursor(), text)
 		if wide := tooWide(s.raw[len(s.raw)/2:], int(to.columns)); len(wide) > 0 {
 			t.Errorf("too wide for %d columns: %q", to.columns, wide)
 		}

@@ -124,8 +124,10 @@ func TestWrongAnswers(t *testing.T) {
 		cmd.Stderr = &stderr
 		out, _ := cmd.Output()
 		text := stderr.String()
-		if cmd.ProcessState.ExitCode() != exitFailure || len(out) > 0 || strings.Count(text, "\n") != 1 ||
-			!strings.Contains(text, want) || raw.MatchString(text) {
+		if cmd.ProcessState.ExitCode() != exitFailure || len(out) > 0 {
+			t.Fatalf("%q ends with %d and %q, %s; want one line with %q", args, cmd.ProcessState.ExitCode(), text, out, want)
+		}
+		if strings.Count(text, "\n") != 1 || !strings.Contains(text, want) || raw.MatchString(text) {
 			t.Errorf("%q ends with %d and %q, %s; want one line with %q", args, cmd.ProcessState.ExitCode(), text, out, want)
 		}
 	}

@@ -119,7 +119,10 @@ func TestPlanErrors(t *testing.T) {
 		}
 	}
 	p, err := NewPlan(t.Context(), with(), soci.Both, 0)
-	if err != nil || len(p.Items) != 2 || len(p.Errors) != 1 || p.Errors[0] != denied {
+	if err != nil || len(p.Items) != 2 || len(p.Errors) != 1 {
+		t.Fatalf("NewPlan = %+v, %v, want two items, and that b could not be read", p, err)
+	}
+	if p.Errors[0] != denied {
 		t.Errorf("NewPlan = %+v, %v, want two items, and that b could not be read", p, err)
 	}
 	if _, err := NewPlan(t.Context(), with(inventory.Record{}), soci.Both, 0); err != over {

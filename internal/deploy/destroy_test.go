@@ -251,8 +251,10 @@ func TestDestroyForeignBucket(t *testing.T) {
 	w.s3.AddBucket(managedBucket, awstest.Region)
 	w.put(managedBucket, "code/theirs", true)
 	l, err := w.destroy(deploy.DestroyOptions{})
-	if err != nil || w.status() != "absent" || len(w.keys(managedBucket)) != 1 ||
-		!hasLine(l.stays, "the bucket "+managedBucket+" was not made by soci-index-builder") {
+	if err != nil || w.status() != "absent" || len(w.keys(managedBucket)) != 1 {
+		t.Fatalf("%v, stays %q", err, l.stays)
+	}
+	if !hasLine(l.stays, "the bucket "+managedBucket+" was not made by soci-index-builder") {
 		t.Errorf("%v, stays %q", err, l.stays)
 	}
 }

@@ -2,7 +2,6 @@ package deploy_test
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +14,7 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/awstest/stacktest"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 // A replaced function loses events: a flag must allow it where nobody is asked,
@@ -89,10 +89,12 @@ func TestKeepsTags(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := w.stacks.Stack("prod")
-	if s.Tags["team"] != "a" || s.Tags["cost"] != "1" || s.Tags["ManagedStackSource"] != "SociIndexBuilder" ||
-		!slices.Equal(s.NotificationARNs, []string{topic}) {
-		t.Errorf("tags %v, topics %q", s.Tags, s.NotificationARNs)
-	}
+	expect.Equal(t, expect.Facts{
+		{`s.Tags["team"]`, s.Tags["team"], "a"},
+		{`s.Tags["cost"]`, s.Tags["cost"], "1"},
+		{`s.Tags["ManagedStackSource"]`, s.Tags["ManagedStackSource"], "SociIndexBuilder"},
+		{"NotificationARNs", s.NotificationARNs, []string{topic}},
+	}, "tags %v, topics %q", s.Tags, s.NotificationARNs)
 }
 
 // A stack that the plain template made is taken over; a companion stack is not.

@@ -19,6 +19,7 @@ import (
 
 	"soci-index-builder/internal/estimate"
 	"soci-index-builder/internal/inspect"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/internal/verify"
@@ -251,10 +252,14 @@ func checkSums(t *testing.T, i *image, e *estimate.Image) {
 	}
 	spans := l[0].ReadSpans + l[1].ReadSpans
 	ahead := l[0].PrefetchSpans + l[1].PrefetchSpans
-	if e.Full.Turns != 1 || e.Lazy.Turns != 5+spans || e.Prefetch.Turns != 5+(ahead+1)/2+spans-ahead ||
-		e.Full.Requests != 3 || e.Lazy.Requests != 8+spans || e.Prefetch.Requests != 10+spans {
-		t.Errorf("turns %d, %d, %d of %d spans, %d ahead", e.Full.Turns, e.Lazy.Turns, e.Prefetch.Turns, spans, ahead)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Full.Turns", e.Full.Turns, 1},
+		{"Lazy.Turns", e.Lazy.Turns, 5 + spans},
+		{"Prefetch.Turns", e.Prefetch.Turns, 5 + (ahead+1)/2 + spans - ahead},
+		{"Full.Requests", e.Full.Requests, 3},
+		{"Lazy.Requests", e.Lazy.Requests, 8 + spans},
+		{"Prefetch.Requests", e.Prefetch.Requests, 10 + spans},
+	}, "turns %d, %d, %d of %d spans, %d ahead", e.Full.Turns, e.Lazy.Turns, e.Prefetch.Turns, spans, ahead)
 	for _, s := range []estimate.Start{e.Full, e.Lazy, e.Prefetch} {
 		want := float64(s.Bytes)/(64<<20) + 0.05*float64(s.Turns)
 		if d := s.Seconds - want; d > 1e-9 || d < -1e-9 {
@@ -267,9 +272,12 @@ func TestNetworkAndPatterns(t *testing.T) {
 	i := push(t, soci.Both)
 	e := i.run(t, estimate.Options{Patterns: []string{"/usr/lib/python3/**", "/nothing/**"},
 		Network: estimate.Network{Bandwidth: 1 << 20, Latency: time.Second}})
-	if e.Files.Different != 2 || e.Files.Found != 1 || e.Files.NotFound != 1 || e.Label != "/usr/lib/python3/**" {
-		t.Errorf("%+v, label %q", e.Files, e.Label)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Files.Different", e.Files.Different, 2},
+		{"Files.Found", e.Files.Found, 1},
+		{"Files.NotFound", e.Files.NotFound, 1},
+		{"Label", e.Label, "/usr/lib/python3/**"},
+	}, "%+v, label %q", e.Files, e.Label)
 	if want := float64(e.Full.Bytes)/(1<<20) + 1; e.Full.Seconds != want {
 		t.Errorf("%v s, want %v", e.Full.Seconds, want)
 	}
@@ -315,8 +323,10 @@ func TestPrefetchLimits(t *testing.T) {
 		t.Errorf("%+v, label of %d bytes, %q", e.Files, len(e.Label), e.PrefetchLimits)
 	}
 	e = i.run(t, estimate.Options{Files: files[1:]})
-	if e.Files.Found != len(files)-1 || e.Label != "" || len(e.PrefetchLimits) != 1 ||
-		!strings.HasPrefix(e.PrefetchLimits[0], "a label has at most 16384 bytes: ") {
+	if e.Files.Found != len(files)-1 || e.Label != "" || len(e.PrefetchLimits) != 1 {
+		t.Fatalf("%+v, label of %d bytes, %q", e.Files, len(e.Label), e.PrefetchLimits)
+	}
+	if !strings.HasPrefix(e.PrefetchLimits[0], "a label has at most 16384 bytes: ") {
 		t.Errorf("%+v, label of %d bytes, %q", e.Files, len(e.Label), e.PrefetchLimits)
 	}
 }

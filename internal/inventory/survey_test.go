@@ -12,6 +12,7 @@ import (
 
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/soci"
 )
@@ -187,10 +188,12 @@ func TestSurveyRecord(t *testing.T) {
 		if layers != 2 || bytes != int64(len(a.layers[0])+len(a.layers[1])) {
 			t.Errorf("%d layers of %d bytes are to be read", layers, bytes)
 		}
-		if !r.BeforeStack || r.Reason != "pushed before the stack was created, 2026-05-06" || !r.PushedAt.Equal(pushed) ||
-			r.Filter != "*:*" {
-			t.Errorf("%+v", r)
-		}
+		expect.Equal(t, expect.Facts{
+			{"BeforeStack", r.BeforeStack, true},
+			{"Reason", r.Reason, "pushed before the stack was created, 2026-05-06"},
+			{"r.PushedAt.Equal(pushed)", r.PushedAt.Equal(pushed), true},
+			{"Filter", r.Filter, "*:*"},
+		}, "%+v", r)
 	}
 	if !slices.Equal(tags, []string{"1", "2"}) {
 		t.Errorf("tags %q", tags)

@@ -11,6 +11,7 @@ import (
 
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -98,10 +99,16 @@ func TestSurveyUnknown(t *testing.T) {
 				for r, err := range inventory.Survey(t.Context(), source,
 					inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, IndexVersion: version}) {
 					n++
-					if err != nil || r.State != want || r.V1 != inventory.CoverUnknown || r.State.Lacking() != (version == soci.V2) ||
-						!r.State.ToIndex() || !r.State.Chosen() {
-						t.Errorf("%s: %+v, %v", version, r, err)
+					if err != nil {
+						t.Fatalf("%s: %+v, %v", version, r, err)
 					}
+					expect.Equal(t, expect.Facts{
+						{"State", r.State, want},
+						{"V1", r.V1, inventory.CoverUnknown},
+						{"State.Lacking", r.State.Lacking(), version == soci.V2},
+						{"State.ToIndex", r.State.ToIndex(), true},
+						{"State.Chosen", r.State.Chosen(), true},
+					}, "%s: %+v, %v", version, r, err)
 					if told := strings.Contains(r.Reason, fmt.Sprint(status)); told != (version != soci.V2) {
 						t.Errorf("%s: %q", version, r.Reason)
 					}

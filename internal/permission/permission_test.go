@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/pkg/ecrclient"
 )
 
@@ -110,9 +111,12 @@ func TestFunctions(t *testing.T) {
 	for name, needs := range Functions {
 		seen := map[string]bool{}
 		for _, n := range slices.Concat(needs, Withheld[name]) {
-			if seen[n.Action] || !action.MatchString(n.Action) || n.On == "" || n.Why == "" {
-				t.Errorf("%s: %+v", name, n)
-			}
+			expect.Equal(t, expect.Facts{
+				{"seen[n.Action]", seen[n.Action], false},
+				{"action.MatchString(n.Action)", action.MatchString(n.Action), true},
+				{`n.On == ""`, n.On == "", false},
+				{`n.Why == ""`, n.Why == "", false},
+			}, "%s: %+v", name, n)
 			if n.On == Everything && n.Action != "ecr:GetAuthorizationToken" {
 				t.Errorf("%s: %s is for everything", name, n.Action)
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/internal/verify"
@@ -125,9 +126,12 @@ func TestImage(t *testing.T) {
 	}
 	spans := 0
 	for n, l := range report.Layers() {
-		if l.Layer.Digest != i.pushed.Layers[n].Digest || l.Spans < 2 || l.Files == 0 || l.Bytes == 0 {
-			t.Errorf("%+v", l)
-		}
+		expect.Equal(t, expect.Facts{
+			{"Layer.Digest", l.Layer.Digest, i.pushed.Layers[n].Digest},
+			{"l.Spans < 2", l.Spans < 2, false},
+			{"l.Files == 0", l.Files == 0, false},
+			{"l.Bytes == 0", l.Bytes == 0, false},
+		}, "%+v", l)
 		spans += l.Spans
 	}
 	// Each span was asked for by its range.
@@ -227,7 +231,10 @@ func TestWrongByteInARange(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := all(report)
-	if len(found) != 2 || !strings.Contains(found[0], "span 1, file") || !strings.Contains(found[0], "through the zTOC") ||
+	if len(found) != 2 {
+		t.Fatalf("%q", found)
+	}
+	if !strings.Contains(found[0], "span 1, file") || !strings.Contains(found[0], "through the zTOC") ||
 		!strings.Contains(found[1], "digest") {
 		t.Fatalf("%q", found)
 	}

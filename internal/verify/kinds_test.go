@@ -107,8 +107,10 @@ func TestPrefetch(t *testing.T) {
 				return
 			}
 			p := report.Indexes[0].Prefetch
-			if len(report.Layers()) != 2 || len(p) != 1 || p[0].Ranges != 2 || p[0].Spans != 3 ||
-				p[0].Layer != i.pushed.Layers[0].Digest {
+			if len(report.Layers()) != 2 || len(p) != 1 {
+				t.Fatalf("%d layers, prefetch artifacts %+v", len(report.Layers()), p)
+			}
+			if p[0].Ranges != 2 || p[0].Spans != 3 || p[0].Layer != i.pushed.Layers[0].Digest {
 				t.Errorf("%d layers, prefetch artifacts %+v", len(report.Layers()), p)
 			}
 		})

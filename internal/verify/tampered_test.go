@@ -134,8 +134,10 @@ func TestWindowDecidesTheBytes(t *testing.T) {
 		z.Checkpoints[3].Window[i] ^= 0xff
 	}
 	_, found := compareMemory(t, blob, z)
-	if len(found) != 2 || found[1].Span != 3 || found[1].File == "" ||
-		!strings.Contains(found[1].What, "through the zTOC") {
+	if len(found) != 2 {
+		t.Fatalf("%v", found)
+	}
+	if found[1].Span != 3 || found[1].File == "" || !strings.Contains(found[1].What, "through the zTOC") {
 		t.Fatalf("%v", found)
 	}
 	plain := gunzip(t, blob)

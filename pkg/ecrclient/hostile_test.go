@@ -349,7 +349,10 @@ func TestContentAboutTokens(t *testing.T) {
 	content := []byte("Your authorization token has expired.")
 	desc := f.PushBlob(t, repository, content)
 	got, err := fetchAll(t.Context(), f.open(t, ecrHost, ecrclient.WithOwnTokens()), desc)
-	if err != nil || !bytes.Equal(got, content) || f.count() != 1 || f.Count("", "/blobs/") != 1 {
+	if err != nil {
+		t.Fatalf("%q, %v, with %d tokens and %d requests", got, err, f.count(), f.Count("", "/blobs/"))
+	}
+	if !bytes.Equal(got, content) || f.count() != 1 || f.Count("", "/blobs/") != 1 {
 		t.Errorf("%q, %v, with %d tokens and %d requests", got, err, f.count(), f.Count("", "/blobs/"))
 	}
 }

@@ -369,7 +369,10 @@ func TestReferrers(t *testing.T) {
 				}
 			}
 			got, err := r.Referrers(t.Context(), img.Manifest, mine)
-			if err != nil || len(got) != 2 || got[0].ArtifactType != mine || !contains(got, want...) {
+			if err != nil || len(got) != 2 {
+				t.Fatalf("of one type: %+v, %v", got, err)
+			}
+			if got[0].ArtifactType != mine || !contains(got, want...) {
 				t.Errorf("of one type: %+v, %v", got, err)
 			}
 			if got, err = r.Referrers(t.Context(), img.Manifest, ""); err != nil || len(got) != 3 {

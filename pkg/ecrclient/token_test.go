@@ -445,8 +445,10 @@ func TestECRRedirect(t *testing.T) {
 			t.Error(err)
 		}
 		requests := f.Requests()
-		if len(requests) != 3 || requests[0].Authorization == "" || requests[1].Path != "/elsewhere" ||
-			requests[1].Authorization != "" {
+		if len(requests) != 3 {
+			t.Fatalf("requests %+v", requests)
+		}
+		if requests[0].Authorization == "" || requests[1].Path != "/elsewhere" || requests[1].Authorization != "" {
 			t.Errorf("requests %+v", requests)
 		}
 	})

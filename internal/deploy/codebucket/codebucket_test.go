@@ -163,8 +163,11 @@ func TestUploadFails(t *testing.T) {
 			}
 			s3.Fail("PutObject", 1, &tt.err)
 			_, err = b.Upload(t.Context(), o)
-			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) ||
-				!strings.Contains(err.Error(), o.Key) || strings.Contains(err.Error(), "\n") {
+			if !errors.Is(err, tt.want) {
+				t.Fatalf("the error is %v, want %v with %q and the key in one line", err, tt.want, tt.text)
+			}
+			if !strings.Contains(err.Error(), tt.text) || !strings.Contains(err.Error(), o.Key) ||
+				strings.Contains(err.Error(), "\n") {
 				t.Errorf("the error is %v, want %v with %q and the key in one line", err, tt.want, tt.text)
 			}
 			if got := s3.Objects(name); len(got) != 0 {

@@ -96,7 +96,10 @@ func TestImages(t *testing.T) {
 	for _, i := range all {
 		kinds[i.Digest] = i.Kind
 	}
-	if err != nil || len(all) != 4 || kinds[record] != RecordImage || kinds[old.Descriptor.Digest] != FunctionImage ||
+	if err != nil || len(all) != 4 {
+		t.Fatalf("the images are %+v, %v", all, err)
+	}
+	if kinds[record] != RecordImage || kinds[old.Descriptor.Digest] != FunctionImage ||
 		all[0].Digest != fresh.Descriptor.Digest {
 		t.Errorf("the images are %+v, %v", all, err)
 	}

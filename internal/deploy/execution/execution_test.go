@@ -48,7 +48,10 @@ func TestWatchGoesOn(t *testing.T) {
 		"UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE"}
 	stacks.Begin("prod", begin(now...)...)
 	outcome, seen, err := watch(t, stacks, stack, "")
-	if err != nil || outcome.Status != "UPDATE_COMPLETE" || outcome.Failure != nil || !slices.Equal(seen, now) {
+	if err != nil || outcome.Status != "UPDATE_COMPLETE" || outcome.Failure != nil {
+		t.Fatalf("%+v, %q, %v", outcome, seen, err)
+	}
+	if !slices.Equal(seen, now) {
 		t.Errorf("%+v, %q, %v", outcome, seen, err)
 	}
 	if _, seen, err := watch(t, stacks, stack, ""); !errors.Is(err, execution.ErrIdle) || len(seen) > 0 {

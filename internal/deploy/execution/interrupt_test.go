@@ -55,8 +55,10 @@ func TestNextOperation(t *testing.T) {
 		g.stacks.Begin("prod", begin("UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE")...)
 	})
 	outcome, err := g.watch.Run(t.Context())
-	if err != nil || outcome.Status != "UPDATE_COMPLETE" || outcome.Failure != nil ||
-		g.seen[len(g.seen)-1] != "UPDATE_COMPLETE" {
+	if err != nil || outcome.Status != "UPDATE_COMPLETE" || outcome.Failure != nil {
+		t.Fatalf("%+v, %q, %v", outcome, g.seen, err)
+	}
+	if g.seen[len(g.seen)-1] != "UPDATE_COMPLETE" {
 		t.Errorf("%+v, %q, %v", outcome, g.seen, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 const template = `{"Parameters":{"Filters":{"Type":"String"},"Secret":{"Type":"String","NoEcho":true},` +
@@ -58,7 +59,10 @@ func TestNew(t *testing.T) {
 		t.Errorf("the same record has other bytes:\n%s\n%s", b, again)
 	}
 	back, err := decode(b, "s", r.ID, "here")
-	if err != nil || !back.SameVersion(r) || !back.Time.Equal(noon.Truncate(time.Second)) || back.Template != template {
+	if err != nil {
+		t.Fatalf("back comes %+v, %v", back, err)
+	}
+	if !back.SameVersion(r) || !back.Time.Equal(noon.Truncate(time.Second)) || back.Template != template {
 		t.Errorf("back comes %+v, %v", back, err)
 	}
 }
@@ -192,9 +196,15 @@ func TestMergeAndNeeded(t *testing.T) {
 	marked := *zip[0]
 	marked.Succeeded = true
 	all := Merge([]*Record{image}, zip, []*Record{&marked})
-	if len(all) != 3 || all[0].ID != image.ID || all[1].ID != zip[0].ID || !all[1].Succeeded || zip[0].Succeeded {
-		t.Errorf("merged are %+v", all)
+	if len(all) != 3 {
+		t.Fatalf("merged are %+v", all)
 	}
+	expect.Equal(t, expect.Facts{
+		{"all[0].ID", all[0].ID, image.ID},
+		{"all[1].ID", all[1].ID, zip[0].ID},
+		{"all[1].Succeeded", all[1].Succeeded, true},
+		{"zip[0].Succeeded", zip[0].Succeeded, false},
+	}, "merged are %+v", all)
 	keys, images := Needed(append(all, zip[1]))
 	if len(keys) != 1 || !slices.Equal(keys["b"], []string{"code/a/filter.zip", "code/b/filter.zip"}) ||
 		!slices.Equal(images, []string{image.Code["FilterFunction"].Image}) {

@@ -5,11 +5,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 const sample = `# settings of all environments
@@ -44,11 +44,14 @@ func TestFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.Stack != "prod-soci" || g.Region != "eu-west-1" || g.Filters != "prod/*:*,!*:*-debug" ||
-		g.Package != embedded.Zip ||
-		!*g.TerminationProtection || !slices.Equal(g.Capabilities, []string{"CAPABILITY_IAM"}) {
-		t.Errorf("the settings are %+v", g.Settings)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Stack", g.Stack, "prod-soci"},
+		{"Region", g.Region, "eu-west-1"},
+		{"Filters", g.Filters, "prod/*:*,!*:*-debug"},
+		{"Package", g.Package, embedded.Zip},
+		{"TerminationProtection", *g.TerminationProtection, true},
+		{"Capabilities", g.Capabilities, []string{"CAPABILITY_IAM"}},
+	}, "the settings are %+v", g.Settings)
 	if !maps.Equal(g.Parameters, map[string]string{"GeneratorMemorySize": "3008", "IndexUntaggedImages": "true",
 		"LogLevel": "WARN"}) || !maps.Equal(g.Tags, map[string]string{"team": "platform"}) {
 		t.Errorf("the tables are %v, %v", g.Parameters, g.Tags)
@@ -67,10 +70,13 @@ func TestFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.Package != embedded.Image || !maps.Equal(g.Tags, map[string]string{"team": "qa", "cost.center": "7"}) ||
-		g.Repositories["FilterFunction"] != uri || g.Parameters["LogLevel"] != "DEBUG" || g.Region != "" {
-		t.Errorf("the settings are %+v", g.Settings)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Package", g.Package, embedded.Image},
+		{"Tags", g.Tags, map[string]string{"team": "qa", "cost.center": "7"}},
+		{`g.Repositories["FilterFunction"]`, g.Repositories["FilterFunction"], uri},
+		{`g.Parameters["LogLevel"]`, g.Parameters["LogLevel"], "DEBUG"},
+		{"Region", g.Region, ""},
+	}, "the settings are %+v", g.Settings)
 	if o, _ := g.Origin("tag.cost.center"); o.Line != 23 {
 		t.Errorf("tag.cost.center comes from %s", o)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 // parse returns what flags set.
@@ -37,12 +38,21 @@ func TestFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := f.Given()
-	if g.Stack != "prod-soci" || g.Region != "eu-west-1" || g.Profile != "admin of prod" ||
-		g.Filters != "prod/*:*,!*:*-debug" || g.Package != embedded.Image || g.Architecture != "amd64" ||
-		g.Bucket != "my.code-bucket" || g.RoleARN != "arn:aws-cn:iam::123456789012:role/ci/deploy.er" ||
-		!*g.TerminationProtection || g.DisableRollback || !g.FailOnEmpty || !g.AllowReplacement || !g.DeleteFailed {
-		t.Errorf("the settings are %+v", g.Settings)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Stack", g.Stack, "prod-soci"},
+		{"Region", g.Region, "eu-west-1"},
+		{"Profile", g.Profile, "admin of prod"},
+		{"Filters", g.Filters, "prod/*:*,!*:*-debug"},
+		{"Package", g.Package, embedded.Image},
+		{"Architecture", g.Architecture, "amd64"},
+		{"Bucket", g.Bucket, "my.code-bucket"},
+		{"RoleARN", g.RoleARN, "arn:aws-cn:iam::123456789012:role/ci/deploy.er"},
+		{"TerminationProtection", *g.TerminationProtection, true},
+		{"DisableRollback", g.DisableRollback, false},
+		{"FailOnEmpty", g.FailOnEmpty, true},
+		{"AllowReplacement", g.AllowReplacement, true},
+		{"DeleteFailed", g.DeleteFailed, true},
+	}, "the settings are %+v", g.Settings)
 	if !maps.Equal(g.Parameters,
 		map[string]string{"LogLevel": "DEBUG", "AlarmTopicArn": "", "GeneratorMemorySize": "3008"}) ||
 		!maps.Equal(g.Tags, map[string]string{"team": "platform = soci", "Größe": ""}) ||

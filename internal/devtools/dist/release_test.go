@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"soci-index-builder/internal/testkit/expect"
 	"strings"
 	"testing"
 )
@@ -150,10 +151,19 @@ func unpack(t *testing.T, path, folder string) map[string][]byte {
 		if name == program {
 			mode = 0o755
 		}
-		if !ok || h.Name <= last || h.Mode != mode || !h.ModTime.Equal(modified) ||
-			h.Uid != 0 || h.Gid != 0 || h.Uname != "" || h.Gname != "" || h.Typeflag != tar.TypeReg {
-			t.Errorf("%s: the header %+v", path, h)
+		if !ok {
+			t.Fatalf("%s: the header %+v", path, h)
 		}
+		expect.Equal(t, expect.Facts{
+			{"h.Name <= last", h.Name <= last, false},
+			{"Mode", h.Mode, mode},
+			{"h.ModTime.Equal(modified)", h.ModTime.Equal(modified), true},
+			{"Uid", h.Uid, 0},
+			{"Gid", h.Gid, 0},
+			{"Uname", h.Uname, ""},
+			{"Gname", h.Gname, ""},
+			{"Typeflag", h.Typeflag, tar.TypeReg},
+		}, "%s: the header %+v", path, h)
 		last = h.Name
 		if files[name], err = io.ReadAll(archive); err != nil {
 			t.Fatal(err)
@@ -164,7 +174,8 @@ func unpack(t *testing.T, path, folder string) map[string][]byte {
 func checkCommandLine(t *testing.T, p Platform, files map[string][]byte) {
 	t.Helper()
 	for _, name := range []string{
-		"LICENSE", "README.md", "SECURITY.md", "CHANGELOG.md", "docs/cli.md", "docs/deployer-policy-zip.json", "templates/a.template.json",
+		"LICENSE", "README.md", "SECURITY.md", "CHANGELOG.md", "docs/cli.md", "docs/deployer-policy-zip.json",
+		"templates/a.template.json",
 		"docs/schemas/failure-message.schema.json",
 		"man/man1/soci-index-builder.1", "man/man1/soci-index-builder-index.1", "man/man1/soci-index-builder-ztoc-create.1",
 		"completions/soci-index-builder.bash", "completions/_soci-index-builder", "completions/soci-index-builder.fish",

@@ -19,6 +19,7 @@ import (
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/permission"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 const docs = "../../../docs"
@@ -258,9 +259,12 @@ func TestPoliciesAllowWhatTypesNeed(t *testing.T) {
 		}
 	}
 	for _, c := range Calls {
-		if !slices.IsSorted(c.Actions) || c.Flow == "" || c.Why == "" || c.Part.File == "" {
-			t.Errorf("%+v", c)
-		}
+		expect.Equal(t, expect.Facts{
+			{"slices.IsSorted(c.Actions)", slices.IsSorted(c.Actions), true},
+			{`c.Flow == ""`, c.Flow == "", false},
+			{`c.Why == ""`, c.Why == "", false},
+			{`c.Part.File == ""`, c.Part.File == "", false},
+		}, "%+v", c)
 	}
 	for action, why := range Optional {
 		if !actionName.MatchString(action) || why == "" {

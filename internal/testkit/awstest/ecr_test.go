@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 )
 
@@ -77,11 +78,12 @@ func TestECRDescribeImages(t *testing.T) {
 		t.Fatalf("%d images, want 5: %v", len(all), all)
 	}
 	single := all[a.single.Manifest.Digest]
-	if !slices.Equal(single.ImageTags, []string{"one", "two"}) || !single.ImagePushedAt.Equal(at) ||
-		*single.ArtifactMediaType != "application/vnd.oci.image.config.v1+json" ||
-		*single.ImageSizeInBytes != a.single.Config.Size {
-		t.Errorf("described as %+v", single)
-	}
+	expect.Equal(t, expect.Facts{
+		{"ImageTags", single.ImageTags, []string{"one", "two"}},
+		{"single.ImagePushedAt.Equal(at)", single.ImagePushedAt.Equal(at), true},
+		{"ArtifactMediaType", *single.ArtifactMediaType, "application/vnd.oci.image.config.v1+json"},
+		{"ImageSizeInBytes", *single.ImageSizeInBytes, a.single.Config.Size},
+	}, "described as %+v", single)
 	soci := all[a.sociIndex]
 	if *soci.ArtifactMediaType != sociV1 || *soci.SubjectManifestDigest != a.amd.Manifest.Digest.String() ||
 		soci.ImageTags != nil {
@@ -291,12 +293,13 @@ func TestECRRepositorySettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := out.Repositories[0]
-	if r.ImageTagMutability != types.ImageTagMutabilityImmutableWithExclusion ||
-		*r.ImageTagMutabilityExclusionFilters[0].Filter != "*-soci" ||
-		r.EncryptionConfiguration.EncryptionType != types.EncryptionTypeKms ||
-		!strings.HasSuffix(*r.RepositoryArn, ":repository/locked") {
-		t.Errorf("described as %+v", r)
-	}
+	expect.Equal(t, expect.Facts{
+		{"ImageTagMutability", r.ImageTagMutability, types.ImageTagMutabilityImmutableWithExclusion},
+		{"ImageTagMutabilityExclusionFilters[0].Filter", *r.ImageTagMutabilityExclusionFilters[0].Filter, "*-soci"},
+		{"EncryptionConfiguration.EncryptionType", r.EncryptionConfiguration.EncryptionType, types.EncryptionTypeKms},
+		{`strings.HasSuffix(*r.RepositoryArn, ":repository/locked")`,
+			strings.HasSuffix(*r.RepositoryArn, ":repository/locked"), true},
+	}, "described as %+v", r)
 	if p, err := a.api.GetRepositoryPolicy(t.Context(),
 		&ecr.GetRepositoryPolicyInput{RepositoryName: aws.String("locked")}); err != nil || *p.PolicyText != `{"a":1}` {
 		t.Errorf("policy %+v, %v", p, err)

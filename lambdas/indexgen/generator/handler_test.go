@@ -21,6 +21,7 @@ import (
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/ecrclient"
@@ -129,10 +130,12 @@ func TestHandleImage(t *testing.T) {
 	if len(index) != 1 {
 		t.Fatalf("the image has %d SOCI indexes, want 1", len(index))
 	}
-	if r.Repository != repository || r.Digest != image.Manifest.Digest || r.Tag != "v1" ||
-		r.Outcome != soci.OutcomeIndexed {
-		t.Errorf("result %+v", r)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Repository", r.Repository, repository},
+		{"Digest", r.Digest, image.Manifest.Digest},
+		{"Tag", r.Tag, "v1"},
+		{"Outcome", r.Outcome, soci.OutcomeIndexed},
+	}, "result %+v", r)
 	if r.BytesRead < int64(len(big)) || r.BytesPushed == 0 || r.Seconds <= 0 || len(r.Manifests) != 1 {
 		t.Fatalf("result %+v", r)
 	}
@@ -331,7 +334,10 @@ func TestHandleFails(t *testing.T) {
 				t.Errorf("the error is %#v, want class %s, reason %s", f, tt.class, tt.reason)
 			}
 			lines := logged(t, out, "image failed")
-			if len(lines) != 1 || lines[0]["class"] != string(tt.class) || lines[0]["level"] != "ERROR" ||
+			if len(lines) != 1 {
+				t.Fatalf("log lines %v, want class %s", lines, tt.class)
+			}
+			if lines[0]["class"] != string(tt.class) || lines[0]["level"] != "ERROR" ||
 				lines[0]["digest"] != image.Manifest.Digest.String() {
 				t.Errorf("log lines %v, want class %s", lines, tt.class)
 			}
@@ -359,7 +365,10 @@ func TestHandleInvalidEvent(t *testing.T) {
 	h, out := setup(t, s)
 	r, err := h.Handle(t.Context(), []byte(`{"source":"aws.s3"}`))
 	var f *failure.Error
-	if r != nil || !errors.Is(err, ecrevent.ErrInvalid) || !errors.As(err, &f) || f.Class != failure.Permanent {
+	if r != nil || !errors.Is(err, ecrevent.ErrInvalid) {
+		t.Fatalf("Handle = %+v, %v, want a permanent ErrInvalid", r, err)
+	}
+	if !errors.As(err, &f) || f.Class != failure.Permanent {
 		t.Errorf("Handle = %+v, %v, want a permanent ErrInvalid", r, err)
 	}
 	if len(s.Requests()) != 0 {
@@ -383,7 +392,10 @@ func TestHandleStopsInTime(t *testing.T) {
 		t.Error("the handler stops with its invocation, not before")
 	}
 	var f *failure.Error
-	if r != nil || !errors.Is(err, failure.ErrOutOfTime) || !errors.As(err, &f) || f.Class != failure.Permanent {
+	if r != nil || !errors.Is(err, failure.ErrOutOfTime) {
+		t.Fatalf("Handle = %+v, %v, want a permanent failure.ErrOutOfTime", r, err)
+	}
+	if !errors.As(err, &f) || f.Class != failure.Permanent {
 		t.Fatalf("Handle = %+v, %v, want a permanent failure.ErrOutOfTime", r, err)
 	}
 	if !strings.Contains(err.Error(), "0 layers were read to the end and 1 in part") {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/testlayers"
 )
 
@@ -80,9 +81,12 @@ func TestContenders(t *testing.T) {
 					if ztoc == "" {
 						ztoc = out.Ztoc
 					}
-					if out.Ztoc != ztoc || out.Entries != 1 || out.Spans < 1 || out.ZtocSize < 32<<10 {
-						t.Errorf("%s: %+v", contender, out)
-					}
+					expect.Equal(t, expect.Facts{
+						{"Ztoc", out.Ztoc, ztoc},
+						{"Entries", out.Entries, 1},
+						{"out.Spans < 1", out.Spans < 1, false},
+						{"out.ZtocSize < 32<<10", out.ZtocSize < 32<<10, false},
+					}, "%s: %+v", contender, out)
 				default:
 					if out.Uncompressed != in.Uncompressed {
 						t.Errorf("%s: %d bytes, not %d", contender, out.Uncompressed, in.Uncompressed)

@@ -129,7 +129,10 @@ func TestCommands(t *testing.T) {
 				}
 				return
 			}
-			if len(got) != 2 || got[0].program != "npm" || got[0].folder != "infra" || got[0].args[0] != "ci" {
+			if len(got) != 2 {
+				t.Fatalf("%v was run, want npm ci and node", got)
+			}
+			if got[0].program != "npm" || got[0].folder != "infra" || got[0].args[0] != "ci" {
 				t.Fatalf("%v was run, want npm ci and node", got)
 			}
 			want := append([]string{filepath.Join("node_modules", "aws-cdk", "bin", "cdk"), tt.args[0], stackID, "--app", app(t),
