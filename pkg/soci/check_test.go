@@ -158,8 +158,10 @@ func TestCheckZtocs(t *testing.T) {
 						}
 						continue
 					}
-					if len(found.Faults) != 1 || found.Faults[0].Kind != want || !strings.Contains(found.Trouble(), tt.text) ||
-						found.Sound() {
+					if len(found.Faults) != 1 {
+						t.Fatalf("deep %t: %+v, want %s", deep, found.Faults, want)
+					}
+					if found.Faults[0].Kind != want || !strings.Contains(found.Trouble(), tt.text) || found.Sound() {
 						t.Errorf("deep %t: %+v, want %s", deep, found.Faults, want)
 					}
 					if tt.replace == nil && (status.Enabled[0].State != soci.EnabledBroken ||

@@ -263,8 +263,10 @@ func TestListedForSeveralPlatforms(t *testing.T) {
 					if !sound {
 						want = soci.OutcomeFailed
 					}
-					if r == nil || (err == nil) != sound || len(r.Manifests) != 1 || r.Manifests[0].Outcome != want ||
-						r.Manifests[0].Platform != "linux/amd64" {
+					if r == nil || (err == nil) != sound || len(r.Manifests) != 1 {
+						t.Fatalf("%v %+v", err, r)
+					}
+					if r.Manifests[0].Outcome != want || r.Manifests[0].Platform != "linux/amd64" {
 						t.Fatalf("%v %+v", err, r)
 					}
 					if !sound || version == soci.V1 {

@@ -118,7 +118,10 @@ func TestDerivedUnindexed(t *testing.T) {
 		o.MinLayerSize = 1000
 		for range 2 {
 			r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
-			if err != nil || r.Outcome() != soci.OutcomeNoLayer || !r.Enabled.Unindexed || r.Manifests[0].Reason == "" {
+			if err != nil {
+				t.Fatalf("%s: %v %+v", tag, err, r)
+			}
+			if r.Outcome() != soci.OutcomeNoLayer || !r.Enabled.Unindexed || r.Manifests[0].Reason == "" {
 				t.Fatalf("%s: %v %+v", tag, err, r)
 			}
 		}
@@ -200,7 +203,10 @@ func TestLacking(t *testing.T) {
 	}
 	got, err := soci.IndexImage(t.Context(), repo, repo, r.Enabled.Image, both("copy"))
 	// The platform whose layer is zstd by its media type could not have one.
-	if err != nil || got.LeftAlone != soci.OutcomeOwnArtifact || !slices.Equal(got.Lacking, []string{"linux/amd64"}) ||
+	if err != nil {
+		t.Fatalf("%v %+v", err, got)
+	}
+	if got.LeftAlone != soci.OutcomeOwnArtifact || !slices.Equal(got.Lacking, []string{"linux/amd64"}) ||
 		!strings.Contains(got.Reason, "none for linux/amd64") {
 		t.Errorf("%v %+v", err, got)
 	}

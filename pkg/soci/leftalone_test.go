@@ -108,8 +108,10 @@ func TestArtifacts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.image.Platform, tt.image.Annotations = nil, nil // as a registry describes it
 			r, err := soci.IndexImage(t.Context(), repo, repo, tt.image, both("t"))
-			if err != nil || r.Outcome() != soci.OutcomePassedOver || r.Enabled.Outcome != soci.OutcomePassedOver ||
-				r.BytesPushed != 0 {
+			if err != nil {
+				t.Fatalf("%v %+v", err, r)
+			}
+			if r.Outcome() != soci.OutcomePassedOver || r.Enabled.Outcome != soci.OutcomePassedOver || r.BytesPushed != 0 {
 				t.Errorf("%v %+v", err, r)
 			}
 		})

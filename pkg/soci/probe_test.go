@@ -54,8 +54,10 @@ func TestPushRefusedBeforeReading(t *testing.T) {
 				repo := openRepo(t, s)
 				r, err := soci.IndexImage(t.Context(), repo, repo, img.Manifest, both("v1"))
 				e, ok := errors.AsType[*ecrclient.Error](err)
-				if !ok || e.Op != "push blob" || r != nil || row.class != nil && !errors.Is(err, row.class) ||
-					!strings.Contains(err.Error(), "before any layer is read") {
+				if !ok || e.Op != "push blob" || r != nil {
+					t.Fatalf("%v %+v", err, r)
+				}
+				if row.class != nil && !errors.Is(err, row.class) || !strings.Contains(err.Error(), "before any layer is read") {
 					t.Errorf("%v %+v", err, r)
 				}
 				if n := s.Count(http.MethodGet, img.Layers[0].Digest.String()); n != 0 {

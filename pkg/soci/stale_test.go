@@ -82,8 +82,10 @@ func TestOneLayerTwoMediaTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, second := r.Manifests[0], r.Manifests[1]
-	if len(first.Layers) != 2 || !first.Layers[0].Indexed() || first.Layers[1].Reason != soci.SkipForeign ||
-		first.Outcome != soci.OutcomeIndexed {
+	if len(first.Layers) != 2 {
+		t.Fatalf("%+v", first)
+	}
+	if !first.Layers[0].Indexed() || first.Layers[1].Reason != soci.SkipForeign || first.Outcome != soci.OutcomeIndexed {
 		t.Errorf("%+v", first)
 	}
 	if second.Outcome != soci.OutcomeNoLayer || second.Layers[0].Reason != soci.SkipForeign ||

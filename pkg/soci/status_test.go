@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -280,10 +281,15 @@ func TestExamineOthers(t *testing.T) {
 	repo := openRepo(t, s)
 	long := strings.Repeat("t", 128)
 	status, err := soci.Examine(t.Context(), repo, image, []string{"v1", long}, soci.Options{}, nil)
-	if err != nil || status.Enabled[0].State != soci.EnabledMatches || status.Enabled[1].State != soci.EnabledAbsent ||
-		status.Enabled[1].EnabledTag != "" || status.Enabled[1].Reason == "" {
-		t.Errorf("%+v, %v", status, err)
+	if err != nil {
+		t.Fatalf("%+v, %v", status, err)
 	}
+	expect.Equal(t, expect.Facts{
+		{"Enabled[0].State", status.Enabled[0].State, soci.EnabledMatches},
+		{"Enabled[1].State", status.Enabled[1].State, soci.EnabledAbsent},
+		{"Enabled[1].EnabledTag", status.Enabled[1].EnabledTag, ""},
+		{`status.Enabled[1].Reason == ""`, status.Enabled[1].Reason == "", false},
+	}, "%+v, %v", status, err)
 	if _, err := soci.Examine(t.Context(), repo, image, nil, soci.Options{TagSuffix: "/"}, nil); !errors.Is(err,
 		soci.ErrInvalidOption) {
 		t.Errorf("suffix: %v", err)

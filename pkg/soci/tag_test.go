@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -128,8 +129,10 @@ func TestSupersededBefore(t *testing.T) {
 				}
 				w.s.Add(tt.rule(w))
 				r, err := w.index(w.old)
-				if err != nil || r.Outcome() != soci.OutcomeSuperseded || r.Enabled.Outcome != soci.OutcomeSuperseded ||
-					r.Enabled.Reason == "" {
+				if err != nil {
+					t.Fatalf("%v %+v", err, r)
+				}
+				if r.Outcome() != soci.OutcomeSuperseded || r.Enabled.Outcome != soci.OutcomeSuperseded || r.Enabled.Reason == "" {
 					t.Fatalf("%v %+v", err, r)
 				}
 				if got := tagged(t, w.s, "v1-soci"); got != before {
@@ -332,10 +335,12 @@ func TestImmutableTag(t *testing.T) {
 				}
 				return
 			}
-			if !strings.Contains(err.Error(), other.String()) || !strings.Contains(err.Error(), "v1-soci") ||
-				!strings.Contains(err.Error(), "immutable)") || r.Outcome() != soci.OutcomeTagImmutable {
-				t.Errorf("%v", err)
-			}
+			expect.Equal(t, expect.Facts{
+				{"strings.Contains(err.Error(), other.String())", strings.Contains(err.Error(), other.String()), true},
+				{`strings.Contains(err.Error(), "v1-soci")`, strings.Contains(err.Error(), "v1-soci"), true},
+				{`strings.Contains(err.Error(), "immutable)")`, strings.Contains(err.Error(), "immutable)"), true},
+				{"Outcome", r.Outcome(), soci.OutcomeTagImmutable},
+			}, "%v", err)
 			if w.s.Manifest(t, repoName, r.Manifests[0].Index.Digest.String()) == nil {
 				t.Error("the v1 index is not there")
 			}
@@ -368,8 +373,10 @@ func TestTakenTag(t *testing.T) {
 			w := newWorld(t)
 			own := tt.under(w)
 			r, err := w.index(w.old)
-			if !errors.Is(err, soci.ErrTagTaken) || errors.Is(err, soci.ErrTagImmutable) || r == nil ||
-				r.Outcome() != soci.OutcomeTagTaken {
+			if !errors.Is(err, soci.ErrTagTaken) || errors.Is(err, soci.ErrTagImmutable) || r == nil {
+				t.Fatalf("%v %+v", err, r)
+			}
+			if r.Outcome() != soci.OutcomeTagTaken {
 				t.Fatalf("%v %+v", err, r)
 			}
 			for _, part := range []string{own.String(), "v1-soci", tt.why} {
