@@ -108,7 +108,8 @@ func pushEveryKind(t *testing.T, s *registrytest.Server, name string) everyKind 
 	t.Helper()
 	layers := storedLayers(t)
 	image := s.PushImage(t, name, "image",
-		registrytest.Image{Layers: []registrytest.Layer{{Content: layers["writer/go-6"]}, {Content: layers["member/two"]}}})
+		registrytest.Image{Layers: []registrytest.Layer{{Content: layers["writer/go-6"]},
+			{Content: layers["member/two"]}}})
 	s.PushImage(t, name, "small", registrytest.Image{Layers: []registrytest.Layer{{Content: []byte("tiny")}}})
 	o := soci.Options{MinLayerSize: 1, IndexVersion: soci.Both, Tag: "image", Prefetch: []string{"/etc/**"}}
 	indexed := s.Index(t, name, "image", o)

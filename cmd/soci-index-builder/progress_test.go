@@ -43,7 +43,8 @@ func manyLayers(t *testing.T, layers int, bytesPerSecond int64) string {
 	}
 	server.PushImage(t, "team/app", "1", img)
 	if bytesPerSecond > 0 {
-		server.Add(registrytest.Rule{Method: "GET", Path: "/blobs/sha256", Fault: registrytest.Throttle(bytesPerSecond, 0)})
+		server.Add(registrytest.Rule{Method: "GET", Path: "/blobs/sha256",
+			Fault: registrytest.Throttle(bytesPerSecond, 0)})
 	}
 	return server.Host() + "/team/app:1"
 }
@@ -64,7 +65,8 @@ func TestProgressOnATerminal(t *testing.T) {
 		if !strings.HasPrefix(text, "✓ "+ref+": indexed, ") {
 			t.Errorf("the screen begins with %.300q", text)
 		}
-		if !regexp.MustCompile(`[0-9 ]\d of 32 layers +\[.*\] +\d+ %  .* KiB / 3\.\d MiB  .*s left`).MatchString(s.raw) {
+		if !regexp.MustCompile(`[0-9 ]\d of 32 layers +\[.*\] +\d+ %  .* KiB / 3\.\d MiB  .*s left`).MatchString(
+			s.raw) {
 			t.Errorf("no line of the total: %.2000q", s.raw)
 		}
 		if !regexp.MustCompile(`sha256:[0-9a-f]{12} +\[.*\] .* KiB / .* KiB  .*iB/s`).MatchString(s.raw) {

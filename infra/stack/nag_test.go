@@ -30,7 +30,8 @@ var nagAccepted = []struct {
 	why      string
 }{
 	{"FailureQueue", "AwsSolutions-SQS3",
-		"It is the dead-letter queue of the rules and the last stop of every other failure, so nothing can come after it."},
+		"It is the dead-letter queue of the rules and the last stop of every other failure, so nothing can come " +
+			"after it."},
 	{"GeneratorRole", "AwsSolutions-IAM5[Resource::*]",
 		"This is ecr:GetAuthorizationToken, which knows no resource, and what Lambda needs for network interfaces."},
 	{"GeneratorRole",

@@ -29,7 +29,8 @@ var (
 	trueFalse = []string{"true", "false"}
 
 	// retentions are the days that CloudWatch Logs takes.
-	retentions = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
+	retentions = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+		3288,
 		3653}
 )
 
@@ -58,7 +59,8 @@ var everywhere = []parameter{
 
 	{
 		name: deployed.ParamFilters, kind: "CommaDelimitedList",
-		description: "Images to index. * is any run of characters, ! in front excludes, and the last filter that matches " +
+		description: "Images to index. * is any run of characters, ! in front excludes, and the last filter that " +
+			"matches " +
 			"decides",
 		byDefault: "*:*", pattern: filters.Pattern,
 		constraint: "comma-separated repository:tag, without a registry's host",
@@ -210,8 +212,8 @@ var inBucket = []parameter{
 	},
 	{
 		name: deployed.ParamCodeKeyPrefix,
-		description: "What stands before filter.zip, indexgen.zip and reponame.zip in their keys. It must change with " +
-			"the code",
+		description: "What stands before filter.zip, indexgen.zip and reponame.zip in their keys. It must change " +
+			"with the code",
 		pattern:    `^[A-Za-z0-9._-][A-Za-z0-9._/-]{0,300}/$`,
 		constraint: "at most 302 of A-Z, a-z, 0-9, ., _, - and /, a / at the end and none at the beginning",
 	},
@@ -271,7 +273,8 @@ func addParameters(s *builder) {
 		return s.condition(id, awscdk.Fn_ConditionEquals(s.params[param].Value(), jsii.String(value)))
 	}
 	given := func(id, param, none string) awscdk.CfnCondition {
-		return s.condition(id, awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(s.params[param].Value(), jsii.String(none))))
+		return s.condition(id,
+			awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(s.params[param].Value(), jsii.String(none))))
 	}
 	partition := func(id, name string) awscdk.CfnCondition {
 		return s.condition(id, awscdk.Fn_ConditionEquals(awscdk.Aws_PARTITION(), jsii.String(name)))

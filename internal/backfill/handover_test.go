@@ -47,7 +47,8 @@ func items(n int) []Item {
 	for i := range all {
 		all[i] = Item{
 			Repository: fmt.Sprintf("team/app%d", i), Tag: "v1", Digest: digest.FromString(fmt.Sprint(i)), Manifests: 1,
-			Descriptor: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest}, Artifact: ocispec.MediaTypeImageConfig,
+			Descriptor: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest},
+			Artifact:   ocispec.MediaTypeImageConfig,
 		}
 	}
 	return all
@@ -80,8 +81,9 @@ func TestHandover(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := ecrevent.Detail{RepositoryName: all[i].Repository, ImageDigest: all[i].Digest.String(), ImageTag: all[i].Tag,
-			Result: "SUCCESS", ActionType: "PUSH", ManifestMediaType: ocispec.MediaTypeImageManifest,
+		want := ecrevent.Detail{RepositoryName: all[i].Repository, ImageDigest: all[i].Digest.String(),
+			ImageTag: all[i].Tag,
+			Result:   "SUCCESS", ActionType: "PUSH", ManifestMediaType: ocispec.MediaTypeImageManifest,
 			ArtifactMediaType: ocispec.MediaTypeImageConfig}
 		expect.Equal(t, expect.Facts{
 			{"Detail", e.Detail, want},

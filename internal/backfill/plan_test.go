@@ -224,9 +224,11 @@ func TestRate(t *testing.T) {
 		{"Both, without a tag", Rate{Version: soci.Both}, &Item{Manifests: 2}, time.Second},
 		{"nothing known of the image", Rate{Version: soci.V1}, &Item{}, 200 * time.Millisecond},
 		{"half of the concurrency", Rate{Version: soci.Both, Memory: 1769, Concurrency: 4}, item, 6 * time.Second},
-		{"concurrency to spare", Rate{Version: soci.Both, Memory: 1769, Concurrency: 1000}, item, 1400 * time.Millisecond},
+		{"concurrency to spare", Rate{Version: soci.Both, Memory: 1769, Concurrency: 1000}, item,
+			1400 * time.Millisecond},
 		{"nothing reserved", Rate{Version: soci.Both, Memory: 1769, Concurrency: -1}, item, 1400 * time.Millisecond},
-		{"as asked for", Rate{PerSecond: 4, Version: soci.Both, Memory: 1769, Concurrency: 4}, item, 250 * time.Millisecond},
+		{"as asked for", Rate{PerSecond: 4, Version: soci.Both, Memory: 1769, Concurrency: 4}, item,
+			250 * time.Millisecond},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

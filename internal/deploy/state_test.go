@@ -106,7 +106,8 @@ func TestWhose(t *testing.T) {
 		ours           bool
 	}{
 		{"plain template", plain, nil, true},
-		{"before our metadata", strings.Replace(plain, "SociIndexBuilder\":{\"Version", "Other\":{\"Version", 1), nil, true},
+		{"before our metadata", strings.Replace(plain, "SociIndexBuilder\":{\"Version", "Other\":{\"Version", 1), nil,
+			true},
 		{"tag alone", `{"Resources":{}}`, map[string]string{"ManagedStackSource": "SociIndexBuilder"}, false},
 		{"SAM's", `{"Resources":{"A":{"Type":"AWS::ECR::Repository"}}}`,
 			map[string]string{"ManagedStackSource": "AwsSamCli"}, false},
@@ -122,7 +123,8 @@ func TestWhose(t *testing.T) {
 			w.stacks.Add(in)
 			d, _ := w.deploy(another, nil)
 			err := d.Run(t.Context())
-			if tt.ours != (err == nil) || !tt.ours && !strings.Contains(err.Error(), "is not a stack of soci-index-builder") {
+			if tt.ours != (err == nil) || !tt.ours &&
+				!strings.Contains(err.Error(), "is not a stack of soci-index-builder") {
 				t.Errorf("the error is %v", err)
 			}
 			if n := w.changeSets("CreateChangeSet"); !tt.ours && n != 0 {
@@ -145,7 +147,8 @@ func TestReview(t *testing.T) {
 		text                   string // of the error; empty for none
 	}{
 		{"ours", string(plain), "", ""},
-		{"somebody else's", `{"Resources":{"A":{"Type":"AWS::SQS::Queue"}}}`, "", "is not a stack of soci-index-builder"},
+		{"somebody else's", `{"Resources":{"A":{"Type":"AWS::SQS::Queue"}}}`, "",
+			"is not a stack of soci-index-builder"},
 		{"nested", string(plain), "arn:aws:cloudformation:eu-west-1:123456789012:stack/parent/1",
 			"is part of another stack"},
 	} {
@@ -155,11 +158,13 @@ func TestReview(t *testing.T) {
 			if tt.template != string(plain) {
 				given = nil
 			}
-			_, err := cloudformation.NewFromConfig(w.config).CreateChangeSet(t.Context(), &cloudformation.CreateChangeSetInput{
-				StackName: aws.String("prod"), ChangeSetName: aws.String("mine"), ChangeSetType: types.ChangeSetTypeCreate,
-				TemplateBody: &tt.template, Capabilities: []types.Capability{types.CapabilityCapabilityIam},
-				Parameters: given,
-			})
+			_, err := cloudformation.NewFromConfig(w.config).CreateChangeSet(t.Context(),
+				&cloudformation.CreateChangeSetInput{
+					StackName: aws.String("prod"), ChangeSetName: aws.String("mine"),
+					ChangeSetType: types.ChangeSetTypeCreate,
+					TemplateBody:  &tt.template, Capabilities: []types.Capability{types.CapabilityCapabilityIam},
+					Parameters: given,
+				})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,7 +172,8 @@ func TestReview(t *testing.T) {
 			d, screen := w.deploy(another, nil)
 			err = d.Run(t.Context())
 			if tt.text != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.text) || w.server.Count("cloudformation", "DeleteStack") != 0 {
+				if err == nil || !strings.Contains(err.Error(), tt.text) ||
+					w.server.Count("cloudformation", "DeleteStack") != 0 {
 					t.Errorf("the error is %v, want %s", err, tt.text)
 				}
 				return

@@ -57,7 +57,8 @@ func TestFind(t *testing.T) {
 			{"Partition", s.Partition, "aws"},
 			{"Status", s.Status, "CREATE_COMPLETE"},
 		}, "the stack is %+v", s)
-		if !maps.Equal(s.Parameters, in.Parameters) || !maps.Equal(s.Outputs, in.Outputs) || !maps.Equal(s.Tags, in.Tags) {
+		if !maps.Equal(s.Parameters, in.Parameters) || !maps.Equal(s.Outputs, in.Outputs) ||
+			!maps.Equal(s.Tags, in.Tags) {
 			t.Errorf("parameters, outputs and tags are %v, %v, %v", s.Parameters, s.Outputs, s.Tags)
 		}
 		if s.Filters.String() != "prod/*:*,!*:*-debug" {
@@ -127,7 +128,8 @@ func TestFindRefuses(t *testing.T) {
 		is          error
 		text        []string
 	}{
-		{"no such stack", "prod-soc", nil, deployed.ErrNotFound, []string{"stack prod-soc", awstest.Region, awstest.Account}},
+		{"no such stack", "prod-soc", nil, deployed.ErrNotFound,
+			[]string{"stack prod-soc", awstest.Region, awstest.Account}},
 		{"malformed name", "prod soci", nil, deployed.ErrInvalidName, []string{`"prod soci"`}},
 		{"option for a name", "-x", nil, deployed.ErrInvalidName, nil},
 		{"no name", "", nil, deployed.ErrInvalidName, nil},

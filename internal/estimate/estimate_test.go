@@ -79,7 +79,8 @@ func push(t *testing.T, versions soci.IndexVersion) *image {
 		Layers: []registrytest.Layer{
 			{Content: compressed(archive(t, 1, "usr/lib/libc.so.6=300000", "usr/bin/python3>python3.12",
 				"usr/bin/python3.12=700000",
-				"usr/lib/python3/os.py=40000", "usr/lib/python3/re.py=1", "usr/lib/python3/none.py=0", "usr/share/big=900000"))},
+				"usr/lib/python3/os.py=40000", "usr/lib/python3/re.py=1", "usr/lib/python3/none.py=0",
+				"usr/share/big=900000"))},
 			// A span begins between header and content of app/server.
 			{Content: archive(t, 50, "app/before=31744", "app/server=200000", "app/data=500000", "app/end=100")},
 			{Content: compressed(archive(t, 90, "etc/small=100"))},
@@ -163,7 +164,8 @@ func TestWhatTheReaderFetches(t *testing.T) {
 				}
 			}
 			if !slices.Equal(read, r.ranges) || layer.ReadBytes != fetched || layer.ReadSpans != len(read) {
-				t.Errorf("%s: estimated %d bytes in %v, fetched %d in %v", e.Name, layer.ReadBytes, read, fetched, r.ranges)
+				t.Errorf("%s: estimated %d bytes in %v, fetched %d in %v", e.Name, layer.ReadBytes, read, fetched,
+					r.ranges)
 			}
 			if compared++; len(read) > 1 {
 				several++
@@ -305,7 +307,8 @@ func TestRefuses(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	v := i.load(t)
 	cancel()
-	if _, err := estimate.Run(ctx, i.repo, v, estimate.Options{Files: []string{"/a"}}); !errors.Is(err, context.Canceled) {
+	if _, err := estimate.Run(ctx, i.repo, v, estimate.Options{Files: []string{"/a"}}); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 }
@@ -385,7 +388,8 @@ func TestHostileZtoc(t *testing.T) {
 		want   error
 		text   string
 	}{
-		{"of another layer", func(z *soci.Ztoc) { z.CompressedSize++ }, verify.ErrDifference, "the zTOC is for a layer of"},
+		{"of another layer", func(z *soci.Ztoc) { z.CompressedSize++ }, verify.ErrDifference,
+			"the zTOC is for a layer of"},
 		{"spans behind the layer", func(z *soci.Ztoc) { z.Checkpoints[1].In = 1 << 40 }, verify.ErrDifference,
 			"checkpoint 1 is at"},
 		{"spans in a wrong order", func(z *soci.Ztoc) { z.Checkpoints[1].Out = 1 << 50 }, verify.ErrDifference,
@@ -399,9 +403,11 @@ func TestHostileZtoc(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			i := push(t, soci.V1)
 			i.hostile(t, row.change)
-			all, err := estimate.Run(t.Context(), i.repo, i.load(t), estimate.Options{Files: []string{"/usr/share/big"}})
+			all, err := estimate.Run(t.Context(), i.repo, i.load(t),
+				estimate.Options{Files: []string{"/usr/share/big"}})
 			if row.want != nil {
-				if !errors.Is(err, row.want) || !strings.Contains(err.Error(), row.text) || !strings.Contains(err.Error(), "zTOC") {
+				if !errors.Is(err, row.want) || !strings.Contains(err.Error(), row.text) ||
+					!strings.Contains(err.Error(), "zTOC") {
 					t.Errorf("%v, want %v with %q", err, row.want, row.text)
 				}
 				return
@@ -426,7 +432,8 @@ func TestReadList(t *testing.T) {
 		{"/a\n/b\n", []string{"/a", "/b"}, ""},
 		{"\uFEFF/a\r\n\r\n  \n/b c\r\n/a\n/b c", []string{"/a", "/b c"}, ""},
 		{"/" + strings.Repeat("a", 4094) + "\r\n", []string{"/" + strings.Repeat("a", 4094)}, ""},
-		{"/a\nopenat(AT_FDCWD, \"/b\") = 3\n", nil, `line 2 is "openat(AT_FDCWD, \"/b\") = 3"; a line is an absolute path`},
+		{"/a\nopenat(AT_FDCWD, \"/b\") = 3\n", nil,
+			`line 2 is "openat(AT_FDCWD, \"/b\") = 3"; a line is an absolute path`},
 		{"/a\n./b\n", nil, `line 2 is "./b"`},
 		{"/a\x00/b\n", nil, "line 1 has a NUL byte"},
 		{"/a\n/" + strings.Repeat("a", 4095), nil, "line 2 has more than 4095 bytes"},

@@ -32,7 +32,8 @@ func TestDecide(t *testing.T) {
 		{name: "SOCI index", artifact: soci.ArtifactTypeV2, untagged: true,
 			want: filters.Verdict{Decision: filters.OwnArtifact, Reason: "artifact media type " + soci.ArtifactTypeV2}},
 		{name: "record of a deployment", tag: "deploy.1", artifact: filters.DeploymentRecord,
-			want: filters.Verdict{Decision: filters.OwnArtifact, Reason: "artifact media type " + filters.DeploymentRecord}},
+			want: filters.Verdict{Decision: filters.OwnArtifact,
+				Reason: "artifact media type " + filters.DeploymentRecord}},
 		{name: "referrer", referrer: true, untagged: true, want: filters.Verdict{Decision: filters.Referrer}},
 		{name: "no tag", want: filters.Verdict{Decision: filters.Untagged}},
 		{name: "no tag, asked for", untagged: true, want: filters.Verdict{Decision: filters.Matched, Filter: "*:*"}},
@@ -115,8 +116,9 @@ func TestOwnRepositories(t *testing.T) {
 	}
 	rules := filters.Rules{Filters: every, OwnRepositories: own}
 	for repository, want := range map[string]filters.Decision{
-		"stack1/filter": filters.OwnArtifact, "stack1/generator": filters.OwnArtifact, "stack1/filter2": filters.Matched,
-		"filter": filters.Matched,
+		"stack1/filter": filters.OwnArtifact, "stack1/generator": filters.OwnArtifact,
+		"stack1/filter2": filters.Matched,
+		"filter":         filters.Matched,
 	} {
 		if v := rules.Decide(filters.Image{Repository: repository, Tag: "v1"}); v.Decision != want ||
 			(v.Decision == filters.OwnArtifact) != (v.Reason == "repository of the functions' images") {

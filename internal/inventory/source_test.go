@@ -81,7 +81,8 @@ func TestECRImages(t *testing.T) {
 	a.ecr.Images("twice", awstest.Image{Digest: digest.FromString("one"), Tags: []string{"a"}},
 		awstest.Image{Digest: digest.FromString("two"), Tags: []string{"b"}},
 		awstest.Image{Digest: digest.FromString("one"), Tags: []string{"a", "c"}})
-	if images, err = a.source().Images(t.Context(), "twice"); err != nil || len(images) != 2 || len(images[0].Tags) != 2 {
+	if images, err = a.source().Images(t.Context(), "twice"); err != nil || len(images) != 2 ||
+		len(images[0].Tags) != 2 {
 		t.Errorf("%+v, %v", images, err)
 	}
 	if _, err := a.source().Images(t.Context(), "none"); !errors.Is(err, inventory.ErrNoRepository) {

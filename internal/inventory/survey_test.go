@@ -106,7 +106,8 @@ func TestSurvey(t *testing.T) {
 		large.MinLayerSize = 1 << 30
 		got := run(t, large)
 		// An indexed image is indexed, however small its layers.
-		for _, want := range []string{"app:bare nothing-to-index no layer to index: 1 smaller than the minimum layer size",
+		for _, want := range []string{"app:bare nothing-to-index no layer to index: 1 smaller than the minimum " +
+			"layer size",
 			"app:done indexed"} {
 			if !slices.Contains(got, want) {
 				t.Errorf("no %q in\n%s", want, strings.Join(got, "\n"))
@@ -116,9 +117,11 @@ func TestSurvey(t *testing.T) {
 	t.Run("tags", func(t *testing.T) {
 		some := o
 		some.Tags = map[string][]string{"app": {"moved", "bare"}, "team/web": {"2-debug"}}
-		compare(t, run(t, some), "app:bare missing no SOCI index", "app:moved stale moved-soci was made of another image")
+		compare(t, run(t, some), "app:bare missing no SOCI index",
+			"app:moved stale moved-soci was made of another image")
 		some.All = true
-		compare(t, run(t, some), "app:bare missing no SOCI index", "app:moved stale moved-soci was made of another image",
+		compare(t, run(t, some), "app:bare missing no SOCI index",
+			"app:moved stale moved-soci was made of another image",
 			"team/web:2-debug excluded the filter !*:*-debug excludes it")
 	})
 }
@@ -277,7 +280,8 @@ func TestSurveyFoundNothingSmall(t *testing.T) {
 	a := newAccount(t)
 	image := func(platform string) ocispec.Descriptor {
 		return a.registry.PushImage(t, "app", "", registrytest.Image{Platform: platform,
-			Layers: []registrytest.Layer{{Content: []byte("\x28\xb5\x2f\xfd zstd, whatever its media type says")}}}).Manifest
+			Layers: []registrytest.Layer{{Content: []byte(
+				"\x28\xb5\x2f\xfd zstd, whatever its media type says")}}}).Manifest
 	}
 	a.registry.PushIndex(t, "app", "1", false, image("linux/amd64"), image("linux/arm64"))
 	with := func(size int64, platforms ...string) func(*soci.Options) {

@@ -48,7 +48,8 @@ func pushImage(t *testing.T, blobs ...[]byte) *image {
 	for _, b := range blobs {
 		img.Layers = append(img.Layers, registrytest.Layer{Content: b})
 	}
-	return &image{server: server, repo: open(t, server), pushed: server.PushImage(t, "team/app", "1", img), blobs: blobs}
+	return &image{server: server, repo: open(t, server), pushed: server.PushImage(t, "team/app", "1", img),
+		blobs: blobs}
 }
 
 // index returns the SOCI index v1 of an image, and the bytes of its zTOCs.
@@ -167,14 +168,16 @@ func TestTamperedIndex(t *testing.T) {
 		}, want: "the image has it as"},
 		{name: "zTOC's media type", tamper: func(m *ocispec.Manifest) { m.Layers[0].MediaType = "text/plain" },
 			want: `is of type "text/plain"`},
-		{name: "span size", tamper: func(m *ocispec.Manifest) { m.Layers[0].Annotations[soci.AnnotationSpanSize] = "32769" },
-			want: "the zTOC's span size is 32768"},
+		{name: "span size",
+			tamper: func(m *ocispec.Manifest) { m.Layers[0].Annotations[soci.AnnotationSpanSize] = "32769" },
+			want:   "the zTOC's span size is 32768"},
 		{name: "zTOC's size", tamper: func(m *ocispec.Manifest) { m.Layers[0].Size++ }, want: "it is damaged"},
 		{name: "zTOC is something else", tamper: func(m *ocispec.Manifest) {
 			m.Layers[0].Digest, m.Layers[0].Size = m.Config.Digest, m.Config.Size
 		}, want: "not a zTOC"},
 		{name: "subject's size", tamper: func(m *ocispec.Manifest) { m.Subject.Size++ }, want: "its subject is"},
-		{name: "no zTOC", tamper: func(m *ocispec.Manifest) { m.Layers = []ocispec.Descriptor{} }, want: "it lists no zTOC"},
+		{name: "no zTOC", tamper: func(m *ocispec.Manifest) { m.Layers = []ocispec.Descriptor{} },
+			want: "it lists no zTOC"},
 		{name: "artifact type", tamper: func(m *ocispec.Manifest) { m.ArtifactType = soci.ArtifactTypeV1 },
 			want: "not as the snapshotter writes it"},
 		{name: "indented", raw: func(b []byte) []byte {
@@ -251,7 +254,8 @@ func TestNoIndex(t *testing.T) {
 		i.server.PushBlob(t, "team/app", ztocs[0])
 		raw, _ := json.Marshal(m)
 		desc := i.server.PushManifest(t, "team/app", "", m.MediaType, raw)
-		if _, err := verify.Image(context.Background(), i.repo, desc, verify.Options{}); !errors.Is(err, verify.ErrNoIndex) {
+		if _, err := verify.Image(context.Background(), i.repo, desc, verify.Options{}); !errors.Is(err,
+			verify.ErrNoIndex) {
 			t.Errorf("%v, want ErrNoIndex", err)
 		}
 	})
@@ -274,7 +278,8 @@ func TestTransferFails(t *testing.T) {
 			ecrclient.ErrDenied},
 		{"span refused", registrytest.Rule{Path: layer, Skip: 2, Fault: registrytest.Status(403, "DENIED", "no")},
 			ecrclient.ErrDenied},
-		{"span cut", registrytest.Rule{Path: layer, Skip: 2, Fault: registrytest.Truncate(10)}, ecrclient.ErrUnavailable},
+		{"span cut", registrytest.Rule{Path: layer, Skip: 2, Fault: registrytest.Truncate(10)},
+			ecrclient.ErrUnavailable},
 		{"ranges ignored", registrytest.Rule{Path: layer, Skip: 1, Fault: registrytest.IgnoreRange()}, nil},
 		{"ranges refused", registrytest.Rule{Path: layer, Skip: 1, Fault: registrytest.RefuseRange(416)}, nil},
 		{"referrers refused", registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(500, "UNKNOWN", "no")},
@@ -320,7 +325,8 @@ func TestVersion2(t *testing.T) {
 	}{
 		{"sound", func(*ocispec.Manifest) {}, true, ""},
 		{"with a subject", func(m *ocispec.Manifest) { m.Subject = &m.Config }, true, "a v2 index has none"},
-		{"of version 1", func(m *ocispec.Manifest) { m.Config.MediaType, m.Subject = soci.ArtifactTypeV1, &m.Config }, true,
+		{"of version 1", func(m *ocispec.Manifest) { m.Config.MediaType, m.Subject = soci.ArtifactTypeV1, &m.Config },
+			true,
 			"its config is of type"},
 		{"not there", func(*ocispec.Manifest) {}, false, "not in the repository"},
 	} {

@@ -36,8 +36,9 @@ func TestVersions(t *testing.T) {
 		{name: "sound"},
 		{name: "sound, both must exist", want: soci.Both},
 		{name: "no suffixed tag", rules: []registrytest.Rule{{Path: "manifests/1-soci", Fault: gone}}},
-		{name: "no suffixed tag, but it must exist", rules: []registrytest.Rule{{Path: "manifests/1-soci", Fault: gone}},
-			want: soci.V2, fails: verify.ErrNoIndex},
+		{name: "no suffixed tag, but it must exist",
+			rules: []registrytest.Rule{{Path: "manifests/1-soci", Fault: gone}},
+			want:  soci.V2, fails: verify.ErrNoIndex},
 		{name: "no SOCI index v2", rules: []registrytest.Rule{{Path: v2, Fault: gone}}, v2: 1,
 			first: "not in the repository"},
 		{name: "no zTOC", rules: []registrytest.Rule{{Path: ztoc, Fault: gone}}, v1: 1, v2: 1,
@@ -65,7 +66,8 @@ func TestVersions(t *testing.T) {
 				return
 			}
 			if n1, n2 := report.DifferencesOf("v1"), report.DifferencesOf("v2"); n1 != row.v1 || n2 != row.v2 {
-				t.Errorf("%d and %d differences, want %d and %d: %q, %v", n1, n2, row.v1, row.v2, all(report), report.Wrong)
+				t.Errorf("%d and %d differences, want %d and %d: %q, %v", n1, n2, row.v1, row.v2, all(report),
+					report.Wrong)
 			}
 			if found := all(report); row.first != "" && (len(found) == 0 || !strings.Contains(found[0], row.first)) {
 				t.Errorf("%q, want %q", found, row.first)

@@ -64,12 +64,15 @@ func TestPermanentFailuresReachTheQueue(t *testing.T) {
 		message   string // of the log line at ERROR
 		announced bool
 	}{
-		{"filter: invalid event", filter, `{"source":"aws.s3","detail":{"<":"&"}}`, "invalid-event", "event failed", false},
+		{"filter: invalid event", filter, `{"source":"aws.s3","detail":{"<":"&"}}`, "invalid-event", "event failed",
+			false},
 		{"filter: another kind of event", filter,
-			strings.Replace(string(push(t, bad.Manifest.Digest, "bad", "")), "Image Action", "Image Scan", 1), "invalid-event",
+			strings.Replace(string(push(t, bad.Manifest.Digest, "bad", "")), "Image Action", "Image Scan", 1),
+			"invalid-event",
 			"event failed", false},
 		{"indexgen: invalid event", indexgen, `[]`, "invalid-event", "image failed", false},
-		{"indexgen: corrupt layer", indexgen, string(push(t, bad.Manifest.Digest, "bad", "")), "corrupt", "image failed",
+		{"indexgen: corrupt layer", indexgen, string(push(t, bad.Manifest.Digest, "bad", "")), "corrupt",
+			"image failed",
 			true},
 	}
 	for _, tt := range tests {
@@ -98,13 +101,15 @@ func TestPermanentFailuresReachTheQueue(t *testing.T) {
 				{`strings.HasPrefix(m.RequestContext.FunctionARN, "arn:aws:lambda:")`,
 					strings.HasPrefix(m.RequestContext.FunctionARN, "arn:aws:lambda:"), true},
 			}, "message %s", all[0])
-			if got, want := decode[any](t, m.RequestPayload), decode[any](t, []byte(tt.event)); !reflect.DeepEqual(got, want) {
+			if got, want := decode[any](t, m.RequestPayload),
+				decode[any](t, []byte(tt.event)); !reflect.DeepEqual(got, want) {
 				t.Errorf("the message has the event %v, want %v", got, want)
 			}
 
 			lines := tt.function.Log(t)[before:]
 			if tt.reason == "corrupt" { // the manifest first
-				if lines[0]["message"] != "manifest finished" || lines[0]["outcome"] != "failed" || lines[0]["level"] != "WARN" {
+				if lines[0]["message"] != "manifest finished" || lines[0]["outcome"] != "failed" ||
+					lines[0]["level"] != "WARN" {
 					t.Errorf("log line %v", lines[0])
 				}
 				lines = lines[1:]
@@ -125,7 +130,8 @@ func TestPermanentFailuresReachTheQueue(t *testing.T) {
 			if len(metrics) != 1 {
 				t.Fatalf("metrics %v", metrics)
 			}
-			if metrics[0]["ImagesFailed"] != 1.0 || metrics[0]["Class"] != "permanent" || metrics[0]["StackName"] != "my-stack" {
+			if metrics[0]["ImagesFailed"] != 1.0 || metrics[0]["Class"] != "permanent" ||
+				metrics[0]["StackName"] != "my-stack" {
 				t.Errorf("metrics %v", metrics)
 			}
 
@@ -215,7 +221,8 @@ func TestQueueOrBusDown(t *testing.T) {
 			if _, err := tt.function.Invoke(t.Context(), tt.event); err != nil {
 				t.Fatalf("the second attempt: %v", err)
 			}
-			if failed, queued := !slices.Equal(tt.event, goodPush), len(takeMessages(t, queue)); failed != (queued == 1) {
+			if failed, queued := !slices.Equal(tt.event, goodPush),
+				len(takeMessages(t, queue)); failed != (queued == 1) {
 				t.Errorf("%d messages in the queue", queued)
 			}
 			if announced := len(takeEvents(t, bus)); (tt.function == indexgen) != (announced == 1) {
@@ -305,8 +312,9 @@ func TestAnnouncedAndMeasured(t *testing.T) {
 		want := announcement{"SOCI Index Created", map[string]any{
 			"repository": repository, "tag": "v1", "imageDigest": image.Manifest.Digest.String(), "outcome": "indexed",
 			"indexDigests": []any{index.Index.Digest}, "layers": layers,
-			"platforms": []any{map[string]any{"platform": index.Platform, "manifestDigest": image.Manifest.Digest.String(),
-				"indexV1Digest": index.Index.Digest, "layers": layers}},
+			"platforms": []any{map[string]any{"platform": index.Platform,
+				"manifestDigest": image.Manifest.Digest.String(),
+				"indexV1Digest":  index.Index.Digest, "layers": layers}},
 		}}
 		if !reflect.DeepEqual(events[0], want) {
 			t.Errorf("announced\n%v, want\n%v", events[0], want)

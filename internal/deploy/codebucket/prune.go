@@ -49,7 +49,8 @@ func (b *Bucket) Prune(ctx context.Context, p Pruning) ([]string, error) {
 		fresh[v.key] = fresh[v.key] || v.modified.After(p.Before)
 	}
 	old := slices.DeleteFunc(all, func(v version) bool {
-		return !strings.HasPrefix(v.key, folder) || fresh[v.key] || isNamed(p.Keep, v.key) || own && !isNamed(p.Named, v.key)
+		return !strings.HasPrefix(v.key, folder) || fresh[v.key] || isNamed(p.Keep, v.key) || own &&
+			!isNamed(p.Named, v.key)
 	})
 	if p.DryRun {
 		var keys []string

@@ -39,7 +39,8 @@ func (m *Managed) settings(name string) []setting {
 			return err
 		}},
 		{"refuse requests without TLS", func(ctx context.Context) (bool, error) {
-			out, err := m.client.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: bucket, ExpectedBucketOwner: owner})
+			out, err := m.client.GetBucketPolicy(ctx,
+				&s3.GetBucketPolicyInput{Bucket: bucket, ExpectedBucketOwner: owner})
 			if err != nil {
 				return none(err, "NoSuchBucketPolicy")
 			}
@@ -86,8 +87,10 @@ func (m *Managed) settings(name string) []setting {
 			}
 			return onlyIncomplete(out.Rules), nil
 		}, func(ctx context.Context) error {
-			_, err := m.client.PutBucketLifecycleConfiguration(ctx, &s3.PutBucketLifecycleConfigurationInput{Bucket: bucket,
-				ExpectedBucketOwner: owner, LifecycleConfiguration: &types.BucketLifecycleConfiguration{Rules: lifecycle()}})
+			_, err := m.client.PutBucketLifecycleConfiguration(ctx,
+				&s3.PutBucketLifecycleConfigurationInput{Bucket: bucket,
+					ExpectedBucketOwner:    owner,
+					LifecycleConfiguration: &types.BucketLifecycleConfiguration{Rules: lifecycle()}})
 			return err
 		}},
 	}

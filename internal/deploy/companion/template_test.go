@@ -49,7 +49,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s is not known", name)
 		}
 	}
-	for _, name := range []string{"", "prod/api", RepositoryName("prod", "TestFunction01"), "filterfunction0f8a6661repo",
+	for _, name := range []string{"", "prod/api", RepositoryName("prod", "TestFunction01"),
+		"filterfunction0f8a6661repo",
 		"a/" + RepositoryName("prod", "FilterFunction"), "prod/filterfunction0f8a6661repo",
 		RepositoryName("prod", "FilterFunction") + "2"} {
 		if IsRepositoryName(name) {

@@ -23,7 +23,8 @@ var noon = time.Date(2026, 11, 28, 12, 0, 0, 123, time.FixedZone("CET", 3600))
 func zipRecord(t *testing.T, stack string, n int, code string) *Record {
 	t.Helper()
 	r, err := New(Record{
-		ID: NewID(noon.Add(time.Duration(n)*time.Second), fmt.Sprintf("%08x", n)), Stack: stack, Time: noon, Version: "1.2.3",
+		ID: NewID(noon.Add(time.Duration(n)*time.Second), fmt.Sprintf("%08x", n)), Stack: stack, Time: noon,
+		Version: "1.2.3",
 		Package: embedded.Zip, Architecture: "arm64", Template: template, Bucket: "b",
 		Parameters: map[string]string{"Filters": "*:*", "Secret": "s3cret", "Other": "s3cret", "Shown": "x"},
 		Tags:       map[string]string{"team": "a"},
@@ -77,7 +78,10 @@ func TestNewRefuses(t *testing.T) {
 		"no code":          func(r *Record) { r.Code = nil },
 		"no bucket":        func(r *Record) { r.Bucket = "" },
 		"image for a zip":  func(r *Record) { r.Code = map[string]Code{"F": {Image: "x"}} },
-		"image by tag":     func(r *Record) { r.Package, r.Code = embedded.Image, map[string]Code{"F": {Image: "h/r:v1"}} },
+		"image by tag": func(r *Record) {
+			r.Package, r.Code = embedded.Image,
+				map[string]Code{"F": {Image: "h/r:v1"}}
+		},
 		"key for an image": func(r *Record) { r.Package = embedded.Image },
 	} {
 		r := *zipRecord(t, "s", 0, "1")

@@ -185,7 +185,8 @@ func TestValues(t *testing.T) {
 		if v := got["SociTagSuffix"]; v.Value != "-stack" || v.Kind != Stack || !v.Previous {
 			t.Errorf("stack: %+v", v)
 		}
-		if v := got["GeneratorMemorySize"]; v.Value != "1769" || v.Kind != Default || v.Previous || v.String() != "default" {
+		if v := got["GeneratorMemorySize"]; v.Value != "1769" || v.Kind != Default || v.Previous ||
+			v.String() != "default" {
 			t.Errorf("default: %+v", v)
 		}
 		settable := 0

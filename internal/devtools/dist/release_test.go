@@ -119,7 +119,8 @@ func checkChecksums(t *testing.T, folder string, files []string) {
 		}
 		named = append(named, m[2])
 	}
-	if want := slices.DeleteFunc(slices.Clone(files), func(s string) bool { return s == Checksums }); !slices.Equal(named,
+	if want := slices.DeleteFunc(slices.Clone(files),
+		func(s string) bool { return s == Checksums }); !slices.Equal(named,
 		want) {
 		t.Errorf("checksums of %q, want %q", named, want)
 	}
@@ -177,7 +178,8 @@ func checkCommandLine(t *testing.T, p Platform, files map[string][]byte) {
 		"LICENSE", "README.md", "SECURITY.md", "CHANGELOG.md", "docs/cli.md", "docs/deployer-policy-zip.json",
 		"templates/a.template.json",
 		"docs/schemas/failure-message.schema.json",
-		"man/man1/soci-index-builder.1", "man/man1/soci-index-builder-index.1", "man/man1/soci-index-builder-ztoc-create.1",
+		"man/man1/soci-index-builder.1", "man/man1/soci-index-builder-index.1",
+		"man/man1/soci-index-builder-ztoc-create.1",
 		"completions/soci-index-builder.bash", "completions/_soci-index-builder", "completions/soci-index-builder.fish",
 		"completions/soci-index-builder.ps1",
 	} {
@@ -245,7 +247,8 @@ func TestDescribe(t *testing.T) {
 	t.Setenv("GIT_CEILING_DIRECTORIES", filepath.Dir(folder))
 	git := func(args ...string) {
 		t.Helper()
-		args = append([]string{"-c", "user.name=n", "-c", "user.email=e@example.com", "-c", "commit.gpgsign=false"}, args...)
+		args = append([]string{"-c", "user.name=n", "-c", "user.email=e@example.com", "-c", "commit.gpgsign=false"},
+			args...)
 		if out, err := exec.CommandContext(t.Context(), "git", args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

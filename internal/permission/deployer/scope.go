@@ -52,7 +52,8 @@ var scopes = []struct {
 	resources []string
 }{
 	{Stack, "Stack", []string{"arn:${Partition}:cloudformation:${Region}:${Account}:stack/${Stack}/*"}},
-	{Companion, "CompanionStack", []string{"arn:${Partition}:cloudformation:${Region}:${Account}:stack/${Companion}/*"}},
+	{Companion, "CompanionStack",
+		[]string{"arn:${Partition}:cloudformation:${Region}:${Account}:stack/${Companion}/*"}},
 	{AllStacks, "OtherStacks", []string{"arn:${Partition}:cloudformation:${Region}:${Account}:stack/*"}},
 	{Code, "Code", []string{"arn:${Partition}:s3:::${CodeBucket}/${CodePrefix}*"}},
 	{CodeBucket, "CodeBucket", []string{"arn:${Partition}:s3:::${CodeBucket}"}},

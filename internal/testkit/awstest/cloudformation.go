@@ -151,7 +151,8 @@ func NewCloudFormation(stacks ...*Stack) *CloudFormation {
 	c.h = Query(map[string]func(url.Values) (string, error){
 		"DescribeStacks": c.describe, "GetTemplate": c.template, "ListStackResources": c.resources,
 		"CreateChangeSet": c.createChangeSet, "DescribeChangeSet": c.describeChangeSet,
-		"DeleteChangeSet": c.deleteChangeSet, "ListChangeSets": c.listChangeSets, "ExecuteChangeSet": c.executeChangeSet,
+		"DeleteChangeSet": c.deleteChangeSet, "ListChangeSets": c.listChangeSets,
+		"ExecuteChangeSet":    c.executeChangeSet,
 		"DescribeStackEvents": c.describeStackEvents, "DescribeEvents": c.describeEvents,
 		"CancelUpdateStack": c.cancelUpdate, "ContinueUpdateRollback": c.continueRollback, "DeleteStack": c.deleteStack,
 		"UpdateTerminationProtection": c.protect,
@@ -288,7 +289,8 @@ func texts(b *strings.Builder, list string, of []string) {
 func members(b *strings.Builder, list, key, value string, of map[string]string) {
 	fmt.Fprintf(b, "<%s>", list)
 	for _, k := range slices.Sorted(maps.Keys(of)) {
-		fmt.Fprintf(b, "<member><%[1]s>%[2]s</%[1]s><%[3]s>%[4]s</%[3]s></member>", key, escape(k), value, escape(of[k]))
+		fmt.Fprintf(b, "<member><%[1]s>%[2]s</%[1]s><%[3]s>%[4]s</%[3]s></member>", key, escape(k), value,
+			escape(of[k]))
 	}
 	fmt.Fprintf(b, "</%s>", list)
 }
@@ -298,7 +300,8 @@ func STS() http.Handler {
 	return Query(map[string]func(url.Values) (string, error){
 		"GetCallerIdentity": func(url.Values) (string, error) {
 			return "<Arn>arn:aws:sts::" + Account +
-				":assumed-role/operator/session</Arn><UserId>AROAEXAMPLE:session</UserId><Account>" + Account + "</Account>", nil
+				":assumed-role/operator/session</Arn><UserId>AROAEXAMPLE:session</UserId><Account>" + Account +
+				"</Account>", nil
 		},
 	})
 }

@@ -138,7 +138,8 @@ func TestECRPages(t *testing.T) {
 		}
 	}
 	out, err := a.api.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(1)})
-	if err != nil || len(out.Repositories) != 1 || *out.Repositories[0].RepositoryName != "many" || out.NextToken == nil {
+	if err != nil || len(out.Repositories) != 1 || *out.Repositories[0].RepositoryName != "many" ||
+		out.NextToken == nil {
 		t.Fatalf("%+v, %v", out, err)
 	}
 	out, err = a.api.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{NextToken: out.NextToken})
@@ -182,9 +183,13 @@ func TestECRBatchDeleteImage(t *testing.T) {
 		failed  []types.ImageFailureCode
 		left    int
 	}{
-		{"one of two tags", func(*account) []types.ImageIdentifier { return []types.ImageIdentifier{byTag("one")} }, 1, nil,
+		{"one of two tags", func(*account) []types.ImageIdentifier { return []types.ImageIdentifier{byTag("one")} },
+			1, nil,
 			5},
-		{"both tags", func(*account) []types.ImageIdentifier { return []types.ImageIdentifier{byTag("one"), byTag("two")} },
+		{"both tags", func(*account) []types.ImageIdentifier {
+			return []types.ImageIdentifier{byTag("one"),
+				byTag("two")}
+		},
 			2, nil, 4},
 		{"by digest, with its tags", func(a *account) []types.ImageIdentifier {
 			return []types.ImageIdentifier{byDigest(a.single.Manifest.Digest)}
@@ -195,7 +200,10 @@ func TestECRBatchDeleteImage(t *testing.T) {
 		{"with its image index", func(a *account) []types.ImageIdentifier {
 			return []types.ImageIdentifier{byDigest(a.index), byDigest(a.arm.Manifest.Digest)}
 		}, 1, []types.ImageFailureCode{types.ImageFailureCodeImageReferencedByManifestList}, 4},
-		{"a referrer", func(a *account) []types.ImageIdentifier { return []types.ImageIdentifier{byDigest(a.sociIndex)} },
+		{"a referrer", func(
+			a *account) []types.ImageIdentifier {
+			return []types.ImageIdentifier{byDigest(a.sociIndex)}
+		},
 			1, nil, 4},
 		{"not there", func(*account) []types.ImageIdentifier {
 			return []types.ImageIdentifier{byTag("none"), byDigest(digest.FromString("none")), byTag("one")}
@@ -309,7 +317,8 @@ func TestECRRepositorySettings(t *testing.T) {
 		*p.LifecyclePolicyText != `{"rules":[]}` {
 		t.Errorf("lifecycle policy %+v, %v", p, err)
 	}
-	_, err = a.api.GetRepositoryPolicy(t.Context(), &ecr.GetRepositoryPolicyInput{RepositoryName: aws.String("team/app")})
+	_, err = a.api.GetRepositoryPolicy(t.Context(),
+		&ecr.GetRepositoryPolicyInput{RepositoryName: aws.String("team/app")})
 	if _, ok := errors.AsType[*types.RepositoryPolicyNotFoundException](err); !ok {
 		t.Errorf("no policy: %v", err)
 	}
@@ -323,7 +332,8 @@ func TestECRRepositorySettings(t *testing.T) {
 		t.Errorf("setting %+v, %v", s, err)
 	}
 	a.ExcludePullTime("arn:aws:iam::123456789012:role/builder")
-	if l, err := a.api.ListPullTimeUpdateExclusions(t.Context(), &ecr.ListPullTimeUpdateExclusionsInput{}); err != nil ||
+	if l, err := a.api.ListPullTimeUpdateExclusions(t.Context(),
+		&ecr.ListPullTimeUpdateExclusionsInput{}); err != nil ||
 		len(l.PullTimeUpdateExclusions) != 1 {
 		t.Errorf("exclusions %+v, %v", l, err)
 	}

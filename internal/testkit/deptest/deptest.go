@@ -149,7 +149,8 @@ func load(except Except, patterns ...string) (*graph, error) {
 
 // list asks go about packages and all that they depend on.
 func list(flags []string, patterns ...string) ([]listed, error) {
-	args := slices.Concat([]string{"list", "-deps", "-json=ImportPath,Dir,Imports,IgnoredGoFiles,DepOnly"}, flags, patterns)
+	args := slices.Concat([]string{"list", "-deps", "-json=ImportPath,Dir,Imports,IgnoredGoFiles,DepOnly"}, flags,
+		patterns)
 	command := exec.Command("go", args...)
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	var failed strings.Builder

@@ -76,8 +76,9 @@ func setup(t *testing.T, s *registrytest.Server) (*Handler, *bytes.Buffer) {
 }
 
 func push(d digest.Digest, tag string) []byte {
-	return fmt.Appendf(nil, `{"detail-type":"ECR Image Action","source":"aws.ecr","account":"123456789012","region":"us-west-2",`+
-		`"detail":{"result":"SUCCESS","repository-name":%q,"image-digest":%q,"action-type":"PUSH","image-tag":%q}}`,
+	return fmt.Appendf(nil,
+		`{"detail-type":"ECR Image Action","source":"aws.ecr","account":"123456789012","region":"us-west-2",`+
+			`"detail":{"result":"SUCCESS","repository-name":%q,"image-digest":%q,"action-type":"PUSH","image-tag":%q}}`,
 		repository, d, tag)
 }
 
@@ -205,7 +206,8 @@ func TestHandleOutcomes(t *testing.T) {
 		want      soci.Outcome
 		manifests []soci.Outcome
 	}{
-		{"image index", s.PushIndex(t, repository, "v1", false, arm.Manifest, amd.Manifest, attestation.Manifest).Digest,
+		{"image index", s.PushIndex(t, repository, "v1", false, arm.Manifest, amd.Manifest,
+			attestation.Manifest).Digest,
 			soci.OutcomeIndexed, []soci.Outcome{soci.OutcomeIndexed, soci.OutcomeNoLayer, soci.OutcomePassedOver}},
 		{"no layer to index", amd.Manifest.Digest, soci.OutcomeNoLayer, []soci.Outcome{soci.OutcomeNoLayer}},
 		{"SOCI index", s.PushReferrer(t, repository, arm.Manifest, soci.ArtifactTypeV1, []byte("x")).Digest,
@@ -284,11 +286,13 @@ func TestHandleFails(t *testing.T) {
 		class  failure.Class
 		reason failure.Reason
 	}{
-		{name: "corrupt layer", layer: corrupt, want: soci.ErrCorrupt, class: failure.Permanent, reason: failure.Corrupt},
+		{name: "corrupt layer", layer: corrupt, want: soci.ErrCorrupt, class: failure.Permanent,
+			reason: failure.Corrupt},
 		{name: "truncated layer", layer: good[:len(good)/2], want: soci.ErrTruncated, class: failure.Permanent,
 			reason: failure.Truncated},
-		{name: "memory limit", layer: good, want: soci.ErrLimit, class: failure.Permanent, reason: failure.LimitExceeded,
-			edit: func(h *Handler) { h.Options.Limits.MaxMemory = 1 }},
+		{name: "memory limit", layer: good, want: soci.ErrLimit, class: failure.Permanent,
+			reason: failure.LimitExceeded,
+			edit:   func(h *Handler) { h.Options.Limits.MaxMemory = 1 }},
 		{name: "invalid option", layer: good, want: soci.ErrInvalidOption, class: failure.Permanent,
 			reason: failure.InvalidOption,
 			edit:   func(h *Handler) { h.Options.SpanSize = -1 }},
@@ -297,27 +301,34 @@ func TestHandleFails(t *testing.T) {
 			rule:   registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: registrytest.Corrupt(1000)}},
 		{name: "denied", layer: good, want: ecrclient.ErrDenied, class: failure.Transient, reason: failure.AccessDenied,
 			rule: registrytest.Rule{Fault: registrytest.Status(403, "DENIED", "no")}},
-		{name: "throttled", layer: good, want: ecrclient.ErrThrottled, class: failure.Transient, reason: failure.Throttled,
-			rule: registrytest.Rule{Path: "/blobs/", Fault: registrytest.Status(429, "TOOMANYREQUESTS", "slowly")}},
+		{name: "throttled", layer: good, want: ecrclient.ErrThrottled, class: failure.Transient,
+			reason: failure.Throttled,
+			rule:   registrytest.Rule{Path: "/blobs/", Fault: registrytest.Status(429, "TOOMANYREQUESTS", "slowly")}},
 		{name: "unavailable", layer: good, want: ecrclient.ErrUnavailable, class: failure.Transient,
 			reason: failure.Unavailable,
 			rule: registrytest.Rule{Method: http.MethodGet, Path: "/manifests/",
 				Fault: registrytest.Status(500, "UNKNOWN", "oh")}},
-		{name: "reset", layer: good, want: ecrclient.ErrUnavailable, class: failure.Transient, reason: failure.Unavailable,
-			rule: registrytest.Rule{Fault: registrytest.Reset()}},
-		{name: "cannot push", layer: good, want: ecrclient.ErrDenied, class: failure.Transient, reason: failure.AccessDenied,
+		{name: "reset", layer: good, want: ecrclient.ErrUnavailable, class: failure.Transient,
+			reason: failure.Unavailable,
+			rule:   registrytest.Rule{Fault: registrytest.Reset()}},
+		{name: "cannot push", layer: good, want: ecrclient.ErrDenied, class: failure.Transient,
+			reason: failure.AccessDenied,
 			rule: registrytest.Rule{Method: http.MethodPut, Path: "/manifests/",
 				Fault: registrytest.Status(403, "DENIED", "no")}},
 		{name: "no repository", layer: good, want: ecrclient.ErrInvalidReference, class: failure.Permanent,
 			reason: failure.InvalidReference,
 			edit: func(h *Handler) {
-				h.Open = func(context.Context, *ecrevent.Event) (Repository, error) { return nil, ecrclient.ErrInvalidReference }
+				h.Open = func(context.Context, *ecrevent.Event) (Repository, error) {
+					return nil,
+						ecrclient.ErrInvalidReference
+				}
 			}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := registrytest.Start(t)
-			image := s.PushImage(t, repository, "v1", registrytest.Image{Layers: []registrytest.Layer{{Content: tt.layer}}})
+			image := s.PushImage(t, repository, "v1",
+				registrytest.Image{Layers: []registrytest.Layer{{Content: tt.layer}}})
 			if tt.rule.Fault != nil {
 				s.Add(tt.rule)
 			}

@@ -64,7 +64,8 @@ func TestContenders(t *testing.T) {
 			if _, err := plain.ReadFrom(zr); err != nil {
 				t.Fatal(err)
 			}
-			in := Input{Path: path, Size: int64(len(blob)), Digest: digest.FromBytes(blob), Uncompressed: int64(plain.Len())}
+			in := Input{Path: path, Size: int64(len(blob)), Digest: digest.FromBytes(blob),
+				Uncompressed: int64(plain.Len())}
 			var ztoc string
 			for _, contender := range Names() {
 				finish, err := Run(contender, in)
