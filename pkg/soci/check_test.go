@@ -147,7 +147,8 @@ func TestCheckZtocs(t *testing.T) {
 				}
 				check := soci.NewChecker(repo, deep)
 				for range 2 {
-					status, err := soci.Examine(t.Context(), repo, d, []string{"v1"}, soci.Options{MinLayerSize: 1}, check)
+					status, err := soci.Examine(t.Context(), repo, d, []string{"v1"}, soci.Options{MinLayerSize: 1},
+						check)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -210,7 +211,8 @@ func TestCheckOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := soci.Examine(t.Context(), repo, image, []string{tag}, soci.Options{MinLayerSize: 1}, check); err != nil {
+		if _, err := soci.Examine(t.Context(), repo, image, []string{tag}, soci.Options{MinLayerSize: 1},
+			check); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -138,7 +138,8 @@ func TestEnabledImage(t *testing.T) {
 	expect.Equal(t, expect.Facts{
 		{"Digest", a.Digest, was.Digest},
 		{"MediaType", a.MediaType, was.MediaType},
-		{`a.Annotations["vnd.docker.reference.type"]`, a.Annotations["vnd.docker.reference.type"], "attestation-manifest"},
+		{`a.Annotations["vnd.docker.reference.type"]`, a.Annotations["vnd.docker.reference.type"],
+			"attestation-manifest"},
 		{`a.Annotations["vnd.docker.reference.digest"]`, a.Annotations["vnd.docker.reference.digest"],
 			x.Manifests[0].Digest.String()},
 	}, "attestation %+v", a)
@@ -146,7 +147,8 @@ func TestEnabledImage(t *testing.T) {
 		if d.ArtifactType != soci.ArtifactTypeV2 || d.Platform == nil {
 			t.Fatalf("SOCI index %d is listed as %+v", i, d)
 		}
-		if d.Platform.Architecture != parts[i].Platform.Architecture || d.Platform.Variant != parts[i].Platform.Variant ||
+		if d.Platform.Architecture != parts[i].Platform.Architecture ||
+			d.Platform.Variant != parts[i].Platform.Variant ||
 			d.Annotations[soci.AnnotationImageManifestDigest] != x.Manifests[i].Digest.String() {
 			t.Errorf("SOCI index %d is listed as %+v", i, d)
 		}
@@ -247,7 +249,8 @@ func TestNestedIndex(t *testing.T) {
 	s := registrytest.Start(t)
 	repo := openRepo(t, s)
 	amd := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 0))}).Manifest
-	arm := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 1)), Platform: "linux/arm64"}).Manifest
+	arm := s.PushImage(t, repoName, "",
+		registrytest.Image{Layers: layers(good(t, 1)), Platform: "linux/arm64"}).Manifest
 	nested := s.PushIndex(t, repoName, "", true, arm)
 	nested.Annotations = map[string]string{"keep": "me"}
 	image := s.PushIndex(t, repoName, "v1", false, amd, nested)
@@ -311,7 +314,8 @@ func TestUnindexedImage(t *testing.T) {
 			if tt.index {
 				tag = ""
 			}
-			p := s.PushImage(t, repoName, tag, registrytest.Image{Layers: tt.layers, Docker: true, Platform: "linux/arm64"})
+			p := s.PushImage(t, repoName, tag,
+				registrytest.Image{Layers: tt.layers, Docker: true, Platform: "linux/arm64"})
 			image, parts := p.Manifest, []ocispec.Descriptor{p.Manifest}
 			if tt.index {
 				parts = append(parts, s.PushAttestation(t, repoName, p.Manifest).Manifest)

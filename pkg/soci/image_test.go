@@ -225,8 +225,10 @@ func TestIndexImage(t *testing.T) {
 		l := index.Layers[i]
 		expect.Equal(t, expect.Facts{
 			{"MediaType", l.MediaType, soci.ZtocMediaType},
-			{"l.Annotations[soci.AnnotationLayerDigest]", l.Annotations[soci.AnnotationLayerDigest], want.Digest.String()},
-			{"l.Annotations[soci.AnnotationLayerMediaType]", l.Annotations[soci.AnnotationLayerMediaType], want.MediaType},
+			{"l.Annotations[soci.AnnotationLayerDigest]", l.Annotations[soci.AnnotationLayerDigest],
+				want.Digest.String()},
+			{"l.Annotations[soci.AnnotationLayerMediaType]", l.Annotations[soci.AnnotationLayerMediaType],
+				want.MediaType},
 			{"l.Annotations[soci.AnnotationSpanSize]", l.Annotations[soci.AnnotationSpanSize], "4194304"},
 		}, "zTOC %d: %+v", i, l)
 		z, err := soci.ParseZtoc(s.content[l.Digest])

@@ -129,7 +129,8 @@ func TestParallelLimits(t *testing.T) {
 			{MaxRatio: 1}, {MaxRatio: 3}, {MaxRatio: 5}, {MaxRatio: 40},
 		} {
 			what := fmt.Sprintf("spans of %d, %+v", span, l)
-			one, several := same(t, what, blob, ZtocOptions{SpanSize: span, Limits: l, Size: int64(len(blob)), Digest: sum})
+			one, several := same(t, what, blob,
+				ZtocOptions{SpanSize: span, Limits: l, Size: int64(len(blob)), Digest: sum})
 			if one.err == nil {
 				sound++
 			}
@@ -222,7 +223,8 @@ func TestLayerWorkers(t *testing.T) {
 	}{
 		{0, 4, 1}, {1<<20 - 1, 4, 1}, {1 << 20, 4, 3}, {1 << 20, 2, 2}, {1 << 30, 1, 1},
 	} {
-		if got := (ZtocOptions{Size: tt.size, LayerWorkers: tt.workers, parallel: 1 << 20}).layerWorkers(p); got != tt.want {
+		if got := (ZtocOptions{Size: tt.size, LayerWorkers: tt.workers, parallel: 1 << 20}).layerWorkers(
+			p); got != tt.want {
 			t.Errorf("a layer of %d bytes has %d workers of %d, not %d", tt.size, got, tt.workers, tt.want)
 		}
 	}

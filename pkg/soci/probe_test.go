@@ -25,7 +25,8 @@ func (s *store) leftNamed() []ocispec.Descriptor {
 
 // left is what was pushed beside the two bytes that try whether anything can be.
 func (s *store) left() []ocispec.Descriptor {
-	return slices.DeleteFunc(slices.Clone(s.pushed), func(d ocispec.Descriptor) bool { return d.Digest == configDigest })
+	return slices.DeleteFunc(slices.Clone(s.pushed),
+		func(d ocispec.Descriptor) bool { return d.Digest == configDigest })
 }
 
 // Without permission to push the run fails before a layer is read, whether the two
@@ -57,7 +58,8 @@ func TestPushRefusedBeforeReading(t *testing.T) {
 				if !ok || e.Op != "push blob" || r != nil {
 					t.Fatalf("%v %+v", err, r)
 				}
-				if row.class != nil && !errors.Is(err, row.class) || !strings.Contains(err.Error(), "before any layer is read") {
+				if row.class != nil && !errors.Is(err, row.class) ||
+					!strings.Contains(err.Error(), "before any layer is read") {
 					t.Errorf("%v %+v", err, r)
 				}
 				if n := s.Count(http.MethodGet, img.Layers[0].Digest.String()); n != 0 {

@@ -357,7 +357,8 @@ func TestReuseOfContradictedLayer(t *testing.T) {
 	other.Size++
 	r, err := soci.IndexImage(t.Context(), s, s,
 		s.index(s.image("amd64", a), s.image("arm64", other), s.image("s390x", b)), o)
-	if failed, ok := errors.AsType[soci.ManifestErrors](err); !ok || len(failed) != 2 || !errors.Is(err, soci.ErrCorrupt) {
+	if failed, ok := errors.AsType[soci.ManifestErrors](err); !ok || len(failed) != 2 ||
+		!errors.Is(err, soci.ErrCorrupt) {
 		t.Fatal(err)
 	}
 	for i, want := range []soci.Outcome{soci.OutcomeFailed, soci.OutcomeFailed, soci.OutcomeIndexed} {

@@ -35,7 +35,8 @@ func TestInheritedUnindexed(t *testing.T) {
 	s := registrytest.Start(t)
 	repo := openRepo(t, s)
 	for name, annotations := range map[string]map[string]string{
-		"alone": {soci.AnnotationUnindexed: "true"}, "beside another": {soci.AnnotationUnindexed: "true", "kept": "yes"},
+		"alone":          {soci.AnnotationUnindexed: "true"},
+		"beside another": {soci.AnnotationUnindexed: "true", "kept": "yes"},
 	} {
 		image := s.PushImage(t, repoName, "v1",
 			registrytest.Image{Layers: layers(good(t, 0)), Annotations: annotations}).Manifest
@@ -85,7 +86,8 @@ func TestOneLayerTwoMediaTypes(t *testing.T) {
 	if len(first.Layers) != 2 {
 		t.Fatalf("%+v", first)
 	}
-	if !first.Layers[0].Indexed() || first.Layers[1].Reason != soci.SkipForeign || first.Outcome != soci.OutcomeIndexed {
+	if !first.Layers[0].Indexed() || first.Layers[1].Reason != soci.SkipForeign ||
+		first.Outcome != soci.OutcomeIndexed {
 		t.Errorf("%+v", first)
 	}
 	if second.Outcome != soci.OutcomeNoLayer || second.Layers[0].Reason != soci.SkipForeign ||

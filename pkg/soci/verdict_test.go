@@ -82,7 +82,8 @@ func TestVerdict(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e := status.Enabled[0]; e.State != soci.EnabledUnindexed || e.Unindexable(status.Manifests) != (tt.said == "") {
+		if e := status.Enabled[0]; e.State != soci.EnabledUnindexed ||
+			e.Unindexable(status.Manifests) != (tt.said == "") {
 			t.Errorf("%s: %s, unindexable %t", tt.name, e.State, e.Unindexable(status.Manifests))
 		}
 		o := both("v1")
