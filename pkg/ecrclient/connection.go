@@ -6,8 +6,7 @@ import "io"
 type connectionState int
 
 const (
-	// connNone: no attempt has been made.
-	connNone connectionState = iota
+	_ connectionState = iota // no attempt has been made
 	// connOpen: bytes come from a body.
 	connOpen
 	// connLost: the last attempt failed, or what came of it ended too soon.
