@@ -92,8 +92,9 @@ install: ## install the command line, with the functions in it
 
 .PHONY: lint
 lint: export GOGC = 400
-lint: ## gofmt, go vet, staticcheck
+lint: ## gofmt, lines of at most 120 columns, go vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out"; exit 1; fi
+	@$(GO) test -vet=off ./docs -run 'LinesOfCode$$'
 	$(GO) vet ./...
 	$(GO) vet -tags inflate_checked ./internal/inflate
 	$(GO) vet -tags scripted ./cmd/soci-index-builder

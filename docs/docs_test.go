@@ -110,7 +110,8 @@ func TestTroubleshootingQuotesTheLogs(t *testing.T) {
 		text := m[1]
 		first, rest, spaced := strings.Cut(text, " ")
 		switch {
-		case spaced && word.MatchString(text) && strings.ToLower(first) == first && !slices.Contains(notMessages, text) &&
+		case spaced && word.MatchString(text) && strings.ToLower(first) == first &&
+			!slices.Contains(notMessages, text) &&
 			!commands[first]:
 			quoted++
 			if !messages[text] {

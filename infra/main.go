@@ -37,13 +37,15 @@ func main() {
 
 func run(args []string) (err error) {
 	flags := flag.NewFlagSet("infra", flag.ContinueOnError)
-	folder := flags.String("o", "", "write the cloud assembly into `folder` (default what the CDK command line asks for)")
+	folder := flags.String("o", "",
+		"write the cloud assembly into `folder` (default what the CDK command line asks for)")
 	code := flags.String("code", "dist", "`folder` with the functions, as make build leaves it")
 	architecture := flags.String("architecture", "",
 		"`architecture` of the functions, arm64 or amd64 (default the context architecture, else arm64)")
 	name := flags.String("stack", "", "`name` of the stack (default the context stack, else "+stack.DefaultName+")")
 	template := flags.String("template", "", "write the plain template into `file`, and no cloud assembly")
-	images := flags.Bool("images", false, "with -template: the functions are container images, whose URIs are parameters")
+	images := flags.Bool("images", false,
+		"with -template: the functions are container images, whose URIs are parameters")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {

@@ -27,7 +27,8 @@ func TestRefused(t *testing.T) {
 		{"argument", folder, []string{"x"}, nil, `"x"`},
 		{"no Node.js", "/nowhere", nil, errNoNode, ""},
 		{"images for the CDK", folder, []string{"-images"}, nil, "-template"},
-		{"architecture of the template", folder, []string{"-template", filepath.Join(folder, "t"), "-architecture", "x86"},
+		{"architecture of the template", folder,
+			[]string{"-template", filepath.Join(folder, "t"), "-architecture", "x86"},
 			stack.ErrArchitecture, `"x86"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

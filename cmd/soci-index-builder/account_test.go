@@ -204,7 +204,8 @@ func (a *accountWorld) throttle(*testscript.TestScript, bool, []string) {
 		}
 		asked[service+operation] = true
 		if r.Service == "s3" {
-			return &awstest.Error{Status: http.StatusServiceUnavailable, Code: "SlowDown", Message: "Reduce your request rate."}
+			return &awstest.Error{Status: http.StatusServiceUnavailable, Code: "SlowDown",
+				Message: "Reduce your request rate."}
 		}
 		return awstest.Throttled
 	})

@@ -48,7 +48,8 @@ func (f *awsFlags) check(cmd *cobra.Command) error {
 	for name, allowed := range map[string]string{"profile": "the name of a profile",
 		"region": "a region such as us-east-1"} {
 		if flag := cmd.Flags().Lookup(name); flag != nil && flag.Changed && flag.Value.String() == "" {
-			return usageErrorf("%s: invalid argument \"\" for \"--%s\" flag: must be %s", cmd.CommandPath(), name, allowed)
+			return usageErrorf("%s: invalid argument \"\" for \"--%s\" flag: must be %s", cmd.CommandPath(), name,
+				allowed)
 		}
 	}
 	return nil
@@ -196,7 +197,8 @@ func (f *stackFlag) Set(s string) error {
 // which it was found.
 func (f *stackFlag) find(cmd *cobra.Command, from *awsFlags) (aws.Config, *deployed.Stack, error) {
 	if f.name == "" {
-		return aws.Config{}, nil, usageErrorf("%s: --stack is required, the name of the deployed stack", cmd.CommandPath())
+		return aws.Config{}, nil,
+			usageErrorf("%s: --stack is required, the name of the deployed stack", cmd.CommandPath())
 	}
 	cfg, err := from.load(cmd)
 	if err != nil {

@@ -25,7 +25,8 @@ func newBackfillProgress(cmd *cobra.Command, images int) *backfillProgress {
 	if terminal.Of(p.w).Live() && !p.off {
 		p.bars = mpb.New(mpb.WithOutput(p.w), mpb.WithWidth(min(40, max(10, terminal.Of(p.w).Width-45))))
 		p.bar = p.bars.AddBar(int64(images),
-			mpb.AppendDecorators(decor.CountersNoUnit("%d of %d images"), decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO),
+			mpb.AppendDecorators(decor.CountersNoUnit("%d of %d images"), decor.Name("  "),
+				decor.AverageETA(decor.ET_STYLE_GO),
 				decor.Name(" left")),
 		)
 	}

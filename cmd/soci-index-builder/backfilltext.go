@@ -249,7 +249,8 @@ func (w *backfillWork) writeEndJSON() error {
 	out := w.cmd.OutOrStdout()
 	if w.dryRun {
 		for n := range w.plan.Items {
-			if err := writeJSONLine(out, newBackfillJSON(&backfill.Result{Item: &w.plan.Items[n]}, "planned")); err != nil {
+			if err := writeJSONLine(out,
+				newBackfillJSON(&backfill.Result{Item: &w.plan.Items[n]}, "planned")); err != nil {
 				return err
 			}
 		}

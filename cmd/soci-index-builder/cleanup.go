@@ -225,7 +225,8 @@ func (c *cleanupCommand) targets(args []string) ([]inventory.Target, error) {
 			return nil, usageErrorf("%s names a tag: cleanup takes whole repositories", arg)
 		case !ofECR(t) && (c.olderThan > 0 || c.unusedFor > 0):
 			return nil, usageErrorf(
-				"%s: --older-than and --unused-for are for ECR; %s does not tell when an image was pushed or pulled", arg, t.Host)
+				"%s: --older-than and --unused-for are for ECR; %s does not tell when an image was pushed or pulled",
+				arg, t.Host)
 		}
 		if !slices.Contains(targets, t) {
 			targets = append(targets, t)
@@ -267,7 +268,8 @@ func (c *cleanupCommand) open(cmd *cobra.Command, cfg aws.Config, targets []inve
 		source := sources[t.Host]
 		if source == nil {
 			of, options := cfg.Copy(), []inventory.ECROption{
-				inventory.WithArchived(), inventory.WithClientOptions(append(c.registry.options(cmd), ecrEndpoint()...)...),
+				inventory.WithArchived(),
+				inventory.WithClientOptions(append(c.registry.options(cmd), ecrEndpoint()...)...),
 			}
 			if t.Host != "" {
 				of.Region, options = host.Region, append(options, inventory.WithAccount(host.Account))

@@ -224,10 +224,11 @@ type (
 )
 
 func (r *cleanupReport) writeJSON(w io.Writer) error {
-	out := cleanupJSON{DryRun: r.dryRun, Items: []cleanupItemJSON{}, Kept: []cleanupItemJSON{}, Totals: cleanupTotalsJSON{
-		Repositories: r.repositories, Items: len(r.items), Size: cleanup.Size(r.items),
-		Deleted: r.deleted, Gone: r.gone, Kept: r.stayed, Failed: r.failed,
-	}}
+	out := cleanupJSON{DryRun: r.dryRun, Items: []cleanupItemJSON{}, Kept: []cleanupItemJSON{},
+		Totals: cleanupTotalsJSON{
+			Repositories: r.repositories, Items: len(r.items), Size: cleanup.Size(r.items),
+			Deleted: r.deleted, Gone: r.gone, Kept: r.stayed, Failed: r.failed,
+		}}
 	for _, i := range r.items {
 		one := newCleanupItemJSON(i)
 		one.Outcome, one.Reason = r.outcome(i)

@@ -66,7 +66,8 @@ completions.`,
 					return s.write(cmd.Root(), cmd.OutOrStdout())
 				}
 			}
-			return usageErrorf("%s: shell %q, the shells are %s", cmd.CommandPath(), args[0], strings.Join(shellNames(), ", "))
+			return usageErrorf("%s: shell %q, the shells are %s", cmd.CommandPath(), args[0],
+				strings.Join(shellNames(), ", "))
 		},
 	}
 }

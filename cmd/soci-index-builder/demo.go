@@ -60,7 +60,8 @@ All data is in a temporary directory, which is removed at the end.`,
 func checkDemo(cmd *cobra.Command, o demo.Options) error {
 	for _, name := range []string{"files", "image"} {
 		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
-			return usageErrorf("%s: invalid argument \"\" for \"--%s\" flag: must be the %s", cmd.CommandPath(), name, f.Usage)
+			return usageErrorf("%s: invalid argument \"\" for \"--%s\" flag: must be the %s", cmd.CommandPath(), name,
+				f.Usage)
 		}
 	}
 	if info, err := os.Stat(o.Files); o.Files != "" && (err != nil || !info.IsDir()) {
@@ -68,8 +69,9 @@ func checkDemo(cmd *cobra.Command, o demo.Options) error {
 			o.Files)
 	}
 	if _, err := os.Stat(o.Image); names.IsPath(o.Image) && err != nil {
-		return usageErrorf("%s: invalid argument %q for \"--image\" flag: there is no such file or folder; an image in a "+
-			"registry is named [HOST/]REPOSITORY[:TAG]", cmd.CommandPath(), o.Image)
+		return usageErrorf(
+			"%s: invalid argument %q for \"--image\" flag: there is no such file or folder; an image in a "+
+				"registry is named [HOST/]REPOSITORY[:TAG]", cmd.CommandPath(), o.Image)
 	}
 	return nil
 }

@@ -70,7 +70,8 @@ func TestDemoOnATerminal(t *testing.T) {
 		if s.code != exitOK {
 			t.Fatalf("it ends with %d:\n%s", s.code, s.screen.text())
 		}
-		for _, want := range []string{"\x1b[32m✓\x1b[0m indexed: ", "\x1b[32mno difference\x1b[0m", "\x1b[1mZTOC\x1b[22m",
+		for _, want := range []string{"\x1b[32m✓\x1b[0m indexed: ", "\x1b[32mno difference\x1b[0m",
+			"\x1b[1mZTOC\x1b[22m",
 			"\x1b[1m7. Compare"} {
 			if !strings.Contains(s.raw, want) {
 				t.Errorf("no %q: %q", want, s.raw)

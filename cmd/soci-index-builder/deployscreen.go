@@ -155,8 +155,8 @@ func meaning(status string) string {
 	text, ok := map[string]string{
 		"ROLLBACK_COMPLETE": "what had been made is gone; the next deploy deletes the rest, after asking or with " +
 			"--delete-failed",
-		"ROLLBACK_FAILED": "not all that had been made is gone; the next deploy deletes the rest, after asking or with " +
-			"--delete-failed",
+		"ROLLBACK_FAILED": "not all that had been made is gone; the next deploy deletes the rest, after asking or " +
+			"with --delete-failed",
 		"CREATE_FAILED":            "what had been made is left as it is; the next deploy deletes it, after asking",
 		"UPDATE_ROLLBACK_COMPLETE": "it runs as before",
 		"UPDATE_ROLLBACK_FAILED":   "the rollback failed; the next deploy continues it, after asking or with --yes",

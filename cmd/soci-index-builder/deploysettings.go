@@ -90,8 +90,9 @@ func (o *deployOptions) byVariables(cmd *cobra.Command, given settings.Given,
 		}
 		if v.is != "" {
 			file, _ := env.File()
-			return given, env, usageErrorf("%s: %s is %.100q, and %s names %q: give --%s", cmd.CommandPath(), v.variable, value,
-				file, v.is, v.flag)
+			return given, env,
+				usageErrorf("%s: %s is %.100q, and %s names %q: give --%s", cmd.CommandPath(), v.variable, value,
+					file, v.is, v.flag)
 		}
 		if err := setFlag(cmd, v.flag, value, v.variable); err != nil {
 			return given, env, err

@@ -129,7 +129,8 @@ func onlyCommandsTooWide(t *testing.T, raw string, columns int) {
 	t.Helper()
 	for _, line := range tooWide(raw, columns) {
 		text := strings.TrimPrefix(strings.TrimSpace(line), "-> ")
-		if strings.Contains(text, " ") && !strings.HasPrefix(text, "aws ") && !strings.HasPrefix(text, programName+" ") {
+		if strings.Contains(text, " ") && !strings.HasPrefix(text, "aws ") &&
+			!strings.HasPrefix(text, programName+" ") {
 			t.Errorf("too wide: %q", line)
 		}
 	}

@@ -42,7 +42,8 @@ func TestDeployTextsFit(t *testing.T) {
 		text := stripansi.Strip(strings.ReplaceAll(string(all), "\r", ""))
 		for _, line := range tooWide(string(all), 80) {
 			value := strings.TrimPrefix(strings.TrimSpace(line), "-> ")
-			if strings.Contains(value, " ") && !strings.HasPrefix(value, "aws ") && !strings.HasPrefix(value, programName+" ") {
+			if strings.Contains(value, " ") && !strings.HasPrefix(value, "aws ") &&
+				!strings.HasPrefix(value, programName+" ") {
 				t.Errorf("%s: too wide: %q", command, line)
 			}
 		}
@@ -57,17 +58,20 @@ func TestDeployTextsFit(t *testing.T) {
 	run("a", "deploy --dry-run"+ci, "  account 123456789012, region eu-west-1, as\n      arn:aws:sts::")
 	run("a", "deploy"+ci, "\n  uploaded\n      "+bucket, "\nFailureQueueUrl\n    https://sqs",
 		"\nTailFilterLogs:\n    aws logs tail ")
-	run("b", "deploy --filters prod/*:*,!*:*-debug,team/application-with-a-long-name/*:release-* --tag team=platform"+ci,
+	const long = "prod/*:*,!*:*-debug,team/application-with-a-long-name/*:release-*"
+	run("b", "deploy --filters "+long+" --tag team=platform"+ci,
 		"\n  ! warning  filters  prod/*:*: matches none",
 		"\n    -> aws ecr register-pull-time-update-exclusion --principal-arn arn")
 	denied := func(action string) string {
 		return "User: arn:aws:sts::123456789012:assumed-role/operator/session is not authorized to perform: " + action +
-			" on resource: arn:aws:lambda:eu-west-1:123456789012:function:prod-GeneratorFunction because no identity-based " +
+			" on resource: arn:aws:lambda:eu-west-1:123456789012:function:prod-GeneratorFunction because no " +
+			"identity-based " +
 			"policy allows the " + action + " action"
 	}
 	stacks.FailResource("prod", "GeneratorFunction", "", denied("lambda:UpdateFunctionCode"))
 	run("c", "deploy"+ci, "\n  allowed by this statement (identity-based policy):\n    {\"Effect\":\"Allow\",",
-		"\nsoci-index-builder: stack prod: it failed and is now UPDATE_ROLLBACK_COMPLETE:\n    GeneratorFunction: User:\n")
+		"\nsoci-index-builder: stack prod: it failed and is now UPDATE_ROLLBACK_COMPLETE:\n    GeneratorFunction: "+
+			"User:\n")
 	run("d", "deploy --code-only"+ci, "\n  changed        the code of RepositoryNameFunction\n      (prod-")
 	run("", "rollback"+ci, "\n  there already\n      "+bucket)
 	server.Fail("cloudformation", "CreateChangeSet", 1, &awstest.Error{Status: 403, Code: "AccessDenied",
@@ -77,12 +81,14 @@ func TestDeployTextsFit(t *testing.T) {
 			"\"Resource\":[\"arn:")
 	run("f", "deploy --package image --allow-replacement"+ci,
 		"\n  pushed\n      123456789012.dkr.ecr.eu-west-1.amazonaws.com/")
-	stacks.Begin("prod", awstest.StackEvent{Status: "UPDATE_IN_PROGRESS"}, awstest.StackEvent{Status: "UPDATE_COMPLETE"})
+	stacks.Begin("prod", awstest.StackEvent{Status: "UPDATE_IN_PROGRESS"},
+		awstest.StackEvent{Status: "UPDATE_COMPLETE"})
 	run("", "watch --stack prod", "prod")
 	run("", "doctor --stack prod", "\n! warning  pull-time               prod-GeneratorRole-1A2B3C4D5E6F",
 		"\n    -> aws ecr register-pull-time-update-exclusion --principal-arn arn")
 	stacks.Change("prod", func(s *awstest.Stack) { s.Protected = true })
-	run("", "destroy --yes --stack prod", "to lift it:\n    aws cloudformation update-termination-protection --no-enable")
+	run("", "destroy --yes --stack prod",
+		"to lift it:\n    aws cloudformation update-termination-protection --no-enable")
 	stacks.Change("prod", func(s *awstest.Stack) { s.Protected = false })
 	run("", "destroy --yes --stack prod", "stays\n")
 }

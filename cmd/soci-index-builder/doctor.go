@@ -159,8 +159,9 @@ type (
 
 func newDoctorJSON(r *doctor.Report) doctorJSON {
 	out := doctorJSON{
-		Stack: r.Stack.Name, Region: r.Stack.Region, Account: r.Stack.Account, Version: r.Stack.Outputs[deployed.OutVersion],
-		Counts: map[doctor.Severity]int{}, Findings: []findingJSON{},
+		Stack: r.Stack.Name, Region: r.Stack.Region, Account: r.Stack.Account,
+		Version: r.Stack.Outputs[deployed.OutVersion],
+		Counts:  map[doctor.Severity]int{}, Findings: []findingJSON{},
 	}
 	for _, s := range []doctor.Severity{doctor.OK, doctor.Warning, doctor.Problem} {
 		out.Counts[s] = r.Count(s)

@@ -119,10 +119,12 @@ Sizes are in bytes, compressed.`,
 	f.StringArrayVar(&c.platforms, "platform", nil, "only this platform, as os/arch[/variant]; may be repeated")
 	addIndexVersion(cmd, &c.version, "SOCI index that must exist: V1 or V2; the default is V2, or else V1")
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "suffix of the tags of SOCI-enabled images")
-	f.Var(&c.minLayerSize, "min-layer-size", "layers with fewer compressed bytes get no zTOC, if there is no SOCI index")
+	f.Var(&c.minLayerSize, "min-layer-size",
+		"layers with fewer compressed bytes get no zTOC, if there is no SOCI index")
 	f.Var(&c.bandwidth, "bandwidth", "bytes that the client fetches in a second")
 	f.DurationVar(&c.latency, "latency", estimate.DefaultNetwork.Latency, "time until a request's first byte comes")
-	f.StringVar(&c.prefetchFile, "write-prefetch-files", "", "write the file that \"index --prefetch-files-json\" takes")
+	f.StringVar(&c.prefetchFile, "write-prefetch-files", "",
+		"write the file that \"index --prefetch-files-json\" takes")
 	return cmd
 }
 
@@ -154,7 +156,8 @@ func (c *estimateCommand) run(cmd *cobra.Command, args []string) error {
 			progress.layer(layer, n)
 		},
 		Building: func(platform string) {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s has no SOCI index: its layers are read to build zTOCs in memory\n", platform)
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s has no SOCI index: its layers are read to build zTOCs in memory\n",
+				platform)
 		},
 	})
 	progress.end()
@@ -191,7 +194,8 @@ func (c *estimateCommand) files(cmd *cobra.Command) ([]string, error) {
 		return nil, usageErrorf(
 			"invalid argument \"Both\" for \"--index-version\" flag: a client reads one; must be V1 or V2")
 	case c.latency < 0 || c.latency > maxLatency:
-		return nil, usageErrorf("invalid argument %q for \"--latency\" flag: must be from 0s to %v", c.latency, maxLatency)
+		return nil, usageErrorf("invalid argument %q for \"--latency\" flag: must be from 0s to %v", c.latency,
+			maxLatency)
 	}
 	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
 		return nil, usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)

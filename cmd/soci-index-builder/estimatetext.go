@@ -157,7 +157,8 @@ func (c *estimateCommand) starts(p *printer, image *estimate.Image) {
 	}
 	p.table(t)
 	p.printf("Seconds are bytes at %s/s plus turns at %v (--bandwidth, --latency);\n"+
-		"unpacking, decoding and the program's own time are not in it.\n", bytesize.Format(c.bandwidth.bytes), c.latency)
+		"unpacking, decoding and the program's own time are not in it.\n", bytesize.Format(c.bandwidth.bytes),
+		c.latency)
 }
 
 // prefetch says how these files are prefetched.

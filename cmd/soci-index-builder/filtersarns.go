@@ -56,7 +56,8 @@ With --output json, the output is one JSON object: filters, and repositoryArns, 
 			return usageErrorf("invalid argument %q for \"--account\" flag: must be 12 digits", flags.account)
 		}
 		if given("partition") && !names.IsPartition(flags.partition) {
-			return usageErrorf("invalid argument %q for \"--partition\" flag: must look like aws or aws-cn", flags.partition)
+			return usageErrorf("invalid argument %q for \"--partition\" flag: must look like aws or aws-cn",
+				flags.partition)
 		}
 		if given("region") && !names.IsRegion(flags.aws.region) {
 			return usageErrorf("invalid argument %q for \"--region\" flag: must look like us-east-1", flags.aws.region)

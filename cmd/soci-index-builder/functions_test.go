@@ -147,7 +147,8 @@ func (w *functionsWorld) pushed(ts *testscript.TestScript, _ bool, args []string
 	})
 	ts.Check(err)
 	_, err = lambda.NewFromConfig(w.server.Config()).Invoke(w.t.Context(), &lambda.InvokeInput{
-		FunctionName: aws.String("soci-index-builder-Filter"), InvocationType: types.InvocationTypeEvent, Payload: event})
+		FunctionName: aws.String("soci-index-builder-Filter"), InvocationType: types.InvocationTypeEvent,
+		Payload: event})
 	ts.Check(err)
 }
 
@@ -189,7 +190,8 @@ func (w *functionsWorld) images(ts *testscript.TestScript, _ bool, args []string
 	for i := 1; i <= n; i++ {
 		b, err := json.Marshal(ocispec.Manifest{
 			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: config,
-			Layers: []ocispec.Descriptor{layer("base", 1), layer(fmt.Sprint("app", i), 2), layer(fmt.Sprint("config", i), 1000)},
+			Layers: []ocispec.Descriptor{layer("base", 1), layer(fmt.Sprint("app", i), 2),
+				layer(fmt.Sprint("config", i), 1000)},
 		})
 		ts.Check(err)
 		desc := w.registry.PushManifest(w.t, name, strconv.Itoa(i), ocispec.MediaTypeImageManifest, b)

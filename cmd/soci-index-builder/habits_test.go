@@ -38,14 +38,16 @@ var habits = map[string]func(status int) registrytest.Rule{
 	},
 	// The list of tags leads to itself.
 	"circle": func(int) registrytest.Rule {
-		return registrytest.Rule{Path: "/tags/list", Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			w.Header().Set("Link", "<"+r.URL.RequestURI()+`>; rel="next"`)
-			next.ServeHTTP(w, r)
-		}}
+		return registrytest.Rule{Path: "/tags/list",
+			Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				w.Header().Set("Link", "<"+r.URL.RequestURI()+`>; rel="next"`)
+				next.ServeHTTP(w, r)
+			}}
 	},
 	// A tag that is there is not moved.
 	"immutable": func(status int) registrytest.Rule {
-		return registrytest.Rule{Method: http.MethodPut, Path: "/manifests/", Fault: registrytest.ImmutableTags(status, "")}
+		return registrytest.Rule{Method: http.MethodPut, Path: "/manifests/",
+			Fault: registrytest.ImmutableTags(status, "")}
 	},
 	// Credentials are wanted.
 	"login": func(int) registrytest.Rule {
@@ -58,7 +60,8 @@ var habits = map[string]func(status int) registrytest.Rule{
 	"page": func(int) registrytest.Rule { return registrytest.Rule{Fault: registrytest.Page(http.StatusOK)} },
 	// Manifests are not deleted.
 	"undeletable": func(status int) registrytest.Rule {
-		return registrytest.Rule{Method: http.MethodDelete, Path: "/manifests/", Fault: registrytest.Status(status, "", "")}
+		return registrytest.Rule{Method: http.MethodDelete, Path: "/manifests/",
+			Fault: registrytest.Status(status, "", "")}
 	},
 	// Nothing can be uploaded.
 	"upload": func(status int) registrytest.Rule {

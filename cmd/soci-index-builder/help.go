@@ -45,7 +45,8 @@ func writeHelp(cmd *cobra.Command, _ []string) {
 		p.asIs("\nThe fields of --output json:\n  " + jsonHelpCommand(cmd) + "\n")
 	}
 	if cmd.HasAvailableSubCommands() {
-		p.asIs("\nThe help of a command:\n  " + programName + " help" + strings.TrimPrefix(cmd.CommandPath(), programName) +
+		p.asIs("\nThe help of a command:\n  " + programName + " help" +
+			strings.TrimPrefix(cmd.CommandPath(), programName) +
 			" COMMAND\n")
 	}
 }

@@ -225,8 +225,9 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 // checkPlatform checks an argument of --platform.
 func checkPlatform(p string) error {
 	if !names.IsPlatform(p) || !strings.Contains(p, "/") {
-		return usageErrorf("invalid argument %.100q for \"--platform\" flag: must be OS/ARCHITECTURE[/VARIANT], such as "+
-			"linux/arm64", p)
+		return usageErrorf(
+			"invalid argument %.100q for \"--platform\" flag: must be OS/ARCHITECTURE[/VARIANT], such as "+
+				"linux/arm64", p)
 	}
 	return nil
 }

@@ -66,7 +66,8 @@ The queries:
 	cmd.Flags().StringVar(&l.image, "image", "",
 		"ask about one image: `REPO:TAG` or REPO@DIGEST, with or without the registry's host")
 	cmd.Flags().Var(&l.since, "since", "how far to look back, such as 90m, 24h or 7d")
-	cmd.Flags().IntVar(&l.limit, "limit", 0, "maximum number of rows, 1 to 10000; the default is 100, and 20 for slowest")
+	cmd.Flags().IntVar(&l.limit, "limit", 0,
+		"maximum number of rows, 1 to 10000; the default is 100, and 20 for slowest")
 	cmd.Flags().BoolVar(&l.list, "list", false, "list the queries, without running one")
 	for _, name := range []string{"image", "since", "limit"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)

@@ -50,11 +50,13 @@ func (p *prefetchFlags) paths() ([]string, error) {
 		}
 	}
 	if p.filesJSON != "" && len(paths) > 0 && len(all) == 0 {
-		return nil, usageErrorf("invalid argument %q for \"--prefetch-files-json\" flag: it has no path that is not empty",
+		return nil, usageErrorf(
+			"invalid argument %q for \"--prefetch-files-json\" flag: it has no path that is not empty",
 			p.filesJSON)
 	}
 	if len(p.files) > 0 && len(all) == 0 {
-		return nil, usageErrorf("invalid argument %q for \"--prefetch-file\" flag: must be the path of a file, or a pattern",
+		return nil, usageErrorf(
+			"invalid argument %q for \"--prefetch-file\" flag: must be the path of a file, or a pattern",
 			p.files[0])
 	}
 	if err := soci.CheckPrefetch(all); err != nil {

@@ -98,7 +98,8 @@ func (p *progress) begin(layers []ocispec.Descriptor) {
 		p.bars = mpb.New(mpb.WithOutput(p.w), mpb.WithWidth(min(40, max(10, p.screen.Width-64))))
 		p.sum = p.bars.AddBar(0, mpb.BarPriority(-1),
 			mpb.PrependDecorators(decor.Any(func(decor.Statistics) string {
-				return fmt.Sprintf("%*d of %d layers ", len(fmt.Sprint(p.layers.Load())), p.whole.Load(), p.layers.Load())
+				return fmt.Sprintf("%*d of %d layers ", len(fmt.Sprint(p.layers.Load())), p.whole.Load(),
+					p.layers.Load())
 			}, decor.WC{W: labelWidth})),
 			mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}),
 				decor.Counters(decor.SizeB1024(0), "  % .1f / % .1f  "),

@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
 )
@@ -42,7 +43,8 @@ func manyLayers(t *testing.T, layers int, bytesPerSecond int64) string {
 	}
 	server.PushImage(t, "team/app", "1", img)
 	if bytesPerSecond > 0 {
-		server.Add(registrytest.Rule{Method: "GET", Path: "/blobs/sha256", Fault: registrytest.Throttle(bytesPerSecond, 0)})
+		server.Add(registrytest.Rule{Method: "GET", Path: "/blobs/sha256",
+			Fault: registrytest.Throttle(bytesPerSecond, 0)})
 	}
 	return server.Host() + "/team/app:1"
 }
@@ -63,7 +65,8 @@ func TestProgressOnATerminal(t *testing.T) {
 		if !strings.HasPrefix(text, "✓ "+ref+": indexed, ") {
 			t.Errorf("the screen begins with %.300q", text)
 		}
-		if !regexp.MustCompile(`[0-9 ]\d of 32 layers +\[.*\] +\d+ %  .* KiB / 3\.\d MiB  .*s left`).MatchString(s.raw) {
+		if !regexp.MustCompile(`[0-9 ]\d of 32 layers +\[.*\] +\d+ %  .* KiB / 3\.\d MiB  .*s left`).MatchString(
+			s.raw) {
 			t.Errorf("no line of the total: %.2000q", s.raw)
 		}
 		if !regexp.MustCompile(`sha256:[0-9a-f]{12} +\[.*\] .* KiB / .* KiB  .*iB/s`).MatchString(s.raw) {
@@ -97,11 +100,13 @@ func TestProgressResized(t *testing.T) {
 		o.resizeAt, o.resized = "[2-6] of 16 layers", pty.Winsize{Cols: to.columns, Rows: to.rows}
 		s := onTerminal(t, o, "index", "--min-layer-size", "0", "--force", "--concurrency", "4", ref)
 		text := s.screen.text()
-		if s.code != exitOK || !strings.HasPrefix(text, "✓ "+ref+": indexed, ") || barLeft.MatchString(text) ||
-			s.hidesCursor() {
-			t.Errorf("from %d to %d columns: exit code %d, that the cursor is hidden is %t:\n%s", o.columns, to.columns, s.code,
-				s.hidesCursor(), text)
-		}
+		expect.Equal(t, expect.Facts{
+			{"code", s.code, exitOK},
+			{`strings.HasPrefix(text, "✓ "+ref+": indexed, ")`, strings.HasPrefix(text, "✓ "+ref+": indexed, "), true},
+			{"barLeft.MatchString(text)", barLeft.MatchString(text), false},
+			{"hidesCursor", s.hidesCursor(), false},
+		}, "from %d to %d columns: exit code %d, that the cursor is hidden is %t:\n%s", o.columns, to.columns, s.code,
+			s.hidesCursor(), text)
 		if wide := tooWide(s.raw[len(s.raw)/2:], int(to.columns)); len(wide) > 0 {
 			t.Errorf("too wide for %d columns: %q", to.columns, wide)
 		}

@@ -31,7 +31,8 @@ type queueWorld struct {
 func newQueueWorld(server *awstest.Server) *queueWorld {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	q := &queueWorld{sqs: awstest.NewSQS(func() time.Time { return at }), lambda: awstest.NewLambda()}
-	q.sqs.URL = "https://sqs." + awstest.Region + ".amazonaws.com/" + awstest.Account + "/soci-index-builder-FailureQueue"
+	q.sqs.URL = "https://sqs." + awstest.Region + ".amazonaws.com/" + awstest.Account +
+		"/soci-index-builder-FailureQueue"
 	q.lambda.Function("soci-index-builder-Filter", nil)
 	q.lambda.Function("soci-index-builder-Generator", nil)
 	server.Handle("sqs", q.sqs)

@@ -120,8 +120,9 @@ func (c *redriveCommand) run(cmd *cobra.Command, _ []string) error {
 	w := &redriveWork{
 		redriveCommand: c, cmd: cmd, lease: lease, invoker: lambda.NewFromConfig(cfg),
 		functions: redrive.Functions{Filter: stack.Outputs[deployed.OutFilterFunctionARN],
-			Generator: stack.Outputs[deployed.OutGeneratorFunctionARN], Steps: stack.Outputs[deployed.OutStepsFunctionARN],
-			Machine: stack.Outputs[deployed.OutStateMachineARN]},
+			Generator: stack.Outputs[deployed.OutGeneratorFunctionARN],
+			Steps:     stack.Outputs[deployed.OutStepsFunctionARN],
+			Machine:   stack.Outputs[deployed.OutStateMachineARN]},
 		pacer: &pace.Pacer{},
 	}
 	err = w.do(ctx, selection)
@@ -146,7 +147,8 @@ func (c *redriveCommand) selection(cmd *cobra.Command) (redrive.Selection, error
 	}
 	for name, values := range map[string][]string{"id": c.ids, "reason": c.reasons} {
 		if slices.Contains(values, "") {
-			return s, usageErrorf("invalid argument \"\" for \"--%s\" flag: must be one that redrive --stack %s shows", name,
+			return s, usageErrorf("invalid argument \"\" for \"--%s\" flag: must be one that redrive --stack %s shows",
+				name,
 				shellWord(c.stack.name))
 		}
 	}
@@ -203,7 +205,8 @@ func (w *redriveWork) do(ctx context.Context, selection redrive.Selection) error
 	}
 	for _, id := range w.ids {
 		if !slices.ContainsFunc(w.lease.Messages(), func(m *redrive.Message) bool { return m.ID == id }) {
-			printError(w.cmd.ErrOrStderr(), fmt.Errorf("no message %s among the %d that were read", id, len(w.lease.Messages())))
+			printError(w.cmd.ErrOrStderr(),
+				fmt.Errorf("no message %s among the %d that were read", id, len(w.lease.Messages())))
 			w.failed++
 		}
 	}

@@ -60,7 +60,8 @@ of deploy, and "help json deploy" shows the fields of --output json.`,
 			s.Stack, _, _ = strings.Cut(name, "/")
 		}
 		terminal := openTerminal(cmd.InOrStdin(), cmd.ErrOrStderr())
-		m := deploy.Mode{Rollback: true, Interactive: terminal != nil, Yes: yes, Detach: detach, Patience: deployPatience,
+		m := deploy.Mode{Rollback: true, Interactive: terminal != nil, Yes: yes, Detach: detach,
+			Patience:   deployPatience,
 			Interrupts: interrupts, Registry: ecrEndpoint(), Functions: functionCode}
 		screen := newDeployScreen(cmd, output, terminal)
 		d, err := deploy.New(settings.Of(settings.Flag, s), m, screen)

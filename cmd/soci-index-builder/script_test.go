@@ -109,24 +109,28 @@ func TestScripts(t *testing.T) {
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper, "capture": capture,
+					"image": w.image, "imageindex": w.imageIndex, "layer": w.layer, "tamper": w.tamper,
+					"capture": capture,
 					"archive": archive, "dockersave": w.dockerSave,
 					"usage": usage, "failure": failure, "exits": exits,
 					"stack": aws.stack, "awsfail": aws.fail,
 					"execution": aws.execution, "ended": aws.ended,
 					"indexas": remove.indexAs, "tag": remove.tag, "undeletable": remove.undeletable,
-					"pushedat": status.pushedAt, "oldimages": status.oldImages, "archived": status.archived, "deny": status.deny,
+					"pushedat": status.pushedAt, "oldimages": status.oldImages, "archived": status.archived,
+					"deny":    status.deny,
 					"ztocs":   status.ztocs,
 					"message": queue.message, "queued": queue.queued, "invoked": queue.invoked, "await": queue.await,
 					"refuse":    queue.refuse,
-					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose, "images": functions.images,
+					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose,
+					"images": functions.images,
 					"pushed": functions.pushed, "readonly": functions.readOnly, "cure": functions.cure,
 					"deploy": deploy.deploy, "drift": deploy.drift, "waiting": deploy.waiting, "metric": deploy.metric,
 					"account": account.open, "bucket": account.bucket, "ecrrepository": account.ecrRepository,
 					"damage": account.damage,
 					"old":    account.old, "spoil": account.spoil, "noaccountregional": account.noAccountRegional,
 					"failresource": account.failResource,
-					"logline":      account.logLine, "begin": account.begin, "hold": account.hold, "stackis": account.stackIs,
+					"logline":      account.logLine, "begin": account.begin, "hold": account.hold,
+					"stackis":  account.stackIs,
 					"uploaded": account.uploaded, "asked": account.asked, "cloudformation": account.cloudFormation,
 					"review": account.review, "repository": account.repository, "imagesin": account.imagesIn,
 					"protected": account.protected, "events": account.events, "throttle": account.throttle,
@@ -275,7 +279,8 @@ func (w *world) tamper(ts *testscript.TestScript, _ bool, args []string) {
 	index.Layers[0].Digest, index.Layers[0].Size = digest.FromBytes(b), int64(len(b))
 	others := index.Layers[1:]
 	if args[1] == "prefetch" {
-		prefetch := w.server.PushBlob(w.t, m[1], []byte(`{"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":1}]}`))
+		prefetch := w.server.PushBlob(w.t, m[1],
+			[]byte(`{"version":"1.0","prefetch_spans":[{"start_span":0,"end_span":1}]}`))
 		prefetch.MediaType = soci.PrefetchMediaType
 		prefetch.Annotations = map[string]string{soci.AnnotationLayerDigest: p.Layers[0].Digest.String()}
 		index.Layers = append(index.Layers, prefetch)

@@ -53,7 +53,8 @@ type ecrAt string
 func (a ecrAt) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Header.Get("Authorization") == "" {
 		return &http.Response{StatusCode: http.StatusUnauthorized, ProtoMajor: 1, ProtoMinor: 1, Request: r,
-			Header: http.Header{"Www-Authenticate": {`Basic realm="ecr",service="ecr.amazonaws.com"`}}, Body: http.NoBody}, nil
+			Header: http.Header{"Www-Authenticate": {`Basic realm="ecr",service="ecr.amazonaws.com"`}},
+			Body:   http.NoBody}, nil
 	}
 	r = r.Clone(r.Context())
 	r.URL.Scheme, r.URL.Host = "http", string(a)

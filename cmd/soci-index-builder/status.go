@@ -346,8 +346,9 @@ func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, place
 func explainRegistry(err error, source inventory.Source) error {
 	e, ok := errors.AsType[*ecrclient.Error](err)
 	if _, ofECR := source.(*inventory.ECRSource); ok && ofECR && e.Status == http.StatusForbidden {
-		return fmt.Errorf("%w: the caller, and the repository's policy if it has one, must allow ecr:BatchGetImage and "+
-			"ecr:GetDownloadUrlForLayer", err)
+		return fmt.Errorf(
+			"%w: the caller, and the repository's policy if it has one, must allow ecr:BatchGetImage and "+
+				"ecr:GetDownloadUrlForLayer", err)
 	}
 	return explain(err)
 }
@@ -361,12 +362,14 @@ func warnWithout(w io.Writer, named *inventory.Named, since ageFlag, check bool)
 	for _, t := range named.Without() {
 		switch {
 		case since > 0:
-			printError(w, fmt.Errorf("warning: %s: no image to be indexed was pushed in the last %s", t, since.String()))
+			printError(w, fmt.Errorf("warning: %s: no image to be indexed was pushed in the last %s", t,
+				since.String()))
 			continue
 		case check:
 			printError(w, fmt.Errorf("%s: no image to be indexed: there is none, or the filters exclude it", t))
 		default:
-			printError(w, fmt.Errorf("warning: %s: no image to be indexed: there is none, or the filters exclude it", t))
+			printError(w, fmt.Errorf("warning: %s: no image to be indexed: there is none, or the filters exclude it",
+				t))
 		}
 		mistyped = true
 	}

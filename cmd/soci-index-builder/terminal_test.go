@@ -31,7 +31,8 @@ func TestImageVerbsOnATerminal(t *testing.T) {
 			has  []string
 			code int
 		}{
-			{[]string{"index", "--min-layer-size", "0", "--force", ref}, []string{good + ref, "\x1b[1mLAYER\x1b[22m"}, 0},
+			{[]string{"index", "--min-layer-size", "0", "--force", ref}, []string{good + ref, "\x1b[1mLAYER\x1b[22m"},
+				0},
 			{[]string{"inspect", ref}, []string{"└── zTOC  sha256:"}, 0},
 			{[]string{"verify", ref}, []string{good + "linux/amd64", "\x1b[32mno difference\x1b[0m"}, 0},
 			{[]string{"status", "--min-layer-size", "0", repository},
@@ -49,7 +50,8 @@ func TestImageVerbsOnATerminal(t *testing.T) {
 				}
 			}
 			if tt.code == 0 && s.screen.wrapped > 0 {
-				t.Errorf("%q in %d columns has lines that are too wide: %q", tt.args, o.columns, tooWide(s.raw, int(o.columns)))
+				t.Errorf("%q in %d columns has lines that are too wide: %q", tt.args, o.columns,
+					tooWide(s.raw, int(o.columns)))
 			}
 			t.Logf("%q\n%s", tt.args, s.screen.text())
 			if o.columns != sizes[0].columns {
@@ -58,7 +60,8 @@ func TestImageVerbsOnATerminal(t *testing.T) {
 			for _, env := range []string{"NO_COLOR=1", "TERM=dumb"} {
 				plain := o
 				plain.env = []string{env}
-				if s := onTerminal(t, plain, tt.args...); strings.Contains(s.raw, "✓") || strings.Contains(s.raw, "[32m") ||
+				if s := onTerminal(t, plain, tt.args...); strings.Contains(s.raw, "✓") ||
+					strings.Contains(s.raw, "[32m") ||
 					strings.Contains(s.raw, bad) || env == "TERM=dumb" && strings.Contains(s.raw, "\x1b") {
 					t.Errorf("%q with %s: %q", tt.args, env, s.raw)
 				}
@@ -77,8 +80,9 @@ func TestLongNamesOnATerminal(t *testing.T) {
 	tag = tag[:63] + "1"
 	var manifests []ocispec.Descriptor
 	for _, platform := range []string{"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/s390x", "linux/ppc64le"} {
-		manifests = append(manifests, server.PushImage(t, name, strings.ReplaceAll(platform, "/", "-"), registrytest.Image{
-			Platform: platform, Layers: []registrytest.Layer{{Content: layers["writer/go-6"]}}}).Manifest)
+		manifests = append(manifests,
+			server.PushImage(t, name, strings.ReplaceAll(platform, "/", "-"), registrytest.Image{
+				Platform: platform, Layers: []registrytest.Layer{{Content: layers["writer/go-6"]}}}).Manifest)
 	}
 	server.PushIndex(t, name, tag, false, manifests...)
 	ref := server.Host() + "/" + name + ":" + tag

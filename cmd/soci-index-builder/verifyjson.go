@@ -100,7 +100,8 @@ func newVerifyJSON(ref string, r *verify.Report, want soci.IndexVersion) verifyJ
 			})
 		}
 		for _, p := range index.Prefetch {
-			one.Prefetch = append(one.Prefetch, prefetchJSON{p.Artifact.Digest, p.Artifact.Size, p.Layer, p.Ranges, p.Spans})
+			one.Prefetch = append(one.Prefetch,
+				prefetchJSON{p.Artifact.Digest, p.Artifact.Size, p.Layer, p.Ranges, p.Spans})
 		}
 		out.Indexes = append(out.Indexes, one)
 	}

@@ -239,7 +239,8 @@ func (c *waitCommand) ofStack(cmd *cobra.Command, w *waiting.Wait, image names.I
 	}
 	log := &waiting.CloudWatch{API: cloudwatchlogs.NewFromConfig(cfg), Repository: image.Repository,
 		Since: time.Now().Add(-time.Duration(c.since))}
-	for _, output := range []string{deployed.OutFilterLogGroup, deployed.OutGeneratorLogGroup, deployed.OutStepsLogGroup} {
+	for _, output := range []string{deployed.OutFilterLogGroup, deployed.OutGeneratorLogGroup,
+		deployed.OutStepsLogGroup} {
 		if group := stack.Outputs[output]; group != "" { // the steps' is not there in older stacks
 			log.Groups = append(log.Groups, group)
 		}

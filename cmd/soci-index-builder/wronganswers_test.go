@@ -49,7 +49,8 @@ func TestWrongAnswers(t *testing.T) {
 		"layers":   {manifest(`{}`), `"layers" must be an array, and is an object`},
 		"negative": {manifest(`[` + fmt.Sprintf(layer, gone, `-1`) + `]`), "has a size of -1 bytes"},
 		"digest":   {manifest(`[` + fmt.Sprintf(layer, "sha256:xyz", `1`) + `]`), `digest "sha256:xyz"`},
-		"toomany": {manifest(`[` + strings.Repeat(fmt.Sprintf(layer, gone, `1`)+`,`, 1024) + fmt.Sprintf(layer, gone, `1`) +
+		"toomany": {manifest(`[` + strings.Repeat(fmt.Sprintf(layer, gone, `1`)+`,`, 1024) +
+			fmt.Sprintf(layer, gone, `1`) +
 			`]`),
 			"has 1025 layers, and at most 1024 are supported"},
 		"schema1": {as("application/vnd.docker.distribution.manifest.v1+prettyjws", `{"schemaVersion":1}`),
@@ -69,7 +70,8 @@ func TestWrongAnswers(t *testing.T) {
 		"login": {wrongAnswer{401, nil, ""}, `log in with "docker login 127.0.0.1:`},
 		"basic": {wrongAnswer{401, map[string]string{"Www-Authenticate": `Basic realm="x"`}, ""},
 			"there are no credentials for 127.0.0.1:"},
-		"token": {wrongAnswer{401, map[string]string{"Www-Authenticate": `Bearer realm="http://HOST/page",service="s"`}, ""},
+		"token": {wrongAnswer{401, map[string]string{"Www-Authenticate": `Bearer realm="http://HOST/page",service="s"`},
+			""},
 			"the server that gives out the registry's tokens answered with none (check the host, and HTTPS_PROXY)"},
 		"realm": {wrongAnswer{401, map[string]string{"Www-Authenticate": `Bearer realm="ftp://x",service="s"`}, ""},
 			`bearer realm "ftp://x" uses unsupported scheme "ftp"`},
@@ -124,9 +126,13 @@ func TestWrongAnswers(t *testing.T) {
 		cmd.Stderr = &stderr
 		out, _ := cmd.Output()
 		text := stderr.String()
-		if cmd.ProcessState.ExitCode() != exitFailure || len(out) > 0 || strings.Count(text, "\n") != 1 ||
-			!strings.Contains(text, want) || raw.MatchString(text) {
-			t.Errorf("%q ends with %d and %q, %s; want one line with %q", args, cmd.ProcessState.ExitCode(), text, out, want)
+		if cmd.ProcessState.ExitCode() != exitFailure || len(out) > 0 {
+			t.Fatalf("%q ends with %d and %q, %s; want one line with %q", args, cmd.ProcessState.ExitCode(), text, out,
+				want)
+		}
+		if strings.Count(text, "\n") != 1 || !strings.Contains(text, want) || raw.MatchString(text) {
+			t.Errorf("%q ends with %d and %q, %s; want one line with %q", args, cmd.ProcessState.ExitCode(), text, out,
+				want)
 		}
 	}
 	for name, tt := range answers {

@@ -87,7 +87,8 @@ func writeZtocText(w io.Writer, z *soci.Ztoc, files bool, full fullFlag) error {
 		if e.Linkname != "" {
 			name += fmt.Sprintf(" -> %q", e.Linkname)
 		}
-		table.Row(e.Type, fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d/%d", e.UID, e.GID), strconv.FormatInt(e.Offset, 10),
+		table.Row(e.Type, fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d/%d", e.UID, e.GID),
+			strconv.FormatInt(e.Offset, 10),
 			strconv.FormatInt(e.Size, 10), e.ModTime.UTC().Format(time.RFC3339), name)
 	}
 	return table.Flush()

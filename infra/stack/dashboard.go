@@ -83,7 +83,8 @@ type series struct {
 // own is a metric of the functions, by a dimension beside the stack's name or
 // by none.
 func own(name string, by ...string) series {
-	s := series{metric: append([]string{metrics.Namespace, name, metrics.Stack, "${AWS::StackName}"}, by...), label: name}
+	s := series{metric: append([]string{metrics.Namespace, name, metrics.Stack, "${AWS::StackName}"}, by...),
+		label: name}
 	if len(by) > 0 {
 		s.label = by[len(by)-1]
 	}
@@ -160,7 +161,8 @@ func limit(p properties, label string, value float64) properties {
 // and ImagesFailed.
 var (
 	skipReasons = []string{
-		"not-matched", "untagged", "own-artifact", "referrer", "image-gone", "no-layer-to-index", "opted-out", "superseded",
+		"not-matched", "untagged", "own-artifact", "referrer", "image-gone", "no-layer-to-index", "opted-out",
+		"superseded",
 		"passed-over", "platform-not-chosen",
 	}
 	failClasses = []string{"permanent", "transient"}
@@ -186,10 +188,11 @@ func widgets(generatorTimeout float64) []widget {
 
 	w := []widget{{Type: "text", Width: 24, Height: 3, Properties: properties{Markdown: strings.Join([]string{
 		"**SOCI Index Builder, stack ${AWS::StackName}**",
-		"Why was an image not indexed? `soci-index-builder logs --stack ${AWS::StackName} --image REPOSITORY:TAG`, or Logs " +
+		"Why was an image not indexed? `soci-index-builder logs --stack ${AWS::StackName} --image REPOSITORY:TAG`, " +
+			"or Logs " +
 			"Insights, Queries, folder *${AWS::StackName}*.",
-		"Events that failed for good: `soci-index-builder redrive --stack ${AWS::StackName}`. Is all as it should be? " +
-			"`soci-index-builder doctor --stack ${AWS::StackName}`",
+		"Events that failed for good: `soci-index-builder redrive --stack ${AWS::StackName}`. Is all as it should " +
+			"be? `soci-index-builder doctor --stack ${AWS::StackName}`",
 	}, "\n\n")}}}
 	row := func(graphs ...properties) {
 		for _, g := range graphs {
@@ -224,9 +227,11 @@ func widgets(generatorTimeout float64) []widget {
 			series{expression: "peak / (${GeneratorMemorySize} * 1048576) * 100", id: "used",
 				label: "percent of the function's memory"}), "all", 100),
 		limit(graph("Generator: longest invocation", "milliseconds",
-			ofFunction("Duration", "GeneratorFunction", "longest").as("Maximum", "longest")), "timeout", generatorTimeout*1000),
+			ofFunction("Duration", "GeneratorFunction", "longest").as("Maximum", "longest")), "timeout",
+			generatorTimeout*1000),
 		graph("Failure queue", "events",
-			series{metric: []string{"AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${FailureQueue.QueueName}"},
+			series{metric: []string{"AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName",
+				"${FailureQueue.QueueName}"},
 				label: "events waiting", stat: "Maximum"}, oldest),
 	)
 	row(
@@ -234,7 +239,8 @@ func widgets(generatorTimeout float64) []widget {
 			ofFunction("Errors", "GeneratorFunction", "generator"), ofFunction("Errors", "StepsFunction", "steps"),
 			ofFunction("Errors", "RepositoryNameFunction", "repository names")),
 		graph("Functions: throttles", "invocations", ofFunction("Throttles", "FilterFunction", "filter"),
-			ofFunction("Throttles", "GeneratorFunction", "generator"), ofFunction("Throttles", "StepsFunction", "steps")),
+			ofFunction("Throttles", "GeneratorFunction", "generator"),
+			ofFunction("Throttles", "StepsFunction", "steps")),
 		graph("Functions: running at once", "invocations",
 			ofFunction("ConcurrentExecutions", "FilterFunction", "").as("Maximum", "filter"),
 			ofFunction("ConcurrentExecutions", "GeneratorFunction", "").as("Maximum", "generator"),

@@ -93,7 +93,8 @@ func prefixes(words []string) map[string]string {
 	short := map[string]string{}
 	for _, w := range words {
 		n := 1
-		for n < len(w) && slices.ContainsFunc(words, func(o string) bool { return o != w && strings.HasPrefix(o, w[:n]) }) {
+		for n < len(w) && slices.ContainsFunc(words,
+			func(o string) bool { return o != w && strings.HasPrefix(o, w[:n]) }) {
 			n++
 		}
 		short[w] = w[:n]

@@ -99,7 +99,8 @@ var rolesRights = []struct {
 	{"GeneratorRole", "ecr:InitiateLayerUpload", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
 	{"GeneratorRole", "ecr:UploadLayerPart", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
 	{"GeneratorRole", "ecr:CompleteLayerUpload", "${Repositories.RepositoryArns}", "", "pushes zTOCs"},
-	{"GeneratorRole", "ecr:PutImage", "${Repositories.RepositoryArns}", "", "pushes SOCI indexes and SOCI-enabled images"},
+	{"GeneratorRole", "ecr:PutImage", "${Repositories.RepositoryArns}", "",
+		"pushes SOCI indexes and SOCI-enabled images"},
 	{"GeneratorRole", "ecr:DescribeImages", "${Repositories.RepositoryArns}", "", "finds earlier zTOCs"},
 	{"GeneratorRole", "events:PutEvents",
 		"arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBusName}", "EventBus",
@@ -304,7 +305,9 @@ func TestResourcePolicies(t *testing.T) {
 		{"{Service: events.amazonaws.com}", "Allow", "sqs:SendMessage", "${FailureQueue.Arn}",
 			fmt.Sprintf("{ArnEquals: {aws:SourceArn: %s}}", rules)},
 		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "${PushRule.Arn}"},
-		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "Replicated ${ReplicationRule.Arn}"},
-		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}", "Cached ${PullThroughCacheRule.Arn}"},
+		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}",
+			"Replicated ${ReplicationRule.Arn}"},
+		{"events.amazonaws.com", "Allow", "lambda:InvokeFunction", "${FilterFunction}",
+			"Cached ${PullThroughCacheRule.Arn}"},
 	})
 }

@@ -30,11 +30,13 @@ var nagAccepted = []struct {
 	why      string
 }{
 	{"FailureQueue", "AwsSolutions-SQS3",
-		"It is the dead-letter queue of the rules and the last stop of every other failure, so nothing can come after it."},
+		"It is the dead-letter queue of the rules and the last stop of every other failure, so nothing can come " +
+			"after it."},
 	{"GeneratorRole", "AwsSolutions-IAM5[Resource::*]",
 		"This is ecr:GetAuthorizationToken, which knows no resource, and what Lambda needs for network interfaces."},
-	{"GeneratorRole", "AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:" +
-		"<SociLargeImages.Name>:*]",
+	{"GeneratorRole",
+		"AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:" +
+			"<SociLargeImages.Name>:*]",
 		"An execution has its own name, so the generator may describe all of the one state machine."},
 	{"StepsRole", "AwsSolutions-IAM5[Resource::*]",
 		"This is ecr:GetAuthorizationToken, which knows no resource, and what Lambda needs for network interfaces."},

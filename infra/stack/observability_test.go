@@ -159,7 +159,8 @@ func TestMetricsExist(t *testing.T) {
 	used := map[string]bool{}
 	for _, m := range all {
 		if of, ok := ofAWS[m[0]]; ok {
-			if len(m) != 4 || !slices.Contains(of.names, m[1]) || m[2] != of.dimension || !slices.Contains(of.of, m[3]) {
+			if len(m) != 4 || !slices.Contains(of.names, m[1]) || m[2] != of.dimension ||
+				!slices.Contains(of.of, m[3]) {
 				t.Errorf("AWS has no metric %q", m)
 			}
 			continue
@@ -289,9 +290,11 @@ func TestAlarms(t *testing.T) {
 		threshold, periods        string // periods: datapoints/evaluated, all of them by default
 		condition                 string
 	}{
-		{"FailureQueueAlarm", "AWS/SQS ApproximateNumberOfMessagesVisible", "${FailureQueue.QueueName}", "Maximum", "0", "/1",
+		{"FailureQueueAlarm", "AWS/SQS ApproximateNumberOfMessagesVisible", "${FailureQueue.QueueName}", "Maximum", "0",
+			"/1",
 			""},
-		{"FailureQueueAgeAlarm", "AWS/SQS ApproximateAgeOfOldestMessage", "${FailureQueue.QueueName}", "Maximum", "864000",
+		{"FailureQueueAgeAlarm", "AWS/SQS ApproximateAgeOfOldestMessage", "${FailureQueue.QueueName}", "Maximum",
+			"864000",
 			"/1", ""},
 		{"FilterErrorsAlarm", "AWS/Lambda Errors", "${FilterFunction}", "Sum", "0", "2/3", ""},
 		{"GeneratorErrorsAlarm", "AWS/Lambda Errors", "${GeneratorFunction}", "Sum", "0", "2/3", ""},
@@ -299,15 +302,19 @@ func TestAlarms(t *testing.T) {
 		{"FilterThrottlesAlarm", "AWS/Lambda Throttles", "${FilterFunction}", "Sum", "0", "/3", ""},
 		{"GeneratorThrottlesAlarm", "AWS/Lambda Throttles", "${GeneratorFunction}", "Sum", "0", "/3", ""},
 		{"StepsThrottlesAlarm", "AWS/Lambda Throttles", "${StepsFunction}", "Sum", "0", "/3", ""},
-		{"ExecutionRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${ExecutionRule}", "Sum", "0", "/1",
+		{"ExecutionRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${ExecutionRule}", "Sum", "0",
+			"/1",
 			""},
 		{"GeneratorDurationAlarm", "AWS/Lambda Duration", "${GeneratorFunction}", "Maximum", "720000", "/1", ""},
 		{"FilterEventsLostAlarm", "AWS/Lambda DestinationDeliveryFailures", "${FilterFunction}", "Sum", "0", "/1", ""},
-		{"GeneratorEventsLostAlarm", "AWS/Lambda DestinationDeliveryFailures", "${GeneratorFunction}", "Sum", "0", "/1", ""},
+		{"GeneratorEventsLostAlarm", "AWS/Lambda DestinationDeliveryFailures", "${GeneratorFunction}", "Sum", "0", "/1",
+			""},
 		{"PushRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${PushRule}", "Sum", "0", "/1", ""},
-		{"ReplicationRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${ReplicationRule}", "Sum", "0",
+		{"ReplicationRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${ReplicationRule}", "Sum",
+			"0",
 			"/1", "Replicated"},
-		{"PullThroughCacheRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${PullThroughCacheRule}", "Sum",
+		{"PullThroughCacheRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${PullThroughCacheRule}",
+			"Sum",
 			"0", "/1", "Cached"},
 	}
 	var ids []string
@@ -316,11 +323,12 @@ func TestAlarms(t *testing.T) {
 		t.Run(tt.id, func(t *testing.T) {
 			a := tmpl.Resources[tt.id]
 			for what, pair := range map[string][2]string{
-				"metric":       {a.at("Namespace") + " " + a.at("MetricName"), tt.metric},
-				"of":           {a.at("Dimensions.0.Value"), tt.of},
-				"dimensions":   {a.at("Dimensions.1"), ""},
-				"statistic":    {a.at("Statistic"), tt.statistic},
-				"threshold":    {a.at("ComparisonOperator") + " " + a.at("Threshold"), "GreaterThanThreshold " + tt.threshold},
+				"metric":     {a.at("Namespace") + " " + a.at("MetricName"), tt.metric},
+				"of":         {a.at("Dimensions.0.Value"), tt.of},
+				"dimensions": {a.at("Dimensions.1"), ""},
+				"statistic":  {a.at("Statistic"), tt.statistic},
+				"threshold": {a.at("ComparisonOperator") + " " + a.at("Threshold"),
+					"GreaterThanThreshold " + tt.threshold},
 				"periods":      {a.at("DatapointsToAlarm") + "/" + a.at("EvaluationPeriods"), tt.periods},
 				"period":       {a.at("Period"), "300"},
 				"missing data": {a.at("TreatMissingData"), "notBreaching"},

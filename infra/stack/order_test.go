@@ -65,7 +65,8 @@ func TestOrder(t *testing.T) {
 		{"GeneratorFunction", "GeneratorRepositoryPolicy", "new code has the rights that it needs"},
 		{"GeneratorRepositoryPolicy", "Repositories", "the rights are on the repositories that the filters name"},
 		{"FilterFunction", "Repositories", "filters that are refused reach no function"},
-		{"Repositories", "RepositoryNameFunction", "it answers with its new code, and is there when the resource is deleted"},
+		{"Repositories", "RepositoryNameFunction",
+			"it answers with its new code, and is there when the resource is deleted"},
 		{"FilterFunction", "FilterLogGroup", "the function is deleted before its log group, which nobody makes again"},
 		{"GeneratorFunction", "GeneratorLogGroup", "the same"},
 		{"RepositoryNameFunction", "RepositoryNameLogGroup", "the same"},
@@ -93,7 +94,8 @@ func TestOrder(t *testing.T) {
 func TestRightsAreReplaced(t *testing.T) {
 	policy := synth(t).Resources["GeneratorRepositoryPolicy"]
 	if policy.Type != "AWS::IAM::RolePolicy" {
-		t.Errorf("the policy is a %s: of AWS::IAM::RolePolicy alone it is said that a new name replaces it", policy.Type)
+		t.Errorf("the policy is a %s: of AWS::IAM::RolePolicy alone it is said that a new name replaces it",
+			policy.Type)
 	}
 	if got, want := policy.at("PolicyName"), "repositories-${Repositories.RepositoryArnsDigest}"; got != want {
 		t.Errorf("the policy's name is %s, want %s", got, want)

@@ -28,11 +28,13 @@ func TestOutputs(t *testing.T) {
 		deployed.OutStepsFunctionARN:       "${StepsFunction.Arn}",
 		deployed.OutStepsLogGroup:          "${StepsLogGroup}",
 		deployed.OutStateMachineARN:        "${SociLargeImages}",
-		deployed.OutTailFilterLogs:         "aws logs tail ${FilterLogGroup} --follow --since 1h --region ${AWS::Region}",
-		deployed.OutTailGeneratorLogs:      "aws logs tail ${GeneratorLogGroup} --follow --since 1h --region ${AWS::Region}",
-		deployed.OutFailureQueueURL:        "${FailureQueue}",
-		deployed.OutFailureQueueARN:        "${FailureQueue.Arn}",
-		deployed.OutRuleName:               "${PushRule}",
+		deployed.OutTailFilterLogs: "aws logs tail ${FilterLogGroup} --follow --since 1h --region " +
+			"${AWS::Region}",
+		deployed.OutTailGeneratorLogs: "aws logs tail ${GeneratorLogGroup} --follow --since 1h --region " +
+			"${AWS::Region}",
+		deployed.OutFailureQueueURL: "${FailureQueue}",
+		deployed.OutFailureQueueARN: "${FailureQueue.Arn}",
+		deployed.OutRuleName:        "${PushRule}",
 		deployed.OutDashboardURL: "https://${AWS::Region}.if(China, console.amazonaws.cn, if(GovCloud, " +
 			"console.amazonaws-us-gov.com, " +
 			"if(Sovereign, console.amazonaws-eusc.eu, console.aws.amazon.com)))" +

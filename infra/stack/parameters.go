@@ -29,16 +29,17 @@ var (
 	trueFalse = []string{"true", "false"}
 
 	// retentions are the days that CloudWatch Logs takes.
-	retentions = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
+	retentions = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+		3288,
 		3653}
 )
 
 // Partitions, regions and accounts as they stand in ARNs.
 const (
-	arnPartition = `arn:aws[a-z-]*`
+	arnPartition = `arn:` + names.ShortPartition
 	arnAccount   = names.Account
 
-	signingProfile = arnPartition + ":signer:[a-z0-9-]+:" + arnAccount + `:/signing-profiles/\w{2,64}`
+	signingProfile = arnPartition + ":signer:" + names.ShortRegion + ":" + arnAccount + `:/signing-profiles/\w{2,64}`
 )
 
 // list returns the parts of a parameter that is text with commas. It is no
@@ -58,7 +59,8 @@ var everywhere = []parameter{
 
 	{
 		name: deployed.ParamFilters, kind: "CommaDelimitedList",
-		description: "Images to index. * is any run of characters, ! in front excludes, and the last filter that matches " +
+		description: "Images to index. * is any run of characters, ! in front excludes, and the last filter that " +
+			"matches " +
 			"decides",
 		byDefault: "*:*", pattern: filters.Pattern,
 		constraint: "comma-separated repository:tag, without a registry's host",
@@ -95,7 +97,7 @@ var everywhere = []parameter{
 		name:        deployed.ParamTagSuffix,
 		description: "What the tag of the SOCI-enabled image (V2) ends in",
 		byDefault:   names.DefaultTagSuffix, pattern: "^" + names.TagSuffix + "$",
-		constraint: "1 to 127 of A-Z, a-z, 0-9, ., _ and -",
+		constraint: names.TagSuffixAllowed,
 	},
 	{
 		name:        deployed.ParamTagUnindexed,
@@ -170,7 +172,8 @@ var everywhere = []parameter{
 	{
 		name:        deployed.ParamAlarmTopic,
 		description: "SNS topic for alarms",
-		byDefault:   "", pattern: `^(?:` + arnPartition + `:sns:[a-z0-9-]+:` + arnAccount + `:[A-Za-z0-9_-]{1,256})?$`,
+		byDefault:   "", pattern: `^(?:` + arnPartition + `:sns:` + names.ShortRegion + `:` + arnAccount +
+			`:[A-Za-z0-9_-]{1,256})?$`,
 		constraint: "the ARN of a standard SNS topic, or nothing",
 	},
 	{
@@ -204,13 +207,13 @@ var inBucket = []parameter{
 	{
 		name:        deployed.ParamCodeBucket,
 		description: "S3 bucket of this region with the functions' code",
-		pattern:     `^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`,
-		constraint:  "the name of a bucket: 3 to 63 of a-z, 0-9, . and -",
+		pattern:     `^` + names.Bucket + `$`,
+		constraint:  "the name of a bucket: " + names.BucketAllowed,
 	},
 	{
 		name: deployed.ParamCodeKeyPrefix,
-		description: "What stands before filter.zip, indexgen.zip and reponame.zip in their keys. It must change with " +
-			"the code",
+		description: "What stands before filter.zip, indexgen.zip and reponame.zip in their keys. It must change " +
+			"with the code",
 		pattern:    `^[A-Za-z0-9._-][A-Za-z0-9._/-]{0,300}/$`,
 		constraint: "at most 302 of A-Z, a-z, 0-9, ., _, - and /, a / at the end and none at the beginning",
 	},
@@ -235,7 +238,7 @@ func imageParameter(name string) parameter {
 	return parameter{
 		name:        name,
 		description: "ECR image",
-		pattern:     `^` + arnAccount + `\.dkr\.ecr\.[a-z0-9-]+\.[a-z.]+/[a-z0-9._/-]+@sha256:[0-9a-f]{64}$`,
+		pattern:     `^` + names.ShortECRHost + `/` + names.ShortRepository + `@` + names.Digest + `$`,
 		constraint:  "HOST/NAME@sha256:DIGEST",
 	}
 }
@@ -270,7 +273,8 @@ func addParameters(s *builder) {
 		return s.condition(id, awscdk.Fn_ConditionEquals(s.params[param].Value(), jsii.String(value)))
 	}
 	given := func(id, param, none string) awscdk.CfnCondition {
-		return s.condition(id, awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(s.params[param].Value(), jsii.String(none))))
+		return s.condition(id,
+			awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(s.params[param].Value(), jsii.String(none))))
 	}
 	partition := func(id, name string) awscdk.CfnCondition {
 		return s.condition(id, awscdk.Fn_ConditionEquals(awscdk.Aws_PARTITION(), jsii.String(name)))

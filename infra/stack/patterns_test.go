@@ -60,32 +60,40 @@ func TestParameterValues(t *testing.T) {
 	)
 	images := map[string]bool{
 		host + "soci/filter" + digest: good, host + "a" + digest: good,
-		host + "stack0150919004/filter-function_a.b" + digest:         good,
-		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/a" + digest: good,
-		"123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu/a" + digest: good,
+		host + "stack0150919004/filter-function_a.b" + digest:           good,
+		"123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/a" + digest:   good,
+		"123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu/a" + digest:   good,
+		"123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk/a" + digest: good,
+		"123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov/a" + digest:      good,
 		"": bad, host + "a:v1": bad, host + "a": bad, host + digest: bad, host + "A" + digest: bad,
 		host + "a" + digest + "0": bad,
-		host + "a@sha256:0123":    bad, "docker.io/library/a" + digest: bad, "12345678901.dkr.ecr.eu-west-1.amazonaws.com/a" +
+		host + "a@sha256:0123":    bad, "docker.io/library/a" + digest: bad,
+		"12345678901.dkr.ecr.eu-west-1.amazonaws.com/a" +
 			digest: bad,
 		"123456789012.dkr.ecr-fips.us-east-1.amazonaws.com/a" + digest: bad, // Lambda refuses it
 	}
 	tests := map[string]map[string]bool{
 		deployed.ParamFilters: {
-			"*:*": good, "app:latest": good, "prod/*:*": good, "a/b/c:v1": good, "*/app:*": good, "a*b:*c": good, "**:**": good,
+			"*:*": good, "app:latest": good, "prod/*:*": good, "a/b/c:v1": good, "*/app:*": good, "a*b:*c": good,
+			"**:**":           good,
 			"app:Release-1.0": good, "app:V*": good, "app:ALL_CAPS": good, // capital letters in tags
-			"my_app:v1": good, "my__app:v1": good, "my--app:v1": good, "my---app:v1": good, "my.app:v1": good, "my-*:*": good,
-			"app:_v1": good, "app:v_1": good, "app:v__1": good, "app:v--1": good, "app:1.2.3": good, // leading _ in tags
+			"my_app:v1": good, "my__app:v1": good, "my--app:v1": good, "my---app:v1": good, "my.app:v1": good,
+			"my-*:*":  good,
+			"app:_v1": good, "app:v_1": good, "app:v__1": good, "app:v--1": good,
+			"app:1.2.3":  good,                                                   // leading _ in tags
 			"!*:*-debug": good, "*:*,!*:*-debug": good, "*:*, !lambda/*:*": good, // a leading !
 			"a:" + long(128): good,
 			"":               bad, "app": bad, "app:": bad, ":v1": bad, "*:*,": bad, ",*:*": bad, "*:*,,a:b": bad,
-			"App:v1": bad, "app/:v1": bad, "/app:v1": bad, "a//b:v1": bad, "-app:v1": bad, "_app:v1": bad, "app_:v1": bad,
+			"App:v1": bad, "app/:v1": bad, "/app:v1": bad, "a//b:v1": bad, "-app:v1": bad, "_app:v1": bad,
+			"app_:v1":     bad,
 			"my___app:v1": bad, "my._app:v1": bad, "my.-app:v1": bad, "app:.v1": bad, "app:-v1": bad, "app:v1:2": bad,
 			"app:v/1": bad,
 			"!!a:b":   bad, "! a:b": bad, "a!:b": bad, "app:v1@sha256": bad, "a b:c": bad, "a:b c": bad, "a:b;c:d": bad,
 			"a:?": bad, "größe:v1": bad,
 			"a:" + long(129): bad,
 		},
-		deployed.ParamIndexVersion: {"V1": good, "V2": good, "Both": good, "": bad, "v2": bad, "V1,V2": bad, "both": bad},
+		deployed.ParamIndexVersion: {"V1": good, "V2": good, "Both": good, "": bad, "v2": bad, "V1,V2": bad,
+			"both": bad},
 		deployed.ParamTagSuffix: {
 			"-soci": good, "_SOCI": good, ".lazy": good, "x": good, long(127): good,
 			"": bad, long(128): bad, "+soci": bad, "-so ci": bad, "/soci": bad, "-söci": bad, ":soci": bad,
@@ -96,13 +104,15 @@ func TestParameterValues(t *testing.T) {
 		deployed.ParamIndexReplicated:  {"true": good, "false": good, "no": bad},
 		deployed.ParamIndexPullThrough: {"true": good, "false": good, "0": bad},
 		deployed.ParamMinLayerSizeMiB: {"0": good, "1": good, "10": good, "9999": good, "51999": good, "52000": good,
-			"": bad, "-1": bad, "52001": bad, "60000": bad, "100000": bad, "1.5": bad, "1e3": bad, "010": bad, "ten": bad,
-			" 1": bad},
+			"": bad, "-1": bad, "52001": bad, "60000": bad, "100000": bad, "1.5": bad, "1e3": bad, "010": bad,
+			"ten": bad,
+			" 1":  bad},
 		deployed.ParamLogRetentionDays: {"1": good, "30": good, "3653": good, "0": bad, "2": bad, "31": bad, "": bad},
 		deployed.ParamLogLevel: {"DEBUG": good, "INFO": good, "WARN": good, "ERROR": good, "": bad, "info": bad,
 			"TRACE": bad},
 		deployed.ParamPermissionsBoundary: {
-			"": good, "arn:aws:iam::123456789012:policy/boundary": good, "arn:aws-cn:iam::123456789012:policy/a/b/c": good,
+			"": good, "arn:aws:iam::123456789012:policy/boundary": good,
+			"arn:aws-cn:iam::123456789012:policy/a/b/c":      good,
 			"arn:aws-us-gov:iam::aws:policy/PowerUserAccess": good, "arn:aws:iam::123456789012:policy/a+=,.@_-": good,
 			"boundary": bad, "arn:aws:iam::123456789012:role/boundary": bad, "arn:aws:iam::12345:policy/boundary": bad,
 			"arn:aws:iam::123456789012:policy/": bad, "*": bad,
@@ -122,12 +132,14 @@ func TestParameterValues(t *testing.T) {
 			"100000": bad, "8GiB": bad},
 		deployed.ParamFanOutConcurrency: {"1": good, "20": good, "40": good, "": bad, "0": bad, "41": bad, "1.5": bad,
 			"020": bad},
-		deployed.ParamPlatforms: {"linux": good, "linux/amd64": good, "linux/amd64,linux/arm64": good, "linux,windows": good,
-			"linux/arm/v7": good, "amd64": bad, "linux,arm64": bad,
+		deployed.ParamPlatforms: {"linux": good, "linux/amd64": good, "linux/amd64,linux/arm64": good,
+			"linux,windows": good,
+			"linux/arm/v7":  good, "amd64": bad, "linux,arm64": bad,
 			"": bad, "Linux": bad, "linux/": bad, "linux,": bad, ",linux": bad, "linux, windows": bad,
 			"linux/amd64/v2/x": bad, "*": bad},
 		deployed.ParamSubnets: {"": good, "subnet-0123456789abcdef0": good, "subnet-01234567": good,
-			"subnet-01234567,subnet-0123456789abcdef0": good, "subnet-1": bad, "vpc-01234567": bad, "subnet-01234567,": bad,
+			"subnet-01234567,subnet-0123456789abcdef0": good, "subnet-1": bad, "vpc-01234567": bad,
+			"subnet-01234567,":                 bad,
 			"subnet-01234567, subnet-01234568": bad, "subnet-0123456G": bad, "sg-01234567": bad,
 			strings.Repeat("subnet-01234567,", 15) + "subnet-01234567": good,
 			strings.Repeat("subnet-01234567,", 16) + "subnet-01234567": bad},
@@ -145,7 +157,8 @@ func TestParameterValues(t *testing.T) {
 		},
 		deployed.ParamCodeBucket: {"my-bucket": good, "a.b.c": good, "123": good, "": bad, "ab": bad, "My-Bucket": bad,
 			"-bucket": bad, "bucket-": bad, "s3://bucket": bad, long(64): bad},
-		deployed.ParamFilterImage: images, deployed.ParamGeneratorImage: images, deployed.ParamRepositoryNameImage: images,
+		deployed.ParamFilterImage: images, deployed.ParamGeneratorImage: images,
+		deployed.ParamRepositoryNameImage: images,
 		deployed.ParamCodeKeyPrefix: {"soci-index-builder/0.1.0/0123abcd/arm64/": good, "x/": good, "": bad, "x": bad,
 			"/x/": bad, "a b/": bad},
 	}
@@ -219,7 +232,8 @@ func TestPatternsAgreeWithFunctions(t *testing.T) {
 			return strings.Join(list, ",")
 		}, filterTakes, func(list string) bool {
 			// No pattern sees that nothing but exclusions is there.
-			return !slices.ContainsFunc(strings.Split(list, ","), func(one string) bool { return !strings.HasPrefix(one, "!") })
+			return !slices.ContainsFunc(strings.Split(list, ","),
+				func(one string) bool { return !strings.HasPrefix(one, "!") })
 		}},
 		deployed.ParamTagSuffix: {func() string {
 			if random.IntN(10) == 0 {
@@ -230,11 +244,15 @@ func TestPatternsAgreeWithFunctions(t *testing.T) {
 			func(v string) bool { return v == "" }}, // empty is the default
 		deployed.ParamMinLayerSizeMiB: {func() string { return word("0123456789.-e ", 6) },
 			func(v string) bool { return generatorTakes("SOCI_MIN_LAYER_SIZE_MIB", v) },
-			func(v string) bool { return v == "" || len(v) > 1 && v[0] == '0' || strings.HasPrefix(v, "-0") }}, // zeros in front
+			func(v string) bool {
+				return v == "" || len(v) > 1 && v[0] == '0' ||
+					strings.HasPrefix(v, "-0")
+			}}, // zeros in front
 		deployed.ParamPlatforms: {func() string {
 			list := []string{}
 			for range 1 + random.IntN(2) {
-				list = append(list, word("lA_", 1)+word("linux9", 2)+word("/", 1)+word("am6_", 2)+word("/v.", 1)+word("7", 1))
+				list = append(list, word("lA_", 1)+word("linux9", 2)+word("/", 1)+word("am6_", 2)+word("/v.", 1)+
+					word("7", 1))
 			}
 			return strings.Join(list, ",")
 		}, func(v string) bool { return generatorTakes("SOCI_PLATFORMS", v) },
@@ -246,8 +264,12 @@ func TestPatternsAgreeWithFunctions(t *testing.T) {
 				"BOTH"}[random.IntN(6)]
 		},
 			func(v string) bool { return generatorTakes("SOCI_INDEX_VERSION", v) }, func(string) bool { return false }},
-		deployed.ParamTagUnindexed: {func() string { return []string{"true", "false", "yes", "TRUE", "1"}[random.IntN(5)] },
-			func(v string) bool { return generatorTakes("SOCI_TAG_UNINDEXED_IMAGES", v) }, func(string) bool { return false }},
+		deployed.ParamTagUnindexed: {func() string {
+			return []string{"true", "false", "yes", "TRUE",
+				"1"}[random.IntN(5)]
+		},
+			func(v string) bool { return generatorTakes("SOCI_TAG_UNINDEXED_IMAGES", v) },
+			func(string) bool { return false }},
 		deployed.ParamPrefetch: {func() string { return []string{"true", "false", "on", "False", "0"}[random.IntN(5)] },
 			func(v string) bool { return generatorTakes("SOCI_PREFETCH", v) }, func(string) bool { return false }},
 		deployed.ParamLogLevel: {func() string {

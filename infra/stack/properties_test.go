@@ -66,7 +66,8 @@ var promises = []property{
 	{"GeneratorFunction", "Environment.Variables.SOCI_EVENT_BUS", "${EventBusName}", "announcements"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_FAILURE_QUEUE_URL", "${FailureQueue}", "its permanent failures"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_STACK_NAME", "${AWS::StackName}", "dimension of the metrics"},
-	{"GeneratorFunction", "Environment.Variables.SOCI_STATE_MACHINE_ARN", "${SociLargeImages}", "hands large images over"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_STATE_MACHINE_ARN", "${SociLargeImages}",
+		"hands large images over"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_FAN_OUT_FROM_GIB", "${FanOutFromGiB}", "the parameter"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_HANDLER", "", "events of ECR"},
 	{"StepsFunction", "Environment.Variables.SOCI_HANDLER", "steps", "requests of the state machine"},
@@ -193,12 +194,13 @@ func TestProperties(t *testing.T) {
 func TestResourcesAreKnown(t *testing.T) {
 	tmpl := synth(t)
 	for kind, want := range map[string]string{
-		"AWS::Lambda::Function":             functions,
-		"AWS::IAM::Role":                    roles,
-		"AWS::IAM::RolePolicy":              "GeneratorRepositoryPolicy StepsRepositoryPolicy",
-		"AWS::Logs::LogGroup":               logGroups,
-		"AWS::Events::Rule":                 "ExecutionRule PullThroughCacheRule PushRule ReplicationRule",
-		"AWS::Lambda::Permission":           "PullThroughCacheRulePermission PushRulePermission ReplicationRulePermission",
+		"AWS::Lambda::Function": functions,
+		"AWS::IAM::Role":        roles,
+		"AWS::IAM::RolePolicy":  "GeneratorRepositoryPolicy StepsRepositoryPolicy",
+		"AWS::Logs::LogGroup":   logGroups,
+		"AWS::Events::Rule":     "ExecutionRule PullThroughCacheRule PushRule ReplicationRule",
+		"AWS::Lambda::Permission": "PullThroughCacheRulePermission PushRulePermission " +
+			"ReplicationRulePermission",
 		"AWS::Lambda::EventInvokeConfig":    async,
 		"AWS::SQS::Queue":                   "FailureQueue",
 		"AWS::SQS::QueuePolicy":             "FailureQueuePolicy",
@@ -272,7 +274,8 @@ func rolePoliciesFit(t *testing.T, stack string) {
 	longest := strings.NewReplacer(
 		"${AWS::Partition}", "aws-us-gov", "${AWS::Region}", "ap-northeast-99", "${AWS::AccountId}", "123456789012",
 		"${EventBusName}", strings.Repeat("b", 256),
-		"${SociLargeImages}", strings.Repeat("m", len("arn:aws-us-gov:states:ap-northeast-99:123456789012:stateMachine:")+40),
+		"${SociLargeImages}",
+		strings.Repeat("m", len("arn:aws-us-gov:states:ap-northeast-99:123456789012:stateMachine:")+40),
 		"${SociLargeImages.Name}", strings.Repeat("m", 40), // the logical id, and characters of CloudFormation's
 		"${FailureQueue.Arn}", strings.Repeat("q", len("arn:aws-us-gov:sqs:ap-northeast-99:123456789012:")+80),
 		"${GeneratorLogGroup.Arn}",
@@ -297,7 +300,8 @@ func rolePoliciesFit(t *testing.T, stack string) {
 	repositories, arns := size(tmpl.Resources["GeneratorRepositoryPolicy"].Properties["PolicyDocument"]),
 		response-len(envelope)
 	if own < 500 || repositories < 200 || own+2*(repositories+arns) > most {
-		t.Errorf("stack name of %d: the policies have %d and twice %d characters besides the ARNs, which have %d at most: "+
+		t.Errorf("stack name of %d: the policies have %d and twice %d characters besides the ARNs, which have %d "+
+			"at most: "+
 			"a role takes %d", len(stack), own, repositories, arns, most)
 	}
 }

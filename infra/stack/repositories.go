@@ -78,7 +78,8 @@ func addRepositories(s *builder) {
 // role has room for both, with as many ARNs as the custom resource can answer.
 func addRepositoryPolicy(s *builder, id, function string, role awsiam.CfnRole) awsiam.CfnRolePolicy {
 	arns := func(attribute string) *[]*string {
-		return awscdk.Token_AsList(s.repositories.GetAtt(jsii.String(attribute), awscdk.ResolutionTypeHint_STRING_LIST), nil)
+		return awscdk.Token_AsList(s.repositories.GetAtt(jsii.String(attribute), awscdk.ResolutionTypeHint_STRING_LIST),
+			nil)
 	}
 	statements := []any{allow(function, permission.Repositories, arns(repositoryARNs))}
 	if s.props.Images {

@@ -148,8 +148,8 @@ func synthesizeOnce(t *testing.T) {
 func needNode(t *testing.T) {
 	t.Helper()
 	if !hasNode() {
-		t.Skip("Node.js is not installed: the stack cannot be synthesized; the template that is committed is tested in " +
-			"its place")
+		t.Skip("Node.js is not installed: the stack cannot be synthesized; the template that is committed is tested " +
+			"in its place")
 	}
 }
 

@@ -146,8 +146,8 @@ func TestTextOf(t *testing.T) {
 		`{"Fn::Join":["b",{"Fn::Split":["a",{"Fn::Sub":"a${A}a"}]}]}`: "b${A}b",
 		`{"Fn::If":["C",1,{"Ref":"AWS::NoValue"}]}`:                   "if(C, 1, nothing)",
 		`{"Fn::Not":[{"Fn::Equals":[{"Ref":"P"},""]}]}`:               `not([equals([${P}, ""])])`,
-		`{"b":true,"a":[1.5,null,"x"],"Ref":"not an intrinsic one"}`: "{Ref: not an intrinsic one, a: [1.5, null, x], " +
-			"b: true}",
+		`{"b":true,"a":[1.5,null,"x"],"Ref":"not an intrinsic one"}`: "{Ref: not an intrinsic one, a: [1.5, null, " +
+			"x], b: true}",
 	} {
 		var v any
 		if err := json.Unmarshal([]byte(text), &v); err != nil {
@@ -158,7 +158,8 @@ func TestTextOf(t *testing.T) {
 		}
 	}
 	r := resource{Properties: map[string]any{"A": []any{map[string]any{"B": 1.0}}}, DependsOn: []string{"C", "D"}}
-	for path, want := range map[string]string{"A.0.B": "1", "A": "[{B: 1}]", "A.1": "", "A.x": "", "A.0.B.C": "", "X": "",
+	for path, want := range map[string]string{"A.0.B": "1", "A": "[{B: 1}]", "A.1": "", "A.x": "", "A.0.B.C": "",
+		"X":          "",
 		"@DependsOn": "C, D"} {
 		if got := r.at(path); got != want {
 			t.Errorf("at %s is %q, want %q", path, got, want)

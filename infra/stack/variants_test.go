@@ -29,7 +29,8 @@ func TestVariants(t *testing.T) {
 	for _, name := range code {
 		delete(rest, name)
 	}
-	if got, want := slices.Sorted(maps.Keys(assets.Parameters)), slices.Sorted(maps.Keys(rest)); !slices.Equal(got, want) {
+	if got, want := slices.Sorted(maps.Keys(assets.Parameters)),
+		slices.Sorted(maps.Keys(rest)); !slices.Equal(got, want) {
 		t.Errorf("the stack with assets has the parameters\n%q, want\n%q", got, want)
 	}
 	if got, want := slices.Sorted(maps.Keys(assets.Resources)),
@@ -136,7 +137,8 @@ func TestImages(t *testing.T) {
 		}
 		p, i := without(t, r), without(t, other)
 		p = bytes.ReplaceAll(p, []byte("${Repositories."), []byte("${ImageRepositories."))
-		p = bytes.ReplaceAll(p, []byte(`"Repositories","RepositoryArns"`), []byte(`"ImageRepositories","RepositoryArns"`))
+		p = bytes.ReplaceAll(p, []byte(`"Repositories","RepositoryArns"`),
+			[]byte(`"ImageRepositories","RepositoryArns"`))
 		if !bytes.Equal(p, i) {
 			t.Errorf("%s is\n%s\nwith zip files, and with images\n%s", id, p, i)
 		}
@@ -244,7 +246,8 @@ func TestCheck(t *testing.T) {
 	}{
 		{"plain", Props{}, nil, ""},
 		{"all", Props{StackName: "A-1", Architecture: ARM64, CodeFolder: built}, nil, ""},
-		{"other architecture is not built", Props{Architecture: AMD64, CodeFolder: built}, ErrNotBuilt, "amd64/filter.zip"},
+		{"other architecture is not built", Props{Architecture: AMD64, CodeFolder: built}, ErrNotBuilt,
+			"amd64/filter.zip"},
 		{"images and a folder", Props{Images: true, CodeFolder: built}, ErrTwoPackages, ""},
 		{"architecture", Props{Architecture: "x86_64"}, ErrArchitecture, `"x86_64"`},
 		{"name with _", Props{StackName: "a_b"}, ErrStackName, `"a_b"`},

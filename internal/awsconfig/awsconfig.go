@@ -95,7 +95,8 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		cfg.Region = regionOfMachine(ctx, cfg)
 	}
 	if cfg.Region == "" {
-		return cfg, settingf("no AWS region is set: %sset AWS_REGION, or set a region in the profile", give(o.RegionFlag))
+		return cfg, settingf("no AWS region is set: %sset AWS_REGION, or set a region in the profile",
+			give(o.RegionFlag))
 	}
 	if !names.IsRegion(cfg.Region) {
 		return cfg, settingf("AWS region %q: must look like us-east-1", cfg.Region)

@@ -16,6 +16,7 @@ import (
 	"soci-index-builder/internal/backfill/pace"
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -46,7 +47,8 @@ func items(n int) []Item {
 	for i := range all {
 		all[i] = Item{
 			Repository: fmt.Sprintf("team/app%d", i), Tag: "v1", Digest: digest.FromString(fmt.Sprint(i)), Manifests: 1,
-			Descriptor: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest}, Artifact: ocispec.MediaTypeImageConfig,
+			Descriptor: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest},
+			Artifact:   ocispec.MediaTypeImageConfig,
 		}
 	}
 	return all
@@ -79,13 +81,17 @@ func TestHandover(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := ecrevent.Detail{RepositoryName: all[i].Repository, ImageDigest: all[i].Digest.String(), ImageTag: all[i].Tag,
-			Result: "SUCCESS", ActionType: "PUSH", ManifestMediaType: ocispec.MediaTypeImageManifest,
+		want := ecrevent.Detail{RepositoryName: all[i].Repository, ImageDigest: all[i].Digest.String(),
+			ImageTag: all[i].Tag,
+			Result:   "SUCCESS", ActionType: "PUSH", ManifestMediaType: ocispec.MediaTypeImageManifest,
 			ArtifactMediaType: ocispec.MediaTypeImageConfig}
-		if e.Detail != want || e.ID != id || e.Account != awstest.Account || e.Region != awstest.Region ||
-			e.DetailType != ecrevent.ImageAction {
-			t.Errorf("event %s", invocations[i].Payload)
-		}
+		expect.Equal(t, expect.Facts{
+			{"Detail", e.Detail, want},
+			{"ID", e.ID, id},
+			{"Account", e.Account, awstest.Account},
+			{"Region", e.Region, awstest.Region},
+			{"DetailType", e.DetailType, ecrevent.ImageAction},
+		}, "event %s", invocations[i].Payload)
 		if invocations[i].Type != "Event" {
 			t.Errorf("invoked as %s", invocations[i].Type)
 		}
@@ -127,7 +133,10 @@ func TestHandoverFails(t *testing.T) {
 			if err == nil || (tt.want != nil) != errors.Is(err, ErrFailed) {
 				t.Errorf("Run = %v", err)
 			}
-			if len(results) != tt.results || results[0].Err != nil || results[1].Err == nil || tt.results == 4 &&
+			if len(results) != tt.results || results[0].Err != nil || results[1].Err == nil {
+				t.Fatalf("results %+v, want %d, of which the second failed", results, tt.results)
+			}
+			if tt.results == 4 &&
 				results[3].Err != nil {
 				t.Errorf("results %+v, want %d, of which the second failed", results, tt.results)
 			}

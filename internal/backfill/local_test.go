@@ -100,7 +100,8 @@ func TestLocal(t *testing.T) {
 	}
 	reads := 0
 	for _, r := range s.Requests() {
-		if r.Method == http.MethodGet && strings.HasSuffix(r.Path, "/team/large/blobs/"+large.Layers[0].Digest.String()) {
+		if r.Method == http.MethodGet &&
+			strings.HasSuffix(r.Path, "/team/large/blobs/"+large.Layers[0].Digest.String()) {
 			reads++
 		}
 	}
@@ -150,7 +151,8 @@ func TestLocalInterrupted(t *testing.T) {
 			cancel()
 			next.ServeHTTP(w, r)
 		}})
-	l := &backfill.Local{Source: src, Options: soci.Options{IndexVersion: soci.Both, TagSuffix: "-soci", MinLayerSize: 1}}
+	l := &backfill.Local{Source: src,
+		Options: soci.Options{IndexVersion: soci.Both, TagSuffix: "-soci", MinLayerSize: 1}}
 	done := []string{}
 	err := l.Run(ctx, todo.Items, func(r backfill.Result) {
 		if r.Err != nil {

@@ -119,7 +119,10 @@ func TestPlanErrors(t *testing.T) {
 		}
 	}
 	p, err := NewPlan(t.Context(), with(), soci.Both, 0)
-	if err != nil || len(p.Items) != 2 || len(p.Errors) != 1 || p.Errors[0] != denied {
+	if err != nil || len(p.Items) != 2 || len(p.Errors) != 1 {
+		t.Fatalf("NewPlan = %+v, %v, want two items, and that b could not be read", p, err)
+	}
+	if p.Errors[0] != denied {
 		t.Errorf("NewPlan = %+v, %v, want two items, and that b could not be read", p, err)
 	}
 	if _, err := NewPlan(t.Context(), with(inventory.Record{}), soci.Both, 0); err != over {
@@ -221,9 +224,11 @@ func TestRate(t *testing.T) {
 		{"Both, without a tag", Rate{Version: soci.Both}, &Item{Manifests: 2}, time.Second},
 		{"nothing known of the image", Rate{Version: soci.V1}, &Item{}, 200 * time.Millisecond},
 		{"half of the concurrency", Rate{Version: soci.Both, Memory: 1769, Concurrency: 4}, item, 6 * time.Second},
-		{"concurrency to spare", Rate{Version: soci.Both, Memory: 1769, Concurrency: 1000}, item, 1400 * time.Millisecond},
+		{"concurrency to spare", Rate{Version: soci.Both, Memory: 1769, Concurrency: 1000}, item,
+			1400 * time.Millisecond},
 		{"nothing reserved", Rate{Version: soci.Both, Memory: 1769, Concurrency: -1}, item, 1400 * time.Millisecond},
-		{"as asked for", Rate{PerSecond: 4, Version: soci.Both, Memory: 1769, Concurrency: 4}, item, 250 * time.Millisecond},
+		{"as asked for", Rate{PerSecond: 4, Version: soci.Both, Memory: 1769, Concurrency: 4}, item,
+			250 * time.Millisecond},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

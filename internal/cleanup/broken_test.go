@@ -39,7 +39,8 @@ func (a *account) mistake(tag string) (index digest.Digest) {
 		soci.AnnotationSpanSize: "4194304"}
 	subject := ocispec.Descriptor{MediaType: image.Manifest.MediaType, Digest: image.Manifest.Digest,
 		Size: image.Manifest.Size}
-	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Layers: []ocispec.Descriptor{ztoc}, Subject: &subject,
+	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Layers: []ocispec.Descriptor{ztoc},
+		Subject:     &subject,
 		Annotations: map[string]string{soci.AnnotationBuildToolIdentifier: ours}}
 	m.SchemaVersion = 2
 	m.Config = a.registry.PushBlob(a.t, repository, []byte("{}"))
@@ -61,7 +62,8 @@ func TestBroken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		other := stored[slices.IndexFunc(stored, func(l testlayers.Layer) bool { return l.Name == "writer/go-6" })].Blob()
+		other := stored[slices.IndexFunc(stored,
+			func(l testlayers.Layer) bool { return l.Name == "writer/go-6" })].Blob()
 		a.image("team/app:damaged", "damaged",
 			registrytest.Image{Layers: []registrytest.Layer{{Content: a.gzip}, {Content: other}}})
 		damaged := a.index("team/app:damaged", ours, soci.Both)

@@ -128,7 +128,8 @@ func TestChangesMeanwhile(t *testing.T) {
 		reason  string
 	}{
 		{"another tag", soci.KindEnabledImage,
-			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, false, cleanup.Stayed,
+			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, false,
+			cleanup.Stayed,
 			"has another tag: prod"},
 		{"another tag on a part", soci.KindEnabledManifest,
 			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, false,
@@ -154,19 +155,23 @@ func TestChangesMeanwhile(t *testing.T) {
 			a.image("team/app:1-soci", "another", registrytest.Image{})
 		}, true, cleanup.Deleted, ""},
 		{"another tag on a part when its image has gone", soci.KindEnabledManifest,
-			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, true, cleanup.Stayed,
+			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, true,
+			cleanup.Stayed,
 			"something has come to need it"},
-		{"an image index that lists a part when its image has gone", soci.KindSOCIIndexV2, func(a *account, i cleanup.Item) {
-			a.registry.PushIndex(a.t, repository, "mine", false,
-				ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: i.Digest,
-					Size: int64(len(a.registry.Manifest(a.t, repository, i.Digest.String())))})
-		}, true, cleanup.Stayed, "something has come to need it"},
+		{"an image index that lists a part when its image has gone", soci.KindSOCIIndexV2,
+			func(a *account, i cleanup.Item) {
+				a.registry.PushIndex(a.t, repository, "mine", false,
+					ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: i.Digest,
+						Size: int64(len(a.registry.Manifest(a.t, repository, i.Digest.String())))})
+			}, true, cleanup.Stayed, "something has come to need it"},
 		{"an image index that cannot be read, when the image of a part has gone", soci.KindEnabledManifest,
 			func(a *account, _ cleanup.Item) {
-				a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, Archived: true, PushedAt: now})
+				a.ecr.Images(repository,
+					awstest.Image{MediaType: ocispec.MediaTypeImageIndex, Archived: true, PushedAt: now})
 			}, true, cleanup.Stayed, "may be listed by an image index that cannot be read"},
 		{"another tag at the last moment", soci.KindEnabledImage,
-			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, true, cleanup.Stayed,
+			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, true,
+			cleanup.Stayed,
 			"has another tag: prod"},
 	}
 	for _, tt := range tests {
@@ -288,10 +293,12 @@ func TestManyImages(t *testing.T) {
 	a := newAccount(t)
 	const sociIndexes = 350
 	for i := range 5000 {
-		a.ecr.Images(repository, awstest.Image{Tags: []string{fmt.Sprintf("v%d-soci", i)}, PushedAt: now, Size: 1 << 30})
+		a.ecr.Images(repository,
+			awstest.Image{Tags: []string{fmt.Sprintf("v%d-soci", i)}, PushedAt: now, Size: 1 << 30})
 	}
 	for i := range sociIndexes {
-		index := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q},"layers":[],"subject":{"digest":%q},"annotations":{%q:%q}}`,
+		index := fmt.Sprintf(
+			`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q},"layers":[],"subject":{"digest":%q},"annotations":{%q:%q}}`,
 			ocispec.MediaTypeImageManifest, soci.ArtifactTypeV1, digest.FromString(fmt.Sprint("gone", i)),
 			soci.AnnotationBuildToolIdentifier, ours)
 		a.ecr.Images(repository,

@@ -47,7 +47,8 @@ func TestDerivedImagesStay(t *testing.T) {
 			maps.DeleteFunc(ofBase, func(d digest.Digest, _ string) bool { _, ok := before[d]; return ok })
 
 			derived := func(reference, text string, layers []registrytest.Layer) ocispec.Descriptor {
-				return a.image(reference, text, registrytest.Image{Annotations: maps.Clone(inherited), Layers: layers}).Manifest
+				return a.image(reference, text,
+					registrytest.Image{Annotations: maps.Clone(inherited), Layers: layers}).Manifest
 			}
 			derived("team/app:kaniko", "kaniko", nil)
 			derived("team/app:", "built, and its tag was moved", nil)
@@ -89,7 +90,8 @@ func TestDerivedImagesStay(t *testing.T) {
 func TestUnindexedCopyGoes(t *testing.T) {
 	a := newAccount(t)
 	_, inherited, index := a.base("base")
-	small := a.image("team/app:small", "small", registrytest.Image{Layers: unindexable("small"), Annotations: inherited})
+	small := a.image("team/app:small", "small",
+		registrytest.Image{Layers: unindexable("small"), Annotations: inherited})
 	other := a.image("team/app:", "other", registrytest.Image{Layers: unindexable("other"), Platform: "linux/arm64"})
 	nested := a.registry.PushIndex(t, repository, "", false, small.Manifest)
 	a.registry.PushIndex(t, repository, "list", false, small.Manifest, other.Manifest)
@@ -145,7 +147,8 @@ func TestOnlyCopyStays(t *testing.T) {
 			for range 2 {
 				plan := look(t, a.repo(elsewhere), o)
 				if !slices.ContainsFunc(plan.Kept, func(k cleanup.Kept) bool {
-					return slices.Equal(k.Tags, []string{"1-soci"}) && k.Reason == cleanup.KeptUnproven && k.Detail != ""
+					return slices.Equal(k.Tags, []string{"1-soci"}) && k.Reason == cleanup.KeptUnproven &&
+						k.Detail != ""
 				}) {
 					t.Errorf("kept are %+v", plan.Kept)
 				}

@@ -72,7 +72,8 @@ func TestRegistryKeepsTags(t *testing.T) {
 		if results := clean(t, plain, options()); len(results) != 4 {
 			t.Errorf("%d went, want the SOCI index v1, and the SOCI-enabled image of 2 parts", len(results))
 		}
-		if tags, err := repo.Tags(t.Context()); err != nil || slices.Contains(tags, "1-soci") || !slices.Contains(tags, "1") {
+		if tags, err := repo.Tags(t.Context()); err != nil || slices.Contains(tags, "1-soci") ||
+			!slices.Contains(tags, "1") {
 			t.Errorf("left are the tags %q, %v, want that of the image", tags, err)
 		}
 		if again := look(t, plain, options()); len(again.Items) > 0 {

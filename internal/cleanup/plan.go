@@ -173,7 +173,8 @@ func (s *selection) unproven(n *node) *node {
 	}
 	below := s.below(n)
 	i := slices.IndexFunc(below, func(c *node) bool {
-		return c.is(soci.KindEnabledManifest) && (c == n || named[c.indexDigest()]) && len(c.Tags) == 0 && !s.proven(c) &&
+		return c.is(soci.KindEnabledManifest) && (c == n || named[c.indexDigest()]) && len(c.Tags) == 0 &&
+			!s.proven(c) &&
 			!slices.ContainsFunc(c.listedBy, func(x *node) bool {
 				return x.is(soci.KindImageIndex) && !slices.Contains(below, x)
 			})
@@ -231,7 +232,8 @@ func (s *selection) keep(n *node) (Reason, string) {
 			return KeptUnproven, "its SOCI indexes are not there, or are none"
 		}
 	}
-	if n.Kind == soci.KindEnabledManifest && n.indexDigest() != "" && !s.nodes[n.indexDigest()].is(soci.KindSOCIIndexV2) {
+	if n.Kind == soci.KindEnabledManifest && n.indexDigest() != "" &&
+		!s.nodes[n.indexDigest()].is(soci.KindSOCIIndexV2) {
 		return KeptUnproven, "the SOCI index that it names is not there, or is none"
 	}
 	// Some registries delete what an image index lists together with it.

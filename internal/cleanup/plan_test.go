@@ -77,7 +77,8 @@ func TestSelection(t *testing.T) {
 			given: func(a *account) {
 				pushed(a, "1-soci", 30*day)
 			}},
-		{name: "orphaned, and nothing is", reason: cleanup.KeptInUse, o: func(o *cleanup.Options) { o.Orphaned = true }},
+		{name: "orphaned, and nothing is", reason: cleanup.KeptInUse,
+			o: func(o *cleanup.Options) { o.Orphaned = true }},
 		{name: "orphaned, the tag is gone but the image is there",
 			want: "1 soci-enabled-image, 1 soci-enabled-manifest, 1 soci-index-v2", reason: cleanup.KeptInUse,
 			o: func(o *cleanup.Options) { o.Orphaned = true }, given: func(a *account) {
@@ -126,7 +127,8 @@ func TestSelection(t *testing.T) {
 			}},
 		{name: "an image index that cannot be read may list parts", want: "1 soci-enabled-image, 1 soci-index-v1",
 			given: func(a *account) {
-				a.ecr.Images(repository, awstest.Image{MediaType: ocispec.MediaTypeImageIndex, PushedAt: now.Add(-99 * day)})
+				a.ecr.Images(repository,
+					awstest.Image{MediaType: ocispec.MediaTypeImageIndex, PushedAt: now.Add(-99 * day)})
 			}},
 		{name: "an archived image index from before the parts", want: all, given: func(a *account) {
 			a.ecr.Images(repository,
@@ -147,7 +149,8 @@ func TestSelection(t *testing.T) {
 			given: func(a *account) {
 				b := a.registry.Manifest(a.t, repository, "1-soci")
 				a.registry.PushIndex(a.t, repository, "mine", false,
-					ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(b), Size: int64(len(b))})
+					ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(b),
+						Size: int64(len(b))})
 			}},
 		{name: "a part is listed by somebody's image index", want: "1 soci-enabled-image, 1 soci-index-v1",
 			given: func(a *account) {
@@ -170,7 +173,8 @@ func TestSelection(t *testing.T) {
 					soci.ArtifactTypeV2 +
 					`"},"layers":[],"annotations":{"` + soci.AnnotationBuildToolIdentifier + `":"` + ours + `"}}`
 				a.ecr.Images(repository,
-					awstest.Image{ArtifactMediaType: soci.ArtifactTypeV2, Manifest: index, PushedAt: now.Add(-200 * day),
+					awstest.Image{ArtifactMediaType: soci.ArtifactTypeV2, Manifest: index,
+						PushedAt: now.Add(-200 * day),
 						PulledAt: now.Add(-31*day + time.Second)})
 			}},
 		{name: "a build under way", want: all, reason: cleanup.KeptUnfinished, given: func(a *account) {
@@ -258,7 +262,8 @@ func TestOriginalWithinSOCIEnabledImage(t *testing.T) {
 			a.settle()
 			inEnabled := imageIndexOf(t, a.registry.Manifest(t, repository, "1-soci")).Manifests[1].Digest
 			if (inEnabled == arm.Manifest.Digest) == tt.docker {
-				t.Fatalf("the manifest without a SOCI index is %s, the original's is %s", inEnabled, arm.Manifest.Digest)
+				t.Fatalf("the manifest without a SOCI index is %s, the original's is %s", inEnabled,
+					arm.Manifest.Digest)
 			}
 			if tt.gone {
 				r, err := http.NewRequestWithContext(t.Context(), http.MethodDelete,
@@ -304,8 +309,9 @@ func TestInPartOfOriginal(t *testing.T) {
 				a.registry.PushManifest(a.t, repository, "1-soci", ocispec.MediaTypeImageIndex, encode(a.t, index))
 			}},
 		{"a part of the original is archived", nil, func(a *account, amd ocispec.Descriptor) {
-			archived := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("archived"),
-				Size: 8}
+			archived := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest,
+				Digest: digest.FromString("archived"),
+				Size:   8}
 			original := string(encode(a.t, imageIndex([]ocispec.Descriptor{amd, archived}, nil)))
 			a.ecr.Images(repository, awstest.Image{Digest: archived.Digest, Archived: true},
 				awstest.Image{Tags: []string{"2"}, MediaType: ocispec.MediaTypeImageIndex, Manifest: original,
@@ -319,7 +325,8 @@ func TestInPartOfOriginal(t *testing.T) {
 			a := newAccount(t)
 			amd := a.image("team/app:", "amd", registrytest.Image{})
 			arm := a.image("team/app:", "arm",
-				registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: a.gzip}, unindexable("arm")[0]}})
+				registrytest.Image{Platform: "linux/arm64",
+					Layers: []registrytest.Layer{{Content: a.gzip}, unindexable("arm")[0]}})
 			a.registry.PushIndex(t, repository, "1", false, amd.Manifest, arm.Manifest)
 			a.index("team/app:1", upstream, soci.V2)
 			tt.do(a, amd.Manifest)

@@ -184,7 +184,8 @@ func (r *registryRepository) Delete(ctx context.Context, images []inventory.Imag
 		}
 		switch {
 		case err == nil, errors.Is(err, ecrclient.ErrNotFound):
-		case errors.Is(err, ecrclient.ErrDenied), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		case errors.Is(err, ecrclient.ErrDenied), errors.Is(err, context.Canceled),
+			errors.Is(err, context.DeadlineExceeded):
 			return nil, err
 		default:
 			refused[image.Digest] = err

@@ -94,7 +94,8 @@ func TestRegistry(t *testing.T) {
 				a.index("team/app:"+tag, ours, soci.Both)
 			}
 			if results := clean(t, a.plain(repository), options()); len(results) != 10 {
-				t.Errorf("%d went, want 2 SOCI indexes v1, 2 SOCI-enabled images of 2 and 3 parts, and an unindexed image",
+				t.Errorf("%d went, want 2 SOCI indexes v1, 2 SOCI-enabled images of 2 and 3 parts, and an "+
+					"unindexed image",
 					len(results))
 			}
 			left := a.stored(repository)
@@ -106,7 +107,8 @@ func TestRegistry(t *testing.T) {
 				}
 			}
 			if !maps.Equal(left, originals) {
-				t.Errorf("left are %d manifests, want %d\n%v\n%v", len(left), len(originals), slices.Sorted(maps.Keys(left)),
+				t.Errorf("left are %d manifests, want %d\n%v\n%v", len(left), len(originals),
+					slices.Sorted(maps.Keys(left)),
 					slices.Sorted(maps.Keys(originals)))
 			}
 			if again := look(t, a.plain(repository), options()); len(again.Items) > 0 {
@@ -151,14 +153,16 @@ func TestRegistryRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := indexed(t)
 			plan := look(t, a.plain(repository), options())
-			a.registry.Add(registrytest.Rule{Method: http.MethodDelete, Fault: registrytest.Status(tt.status, tt.code, "no")})
+			a.registry.Add(registrytest.Rule{Method: http.MethodDelete,
+				Fault: registrytest.Status(tt.status, tt.code, "no")})
 			failed := 0
 			err := plan.Delete(t.Context(), func(r cleanup.Result) {
 				if failed++; r.Outcome != cleanup.Failed {
 					t.Errorf("%s is %s: %s", r.Kind, r.Outcome, r.Reason)
 				}
 			})
-			if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) || (failed == len(plan.Items)) != (tt.want == nil) {
+			if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) ||
+				(failed == len(plan.Items)) != (tt.want == nil) {
 				t.Errorf("the error is %v, %d of %d failed; want %v", err, failed, len(plan.Items), tt.want)
 			}
 		})

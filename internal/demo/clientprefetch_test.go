@@ -119,15 +119,16 @@ func demoImage(t *testing.T) *demoStore {
 // files are paths of files of each large layer, which lie apart.
 func (d *demoStore) files(t *testing.T) (paths []string) {
 	t.Helper()
-	_, err := soci.IndexImage(t.Context(), d.repo, nil, d.desc, soci.Options{DryRun: true, LayerWorkers: 1, Concurrency: 1,
-		Built: func(_ ocispec.Descriptor, z *soci.Ztoc) error {
-			files := slices.DeleteFunc(slices.Clone(z.Entries),
-				func(e soci.Entry) bool { return e.Type != "reg" || e.Size == 0 })
-			for _, part := range []int{1, 4, 6, 8} {
-				paths = append(paths, path.Join("/", files[len(files)*part/10].Name))
-			}
-			return nil
-		}})
+	_, err := soci.IndexImage(t.Context(), d.repo, nil, d.desc,
+		soci.Options{DryRun: true, LayerWorkers: 1, Concurrency: 1,
+			Built: func(_ ocispec.Descriptor, z *soci.Ztoc) error {
+				files := slices.DeleteFunc(slices.Clone(z.Entries),
+					func(e soci.Entry) bool { return e.Type != "reg" || e.Size == 0 })
+				for _, part := range []int{1, 4, 6, 8} {
+					paths = append(paths, path.Join("/", files[len(files)*part/10].Name))
+				}
+				return nil
+			}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +215,8 @@ func (s *snapshotterLayer) mount(t *testing.T, estimated estimate.Layer) int {
 	slices.Sort(want)
 	slices.Sort(foreseen)
 	if n := len(want) - len(opening); !slices.Equal(want, foreseen) || n == 0 || n >= len(z.Checkpoints) {
-		t.Errorf("layer %s: the artifact names %d of %d spans, %q, the estimate %q", s.layer.Digest, n, len(z.Checkpoints),
+		t.Errorf("layer %s: the artifact names %d of %d spans, %q, the estimate %q", s.layer.Digest,
+			n, len(z.Checkpoints),
 			want, foreseen)
 	}
 	asked := &ranges{}

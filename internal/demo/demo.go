@@ -76,7 +76,8 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	}
 	dir, err := os.MkdirTemp(o.TempDir, "soci-index-builder-demo-")
 	if err != nil {
-		return fmt.Errorf("making a temporary folder in %q, which TMPDIR may name: %w", cmp.Or(o.TempDir, os.TempDir()), err)
+		return fmt.Errorf("making a temporary folder in %q, which TMPDIR may name: %w", cmp.Or(o.TempDir, os.TempDir()),
+			err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	storage := filepath.Join(dir, "registry")
@@ -189,10 +190,12 @@ func (r *run) all(ctx context.Context, image *source) error {
 		return fmt.Errorf("%w: layers of %s are compressed with zstd; %s", ErrNoLayer, image.what, fix)
 	}
 	if result.Outcome != soci.OutcomeIndexed {
-		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed", ErrNoLayer, image.what,
+		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed", ErrNoLayer,
+			image.what,
 			bytesize.Format(soci.DefaultMinLayerSize))
 	}
-	r.step(4, "Ask the registry for the referrers of each platform's image manifest (v1), and for the suffixed tag (v2)")
+	r.step(4, "Ask the registry for the referrers of each platform's image manifest (v1), and for the suffixed "+
+		"tag (v2)")
 	found, err := inspect.LoadVersions(ctx, repo, desc, tag, names.DefaultTagSuffix)
 	if err != nil {
 		return err

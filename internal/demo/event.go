@@ -80,7 +80,8 @@ func (r *run) handleEvent(ctx context.Context, image ocispec.Descriptor) (*repor
 	result := invoker.result
 	rate := float64(result.BytesRead) / (1 << 20) / max(result.Seconds, 1e-9)
 	r.printf("   %s%s: %s of layers read in %.1f s (%.0f MiB/s), %s pushed\n", r.screen.Mark(terminal.Good),
-		result.Outcome.Text(), bytesize.Format(result.BytesRead), result.Seconds, rate, bytesize.Format(result.BytesPushed))
+		result.Outcome.Text(), bytesize.Format(result.BytesRead), result.Seconds, rate,
+		bytesize.Format(result.BytesPushed))
 	return result, nil
 }
 

@@ -56,7 +56,10 @@ func TestFind(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, err := tt.find(t.Context())
 			got.entries = slices.DeleteFunc(got.entries, func(s string) bool { return s == "dangling" })
-			if err != nil || got.dir != tt.want.dir || got.what != tt.want.what || !slices.Equal(got.entries, tt.want.entries) {
+			if err != nil {
+				t.Fatalf("%+v, %v, want %+v", got, err, tt.want)
+			}
+			if got.dir != tt.want.dir || got.what != tt.want.what || !slices.Equal(got.entries, tt.want.entries) {
 				t.Errorf("%+v, %v, want %+v", got, err, tt.want)
 			}
 		})

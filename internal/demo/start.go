@@ -86,7 +86,8 @@ func (r *run) estimate(ctx context.Context, repo *ecrclient.Repository, found *i
 	}
 	of := images[0] // that of the biggest layer, if there are several
 	for _, image := range images {
-		if slices.ContainsFunc(image.Layers, func(l estimate.Layer) bool { return l.Layer == biggest(report).Layer.Digest }) {
+		if slices.ContainsFunc(image.Layers,
+			func(l estimate.Layer) bool { return l.Layer == biggest(report).Layer.Digest }) {
 			of = image
 			break
 		}

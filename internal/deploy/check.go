@@ -58,7 +58,8 @@ func (d *Deploy) check() error {
 
 func isARN(value, service, resource string) bool {
 	a, err := arn.Parse(value)
-	return err == nil && a.Service == service && strings.HasPrefix(a.Resource, resource) && len(a.Resource) > len(resource)
+	return err == nil && a.Service == service && strings.HasPrefix(a.Resource, resource) &&
+		len(a.Resource) > len(resource)
 }
 
 // checkPackage checks what says where the code goes.
@@ -80,7 +81,8 @@ func (d *Deploy) checkPackage() error {
 	}
 	for _, f := range slices.Sorted(maps.Keys(s.Repositories)) {
 		if !slices.ContainsFunc(companion.Functions, func(c companion.Function) bool { return c.LogicalID == f }) {
-			errs = append(errs, settingf("--repository %.100q: must be of %s", f, strings.Join(settings.Functions(), ", ")))
+			errs = append(errs,
+				settingf("--repository %.100q: must be of %s", f, strings.Join(settings.Functions(), ", ")))
 			continue
 		}
 		// Only later, from AWS, is it known whether account and region are the stack's.
@@ -149,7 +151,8 @@ func (d *Deploy) checkConsent() error {
 		return nil
 	}
 	if !d.Mode.Yes {
-		return fmt.Errorf("%w: give --yes to deploy without a question, or --dry-run to see what would be done", ErrConsent)
+		return fmt.Errorf("%w: give --yes to deploy without a question, or --dry-run to see what would be done",
+			ErrConsent)
 	}
 	if !acknowledged(d.Settings.Capabilities) && !d.Mode.CodeOnly {
 		return fmt.Errorf("%w: the stack has IAM roles, which must be acknowledged: give --capabilities %s", ErrConsent,
@@ -189,11 +192,13 @@ func (d *Deploy) checkTags() error {
 	for _, key := range slices.Sorted(maps.Keys(tags)) {
 		switch value := tags[key]; {
 		case key == "" || len(key) > 128 || strings.HasPrefix(strings.ToLower(key), "aws:"):
-			errs = append(errs, settingf("--tag %.200q: a key must have 1 to 128 characters and not begin with aws:", key))
+			errs = append(errs,
+				settingf("--tag %.200q: a key must have 1 to 128 characters and not begin with aws:", key))
 		case len(value) > 256:
 			errs = append(errs, settingf("--tag %s: a value must have at most 256 characters", key))
 		case key == target.TagKey && value != target.TagValue:
-			errs = append(errs, settingf("--tag %s=%s: deploy itself sets this tag, to %s", key, value, target.TagValue))
+			errs = append(errs,
+				settingf("--tag %s=%s: deploy itself sets this tag, to %s", key, value, target.TagValue))
 		}
 	}
 	if len(tags) >= maxTags {

@@ -178,7 +178,8 @@ var another = settings.Settings{Filters: "team/*:*"}
 // is left.
 func TestThrottledOnce(t *testing.T) {
 	for _, update := range []bool{false, true} {
-		for _, call := range []string{"sts GetCallerIdentity", "cloudformation DescribeStacks", "cloudformation GetTemplate",
+		for _, call := range []string{"sts GetCallerIdentity", "cloudformation DescribeStacks",
+			"cloudformation GetTemplate",
 			"cloudformation CreateChangeSet", "cloudformation DescribeChangeSet", "cloudformation ExecuteChangeSet",
 			"cloudformation DescribeStackEvents"} {
 			t.Run(fmt.Sprint(call, " ", update), func(t *testing.T) {
@@ -187,7 +188,8 @@ func TestThrottledOnce(t *testing.T) {
 					w.created()
 				}
 				service, operation, _ := strings.Cut(call, " ")
-				early := operation == "GetCallerIdentity" || operation == "DescribeStacks" || operation == "GetTemplate" && update
+				early := operation == "GetCallerIdentity" || operation == "DescribeStacks" ||
+					operation == "GetTemplate" && update
 				times := 2 // when the right is asked for, which says nothing then, and when it is used
 				if early {
 					times = 1
@@ -250,7 +252,8 @@ func TestLostAnswers(t *testing.T) {
 				r.Body = http.NoBody
 				recorder := &answer{header: http.Header{}}
 				w.stacks.ServeHTTP(recorder, withForm(r, form))
-				if form.Get("Action") == operation && !strings.HasPrefix(form.Get("ChangeSetName"), rights.ChangeSet) && !lost {
+				if form.Get("Action") == operation && !strings.HasPrefix(form.Get("ChangeSetName"), rights.ChangeSet) &&
+					!lost {
 					lost = true
 					panic(http.ErrAbortHandler)
 				}
@@ -339,7 +342,8 @@ func TestTwoDeploys(t *testing.T) {
 	if err == nil || !strings.Contains(awserror.Explain(err).Error(), "OBSOLETE") {
 		t.Errorf("the error is %v", err)
 	}
-	if s := w.stacks.Stack("prod"); s.Parameters[deployed.ParamFilters] != "prod/*:*" || w.status() != "UPDATE_COMPLETE" {
+	if s := w.stacks.Stack("prod"); s.Parameters[deployed.ParamFilters] != "prod/*:*" ||
+		w.status() != "UPDATE_COMPLETE" {
 		t.Errorf("%s, filters %s", s.Status, s.Parameters[deployed.ParamFilters])
 	}
 }

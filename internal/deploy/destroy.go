@@ -193,7 +193,8 @@ func (x *Destroy) lookAtImages(ctx context.Context, others []*target.Stack) erro
 			}
 		}
 	}
-	x.goes = append(x.goes, fmt.Sprintf("stack %s (%s), with these repositories:", x.companion.Name, x.companion.Status))
+	x.goes = append(x.goes,
+		fmt.Sprintf("stack %s (%s), with these repositories:", x.companion.Name, x.companion.Status))
 	for _, r := range x.repositories {
 		managed, err := x.d.openManaged(r)
 		if err != nil {
@@ -265,7 +266,8 @@ func (x *Destroy) delete(ctx context.Context, s *target.Stack,
 		if s.Condition() != target.InProgress {
 			return awserror.Explain(x.d.deleteStack(ctx, s))
 		}
-		x.d.Screen.Say(fmt.Sprintf("stack %s is %s: somebody works on it, waiting until that has ended", s.Name, s.Status))
+		x.d.Screen.Say(fmt.Sprintf("stack %s is %s: somebody works on it, waiting until that has ended", s.Name,
+			s.Status))
 		err := x.d.wait(ctx, s)
 		if err == nil {
 			s, err = again(ctx)

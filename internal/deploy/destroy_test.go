@@ -182,7 +182,8 @@ func TestDestroyShared(t *testing.T) {
 			// Nothing but what a record of the stack names goes from a user's bucket.
 			want = append(want, at+"code/lost/filter.zip", at+"code/new/filter.zip")
 		}
-		left := slices.DeleteFunc(w.keys(bucket), func(key string) bool { return strings.Contains(key, "records/other/") })
+		left := slices.DeleteFunc(w.keys(bucket),
+			func(key string) bool { return strings.Contains(key, "records/other/") })
 		slices.Sort(want)
 		if !slices.Equal(left, want) {
 			t.Errorf("managed %t: left are\n%q, want\n%q", managed, left, want)
@@ -232,7 +233,8 @@ func TestDestroyAgain(t *testing.T) {
 	w := inBucket(t, managedBucket, true)
 	w.record(w.openManaged(), "prod", "code/new/filter.zip")
 	w.s3.Lock(managedBucket, "code/new/filter.zip", true)
-	if _, err := w.destroy(deploy.DestroyOptions{}); err == nil || !strings.Contains(err.Error(), "code/new/filter.zip") {
+	if _, err := w.destroy(deploy.DestroyOptions{}); err == nil ||
+		!strings.Contains(err.Error(), "code/new/filter.zip") {
 		t.Fatalf("the error is %v", err)
 	}
 	if w.status() != "absent" || len(w.keys(managedBucket)) != 2 {
@@ -251,8 +253,10 @@ func TestDestroyForeignBucket(t *testing.T) {
 	w.s3.AddBucket(managedBucket, awstest.Region)
 	w.put(managedBucket, "code/theirs", true)
 	l, err := w.destroy(deploy.DestroyOptions{})
-	if err != nil || w.status() != "absent" || len(w.keys(managedBucket)) != 1 ||
-		!hasLine(l.stays, "the bucket "+managedBucket+" was not made by soci-index-builder") {
+	if err != nil || w.status() != "absent" || len(w.keys(managedBucket)) != 1 {
+		t.Fatalf("%v, stays %q", err, l.stays)
+	}
+	if !hasLine(l.stays, "the bucket "+managedBucket+" was not made by soci-index-builder") {
 		t.Errorf("%v, stays %q", err, l.stays)
 	}
 }

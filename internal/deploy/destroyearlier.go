@@ -27,8 +27,9 @@ func (x *Destroy) lookAtEarlier(ctx context.Context) {
 	}
 	if err != nil {
 		if !errors.Is(err, codebucket.ErrNoBucket) {
-			x.stays = append(x.stays, fmt.Sprintf("what earlier versions had in other buckets and repositories of yours, if "+
-				"they had any: %v", awserror.Explain(err)))
+			x.stays = append(x.stays,
+				fmt.Sprintf("what earlier versions had in other buckets and repositories of yours, if "+
+					"they had any: %v", awserror.Explain(err)))
 		}
 		return
 	}
@@ -36,8 +37,9 @@ func (x *Destroy) lookAtEarlier(ctx context.Context) {
 	for _, bucket := range slices.Sorted(maps.Keys(keys)) {
 		if bucket != x.main.Parameters[deployed.ParamCodeBucket] &&
 			!codebucket.IsManagedName(bucket, x.d.Target.Account, x.d.Target.Region) {
-			x.stays = append(x.stays, fmt.Sprintf("%s of earlier versions, and their records, in the bucket %s, which is "+
-				"yours, such as %s", number(len(keys[bucket]), "zip file", "zip files"), bucket, keys[bucket][0]))
+			x.stays = append(x.stays,
+				fmt.Sprintf("%s of earlier versions, and their records, in the bucket %s, which is "+
+					"yours, such as %s", number(len(keys[bucket]), "zip file", "zip files"), bucket, keys[bucket][0]))
 		}
 	}
 	count := map[string]int{}

@@ -115,7 +115,8 @@ func TestImageDeletedMeanwhile(t *testing.T) {
 // The role, the tags and the topics go to both stacks.
 func TestCompanionGetsWhatTheStackGets(t *testing.T) {
 	w := newImageWorld(t)
-	s := settings.Settings{RoleARN: "arn:aws:iam::123456789012:role/deploy", Tags: map[string]string{"team": "platform"},
+	s := settings.Settings{RoleARN: "arn:aws:iam::123456789012:role/deploy",
+		Tags:             map[string]string{"team": "platform"},
 		NotificationARNs: []string{"arn:aws:sns:eu-west-1:123456789012:topic"}}
 	d, _ := w.deploy(s, nil)
 	if err := d.Run(t.Context()); err != nil {
@@ -123,7 +124,8 @@ func TestCompanionGetsWhatTheStackGets(t *testing.T) {
 	}
 	for _, name := range []string{"prod", companion.StackName("prod")} {
 		is := w.stacks.Stack(name)
-		if is.RoleARN != s.RoleARN || is.Tags["team"] != "platform" || is.Tags["ManagedStackSource"] != "SociIndexBuilder" ||
+		if is.RoleARN != s.RoleARN || is.Tags["team"] != "platform" ||
+			is.Tags["ManagedStackSource"] != "SociIndexBuilder" ||
 			len(is.NotificationARNs) != 1 {
 			t.Errorf("%s is %+v", name, is)
 		}

@@ -231,7 +231,8 @@ func TestOwnRepositoryGone(t *testing.T) {
 	w.ecr.DeleteRepository("team/filter")
 	d, _ := w.deploy(another, nil)
 	err := awserror.Explain(d.Run(t.Context()))
-	if !errors.Is(err, deploy.ErrSetting) || !strings.Contains(err.Error(), "the repository team/filter does not exist") {
+	if !errors.Is(err, deploy.ErrSetting) ||
+		!strings.Contains(err.Error(), "the repository team/filter does not exist") {
 		t.Errorf("the error is %v, want ErrSetting", err)
 	}
 	if is := w.status(); is != "CREATE_COMPLETE" {
@@ -294,7 +295,8 @@ func TestImagesThrottled(t *testing.T) {
 			}
 			before := w.running()
 			w.version = "z"
-			service, operation, _ := strings.Cut(strings.ReplaceAll(tt.call, "GENERATOR", w.functions()[generator]), " ")
+			service, operation,
+				_ := strings.Cut(strings.ReplaceAll(tt.call, "GENERATOR", w.functions()[generator]), " ")
 			w.server.Fail(service, operation, 1<<20, awstest.Throttled)
 			d, screen := w.deploy(s, func(m *deploy.Mode) {
 				at(20 * time.Hour)(m)

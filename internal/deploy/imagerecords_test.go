@@ -198,7 +198,8 @@ func TestImageCodeOnly(t *testing.T) {
 	w.run(w.deploy(settings.Settings{}, codeOnly))
 	w.version = "b"
 	screen := w.run(w.deploy(settings.Settings{}, nil))
-	if is := w.sums(); !maps.Equal(is, b.sums) || !screen.has("StepsFunction was changed in place since the last deploy") {
+	if is := w.sums(); !maps.Equal(is, b.sums) ||
+		!screen.has("StepsFunction was changed in place since the last deploy") {
 		t.Errorf("it runs %v, said %q", is, screen.said)
 	}
 	// Lambda does not take the image.
@@ -265,7 +266,8 @@ func TestPruneImages(t *testing.T) {
 	for i := range 7 {
 		if i == 3 { // by tag, as other ways of deploying have it
 			image, _, _ := strings.Cut(w.stacks.Stack("prod").Parameters[deployed.ParamFilterImage], "@")
-			w.stacks.Add(&awstest.Stack{Name: "other", Status: "CREATE_COMPLETE", Template: "{}", Tags: map[string]string{},
+			w.stacks.Add(&awstest.Stack{Name: "other", Status: "CREATE_COMPLETE", Template: "{}",
+				Tags:    map[string]string{},
 				Outputs: map[string]string{}, Parameters: map[string]string{
 					deployed.ParamFilterImage: image + ":release"}})
 		}

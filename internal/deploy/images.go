@@ -71,7 +71,8 @@ func (i *images) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	for _, f := range companion.Functions {
 		one := functionImage{Function: f, repository: uris[f.LogicalID]}
 		// Steps are planned more than once; the same image is built once.
-		at := slices.IndexFunc(built, func(b functionImage) bool { return b.Function == f && b.repository == one.repository })
+		at := slices.IndexFunc(built,
+			func(b functionImage) bool { return b.Function == f && b.repository == one.repository })
 		if at >= 0 && i.architecture == d.Settings.Architecture {
 			one.image = built[at].image
 		} else if one.image, err = d.buildImage(f, one.repository); err != nil {

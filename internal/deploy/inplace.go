@@ -175,7 +175,8 @@ func (*inPlace) set(ctx context.Context, d *Deploy, set codeSet) error {
 	case has.update == types.LastUpdateStatusFailed:
 		return fmt.Errorf("changing the code of the function %s %w: %s", set.name, ErrFailed, has.reason)
 	case has.sum != set.want:
-		return fmt.Errorf("changing the code of the function %s %w: it has %s, not %s: somebody else changed it", set.name,
+		return fmt.Errorf("changing the code of the function %s %w: it has %s, not %s: somebody else changed it",
+			set.name,
 			ErrFailed, has.sum, set.want)
 	}
 	return nil
@@ -197,7 +198,8 @@ func (d *Deploy) codeOfFunction(ctx context.Context, client *lambda.Client, name
 		if err != nil {
 			return functionCode{}, err
 		}
-		c, code := cmp.Or(out.Configuration, &types.FunctionConfiguration{}), cmp.Or(out.Code, &types.FunctionCodeLocation{})
+		c, code := cmp.Or(out.Configuration, &types.FunctionConfiguration{}),
+			cmp.Or(out.Code, &types.FunctionCodeLocation{})
 		_, sum, _ := strings.Cut(aws.ToString(code.ResolvedImageUri), "@")
 		return functionCode{sum, c.State, c.LastUpdateStatus,
 			fmt.Sprintf("%s: %s", c.LastUpdateStatusReasonCode, aws.ToString(c.LastUpdateStatusReason))}, nil
@@ -272,7 +274,8 @@ func (d *Deploy) differences(s *target.Stack) ([]string, error) {
 			next.Parameters[name] = value
 		}
 	}
-	changes, err := changeset.Expect(&changeset.Side{Template: s.Template, Parameters: s.Parameters, Stack: s.Name}, next)
+	changes, err := changeset.Expect(&changeset.Side{Template: s.Template, Parameters: s.Parameters, Stack: s.Name},
+		next)
 	if err != nil {
 		return all, nil // the stack has a template that this program cannot work out
 	}

@@ -40,7 +40,8 @@ func TestManagedBucket(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	screen := w.run(w.managed(another, nil))
-	if !screen.has("bucket "+managedName+": make the bucket") || !screen.has("uploaded       s3://"+managedName+"/code/") {
+	if !screen.has("bucket "+managedName+": make the bucket") ||
+		!screen.has("uploaded       s3://"+managedName+"/code/") {
 		t.Errorf("said %q", screen.said)
 	}
 	s := w.stacks.Stack("prod")
@@ -118,12 +119,14 @@ func TestManagedBucketFaults(t *testing.T) {
 			w.s3.Fail("HeadBucket", 1, &awstest.Error{Status: 404, Code: "NotFound", Message: "not yet"})
 			w.s3.Fail("CreateBucket", 1, owned)
 		}, codebucket.ErrForeign},
-		{"there, without our tag", func(w *world) { w.s3.AddBucket(managedName, awstest.Region) }, codebucket.ErrForeign},
+		{"there, without our tag", func(w *world) { w.s3.AddBucket(managedName, awstest.Region) },
+			codebucket.ErrForeign},
 		{"not allowed", func(w *world) {
 			w.s3.Fail("CreateBucket", 1, &awstest.Error{Status: 403, Code: "AccessDenied", Message: "Access Denied"})
 		}, awserror.ErrDenied},
 		{"throttled", func(w *world) {
-			w.s3.Fail("CreateBucket", 1<<20, &awstest.Error{Status: 503, Code: "SlowDown", Message: "Reduce your request rate."})
+			w.s3.Fail("CreateBucket", 1<<20,
+				&awstest.Error{Status: 503, Code: "SlowDown", Message: "Reduce your request rate."})
 		}, awserror.ErrThrottled},
 		{"the code is not to be had", func(w *world) {
 			w.s3.Fail("PutObject", 1<<20, awstest.Throttled)

@@ -49,7 +49,8 @@ func (d *Deploy) planSwitch() ([]string, error) {
 	if had == d.Settings.Package || d.Mode.CodeOnly { // which is refused for a better reason
 		return nil, nil
 	}
-	what := fmt.Sprintf("the functions of stack %s are of the package %s; as %s they are replaced, and queued events are "+
+	what := fmt.Sprintf("the functions of stack %s are of the package %s; as %s they are replaced, and queued "+
+		"events are "+
 		"lost", s.Name, had, d.Settings.Package)
 	if !d.asks() && !d.Mode.DryRun() && !d.Settings.AllowReplacement {
 		return nil, fmt.Errorf("%s: %w: give --allow-replacement to have that done", what, ErrConsent)

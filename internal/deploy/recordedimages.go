@@ -70,8 +70,9 @@ func (i *recordedImages) Check(ctx context.Context, _ *Deploy) error {
 		_, digest, _ := strings.Cut(image, "@")
 		_, err := i.repositories[f.LogicalID].Registry().Resolve(ctx, digest)
 		if errors.Is(err, ecrclient.ErrNotFound) {
-			err = fmt.Errorf("the image %s that the record %s names %w: it was deleted, so that this version cannot be "+
-				"deployed again", image, i.record.ID, ErrMissing)
+			err = fmt.Errorf(
+				"the image %s that the record %s names %w: it was deleted, so that this version cannot be "+
+					"deployed again", image, i.record.ID, ErrMissing)
 		}
 		if err != nil {
 			return err

@@ -146,7 +146,8 @@ func (r *records) carry(ctx context.Context, d *Deploy) (all []*record.Record, e
 		}
 	}
 	if err != nil {
-		d.Screen.Say(fmt.Sprintf("the records of the deploys before cannot be read, so that rollback may not know them: %v",
+		d.Screen.Say(fmt.Sprintf(
+			"the records of the deploys before cannot be read, so that rollback may not know them: %v",
 			awserror.Explain(err)))
 		return nil, nil
 	}
@@ -249,7 +250,8 @@ func (*keep) Plan(_ context.Context, d *Deploy) ([]string, error) {
 	if d.idle() {
 		return nil, nil
 	}
-	return []string{fmt.Sprintf("mark the record of this deploy, which was written before its execution; keep %d of them",
+	return []string{fmt.Sprintf(
+		"mark the record of this deploy, which was written before its execution; keep %d of them",
 		record.Keep), "delete code that no stack and no record names any more"}, nil
 }
 

@@ -40,7 +40,8 @@ func (r *repositories) Plan(ctx context.Context, d *Deploy) (lines []string, err
 	}
 	name := companion.StackName(d.Settings.Stack)
 	if d.Offline() {
-		return []string{fmt.Sprintf("create stack %s with %d repositories, unless it is there", name, len(managed))}, nil
+		return []string{fmt.Sprintf("create stack %s with %d repositories, unless it is there", name, len(managed))},
+			nil
 	}
 	var has []companion.Repository
 	if r.stack, has, err = d.findCompanion(ctx); err != nil {
@@ -127,10 +128,12 @@ func checkLeft(ctx context.Context, d *Deploy, stack string, repositories []stri
 	}
 	var commands []string
 	for _, name := range left {
-		commands = append(commands, fmt.Sprintf("aws ecr delete-repository --force --repository-name %s --region %s", name,
-			d.AWS.Region))
+		commands = append(commands,
+			fmt.Sprintf("aws ecr delete-repository --force --repository-name %s --region %s", name,
+				d.AWS.Region))
 	}
-	return fmt.Errorf("%w: the stack %s, which is gone or incomplete, has left repositories behind: delete them with  %s",
+	return fmt.Errorf("%w: the stack %s, which is gone or incomplete, has left repositories behind: delete them "+
+		"with  %s",
 		ErrState, stack, strings.Join(commands, "; "))
 }
 

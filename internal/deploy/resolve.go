@@ -62,7 +62,8 @@ func (d *Deploy) resolve() error {
 		layers = append(layers, StackSettings(d.Target))
 		has = s.Parameters
 	}
-	g, err := settings.Resolve(append(layers, settings.Of(settings.Default, settings.Settings{Region: d.AWS.Region}))...)
+	g, err := settings.Resolve(append(layers,
+		settings.Of(settings.Default, settings.Settings{Region: d.AWS.Region}))...)
 	if err == nil && d.Target != nil {
 		err = g.CheckAccount(d.Target.Account, d.Target.Region)
 	}

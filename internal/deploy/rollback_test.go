@@ -362,13 +362,15 @@ func TestCodeOnlyFails(t *testing.T) {
 	w.code.FailUpdate(w.functions()["GeneratorFunction"], "the executable is too large")
 	d, _ := w.managed(settings.Settings{}, codeOnly)
 	err := d.Run(t.Context())
-	if !errors.Is(err, deploy.ErrFailed) || !strings.Contains(err.Error(), "InternalError: the executable is too large") {
+	if !errors.Is(err, deploy.ErrFailed) ||
+		!strings.Contains(err.Error(), "InternalError: the executable is too large") {
 		t.Errorf("the error is %v, want ErrFailed", err)
 	}
 	if n := len(w.objects(managedName, "records/prod/", ".succeeded")); n != 1 {
 		t.Errorf("%d marks", n)
 	}
 	// Throttling only delays.
-	w.server.Fail("lambda", "PUT /2015-03-31/functions/"+w.functions()["GeneratorFunction"]+"/code", 1, awstest.Throttled)
+	w.server.Fail("lambda", "PUT /2015-03-31/functions/"+w.functions()["GeneratorFunction"]+"/code",
+		1, awstest.Throttled)
 	w.run(w.managed(settings.Settings{}, codeOnly))
 }

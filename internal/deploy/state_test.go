@@ -2,7 +2,6 @@ package deploy_test
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +14,7 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/awstest/stacktest"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 // A replaced function loses events: a flag must allow it where nobody is asked,
@@ -89,10 +89,12 @@ func TestKeepsTags(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := w.stacks.Stack("prod")
-	if s.Tags["team"] != "a" || s.Tags["cost"] != "1" || s.Tags["ManagedStackSource"] != "SociIndexBuilder" ||
-		!slices.Equal(s.NotificationARNs, []string{topic}) {
-		t.Errorf("tags %v, topics %q", s.Tags, s.NotificationARNs)
-	}
+	expect.Equal(t, expect.Facts{
+		{`s.Tags["team"]`, s.Tags["team"], "a"},
+		{`s.Tags["cost"]`, s.Tags["cost"], "1"},
+		{`s.Tags["ManagedStackSource"]`, s.Tags["ManagedStackSource"], "SociIndexBuilder"},
+		{"NotificationARNs", s.NotificationARNs, []string{topic}},
+	}, "tags %v, topics %q", s.Tags, s.NotificationARNs)
 }
 
 // A stack that the plain template made is taken over; a companion stack is not.
@@ -104,7 +106,8 @@ func TestWhose(t *testing.T) {
 		ours           bool
 	}{
 		{"plain template", plain, nil, true},
-		{"before our metadata", strings.Replace(plain, "SociIndexBuilder\":{\"Version", "Other\":{\"Version", 1), nil, true},
+		{"before our metadata", strings.Replace(plain, "SociIndexBuilder\":{\"Version", "Other\":{\"Version", 1), nil,
+			true},
 		{"tag alone", `{"Resources":{}}`, map[string]string{"ManagedStackSource": "SociIndexBuilder"}, false},
 		{"SAM's", `{"Resources":{"A":{"Type":"AWS::ECR::Repository"}}}`,
 			map[string]string{"ManagedStackSource": "AwsSamCli"}, false},
@@ -120,7 +123,8 @@ func TestWhose(t *testing.T) {
 			w.stacks.Add(in)
 			d, _ := w.deploy(another, nil)
 			err := d.Run(t.Context())
-			if tt.ours != (err == nil) || !tt.ours && !strings.Contains(err.Error(), "is not a stack of soci-index-builder") {
+			if tt.ours != (err == nil) || !tt.ours &&
+				!strings.Contains(err.Error(), "is not a stack of soci-index-builder") {
 				t.Errorf("the error is %v", err)
 			}
 			if n := w.changeSets("CreateChangeSet"); !tt.ours && n != 0 {
@@ -143,7 +147,8 @@ func TestReview(t *testing.T) {
 		text                   string // of the error; empty for none
 	}{
 		{"ours", string(plain), "", ""},
-		{"somebody else's", `{"Resources":{"A":{"Type":"AWS::SQS::Queue"}}}`, "", "is not a stack of soci-index-builder"},
+		{"somebody else's", `{"Resources":{"A":{"Type":"AWS::SQS::Queue"}}}`, "",
+			"is not a stack of soci-index-builder"},
 		{"nested", string(plain), "arn:aws:cloudformation:eu-west-1:123456789012:stack/parent/1",
 			"is part of another stack"},
 	} {
@@ -153,11 +158,13 @@ func TestReview(t *testing.T) {
 			if tt.template != string(plain) {
 				given = nil
 			}
-			_, err := cloudformation.NewFromConfig(w.config).CreateChangeSet(t.Context(), &cloudformation.CreateChangeSetInput{
-				StackName: aws.String("prod"), ChangeSetName: aws.String("mine"), ChangeSetType: types.ChangeSetTypeCreate,
-				TemplateBody: &tt.template, Capabilities: []types.Capability{types.CapabilityCapabilityIam},
-				Parameters: given,
-			})
+			_, err := cloudformation.NewFromConfig(w.config).CreateChangeSet(t.Context(),
+				&cloudformation.CreateChangeSetInput{
+					StackName: aws.String("prod"), ChangeSetName: aws.String("mine"),
+					ChangeSetType: types.ChangeSetTypeCreate,
+					TemplateBody:  &tt.template, Capabilities: []types.Capability{types.CapabilityCapabilityIam},
+					Parameters: given,
+				})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +172,8 @@ func TestReview(t *testing.T) {
 			d, screen := w.deploy(another, nil)
 			err = d.Run(t.Context())
 			if tt.text != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.text) || w.server.Count("cloudformation", "DeleteStack") != 0 {
+				if err == nil || !strings.Contains(err.Error(), tt.text) ||
+					w.server.Count("cloudformation", "DeleteStack") != 0 {
 					t.Errorf("the error is %v, want %s", err, tt.text)
 				}
 				return

@@ -48,7 +48,8 @@ func (w *imageWorld) throttle(times int) (again func()) {
 			kind = "blobs"
 		}
 		if refuses(pushed, r.Method+" "+kind) {
-			registrytest.Status(http.StatusTooManyRequests, "TOOMANYREQUESTS", "Rate exceeded", "Retry-After", "0")(rw, r, next)
+			registrytest.Status(http.StatusTooManyRequests, "TOOMANYREQUESTS", "Rate exceeded", "Retry-After", "0")(rw,
+				r, next)
 			return
 		}
 		next.ServeHTTP(rw, r)

@@ -73,7 +73,8 @@ func (d *Deploy) planState(s *target.Stack) ([]string, error) {
 			ErrState, is, unprotect(s.Name, d.AWS.Region))
 	}
 	if !d.Settings.DeleteFailed && (!d.Mode.Interactive || d.Mode.Yes) && !d.Mode.DryRun() {
-		return nil, fmt.Errorf("%s: a stack in this state can only be deleted: %w: give --delete-failed to have that done",
+		return nil, fmt.Errorf(
+			"%s: a stack in this state can only be deleted: %w: give --delete-failed to have that done",
 			is, ErrConsent)
 	}
 	return []string{is + reason(s), "delete what is left of it, after asking"}, nil
@@ -129,7 +130,8 @@ func (d *Deploy) settle(ctx context.Context, is func() *target.Stack, again func
 		case target.Absent, target.Ready:
 			return nil
 		case target.InProgress:
-			d.Screen.Say(fmt.Sprintf("stack %s is %s: somebody works on it, waiting until that has ended", s.Name, s.Status))
+			d.Screen.Say(fmt.Sprintf("stack %s is %s: somebody works on it, waiting until that has ended", s.Name,
+				s.Status))
 			err = d.wait(ctx, s)
 		case target.RollbackFailed:
 			err = d.continueRollback(ctx, s)
@@ -190,8 +192,9 @@ func (d *Deploy) continueRollback(ctx context.Context, s *target.Stack) error {
 
 func (d *Deploy) remove(ctx context.Context, s *target.Stack) error {
 	if !d.Settings.DeleteFailed {
-		yes, err := d.Screen.Ask(ctx, fmt.Sprintf("Stack %s is %s%s: it can only be deleted. Delete what is left of it?",
-			s.Name, s.Status, reason(s)))
+		yes, err := d.Screen.Ask(ctx,
+			fmt.Sprintf("Stack %s is %s%s: it can only be deleted. Delete what is left of it?",
+				s.Name, s.Status, reason(s)))
 		if err != nil {
 			return err
 		}

@@ -46,8 +46,9 @@ func (p *policy) refuses(needs []iamtest.Need) string {
 	for _, n := range needs {
 		p.asked[n.Action] = true
 		if n.Action == p.denies {
-			return fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s because no identity-based policy "+
-				"allows the %[2]s action", caller, n.Action, n.Resource)
+			return fmt.Sprintf(
+				"User: %s is not authorized to perform: %s on resource: %s because no identity-based policy "+
+					"allows the %[2]s action", caller, n.Action, n.Resource)
 		}
 	}
 	return ""
@@ -173,7 +174,8 @@ var allWithheld = []withheld{
 	{"create zip", deploys(true), inMode(true, settings.Settings{}, nil), []string{"cloudformation:GetTemplate",
 		"ecr:DescribeRepositories", "lambda:GetFunctionConfiguration", "s3:ListBucketVersions"}, true},
 	{"create image", deploys(false), inMode(false, settings.Settings{}, nil), []string{"ecr:DescribeImages",
-		"ecr:GetDownloadUrlForLayer", "ecr:ListImages", "lambda:GetFunction", "lambda:GetFunctionConfiguration"}, false},
+		"ecr:GetDownloadUrlForLayer", "ecr:ListImages", "lambda:GetFunction", "lambda:GetFunctionConfiguration"},
+		false},
 	{"update zip", deploys(true, "a"), inMode(true, another, nil), []string{"ecr:DescribeRepositories",
 		"lambda:GetFunctionConfiguration", "s3:ListBucketVersions"}, false},
 	{"update image", deploys(false, "a"), inMode(false, another, nil), []string{"ecr:DescribeImages",

@@ -11,6 +11,7 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -48,23 +49,38 @@ func TestFind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Name != in.Name || s.ID != in.ID() || s.Region != awstest.Region || s.Account != awstest.Account ||
-			s.Partition != "aws" || s.Status != "CREATE_COMPLETE" {
-			t.Errorf("the stack is %+v", s)
-		}
-		if !maps.Equal(s.Parameters, in.Parameters) || !maps.Equal(s.Outputs, in.Outputs) || !maps.Equal(s.Tags, in.Tags) {
+		expect.Equal(t, expect.Facts{
+			{"Name", s.Name, in.Name},
+			{"ID", s.ID, in.ID()},
+			{"Region", s.Region, awstest.Region},
+			{"Account", s.Account, awstest.Account},
+			{"Partition", s.Partition, "aws"},
+			{"Status", s.Status, "CREATE_COMPLETE"},
+		}, "the stack is %+v", s)
+		if !maps.Equal(s.Parameters, in.Parameters) || !maps.Equal(s.Outputs, in.Outputs) ||
+			!maps.Equal(s.Tags, in.Tags) {
 			t.Errorf("parameters, outputs and tags are %v, %v, %v", s.Parameters, s.Outputs, s.Tags)
 		}
 		if s.Filters.String() != "prod/*:*,!*:*-debug" {
 			t.Errorf("filters %s", s.Filters)
 		}
-		if s.IndexVersion() != soci.V2 || s.TagSuffix() != "_lazy" || s.TagUnindexed() || !s.Prefetch() ||
-			s.MinLayerSize() != 0 ||
-			!s.IndexUntagged() || s.IndexReplicated() || !s.IndexPullThrough() || s.MemorySize() != 3008 ||
-			s.ReservedConcurrency() != 5 || s.LogRetentionDays() != 30 || s.LogLevel() != "INFO" ||
-			s.EventBus() != "bus" || s.AlarmTopic() != "" || s.PermissionsBoundary() != "" {
-			t.Errorf("the parameters are read as %+v", s)
-		}
+		expect.Equal(t, expect.Facts{
+			{"IndexVersion", s.IndexVersion(), soci.V2},
+			{"TagSuffix", s.TagSuffix(), "_lazy"},
+			{"TagUnindexed", s.TagUnindexed(), false},
+			{"Prefetch", s.Prefetch(), true},
+			{"MinLayerSize", s.MinLayerSize(), 0},
+			{"IndexUntagged", s.IndexUntagged(), true},
+			{"IndexReplicated", s.IndexReplicated(), false},
+			{"IndexPullThrough", s.IndexPullThrough(), true},
+			{"MemorySize", s.MemorySize(), 3008},
+			{"ReservedConcurrency", s.ReservedConcurrency(), 5},
+			{"LogRetentionDays", s.LogRetentionDays(), 30},
+			{"LogLevel", s.LogLevel(), "INFO"},
+			{"EventBus", s.EventBus(), "bus"},
+			{"AlarmTopic", s.AlarmTopic(), ""},
+			{"PermissionsBoundary", s.PermissionsBoundary(), ""},
+		}, "the parameters are read as %+v", s)
 	}
 }
 
@@ -89,10 +105,13 @@ func TestFindDefaults(t *testing.T) {
 	if s.Platforms() != nil {
 		t.Errorf("the platforms are %q", s.Platforms())
 	}
-	if s.ReservedConcurrency() != 0 || s.MinLayerSize() != 10<<20 || s.IndexUntagged() || !s.TagUnindexed() ||
-		s.Prefetch() {
-		t.Errorf("the parameters are read as %+v", s)
-	}
+	expect.Equal(t, expect.Facts{
+		{"ReservedConcurrency", s.ReservedConcurrency(), 0},
+		{"MinLayerSize", s.MinLayerSize(), 10 << 20},
+		{"IndexUntagged", s.IndexUntagged(), false},
+		{"TagUnindexed", s.TagUnindexed(), true},
+		{"Prefetch", s.Prefetch(), false},
+	}, "the parameters are read as %+v", s)
 }
 
 func TestFindRefuses(t *testing.T) {
@@ -109,7 +128,8 @@ func TestFindRefuses(t *testing.T) {
 		is          error
 		text        []string
 	}{
-		{"no such stack", "prod-soc", nil, deployed.ErrNotFound, []string{"stack prod-soc", awstest.Region, awstest.Account}},
+		{"no such stack", "prod-soc", nil, deployed.ErrNotFound,
+			[]string{"stack prod-soc", awstest.Region, awstest.Account}},
 		{"malformed name", "prod soci", nil, deployed.ErrInvalidName, []string{`"prod soci"`}},
 		{"option for a name", "-x", nil, deployed.ErrInvalidName, nil},
 		{"no name", "", nil, deployed.ErrInvalidName, nil},

@@ -31,7 +31,8 @@ func (x *examination) pullTime(ctx context.Context) ([]Finding, error) {
 	var found []Finding
 	for _, name := range names {
 		found = append(found, Finding{CheckPullTime, Warning, name,
-			"its pulls count as pulls, so that lifecycle rules by the time of the last pull keep every image that was indexed",
+			"its pulls count as pulls, so that lifecycle rules by the time of the last pull keep every image that " +
+				"was indexed",
 			"aws ecr register-pull-time-update-exclusion --principal-arn " + x.roleARN(name) + x.region()})
 	}
 	return wellOr(found, CheckPullTime, "the generator's pulls do not count as pulls"), nil

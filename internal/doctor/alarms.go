@@ -42,9 +42,11 @@ func (x *examination) alarms(ctx context.Context) ([]Finding, error) {
 			continue
 		}
 		if a.StateValue == types.StateValueAlarm {
-			found = append(found, Finding{CheckAlarm, Problem, r.physical, "is in ALARM: " + aws.ToString(a.StateReason),
-				"see docs/troubleshooting.md; what failed: soci-index-builder logs --stack " + x.stack.Name + x.region() +
-					" failures"})
+			found = append(found,
+				Finding{CheckAlarm, Problem, r.physical, "is in ALARM: " + aws.ToString(a.StateReason),
+					"see docs/troubleshooting.md; what failed: soci-index-builder logs --stack " + x.stack.Name +
+						x.region() +
+						" failures"})
 		}
 		switch {
 		case len(a.AlarmActions) == 0:

@@ -164,14 +164,16 @@ var broken = []row{
 		doctor.CheckPermission, doctor.Problem, physical(filterFunction),
 		"may not be invoked by arn:aws:events:eu-west-1:123456789012:rule/prod-soci-PushRule-1A2B3C4D5E6F",
 		"aws lambda add-permission"},
-	{"another rule may invoke", set("PushRulePermission", "arn:aws:events:eu-west-1:123456789012:rule/other", "SourceArn"),
+	{"another rule may invoke",
+		set("PushRulePermission", "arn:aws:events:eu-west-1:123456789012:rule/other", "SourceArn"),
 		doctor.CheckPermission, doctor.Problem, physical(filterFunction), "may not be invoked",
 		"--principal events.amazonaws.com"},
 
 	// The functions.
 	{"function deleted", func(d *stacktest.Deployment) {
 		d.Resources["RepositoryNameFunction"].Deleted = true
-	}, doctor.CheckFunction, doctor.Problem, physical("RepositoryNameFunction"), "was deleted by hand", "docs/deploy.md"},
+	}, doctor.CheckFunction, doctor.Problem, physical("RepositoryNameFunction"), "was deleted by hand",
+		"docs/deploy.md"},
 	{"function failed", func(d *stacktest.Deployment) {
 		d.Functions[generator] = map[string]any{"State": "Failed", "StateReason": "no code",
 			"StateReasonCode": "InvalidZipFileException"}
@@ -188,7 +190,8 @@ var broken = []row{
 			map[string]any{"Error": map[string]any{"ErrorCode": "AccessDeniedException", "Message": "kms"}}),
 		doctor.CheckFunction, doctor.Problem, physical(filterFunction),
 		"its variables cannot be read: AccessDeniedException, kms", "KMS key"},
-	{"runtime", set(generator, "provided.al2", "Runtime"), doctor.CheckConfiguration, doctor.Problem, physical(generator),
+	{"runtime", set(generator, "provided.al2", "Runtime"), doctor.CheckConfiguration, doctor.Problem,
+		physical(generator),
 		"runtime is provided.al2, the stack's is provided.al2023", "set it back"},
 	{"handler", set(generator, "main", "Handler"), doctor.CheckConfiguration, doctor.Problem, physical(generator),
 		"handler is main", "set it back"},
@@ -206,13 +209,15 @@ var broken = []row{
 		doctor.CheckEnvironment, doctor.Problem, physical(generator), "variable SOCI_FAILURE_QUEUE_URL is not set",
 		"set it back"},
 	{"variable added", set(generator, "2", "Environment", "Variables", "SOCI_CONCURRENCY"),
-		doctor.CheckEnvironment, doctor.Warning, physical(generator), "variable SOCI_CONCURRENCY is set", "set it back"},
+		doctor.CheckEnvironment, doctor.Warning, physical(generator), "variable SOCI_CONCURRENCY is set",
+		"set it back"},
 	{"log level of Lambda", set(generator, "WARN", "LoggingConfig", "ApplicationLogLevel"),
 		doctor.CheckLogging, doctor.Problem, physical(generator), "metrics are dropped",
 		"--logging-config LogFormat=JSON,ApplicationLogLevel=INFO"},
 	{"log format", set(filterFunction, "Text", "LoggingConfig", "LogFormat"), doctor.CheckLogging, doctor.Warning,
 		physical(filterFunction), "log format is Text", "LogFormat=JSON"},
-	{"another log group", set(filterFunction, "/other", "LoggingConfig", "LogGroup"), doctor.CheckLogging, doctor.Problem,
+	{"another log group", set(filterFunction, "/other", "LoggingConfig", "LogGroup"), doctor.CheckLogging,
+		doctor.Problem,
 		physical(filterFunction), "logs to /other", "LogGroup=/aws/lambda/prod-soci-"},
 	{"held back", set(generator, "0", "ReservedConcurrentExecutions"),
 		doctor.CheckConcurrency, doctor.Problem, physical(generator), "it never runs",
@@ -257,8 +262,8 @@ var broken = []row{
 	// Log groups, queue, alarms.
 	{"log group deleted", remove("FilterLogGroup"),
 		doctor.CheckLogGroup, doctor.Problem, physical("FilterLogGroup"), "was deleted by hand",
-		"aws logs create-log-group --log-group-name /aws/lambda/prod-soci-ECRImageActionEventFilteringLambda --region " +
-			"eu-west-1 && aws logs put-retention-policy"},
+		"aws logs create-log-group --log-group-name /aws/lambda/prod-soci-ECRImageActionEventFilteringLambda " +
+			"--region eu-west-1 && aws logs put-retention-policy"},
 	{"retention", set("GeneratorLogGroup", nil, "RetentionInDays"), doctor.CheckLogGroup, doctor.Warning,
 		physical("GeneratorLogGroup"), "keeps its lines for ever, the stack's retention is 30 days",
 		"--retention-in-days 30"},
@@ -273,7 +278,8 @@ var broken = []row{
 		"keeps events for 1m0s, the stack's time is 336h0m0s", "MessageRetentionPeriod=1209600"},
 	{"failed events", func(d *stacktest.Deployment) {
 		d.Waiting = 7
-		d.Metrics["ApproximateAgeOfOldestMessage"] = []stacktest.Point{{At: now.Add(-3 * time.Minute), Value: 3 * 24 * 3600}}
+		d.Metrics["ApproximateAgeOfOldestMessage"] = []stacktest.Point{{At: now.Add(-3 * time.Minute),
+			Value: 3 * 24 * 3600}}
 	}, doctor.CheckMessages, doctor.Problem, queue,
 		"7 events that failed wait in the failure queue, the oldest for 3 days",
 		"soci-index-builder redrive --stack prod-soci --region eu-west-1"},
@@ -281,10 +287,12 @@ var broken = []row{
 		"1 event that failed waits in the failure queue", "redrive"},
 	{"alarm", func(d *stacktest.Deployment) {
 		d.Alarms[anAlarm(d)] = map[string]any{"StateValue": "ALARM", "StateReason": "Threshold Crossed"}
-	}, doctor.CheckAlarm, doctor.Problem, func(d *stacktest.Deployment) string { return d.Resources[anAlarm(d)].Physical },
+	}, doctor.CheckAlarm, doctor.Problem,
+		func(d *stacktest.Deployment) string { return d.Resources[anAlarm(d)].Physical },
 		"is in ALARM: Threshold Crossed", "docs/troubleshooting.md"},
 	{"alarm deleted", func(d *stacktest.Deployment) { d.Resources[anAlarm(d)].Deleted = true },
-		doctor.CheckAlarm, doctor.Warning, func(d *stacktest.Deployment) string { return d.Resources[anAlarm(d)].Physical },
+		doctor.CheckAlarm, doctor.Warning,
+		func(d *stacktest.Deployment) string { return d.Resources[anAlarm(d)].Physical },
 		"was deleted by hand", "docs/deploy.md"},
 	{"alarm without an action", func(d *stacktest.Deployment) { d.Resources[anAlarm(d)].Set([]any{}, "AlarmActions") },
 		doctor.CheckAlarmActions, doctor.Warning, named(""), "1 alarm tells nobody", deployed.ParamAlarmTopic},
@@ -318,7 +326,8 @@ var broken = []row{
 		"filters test --filters"},
 	{"policy denies everybody", denying(`"Principal": "*"`, ""), doctor.CheckPolicy, doctor.Problem, named("prod/api"),
 		"statement 2 (NoPush) of its policy denies the generator ecr:PutImage", "aws ecr set-repository-policy"},
-	{"policy denies the account", denying(`"Principal": {"AWS": "123456789012"}`, ""), doctor.CheckPolicy, doctor.Problem,
+	{"policy denies the account", denying(`"Principal": {"AWS": "123456789012"}`, ""), doctor.CheckPolicy,
+		doctor.Problem,
 		named("prod/api"), "ecr:PutImage", "set-repository-policy"},
 	{"policy denies all but one", denying(`"NotPrincipal": {"AWS": "arn:aws:iam::123456789012:role/ci"}`, ""),
 		doctor.CheckPolicy, doctor.Problem, named("prod/api"), "ecr:PutImage", "set-repository-policy"},
@@ -333,7 +342,8 @@ var broken = []row{
 		denying(`"Principal": "*"`, `, "Condition": {"StringNotEquals": {"aws:PrincipalTag/team": "ci"}}`),
 		doctor.CheckPolicy, doctor.Warning, named("prod/api"), "under a condition", "aws ecr get-repository-policy"},
 	{"immutable tags", repository("prod/api", awstest.Repository{Mutability: "IMMUTABLE"}),
-		doctor.CheckMutability, doctor.Warning, named("prod/api"), "its tags are immutable, those that end with -soci too",
+		doctor.CheckMutability, doctor.Warning, named("prod/api"),
+		"its tags are immutable, those that end with -soci too",
 		"aws ecr put-image-tag-mutability --repository-name prod/api --image-tag-mutability IMMUTABLE_WITH_EXCLUSION " +
 			"--image-tag-mutability-exclusion-filters filterType=WILDCARD,filter='*-soci' --region"},
 	{"immutable tags but others",
@@ -345,8 +355,10 @@ var broken = []row{
 		repository("prod/api", awstest.Repository{Mutability: "MUTABLE_WITH_EXCLUSION", Exclusions: []string{"*"}}),
 		doctor.CheckMutability, doctor.Warning, named("prod/api"),
 		"the filters of its mutable tags make those that end with -soci immutable", "put-image-tag-mutability"},
-	{"lifecycle rule on any tag", counting(`"tagStatus": "any"`), doctor.CheckLifecycle, doctor.Warning, named("prod/api"),
-		"lifecycle rule 7 keeps 11 images, and counts those with the tag suffix -soci: about 6", "set its countNumber to 22"},
+	{"lifecycle rule on any tag", counting(`"tagStatus": "any"`), doctor.CheckLifecycle, doctor.Warning,
+		named("prod/api"),
+		"lifecycle rule 7 keeps 11 images, and counts those with the tag suffix -soci: about 6",
+		"set its countNumber to 22"},
 	{"lifecycle rule on a prefix", counting(`"tagStatus": "tagged", "tagPrefixList": ["v"]`), doctor.CheckLifecycle,
 		doctor.Warning, named("prod/api"), "lifecycle rule 7", "put-lifecycle-policy --repository-name prod/api"},
 	{"lifecycle rule on a pattern", counting(`"tagStatus": "tagged", "tagPatternList": ["v*"]`), doctor.CheckLifecycle,
@@ -373,7 +385,8 @@ var broken = []row{
 	{"memory of the steps", function("StepsFunction", "MemorySize", 512), doctor.CheckConfiguration, doctor.Warning,
 		physical("StepsFunction"), "memory in MB is 512, the stack's is 3008", ""},
 	{"steps with another handler", set("StepsFunction", "generator", "Environment", "Variables", "SOCI_HANDLER"),
-		doctor.CheckEnvironment, doctor.Problem, physical("StepsFunction"), `variable SOCI_HANDLER is "generator", the ` +
+		doctor.CheckEnvironment, doctor.Problem, physical("StepsFunction"),
+		`variable SOCI_HANDLER is "generator", the ` +
 			`stack's is "steps"`, ""},
 	{"handed over and nothing indexed", quiet(map[string]float64{"ImagesMatched": 3, "ImagesHandedOver": 2}),
 		doctor.CheckActivity, doctor.Warning, named(""),

@@ -69,7 +69,8 @@ func TestHealthy(t *testing.T) {
 			t.Errorf("finding %+v", f)
 		}
 		seen[f.Check] = true
-		const activity = "last image indexed within the hour of 2026-03-20 10:00 UTC; in 14 days 5 passed on, 4 indexed, 0 " +
+		const activity = "last image indexed within the hour of 2026-03-20 10:00 UTC; in 14 days 5 passed on, 4 " +
+			"indexed, 0 " +
 			"skipped, 1 failed attempts"
 		if f.Check == doctor.CheckActivity && f.Found != activity {
 			t.Errorf("%s, want %s", f.Found, activity)
@@ -129,7 +130,8 @@ func TestHealthyParameters(t *testing.T) {
 		"everything": {
 			deployed.ParamFilters: "*:*", deployed.ParamIndexVersion: "V2", deployed.ParamTagSuffix: ".lazy",
 			deployed.ParamTagUnindexed:    "false",
-			deployed.ParamMinLayerSizeMiB: "0", deployed.ParamIndexUntagged: "true", deployed.ParamIndexReplicated: "true",
+			deployed.ParamMinLayerSizeMiB: "0", deployed.ParamIndexUntagged: "true",
+			deployed.ParamIndexReplicated:     "true",
 			deployed.ParamIndexPullThrough:    "true",
 			deployed.ParamGeneratorMemorySize: "3008", deployed.ParamGeneratorConcurrency: "5",
 			deployed.ParamLogRetentionDays: "7", deployed.ParamLogLevel: "DEBUG",
@@ -293,7 +295,8 @@ func TestAnotherTemplate(t *testing.T) {
 	} {
 		d.Stack.Template = template
 		all := findings(examine(t, server))
-		if len(all) != 1 || len(all[doctor.CheckResources]) != 1 || all[doctor.CheckResources][0].Severity != doctor.Warning {
+		if len(all) != 1 || len(all[doctor.CheckResources]) != 1 ||
+			all[doctor.CheckResources][0].Severity != doctor.Warning {
 			t.Errorf("%s: %+v", name, all)
 		}
 	}

@@ -25,7 +25,8 @@ func (x *examination) functions(ctx context.Context) ([]Finding, error) {
 	)
 	all := x.of(typeFunction)
 	for _, r := range all {
-		out, err := x.lambda.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &r.physical})
+		out, err := x.lambda.GetFunctionConfiguration(ctx,
+			&lambda.GetFunctionConfigurationInput{FunctionName: &r.physical})
 		if _, gone := errors.AsType[*types.ResourceNotFoundException](err); gone {
 			state = append(state, x.deleted(CheckFunction, Problem, r.physical))
 			continue
@@ -64,7 +65,8 @@ func functionState(r resource, out *lambda.GetFunctionConfigurationOutput) []Fin
 	update := "update the stack with the code of its version (docs/deploy.md)"
 	switch out.State {
 	case types.StateFailed:
-		add(Problem, fmt.Sprintf("cannot run: state Failed, %s (%s)", aws.ToString(out.StateReason), out.StateReasonCode),
+		add(Problem, fmt.Sprintf("cannot run: state Failed, %s (%s)", aws.ToString(out.StateReason),
+			out.StateReasonCode),
 			update)
 	case types.StateInactive:
 		add(Warning, "has not run for weeks, and sleeps: state Inactive",
@@ -183,7 +185,8 @@ func (x *examination) functionLogging(r resource, out *lambda.GetFunctionConfigu
 	}
 	if want := r.want.text("LoggingConfig", "LogGroup"); want != "" && aws.ToString(l.LogGroup) != want {
 		found = append(found, Finding{CheckLogging, Problem, r.physical,
-			fmt.Sprintf("logs to %s, which its role may not, and not to the stack's %s", orNone(aws.ToString(l.LogGroup)), want),
+			fmt.Sprintf("logs to %s, which its role may not, and not to the stack's %s",
+				orNone(aws.ToString(l.LogGroup)), want),
 			set + "LogGroup=" + want + x.region()})
 	}
 	return found
@@ -208,7 +211,8 @@ func (x *examination) concurrency(ctx context.Context) ([]Finding, error) {
 		is := out.ReservedConcurrentExecutions
 		cure := "aws lambda delete-function-concurrency --function-name " + r.physical + x.region()
 		if reserved {
-			cure = fmt.Sprintf("aws lambda put-function-concurrency --function-name %s --reserved-concurrent-executions %d%s",
+			cure = fmt.Sprintf(
+				"aws lambda put-function-concurrency --function-name %s --reserved-concurrent-executions %d%s",
 				r.physical, want, x.region())
 		}
 		switch {
@@ -239,8 +243,9 @@ func (x *examination) async(ctx context.Context) ([]Finding, error) {
 		function, queue := r.want.text("FunctionName"), r.want.text("DestinationConfig", "OnFailure", "Destination")
 		retries, _ := r.want.number("MaximumRetryAttempts")
 		age, _ := r.want.number("MaximumEventAgeInSeconds")
-		cure := fmt.Sprintf("aws lambda put-function-event-invoke-config --function-name %s --maximum-retry-attempts %d "+
-			"--maximum-event-age-in-seconds %d --destination-config '{\"OnFailure\":{\"Destination\":\"%s\"}}'%s",
+		cure := fmt.Sprintf(
+			"aws lambda put-function-event-invoke-config --function-name %s --maximum-retry-attempts %d "+
+				"--maximum-event-age-in-seconds %d --destination-config '{\"OnFailure\":{\"Destination\":\"%s\"}}'%s",
 			function, retries, age, queue, x.region())
 		add := func(s Severity, format string, v ...any) {
 			found = append(found, Finding{CheckAsync, s, function, fmt.Sprintf(format, v...), cure})

@@ -67,8 +67,9 @@ func (x *examination) lifecycle(ctx context.Context) ([]Finding, error) {
 		for _, r := range policy.Rules {
 			if n := r.Selection.CountNumber; r.countsBoth() {
 				found = append(found, Finding{CheckLifecycle, Warning, name,
-					fmt.Sprintf("lifecycle rule %d keeps %d images, and counts those with the tag suffix %s: about %d are left "+
-						"with theirs", r.Priority, n, x.stack.TagSuffix(), (n+1)/2),
+					fmt.Sprintf(
+						"lifecycle rule %d keeps %d images, and counts those with the tag suffix %s: about %d are "+
+							"left with theirs", r.Priority, n, x.stack.TagSuffix(), (n+1)/2),
 					fmt.Sprintf("set its countNumber to %d: aws ecr put-lifecycle-policy --repository-name %s "+
 						"--lifecycle-policy-text file://policy.json%s", 2*n, name,
 						x.region())})

@@ -27,7 +27,8 @@ func (x *examination) logGroups(ctx context.Context) ([]Finding, error) {
 			continue
 		}
 		days, wanted := r.want.number("RetentionInDays")
-		retention := fmt.Sprintf("aws logs put-retention-policy --log-group-name %s --retention-in-days %d%s", r.physical,
+		retention := fmt.Sprintf("aws logs put-retention-policy --log-group-name %s --retention-in-days %d%s",
+			r.physical,
 			days, x.region())
 		switch {
 		case live == nil:

@@ -35,7 +35,8 @@ func (x *examination) machines(ctx context.Context) ([]Finding, error) {
 	switch {
 	case len(errs) > 0 || len(found) > 0:
 	case len(all) == 0:
-		found = []Finding{{Check: CheckMachine, Severity: OK, Found: "the stack has none: an image is built by one function"}}
+		found = []Finding{{Check: CheckMachine, Severity: OK,
+			Found: "the stack has none: an image is built by one function"}}
 	default:
 		found = wellOr(found, CheckMachine, "active, with the stack's definition and role")
 	}

@@ -84,7 +84,8 @@ func (x *examination) oldestMessage(ctx context.Context) (time.Duration, error) 
 
 // activity looks whether images have been indexed of late.
 func (x *examination) activity(ctx context.Context) ([]Finding, error) {
-	all, err := x.query(ctx, metrics.Namespace, "StackName", x.stack.Name, "Sum", x.now.Add(-lookBack).Truncate(time.Hour),
+	all, err := x.query(ctx, metrics.Namespace, "StackName", x.stack.Name, "Sum",
+		x.now.Add(-lookBack).Truncate(time.Hour),
 		time.Hour,
 		metricMatched, metricIndexed, metricSkipped, metricFailed, metricHanded)
 	if err != nil {
@@ -107,16 +108,19 @@ func (x *examination) activity(ctx context.Context) ([]Finding, error) {
 	switch {
 	case indexed.sum > 0:
 		f.Severity = OK
-		f.Found = fmt.Sprintf("last image indexed within the hour of %s; %s %.0f passed on%s, %.0f indexed, %.0f skipped, "+
-			"%.0f failed attempts",
-			indexed.last.UTC().Format("2006-01-02 15:04 MST"), since, matched.sum, handed, indexed.sum, skipped.sum, failed.sum)
+		f.Found = fmt.Sprintf(
+			"last image indexed within the hour of %s; %s %.0f passed on%s, %.0f indexed, %.0f skipped, "+
+				"%.0f failed attempts",
+			indexed.last.UTC().Format("2006-01-02 15:04 MST"), since, matched.sum, handed, indexed.sum, skipped.sum,
+			failed.sum)
 	case failed.sum > 0:
 		f.Severity = Problem
 		f.Found = fmt.Sprintf("no image was indexed %s, and %.0f attempts failed", since, failed.sum)
 		f.Cure = "see why: " + logs + " failures"
 	case matched.sum > 0:
-		f.Found = fmt.Sprintf("no image was indexed %s, although %.0f were passed on%s: nothing in them was to be indexed, "+
-			"or the generator does not run", since, matched.sum, handed)
+		f.Found = fmt.Sprintf(
+			"no image was indexed %s, although %.0f were passed on%s: nothing in them was to be indexed, "+
+				"or the generator does not run", since, matched.sum, handed)
 		f.Cure = "see why: soci-index-builder logs --stack " + x.stack.Name + x.region() + " --image REPOSITORY:TAG"
 	case skipped.sum > 0:
 		f.Found = fmt.Sprintf("no filter chose an image %s, of %.0f that came", since, skipped.sum)

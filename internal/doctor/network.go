@@ -24,7 +24,8 @@ func (x *examination) network(ctx context.Context) ([]Finding, error) {
 		private bool
 	)
 	for _, r := range x.of(typeFunction) {
-		out, err := x.lambda.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &r.physical})
+		out, err := x.lambda.GetFunctionConfiguration(ctx,
+			&lambda.GetFunctionConfigurationInput{FunctionName: &r.physical})
 		if _, gone := errors.AsType[*types.ResourceNotFoundException](err); gone {
 			continue // said already
 		}

@@ -89,7 +89,8 @@ func TestSigning(t *testing.T) {
 			for i, want := range tt.want {
 				cure[found[i].Cure]++
 				name, text, _ := strings.Cut(want, " ")
-				if f := found[i]; f.Severity != doctor.Warning || f.Subject != profile(name) || !strings.Contains(f.Found, text) ||
+				if f := found[i]; f.Severity != doctor.Warning || f.Subject != profile(name) ||
+					!strings.Contains(f.Found, text) ||
 					f.Cure == "" {
 					t.Errorf("%+v, want %q", f, want)
 				}
@@ -116,7 +117,8 @@ func TestSigningLimit(t *testing.T) {
 	}
 	d.ECR.Sign(rules...)
 	for _, f := range only(examine(t, server), doctor.CheckSigning) {
-		if f.Cure != "the stack's parameter SigningProfileArns takes 3 profiles, and these would be 4: let the rules share "+
+		if f.Cure != "the stack's parameter SigningProfileArns takes 3 profiles, and these would be 4: let the "+
+			"rules share "+
 			"profiles" {
 			t.Errorf("%+v", f)
 		}
@@ -144,7 +146,8 @@ func TestSigningUnknown(t *testing.T) {
 	server, _ := deployWith(t, nil)
 	server.Fail("ecr", "GetSigningConfiguration", 1, &awstest.Error{Status: 400, Code: "UnknownOperationException"})
 	found := only(examine(t, server), doctor.CheckSigning)
-	if len(found) != 1 || found[0].Severity != doctor.OK || !strings.Contains(found[0].Found, "managed signing is off") {
+	if len(found) != 1 || found[0].Severity != doctor.OK ||
+		!strings.Contains(found[0].Found, "managed signing is off") {
 		t.Errorf("%+v", found)
 	}
 }
@@ -186,8 +189,10 @@ func TestNetwork(t *testing.T) {
 				texts += f.Subject + ": " + f.Found + "\n"
 			}
 			for _, want := range []string{
-				d.Resources["FilterFunction"].Physical + ": its security groups are sg-99999999, the stack's are sg-01234567",
-				d.Resources["RepositoryNameFunction"].Physical + ": its subnets are subnet-01234567, the stack's are none",
+				d.Resources["FilterFunction"].Physical +
+					": its security groups are sg-99999999, the stack's are sg-01234567",
+				d.Resources["RepositoryNameFunction"].Physical +
+					": its subnets are subnet-01234567, the stack's are none",
 			} {
 				if !strings.Contains(texts, want) {
 					t.Errorf("found %s, want %s", texts, want)

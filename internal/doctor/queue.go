@@ -51,7 +51,8 @@ func (x *examination) queue(ctx context.Context) ([]Finding, error) {
 	if key := attributes[string(types.QueueAttributeNameKmsMasterKeyId)]; key != "" {
 		add(Problem, "is encrypted under KMS key "+key+
 			", under which EventBridge cannot write unless the key's policy lets it",
-			"aws sqs set-queue-attributes --queue-url "+url+" --attributes KmsMasterKeyId=,SqsManagedSseEnabled=true"+x.region())
+			"aws sqs set-queue-attributes --queue-url "+url+" --attributes KmsMasterKeyId=,SqsManagedSseEnabled=true"+
+				x.region())
 	}
 	var policy iampolicy.Policy
 	if text := attributes[string(types.QueueAttributeNamePolicy)]; text != "" {
@@ -76,7 +77,8 @@ func (x *examination) queue(ctx context.Context) ([]Finding, error) {
 		if n, err := strconv.Atoi(is); ok && (err != nil || n != want) {
 			add(Warning, fmt.Sprintf("keeps events for %s, the stack's time is %s", time.Duration(n)*time.Second,
 				time.Duration(want)*time.Second),
-				fmt.Sprintf("aws sqs set-queue-attributes --queue-url %s --attributes MessageRetentionPeriod=%d%s", url, want,
+				fmt.Sprintf("aws sqs set-queue-attributes --queue-url %s --attributes MessageRetentionPeriod=%d%s", url,
+					want,
 					x.region()))
 		}
 	}

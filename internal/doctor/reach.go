@@ -48,8 +48,9 @@ func (x *examination) reach(ctx context.Context) ([]Finding, error) {
 			unseen = fmt.Sprintf("; %s leads to %s, and what is behind that was not looked at", s.ID, w.target)
 		}
 	}
-	return wellOr(nil, CheckReach, "%s can be reached from the subnets, as far as routes, endpoints and security groups "+
-		"tell%s", strings.Join(x.endpoints(), ", "), unseen), nil
+	return wellOr(nil, CheckReach,
+		"%s can be reached from the subnets, as far as routes, endpoints and security groups "+
+			"tell%s", strings.Join(x.endpoints(), ", "), unseen), nil
 }
 
 // readNetwork reads the network of subnets, and finds subnets and security groups
@@ -90,8 +91,9 @@ func (x *examination) readNetwork(ctx context.Context, subnets, groups []string)
 	}
 	read, err := x.vpc.Groups(ctx, slices.Compact(sorted(all)))
 	if err != nil {
-		return nil, nil, errors.Join(append(errs, fmt.Errorf("reading the security groups of the functions and endpoints: %w",
-			err))...)
+		return nil, nil, errors.Join(append(errs,
+			fmt.Errorf("reading the security groups of the functions and endpoints: %w",
+				err))...)
 	}
 	for _, g := range read {
 		n.groups[g.ID] = g
@@ -141,7 +143,8 @@ func (n *privateNetwork) wayOut(s vpc.Subnet) way {
 		case all && r.NAT != "":
 			return way{target: r.NAT}
 		default:
-			target := cmp.Or(r.TransitGateway, r.Peering, r.Instance, r.Interface, r.Gateway, r.NAT, r.LocalGateway, r.Carrier,
+			target := cmp.Or(r.TransitGateway, r.Peering, r.Instance, r.Interface, r.Gateway, r.NAT, r.LocalGateway,
+				r.Carrier,
 				r.CoreNetwork)
 			if target != "" {
 				w.target, w.unseen = cmp.Or(w.target, target), true
@@ -200,11 +203,13 @@ func (x *examination) reachService(n *privateNetwork, service string) []Finding 
 	if len(from) > 0 {
 		why = cmp.Or(why, "there is neither an endpoint for it nor a route to a NAT gateway")
 		if public != "" {
-			why += fmt.Sprintf("; the internet gateway %s is of no use to functions, which have no public address", public)
+			why += fmt.Sprintf("; the internet gateway %s is of no use to functions, which have no public address",
+				public)
 		}
 		found = append(found, Finding{CheckReach, Problem, service,
 			fmt.Sprintf("cannot be reached from %s: %s", strings.Join(from, ", "), why),
-			cmp.Or(cure, "make an endpoint for it in "+n.id+", or a route to a NAT gateway (docs/deploy.md, Private networks)")})
+			cmp.Or(cure, "make an endpoint for it in "+n.id+
+				", or a route to a NAT gateway (docs/deploy.md, Private networks)")})
 	}
 	for _, e := range endpoints {
 		if used := n.usedBy(x, e); len(used) > 0 {
@@ -239,14 +244,16 @@ func (x *examination) endpointLets(n *privateNetwork, service string, e vpc.Endp
 		found = append(found, Finding{CheckReach, Problem, service,
 			fmt.Sprintf("the security groups of its endpoint %s, %s, let no HTTPS (443) in from the functions", e.ID,
 				strings.Join(e.Groups, ", ")),
-			fmt.Sprintf("aws ec2 authorize-security-group-ingress --group-id %s --protocol tcp --port 443 --source-group %s%s",
+			fmt.Sprintf("aws ec2 authorize-security-group-ingress --group-id %s --protocol tcp --port 443 "+
+				"--source-group %s%s",
 				e.Groups[0], n.own[0], x.region())})
 	}
 	if service == "s3" {
 		layers := fmt.Sprintf("arn:%s:s3:::prod-%s-starport-layer-bucket/*", x.stack.Partition, x.stack.Region)
 		if policy, err := iampolicy.Parse([]byte(e.Policy)); err == nil && !mayPermit(policy, "s3:GetObject", layers) {
 			found = append(found, Finding{CheckReach, Problem, service,
-				fmt.Sprintf("the policy of its endpoint %s does not allow s3:GetObject on %s, where ECR keeps layers", e.ID,
+				fmt.Sprintf("the policy of its endpoint %s does not allow s3:GetObject on %s, where ECR keeps layers",
+					e.ID,
 					layers),
 				"allow it in the policy: aws ec2 modify-vpc-endpoint --vpc-endpoint-id " + e.ID +
 					" --policy-document file://policy.json" + x.region()})

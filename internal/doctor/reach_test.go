@@ -84,12 +84,14 @@ func TestReach(t *testing.T) {
 			for _, s := range needed {
 				n.Endpoint(s)
 			}
-		}, want: []string{"s3|cannot be reached from subnet-01234568: the endpoint vpce-s3 is not in the route table rtb-2|" +
+		}, want: []string{"s3|cannot be reached from subnet-01234568: the endpoint vpce-s3 is not in the route " +
+			"table rtb-2|" +
 			"modify-vpc-endpoint --vpc-endpoint-id vpce-s3 --add-route-table-ids rtb-2 --region eu-west-1"}},
 		{name: "no private DNS", change: func(n *awstest.EC2) {
 			isolate(n, needed...)
 			endpoint(n, "lambda").PrivateDNS = false
-		}, want: []string{"lambda|vpce-lambda has no private DNS name|--vpc-endpoint-id vpce-lambda --private-dns-enabled"}},
+		}, want: []string{"lambda|vpce-lambda has no private DNS name|--vpc-endpoint-id vpce-lambda " +
+			"--private-dns-enabled"}},
 		{name: "no private DNS beside a NAT gateway",
 			change: func(n *awstest.EC2) { n.Endpoint("lambda").PrivateDNS = false },
 			well:   "can be reached"},
@@ -112,7 +114,8 @@ func TestReach(t *testing.T) {
 				{ID: "sg-01234567"}}}
 		}, well: "can be reached"},
 		{name: "nothing goes out", change: func(n *awstest.EC2) { n.Groups[0].Out = nil },
-			want: []string{"sg-01234567|let no HTTPS (443) out|authorize-security-group-egress --group-id sg-01234567"}},
+			want: []string{"sg-01234567|let no HTTPS (443) out|" +
+				"authorize-security-group-egress --group-id sg-01234567"}},
 		{name: "other ports go out", change: func(n *awstest.EC2) {
 			n.Groups[0].Out = []awstest.EC2Permission{{Protocol: "tcp", From: 80, To: 80, Blocks: all.Blocks},
 				{Protocol: "udp", From: 443, To: 443, Blocks: all.Blocks}}
@@ -123,19 +126,22 @@ func TestReach(t *testing.T) {
 		}, want: []string{"sg-01234567|to private addresses only"}},
 		{name: "S3 by its list of prefixes", change: func(n *awstest.EC2) {
 			isolate(n, needed...)
-			n.Groups[0].Out = append(n.Groups[0].Out[:0], within, awstest.EC2Permission{Protocol: "tcp", From: 443, To: 443,
-				Prefixes: []awstest.EC2Prefix{{ID: "pl-1"}}})
+			n.Groups[0].Out = append(n.Groups[0].Out[:0], within,
+				awstest.EC2Permission{Protocol: "tcp", From: 443, To: 443,
+					Prefixes: []awstest.EC2Prefix{{ID: "pl-1"}}})
 		}, well: "can be reached"},
 		{name: "S3 by an interface", change: func(n *awstest.EC2) {
 			isolate(n, needed...)
-			*endpoint(n, "s3") = awstest.EC2Endpoint{ID: "vpce-s3", Type: "Interface", VPC: awstest.VPC, State: "available",
+			*endpoint(n, "s3") = awstest.EC2Endpoint{ID: "vpce-s3", Type: "Interface", VPC: awstest.VPC,
+				State:   "available",
 				Service: "com.amazonaws.eu-west-1.s3", PrivateDNS: true, Groups: []awstest.EC2ID{{ID: "sg-endpoints"}}}
 			n.Groups[0].Out[0] = within
 		}, well: "can be reached"},
 		{name: "S3's policy", change: func(n *awstest.EC2) {
 			n.Endpoint("s3").Policy = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:*",` +
 				`"Resource":["arn:aws:s3:::mine","arn:aws:s3:::mine/*"]}]}`
-		}, want: []string{"s3|vpce-s3 does not allow s3:GetObject on arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*|" +
+		}, want: []string{"s3|vpce-s3 does not allow s3:GetObject on " +
+			"arn:aws:s3:::prod-eu-west-1-starport-layer-bucket/*|" +
 			"--policy-document"}},
 		{name: "S3's policy for layers", change: func(n *awstest.EC2) {
 			n.Endpoint("s3").Policy = `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject",` +

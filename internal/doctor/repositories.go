@@ -32,7 +32,8 @@ func (x *examination) listRepositories(ctx context.Context, source *inventory.EC
 			return
 		}
 		x.repositories = append(x.repositories, r)
-		if name := aws.ToString(r.RepositoryName); x.stack.Filters.MatchesRepository(name) && !slices.Contains(own, name) &&
+		if name := aws.ToString(r.RepositoryName); x.stack.Filters.MatchesRepository(name) &&
+			!slices.Contains(own, name) &&
 			!companion.IsRepositoryName(name) {
 			x.chosen = append(x.chosen, r)
 		}
@@ -72,7 +73,8 @@ func (x *examination) filters(context.Context) ([]Finding, error) {
 	var found []Finding
 	for _, text := range x.stack.Filters.Unused(names) {
 		found = append(found, Finding{CheckFilters, Warning, text,
-			"matches none of the " + plural.Count(len(names), "repository", "repositories") + " of this account and region",
+			"matches none of the " + plural.Count(len(names), "repository", "repositories") +
+				" of this account and region",
 			"if it is mistyped, update the stack with the parameter " + deployed.ParamFilters +
 				"; try it first: soci-index-builder filters test --filters FILTERS REPOSITORY:TAG"})
 	}
@@ -167,7 +169,8 @@ func (x *examination) denials(s iampolicy.Statement, number int, workers []worke
 		if s.Condition != nil {
 			f.Severity = Warning
 			f.Found = name + " of its policy denies " + first.text + ", under a condition, " + list + also
-			f.Cure = "see whether the condition holds for " + strings.Join(roles, " and ") + ": aws ecr get-repository-policy"
+			f.Cure = "see whether the condition holds for " + strings.Join(roles, " and ") +
+				": aws ecr get-repository-policy"
 		}
 		found = append(found, f)
 	}
@@ -242,13 +245,16 @@ func (x *examination) mutability(context.Context) ([]Finding, error) {
 			"its tags are immutable, those that end with " + x.stack.TagSuffix() +
 				" too: such a tag can be made, but never corrected",
 			"aws ecr put-image-tag-mutability --repository-name " + name +
-				" --image-tag-mutability IMMUTABLE_WITH_EXCLUSION --image-tag-mutability-exclusion-filters " + filters + x.region()}
+				" --image-tag-mutability IMMUTABLE_WITH_EXCLUSION --image-tag-mutability-exclusion-filters " + filters +
+				x.region()}
 		if r.ImageTagMutability == types.ImageTagMutabilityMutableWithExclusion {
 			f.Found = "the filters of its mutable tags make those that end with " + x.stack.TagSuffix() +
 				" immutable: such a tag can be made, but never corrected"
 			f.Cure = "leave tags that end with " + x.stack.TagSuffix() +
-				" out of the filters: aws ecr put-image-tag-mutability --repository-name " + name + " --image-tag-mutability " +
-				"MUTABLE_WITH_EXCLUSION --image-tag-mutability-exclusion-filters filterType=WILDCARD,filter='PATTERN'" + x.region()
+				" out of the filters: aws ecr put-image-tag-mutability --repository-name " + name +
+				" --image-tag-mutability " +
+				"MUTABLE_WITH_EXCLUSION --image-tag-mutability-exclusion-filters filterType=WILDCARD,filter='PATTERN'" +
+				x.region()
 		}
 		found = append(found, f)
 	}

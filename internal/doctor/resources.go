@@ -146,12 +146,14 @@ func (x *examination) readResources(ctx context.Context) ([]Finding, error) {
 			}
 			found = append(found, Finding{CheckResources, Problem, id,
 				fmt.Sprintf("%s is %s", want[id].Type, status),
-				"look at the stack's events, then update the stack: aws cloudformation describe-stack-events --stack-name " +
+				"look at the stack's events, then update the stack: aws cloudformation describe-stack-events " +
+					"--stack-name " +
 					s.Name + x.region()})
 			continue
 		}
 		x.resources = append(x.resources,
-			resource{id: id, kind: want[id].Type, physical: aws.ToString(r.PhysicalResourceId), want: want[id].Properties})
+			resource{id: id, kind: want[id].Type, physical: aws.ToString(r.PhysicalResourceId),
+				want: want[id].Properties})
 	}
 	return wellOr(found, CheckResources, "%d resources are there", len(x.resources)), nil
 }
@@ -162,7 +164,8 @@ func (x *examination) attribute(kind, physical, name string) (any, bool) {
 		return nil, false
 	}
 	arn := func(service, rest string) (any, bool) {
-		return "arn:" + x.stack.Partition + ":" + service + ":" + x.stack.Region + ":" + x.stack.Account + ":" + rest, true
+		return "arn:" + x.stack.Partition + ":" + service + ":" + x.stack.Region + ":" + x.stack.Account + ":" + rest,
+			true
 	}
 	switch kind + " " + name {
 	case typeRule + " Arn":

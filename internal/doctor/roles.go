@@ -76,8 +76,9 @@ func (x *examination) role(ctx context.Context, r resource) ([]Finding, error) {
 				switch {
 				case slices.Contains(missing, what):
 				case statement.Deny && !denies(live, action, arn):
-					found = append(found, Finding{CheckRole, Warning, r.physical, "may use " + what + ", which the stack denies it",
-						byHand})
+					found = append(found,
+						Finding{CheckRole, Warning, r.physical, "may use " + what + ", which the stack denies it",
+							byHand})
 				case !statement.Deny && !permits(live, action, arn) && permits(want, action, arn):
 					missing = append(missing, what)
 				}
@@ -92,7 +93,8 @@ func (x *examination) role(ctx context.Context, r resource) ([]Finding, error) {
 			missing = missing[:show]
 		}
 		found = append(found, Finding{CheckRole, Problem, r.physical, "lacks " + strings.Join(missing, ", ") + more,
-			"put the right back into an inline policy of the role (docs/permissions.md): an update of the stack leaves it as " +
+			"put the right back into an inline policy of the role (docs/permissions.md): an update of the stack " +
+				"leaves it as " +
 				"it is now"})
 	}
 	return found, nil

@@ -44,8 +44,9 @@ func (x *examination) rules(ctx context.Context) ([]Finding, error) {
 	}
 	if len(errs) == 0 {
 		rules = wellOr(rules, CheckRule, "%d enabled, with the stack's pattern", len(all))
-		targets = wellOr(targets, CheckTarget, "the filter function, with the failure queue behind it; of the state machine "+
-			"the queue itself")
+		targets = wellOr(targets, CheckTarget,
+			"the filter function, with the failure queue behind it; of the state machine "+
+				"the queue itself")
 	}
 	return append(rules, targets...), errors.Join(errs...)
 }
@@ -88,7 +89,8 @@ func (x *examination) rule(r resource, out *eventbridge.DescribeRuleOutput) []Fi
 func (x *examination) targets(ctx context.Context, r resource) ([]Finding, error) {
 	live := map[string]types.Target{}
 	for token := (*string)(nil); ; {
-		out, err := x.events.ListTargetsByRule(ctx, &eventbridge.ListTargetsByRuleInput{Rule: &r.physical, NextToken: token})
+		out, err := x.events.ListTargetsByRule(ctx,
+			&eventbridge.ListTargetsByRuleInput{Rule: &r.physical, NextToken: token})
 		if err != nil {
 			return nil, fmt.Errorf("listing the targets of rule %s: %w", r.physical, err)
 		}

@@ -76,10 +76,12 @@ const maxSigningProfiles = 3
 func (x *examination) allowSigning(allowed, lacking []string) string {
 	all := slices.Concat(allowed, lacking)
 	if len(all) > maxSigningProfiles {
-		return fmt.Sprintf("the stack's parameter %s takes %d profiles, and these would be %d: let the rules share profiles",
+		return fmt.Sprintf(
+			"the stack's parameter %s takes %d profiles, and these would be %d: let the rules share profiles",
 			deployed.ParamSigningProfiles, maxSigningProfiles, len(all))
 	}
-	return "set the stack's parameter: soci-index-builder deploy --stack " + x.stack.Name + x.region() + " --parameter " +
+	return "set the stack's parameter: soci-index-builder deploy --stack " + x.stack.Name + x.region() +
+		" --parameter " +
 		deployed.ParamSigningProfiles + "=" + strings.Join(all, ",")
 }
 

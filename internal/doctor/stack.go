@@ -21,7 +21,8 @@ func (x *examination) stackStatus(context.Context) ([]Finding, error) {
 		f.Severity, f.Found = Warning, "the last update failed, and the stack is as it was before: status "+status
 		f.Cure = "see why: " + events
 	case strings.HasSuffix(status, "_IN_PROGRESS"):
-		f.Severity, f.Found = Warning, "the stack is being updated, so that what follows may be out of date: status "+status
+		f.Severity, f.Found = Warning, "the stack is being updated, so that what follows may be out of date: status "+
+			status
 		f.Cure = "wait: aws cloudformation wait stack-update-complete --stack-name " + x.stack.Name + x.region()
 	}
 	return []Finding{f}, nil

@@ -29,7 +29,8 @@ func Unmarshal(text []byte, to any) error {
 		if name := fieldName(wrong.Field, text); name != "" {
 			what = fmt.Sprintf("%q", name)
 		}
-		return &failure{fmt.Sprintf("%s must be %s, and is %s", what, kindText(wrong.Type), valueText(wrong.Value)), err}
+		return &failure{fmt.Sprintf("%s must be %s, and is %s", what, kindText(wrong.Type), valueText(wrong.Value)),
+			err}
 	}
 	return err
 }

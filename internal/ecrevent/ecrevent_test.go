@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"soci-index-builder/internal/filters"
 )
 
 // fixtures reads every file of a folder into a T, by file name.
@@ -71,9 +73,9 @@ func TestParseValid(t *testing.T) {
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("decoded and encoded back it is\n%v, want\n%v", got, want)
 			}
-			why, own := e.Image().Own("-soci")
-			if why != fixture.Want.Own || own != (fixture.Want.Own != "") {
-				t.Errorf("Own = %q, %t, want %q", why, own, fixture.Want.Own)
+			v := filters.Rules{Filters: filters.Every(), TagSuffix: "-soci"}.Decide(e.Image())
+			if v.Reason != fixture.Want.Own || (v.Decision == filters.OwnArtifact) != (fixture.Want.Own != "") {
+				t.Errorf("it is %s because of %q, want %q", v.Decision, v.Reason, fixture.Want.Own)
 			}
 		})
 	}

@@ -20,8 +20,10 @@ func TestTemplate(t *testing.T) {
 			t.Errorf("%s for arm64 is not the committed template: %v", p, err)
 		}
 		got, err = Template(p, "amd64")
-		if err != nil || !json.Valid(got) || bytes.Contains(got, []byte("arm64")) ||
-			bytes.Count(got, []byte(`["x86_64"]`)) != 4 {
+		if err != nil {
+			t.Fatalf("%s for amd64: %v\n%s", p, err, got)
+		}
+		if !json.Valid(got) || bytes.Contains(got, []byte("arm64")) || bytes.Count(got, []byte(`["x86_64"]`)) != 4 {
 			t.Errorf("%s for amd64: %v\n%s", p, err, got)
 		}
 		if back := bytes.ReplaceAll(got, []byte("x86_64"), []byte("arm64")); !bytes.Equal(back, committed) {

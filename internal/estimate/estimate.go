@@ -129,7 +129,8 @@ func choose(image *inspect.Versions, wanted []string) ([]*inspect.Node, error) {
 		matcher := platforms.OnlyStrict(parsed)
 		n := len(chosen)
 		for _, node := range all {
-			if p, err := platforms.Parse(node.Platform); err == nil && matcher.Match(p) && !slices.Contains(chosen, node) {
+			if p, err := platforms.Parse(node.Platform); err == nil && matcher.Match(p) &&
+				!slices.Contains(chosen, node) {
 				chosen = append(chosen, node)
 			}
 		}
@@ -334,7 +335,8 @@ func (e *estimator) one(ctx context.Context, p string, find func(string) error) 
 		files.Directories++
 	default:
 		files.NotFound++
-		if first, _, _ := strings.Cut(path.Clean("/" + p)[1:], "/"); first == "proc" || first == "sys" || first == "dev" {
+		if first, _, _ := strings.Cut(path.Clean("/" + p)[1:], "/"); first == "proc" || first == "sys" ||
+			first == "dev" {
 			files.Kernel++
 		}
 		if len(files.Missing) < maxMissing {

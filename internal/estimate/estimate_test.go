@@ -19,6 +19,7 @@ import (
 
 	"soci-index-builder/internal/estimate"
 	"soci-index-builder/internal/inspect"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/internal/verify"
@@ -78,7 +79,8 @@ func push(t *testing.T, versions soci.IndexVersion) *image {
 		Layers: []registrytest.Layer{
 			{Content: compressed(archive(t, 1, "usr/lib/libc.so.6=300000", "usr/bin/python3>python3.12",
 				"usr/bin/python3.12=700000",
-				"usr/lib/python3/os.py=40000", "usr/lib/python3/re.py=1", "usr/lib/python3/none.py=0", "usr/share/big=900000"))},
+				"usr/lib/python3/os.py=40000", "usr/lib/python3/re.py=1", "usr/lib/python3/none.py=0",
+				"usr/share/big=900000"))},
 			// A span begins between header and content of app/server.
 			{Content: archive(t, 50, "app/before=31744", "app/server=200000", "app/data=500000", "app/end=100")},
 			{Content: compressed(archive(t, 90, "etc/small=100"))},
@@ -162,7 +164,8 @@ func TestWhatTheReaderFetches(t *testing.T) {
 				}
 			}
 			if !slices.Equal(read, r.ranges) || layer.ReadBytes != fetched || layer.ReadSpans != len(read) {
-				t.Errorf("%s: estimated %d bytes in %v, fetched %d in %v", e.Name, layer.ReadBytes, read, fetched, r.ranges)
+				t.Errorf("%s: estimated %d bytes in %v, fetched %d in %v", e.Name, layer.ReadBytes, read, fetched,
+					r.ranges)
 			}
 			if compared++; len(read) > 1 {
 				several++
@@ -251,10 +254,14 @@ func checkSums(t *testing.T, i *image, e *estimate.Image) {
 	}
 	spans := l[0].ReadSpans + l[1].ReadSpans
 	ahead := l[0].PrefetchSpans + l[1].PrefetchSpans
-	if e.Full.Turns != 1 || e.Lazy.Turns != 5+spans || e.Prefetch.Turns != 5+(ahead+1)/2+spans-ahead ||
-		e.Full.Requests != 3 || e.Lazy.Requests != 8+spans || e.Prefetch.Requests != 10+spans {
-		t.Errorf("turns %d, %d, %d of %d spans, %d ahead", e.Full.Turns, e.Lazy.Turns, e.Prefetch.Turns, spans, ahead)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Full.Turns", e.Full.Turns, 1},
+		{"Lazy.Turns", e.Lazy.Turns, 5 + spans},
+		{"Prefetch.Turns", e.Prefetch.Turns, 5 + (ahead+1)/2 + spans - ahead},
+		{"Full.Requests", e.Full.Requests, 3},
+		{"Lazy.Requests", e.Lazy.Requests, 8 + spans},
+		{"Prefetch.Requests", e.Prefetch.Requests, 10 + spans},
+	}, "turns %d, %d, %d of %d spans, %d ahead", e.Full.Turns, e.Lazy.Turns, e.Prefetch.Turns, spans, ahead)
 	for _, s := range []estimate.Start{e.Full, e.Lazy, e.Prefetch} {
 		want := float64(s.Bytes)/(64<<20) + 0.05*float64(s.Turns)
 		if d := s.Seconds - want; d > 1e-9 || d < -1e-9 {
@@ -267,9 +274,12 @@ func TestNetworkAndPatterns(t *testing.T) {
 	i := push(t, soci.Both)
 	e := i.run(t, estimate.Options{Patterns: []string{"/usr/lib/python3/**", "/nothing/**"},
 		Network: estimate.Network{Bandwidth: 1 << 20, Latency: time.Second}})
-	if e.Files.Different != 2 || e.Files.Found != 1 || e.Files.NotFound != 1 || e.Label != "/usr/lib/python3/**" {
-		t.Errorf("%+v, label %q", e.Files, e.Label)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Files.Different", e.Files.Different, 2},
+		{"Files.Found", e.Files.Found, 1},
+		{"Files.NotFound", e.Files.NotFound, 1},
+		{"Label", e.Label, "/usr/lib/python3/**"},
+	}, "%+v, label %q", e.Files, e.Label)
 	if want := float64(e.Full.Bytes)/(1<<20) + 1; e.Full.Seconds != want {
 		t.Errorf("%v s, want %v", e.Full.Seconds, want)
 	}
@@ -297,7 +307,8 @@ func TestRefuses(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	v := i.load(t)
 	cancel()
-	if _, err := estimate.Run(ctx, i.repo, v, estimate.Options{Files: []string{"/a"}}); !errors.Is(err, context.Canceled) {
+	if _, err := estimate.Run(ctx, i.repo, v, estimate.Options{Files: []string{"/a"}}); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 }
@@ -315,8 +326,10 @@ func TestPrefetchLimits(t *testing.T) {
 		t.Errorf("%+v, label of %d bytes, %q", e.Files, len(e.Label), e.PrefetchLimits)
 	}
 	e = i.run(t, estimate.Options{Files: files[1:]})
-	if e.Files.Found != len(files)-1 || e.Label != "" || len(e.PrefetchLimits) != 1 ||
-		!strings.HasPrefix(e.PrefetchLimits[0], "a label has at most 16384 bytes: ") {
+	if e.Files.Found != len(files)-1 || e.Label != "" || len(e.PrefetchLimits) != 1 {
+		t.Fatalf("%+v, label of %d bytes, %q", e.Files, len(e.Label), e.PrefetchLimits)
+	}
+	if !strings.HasPrefix(e.PrefetchLimits[0], "a label has at most 16384 bytes: ") {
 		t.Errorf("%+v, label of %d bytes, %q", e.Files, len(e.Label), e.PrefetchLimits)
 	}
 }
@@ -375,7 +388,8 @@ func TestHostileZtoc(t *testing.T) {
 		want   error
 		text   string
 	}{
-		{"of another layer", func(z *soci.Ztoc) { z.CompressedSize++ }, verify.ErrDifference, "the zTOC is for a layer of"},
+		{"of another layer", func(z *soci.Ztoc) { z.CompressedSize++ }, verify.ErrDifference,
+			"the zTOC is for a layer of"},
 		{"spans behind the layer", func(z *soci.Ztoc) { z.Checkpoints[1].In = 1 << 40 }, verify.ErrDifference,
 			"checkpoint 1 is at"},
 		{"spans in a wrong order", func(z *soci.Ztoc) { z.Checkpoints[1].Out = 1 << 50 }, verify.ErrDifference,
@@ -389,9 +403,11 @@ func TestHostileZtoc(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			i := push(t, soci.V1)
 			i.hostile(t, row.change)
-			all, err := estimate.Run(t.Context(), i.repo, i.load(t), estimate.Options{Files: []string{"/usr/share/big"}})
+			all, err := estimate.Run(t.Context(), i.repo, i.load(t),
+				estimate.Options{Files: []string{"/usr/share/big"}})
 			if row.want != nil {
-				if !errors.Is(err, row.want) || !strings.Contains(err.Error(), row.text) || !strings.Contains(err.Error(), "zTOC") {
+				if !errors.Is(err, row.want) || !strings.Contains(err.Error(), row.text) ||
+					!strings.Contains(err.Error(), "zTOC") {
 					t.Errorf("%v, want %v with %q", err, row.want, row.text)
 				}
 				return
@@ -416,7 +432,8 @@ func TestReadList(t *testing.T) {
 		{"/a\n/b\n", []string{"/a", "/b"}, ""},
 		{"\uFEFF/a\r\n\r\n  \n/b c\r\n/a\n/b c", []string{"/a", "/b c"}, ""},
 		{"/" + strings.Repeat("a", 4094) + "\r\n", []string{"/" + strings.Repeat("a", 4094)}, ""},
-		{"/a\nopenat(AT_FDCWD, \"/b\") = 3\n", nil, `line 2 is "openat(AT_FDCWD, \"/b\") = 3"; a line is an absolute path`},
+		{"/a\nopenat(AT_FDCWD, \"/b\") = 3\n", nil,
+			`line 2 is "openat(AT_FDCWD, \"/b\") = 3"; a line is an absolute path`},
 		{"/a\n./b\n", nil, `line 2 is "./b"`},
 		{"/a\x00/b\n", nil, "line 1 has a NUL byte"},
 		{"/a\n/" + strings.Repeat("a", 4095), nil, "line 2 has more than 4095 bytes"},

@@ -39,7 +39,8 @@ var (
 
 	// ErrRepositoryPart: no repository of ECR can have a name like this.
 	ErrRepositoryPart = errors.New(
-		"has a repository part that no repository can match: allowed are 1 to 256 of a-z, 0-9 and *, separated by one of / " +
+		"has a repository part that no repository can match: allowed are 1 to 256 of a-z, 0-9 and *, separated by " +
+			"one of / " +
 			". _ __ or by hyphens")
 
 	// ErrHost: the filter begins with the host of a registry.
@@ -48,7 +49,8 @@ var (
 
 	// ErrTagPart: no tag can read like this.
 	ErrTagPart = errors.New(
-		"has a tag part that no tag can match: allowed are 1 to 128 of A-Z, a-z, 0-9, _, *, and, but not at its beginning, " +
+		"has a tag part that no tag can match: allowed are 1 to 128 of A-Z, a-z, 0-9, _, *, and, but not at its " +
+			"beginning, " +
 			". and -")
 )
 
@@ -73,10 +75,10 @@ func (e *Error) Unwrap() error { return e.Err }
 // The grammar of an ECR repository and of a tag, with * among the letters. A
 // pattern fits it exactly when there is a name that the pattern matches.
 const (
-	word              = `[a-z0-9*]+`
-	more              = `(?:(?:[./]|__?|-+)` + word + `)*`
+	word              = `[` + names.RepositoryLetters + `*]+`
+	more              = `(?:` + names.RepositorySeparator + word + `)*`
 	repositoryGrammar = word + more
-	tagGrammar        = `[A-Za-z0-9_*][A-Za-z0-9._*-]{0,127}`
+	tagGrammar        = `[` + names.TagFirstLetters + `*][` + names.TagLetters + `*-]{0,127}`
 	filterGrammar     = `!?` + hostlessGrammar + `:` + tagGrammar
 )
 
@@ -86,7 +88,7 @@ const (
 // meant. The beginning, <word>.dkr, is enough: the pattern has to be short.
 // hostlessGrammar matches exactly what hostGrammar does not.
 const (
-	hostGrammar = `^` + word + `\.dkr(?:$|[^a-z0-9*])`
+	hostGrammar = `^` + word + `\.dkr(?:$|[^` + names.RepositoryLetters + `*])`
 
 	notDKR = `(?:(?:[abce-z0-9*]|d[a-jl-z0-9*]|dk[a-qs-z0-9*]|dkr[a-z0-9*])[a-z0-9*]*|dk?)`
 
@@ -119,6 +121,9 @@ type filter struct {
 	exclude         bool
 	repository, tag string
 }
+
+// Every returns the filters that choose every image, those of "*:*".
+func Every() Filters { return Filters{list: []filter{{text: "*:*", repository: "*", tag: "*"}}} }
 
 // Parse reads a comma-separated list. Its error names every malformed filter
 // at once: it joins one *Error for each, or is ErrEmptyList or

@@ -72,7 +72,8 @@ func TestParseRefuses(t *testing.T) {
 				if !errors.Is(errs[i], tt.want[i]) {
 					t.Errorf("error %d is %v, want %v", i, errs[i], tt.want[i])
 				}
-				if one := new(Error); errors.As(errs[i], &one) && strings.Split(tt.list, ",")[one.Position-1] != one.Filter &&
+				if one := new(Error); errors.As(errs[i], &one) &&
+					strings.Split(tt.list, ",")[one.Position-1] != one.Filter &&
 					strings.TrimSpace(tt.list) == tt.list {
 					t.Errorf("error %d names filter %d %q, which is not in the list", i, one.Position, one.Filter)
 				}
@@ -247,9 +248,11 @@ func FuzzRepositoryARNs(f *testing.F) {
 		if err != nil {
 			return
 		}
-		covered := slices.ContainsFunc(parsed.RepositoryARNs("aws", "eu-west-1", "123456789012"), func(arn string) bool {
-			return oracle(strings.TrimPrefix(arn, "arn:aws:ecr:eu-west-1:123456789012:repository/")).MatchString(repository)
-		})
+		covered := slices.ContainsFunc(parsed.RepositoryARNs("aws", "eu-west-1", "123456789012"),
+			func(arn string) bool {
+				return oracle(strings.TrimPrefix(arn, "arn:aws:ecr:eu-west-1:123456789012:repository/")).MatchString(
+					repository)
+			})
 		wanted := slices.ContainsFunc(parsed.list, func(one filter) bool {
 			return !one.exclude && oracle(one.repository).MatchString(repository)
 		})
@@ -276,6 +279,7 @@ func ExampleParse() {
 	_, err := Parse("prod/*:*, Web:latest, api")
 	fmt.Println(err)
 	// Output:
-	// filter 2 "Web:latest" has a repository part that no repository can match: allowed are 1 to 256 of a-z, 0-9 and *, separated by one of / . _ __ or by hyphens
+	// filter 2 "Web:latest" has a repository part that no repository can match: allowed are 1 to 256 of a-z, 0-9 and *,
+	// separated by one of / . _ __ or by hyphens
 	// filter 3 "api" has no tag part: allowed is repository:tag, and repository:* for every tag
 }

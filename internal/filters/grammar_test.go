@@ -19,7 +19,8 @@ func TestGrammarIsThatOfNames(t *testing.T) {
 			t.Errorf("%s: filters have %s, names %s", of, grammars[0], grammars[1])
 		}
 	}
-	for _, host := range []string{"123456789012.dkr.ecr.eu-west-1.amazonaws.com", "123456789012.dkr-ecr.eu-west-1.on.aws",
+	for _, host := range []string{"123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+		"123456789012.dkr-ecr.eu-west-1.on.aws",
 		"123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com"} {
 		if _, ok := names.ParseECRHost(host); !ok || !hostPart.MatchString(host+"/app") {
 			t.Errorf("%s: of ECR %t, refused in a filter %t", host, ok, hostPart.MatchString(host+"/app"))

@@ -19,9 +19,11 @@ var (
 
 func TestPattern(t *testing.T) {
 	for _, list := range []string{
-		"*:*", "a:b", "prod/*:*", "prod/*:*,!*:*-debug", "!a:*", "a:Release-1", "a:V*", "a_b:_x", "a__b:1", "a--b:1", "a-*:*",
+		"*:*", "a:b", "prod/*:*", "prod/*:*,!*:*-debug", "!a:*", "a:Release-1", "a:V*", "a_b:_x", "a__b:1", "a--b:1",
+		"a-*:*",
 		"*/app:*",
-		"a.b-c/d:v1.2_3-rc", "a.d:b", "a.dk:b", "a.dkrx:b", "a.dxr/b:c", "a.d.dkr:b", "a/b.dkr:c", "a-dkr:b", "a.dk.ecr:b",
+		"a.b-c/d:v1.2_3-rc", "a.d:b", "a.dk:b", "a.dkrx:b", "a.dxr/b:c", "a.d.dkr:b", "a/b.dkr:c", "a-dkr:b",
+		"a.dk.ecr:b",
 		"a.dkrs.ecr:b",
 		"a-dkr.ecr:b", "a/b.dkr.ecr.c:d", "dkr.ecr.a:b", "a.b.dkr.ecr:c", "a.d*r.ecr:b", "docker.io/a:*",
 		"public.ecr.aws/a:*", "a:*, b:*", " a:* , b:* ", "a:1,a:2,!a:3", "a:" + strings.Repeat("T", 128),
@@ -31,13 +33,16 @@ func TestPattern(t *testing.T) {
 		}
 	}
 	for _, list := range []string{
-		"", " ", ",", "a", "a:", ":b", "A:b", "a:b,", ",a:b", "a:b,,c:d", "a:.b", "a:-b", "a:b:c", "a:b c", "!!a:b", "! a:b",
+		"", " ", ",", "a", "a:", ":b", "A:b", "a:b,", ",a:b", "a:b,,c:d", "a:.b", "a:-b", "a:b:c", "a:b c", "!!a:b",
+		"! a:b",
 		"a//b:c", "a___b:c",
 		"123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:*", "*.dkr.ecr.*:*", "1.dkr-ecr.eu-west-1.on.aws/a:b",
 		"!1.dkr.ecr-fips.us-east-1.amazonaws.com/a:b",
-		"a.dkr:b", "a.dkr/ecr:b", "a.dkr_ecr:b", "a.dkr--ecr:b", "a.dkr.ecrx:b", "a.dkr.ec:b", "a.dkr.ecr:b", "a.dkr.ecr/b:c",
+		"a.dkr:b", "a.dkr/ecr:b", "a.dkr_ecr:b", "a.dkr--ecr:b", "a.dkr.ecrx:b", "a.dkr.ec:b", "a.dkr.ecr:b",
+		"a.dkr.ecr/b:c",
 		"a:b,1*.dkr.ecr.*/a:b", "localhost:5000/app:*", "https://a/b:c",
-		"-a:b", "a-:b", "_a:b", "a._b:c", "a:b;c:d", "a:b c:d", "a:?", "a:größe", "a:" + strings.Repeat("T", 129), "a:b\x00",
+		"-a:b", "a-:b", "_a:b", "a._b:c", "a:b;c:d", "a:b c:d", "a:?", "a:größe", "a:" + strings.Repeat("T", 129),
+		"a:b\x00",
 	} {
 		if pattern.MatchString(list) {
 			t.Errorf("%q is accepted", list)

@@ -13,7 +13,8 @@ func TestRepositories(t *testing.T) {
 	for repository, want := range map[string][]string{
 		"prod/api": {"v*", "latest"}, "prod/x": {"v*"}, "test": {"*"}, "old/x": nil, "prod": nil,
 	} {
-		if got := f.TagPatterns(repository); !slices.Equal(got, want) || f.MatchesRepository(repository) != (want != nil) {
+		if got := f.TagPatterns(repository); !slices.Equal(got, want) ||
+			f.MatchesRepository(repository) != (want != nil) {
 			t.Errorf("TagPatterns(%s) = %q, %t", repository, got, f.MatchesRepository(repository))
 		}
 	}

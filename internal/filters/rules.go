@@ -30,11 +30,11 @@ const (
 // deploy keeps beside the functions' images.
 const DeploymentRecord = "application/vnd.soci-index-builder.deployment.v1+json"
 
-// Own reports whether the image is an artifact of this project, or of another
+// own reports whether the image is an artifact of this project, or of another
 // SOCI builder, that must never be indexed in turn, and why: the artifact type
 // tells a SOCI index or a record, and tagSuffix the tag of an image that was made from
 // another one. An empty tagSuffix matches no tag.
-func (i Image) Own(tagSuffix string) (why string, own bool) {
+func (i Image) own(tagSuffix string) (why string, own bool) {
 	switch t := strings.ToLower(i.ArtifactType); t {
 	case sociIndexV1, sociIndexV2, DeploymentRecord:
 		return "artifact media type " + t, true
@@ -47,8 +47,8 @@ func (i Image) Own(tagSuffix string) (why string, own bool) {
 }
 
 // Rules decide which images are indexed, from what an event or a listing tells
-// of them: the same for the filter function and for those who ask what it would
-// do. Start with [Rules.Decide].
+// of them: the same for the filter function, for the generator, and for whoever
+// asks what they would do. Start with [Rules.Decide].
 type Rules struct {
 	Filters   Filters
 	TagSuffix string // of SOCI-enabled images; empty matches no tag
@@ -87,7 +87,7 @@ type Verdict struct {
 // Decide judges an image. What must never be indexed comes before the filters,
 // which cannot choose it.
 func (r Rules) Decide(i Image) Verdict {
-	if why, own := i.Own(r.TagSuffix); own {
+	if why, own := i.own(r.TagSuffix); own {
 		return Verdict{Decision: OwnArtifact, Reason: why}
 	}
 	if slices.Contains(r.OwnRepositories, i.Repository) {

@@ -1,6 +1,7 @@
 package filters_test
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +32,8 @@ func TestDecide(t *testing.T) {
 		{name: "SOCI index", artifact: soci.ArtifactTypeV2, untagged: true,
 			want: filters.Verdict{Decision: filters.OwnArtifact, Reason: "artifact media type " + soci.ArtifactTypeV2}},
 		{name: "record of a deployment", tag: "deploy.1", artifact: filters.DeploymentRecord,
-			want: filters.Verdict{Decision: filters.OwnArtifact, Reason: "artifact media type " + filters.DeploymentRecord}},
+			want: filters.Verdict{Decision: filters.OwnArtifact,
+				Reason: "artifact media type " + filters.DeploymentRecord}},
 		{name: "referrer", referrer: true, untagged: true, want: filters.Verdict{Decision: filters.Referrer}},
 		{name: "no tag", want: filters.Verdict{Decision: filters.Untagged}},
 		{name: "no tag, asked for", untagged: true, want: filters.Verdict{Decision: filters.Matched, Filter: "*:*"}},
@@ -65,6 +67,14 @@ func TestDecideZero(t *testing.T) {
 	}
 }
 
+// Every is what its text says.
+func TestEvery(t *testing.T) {
+	parsed, err := filters.Parse(filters.Every().String())
+	if err != nil || !reflect.DeepEqual(parsed, filters.Every()) {
+		t.Errorf("%q reads as %+v, %v", filters.Every(), parsed, err)
+	}
+}
+
 func TestOwnSuffix(t *testing.T) {
 	tests := []struct {
 		name, tag, suffix string
@@ -80,8 +90,13 @@ func TestOwnSuffix(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if why, own := (filters.Image{Tag: tt.tag}).Own(tt.suffix); own != tt.want {
-				t.Errorf("Own(%q) of tag %q = %q, %t, want %t", tt.suffix, tt.tag, why, own, tt.want)
+			rules := filters.Rules{Filters: filters.Every(), TagSuffix: tt.suffix, Untagged: true}
+			want := filters.Verdict{Decision: filters.Matched, Filter: "*:*"}
+			if tt.want {
+				want = filters.Verdict{Decision: filters.OwnArtifact, Reason: "tag suffix " + tt.suffix}
+			}
+			if got := rules.Decide(filters.Image{Repository: "app", Tag: tt.tag}); got != want {
+				t.Errorf("with the suffix %q tag %q is %+v, want %+v", tt.suffix, tt.tag, got, want)
 			}
 		})
 	}
@@ -101,8 +116,9 @@ func TestOwnRepositories(t *testing.T) {
 	}
 	rules := filters.Rules{Filters: every, OwnRepositories: own}
 	for repository, want := range map[string]filters.Decision{
-		"stack1/filter": filters.OwnArtifact, "stack1/generator": filters.OwnArtifact, "stack1/filter2": filters.Matched,
-		"filter": filters.Matched,
+		"stack1/filter": filters.OwnArtifact, "stack1/generator": filters.OwnArtifact,
+		"stack1/filter2": filters.Matched,
+		"filter":         filters.Matched,
 	} {
 		if v := rules.Decide(filters.Image{Repository: repository, Tag: "v1"}); v.Decision != want ||
 			(v.Decision == filters.OwnArtifact) != (v.Reason == "repository of the functions' images") {

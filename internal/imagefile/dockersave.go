@@ -42,7 +42,8 @@ func (s *Store) loadDockerSave(ctx context.Context) error {
 		return fmt.Errorf("%w: manifest.json: %w", ErrFormat, err)
 	}
 	if len(saved) > maxSavedImages {
-		return fmt.Errorf("%w: manifest.json lists %d images, at most %d are allowed", ErrFormat, len(saved), maxSavedImages)
+		return fmt.Errorf("%w: manifest.json lists %d images, at most %d are allowed", ErrFormat, len(saved),
+			maxSavedImages)
 	}
 	s.made, s.held = map[digest.Digest][]byte{}, map[digest.Digest]string{}
 	layers := map[string]ocispec.Descriptor{} // compressed ones, by name
@@ -82,8 +83,9 @@ func (s *Store) convert(ctx context.Context, one savedImage, layers map[string]o
 	}
 	ids := image.RootFS.DiffIDs
 	if len(ids) != len(one.Layers) || len(ids) > maxSavedLayers {
-		return ocispec.Descriptor{}, fmt.Errorf("%w: %s names %d layers, manifest.json names %d; at most %d are allowed",
-			ErrFormat, one.Config, len(ids), len(one.Layers), maxSavedLayers)
+		return ocispec.Descriptor{},
+			fmt.Errorf("%w: %s names %d layers, manifest.json names %d; at most %d are allowed",
+				ErrFormat, one.Config, len(ids), len(one.Layers), maxSavedLayers)
 	}
 	m := ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,

@@ -259,8 +259,9 @@ func TestSplit(t *testing.T) {
 	}
 	d := "sha256:" + strings.Repeat("0", 64)
 	for name, want := range map[string][2]string{
-		"a:1": {"a:1", ""}, "a:1:2": {"a:1", "2"}, "./b": {"./b", ""}, "./b:1.0": {"./b", "1.0"}, "./b@" + d: {"./b", d},
-		"./b:x/y": {"./b:x/y", ""}, "": {"", ""}, ":1": {":1", ""},
+		"a:1": {"a:1", ""}, "a:1:2": {"a:1", "2"}, "./b": {"./b", ""}, "./b:1.0": {"./b", "1.0"},
+		"./b@" + d: {"./b", d},
+		"./b:x/y":  {"./b:x/y", ""}, "": {"", ""}, ":1": {":1", ""},
 	} {
 		if path, reference := Split(name); path != want[0] || reference != want[1] {
 			t.Errorf("%q: %q, %q", name, path, reference)
@@ -298,22 +299,26 @@ func TestHostile(t *testing.T) {
 		{"gzip", write(t, layerBlob(t)), "compressed with gzip"},
 		{"empty folder", t.TempDir(), "has neither"},
 		{"index.json is no JSON", with(indexFile, []byte("{")).folder(t), "index.json: "},
-		{"index.json is large", with(indexFile, make([]byte, maxIndexSize+1)).archive(t), "at most 4194304 are allowed"},
+		{"index.json is large", with(indexFile, make([]byte, maxIndexSize+1)).archive(t),
+			"at most 4194304 are allowed"},
 		{"too many manifests", with(indexFile, many(maxListed+1)).archive(t), "at most 4096 are allowed"},
-		{"a digest that is a path", with(indexFile, []byte(`{"manifests":[{"digest":"sha256:../../../../etc/passwd"}]}`)).
-			folder(t), `the digest "sha256:../`},
+		{"a digest that is a path",
+			with(indexFile, []byte(`{"manifests":[{"digest":"sha256:../../../../etc/passwd"}]}`)).
+				folder(t), `the digest "sha256:../`},
 		{"a negative size", with(indexFile, bytes.ReplaceAll(many(1), []byte(`"size":`), []byte(`"size":-`))).folder(t),
 			"-" + fmt.Sprint(desc.Size) + " bytes"},
 		{"sparse", write(t, sparse(t)), "x is stored sparse"},
 		{"cut short", write(t, cut(t, good.archive(t))), "unexpected EOF"},
-		{"saved: what is not there", saved("{}", savedImage{"nothing", nil, nil}).archive(t), "names what is not there"},
+		{"saved: what is not there", saved("{}", savedImage{"nothing", nil, nil}).archive(t),
+			"names what is not there"},
 		{"saved: layers that the config lacks", saved("{}", savedImage{"c", nil, []string{"c"}}).archive(t),
 			"names 0 layers, manifest.json names 1"},
 		{"saved: a digest that is none",
 			saved(`{"rootfs":{"diff_ids":["x"]}}`, savedImage{"c", nil, []string{"c"}}).archive(t),
 			`digest "x"`},
 		{"saved: out of the folder", saved("{}", savedImage{"../c", nil, nil}).folder(t), "path escapes"},
-		{"saved: too many", saved("{}", make([]savedImage, maxSavedImages+1)...).archive(t), "at most 1000 are allowed"},
+		{"saved: too many", saved("{}", make([]savedImage, maxSavedImages+1)...).archive(t),
+			"at most 1000 are allowed"},
 		{"saved: no JSON", contents{"manifest.json": []byte("{}")}.archive(t), "manifest.json: "},
 		{"saved: a loop of links", saved("{}", savedImage{"l", nil, nil}).archive(t,
 			tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "l"}), "link to a link"},
@@ -383,7 +388,8 @@ func TestDamage(t *testing.T) {
 		want   error // nil: any
 	}{
 		{"manifest", func(_ *testing.T, c contents, d ocispec.Descriptor) {
-			c["blobs/sha256/"+d.Digest.Encoded()] = append([]byte(" "), c["blobs/sha256/"+d.Digest.Encoded()][:d.Size-1]...)
+			c["blobs/sha256/"+d.Digest.Encoded()] = append([]byte(" "),
+				c["blobs/sha256/"+d.Digest.Encoded()][:d.Size-1]...)
 		}, ecrclient.ErrDigestMismatch},
 		{"manifest of another size", func(_ *testing.T, c contents, d ocispec.Descriptor) {
 			c["blobs/sha256/"+d.Digest.Encoded()] = append([]byte(" "), c["blobs/sha256/"+d.Digest.Encoded()]...)

@@ -24,10 +24,12 @@ func TestLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := c.folder(t)
-	if err := errors.Join(os.Remove(filepath.Join(dir, blob)), os.Symlink(secret, filepath.Join(dir, blob))); err != nil {
+	if err := errors.Join(os.Remove(filepath.Join(dir, blob)),
+		os.Symlink(secret, filepath.Join(dir, blob))); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(t, dir).FetchManifest(t.Context(), desc); err == nil || !strings.Contains(err.Error(), "escapes") {
+	if _, err := open(t, dir).FetchManifest(t.Context(), desc); err == nil ||
+		!strings.Contains(err.Error(), "escapes") {
 		t.Errorf("%v, want that the link leads out", err)
 	}
 	for _, name := range []string{"blobs/sha256", "blobs", "ingest"} {

@@ -61,7 +61,8 @@ func TestPushByORAS(t *testing.T) {
 				t.Fatal(err)
 			}
 			to.PlainHTTP = true
-			if _, err := oras.ExtendedCopy(t.Context(), store, "1", to, "1", oras.DefaultExtendedCopyOptions); err != nil {
+			if _, err := oras.ExtendedCopy(t.Context(), store, "1", to, "1",
+				oras.DefaultExtendedCopyOptions); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := oras.Copy(t.Context(), store, "1-soci", to, "1-soci", oras.DefaultCopyOptions); err != nil {

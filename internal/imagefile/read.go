@@ -125,7 +125,8 @@ func (s *Store) bytes(d digest.Digest, limit int64) ([]byte, error) {
 func (s *Store) FetchManifest(_ context.Context, desc ocispec.Descriptor) ([]byte, error) {
 	b, err := s.bytes(desc.Digest, ecrclient.MaxManifestSize)
 	if err == nil && int64(len(b)) != desc.Size {
-		return nil, fmt.Errorf("%s: %w: manifest %s has %d bytes, not %d", s.path, ecrclient.ErrDigestMismatch, desc.Digest,
+		return nil, fmt.Errorf("%s: %w: manifest %s has %d bytes, not %d", s.path, ecrclient.ErrDigestMismatch,
+			desc.Digest,
 			len(b), desc.Size)
 	}
 	return b, err
@@ -207,7 +208,8 @@ func (s *Store) Referrers(ctx context.Context, desc ocispec.Descriptor, artifact
 			return nil, err
 		}
 		info, err := soci.Classify(one.MediaType, raw)
-		if err != nil || info.ArtifactType != artifactType || info.Subject == nil || info.Subject.Digest != desc.Digest {
+		if err != nil || info.ArtifactType != artifactType || info.Subject == nil ||
+			info.Subject.Digest != desc.Digest {
 			continue
 		}
 		one = plainDescriptor(one)

@@ -375,7 +375,8 @@ func (d *chunkDecoder) trailer() error {
 			return err
 		}
 	}
-	d.c.sums = append(d.c.sums, sum{crc: r.crc, n: d.partBytes(), ends: true, want: [2]uint32{le32(b[:4]), le32(b[4:])}})
+	d.c.sums = append(d.c.sums,
+		sum{crc: r.crc, n: d.partBytes(), ends: true, want: [2]uint32{le32(b[:4]), le32(b[4:])}})
 	if err := r.need(1); err != nil {
 		return err
 	}

@@ -93,8 +93,10 @@ func TestOutput(t *testing.T) {
 				"data error": iotest.DataErrReader(bytes.NewReader(blob)),
 			} {
 				pieces := decode(r)
-				if pieces.err != nil || !bytes.Equal(pieces.out, want) || len(pieces.boundaries) != len(whole.boundaries) {
-					t.Errorf("%s: %d bytes, %d boundaries, error %v", name, len(pieces.out), len(pieces.boundaries), pieces.err)
+				if pieces.err != nil || !bytes.Equal(pieces.out, want) ||
+					len(pieces.boundaries) != len(whole.boundaries) {
+					t.Errorf("%s: %d bytes, %d boundaries, error %v", name, len(pieces.out), len(pieces.boundaries),
+						pieces.err)
 					continue
 				}
 				for i, b := range pieces.boundaries {

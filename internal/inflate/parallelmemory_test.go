@@ -106,7 +106,8 @@ func TestParallelPressed(t *testing.T) {
 				t.Fatal(err)
 			}
 			if held := taken.Load(); held > o.MemoryPressed() {
-				t.Errorf("%s, after %d runs: %d bytes held of %d, more than %d", name, after, held, before, o.MemoryPressed())
+				t.Errorf("%s, after %d runs: %d bytes held of %d, more than %d", name, after, held, before,
+					o.MemoryPressed())
 			}
 			if before > o.MemoryPressed() {
 				n++

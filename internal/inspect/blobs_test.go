@@ -138,7 +138,8 @@ func TestMissingManifest(t *testing.T) {
 	img := s.PushImage(t, "team/app", "",
 		registrytest.Image{Layers: []registrytest.Layer{{Content: stored(t, "member/two")}}})
 	gone := s.PushImage(t, "team/app", "",
-		registrytest.Image{Platform: "linux/arm64/v8", Layers: []registrytest.Layer{{Content: stored(t, "writer/go-6")}}})
+		registrytest.Image{Platform: "linux/arm64/v8",
+			Layers: []registrytest.Layer{{Content: stored(t, "writer/go-6")}}})
 	s.PushIndex(t, "team/app", "sparse", false, img.Manifest, gone.Manifest)
 	s.Add(registrytest.Rule{Path: gone.Manifest.Digest.Encoded(),
 		Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})

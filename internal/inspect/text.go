@@ -74,7 +74,8 @@ func (t *tree) line(first, rest string, words ...string) {
 	if room := t.screen.Width - terminal.Width(first); !t.full && t.screen.Width > 0 && terminal.Width(text) > room {
 		last := words[len(words)-1]
 		before := strings.TrimSuffix(text, last)
-		if left := room - terminal.Width(before); strings.Contains(last, "/") && !strings.Contains(last, " ") && left >= 12 {
+		if left := room - terminal.Width(before); strings.Contains(last, "/") && !strings.Contains(last, " ") &&
+			left >= 12 {
 			text = before + terminal.Shorten(last, left)
 		} else {
 			text = strings.Join(terminal.Wrap(text, room-len(separator)), "\n"+rest+separator)
@@ -168,7 +169,8 @@ func (t *tree) blob(what string, b *Blob) []string {
 		}
 	}
 	if b.StoredSize != nil {
-		words = append(words, t.bad(fmt.Sprintf("(size differs: %d bytes in the repository, not %d)", *b.StoredSize, b.Size)))
+		words = append(words,
+			t.bad(fmt.Sprintf("(size differs: %d bytes in the repository, not %d)", *b.StoredSize, b.Size)))
 	}
 	return words
 }

@@ -49,7 +49,8 @@ func TestSurveyKinds(t *testing.T) {
 	of := func(tag string, types ...string) {
 		img := registrytest.Image{}
 		for _, mediaType := range types {
-			img.Layers = append(img.Layers, registrytest.Layer{MediaType: mediaType, Content: []byte(strings.Repeat(tag, 100))})
+			img.Layers = append(img.Layers,
+				registrytest.Layer{MediaType: mediaType, Content: []byte(strings.Repeat(tag, 100))})
 		}
 		a.registry.PushImage(t, "app", tag, img)
 	}
@@ -73,7 +74,8 @@ func TestSurveyKinds(t *testing.T) {
 		"app:erofs unindexable no layer can be indexed: 2 of a media type that is not a tar layer's",
 		"app:foreign unindexable no layer can be indexed: 1 of a kind that may not be distributed",
 		"app:nydus unindexable no layer can be indexed: 1 of a media type that is not a tar layer's",
-		"app:small nothing-to-index no layer to index: 1 smaller than the minimum layer size, 1 of a media type that is " +
+		"app:small nothing-to-index no layer to index: 1 smaller than the minimum layer size, 1 of a media type " +
+			"that is " +
 			"not a tar layer's",
 		"app:squashfs unindexable no layer can be indexed: 1 of a media type that is not a tar layer's",
 		"app:wasm unindexable no layer can be indexed: 1 of a media type that is not a tar layer's",
@@ -193,7 +195,8 @@ func TestSurveyAsksOnce(t *testing.T) {
 	}
 	a.registry.Clear()
 	o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, Deep: true}
-	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:0 indexed", "app:1 indexed", "app:2 indexed",
+	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:0 indexed", "app:1 indexed",
+		"app:2 indexed",
 		"app:3 indexed")
 	if heads := a.registry.Count(http.MethodHead, "/blobs/"); heads != 1 {
 		t.Errorf("%d blobs were asked for", heads)
@@ -256,16 +259,18 @@ func TestSurveyDerived(t *testing.T) {
 	child := derived("", 3)
 	child.Annotations = enabled.Annotations
 	a.registry.PushIndex(t, "app", "ko", false, child)
-	a.registry.PushManifest(t, "app", "copied", enabled.MediaType, a.registry.Manifest(t, "app", enabled.Digest.String()))
+	a.registry.PushManifest(t, "app", "copied", enabled.MediaType,
+		a.registry.Manifest(t, "app", enabled.Digest.String()))
 	amd := a.registry.PushImage(t, "app", "",
 		registrytest.Image{Layers: []registrytest.Layer{{Content: a.layers[4]}}}).Manifest
 	arm := a.registry.PushImage(t, "app", "",
 		registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: a.layers[5]}}}).Manifest
 	a.registry.PushIndex(t, "app", "part", false, amd, arm)
 	a.index("app", "part", func(o *soci.Options) { o.Platforms = []string{"linux/amd64"} })
-	a.registry.PushManifest(t, "app", "promoted", ocispec.MediaTypeImageIndex, a.registry.Manifest(t, "app", "part-soci"))
-	part := "app:promoted partly-enabled image index sha256:itself lists SOCI indexes, but none for linux/arm64; index " +
-		"the original image again, or delete this one"
+	a.registry.PushManifest(t, "app", "promoted", ocispec.MediaTypeImageIndex,
+		a.registry.Manifest(t, "app", "part-soci"))
+	part := "app:promoted partly-enabled image index sha256:itself lists SOCI indexes, but none for linux/arm64; " +
+		"index the original image again, or delete this one"
 	o := inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1}
 	compare(t, lines(t, inventory.Survey(t.Context(), a.source(), o)), "app:base indexed",
 		"app:copied missing no SOCI index",

@@ -267,7 +267,8 @@ func (l *look) artifact(m *soci.ManifestInfo, tag string) string {
 		text += fmt.Sprintf(" of type %.100q", m.ArtifactType)
 	}
 	if m.Kind == soci.KindEnabledImage || m.Kind == soci.KindUnindexed {
-		if original, ok := strings.CutSuffix(tag, l.o.Rules.TagSuffix); ok && l.o.Rules.TagSuffix != "" && l.tags != nil &&
+		if original, ok := strings.CutSuffix(tag, l.o.Rules.TagSuffix); ok && l.o.Rules.TagSuffix != "" &&
+			l.tags != nil &&
 			!l.tags[original] {
 			text += fmt.Sprintf(", but there is no tag %s any more", original)
 		}

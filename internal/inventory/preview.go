@@ -36,7 +36,8 @@ func PreviewNamed(name string, rules filters.Rules) (Preview, error) {
 		return Preview{}, err
 	}
 	if image.Tag == "" && image.Digest == "" {
-		return Preview{}, fmt.Errorf("%w %q: allowed is REPOSITORY:TAG, and REPOSITORY@DIGEST for an image without a tag",
+		return Preview{}, fmt.Errorf(
+			"%w %q: allowed is REPOSITORY:TAG, and REPOSITORY@DIGEST for an image without a tag",
 			names.ErrInvalid, name)
 	}
 	return Preview{

@@ -68,8 +68,10 @@ func TestPreviewListed(t *testing.T) {
 			"app": {
 				{Repository: "app", Digest: one, Tags: []string{"v1", "v1-debug"}},
 				{Repository: "app", Digest: two, Tags: []string{"v1-soci"}},
-				{Repository: "app", Digest: digest.FromString("sbom"), Subject: one, ArtifactType: "application/spdx+json"},
-				{Repository: "app", Digest: digest.FromString("index"), Subject: one, ArtifactType: soci.ArtifactTypeV1},
+				{Repository: "app", Digest: digest.FromString("sbom"), Subject: one,
+					ArtifactType: "application/spdx+json"},
+				{Repository: "app", Digest: digest.FromString("index"), Subject: one,
+					ArtifactType: soci.ArtifactTypeV1},
 			},
 			"empty": nil,
 			"lib":   {{Repository: "lib", Digest: two}},

@@ -77,7 +77,8 @@ func (s *RegistrySource) Images(ctx context.Context, repository string) ([]Image
 			if errors.Is(err, ecrclient.ErrNotFound) && !chosen {
 				return nil
 			}
-			found[i] = Image{Repository: repository, Digest: desc.Digest, MediaType: desc.MediaType, Tags: []string{tag}}
+			found[i] = Image{Repository: repository, Digest: desc.Digest, MediaType: desc.MediaType,
+				Tags: []string{tag}}
 			return err
 		})
 	}

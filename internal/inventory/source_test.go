@@ -3,7 +3,6 @@ package inventory_test
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -62,12 +62,18 @@ func TestECRImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(images) != 2 || !slices.Equal(images[0].Tags, []string{"a", "b"}) || !images[0].PushedAt.Equal(at) ||
-		!images[0].PulledAt.Equal(at.Add(time.Hour)) ||
-		images[0].Size != 42 || images[0].MediaType != ocispec.MediaTypeImageManifest ||
-		images[1].ArtifactType != soci.ArtifactTypeV1 || images[1].Subject != digest.FromString("subject") {
-		t.Errorf("%+v", images)
+	if len(images) != 2 {
+		t.Fatalf("%+v", images)
 	}
+	expect.Equal(t, expect.Facts{
+		{"images[0].Tags", images[0].Tags, []string{"a", "b"}},
+		{"images[0].PushedAt.Equal(at)", images[0].PushedAt.Equal(at), true},
+		{"images[0].PulledAt.Equal(at.Add(time.Hour))", images[0].PulledAt.Equal(at.Add(time.Hour)), true},
+		{"images[0].Size", images[0].Size, 42},
+		{"images[0].MediaType", images[0].MediaType, ocispec.MediaTypeImageManifest},
+		{"images[1].ArtifactType", images[1].ArtifactType, soci.ArtifactTypeV1},
+		{"images[1].Subject", images[1].Subject, digest.FromString("subject")},
+	}, "%+v", images)
 	if images, err = a.source(inventory.WithArchived()).Images(t.Context(), "app"); err != nil || len(images) != 3 ||
 		!images[1].Archived {
 		t.Errorf("%+v, %v", images, err)
@@ -75,7 +81,8 @@ func TestECRImages(t *testing.T) {
 	a.ecr.Images("twice", awstest.Image{Digest: digest.FromString("one"), Tags: []string{"a"}},
 		awstest.Image{Digest: digest.FromString("two"), Tags: []string{"b"}},
 		awstest.Image{Digest: digest.FromString("one"), Tags: []string{"a", "c"}})
-	if images, err = a.source().Images(t.Context(), "twice"); err != nil || len(images) != 2 || len(images[0].Tags) != 2 {
+	if images, err = a.source().Images(t.Context(), "twice"); err != nil || len(images) != 2 ||
+		len(images[0].Tags) != 2 {
 		t.Errorf("%+v, %v", images, err)
 	}
 	if _, err := a.source().Images(t.Context(), "none"); !errors.Is(err, inventory.ErrNoRepository) {

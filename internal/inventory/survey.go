@@ -176,7 +176,8 @@ func (s *survey) produce(ctx context.Context) {
 			if slots.Acquire(ctx, 1) != nil {
 				return
 			}
-			t := &task{repository: r, isImage: true, last: i == len(images)-1, progress: progress, done: make(chan struct{})}
+			t := &task{repository: r, isImage: true, last: i == len(images)-1, progress: progress,
+				done: make(chan struct{})}
 			s.running.Go(func() {
 				defer slots.Release(1)
 				defer close(t.done)

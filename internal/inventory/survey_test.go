@@ -12,6 +12,7 @@ import (
 
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/soci"
 )
@@ -105,7 +106,8 @@ func TestSurvey(t *testing.T) {
 		large.MinLayerSize = 1 << 30
 		got := run(t, large)
 		// An indexed image is indexed, however small its layers.
-		for _, want := range []string{"app:bare nothing-to-index no layer to index: 1 smaller than the minimum layer size",
+		for _, want := range []string{"app:bare nothing-to-index no layer to index: 1 smaller than the minimum " +
+			"layer size",
 			"app:done indexed"} {
 			if !slices.Contains(got, want) {
 				t.Errorf("no %q in\n%s", want, strings.Join(got, "\n"))
@@ -115,9 +117,11 @@ func TestSurvey(t *testing.T) {
 	t.Run("tags", func(t *testing.T) {
 		some := o
 		some.Tags = map[string][]string{"app": {"moved", "bare"}, "team/web": {"2-debug"}}
-		compare(t, run(t, some), "app:bare missing no SOCI index", "app:moved stale moved-soci was made of another image")
+		compare(t, run(t, some), "app:bare missing no SOCI index",
+			"app:moved stale moved-soci was made of another image")
 		some.All = true
-		compare(t, run(t, some), "app:bare missing no SOCI index", "app:moved stale moved-soci was made of another image",
+		compare(t, run(t, some), "app:bare missing no SOCI index",
+			"app:moved stale moved-soci was made of another image",
 			"team/web:2-debug excluded the filter !*:*-debug excludes it")
 	})
 }
@@ -187,10 +191,12 @@ func TestSurveyRecord(t *testing.T) {
 		if layers != 2 || bytes != int64(len(a.layers[0])+len(a.layers[1])) {
 			t.Errorf("%d layers of %d bytes are to be read", layers, bytes)
 		}
-		if !r.BeforeStack || r.Reason != "pushed before the stack was created, 2026-05-06" || !r.PushedAt.Equal(pushed) ||
-			r.Filter != "*:*" {
-			t.Errorf("%+v", r)
-		}
+		expect.Equal(t, expect.Facts{
+			{"BeforeStack", r.BeforeStack, true},
+			{"Reason", r.Reason, "pushed before the stack was created, 2026-05-06"},
+			{"r.PushedAt.Equal(pushed)", r.PushedAt.Equal(pushed), true},
+			{"Filter", r.Filter, "*:*"},
+		}, "%+v", r)
 	}
 	if !slices.Equal(tags, []string{"1", "2"}) {
 		t.Errorf("tags %q", tags)
@@ -274,7 +280,8 @@ func TestSurveyFoundNothingSmall(t *testing.T) {
 	a := newAccount(t)
 	image := func(platform string) ocispec.Descriptor {
 		return a.registry.PushImage(t, "app", "", registrytest.Image{Platform: platform,
-			Layers: []registrytest.Layer{{Content: []byte("\x28\xb5\x2f\xfd zstd, whatever its media type says")}}}).Manifest
+			Layers: []registrytest.Layer{{Content: []byte(
+				"\x28\xb5\x2f\xfd zstd, whatever its media type says")}}}).Manifest
 	}
 	a.registry.PushIndex(t, "app", "1", false, image("linux/amd64"), image("linux/arm64"))
 	with := func(size int64, platforms ...string) func(*soci.Options) {

@@ -11,6 +11,7 @@ import (
 
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -28,7 +29,8 @@ func TestSurveyLarge(t *testing.T) {
 	for i := range 100 {
 		tag := fmt.Sprintf("new-%03d", i)
 		d := a.registry.PushImage(t, "big", tag, registrytest.Image{
-			Layers: []registrytest.Layer{{Content: a.layers[0]}}, Annotations: map[string]string{"build": tag}}).Manifest.Digest
+			Layers:      []registrytest.Layer{{Content: a.layers[0]}},
+			Annotations: map[string]string{"build": tag}}).Manifest.Digest
 		a.ecr.PushedAt("big", d, since.Add(time.Duration(i)*time.Hour))
 		want = append(want, "big:"+tag+" missing no SOCI index")
 	}
@@ -38,8 +40,9 @@ func TestSurveyLarge(t *testing.T) {
 		1, &awstest.Error{Status: http.StatusInternalServerError, Code: "ServerException", Message: "try again"})
 	a.registry.Add(registrytest.Rule{Path: "/manifests/", Times: 20,
 		Fault: registrytest.Status(http.StatusTooManyRequests, "TOOMANYREQUESTS", "")})
-	source := inventory.ECR(a.aws.RetryingConfig(5), inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()),
-		ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 30, MinWait: time.Nanosecond})))
+	source := inventory.ECR(a.aws.RetryingConfig(5),
+		inventory.WithClientOptions(ecrclient.WithEndpoint(a.registry.URL()),
+			ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 30, MinWait: time.Nanosecond})))
 	var progress []inventory.Progress
 	got := lines(t, inventory.Survey(t.Context(), source,
 		inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, Since: since,
@@ -65,7 +68,8 @@ func TestSurveyGone(t *testing.T) {
 	a.delete("app", part.Digest)
 	notFound := registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")
 	a.registry.Add(registrytest.Rule{Path: "/manifests/" + first.Digest.String(), Fault: notFound})
-	got := lines(t, inventory.Survey(t.Context(), a.source(), inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1}))
+	got := lines(t, inventory.Survey(t.Context(), a.source(),
+		inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1}))
 	if len(got) != 2 || got[0] != "app:2 missing no SOCI index" || !strings.HasPrefix(got[1], "app:3 fails ") {
 		t.Errorf("%q", got)
 	}
@@ -98,10 +102,16 @@ func TestSurveyUnknown(t *testing.T) {
 				for r, err := range inventory.Survey(t.Context(), source,
 					inventory.Options{Rules: rules(t, "*:*"), MinLayerSize: 1, IndexVersion: version}) {
 					n++
-					if err != nil || r.State != want || r.V1 != inventory.CoverUnknown || r.State.Lacking() != (version == soci.V2) ||
-						!r.State.ToIndex() || !r.State.Chosen() {
-						t.Errorf("%s: %+v, %v", version, r, err)
+					if err != nil {
+						t.Fatalf("%s: %+v, %v", version, r, err)
 					}
+					expect.Equal(t, expect.Facts{
+						{"State", r.State, want},
+						{"V1", r.V1, inventory.CoverUnknown},
+						{"State.Lacking", r.State.Lacking(), version == soci.V2},
+						{"State.ToIndex", r.State.ToIndex(), true},
+						{"State.Chosen", r.State.Chosen(), true},
+					}, "%s: %+v, %v", version, r, err)
 					if told := strings.Contains(r.Reason, fmt.Sprint(status)); told != (version != soci.V2) {
 						t.Errorf("%s: %q", version, r.Reason)
 					}
@@ -148,10 +158,12 @@ func TestSurveyErrors(t *testing.T) {
 	t.Run("one repository is denied", func(t *testing.T) {
 		a := newAccount(t)
 		for i := range 200 {
-			a.registry.PushImage(t, "aa", fmt.Sprint(i), registrytest.Image{Annotations: map[string]string{"n": fmt.Sprint(i)}})
+			a.registry.PushImage(t, "aa", fmt.Sprint(i),
+				registrytest.Image{Annotations: map[string]string{"n": fmt.Sprint(i)}})
 		}
 		a.image("bb", "1", 0)
-		a.registry.Add(registrytest.Rule{Path: "/v2/aa/", Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
+		a.registry.Add(registrytest.Rule{Path: "/v2/aa/",
+			Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
 		one := all
 		one.Concurrency = 1
 		r := survey(t.Context(), a.source(), one)
@@ -167,7 +179,8 @@ func TestSurveyErrors(t *testing.T) {
 		a := newAccount(t)
 		a.image("aa", "1", 0)
 		a.image("bb", "1", 0)
-		a.aws.Fail("ecr", "DescribeImages", 1, &awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "no"})
+		a.aws.Fail("ecr", "DescribeImages", 1,
+			&awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "no"})
 		if r := survey(t.Context(), a.source(), all); r.records != 1 || len(r.errs) != 1 || r.of[0] != "aa" {
 			t.Errorf("%+v", r)
 		}
@@ -214,7 +227,8 @@ func TestSurveyErrors(t *testing.T) {
 	t.Run("not read to its end", func(t *testing.T) {
 		a := newAccount(t)
 		for i := range 5 {
-			a.registry.PushImage(t, "aa", fmt.Sprint(i), registrytest.Image{Annotations: map[string]string{"n": fmt.Sprint(i)}})
+			a.registry.PushImage(t, "aa", fmt.Sprint(i),
+				registrytest.Image{Annotations: map[string]string{"n": fmt.Sprint(i)}})
 		}
 		for range inventory.Survey(t.Context(), a.source(), all) {
 			break

@@ -123,7 +123,8 @@ func TestImage(t *testing.T) {
 		{"digest and tag: the digest decides", "why", "team/app:v9@" + digest,
 			`filter repository = "team/app" and digest = "` + digest + `"`},
 		{"metrics", "slowest", "team/app:v1", `filter Repository = "team/app" and Tag = "v1"`},
-		{"metrics, digest", "slowest", "team/app@" + digest, `filter Repository = "team/app" and Digest = "` + digest + `"`},
+		{"metrics, digest", "slowest", "team/app@" + digest, `filter Repository = "team/app" and Digest = "` + digest +
+			`"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -158,7 +159,8 @@ func TestTextRefuses(t *testing.T) {
 	}{
 		{"needs an image", "why", names.Image{}, ErrNeedsImage},
 		{"takes none", "cost", image, ErrTakesNoImage},
-		{"quote in the repository", "why", names.Image{Repository: `a" or repository != "b`, Tag: "1"}, names.ErrInvalid},
+		{"quote in the repository", "why", names.Image{Repository: `a" or repository != "b`, Tag: "1"},
+			names.ErrInvalid},
 		{"line break in the tag", "why", names.Image{Repository: "ab", Tag: "1\n| limit 1"}, names.ErrInvalid},
 		{"backslash in the tag", "why", names.Image{Repository: "ab", Tag: `1\`}, names.ErrInvalid},
 		{"capital in the digest", "why", names.Image{Repository: "ab", Digest: "sha256:" + strings.Repeat("A", 64)},
@@ -239,8 +241,10 @@ func TestParseImage(t *testing.T) {
 		{"tag", "team/app:v1.2.3", names.Image{Repository: "team/app", Tag: "v1.2.3"}},
 		{"digest", "app@" + digest, names.Image{Repository: "app", Digest: digest}},
 		{"both", "app:1@" + digest, names.Image{Repository: "app", Tag: "1", Digest: digest}},
-		{"host", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1", names.Image{Repository: "team/app", Tag: "1"}},
-		{"host in China", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/app:1", names.Image{Repository: "app", Tag: "1"}},
+		{"host", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1",
+			names.Image{Repository: "team/app", Tag: "1"}},
+		{"host in China", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/app:1",
+			names.Image{Repository: "app", Tag: "1"}},
 		{"host, dual-stack", "123456789012.dkr-ecr.eu-west-1.on.aws/app:1", names.Image{Repository: "app", Tag: "1"}},
 		{"host, FIPS", "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com/app:1",
 			names.Image{Repository: "app", Tag: "1"}},
@@ -261,7 +265,8 @@ func TestParseImage(t *testing.T) {
 		{"quote", `app:1" or "a" = "a`, names.Image{}},
 		{"asterisk", "app:*", names.Image{}},
 		{"tag too long", "app:" + strings.Repeat("t", 129), names.Image{}},
-		{"longest tag", "app:" + strings.Repeat("t", 128), names.Image{Repository: "app", Tag: strings.Repeat("t", 128)}},
+		{"longest tag", "app:" + strings.Repeat("t", 128),
+			names.Image{Repository: "app", Tag: strings.Repeat("t", 128)}},
 		{"repository too long", strings.Repeat("r", 257) + ":1", names.Image{}},
 	}
 	for _, tt := range tests {

@@ -37,7 +37,10 @@ func TestParseEndpoint(t *testing.T) {
 			}
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), row.wrong) || !strings.Contains(err.Error(), names.EndpointAllowed) ||
+		if err == nil {
+			t.Fatalf("%q: %v; want %q and what is allowed", row.text, err, row.wrong)
+		}
+		if !strings.Contains(err.Error(), row.wrong) || !strings.Contains(err.Error(), names.EndpointAllowed) ||
 			strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v; want %q and what is allowed", row.text, err, row.wrong)
 		}

@@ -18,7 +18,8 @@ type ECRHost struct {
 }
 
 var (
-	ecrHost = lazyregexp.New(`^(` + Account + `)\.dkr([.-])ecr(-fips)?\.(` + Region + `)\.([a-z0-9-]+(?:\.[a-z0-9-]+)+)$`)
+	ecrHost = lazyregexp.New(`^(` + Account + `)\.dkr([.-])ecr(-fips)?\.(` + Region +
+		`)\.([a-z0-9-]+(?:\.[a-z0-9-]+)+)$`)
 
 	// likeECRHost is what nobody but ECR has in a name.
 	likeECRHost = lazyregexp.New(`^[^/]*\.dkr[.-]ecr(?:$|[^a-z0-9])`)

@@ -22,7 +22,8 @@ func TestParse(t *testing.T) {
 		{"app", image{Repository: "app"}, none, image{Repository: "app"}},
 		{"app:1.4", image{Repository: "app", Tag: "1.4"}, none, image{Repository: "app", Tag: "1.4"}},
 		{"app@" + d, image{Repository: "app", Digest: d}, none, image{Repository: "app", Digest: d}},
-		{"app:1@" + d, image{Repository: "app", Tag: "1", Digest: d}, none, image{Repository: "app", Tag: "1", Digest: d}},
+		{"app:1@" + d, image{Repository: "app", Tag: "1", Digest: d}, none,
+			image{Repository: "app", Tag: "1", Digest: d}},
 		{"app@" + d512, none, none, none}, // no digest of ECR
 		{"a:1", none, none, none},         // no repository of ECR, which logs and status took for one
 
@@ -103,8 +104,8 @@ func TestParse(t *testing.T) {
 // All that is wrong is told at once.
 func TestError(t *testing.T) {
 	for text, want := range map[string]string{
-		"Prod/api:-x": `invalid image name "Prod/api:-x": its repository name "Prod/api" must be 2 to 256 of a-z and 0-9, separated by one of / . _ __ or by hyphens; ` +
-			`its tag "-x" must be 1 to 128 of A-Z, a-z, 0-9, _, and, but not at its beginning, . and -`,
+		"Prod/api:-x": `invalid image name "Prod/api:-x": its repository name "Prod/api" must be 2 to 256 of a-z and ` +
+			`0-9, separated by one of / . _ __ or by hyphens; its tag "-x" must be 1 to 128 of A-Z, a-z, 0-9, _, and, but not at its beginning, . and -`,
 		"app@sha1:0":          `invalid image name "app@sha1:0": its digest "sha1:0" must be sha256: and 64 of 0-9 and a-f`,
 		"1.dkr.ecr.x/app:1":   `invalid image name "1.dkr.ecr.x/app:1": its host "1.dkr.ecr.x" must be <account>.dkr.ecr.<region>.amazonaws.com, or as the region's partition has it`,
 		"oci://host.io/app:1": `invalid image name "oci://host.io/app:1": leave out oci://, as in host.io/app:1`,

@@ -1,10 +1,14 @@
 // Package names holds the grammars of the names of repositories, tags, digests,
-// regions, accounts, stacks and registry hosts, and reads the text that names
-// an image: [Parse]. Of this project it imports only lazyregexp, so that every
+// regions, accounts, stacks, buckets and registry hosts, and reads the text that
+// names an image: [Parse]. Of this project it imports only lazyregexp, so that every
 // package may use it.
 package names
 
-import "soci-index-builder/internal/names/lazyregexp"
+import (
+	"strings"
+
+	"soci-index-builder/internal/names/lazyregexp"
+)
 
 // The grammars, to be part of larger expressions. None is anchored, all are in
 // what the expressions of Go and of CloudFormation have in common.
@@ -23,14 +27,43 @@ const (
 	Stack = `[A-Za-z][A-Za-z0-9-]{0,127}`
 
 	// Repository of any registry, its length apart.
-	Repository = `[a-z0-9]+(?:(?:[./]|__?|-+)[a-z0-9]+)*`
+	Repository = `[` + RepositoryLetters + `]+(?:` + RepositorySeparator + `[` + RepositoryLetters + `]+)*`
 
 	// Tag of an image.
-	Tag = `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`
+	Tag = `[` + TagFirstLetters + `][` + TagLetters + `-]{0,127}`
 
 	// TagSuffix is what may follow a tag. One character of the tag must have
 	// room in front.
-	TagSuffix = `[A-Za-z0-9._-]{1,127}`
+	TagSuffix = `[` + TagLetters + `-]{1,127}`
+
+	// Digest of content in ECR.
+	Digest = `sha256:[0-9a-f]{64}`
+
+	// Bucket of S3. Two dots in a row, and names that are addresses, S3 refuses
+	// besides.
+	Bucket = `[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]`
+)
+
+// What repositories and tags consist of, for grammars of those that have more
+// letters, such as filters. Those of letters stand between brackets.
+const (
+	RepositoryLetters   = `a-z0-9`
+	RepositorySeparator = `(?:[./]|__?|-+)`
+	TagFirstLetters     = `A-Za-z0-9_`
+	TagLetters          = `A-Za-z0-9._` // and a hyphen
+)
+
+// Short forms of the grammars for templates, whose size is limited. Each
+// matches whatever its grammar matches, and more; a value that only the short
+// form takes, AWS refuses.
+const (
+	ShortRegion     = `[a-z0-9-]+`
+	ShortPartition  = `aws[a-z-]*`
+	ShortRepository = `[a-z0-9._/-]+`
+
+	// ShortECRHost is of the hosts from which Lambda takes images: neither FIPS
+	// nor dual-stack.
+	ShortECRHost = Account + `\.dkr\.ecr\.` + ShortRegion + `\.[a-z0-9.-]+`
 )
 
 // Bounds, in characters.
@@ -53,6 +86,7 @@ const (
 	TagAllowed           = "1 to 128 of A-Z, a-z, 0-9, _, and, but not at its beginning, . and -"
 	TagSuffixAllowed     = "1 to 127 of A-Z, a-z, 0-9, ., _ and -"
 	DigestAllowed        = "sha256:, sha384: or sha512: and 64, 96 or 128 of 0-9 and a-f"
+	BucketAllowed        = "3 to 63 of a-z, 0-9, . and -"
 	ECRDigestAllowed     = "sha256: and 64 of 0-9 and a-f"
 )
 
@@ -66,8 +100,9 @@ var (
 	repository = whole(Repository)
 	tag        = whole(Tag)
 	tagSuffix  = whole(TagSuffix)
-	ecrDigest  = whole(`sha256:[0-9a-f]{64}`)
-	digest     = whole(`sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}`)
+	bucket     = whole(Bucket)
+	ecrDigest  = whole(Digest)
+	digest     = whole(Digest + `|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}`)
 )
 
 // IsAccount reports whether s can be an AWS account.
@@ -81,6 +116,9 @@ func IsPartition(s string) bool { return partition.MatchString(s) }
 
 // IsStack reports whether a stack of CloudFormation can be called s.
 func IsStack(s string) bool { return stack.MatchString(s) }
+
+// IsBucket reports whether a bucket of S3 can be called s.
+func IsBucket(s string) bool { return bucket.MatchString(s) && !strings.Contains(s, "..") }
 
 // IsRepository reports whether a repository of some registry can be called s.
 func IsRepository(s string) bool { return len(s) <= MaxRepository && repository.MatchString(s) }

@@ -1,6 +1,7 @@
 package names_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -17,16 +18,19 @@ func TestGrammars(t *testing.T) {
 		values map[string]bool
 	}{
 		{"account", names.IsAccount,
-			map[string]bool{"123456789012": good, "": bad, "12345678901": bad, "1234567890123": bad, "12345678901a": bad,
+			map[string]bool{"123456789012": good, "": bad, "12345678901": bad, "1234567890123": bad,
+				"12345678901a":   bad,
 				"123456789012\n": bad}},
 		{"region", names.IsRegion, map[string]bool{
-			"us-east-1": good, "ap-southeast-7": good, "us-gov-west-1": good, "cn-northwest-1": good, "eusc-de-east-1": good,
+			"us-east-1": good, "ap-southeast-7": good, "us-gov-west-1": good, "cn-northwest-1": good,
+			"eusc-de-east-1": good,
 			"us-isob-east-1": good,
 			// The client took no more than four letters and two words in front,
 			// the functions took these.
 			"europe-west-1": good, "us-gov-secret-east-1": good,
-			"": bad, "us-east": bad, "us-east-1a": bad, "US-EAST-1": bad, "us-east-1.example.com": bad, "us-east-1\n": bad,
-			"us_east_1": bad,
+			"": bad, "us-east": bad, "us-east-1a": bad, "US-EAST-1": bad, "us-east-1.example.com": bad,
+			"us-east-1\n": bad,
+			"us_east_1":   bad,
 		}},
 		{"partition", names.IsPartition, map[string]bool{
 			"aws": good, "aws-cn": good, "aws-us-gov": good, "aws-iso-b": good, "aws-eusc": good,
@@ -45,16 +49,22 @@ func TestGrammars(t *testing.T) {
 		// Events had 2 characters at least, queries and listings one.
 		{"repository of ECR", names.IsECRRepository,
 			map[string]bool{"a": bad, "ab": good, long(256): good, long(257): bad, "": bad, "Ab": bad}},
-		{"tag", names.IsTag, map[string]bool{"v1": good, "_": good, "A.b-c_D": good, long(128): good, "": bad, "-v": bad,
-			".v": bad, "v 1": bad, "v:1": bad, "v+1": bad, long(129): bad, "v\n": bad}},
+		{"tag", names.IsTag,
+			map[string]bool{"v1": good, "_": good, "A.b-c_D": good, long(128): good, "": bad, "-v": bad,
+				".v": bad, "v 1": bad, "v:1": bad, "v+1": bad, long(129): bad, "v\n": bad}},
 		{"tag suffix", names.IsTagSuffix,
-			map[string]bool{names.DefaultTagSuffix: good, "_SOCI": good, ".x": good, long(127): good, "": bad, "+x": bad,
-				"/": bad, long(128): bad}},
+			map[string]bool{names.DefaultTagSuffix: good, "_SOCI": good, ".x": good, long(127): good, "": bad,
+				"+x": bad,
+				"/":  bad, long(128): bad}},
 		{"digest", names.IsDigest, map[string]bool{
 			sha(256): good, sha(384): good, sha(512): good,
 			"": bad, "sha256:": bad, "sha256:0a": bad, "sha512:" + strings.Repeat("0", 64): bad,
 			"md5:" + strings.Repeat("0", 32): bad, strings.ToUpper(sha(256)): bad, sha(256) + "\n": bad,
 		}},
+		{"bucket", names.IsBucket,
+			map[string]bool{"my-bucket": good, "a.b.c": good, "123": good, long(63): good, "": bad, "ab": bad,
+				long(64):    bad,
+				"My-Bucket": bad, "-bucket": bad, "bucket-": bad, "a..b": bad, "a_b": bad, "abc\n": bad}},
 		{"digest in ECR", names.IsECRDigest, map[string]bool{sha(256): good, sha(384): bad, sha(512): bad, "": bad}},
 		{"host", names.IsHost, map[string]bool{
 			"localhost": good, "registry.example.com": good, "registry.example:5000": good, "my_registry:5000": good,
@@ -67,6 +77,48 @@ func TestGrammars(t *testing.T) {
 		for value, want := range tt.values {
 			if got := tt.is(value); got != want {
 				t.Errorf("%s %.150q: %t, want %t", tt.what, value, got, want)
+			}
+		}
+	}
+}
+
+// A short form takes whatever its grammar does: what it refused, nobody could
+// deploy.
+func TestShortForms(t *testing.T) {
+	for _, tt := range []struct {
+		what, short string
+		is          func(string) bool
+		good        []string
+		bad         []string // of both
+	}{
+		{"region", names.ShortRegion, names.IsRegion,
+			[]string{"us-east-1", "ap-southeast-7", "us-gov-west-1", "eusc-de-east-1", "us-isob-east-1"},
+			[]string{"", "US-EAST-1", "us_east_1", "us-east-1.example.com", "us-east-1\n"}},
+		{"partition", names.ShortPartition, names.IsPartition,
+			[]string{"aws", "aws-cn", "aws-us-gov", "aws-iso-b", "aws-eusc"}, []string{"", "AWS", "gcp", "aws/cn"}},
+		{"repository", names.ShortRepository, names.IsRepository,
+			[]string{"a", "team/app", "a.b", "a_b", "a__b", "a--b"}, []string{"", "App", "a:b", "a b", "a@b"}},
+		{"host of ECR", names.ShortECRHost, func(s string) bool {
+			h, ok := names.ParseECRHost(s)
+			return ok && !h.FIPS && !h.DualStack
+		},
+			[]string{"123456789012.dkr.ecr.eu-west-1.amazonaws.com", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
+				"123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu", "123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov",
+				"123456789012.dkr.ecr.us-isob-east-1.sc2s.sgov.gov",
+				"123456789012.dkr.ecr.us-isof-south-1.csp.hci.ic.gov",
+				// The template's pattern refused this one.
+				"123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk"},
+			[]string{"", "public.ecr.aws", "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com",
+				"123456789012.dkr-ecr.eu-west-1.on.aws", "12345.dkr.ecr.eu-west-1.amazonaws.com",
+				"123456789012.dkr.ecr.eu-west-1.amazonaws.com:443", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/a"}},
+	} {
+		short := regexp.MustCompile(`^(?:` + tt.short + `)$`)
+		for want, values := range map[bool][]string{true: tt.good, false: tt.bad} {
+			for _, value := range values {
+				if is, matches := tt.is(value), short.MatchString(value); is != want || matches != want {
+					t.Errorf("%s %q: by the grammar %t, by its short form %t, want %t", tt.what, value, is, matches,
+						want)
+				}
 			}
 		}
 	}

@@ -160,7 +160,8 @@ var Withheld = map[string][]Need{
 var withheld = []Need{
 	{"ecr:BatchDeleteImage", Repositories,
 		"only on a registry without the referrers API is an old list of referrers deleted, " +
-			"and it is left behind when that fails; ECR has the API, and a builder that deletes nothing can lose nothing"},
+			"and it is left behind when that fails; ECR has the API, and a builder that deletes nothing can lose " +
+			"nothing"},
 }
 
 // Denied lists what the role of each function must not do whatever allows it,

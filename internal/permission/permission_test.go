@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/pkg/ecrclient"
 )
 
@@ -110,9 +111,12 @@ func TestFunctions(t *testing.T) {
 	for name, needs := range Functions {
 		seen := map[string]bool{}
 		for _, n := range slices.Concat(needs, Withheld[name]) {
-			if seen[n.Action] || !action.MatchString(n.Action) || n.On == "" || n.Why == "" {
-				t.Errorf("%s: %+v", name, n)
-			}
+			expect.Equal(t, expect.Facts{
+				{"seen[n.Action]", seen[n.Action], false},
+				{"action.MatchString(n.Action)", action.MatchString(n.Action), true},
+				{`n.On == ""`, n.On == "", false},
+				{`n.Why == ""`, n.Why == "", false},
+			}, "%s: %+v", name, n)
 			if n.On == Everything && n.Action != "ecr:GetAuthorizationToken" {
 				t.Errorf("%s: %s is for everything", name, n.Action)
 			}
@@ -137,9 +141,11 @@ func TestOfRefusal(t *testing.T) {
 		{"another error", errors.New("403"), nil},
 		{"403 of an upload", &ecrclient.Error{Op: "push blob", Repository: host, Status: 403}, push},
 		{"401 of an upload", &ecrclient.Error{Op: "push blob", Repository: host, Status: 401}, push},
-		{"401 of an upload elsewhere", &ecrclient.Error{Op: "push blob", Repository: "registry.example/app", Status: 401},
+		{"401 of an upload elsewhere",
+			&ecrclient.Error{Op: "push blob", Repository: "registry.example/app", Status: 401},
 			nil},
-		{"401 of the tag", fmt.Errorf("pushing: %w", &ecrclient.Error{Op: "push manifest", Repository: host, Status: 401}),
+		{"401 of the tag",
+			fmt.Errorf("pushing: %w", &ecrclient.Error{Op: "push manifest", Repository: host, Status: 401}),
 			[]string{"ecr:PutImage"}},
 		{"401 of reading", &ecrclient.Error{Op: "fetch blob", Repository: host, Status: 401}, nil},
 		{"403 of reading", &ecrclient.Error{Op: "fetch blob", Repository: host, Status: 403},

@@ -34,8 +34,9 @@ func executionEvent(t *testing.T, status, input string) string {
 	b, err := json.Marshal(map[string]any{
 		"version": "0", "id": "315c1398-40ff-a850-213b-158f73e60175", "source": "aws.states",
 		"detail-type": "Step Functions Execution Status Change", "time": "2026-01-02T03:00:00Z",
-		"detail": map[string]any{"executionArn": "arn:execution", "stateMachineArn": functions.Machine, "status": status,
-			"input": input, "inputDetails": map[string]any{"included": input != ""}},
+		"detail": map[string]any{"executionArn": "arn:execution", "stateMachineArn": functions.Machine,
+			"status": status,
+			"input":  input, "inputDetails": map[string]any{"included": input != ""}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +58,8 @@ func TestFormats(t *testing.T) {
 	image := Message{Event: json.RawMessage(event("team/app")), EventID: "13cde686-328b-6117-af20-0e5566167482",
 		Repository: "team/app", Tag: "v1", Digest: digestOf}
 	of := func(m Message, with Message) Message {
-		m.Event, m.EventID, m.Repository, m.Tag, m.Digest = with.Event, with.EventID, with.Repository, with.Tag, with.Digest
+		m.Event, m.EventID, m.Repository, m.Tag, m.Digest = with.Event, with.EventID, with.Repository, with.Tag,
+			with.Digest
 		return m
 	}
 	tests := []struct {
@@ -72,15 +74,18 @@ func TestFormats(t *testing.T) {
 			of(Message{Origin: Rule, FunctionARN: functions.Filter, Attempts: 3, Condition: "MaximumRetryAttempts",
 				Failed: start, Reason: "NO_PERMISSIONS", Error: "may not invoke"}, image),
 			functions.Filter, nil},
-		{"of the steps", strings.ReplaceAll(ownMessage(t, event("team/app")), functions.Generator, functions.Steps), nil,
+		{"of the steps", strings.ReplaceAll(ownMessage(t, event("team/app")), functions.Generator, functions.Steps),
+			nil,
 			of(Message{Origin: Function, FunctionARN: functions.Steps, RequestID: "r-2", Condition: "PermanentFailure",
 				Attempts: 1, Failed: start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt",
 				Error: soci.ErrCorrupt.Error()},
-				Message{Event: json.RawMessage(compact(t, event("team/app"))), EventID: image.EventID, Repository: "team/app",
-					Tag: "v1", Digest: digestOf}), functions.Generator, nil},
+				Message{Event: json.RawMessage(compact(t, event("team/app"))), EventID: image.EventID,
+					Repository: "team/app",
+					Tag:        "v1", Digest: digestOf}), functions.Generator, nil},
 		{"of an execution", executionEvent(t, "TIMED_OUT", event("team/app")), nil,
-			of(Message{Origin: Execution, FunctionARN: functions.Machine, RequestID: "arn:execution", Condition: "TIMED_OUT",
-				Attempts: 1, Failed: failed, Reason: "TIMED_OUT"}, image), functions.Generator, nil},
+			of(Message{Origin: Execution, FunctionARN: functions.Machine, RequestID: "arn:execution",
+				Condition: "TIMED_OUT",
+				Attempts:  1, Failed: failed, Reason: "TIMED_OUT"}, image), functions.Generator, nil},
 		{"of an execution without its input", executionEvent(t, "FAILED", ""), nil,
 			Message{Origin: Execution, FunctionARN: functions.Machine, RequestID: "arn:execution", Condition: "FAILED",
 				Attempts: 1, Failed: failed, Reason: "FAILED"}, "", ErrNoEvent},
@@ -111,8 +116,9 @@ func TestFormats(t *testing.T) {
 			of(Message{Origin: Function, FunctionARN: functions.Generator, RequestID: "r-2", Attempts: 1,
 				Condition: "PermanentFailure",
 				Failed:    start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt", Error: "corrupt"},
-				Message{Event: json.RawMessage(compact(t, event("team/app"))), EventID: image.EventID, Repository: "team/app",
-					Tag: "v1", Digest: digestOf}),
+				Message{Event: json.RawMessage(compact(t, event("team/app"))), EventID: image.EventID,
+					Repository: "team/app",
+					Tag:        "v1", Digest: digestOf}),
 			functions.Generator, nil},
 		{"of a function, event not JSON", ownMessage(t, "x"), nil,
 			Message{Origin: Function, FunctionARN: functions.Generator, RequestID: "r-2", Attempts: 1,
@@ -125,7 +131,8 @@ func TestFormats(t *testing.T) {
 				Condition: "PermanentFailure",
 				Failed:    start.Add(-time.Hour), Class: failure.Permanent, Reason: "corrupt", Error: "corrupt"},
 			"", ErrEventCut},
-		{"of another stack", strings.ReplaceAll(lambdaRecord("team/app"), "function:generator", "function:generator2"), nil,
+		{"of another stack", strings.ReplaceAll(lambdaRecord("team/app"), "function:generator", "function:generator2"),
+			nil,
 			of(Message{Origin: Lambda, FunctionARN: functions.Generator + "2:$LATEST", RequestID: "r-1", Attempts: 3,
 				Condition: "RetriesExhausted",
 				Failed:    failed, Class: failure.Transient, Reason: "access-denied", Error: "why"}, image),
@@ -134,12 +141,15 @@ func TestFormats(t *testing.T) {
 			Message{Origin: Lambda, FunctionARN: functions.Filter, RequestID: "r-1", Condition: "RetriesExhausted",
 				Failed: failed, Reason: "RetriesExhausted"},
 			"", ErrNoEvent},
-		{"an event alone", event("team/app"), nil, of(Message{Origin: Bare, Failed: start}, image), functions.Filter, nil},
+		{"an event alone", event("team/app"), nil, of(Message{Origin: Bare, Failed: start}, image), functions.Filter,
+			nil},
 		{"names that are none", strings.Replace(strings.Replace(event("team/app"), "v1", `v\u001b[2J`, 1), "team/app",
 			"Team App", 1), rule,
-			Message{Origin: Rule, FunctionARN: functions.Filter, Attempts: 3, Condition: "MaximumRetryAttempts", Failed: start,
+			Message{Origin: Rule, FunctionARN: functions.Filter, Attempts: 3, Condition: "MaximumRetryAttempts",
+				Failed: start,
 				Reason: "NO_PERMISSIONS", Error: "may not invoke",
-				Event: json.RawMessage(strings.Replace(strings.Replace(event("team/app"), "v1", `v\u001b[2J`, 1), "team/app",
+				Event: json.RawMessage(strings.Replace(strings.Replace(event("team/app"), "v1", `v\u001b[2J`, 1),
+					"team/app",
 					"Team App", 1)),
 				EventID: image.EventID, Digest: digestOf},
 			functions.Filter, nil},
@@ -164,7 +174,8 @@ func TestFormats(t *testing.T) {
 			}
 			if got.ID != id || got.Received != 1 || !got.Sent.Equal(start) || got.Body != tt.body ||
 				len(got.Attributes) != len(tt.attributes) {
-				t.Errorf("message %s, received %d times, sent %v, %d attributes, %.100s", got.ID, got.Received, got.Sent,
+				t.Errorf("message %s, received %d times, sent %v, %d attributes, %.100s", got.ID, got.Received,
+					got.Sent,
 					len(got.Attributes), got.Body)
 			}
 			if (got.Cut != nil) != (tt.err == ErrEventCut) {
@@ -177,11 +188,13 @@ func TestFormats(t *testing.T) {
 				t.Errorf("event\n%s, want\n%s", got.Event, tt.want.Event)
 			}
 			names := func(m *Message) [12]string {
-				return [12]string{string(m.Origin), m.EventID, m.Repository, m.Tag, m.Digest, m.FunctionARN, m.RequestID,
+				return [12]string{string(m.Origin), m.EventID, m.Repository, m.Tag, m.Digest, m.FunctionARN,
+					m.RequestID,
 					m.Condition, string(m.Class), m.Reason, m.Error, m.Image()}
 			}
 			if names(got) != names(&tt.want) || got.Attempts != tt.want.Attempts {
-				t.Errorf("message\n%q, %d attempts, want\n%q, %d", names(got), got.Attempts, names(&tt.want), tt.want.Attempts)
+				t.Errorf("message\n%q, %d attempts, want\n%q, %d", names(got), got.Attempts, names(&tt.want),
+					tt.want.Attempts)
 			}
 			if err := l.Return(t.Context()); err != nil {
 				t.Fatal(err)

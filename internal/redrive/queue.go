@@ -152,7 +152,8 @@ func (l *Lease) Elsewhere(ctx context.Context) (visible, held int, err error) {
 	out, err := l.queue.Client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
 		QueueUrl: aws.String(l.queue.URL),
 		AttributeNames: []types.QueueAttributeName{
-			types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible},
+			types.QueueAttributeNameApproximateNumberOfMessages,
+			types.QueueAttributeNameApproximateNumberOfMessagesNotVisible},
 	})
 	if err != nil {
 		return 0, 0, fmt.Errorf("counting the messages of %s: %w", l.queue.URL, err)
@@ -221,7 +222,8 @@ func (l *Lease) visibilityOf(ctx context.Context, ids []string, d time.Duration)
 	for i, id := range ids {
 		if m := l.held[id]; m != nil { // not deleted meanwhile
 			entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{
-				Id: aws.String(strconv.Itoa(i)), ReceiptHandle: aws.String(m.receipt), VisibilityTimeout: int32(d / time.Second),
+				Id: aws.String(strconv.Itoa(i)), ReceiptHandle: aws.String(m.receipt),
+				VisibilityTimeout: int32(d / time.Second),
 			})
 		}
 	}

@@ -87,7 +87,8 @@ func (a *account) put(n int) (ids []string) {
 func lambdaRecord(repository string) string {
 	return `{"version":"1.0","timestamp":"2026-01-02T03:00:00Z","requestContext":{"requestId":"r-1","functionArn":"` +
 		functions.Generator +
-		`:$LATEST","condition":"RetriesExhausted","approximateInvokeCount":3},"requestPayload":` + event(repository) + `,` +
+		`:$LATEST","condition":"RetriesExhausted","approximateInvokeCount":3},"requestPayload":` + event(repository) +
+		`,` +
 		`"responseContext":{"statusCode":200,"executedVersion":"$LATEST","functionError":"Unhandled"},` +
 		`"responsePayload":{"errorMessage":"why","errorType":"access-denied"}}`
 }
@@ -270,7 +271,8 @@ func TestRetry(t *testing.T) {
 	all := a.lambda.Invocations()
 	for _, i := range all {
 		if i.Type != "Event" || i.Qualifier != "" || string(i.Payload) != want[i.Function] {
-			t.Errorf("%s was invoked as %s:%s with\n%s, want\n%s", i.Function, i.Type, i.Qualifier, i.Payload, want[i.Function])
+			t.Errorf("%s was invoked as %s:%s with\n%s, want\n%s", i.Function, i.Type, i.Qualifier, i.Payload,
+				want[i.Function])
 		}
 	}
 	if left := a.sqs.IDs(); len(all) != 2 || len(left) != 0 {
@@ -408,7 +410,8 @@ func TestNothingIsLost(t *testing.T) {
 					t.Errorf("%q of %q come back", left, a.sqs.IDs())
 				}
 				if len(a.lambda.Invocations())+len(left) < len(ids) {
-					t.Errorf("%d invocations, %d messages are left of %d", len(a.lambda.Invocations()), len(left), len(ids))
+					t.Errorf("%d invocations, %d messages are left of %d", len(a.lambda.Invocations()), len(left),
+						len(ids))
 				}
 			})
 		}

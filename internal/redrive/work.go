@@ -19,8 +19,8 @@ var (
 
 	// ErrEventCut: the message has only the beginning of its event.
 	ErrEventCut = errors.New(
-		"its event was too large for the queue and was cut, so there is nothing to invoke the function with: push the " +
-			"image again, or run backfill")
+		"its event was too large for the queue and was cut, so there is nothing to invoke the function with: push " +
+			"the image again, or run backfill")
 
 	// ErrNoEvent: the message says what failed, but not with which event.
 	ErrNoEvent = errors.New("it has no event")

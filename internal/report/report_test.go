@@ -62,7 +62,8 @@ func TestBound(t *testing.T) {
 			t.Errorf("the report of %d manifests has %d bytes", n, len(b))
 		}
 		if want := n*layers - (MaxListed - n); len(image.Manifests) != n || image.LayersOmitted != want {
-			t.Errorf("%d manifests and %d layers omitted, want %d and %d", len(image.Manifests), image.LayersOmitted, n, want)
+			t.Errorf("%d manifests and %d layers omitted, want %d and %d", len(image.Manifests), image.LayersOmitted, n,
+				want)
 		}
 	}
 	whole := New(&soci.Result{Manifests: []soci.ManifestResult{{Layers: []soci.LayerResult{{Layer: large}}}}})

@@ -70,7 +70,8 @@ func (c *comparison) finish() error {
 	}
 	if more := len(c.lazy.spans) - c.span - 1; more > 0 {
 		c.found(Difference{Span: c.span + 1, Offset: c.pos,
-			What: fmt.Sprintf("the layer ends here, the zTOC has spans from offset %d on", c.lazy.spans[c.span+1].OutStart)})
+			What: fmt.Sprintf("the layer ends here, the zTOC has spans from offset %d on",
+				c.lazy.spans[c.span+1].OutStart)})
 	} else if c.open != nil && !c.failed {
 		switch n, err := io.ReadFull(c.open, c.scratch[:1]); {
 		case n > 0:
@@ -176,7 +177,8 @@ func (c *comparison) fail(err error) error {
 	c.failed = true
 	switch {
 	case errors.Is(err, errSpanDigest):
-		c.found(Difference{Span: c.span, Offset: -1, What: "the compressed bytes do not have the digest that the zTOC names"})
+		c.found(Difference{Span: c.span, Offset: -1,
+			What: "the compressed bytes do not have the digest that the zTOC names"})
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		c.differs("the span ends before its content does")
 	default:

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/internal/verify"
@@ -47,7 +48,8 @@ func pushImage(t *testing.T, blobs ...[]byte) *image {
 	for _, b := range blobs {
 		img.Layers = append(img.Layers, registrytest.Layer{Content: b})
 	}
-	return &image{server: server, repo: open(t, server), pushed: server.PushImage(t, "team/app", "1", img), blobs: blobs}
+	return &image{server: server, repo: open(t, server), pushed: server.PushImage(t, "team/app", "1", img),
+		blobs: blobs}
 }
 
 // index returns the SOCI index v1 of an image, and the bytes of its zTOCs.
@@ -125,9 +127,12 @@ func TestImage(t *testing.T) {
 	}
 	spans := 0
 	for n, l := range report.Layers() {
-		if l.Layer.Digest != i.pushed.Layers[n].Digest || l.Spans < 2 || l.Files == 0 || l.Bytes == 0 {
-			t.Errorf("%+v", l)
-		}
+		expect.Equal(t, expect.Facts{
+			{"Layer.Digest", l.Layer.Digest, i.pushed.Layers[n].Digest},
+			{"l.Spans < 2", l.Spans < 2, false},
+			{"l.Files == 0", l.Files == 0, false},
+			{"l.Bytes == 0", l.Bytes == 0, false},
+		}, "%+v", l)
 		spans += l.Spans
 	}
 	// Each span was asked for by its range.
@@ -163,14 +168,16 @@ func TestTamperedIndex(t *testing.T) {
 		}, want: "the image has it as"},
 		{name: "zTOC's media type", tamper: func(m *ocispec.Manifest) { m.Layers[0].MediaType = "text/plain" },
 			want: `is of type "text/plain"`},
-		{name: "span size", tamper: func(m *ocispec.Manifest) { m.Layers[0].Annotations[soci.AnnotationSpanSize] = "32769" },
-			want: "the zTOC's span size is 32768"},
+		{name: "span size",
+			tamper: func(m *ocispec.Manifest) { m.Layers[0].Annotations[soci.AnnotationSpanSize] = "32769" },
+			want:   "the zTOC's span size is 32768"},
 		{name: "zTOC's size", tamper: func(m *ocispec.Manifest) { m.Layers[0].Size++ }, want: "it is damaged"},
 		{name: "zTOC is something else", tamper: func(m *ocispec.Manifest) {
 			m.Layers[0].Digest, m.Layers[0].Size = m.Config.Digest, m.Config.Size
 		}, want: "not a zTOC"},
 		{name: "subject's size", tamper: func(m *ocispec.Manifest) { m.Subject.Size++ }, want: "its subject is"},
-		{name: "no zTOC", tamper: func(m *ocispec.Manifest) { m.Layers = []ocispec.Descriptor{} }, want: "it lists no zTOC"},
+		{name: "no zTOC", tamper: func(m *ocispec.Manifest) { m.Layers = []ocispec.Descriptor{} },
+			want: "it lists no zTOC"},
 		{name: "artifact type", tamper: func(m *ocispec.Manifest) { m.ArtifactType = soci.ArtifactTypeV1 },
 			want: "not as the snapshotter writes it"},
 		{name: "indented", raw: func(b []byte) []byte {
@@ -227,7 +234,10 @@ func TestWrongByteInARange(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := all(report)
-	if len(found) != 2 || !strings.Contains(found[0], "span 1, file") || !strings.Contains(found[0], "through the zTOC") ||
+	if len(found) != 2 {
+		t.Fatalf("%q", found)
+	}
+	if !strings.Contains(found[0], "span 1, file") || !strings.Contains(found[0], "through the zTOC") ||
 		!strings.Contains(found[1], "digest") {
 		t.Fatalf("%q", found)
 	}
@@ -244,7 +254,8 @@ func TestNoIndex(t *testing.T) {
 		i.server.PushBlob(t, "team/app", ztocs[0])
 		raw, _ := json.Marshal(m)
 		desc := i.server.PushManifest(t, "team/app", "", m.MediaType, raw)
-		if _, err := verify.Image(context.Background(), i.repo, desc, verify.Options{}); !errors.Is(err, verify.ErrNoIndex) {
+		if _, err := verify.Image(context.Background(), i.repo, desc, verify.Options{}); !errors.Is(err,
+			verify.ErrNoIndex) {
 			t.Errorf("%v, want ErrNoIndex", err)
 		}
 	})
@@ -267,7 +278,8 @@ func TestTransferFails(t *testing.T) {
 			ecrclient.ErrDenied},
 		{"span refused", registrytest.Rule{Path: layer, Skip: 2, Fault: registrytest.Status(403, "DENIED", "no")},
 			ecrclient.ErrDenied},
-		{"span cut", registrytest.Rule{Path: layer, Skip: 2, Fault: registrytest.Truncate(10)}, ecrclient.ErrUnavailable},
+		{"span cut", registrytest.Rule{Path: layer, Skip: 2, Fault: registrytest.Truncate(10)},
+			ecrclient.ErrUnavailable},
 		{"ranges ignored", registrytest.Rule{Path: layer, Skip: 1, Fault: registrytest.IgnoreRange()}, nil},
 		{"ranges refused", registrytest.Rule{Path: layer, Skip: 1, Fault: registrytest.RefuseRange(416)}, nil},
 		{"referrers refused", registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(500, "UNKNOWN", "no")},
@@ -313,7 +325,8 @@ func TestVersion2(t *testing.T) {
 	}{
 		{"sound", func(*ocispec.Manifest) {}, true, ""},
 		{"with a subject", func(m *ocispec.Manifest) { m.Subject = &m.Config }, true, "a v2 index has none"},
-		{"of version 1", func(m *ocispec.Manifest) { m.Config.MediaType, m.Subject = soci.ArtifactTypeV1, &m.Config }, true,
+		{"of version 1", func(m *ocispec.Manifest) { m.Config.MediaType, m.Subject = soci.ArtifactTypeV1, &m.Config },
+			true,
 			"its config is of type"},
 		{"not there", func(*ocispec.Manifest) {}, false, "not in the repository"},
 	} {

@@ -53,7 +53,8 @@ func checkIndex(ctx context.Context, repo Repository, image *inspect.Node, index
 	checkSubject(m.Subject, index.Version, image.Descriptor(), differs)
 	content := soci.ContentOf(m)
 	for _, blob := range content.Other {
-		differs("blob %s is of type %q, neither that of a zTOC (%s) nor that of a prefetch artifact: clients do not read it",
+		differs("blob %s is of type %q, neither that of a zTOC (%s) nor that of a prefetch artifact: clients do not "+
+			"read it",
 			blob.Digest, blob.MediaType, soci.ZtocMediaType)
 	}
 	if len(content.Ztocs) == 0 {
@@ -98,7 +99,8 @@ func checkBytes(raw []byte) error {
 	for at < min(len(raw), len(again)) && raw[at] == again[at] {
 		at++
 	}
-	return fmt.Errorf("it is not as the snapshotter writes it when it stores it, from byte %d on, and would not be found",
+	return fmt.Errorf("it is not as the snapshotter writes it when it stores it, from byte %d on, and would not "+
+		"be found",
 		at)
 }
 

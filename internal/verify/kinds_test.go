@@ -75,16 +75,19 @@ func TestPrefetch(t *testing.T) {
 			want: "at most"},
 		{name: "not there", artifact: ranges, fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", ""),
 			want: "it is not in the repository"},
-		{name: "damaged", artifact: ranges, fault: registrytest.Corrupt(5), want: "it is damaged: its bytes have the digest"},
+		{name: "damaged", artifact: ranges, fault: registrytest.Corrupt(5),
+			want: "it is damaged: its bytes have the digest"},
 		{name: "another size", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers[2].Size++ },
 			want: "it is damaged"},
 		{name: "of a layer that the image does not have", artifact: ranges, change: func(m *ocispec.Manifest) {
-			m.Layers[2].Annotations = map[string]string{soci.AnnotationLayerDigest: digest.FromString("another").String()}
+			m.Layers[2].Annotations = map[string]string{soci.AnnotationLayerDigest: digest.FromString(
+				"another").String()}
 		}, want: "which the image does not have"},
 		{name: "of no layer", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers[2].Annotations = nil },
 			want: `for a layer ""`},
-		{name: "of a layer without a zTOC", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers = m.Layers[1:] },
-			want: "the SOCI index has no zTOC of the layer"},
+		{name: "of a layer without a zTOC", artifact: ranges,
+			change: func(m *ocispec.Manifest) { m.Layers = m.Layers[1:] },
+			want:   "the SOCI index has no zTOC of the layer"},
 		{name: "and no zTOC", artifact: ranges, change: func(m *ocispec.Manifest) { m.Layers = m.Layers[2:] },
 			want: "it lists no zTOC"},
 	} {
@@ -92,7 +95,8 @@ func TestPrefetch(t *testing.T) {
 			i := pushImage(t, testlayers.Named("writer/go-6"), testlayers.Named("member/two"))
 			m, ztocs := i.index(t)
 			m.Layers = append(m.Layers, ocispec.Descriptor{
-				MediaType: soci.PrefetchMediaType, Digest: digest.FromString(row.artifact), Size: int64(len(row.artifact)),
+				MediaType: soci.PrefetchMediaType, Digest: digest.FromString(row.artifact),
+				Size:        int64(len(row.artifact)),
 				Annotations: map[string]string{soci.AnnotationLayerDigest: i.pushed.Layers[0].Digest.String()},
 			})
 			if row.change != nil {
@@ -107,8 +111,10 @@ func TestPrefetch(t *testing.T) {
 				return
 			}
 			p := report.Indexes[0].Prefetch
-			if len(report.Layers()) != 2 || len(p) != 1 || p[0].Ranges != 2 || p[0].Spans != 3 ||
-				p[0].Layer != i.pushed.Layers[0].Digest {
+			if len(report.Layers()) != 2 || len(p) != 1 {
+				t.Fatalf("%d layers, prefetch artifacts %+v", len(report.Layers()), p)
+			}
+			if p[0].Ranges != 2 || p[0].Spans != 3 || p[0].Layer != i.pushed.Layers[0].Digest {
 				t.Errorf("%d layers, prefetch artifacts %+v", len(report.Layers()), p)
 			}
 		})
@@ -147,7 +153,8 @@ func TestWrongZtocs(t *testing.T) {
 		{"a byte damaged", func(t *testing.T, i *image, m *ocispec.Manifest, _ [][]byte) {
 			i.server.Add(registrytest.Rule{Path: m.Layers[1].Digest.Encoded(), Fault: registrytest.Corrupt(500)})
 		}, "it is damaged: its bytes have the digest sha256:"},
-		{"shorter", func(t *testing.T, i *image, m *ocispec.Manifest, _ [][]byte) { m.Layers[1].Size++ }, "it is damaged"},
+		{"shorter", func(t *testing.T, i *image, m *ocispec.Manifest, _ [][]byte) { m.Layers[1].Size++ },
+			"it is damaged"},
 		{"swapped", func(t *testing.T, i *image, m *ocispec.Manifest, _ [][]byte) {
 			a, b := &m.Layers[0], &m.Layers[1]
 			a.Digest, a.Size, b.Digest, b.Size = b.Digest, b.Size, a.Digest, a.Size
@@ -237,7 +244,8 @@ func TestMissingManifest(t *testing.T) {
 	m, ztocs := i.index(t)
 	i.pushIndex(t, m, ztocs...)
 	gone := i.server.PushImage(t, "team/app", "",
-		registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{{Content: testlayers.Named("member/two")}}})
+		registrytest.Image{Platform: "linux/arm64",
+			Layers: []registrytest.Layer{{Content: testlayers.Named("member/two")}}})
 	i.server.PushIndex(t, "team/app", "1", false, i.pushed.Manifest, gone.Manifest)
 	i.server.Add(registrytest.Rule{Path: gone.Manifest.Digest.Encoded(),
 		Fault: registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", "")})
@@ -257,8 +265,9 @@ func TestNoImage(t *testing.T) {
 		blob := i.server.PushBlob(t, "team/app", []byte("content"))
 		blob.MediaType = layerType
 		raw, err := json.Marshal(ocispec.Manifest{
-			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType,
-			Config: config, Layers: []ocispec.Descriptor{blob}, Subject: subject,
+			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+			ArtifactType: artifactType,
+			Config:       config, Layers: []ocispec.Descriptor{blob}, Subject: subject,
 		})
 		if err != nil {
 			t.Fatal(err)

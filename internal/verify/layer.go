@@ -63,7 +63,8 @@ func verifyLayer(ctx context.Context, repo Repository, layer, ztoc ocispec.Descr
 	if err != nil {
 		return fmt.Errorf("fetching zTOC %s: %w", ztoc.Digest, err)
 	}
-	compareAnnotations(ztoc.Annotations, z, func(format string, args ...any) { diffs.addf(layer.Digest, format, args...) })
+	compareAnnotations(ztoc.Annotations,
+		z, func(format string, args ...any) { diffs.addf(layer.Digest, format, args...) })
 	lazy, err := NewLazyLayer(repo, layer, z)
 	if err != nil {
 		diffs.addf(layer.Digest, "zTOC %s: %s", ztoc.Digest, plain(err))
@@ -93,7 +94,8 @@ func verifyLayer(ctx context.Context, repo Repository, layer, ztoc ocispec.Descr
 		return fmt.Errorf("reading layer %s: %w", layer.Digest, err)
 	}
 	if whole.n != layer.Size || whole.digester.Digest() != layer.Digest {
-		diffs.addf(layer.Digest, "the layer itself is not what the image names: %d bytes with digest %s, not %d", whole.n,
+		diffs.addf(layer.Digest, "the layer itself is not what the image names: %d bytes with digest %s, not %d",
+			whole.n,
 			whole.digester.Digest(), layer.Size)
 	}
 	return nil
@@ -207,7 +209,8 @@ func compareArchive(ctx context.Context, layer *blobReader, lazy *LazyLayer, rep
 		behind := new(otherThanZeros)
 		_, err = io.Copy(behind, c)
 		if len(lazy.ztoc.Entries) == 0 && (c.pos > maxEmptyArchive || bool(*behind)) {
-			found(Difference{Span: -1, Offset: -1, What: "the layer is no tar archive, and the zTOC is that of an empty one"})
+			found(Difference{Span: -1, Offset: -1,
+				What: "the layer is no tar archive, and the zTOC is that of an empty one"})
 		}
 	}
 	if err == nil {
@@ -215,7 +218,8 @@ func compareArchive(ctx context.Context, layer *blobReader, lazy *LazyLayer, rep
 		// its zTOC describes the archive correctly.
 		if misread, ok := errors.AsType[*soci.UnsupportedError](lazy.ztoc.Misread()); ok {
 			found(Difference{Span: -1, Offset: -1,
-				What: fmt.Sprintf("clients misread the layer by way of its zTOC (%s): %s", misread.Reason, misread.Detail)})
+				What: fmt.Sprintf("clients misread the layer by way of its zTOC (%s): %s", misread.Reason,
+					misread.Detail)})
 		}
 	}
 	if err == nil {

@@ -44,7 +44,8 @@ type LazyLayer struct {
 // be the zTOC of a layer of this size.
 func NewLazyLayer(src Ranger, layer ocispec.Descriptor, z *soci.Ztoc) (*LazyLayer, error) {
 	if z.CompressedSize != layer.Size {
-		return nil, fmt.Errorf("%w: the zTOC is for a layer of %d bytes, the layer has %d", ErrDifference, z.CompressedSize,
+		return nil, fmt.Errorf("%w: the zTOC is for a layer of %d bytes, the layer has %d", ErrDifference,
+			z.CompressedSize,
 			layer.Size)
 	}
 	spans := z.Spans()
@@ -58,11 +59,13 @@ func NewLazyLayer(src Ranger, layer ocispec.Descriptor, z *soci.Ztoc) (*LazyLaye
 	var out int64
 	for i, s := range spans {
 		if s.Start < 0 || s.End < s.Start || s.End > layer.Size {
-			return nil, fmt.Errorf("%w: span %d is said to be at %d to %d of %d compressed bytes", ErrDifference, i, s.Start,
+			return nil, fmt.Errorf("%w: span %d is said to be at %d to %d of %d compressed bytes", ErrDifference, i,
+				s.Start,
 				s.End, layer.Size)
 		}
 		if s.OutStart < out || (i == 0 && s.OutStart != 0) {
-			return nil, fmt.Errorf("%w: span %d is said to begin at %d of the archive, behind %d", ErrDifference, i, s.OutStart,
+			return nil, fmt.Errorf("%w: span %d is said to begin at %d of the archive, behind %d", ErrDifference, i,
+				s.OutStart,
 				out)
 		}
 		out = s.OutStart

@@ -42,7 +42,8 @@ func stored(t *testing.T, blob []byte, spanSize int64) *soci.Ztoc {
 // compareMemory compares a layer with a zTOC.
 func compareMemory(t *testing.T, blob []byte, z *soci.Ztoc) (*LayerReport, []Difference) {
 	t.Helper()
-	lazy, err := NewLazyLayer(memory(blob), ocispec.Descriptor{Digest: digest.FromBytes(blob), Size: int64(len(blob))}, z)
+	lazy, err := NewLazyLayer(memory(blob),
+		ocispec.Descriptor{Digest: digest.FromBytes(blob), Size: int64(len(blob))}, z)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,9 +84,11 @@ func TestSoundLayersHaveNoDifference(t *testing.T) {
 						t.Error(d)
 					}
 				}
-				if report.Spans != len(z.Checkpoints) || report.Entries != len(z.Entries) || report.Bytes < z.UncompressedSize {
+				if report.Spans != len(z.Checkpoints) || report.Entries != len(z.Entries) ||
+					report.Bytes < z.UncompressedSize {
 					t.Errorf("compared %d of %d spans, %d of %d entries, %d of %d bytes",
-						report.Spans, len(z.Checkpoints), report.Entries, len(z.Entries), report.Bytes, z.UncompressedSize)
+						report.Spans, len(z.Checkpoints), report.Entries, len(z.Entries), report.Bytes,
+						z.UncompressedSize)
 				}
 				for i, c := range z.Checkpoints {
 					bits[c.Bits]++

@@ -33,8 +33,10 @@ func TestTamperedZtoc(t *testing.T) {
 		want   string
 	}{
 		{"window byte", func(z *soci.Ztoc) { z.Checkpoints[2].Window[32<<10-1] ^= 1 }, "span 2, offset 2"},
-		{"oldest window byte", func(z *soci.Ztoc) { z.Checkpoints[2].Window[0] ^= 1 }, "byte 0 of the checkpoint's window"},
-		{"window of the first checkpoint", func(z *soci.Ztoc) { z.Checkpoints[0].Window[5] = 1 }, "span 0, offset 0: byte 5"},
+		{"oldest window byte", func(z *soci.Ztoc) { z.Checkpoints[2].Window[0] ^= 1 },
+			"byte 0 of the checkpoint's window"},
+		{"window of the first checkpoint", func(z *soci.Ztoc) { z.Checkpoints[0].Window[5] = 1 },
+			"span 0, offset 0: byte 5"},
 		{"no window", func(z *soci.Ztoc) { z.Checkpoints[1].Window = nil }, "span 1"},
 		{"span digest", func(z *soci.Ztoc) { z.SpanDigests[1] = digest.FromString("another") },
 			"span 1: the compressed bytes do not have the digest"},
@@ -134,13 +136,16 @@ func TestWindowDecidesTheBytes(t *testing.T) {
 		z.Checkpoints[3].Window[i] ^= 0xff
 	}
 	_, found := compareMemory(t, blob, z)
-	if len(found) != 2 || found[1].Span != 3 || found[1].File == "" ||
-		!strings.Contains(found[1].What, "through the zTOC") {
+	if len(found) != 2 {
+		t.Fatalf("%v", found)
+	}
+	if found[1].Span != 3 || found[1].File == "" || !strings.Contains(found[1].What, "through the zTOC") {
 		t.Fatalf("%v", found)
 	}
 	plain := gunzip(t, blob)
 	for _, e := range z.Entries {
-		if e.Offset <= found[1].Offset && found[1].Offset < e.Offset+e.Size && !strings.Contains(found[1].File, e.Name) {
+		if e.Offset <= found[1].Offset && found[1].Offset < e.Offset+e.Size &&
+			!strings.Contains(found[1].File, e.Name) {
 			t.Errorf("offset %d of %d is in %s, not in %s", found[1].Offset, len(plain), e.Name, found[1].File)
 		}
 	}

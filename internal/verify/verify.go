@@ -177,8 +177,9 @@ func (w *work) images(images []*inspect.Node, chosen func(version string) bool, 
 			if !chosen(index.Version) {
 				continue
 			}
-			one := IndexReport{Platform: node.Platform, Manifest: node.Digest, Version: index.Version, Index: index.Digest,
-				Tag: tag, image: node}
+			one := IndexReport{Platform: node.Platform, Manifest: node.Digest, Version: index.Version,
+				Index: index.Digest,
+				Tag:   tag, image: node}
 			pairs, err := checkIndex(w.ctx, w.repo, node, index, &one)
 			if err != nil {
 				return err
@@ -187,7 +188,8 @@ func (w *work) images(images []*inspect.Node, chosen func(version string) bool, 
 				one.Layers = append(one.Layers, w.layer(p))
 			}
 			if index.Manifest != nil {
-				w.later = append(w.later, prefetches{len(w.report.Indexes), node, soci.ContentOf(index.Manifest).Prefetch})
+				w.later = append(w.later,
+					prefetches{len(w.report.Indexes), node, soci.ContentOf(index.Manifest).Prefetch})
 			}
 			w.report.Indexes = append(w.report.Indexes, one)
 		}

@@ -23,7 +23,8 @@ type logged struct {
 }
 
 func newLogged(t *testing.T) *logged {
-	l := &logged{Server: awstest.Start(t), logs: awstest.NewLogs("filter", "generator"), image: digest.FromString("image"),
+	l := &logged{Server: awstest.Start(t), logs: awstest.NewLogs("filter", "generator"),
+		image: digest.FromString("image"),
 		start: time.UnixMilli(1_767_323_045_000)}
 	l.Handle("logs", l.logs)
 	l.log = &CloudWatch{API: cloudwatchlogs.NewFromConfig(l.Config()), Groups: []string{"filter", "generator"},
@@ -94,7 +95,8 @@ func TestCloudWatchIsBounded(t *testing.T) {
 		pages++
 		events := make([]map[string]any, maxLines/4)
 		for i := range events {
-			events[i] = map[string]any{"eventId": fmt.Sprint(pages, i), "timestamp": l.start.UnixMilli(), "message": "x"}
+			events[i] = map[string]any{"eventId": fmt.Sprint(pages, i), "timestamp": l.start.UnixMilli(),
+				"message": "x"}
 		}
 		if pages > 20 {
 			return map[string]any{"events": events}, nil

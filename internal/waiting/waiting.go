@@ -117,7 +117,8 @@ func (w *Wait) Run(ctx context.Context) (*Result, error) {
 			case finished.IsZero():
 				finished = now()
 			case now().Sub(finished) >= settle:
-				return r, fmt.Errorf("%w: the builder has finished (%s), and %s", ErrNone, builder.finished, r.Record.Reason)
+				return r, fmt.Errorf("%w: the builder has finished (%s), and %s", ErrNone, builder.finished,
+					r.Record.Reason)
 			}
 		}
 		switch {

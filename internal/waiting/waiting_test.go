@@ -65,8 +65,10 @@ func TestWait(t *testing.T) {
 		passed  = Decision{Message: passedOn, EventID: "1"}
 		indexed = Decision{Message: finished, EventID: "1", Outcome: "indexed", SociReason: "an image has the tag"}
 		gone    = Decision{Message: "image gone", Reason: "it is not there"}
-		failed  = Decision{Message: "image failed", EventID: "1", Class: "permanent", Reason: "corrupt", Error: "bad bytes"}
-		again   = Decision{Message: "image failed", EventID: "1", Class: "transient", Reason: "throttled", Error: "slowly"}
+		failed  = Decision{Message: "image failed", EventID: "1", Class: "permanent", Reason: "corrupt",
+			Error: "bad bytes"}
+		again = Decision{Message: "image failed", EventID: "1", Class: "transient", Reason: "throttled",
+			Error: "slowly"}
 	)
 	const second = time.Second
 	for _, tt := range []struct {
@@ -84,8 +86,9 @@ func TestWait(t *testing.T) {
 		{name: "no event", err: ErrTimeUp, text: "the builder has logged nothing of it", seconds: 120},
 		{name: "a failure", at: []time.Duration{20 * second}, lines: []Decision{failed}, err: ErrNone,
 			text: "the builder failed: corrupt: bad bytes", seconds: 20},
-		{name: "a failure, and another event", at: []time.Duration{second, 4 * second}, lines: []Decision{again, failed},
-			err: ErrNone, text: "corrupt", seconds: 4},
+		{name: "a failure, and another event", at: []time.Duration{second, 4 * second},
+			lines: []Decision{again, failed},
+			err:   ErrNone, text: "corrupt", seconds: 4},
 		{name: "lines in the wrong order", at: []time.Duration{second, second}, lines: []Decision{failed, passed},
 			err: ErrNone, text: "corrupt", seconds: 1},
 		{name: "the same event once more", at: []time.Duration{0, 0, 0}, lines: []Decision{
@@ -94,7 +97,8 @@ func TestWait(t *testing.T) {
 		{name: "finished without an index", at: []time.Duration{3 * second}, lines: []Decision{indexed}, err: ErrNone,
 			text: "the builder has finished (indexed: an image has the tag), and no SOCI index", seconds: 33},
 		{name: "finished, then another event", at: []time.Duration{3 * second, 20 * second},
-			lines: []Decision{indexed, {Message: handedOver}}, err: ErrTimeUp, text: "the builder's state machine works on it",
+			lines: []Decision{indexed, {Message: handedOver}}, err: ErrTimeUp,
+			text:    "the builder's state machine works on it",
 			seconds: 120},
 		{name: "stopped", at: []time.Duration{second}, lines: []Decision{{Message: handedOver, Execution: "x-1"}},
 			ends: 50 * second, err: ErrNone, text: "the builder failed: the execution x-1 was stopped", seconds: 50},
@@ -122,7 +126,8 @@ func TestWait(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			name := "team/" + strings.NewReplacer(" ", "-", ",", "").Replace(tt.name)
 			push(name, small)()
-			repository, err := ecrclient.New(s.Host()+"/"+name+":1", ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+			repository, err := ecrclient.New(s.Host()+"/"+name+":1",
+				ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -168,7 +173,8 @@ func TestDecision(t *testing.T) {
 	if d, ok := decision(time.Time{}, text(fields), "a", "d", "t"); !ok || d.Outcome != "untagged" {
 		t.Errorf("%+v %t", d, ok)
 	}
-	for name, value := range map[string]string{"message": "layer finished", "repository": "b", "digest": "e", "tag": ""} {
+	for name, value := range map[string]string{"message": "layer finished", "repository": "b", "digest": "e",
+		"tag": ""} {
 		was := fields[name]
 		fields[name] = value
 		if _, ok := decision(time.Time{}, text(fields), "a", "d", "t"); ok {

@@ -134,7 +134,8 @@ func newQueue(t *testing.T) *service {
 		if err := json.Unmarshal(body, &in); err != nil {
 			t.Error(err)
 		}
-		return map[string]string{"MessageId": "1", "MD5OfMessageBody": fmt.Sprintf("%x", md5.Sum([]byte(in.MessageBody)))}
+		return map[string]string{"MessageId": "1",
+			"MD5OfMessageBody": fmt.Sprintf("%x", md5.Sum([]byte(in.MessageBody)))}
 	})
 }
 

@@ -93,13 +93,16 @@ func eventsOf(t *testing.T, s *registrytest.Server, reference string) [][]byte {
 	for _, tag := range tags {
 		for _, said := range []bool{true, false} {
 			for _, kind := range []string{"Image", "Replication", "Pull Through Cache", "Referrer"} {
-				detail := map[string]any{"repository-name": repository, "image-digest": digest.FromBytes(b), "image-tag": tag}
+				detail := map[string]any{"repository-name": repository, "image-digest": digest.FromBytes(b),
+					"image-tag": tag}
 				switch kind {
 				case "Image", "Referrer":
 					maps.Copy(detail, map[string]any{"result": "SUCCESS", "action-type": "PUSH"})
 				case "Replication":
-					maps.Copy(detail, map[string]any{"result": "SUCCESS", "action-type": "REPLICATE", "source-account": "123456789012",
-						"source-region": "eu-west-1"})
+					maps.Copy(detail,
+						map[string]any{"result": "SUCCESS", "action-type": "REPLICATE",
+							"source-account": "123456789012",
+							"source-region":  "eu-west-1"})
 				default:
 					maps.Copy(detail, map[string]any{"sync-status": "SUCCESS", "ecr-repository-prefix": "team",
 						"upstream-registry-url": "public.ecr.aws"})
@@ -107,8 +110,9 @@ func eventsOf(t *testing.T, s *registrytest.Server, reference string) [][]byte {
 				if said {
 					detail["manifest-media-type"], detail["artifact-media-type"] = m.MediaType, artifact
 				}
-				event, err := json.Marshal(map[string]any{"version": "0", "id": "1", "source": "aws.ecr", "account": "123456789012",
-					"region": "us-west-2", "time": "2026-01-02T03:04:05Z", "resources": []string{},
+				event, err := json.Marshal(map[string]any{"version": "0", "id": "1", "source": "aws.ecr",
+					"account": "123456789012",
+					"region":  "us-west-2", "time": "2026-01-02T03:04:05Z", "resources": []string{},
 					"detail-type": "ECR " + kind + " Action", "detail": detail})
 				if err != nil {
 					t.Fatal(err)
@@ -157,11 +161,14 @@ func TestOwnOutputIsNeverIndexed(t *testing.T) {
 			arm := s.PushImage(t, repository, "",
 				registrytest.Image{Platform: "linux/arm64", Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})
 			amd := s.PushImage(t, repository, "",
-				registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{layer(t, 2, 2<<20)}, Docker: true})
+				registrytest.Image{Platform: "linux/amd64", Layers: []registrytest.Layer{layer(t, 2, 2<<20)},
+					Docker: true})
 			index := s.PushIndex(t, repository, "multi", false, arm.Manifest, amd.Manifest,
 				s.PushAttestation(t, repository, arm.Manifest).Manifest)
-			single := s.PushImage(t, repository, "single", registrytest.Image{Layers: []registrytest.Layer{layer(t, 3, 2<<20)}})
-			small := s.PushImage(t, repository, "small", registrytest.Image{Layers: []registrytest.Layer{layer(t, 4, 1000)}})
+			single := s.PushImage(t, repository, "single",
+				registrytest.Image{Layers: []registrytest.Layer{layer(t, 3, 2<<20)}})
+			small := s.PushImage(t, repository, "small",
+				registrytest.Image{Layers: []registrytest.Layer{layer(t, 4, 1000)}})
 			originals := map[string]digest.Digest{"multi": index.Digest, "single": single.Manifest.Digest,
 				"small": small.Manifest.Digest}
 			released := otherRelease(t, s, single.Manifest)
@@ -191,8 +198,10 @@ func TestOwnOutputIsNeverIndexed(t *testing.T) {
 							}
 							outcomes[outcome]++
 							if slices.Contains(made, reference) && slices.Contains([]string{
-								"generator: indexed", "generator: no-layer-to-index", "generator: superseded"}, outcome) {
-								t.Fatalf("stack %s: %s: %s of our own output: %s", tt.stacks[i], reference, outcome, event)
+								"generator: indexed", "generator: no-layer-to-index", "generator: superseded"},
+								outcome) {
+								t.Fatalf("stack %s: %s: %s of our own output: %s", tt.stacks[i], reference, outcome,
+									event)
 							}
 						}
 					}

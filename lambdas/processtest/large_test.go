@@ -30,7 +30,8 @@ import (
 )
 
 var (
-	largeGB     = flag.Float64("large-gb", 0, "TestLargeImage: compressed size of the image, in GB; 0 leaves the test out")
+	largeGB = flag.Float64("large-gb", 0,
+		"TestLargeImage: compressed size of the image, in GB; 0 leaves the test out")
 	largeLayers = flag.Int("large-layers", 8, "TestLargeImage: layers of the image")
 	largeMemory = flag.Int("large-memory", 1769, "TestLargeImage: memory of the function, in MB")
 	largeFolder = flag.String("large-folder", "/usr/lib", "TestLargeImage: the files of the layers are from here")
@@ -58,7 +59,8 @@ func TestLargeImage(t *testing.T) {
 		}
 		d := digest.NewDigest(digest.SHA256, h)
 		blobs[d] = r
-		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: d, Size: r.size()})
+		m.Layers = append(m.Layers,
+			ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: d, Size: r.size()})
 	}
 	var reads int64
 	store := t.TempDir()
@@ -128,8 +130,8 @@ func TestLargeImage(t *testing.T) {
 			pushed, _ = line["bytesPushed"].(float64)
 		}
 	}
-	t.Logf("%.1f GB compressed, %.1f GB uncompressed, %d layers, %d entries; %.0f s, %.0f s of CPU, peak %d MiB of %d, "+
-		"%.1f GB read, %.0f MB pushed",
+	t.Logf("%.1f GB compressed, %.1f GB uncompressed, %d layers, %d entries; %.0f s, %.0f s of CPU, peak %d MiB of "+
+		"%d, %.1f GB read, %.0f MB pushed",
 		float64(reads)/1e9, float64(times*uncompressed)/1e9, *largeLayers, times*entries, result.Seconds, cpu, peak>>20,
 		*largeMemory, float64(result.BytesRead)/1e9, pushed/1e6)
 }

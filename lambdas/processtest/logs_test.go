@@ -25,7 +25,8 @@ type logCall struct {
 func logCalls(t *testing.T) (calls []logCall, metrics []string) {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f",
-		`{{if .Module}}{{if .Module.Main}}{{.Dir}}{{range .GoFiles}},{{.}}{{end}}{{end}}{{end}}`, "../filter", "../indexgen",
+		`{{if .Module}}{{if .Module.Main}}{{.Dir}}{{range .GoFiles}},{{.}}{{end}}{{end}}{{end}}`, "../filter",
+		"../indexgen",
 		"../reponame")
 	out, err := list.Output()
 	if err != nil {
@@ -54,7 +55,8 @@ func logCalls(t *testing.T) (calls []logCall, metrics []string) {
 					metrics = append(metrics, name)
 				}
 				at := files.Position(call.Pos()).String()
-				if slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, selector.Sel.Name) && len(call.Args) > 0 {
+				if slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, selector.Sel.Name) &&
+					len(call.Args) > 0 {
 					t.Errorf("%s: %s writes a line without the request id: use %[2]sContext", at, selector.Sel.Name)
 				}
 				level, ok := levels[selector.Sel.Name]

@@ -66,7 +66,8 @@ func (g *guard) allow(request string, actions ...string) bool {
 		}
 		all = false
 		if !has(permission.Withheld[g.function], action) {
-			g.t.Errorf("%s: %s needs %s, which is not on the list of the function's rights", g.function, request, action)
+			g.t.Errorf("%s: %s needs %s, which is not on the list of the function's rights", g.function, request,
+				action)
 		}
 	}
 	return all
@@ -114,15 +115,17 @@ type account struct {
 
 func newAccount(t *testing.T, g *guard, cfg localregistry.Config) *account {
 	a := &account{
-		Server: registrytest.StartWith(t, cfg, g.registry), guard: g, aws: awstest.Start(t), queue: awstest.NewSQS(time.Now),
+		Server: registrytest.StartWith(t, cfg, g.registry), guard: g, aws: awstest.Start(t),
+		queue:   awstest.NewSQS(time.Now),
 		options: soci.Options{MinLayerSize: 64 << 10, SpanSize: 64 << 10, IndexVersion: soci.Both, TagUnindexed: true},
 	}
 	a.aws.Handle("ecr", awstest.NewECR(a.Server))
 	a.aws.Handle("sqs", a.queue)
 	a.aws.Handle("states", new(awstest.States))
-	a.aws.Handle("events", awstest.JSON(map[string]func([]byte) (any, error){"PutEvents": func(body []byte) (any, error) {
-		return map[string]any{"FailedEntryCount": 0, "Entries": []map[string]string{{"EventId": "1"}}}, nil
-	}}))
+	a.aws.Handle("events",
+		awstest.JSON(map[string]func([]byte) (any, error){"PutEvents": func(body []byte) (any, error) {
+			return map[string]any{"FailedEntryCount": 0, "Entries": []map[string]string{{"EventId": "1"}}}, nil
+		}}))
 	return a
 }
 
@@ -144,7 +147,8 @@ func (a *account) handle(t *testing.T, event []byte) *report.Image {
 			if err != nil {
 				return nil, err
 			}
-			return ecrclient.New(host+"/"+e.Detail.RepositoryName, ecrclient.WithAWSConfig(cfg), ecrclient.WithPlainHTTP(true),
+			return ecrclient.New(host+"/"+e.Detail.RepositoryName, ecrclient.WithAWSConfig(cfg),
+				ecrclient.WithPlainHTTP(true),
 				ecrclient.WithTransport(transport), ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
 		},
 		Options: a.options,
@@ -237,14 +241,16 @@ func TestGeneratorPermissions(t *testing.T) {
 		run  func(t *testing.T, a *account) *report.Image
 		want soci.Outcome
 	}{
-		{"both versions of a multi-platform image", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
-			return a.handle(t, eventOf(t, index(t, a, false, "v1"), "v1", ""))
-		}, soci.OutcomeIndexed},
+		{"both versions of a multi-platform image", localregistry.Config{},
+			func(t *testing.T, a *account) *report.Image {
+				return a.handle(t, eventOf(t, index(t, a, false, "v1"), "v1", ""))
+			}, soci.OutcomeIndexed},
 		{"handed over, twice", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			a.handOver = true
 			event := eventOf(t, index(t, a, false, "v1"), "v1", "")
 			a.handle(t, event)
-			return a.handle(t, append([]byte(" "), event...)) // the same event with other bytes: the execution is looked at
+			return a.handle(t,
+				append([]byte(" "), event...)) // the same event with other bytes: the execution is looked at
 		}, generator.OutcomeHandedOver},
 		{"V1 alone", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			a.options.IndexVersion = soci.V1
@@ -264,7 +270,8 @@ func TestGeneratorPermissions(t *testing.T) {
 		}, soci.OutcomeIndexed},
 		{"zTOCs of an earlier image", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			a.handle(t, eventOf(t, a.PushImage(t, repository, "v1", image(big(1), big(2))).Manifest.Digest, "v1", ""))
-			r := a.handle(t, eventOf(t, a.PushImage(t, repository, "v2", image(big(1), big(3))).Manifest.Digest, "v2", ""))
+			r := a.handle(t,
+				eventOf(t, a.PushImage(t, repository, "v2", image(big(1), big(3))).Manifest.Digest, "v2", ""))
 			if a.aws.Count("ecr", "DescribeImages") == 0 {
 				t.Error("no SOCI index was looked for")
 			}
@@ -280,7 +287,11 @@ func TestGeneratorPermissions(t *testing.T) {
 			redirect := registrytest.StartSignedURLs(t, a.Server).Elsewhere().Redirect()
 			a.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/sha256:",
 				Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-					a.registry(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { redirect(w, r, next) })).ServeHTTP(w, r)
+					a.registry(
+						http.HandlerFunc(func(w http.ResponseWriter,
+							r *http.Request) {
+							redirect(w, r, next)
+						})).ServeHTTP(w, r)
 				}})
 			return a.handle(t, eventOf(t, a.PushImage(t, repository, "v1", image(big(1))).Manifest.Digest, "v1", ""))
 		}, soci.OutcomeIndexed},
@@ -371,7 +382,8 @@ func TestFilterPermissions(t *testing.T) {
 	}
 	cfg := server.Config()
 	h := &eventfilter.Handler{
-		Config:  eventfilter.Config{Filters: chosen, GeneratorARN: awstest.FunctionARN("generator"), TagSuffix: "-soci"},
+		Config: eventfilter.Config{Filters: chosen, GeneratorARN: awstest.FunctionARN("generator"),
+			TagSuffix: "-soci"},
 		Invoker: lambda.NewFromConfig(cfg),
 		Logger:  slog.New(slog.DiscardHandler),
 		Queue:   failurequeue.Open(cfg, queue.URL),

@@ -131,7 +131,8 @@ func push(t *testing.T, d digest.Digest, tag, artifactMediaType string) []byte {
 		"source": "aws.ecr", "account": "123456789012", "time": "2026-01-02T03:04:05Z", "region": "us-west-2",
 		"resources": []string{},
 		"detail": map[string]any{
-			"result": "SUCCESS", "repository-name": repository, "image-digest": d, "action-type": "PUSH", "image-tag": tag,
+			"result": "SUCCESS", "repository-name": repository, "image-digest": d, "action-type": "PUSH",
+			"image-tag":           tag,
 			"manifest-media-type": ocispec.MediaTypeImageManifest, "artifact-media-type": artifactMediaType,
 		},
 	}, "", "  ")
@@ -265,7 +266,8 @@ func TestEventBecomesIndex(t *testing.T) {
 			t.Error("nothing is logged")
 		}
 		for _, line := range lines {
-			if line["repository"] != repository || line["requestId"] == nil || line["message"] == nil || line["level"] == nil {
+			if line["repository"] != repository || line["requestId"] == nil || line["message"] == nil ||
+				line["level"] == nil {
 				t.Errorf("log line %v", line)
 			}
 		}
@@ -296,12 +298,15 @@ func TestFailuresAreReported(t *testing.T) {
 		{"filter: invalid event", filter, []byte(`{"source":"aws.s3","region":"?"}`),
 			[]string{`source is "aws.s3"`, `region is "?"`}, "event failed", "permanent"},
 		{"filter: not JSON", filter, []byte(`x`), []string{"JSON"}, "event failed", "permanent"},
-		{"filter: generator not invoked", filter, push(t, image.Manifest.Digest, "v1", ""), []string{generatorARN, "403"},
+		{"filter: generator not invoked", filter, push(t, image.Manifest.Digest, "v1", ""),
+			[]string{generatorARN, "403"},
 			"event failed", "transient"},
-		{"indexgen: invalid event", indexgen, []byte(`{"source":"aws.s3"}`), []string{`source is "aws.s3"`}, "image failed",
+		{"indexgen: invalid event", indexgen, []byte(`{"source":"aws.s3"}`), []string{`source is "aws.s3"`},
+			"image failed",
 			"permanent"},
 		{"indexgen: corrupt layer", indexgen, push(t, bad.Manifest.Digest, "bad", ""),
-			[]string{bad.Manifest.Digest.String(), bad.Layers[0].Digest.String(), "corrupt"}, "image failed", "permanent"},
+			[]string{bad.Manifest.Digest.String(), bad.Layers[0].Digest.String(), "corrupt"}, "image failed",
+			"permanent"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -355,10 +360,12 @@ func TestColdStartFails(t *testing.T) {
 				"SOCI_INDEX_GENERATOR_LAMBDA_ARN": generatorARN},
 			[]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", `filter 2 "Bad:1"`, "allowed are"}},
 		{"malformed ARN", "filter",
-			map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "*:*", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": "generator"},
+			map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "*:*",
+				"SOCI_INDEX_GENERATOR_LAMBDA_ARN": "generator"},
 			[]string{`SOCI_INDEX_GENERATOR_LAMBDA_ARN is "generator"`}},
 		{"malformed numbers", "indexgen",
-			map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "ten", "SOCI_SPAN_SIZE_MIB": "0", "ECR_REGISTRY_ENDPOINT": "x"},
+			map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "ten", "SOCI_SPAN_SIZE_MIB": "0",
+				"ECR_REGISTRY_ENDPOINT": "x"},
 			[]string{`SOCI_MIN_LAYER_SIZE_MIB is "ten"`, `SOCI_SPAN_SIZE_MIB is "0"`, `ECR_REGISTRY_ENDPOINT is "x"`}},
 	}
 	for _, tt := range tests {
@@ -376,7 +383,8 @@ func TestColdStartFails(t *testing.T) {
 			if status, err := f.Exited(t.Context()); status != 1 || err != nil {
 				t.Errorf("exit status %d, %v, want 1", status, err)
 			}
-			if lines := f.Log(t); len(lines) != 1 || lines[0]["message"] != "cold start failed" || lines[0]["level"] != "ERROR" {
+			if lines := f.Log(t); len(lines) != 1 || lines[0]["message"] != "cold start failed" ||
+				lines[0]["level"] != "ERROR" {
 				t.Errorf("log lines %v", lines)
 			}
 		})
@@ -404,8 +412,9 @@ func TestCustomResource(t *testing.T) {
 			ARN: "arn:aws-us-gov:lambda:us-gov-west-1:210987654321:function:reponame"})
 	}
 	event := func(request, filters string) []byte {
-		return fmt.Appendf(nil, `{"RequestType":%q,"RequestId":"r","ResponseURL":%q,"ResourceType":"Custom::X","LogicalResourceId":"l","StackId":"s","ResourceProperties":{`+
-			`"ServiceToken":"t","Filters":%s,"FilterEnvironment":{"A":"b"}}}`,
+		return fmt.Appendf(nil,
+			`{"RequestType":%q,"RequestId":"r","ResponseURL":%q,"ResourceType":"Custom::X","LogicalResourceId":"l","StackId":"s","ResourceProperties":{`+
+				`"ServiceToken":"t","Filters":%s,"FilterEnvironment":{"A":"b"}}}`,
 			request, cloudFormation.URL+"/?X-Amz-Signature=secret", filters)
 	}
 	good, broken := start(nil), start(map[string]string{"LOG_LEVEL": "loud"})
@@ -416,7 +425,8 @@ func TestCustomResource(t *testing.T) {
 	}{
 		{good, "Create", `["prod/*:*","dev:v1"]`, "SUCCESS",
 			[]string{"arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/dev", "repository/prod/*"}},
-		{good, "Update", `"*:*"`, "SUCCESS", []string{`["arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/*"]`}},
+		{good, "Update", `"*:*"`, "SUCCESS",
+			[]string{`["arn:aws-us-gov:ecr:us-gov-west-1:210987654321:repository/*"]`}},
 		{good, "Update", `"Bad:*"`, "FAILED", []string{"Bad:*", "allowed are"}},
 		{good, "Delete", `"Bad:*"`, "SUCCESS", nil},
 		{broken, "Create", `"*:*"`, "FAILED", []string{`LOG_LEVEL is \"loud\"`, "allowed are"}},

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda/messages"
 	"github.com/opencontainers/go-digest"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/lambdaruntime"
 	"soci-index-builder/internal/testkit/registrytest"
 )
@@ -63,12 +64,15 @@ func TestPermanentFailuresReachTheQueue(t *testing.T) {
 		message   string // of the log line at ERROR
 		announced bool
 	}{
-		{"filter: invalid event", filter, `{"source":"aws.s3","detail":{"<":"&"}}`, "invalid-event", "event failed", false},
+		{"filter: invalid event", filter, `{"source":"aws.s3","detail":{"<":"&"}}`, "invalid-event", "event failed",
+			false},
 		{"filter: another kind of event", filter,
-			strings.Replace(string(push(t, bad.Manifest.Digest, "bad", "")), "Image Action", "Image Scan", 1), "invalid-event",
+			strings.Replace(string(push(t, bad.Manifest.Digest, "bad", "")), "Image Action", "Image Scan", 1),
+			"invalid-event",
 			"event failed", false},
 		{"indexgen: invalid event", indexgen, `[]`, "invalid-event", "image failed", false},
-		{"indexgen: corrupt layer", indexgen, string(push(t, bad.Manifest.Digest, "bad", "")), "corrupt", "image failed",
+		{"indexgen: corrupt layer", indexgen, string(push(t, bad.Manifest.Digest, "bad", "")), "corrupt",
+			"image failed",
 			true},
 	}
 	for _, tt := range tests {
@@ -88,30 +92,45 @@ func TestPermanentFailuresReachTheQueue(t *testing.T) {
 				t.Fatalf("the queue has %d messages, want 1", len(all))
 			}
 			m := decode[failureMessage](t, all[0])
-			if m.Reason != tt.reason || m.ResponsePayload.ErrorType != tt.reason || m.ResponsePayload.ErrorMessage == "" ||
-				!strings.HasPrefix(m.RequestContext.RequestID, "00000000-") ||
-				!strings.HasPrefix(m.RequestContext.FunctionARN, "arn:aws:lambda:") {
-				t.Errorf("message %s", all[0])
-			}
-			if got, want := decode[any](t, m.RequestPayload), decode[any](t, []byte(tt.event)); !reflect.DeepEqual(got, want) {
+			expect.Equal(t, expect.Facts{
+				{"Reason", m.Reason, tt.reason},
+				{"ResponsePayload.ErrorType", m.ResponsePayload.ErrorType, tt.reason},
+				{`m.ResponsePayload.ErrorMessage == ""`, m.ResponsePayload.ErrorMessage == "", false},
+				{`strings.HasPrefix(m.RequestContext.RequestID, "00000000-")`,
+					strings.HasPrefix(m.RequestContext.RequestID, "00000000-"), true},
+				{`strings.HasPrefix(m.RequestContext.FunctionARN, "arn:aws:lambda:")`,
+					strings.HasPrefix(m.RequestContext.FunctionARN, "arn:aws:lambda:"), true},
+			}, "message %s", all[0])
+			if got, want := decode[any](t, m.RequestPayload),
+				decode[any](t, []byte(tt.event)); !reflect.DeepEqual(got, want) {
 				t.Errorf("the message has the event %v, want %v", got, want)
 			}
 
 			lines := tt.function.Log(t)[before:]
 			if tt.reason == "corrupt" { // the manifest first
-				if lines[0]["message"] != "manifest finished" || lines[0]["outcome"] != "failed" || lines[0]["level"] != "WARN" {
+				if lines[0]["message"] != "manifest finished" || lines[0]["outcome"] != "failed" ||
+					lines[0]["level"] != "WARN" {
 					t.Errorf("log line %v", lines[0])
 				}
 				lines = lines[1:]
 			}
 			at := slices.IndexFunc(lines, func(l map[string]any) bool { return l["level"] == "ERROR" })
-			if len(lines) != 2 || at != 0 || lines[0]["message"] != tt.message || lines[0]["class"] != "permanent" ||
-				lines[0]["reason"] != tt.reason ||
-				lines[1]["message"] != "event queued" || lines[0]["requestId"] != m.RequestContext.RequestID {
-				t.Errorf("log lines %v", lines)
+			if len(lines) != 2 {
+				t.Fatalf("log lines %v", lines)
 			}
+			expect.Equal(t, expect.Facts{
+				{"at", at, 0},
+				{`lines[0]["message"]`, lines[0]["message"], tt.message},
+				{`lines[0]["class"]`, lines[0]["class"], "permanent"},
+				{`lines[0]["reason"]`, lines[0]["reason"], tt.reason},
+				{`lines[1]["message"]`, lines[1]["message"], "event queued"},
+				{`lines[0]["requestId"]`, lines[0]["requestId"], m.RequestContext.RequestID},
+			}, "log lines %v", lines)
 			metrics := tt.function.Metrics(t)[measured:]
-			if len(metrics) != 1 || metrics[0]["ImagesFailed"] != 1.0 || metrics[0]["Class"] != "permanent" ||
+			if len(metrics) != 1 {
+				t.Fatalf("metrics %v", metrics)
+			}
+			if metrics[0]["ImagesFailed"] != 1.0 || metrics[0]["Class"] != "permanent" ||
 				metrics[0]["StackName"] != "my-stack" {
 				t.Errorf("metrics %v", metrics)
 			}
@@ -123,12 +142,16 @@ func TestPermanentFailuresReachTheQueue(t *testing.T) {
 				}
 				return
 			}
-			if len(events) != 1 || events[0].DetailType != "SOCI Index Failed" ||
-				events[0].Detail["imageDigest"] != bad.Manifest.Digest.String() ||
-				events[0].Detail["reason"] != tt.reason || events[0].Detail["repository"] != repository ||
-				events[0].Detail["tag"] != "bad" {
-				t.Errorf("announced: %v", events)
+			if len(events) != 1 {
+				t.Fatalf("announced: %v", events)
 			}
+			expect.Equal(t, expect.Facts{
+				{"events[0].DetailType", events[0].DetailType, "SOCI Index Failed"},
+				{`events[0].Detail["imageDigest"]`, events[0].Detail["imageDigest"], bad.Manifest.Digest.String()},
+				{`events[0].Detail["reason"]`, events[0].Detail["reason"], tt.reason},
+				{`events[0].Detail["repository"]`, events[0].Detail["repository"], repository},
+				{`events[0].Detail["tag"]`, events[0].Detail["tag"], "bad"},
+			}, "announced: %v", events)
 		})
 	}
 }
@@ -198,7 +221,8 @@ func TestQueueOrBusDown(t *testing.T) {
 			if _, err := tt.function.Invoke(t.Context(), tt.event); err != nil {
 				t.Fatalf("the second attempt: %v", err)
 			}
-			if failed, queued := !slices.Equal(tt.event, goodPush), len(takeMessages(t, queue)); failed != (queued == 1) {
+			if failed, queued := !slices.Equal(tt.event, goodPush),
+				len(takeMessages(t, queue)); failed != (queued == 1) {
 				t.Errorf("%d messages in the queue", queued)
 			}
 			if announced := len(takeEvents(t, bus)); (tt.function == indexgen) != (announced == 1) {
@@ -227,10 +251,12 @@ func TestTransientFailuresAreReturned(t *testing.T) {
 	}
 	lines := indexgen.Log(t)
 	last := lines[len(lines)-1]
-	if last["message"] != "image failed" || last["class"] != "transient" || last["reason"] != "access-denied" ||
-		last["permission"] != "ecr:PutImage" {
-		t.Errorf("log line %v", last)
-	}
+	expect.Equal(t, expect.Facts{
+		{`last["message"]`, last["message"], "image failed"},
+		{`last["class"]`, last["class"], "transient"},
+		{`last["reason"]`, last["reason"], "access-denied"},
+		{`last["permission"]`, last["permission"], "ecr:PutImage"},
+	}, "log line %v", last)
 }
 
 // Out of time is for good, and there is time left to say so.
@@ -286,8 +312,9 @@ func TestAnnouncedAndMeasured(t *testing.T) {
 		want := announcement{"SOCI Index Created", map[string]any{
 			"repository": repository, "tag": "v1", "imageDigest": image.Manifest.Digest.String(), "outcome": "indexed",
 			"indexDigests": []any{index.Index.Digest}, "layers": layers,
-			"platforms": []any{map[string]any{"platform": index.Platform, "manifestDigest": image.Manifest.Digest.String(),
-				"indexV1Digest": index.Index.Digest, "layers": layers}},
+			"platforms": []any{map[string]any{"platform": index.Platform,
+				"manifestDigest": image.Manifest.Digest.String(),
+				"indexV1Digest":  index.Index.Digest, "layers": layers}},
 		}}
 		if !reflect.DeepEqual(events[0], want) {
 			t.Errorf("announced\n%v, want\n%v", events[0], want)
@@ -400,11 +427,15 @@ func TestPlatformNotChosenIsNoFailure(t *testing.T) {
 		t.Errorf("%d metrics", n)
 	}
 	lines := indexgen.Log(t)
-	if len(lines) != 1 || lines[0]["level"] != "INFO" || lines[0]["message"] != "image finished" ||
-		lines[0]["outcome"] != "platform-not-chosen" ||
-		lines[0]["reason"] != "the image has windows/amd64, and chosen are linux" {
-		t.Errorf("log lines %v", lines)
+	if len(lines) != 1 {
+		t.Fatalf("log lines %v", lines)
 	}
+	expect.Equal(t, expect.Facts{
+		{`lines[0]["level"]`, lines[0]["level"], "INFO"},
+		{`lines[0]["message"]`, lines[0]["message"], "image finished"},
+		{`lines[0]["outcome"]`, lines[0]["outcome"], "platform-not-chosen"},
+		{`lines[0]["reason"]`, lines[0]["reason"], "the image has windows/amd64, and chosen are linux"},
+	}, "log lines %v", lines)
 	if all := takeMessages(t, queue); len(all) != 0 {
 		t.Errorf("the queue has %s", all)
 	}

@@ -120,7 +120,8 @@ func TestHandOverProcess(t *testing.T) {
 	if len(states.bodies) != 1 {
 		t.Fatalf("%d executions", len(states.bodies))
 	}
-	if in := decode[struct{ Name, Input string }](t, states.bodies[0]); in.Input != string(event) || len(in.Name) != 42 {
+	if in := decode[struct{ Name, Input string }](t, states.bodies[0]); in.Input != string(event) ||
+		len(in.Name) != 42 {
 		t.Errorf("%+v", in)
 	}
 	metrics := f.Metrics(t)

@@ -59,7 +59,8 @@ func TestAuthentication(t *testing.T) {
 				wrap = auth.Bearer
 			}
 			f := &fixture{Server: registrytest.Start(t, wrap), layer: noise(3, 50_000)}
-			f.img = f.PushImage(t, repository, "v1", registrytest.Image{Layers: []registrytest.Layer{{Content: f.layer}}})
+			f.img = f.PushImage(t, repository, "v1",
+				registrytest.Image{Layers: []registrytest.Layer{{Content: f.layer}}})
 			if row.docker {
 				dockerConfig(t, f.Host())
 			} else {
@@ -180,7 +181,8 @@ func TestSignedURLs(t *testing.T) {
 		if signed.Issued() == 0 || log.Len() == 0 {
 			t.Error("nothing was redirected, or nothing logged")
 		}
-		for what, text := range map[string]string{"log": log.String(), "error": fmt.Sprintf("%v %+v %#v", err, err, err)} {
+		for what, text := range map[string]string{"log": log.String(),
+			"error": fmt.Sprintf("%v %+v %#v", err, err, err)} {
 			for _, secret := range []string{registrytest.Signature, password,
 				base64.StdEncoding.EncodeToString([]byte(user + ":" + password))} {
 				if strings.Contains(text, secret) {
@@ -224,7 +226,8 @@ func TestSignedURLs(t *testing.T) {
 		class  error
 		status int
 	}{
-		{"403", registrytest.Status(403, "AccessDenied", "see https://x.invalid/a?X-Amz-Signature="+registrytest.Signature),
+		{"403", registrytest.Status(403, "AccessDenied",
+			"see https://x.invalid/a?X-Amz-Signature="+registrytest.Signature),
 			ecrclient.ErrDenied, 403},
 		{"404", registrytest.Status(404, "NoSuchKey", ""), ecrclient.ErrNotFound, 404},
 		{"503", registrytest.Status(503, "SlowDown", ""), ecrclient.ErrUnavailable, 503},
@@ -252,7 +255,8 @@ func TestSignedURLs(t *testing.T) {
 // The errors of oras-go and net/http do not contain a URL's query either,
 // whatever it looks like.
 func TestRedactOddQueries(t *testing.T) {
-	for _, query := range []string{registrytest.Signature, "a=" + registrytest.Signature, "a=\"" + registrytest.Signature,
+	for _, query := range []string{registrytest.Signature, "a=" + registrytest.Signature,
+		"a=\"" + registrytest.Signature,
 		"a='x'" + registrytest.Signature} {
 		for name, answer := range map[string]registrytest.Fault{
 			"no descriptor": registrytest.Both(registrytest.Header("Content-Type", "/"),
@@ -313,8 +317,9 @@ func TestRedirectToPlainHTTP(t *testing.T) {
 // clouds hand out credentials.
 func TestRedirectToThisMachine(t *testing.T) {
 	for host, refused := range map[string]bool{
-		"127.0.0.1": true, "127.1.2.3": true, "localhost": true, "LOCALHOST.": true, "a.localhost": true, "0.0.0.0": true,
-		"[::1]": true, "[::]": true, "[::ffff:127.0.0.1]": true, "[fe80::1%25eth0]": true, "169.254.169.254": true,
+		"127.0.0.1": true, "127.1.2.3": true, "localhost": true, "LOCALHOST.": true, "a.localhost": true,
+		"0.0.0.0": true,
+		"[::1]":   true, "[::]": true, "[::ffff:127.0.0.1]": true, "[fe80::1%25eth0]": true, "169.254.169.254": true,
 		"169.254.170.2": true, "[::ffff:169.254.169.254]": true, "[fd00:ec2::254]": true, "224.0.0.1": true,
 		"[64:ff9b::127.0.0.1]": true, "[64:ff9b::a9fe:a9fe]": true, "[64:ff9b::203.0.113.1]": false,
 		"10.0.0.1": false, "203.0.113.1": false, "[fd00::1]": false, "localhost.example": false,
@@ -336,7 +341,8 @@ func TestRedirectToThisMachine(t *testing.T) {
 		r := f.open(t, ecrHost, ecrclient.WithOwnTokens(), ecrclient.WithTransport(transport),
 			ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
 		_, err := r.Fetch(t.Context(), desc)
-		if err == nil || strings.Contains(err.Error(), "refused a redirect to") != refused || (len(asked) == 0) != refused {
+		if err == nil || strings.Contains(err.Error(), "refused a redirect to") != refused ||
+			(len(asked) == 0) != refused {
 			t.Errorf("to %s: %v, with connections to %v", host, err, asked)
 		}
 	}

@@ -38,7 +38,8 @@ func BenchmarkFetch(b *testing.B) {
 				s := registrytest.Start(b)
 				desc := s.PushBlob(b, repository, content)
 				if registry.rate > 0 {
-					s.Add(registrytest.Rule{Method: http.MethodGet, Fault: registrytest.Throttle(registry.rate, registry.latency)})
+					s.Add(registrytest.Rule{Method: http.MethodGet,
+						Fault: registrytest.Throttle(registry.rate, registry.latency)})
 				}
 				r, err := ecrclient.New(s.Host()+"/"+repository, ecrclient.WithParallel(client.parallel))
 				if err != nil {
@@ -52,7 +53,8 @@ func BenchmarkFetch(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{rc}, buf); err != nil ||
+					if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{rc},
+						buf); err != nil ||
 						n != desc.Size {
 						b.Fatalf("%d bytes, %v", n, err)
 					}

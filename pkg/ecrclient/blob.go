@@ -106,7 +106,8 @@ func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want 
 	}
 	if err != nil {
 		if e, ok := err.(*statusError); ok && e.status == http.StatusRequestedRangeNotSatisfiable {
-			err = fmt.Errorf("%w: the registry has no byte at offset %d of %d: %w", ErrDigestMismatch, want.start, desc.Size,
+			err = fmt.Errorf("%w: the registry has no byte at offset %d of %d: %w", ErrDigestMismatch, want.start,
+				desc.Size,
 				err)
 		}
 		return nil, err

@@ -96,7 +96,8 @@ func TestCatalog(t *testing.T) {
 		want []digest.Digest
 	}{
 		{"all sources", ofV2, f.want},
-		{"no tag", ecrclient.CatalogOptions{TagSuffix: "-soci"}, []digest.Digest{f.want[0], f.want[1], f.want[2], f.want[3]}},
+		{"no tag", ecrclient.CatalogOptions{TagSuffix: "-soci"},
+			[]digest.Digest{f.want[0], f.want[1], f.want[2], f.want[3]}},
 		{"no suffix", ecrclient.CatalogOptions{Tag: "v2"}, f.want[:1]},
 		{"no such tag", ecrclient.CatalogOptions{Tag: "v9", TagSuffix: "-soci"}, f.want},
 		{"no such suffix", ecrclient.CatalogOptions{Tag: "v2", TagSuffix: ".other"}, f.want[:1]},
@@ -110,7 +111,8 @@ func TestCatalog(t *testing.T) {
 	}
 	t.Run("an empty repository", func(t *testing.T) {
 		s := registrytest.Start(t)
-		if found, err := collect(t.Context(), open(t, s).Catalog(ofV2), 100, f.images...); err != nil || len(found) != 0 {
+		if found, err := collect(t.Context(), open(t, s).Catalog(ofV2), 100, f.images...); err != nil ||
+			len(found) != 0 {
 			t.Errorf("found %v, %v", found, err)
 		}
 	})
@@ -156,15 +158,16 @@ func TestCatalogTags(t *testing.T) {
 	})
 	t.Run("no end", func(t *testing.T) {
 		page := 0
-		s.Add(registrytest.Rule{Path: "/tags/list", Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-			page++
-			var tags []string
-			for i := range 999 {
-				tags = append(tags, fmt.Sprintf("p%d-%d", page, i))
-			}
-			w.Header().Set("Link", fmt.Sprintf("<%s?last=%d>; rel=next", r.URL.Path, page))
-			_ = json.NewEncoder(w).Encode(map[string]any{"tags": append(tags, fmt.Sprintf("v%02d-soci", page))})
-		}})
+		s.Add(registrytest.Rule{Path: "/tags/list",
+			Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				page++
+				var tags []string
+				for i := range 999 {
+					tags = append(tags, fmt.Sprintf("p%d-%d", page, i))
+				}
+				w.Header().Set("Link", fmt.Sprintf("<%s?last=%d>; rel=next", r.URL.Path, page))
+				_ = json.NewEncoder(w).Encode(map[string]any{"tags": append(tags, fmt.Sprintf("v%02d-soci", page))})
+			}})
 		defer s.Clear()
 		log := new(bytes.Buffer)
 		r := open(t, s, ecrclient.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
@@ -178,11 +181,12 @@ func TestCatalogTags(t *testing.T) {
 	})
 	t.Run("in a circle", func(t *testing.T) {
 		page := 0
-		s.Add(registrytest.Rule{Path: "/tags/list", Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-			page++
-			w.Header().Set("Link", fmt.Sprintf("<%s?last=%d>; rel=next", r.URL.Path, page))
-			_ = json.NewEncoder(w).Encode(map[string]any{"tags": []string{"v", "v07-soci"}})
-		}})
+		s.Add(registrytest.Rule{Path: "/tags/list",
+			Fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				page++
+				w.Header().Set("Link", fmt.Sprintf("<%s?last=%d>; rel=next", r.URL.Path, page))
+				_ = json.NewEncoder(w).Encode(map[string]any{"tags": []string{"v", "v07-soci"}})
+			}})
 		defer s.Clear()
 		found, err := collect(t.Context(), open(t, s).Catalog(ofV2), 100)
 		if err != nil || len(found) != 1 || page != 2 {
@@ -201,7 +205,8 @@ func TestCatalogFails(t *testing.T) {
 		want       []digest.Digest
 	}{
 		{"referrers denied", "/referrers/", registrytest.Status(403, "DENIED", ""), ecrclient.ErrDenied, f.want[1:]},
-		{"referrers unavailable", "/referrers/", registrytest.Status(503, "", ""), ecrclient.ErrUnavailable, f.want[1:]},
+		{"referrers unavailable", "/referrers/", registrytest.Status(503, "", ""), ecrclient.ErrUnavailable,
+			f.want[1:]},
 		{"image index gone", "/manifests/sha256", registrytest.Status(404, "", ""), nil, f.want[:1]},
 		{"tag denied", "/manifests/", registrytest.Status(403, "DENIED", ""), ecrclient.ErrDenied, f.want[:1]},
 		{"image index corrupt", "/manifests/sha256", registrytest.Corrupt(20), ecrclient.ErrDigestMismatch, f.want[:1]},
@@ -271,7 +276,8 @@ func TestCatalogLeavesPushAlone(t *testing.T) {
 	if _, err := collect(t.Context(), r.Catalog(ofV2), 100, img.Manifest); err != nil {
 		t.Fatal(err)
 	}
-	m := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
+	m := fmt.Appendf(nil,
+		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
 		ocispec.MediaTypeImageManifest, soci.ArtifactTypeV1, config.Digest, img.Manifest.MediaType, img.Manifest.Digest,
 		img.Manifest.Size)
 	s.Clear()

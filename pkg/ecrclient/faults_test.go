@@ -64,9 +64,10 @@ var calls = []call{
 		}},
 	{"push blob, POST", http.MethodPost, "/blobs/uploads/", pushNew},
 	{"push blob, PUT", http.MethodPut, "/blobs/uploads/", pushNew},
-	{"push manifest", http.MethodPut, "/manifests/", func(ctx context.Context, r *ecrclient.Repository, f *fixture) error {
-		return r.Push(ctx, f.img.Manifest, bytes.NewReader(f.img.Bytes))
-	}},
+	{"push manifest", http.MethodPut, "/manifests/",
+		func(ctx context.Context, r *ecrclient.Repository, f *fixture) error {
+			return r.Push(ctx, f.img.Manifest, bytes.NewReader(f.img.Bytes))
+		}},
 	{"referrers", http.MethodGet, "/referrers/", func(ctx context.Context, r *ecrclient.Repository, f *fixture) error {
 		_, err := r.Referrers(ctx, f.img.Manifest, "")
 		return err
@@ -117,15 +118,18 @@ func TestFaultsBeforeTheAnswer(t *testing.T) {
 		requests int
 		wait     time.Duration // the first pause is at least this
 	}{
-		{"401", always(registrytest.Status(401, "UNAUTHORIZED", "who are you")), 0, ecrclient.ErrDenied, 401, "UNAUTHORIZED",
+		{"401", always(registrytest.Status(401, "UNAUTHORIZED", "who are you")), 0, ecrclient.ErrDenied, 401,
+			"UNAUTHORIZED",
 			1, 0},
 		{"403", always(registrytest.Status(403, "DENIED", "not yours")), 0, ecrclient.ErrDenied, 403, "DENIED", 1, 0},
 		{"400", always(registrytest.Status(400, "NAME_INVALID", "no such name")), 0, nil, 400, "NAME_INVALID", 1, 0},
 		{"429 always", always(registrytest.Status(429, "TOOMANYREQUESTS", "slow down")), 0, ecrclient.ErrThrottled, 429,
 			"TOOMANYREQUESTS", attempts, 0},
-		{"429 once with Retry-After", always(registrytest.Status(429, "TOOMANYREQUESTS", "", "Retry-After", "7")), 1, nil,
+		{"429 once with Retry-After", always(registrytest.Status(429, "TOOMANYREQUESTS", "", "Retry-After", "7")), 1,
+			nil,
 			0, "", 2, 7 * time.Second},
-		{"429 once with a long Retry-After", always(registrytest.Status(429, "TOOMANYREQUESTS", "", "Retry-After", "86400")),
+		{"429 once with a long Retry-After",
+			always(registrytest.Status(429, "TOOMANYREQUESTS", "", "Retry-After", "86400")),
 			1, nil, 0, "", 2, 20 * time.Second},
 		{"408 once", always(registrytest.Status(408, "", "")), 1, nil, 0, "", 2, 0},
 		{"500 always", always(registrytest.Status(500, "INTERNAL", "")), 0, ecrclient.ErrUnavailable, 500, "INTERNAL",
@@ -154,7 +158,8 @@ func TestFaultsBeforeTheAnswer(t *testing.T) {
 				f.Add(rule)
 				paused := new(waits)
 				opts := []ecrclient.Option{
-					ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: attempts}), ecrclient.WithSleep(paused.sleep),
+					ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: attempts}),
+					ecrclient.WithSleep(paused.sleep),
 				}
 				switch row.name {
 				case "stall always":
@@ -190,7 +195,8 @@ func TestFaultsBeforeTheAnswer(t *testing.T) {
 				if e.Code != row.code && c.method != http.MethodHead { // which has no body
 					t.Errorf("code %q, want %q", e.Code, row.code)
 				}
-				if want := row.class == ecrclient.ErrThrottled || row.class == ecrclient.ErrUnavailable; e.Temporary() != want {
+				if want := row.class == ecrclient.ErrThrottled ||
+					row.class == ecrclient.ErrUnavailable; e.Temporary() != want {
 					t.Errorf("Temporary: %t", e.Temporary())
 				}
 				if e.Repository != r.Name() || e.Op == "" || !strings.Contains(err.Error(), r.Name()) {
@@ -268,7 +274,8 @@ func TestFaultsWithinTheAnswer(t *testing.T) {
 		{"cut once", manifest, registrytest.Truncate(20), 1, nil, 2},
 		{"cut always", manifest, registrytest.Truncate(20), 0, ecrclient.ErrUnavailable, attempts},
 		{"ends early", manifest, registrytest.Short(20), 1, ecrclient.ErrDigestMismatch, 1},
-		{"longer, unannounced", manifest, registrytest.Lengthen([]byte("  "), false), 1, ecrclient.ErrDigestMismatch, 1},
+		{"longer, unannounced", manifest, registrytest.Lengthen([]byte("  "), false), 1, ecrclient.ErrDigestMismatch,
+			1},
 		{"longer, announced", manifest, registrytest.Lengthen([]byte("  "), true), 1, ecrclient.ErrDigestMismatch, 1},
 		{"another byte", manifest, registrytest.Corrupt(30), 1, ecrclient.ErrDigestMismatch, 1},
 		{"another digest", manifest, registrytest.Header("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64)), 1,
@@ -293,17 +300,22 @@ func TestFaultsWithinTheAnswer(t *testing.T) {
 		{"range ignored", ranged, registrytest.IgnoreRange(), 1, nil, 1},
 		{"range ignored, of unannounced length", ranged,
 			registrytest.Both(registrytest.IgnoreRange(), registrytest.Header("Content-Length", "")), 1, nil, 1},
-		{"range ignored, and cut once", ranged, registrytest.Both(registrytest.IgnoreRange(), registrytest.Truncate(20_000)),
+		{"range ignored, and cut once", ranged,
+			registrytest.Both(registrytest.IgnoreRange(), registrytest.Truncate(20_000)),
 			1, nil, 2},
-		{"range ignored, ends early", ranged, registrytest.Both(registrytest.IgnoreRange(), registrytest.Short(20_000)), 0,
+		{"range ignored, ends early", ranged,
+			registrytest.Both(registrytest.IgnoreRange(), registrytest.Short(20_000)), 0,
 			ecrclient.ErrUnavailable, attempts},
-		{"another begin", ranged, registrytest.Header("Content-Range", "bytes 8-39999/50000"), 1, ecrclient.ErrDigestMismatch,
+		{"another begin", ranged, registrytest.Header("Content-Range", "bytes 8-39999/50000"), 1,
+			ecrclient.ErrDigestMismatch,
 			1},
-		{"another end", ranged, registrytest.Header("Content-Range", "bytes 7-40000/50000"), 1, ecrclient.ErrDigestMismatch,
+		{"another end", ranged, registrytest.Header("Content-Range", "bytes 7-40000/50000"),
+			1, ecrclient.ErrDigestMismatch,
 			1},
 		{"an earlier end than its bytes", ranged, registrytest.Header("Content-Range", "bytes 7-39998/50000"),
 			1, ecrclient.ErrDigestMismatch, 1},
-		{"another total", ranged, registrytest.Header("Content-Range", "bytes 7-39999/60000"), 1, ecrclient.ErrDigestMismatch,
+		{"another total", ranged, registrytest.Header("Content-Range", "bytes 7-39999/60000"), 1,
+			ecrclient.ErrDigestMismatch,
 			1},
 		{"unknown total", ranged, registrytest.Header("Content-Range", "bytes 7-39999/*"), 1, nil, 1},
 		{"no Content-Range", ranged, registrytest.Header("Content-Range", ""), 1, ecrclient.ErrDigestMismatch, 1},
@@ -313,9 +325,11 @@ func TestFaultsWithinTheAnswer(t *testing.T) {
 		{"refused with 400", ranged, registrytest.RefuseRange(400), 0, nil, 2},
 		{"refused with 416", ranged, registrytest.RefuseRange(416), 0, nil, 2},
 		{"refused with 501", ranged, registrytest.RefuseRange(501), 0, nil, 2},
-		{"refused, and cut once", ranged, registrytest.Both(registrytest.RefuseRange(416), registrytest.Truncate(20_000)),
+		{"refused, and cut once", ranged,
+			registrytest.Both(registrytest.RefuseRange(416), registrytest.Truncate(20_000)),
 			2, nil, 3},
-		{"refused, the blob is shorter", ranged, registrytest.Both(registrytest.RefuseRange(416), forceRange("bytes=0-999")),
+		{"refused, the blob is shorter", ranged,
+			registrytest.Both(registrytest.RefuseRange(416), forceRange("bytes=0-999")),
 			0, ecrclient.ErrDigestMismatch, 2},
 
 		{"cut once", referrers, registrytest.Truncate(20), 1, nil, 2},

@@ -69,7 +69,8 @@ func TestHeadOfManifests(t *testing.T) {
 				case row.class != nil && reference == "v1":
 					checkError(t, err, row.class, 0)
 				case row.class == nil &&
-					(err != nil || got.Digest != want.Digest || got.Size != want.Size || got.MediaType != want.MediaType):
+					(err != nil || got.Digest != want.Digest || got.Size != want.Size ||
+						got.MediaType != want.MediaType):
 					t.Errorf("Resolve(%s): %+v, %v; want %+v", reference, got, err, want)
 				}
 			}
@@ -112,10 +113,11 @@ func TestMediaTypeOfContent(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := registrytest.Start(t)
-			s.Add(registrytest.Rule{Path: "/manifests/", Fault: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-				w.Header()["Content-Type"] = nil
-				_, _ = w.Write([]byte(row.content))
-			}})
+			s.Add(registrytest.Rule{Path: "/manifests/",
+				Fault: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+					w.Header()["Content-Type"] = nil
+					_, _ = w.Write([]byte(row.content))
+				}})
 			got, err := open(t, s).Resolve(t.Context(), "v1")
 			if row.want == "" {
 				checkError(t, err, nil, 0)
@@ -146,7 +148,8 @@ func TestHeadOfBlobs(t *testing.T) {
 		{"501", with(registrytest.Status(501, "", "")), 1, true, nil},
 		{"a URL signed for GET", func(t *testing.T, f *fixture) registrytest.Fault {
 			signed := registrytest.StartSignedURLs(t, f.Server)
-			signed.Add(registrytest.Rule{Method: http.MethodHead, Fault: registrytest.Status(403, "SignatureDoesNotMatch", "")})
+			signed.Add(registrytest.Rule{Method: http.MethodHead,
+				Fault: registrytest.Status(403, "SignatureDoesNotMatch", "")})
 			return signed.Redirect()
 		}, 1, true, nil},
 		{"403", with(registrytest.Status(403, "DENIED", "")), 1, true, nil},
@@ -239,7 +242,8 @@ func TestListsEnd(t *testing.T) {
 			}
 			return one(n), []string{to(1), "", ""}[n]
 		}, 2, 3, ""},
-		{"nothing but empty pages", func(n int) ([]string, string) { return nil, to(n + 1) }, -1, ecrclient.MaxEmptyPages + 1,
+		{"nothing but empty pages", func(n int) ([]string, string) { return nil, to(n + 1) }, -1,
+			ecrclient.MaxEmptyPages + 1,
 			"without an entry"},
 		{"no end", func(n int) ([]string, string) { return one(n), to(n + 1) }, -1, ecrclient.MaxPages,
 			"more than 10000 pages"},
@@ -260,7 +264,8 @@ func TestListsEnd(t *testing.T) {
 			}
 			return all, to(n + 1)
 		}, -1, 3, "more than 1000000 tags"},
-		{"to another host", func(n int) ([]string, string) { return one(n), "<http://127.0.0.1:1/v2/x>; rel=next" }, -1, 1,
+		{"to another host", func(n int) ([]string, string) { return one(n), "<http://127.0.0.1:1/v2/x>; rel=next" },
+			-1, 1,
 			"another host"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

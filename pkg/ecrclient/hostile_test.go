@@ -69,7 +69,8 @@ func TestECRTokenOfAnother(t *testing.T) {
 				<-refuse
 				registrytest.Status(http.StatusForbidden, "DENIED", "")(w, r, nil)
 			}},
-		registrytest.Rule{Path: "/manifests/v1", Times: 1, Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")},
+		registrytest.Rule{Path: "/manifests/v1", Times: 1,
+			Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")},
 	)
 	late := make(chan error)
 	go func() {
@@ -150,7 +151,8 @@ func TestChallengeOfAnotherHost(t *testing.T) {
 	}))
 	defer other.Close()
 	s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: redirectTo(other.URL + "/blob")})
-	_, err := fetchAll(t.Context(), openParallel(t, s, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 2})), desc)
+	_, err := fetchAll(t.Context(), openParallel(t, s, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 2})),
+		desc)
 	checkError(t, err, ecrclient.ErrDenied, http.StatusUnauthorized)
 	for _, a := range asked {
 		if a != "/blob " {
@@ -305,7 +307,8 @@ func TestDrippingAnswer(t *testing.T) {
 		desc := describe(ocispec.MediaTypeImageManifest, content)
 		s.Clear()
 		s.Add(registrytest.Rule{Path: "/manifests/", Fault: dripping(content, row.step, row.pause)})
-		r := open(t, s, ecrclient.WithStallTimeout(time.Second), ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+		r := open(t, s, ecrclient.WithStallTimeout(time.Second),
+			ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
 		_, err := r.FetchManifest(t.Context(), desc)
 		if !errors.Is(err, row.class) || err != nil && !strings.Contains(err.Error(), "no KiB received for 1s") {
 			t.Errorf("%d bytes, %d each %v: %v", row.size, row.step, row.pause, err)
@@ -349,7 +352,10 @@ func TestContentAboutTokens(t *testing.T) {
 	content := []byte("Your authorization token has expired.")
 	desc := f.PushBlob(t, repository, content)
 	got, err := fetchAll(t.Context(), f.open(t, ecrHost, ecrclient.WithOwnTokens()), desc)
-	if err != nil || !bytes.Equal(got, content) || f.count() != 1 || f.Count("", "/blobs/") != 1 {
+	if err != nil {
+		t.Fatalf("%q, %v, with %d tokens and %d requests", got, err, f.count(), f.Count("", "/blobs/"))
+	}
+	if !bytes.Equal(got, content) || f.count() != 1 || f.Count("", "/blobs/") != 1 {
 		t.Errorf("%q, %v, with %d tokens and %d requests", got, err, f.count(), f.Count("", "/blobs/"))
 	}
 }
@@ -448,7 +454,8 @@ func TestListsAreBounded(t *testing.T) {
 		t.Errorf("referrers: %v after %d pages", err, n)
 	}
 	for tag, want := range map[string]string{
-		"\x1b[2J\x07../x": `has "[2J../x", which is none`, strings.Repeat("x", 129): "which is none", "": `has "", which`,
+		"\x1b[2J\x07../x": `has "[2J../x", which is none`, strings.Repeat("x", 129): "which is none",
+		"": `has "", which`,
 	} {
 		s.Clear()
 		s.Add(registrytest.Rule{Path: "/tags/list",

@@ -95,7 +95,8 @@ func (k *keychain) from(ctx context.Context, file authFile, host string) (auth.C
 		case err == nil:
 		case notInstalled(err):
 			k.mu.Lock()
-			k.missing = fmt.Errorf("the credential helper that %s names for %s is not installed (%w)", file.path, host, err)
+			k.missing = fmt.Errorf("the credential helper that %s names for %s is not installed (%w)", file.path, host,
+				err)
 			k.mu.Unlock()
 			return auth.EmptyCredential, nil
 		default:

@@ -56,14 +56,16 @@ func TestLogins(t *testing.T) {
 	}{
 		{"nothing", nil, nil, false},
 		{"Docker's", map[string]string{".docker/config.json": right}, nil, true},
-		{"REGISTRY_AUTH_FILE", map[string]string{"a/b.json": right}, map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"},
+		{"REGISTRY_AUTH_FILE", map[string]string{"a/b.json": right},
+			map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"},
 			true},
 		{"REGISTRY_AUTH_FILE before Docker's", map[string]string{"a/b.json": right, ".docker/config.json": wrong},
 			map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"}, true},
 		{"REGISTRY_AUTH_FILE of another host",
 			map[string]string{"a/b.json": entry("other.example", "wrong"), ".docker/config.json": right},
 			map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"}, true},
-		{"podman's", map[string]string{"run/containers/auth.json": right}, map[string]string{"XDG_RUNTIME_DIR": "run"}, true},
+		{"podman's", map[string]string{"run/containers/auth.json": right}, map[string]string{"XDG_RUNTIME_DIR": "run"},
+			true},
 		{"podman's, kept", map[string]string{".config/containers/auth.json": right}, nil, true},
 		{"podman's, kept elsewhere", map[string]string{"conf/containers/auth.json": right},
 			map[string]string{"XDG_CONFIG_HOME": "conf"}, true},
@@ -76,7 +78,8 @@ func TestLogins(t *testing.T) {
 				`},"HOST":{"auth":"`+base64.StdEncoding.EncodeToString([]byte(user+":wrong"))+`"}}}`, 1)},
 			map[string]string{"XDG_RUNTIME_DIR": "run"}, true},
 		{"wrong", map[string]string{".docker/config.json": wrong}, nil, false},
-		{"an empty file", map[string]string{"a/b.json": ""}, map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"}, false},
+		{"an empty file", map[string]string{"a/b.json": ""}, map[string]string{"REGISTRY_AUTH_FILE": "a/b.json"},
+			false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			l := newLogins(t, registrytest.NewAuth(user, password).Bearer)
@@ -105,7 +108,8 @@ func TestLogins(t *testing.T) {
 		l.file(t, ".docker/config.json", right)
 		t.Setenv("REGISTRY_AUTH_FILE", filepath.Join(l.home, "none.json"))
 		_, err := openParallel(t, l.Server).Resolve(t.Context(), "v1")
-		if err == nil || !strings.Contains(err.Error(), "REGISTRY_AUTH_FILE") || !strings.Contains(err.Error(), "none.json") {
+		if err == nil || !strings.Contains(err.Error(), "REGISTRY_AUTH_FILE") ||
+			!strings.Contains(err.Error(), "none.json") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -173,7 +177,8 @@ func TestTokenEnds(t *testing.T) {
 		ok    bool
 	}{
 		{"401", nil, true},
-		{"400, text", registrytest.Text(400, "Your authorization token has expired. Reauthenticate and try again."), true},
+		{"400, text", registrytest.Text(400, "Your authorization token has expired. Reauthenticate and try again."),
+			true},
 		{"400, JSON", registrytest.Status(400, "DENIED", "Your Authorization Token is invalid."), true},
 		{"400, expired token", registrytest.Text(400, "expired token"), true},
 		{"400 of another reason", registrytest.Text(400, "no token of appreciation. The request is invalid"), false},
@@ -182,7 +187,8 @@ func TestTokenEnds(t *testing.T) {
 			auth := registrytest.NewAuth(user, password)
 			auth.Ended(row.ended)
 			f := &fixture{Server: registrytest.Start(t, auth.Bearer), layer: noise(3, 50_000)}
-			f.img = f.PushImage(t, repository, "v1", registrytest.Image{Layers: []registrytest.Layer{{Content: f.layer}}})
+			f.img = f.PushImage(t, repository, "v1",
+				registrytest.Image{Layers: []registrytest.Layer{{Content: f.layer}}})
 			dockerConfig(t, f.Host())
 			r := openParallel(t, f.Server)
 			for _, c := range calls {

@@ -125,7 +125,8 @@ func (r *Repository) tagPages(ctx context.Context, take func(tags []string) erro
 				continue
 			}
 			if !names.IsTag(tag) {
-				return 0, 0, fmt.Errorf("%w: the list of tags has %q, which is none", ErrInvalidReference, printable(tag))
+				return 0, 0,
+					fmt.Errorf("%w: the list of tags has %q, which is none", ErrInvalidReference, printable(tag))
 			}
 			seen[tag] = true
 			fresh = append(fresh, tag)

@@ -54,7 +54,10 @@ func TestPiecesOfRedirectedBlob(t *testing.T) {
 		{"serves once", once(403), 0, 0, [2]int{20, 20}, 0},
 		{"cut", func(*registrytest.SignedURLs) registrytest.Fault { return registrytest.Truncate(100) }, 1, 8,
 			[2]int{2, 2 + 3}, 1},
-		{"slow down", func(*registrytest.SignedURLs) registrytest.Fault { return registrytest.Status(503, "SlowDown", "") },
+		{"slow down", func(*registrytest.SignedURLs) registrytest.Fault {
+			return registrytest.Status(503, "SlowDown",
+				"")
+		},
 			1, 8, [2]int{2, 2 + 3}, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -60,8 +60,9 @@ func (p Parallel) defaults() (Parallel, error) {
 		}
 	}
 	if p.Window == 1 && p != (Parallel{Window: 1}) {
-		return p, fmt.Errorf("parallel reads: Window is 1, one stream, which contradicts PieceSize %d, MaxConnections %d "+
-			"and FastStream %d: all must be 0",
+		return p, fmt.Errorf(
+			"parallel reads: Window is 1, one stream, which contradicts PieceSize %d, MaxConnections %d "+
+				"and FastStream %d: all must be 0",
 			p.PieceSize, p.MaxConnections, p.FastStream)
 	}
 	if p.PieceSize == 0 {

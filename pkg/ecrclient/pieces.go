@@ -36,10 +36,8 @@ type pieceReader struct {
 	work       sync.WaitGroup
 
 	mu    sync.Mutex // over all that follows, and what pieces hold
-	news  sync.Cond  // a piece has grown or ended, or queue has changed
-	queue []*piece   // in order
-	ended error      // why nothing follows queue
-	shut  bool       // no piece is wanted any more
+	news  sync.Cond  // a piece has grown or ended, or ahead has changed
+	ahead ahead
 }
 
 // source is where a pieceReader takes its bytes from. It only changes to one
@@ -58,6 +56,41 @@ const (
 	// longer serves ranges.
 	fromLastStream
 )
+
+// aheadState is how far the reading ahead is. It only changes to one further
+// down.
+type aheadState int
+
+const (
+	// aheadGoesOn: the queue holds the pieces of the window, or none yet, and
+	// others follow up to the end of the blob.
+	aheadGoesOn aheadState = iota
+	// aheadStopped: nothing follows the queue.
+	aheadStopped
+	// aheadUnwanted: nobody takes the pieces.
+	aheadUnwanted
+)
+
+// ahead is what a pieceReader reads ahead of its caller.
+type ahead struct {
+	state aheadState
+	queue []*piece // in order
+	why   error    // it has stopped
+}
+
+// head returns the piece to take bytes from, nil if there is none.
+func (a *ahead) head() *piece {
+	if len(a.queue) == 0 {
+		return nil
+	}
+	return a.queue[0]
+}
+
+func (a *ahead) stop(why error) {
+	if a.state == aheadGoesOn {
+		a.state, a.why = aheadStopped, why
+	}
+}
 
 // piece is a part of a blob.
 type piece struct {
@@ -188,27 +221,23 @@ func (b *pieceReader) readPiece(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
-		switch {
-		case len(b.queue) == 0 && b.pos == b.desc.Size:
+		switch head := b.ahead.head(); {
+		case head == nil && b.pos == b.desc.Size:
 			return 0, io.EOF
-		case len(b.queue) == 0 && b.ended != nil:
-			return 0, b.ended
-		case len(b.queue) > 0:
-			head := b.queue[0]
-			if head.taken < head.filled {
-				n := copy(p, (*head.buf)[head.taken:head.filled])
-				head.taken += n
-				return n, nil
-			}
-			if head.err == io.EOF {
-				b.giveBack(head)
-				b.queue = b.queue[1:]
-				<-b.room
-				continue
-			}
-			if head.err != nil {
-				return 0, head.err
-			}
+		case head == nil && b.ahead.state == aheadStopped:
+			return 0, b.ahead.why
+		case head == nil: // not started yet
+		case head.taken < head.filled:
+			n := copy(p, (*head.buf)[head.taken:head.filled])
+			head.taken += n
+			return n, nil
+		case head.err == io.EOF:
+			b.giveBack(head)
+			b.ahead.queue = b.ahead.queue[1:]
+			<-b.room
+			continue
+		case head.err != nil:
+			return 0, head.err
 		}
 		b.news.Wait() // readAhead, or the goroutine of the first piece, ends with ctx
 	}
@@ -227,14 +256,14 @@ func (b *pieceReader) readAhead(from int64) {
 	for start := from; start < b.desc.Size; start += b.r.pieces.PieceSize {
 		if err := next(); err != nil {
 			b.mu.Lock()
-			b.ended = b.r.fail(b.op, err)
+			b.ahead.stop(b.r.fail(b.op, err))
 			b.news.Broadcast()
 			b.mu.Unlock()
 			return
 		}
 		p := new(piece)
 		b.mu.Lock()
-		b.queue = append(b.queue, p)
+		b.ahead.queue = append(b.ahead.queue, p)
 		b.mu.Unlock()
 		end := min(start+b.r.pieces.PieceSize, b.desc.Size)
 		src := b.newReader(b.pieces, byteRange{start: start, end: end, use: rangeOnly})
@@ -262,7 +291,7 @@ func (b *pieceReader) fill(p *piece, src *blobReader) {
 		b.mu.Lock()
 		p.filled += n
 		p.err = err
-		if b.shut {
+		if b.ahead.state == aheadUnwanted {
 			b.giveBack(p)
 		}
 		b.news.Broadcast()
@@ -288,11 +317,10 @@ func (b *pieceReader) shutPieces() {
 	b.stopPieces()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.shut = true
-	for _, p := range b.queue {
+	for _, p := range b.ahead.queue {
 		b.giveBack(p)
 	}
-	b.queue = nil
+	b.ahead = ahead{state: aheadUnwanted}
 }
 
 // Transferred is the number of bytes that came, those read ahead of the caller
@@ -309,7 +337,7 @@ func (b *pieceReader) Close() error {
 		b.err = b.r.fail(b.op, errors.New("read after Close"))
 	}
 	b.shutPieces()
-	b.stream.disconnect()
+	b.stream.Close()
 	b.work.Wait()
 	return nil
 }

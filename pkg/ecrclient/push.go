@@ -53,7 +53,8 @@ func (r *Repository) PushTag(ctx context.Context, desc ocispec.Descriptor, conte
 		return r.fail(op, fmt.Errorf("%w: %q is not a tag", ErrInvalidReference, tag))
 	}
 	if !isManifest(desc) {
-		return r.fail(op, fmt.Errorf("%w: media type %q is not that of a manifest", ErrInvalidReference, desc.MediaType))
+		return r.fail(op, fmt.Errorf("%w: media type %q is not that of a manifest", ErrInvalidReference,
+			desc.MediaType))
 	}
 	err := r.pushManifest(ctx, op, desc, content)
 	if e, ok := errors.AsType[*Error](err); ok && e.Status >= 400 && e.Status < 500 && !e.Temporary() {
@@ -81,7 +82,8 @@ func (r *Repository) pushManifest(ctx context.Context, op operation, desc ocispe
 		if e, ok := errors.AsType[*remote.ReferrersError](err); ok && e.IsReferrersIndexDelete() {
 			// The new list of referrers is in place; only its predecessor,
 			// which nothing refers to any more, could not be removed.
-			r.log.InfoContext(ctx, "old referrers list left behind", "op", op.name, "repository", r.remote.Reference.Repository,
+			r.log.InfoContext(ctx, "old referrers list left behind", "op", op.name, "repository",
+				r.remote.Reference.Repository,
 				"digest", desc.Digest.String(), "error", redact(err).Error())
 			return nil
 		}

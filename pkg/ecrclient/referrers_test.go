@@ -94,10 +94,11 @@ func TestReferrersPages(t *testing.T) {
 	})
 	t.Run("always the same page", func(t *testing.T) {
 		s := registrytest.Start(t)
-		s.Add(registrytest.Rule{Path: "/referrers/", Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			r.URL.RawQuery = ""
-			pages(5000, 1000, false)(w, r, next)
-		}})
+		s.Add(registrytest.Rule{Path: "/referrers/",
+			Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				r.URL.RawQuery = ""
+				pages(5000, 1000, false)(w, r, next)
+			}})
 		got, err := open(t, s).Referrers(t.Context(), subject, "")
 		if err != nil || len(got) != 1000 || s.Count("", "/referrers/") != 2 {
 			t.Errorf("%d referrers, %v, after %d requests", len(got), err, s.Count("", "/referrers/"))
@@ -105,10 +106,11 @@ func TestReferrersPages(t *testing.T) {
 	})
 	t.Run("a digest that is none", func(t *testing.T) {
 		s := registrytest.Start(t)
-		s.Add(registrytest.Rule{Path: "/referrers/", Fault: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
-			fmt.Fprint(w, `{"manifests":[{"digest":"sha256:../..","size":1}]}`)
-		}})
+		s.Add(registrytest.Rule{Path: "/referrers/",
+			Fault: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+				w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+				fmt.Fprint(w, `{"manifests":[{"digest":"sha256:../..","size":1}]}`)
+			}})
 		_, err := open(t, s).Referrers(t.Context(), subject, "")
 		checkError(t, err, ecrclient.ErrInvalidReference, 0)
 	})
@@ -124,7 +126,8 @@ func TestReferrersNotFoundThenPush(t *testing.T) {
 	if got, err := r.Referrers(t.Context(), img.Manifest, ""); err != nil || len(got) != 0 {
 		t.Fatalf("%d referrers, %v", len(got), err)
 	}
-	m := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
+	m := fmt.Appendf(nil,
+		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
 		ocispec.MediaTypeImageManifest, config.Digest, img.Manifest.MediaType, img.Manifest.Digest, img.Manifest.Size)
 	if err := r.Push(t.Context(), describe(ocispec.MediaTypeImageManifest, m), bytes.NewReader(m)); err != nil {
 		t.Fatal(err)
@@ -144,8 +147,10 @@ func TestReferrersListLeftBehind(t *testing.T) {
 	config := s.PushBlob(t, repository, []byte("{}"))
 	r := open(t, s)
 	for i := range 3 {
-		m := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
-			ocispec.MediaTypeImageManifest, config.Digest, img.Manifest.MediaType, img.Manifest.Digest, img.Manifest.Size, i)
+		m := fmt.Appendf(nil,
+			`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
+			ocispec.MediaTypeImageManifest, config.Digest, img.Manifest.MediaType, img.Manifest.Digest,
+			img.Manifest.Size, i)
 		if err := r.Push(t.Context(), describe(ocispec.MediaTypeImageManifest, m), bytes.NewReader(m)); err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +172,8 @@ func TestError(t *testing.T) {
 		temporary bool
 		text      string
 	}{
-		{"404", &ecrclient.Error{Op: "resolve", Repository: "h/app", Reference: "v1", Status: 404}, ecrclient.ErrNotFound,
+		{"404", &ecrclient.Error{Op: "resolve", Repository: "h/app", Reference: "v1", Status: 404},
+			ecrclient.ErrNotFound,
 			false, "resolve h/app:v1: 404 Not Found"},
 		{"401", &ecrclient.Error{Op: "resolve", Repository: "h/app", Status: 401}, ecrclient.ErrDenied, false,
 			"resolve h/app: 401 Unauthorized"},
@@ -177,7 +183,8 @@ func TestError(t *testing.T) {
 		{"500", &ecrclient.Error{Status: 500}, ecrclient.ErrUnavailable, true, ""},
 		{"504", &ecrclient.Error{Status: 504}, ecrclient.ErrUnavailable, true, ""},
 		{"400", &ecrclient.Error{Status: 400}, nil, false, ""},
-		{"cause", &ecrclient.Error{Op: "fetch blob", Repository: "h/app", Reference: "sha256:0", Err: cause}, cause, false,
+		{"cause", &ecrclient.Error{Op: "fetch blob", Repository: "h/app", Reference: "sha256:0", Err: cause}, cause,
+			false,
 			"fetch blob h/app@sha256:0: cause"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -17,7 +17,8 @@ import (
 
 // referrer is a manifest whose subject is another.
 func referrer(subject, config ocispec.Descriptor, n int) (ocispec.Descriptor, []byte) {
-	m := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
+	m := fmt.Appendf(nil,
+		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
 		ocispec.MediaTypeImageManifest, config.Digest, subject.MediaType, subject.Digest, subject.Size, n)
 	return describe(ocispec.MediaTypeImageManifest, m), m
 }
@@ -65,7 +66,8 @@ func TestNoReferrersAPI(t *testing.T) {
 				if n := s.Count("", "/referrers/") - asked; n != 1 {
 					t.Errorf("asked %d times what the registry has not got", n)
 				}
-				if got, err := r.Referrers(t.Context(), img.Manifest, "application/vnd.other"); err != nil || len(got) != 0 {
+				if got, err := r.Referrers(t.Context(), img.Manifest, "application/vnd.other"); err != nil ||
+					len(got) != 0 {
 					t.Errorf("of another type: %v, %v", got, err)
 				}
 				if err := r.DeleteManifest(t.Context(), got(t, r, want[1])); err != nil {
@@ -155,7 +157,8 @@ func TestReferrersMediaType(t *testing.T) {
 			if err := r.Push(t.Context(), desc, bytes.NewReader(b)); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := r.Referrers(t.Context(), img.Manifest, "application/vnd.mine"); err != nil || len(got) != 1 ||
+			if got, err := r.Referrers(t.Context(), img.Manifest, "application/vnd.mine"); err != nil ||
+				len(got) != 1 ||
 				s.Count("", "/manifests/sha256-") > 0 {
 				t.Errorf("%v, %v", got, err)
 			}
@@ -222,13 +225,15 @@ func TestReferrersOfECR(t *testing.T) {
 			s := registrytest.Start(t)
 			img := s.PushImage(t, repository, "v1", registrytest.Image{})
 			s.Add(registrytest.Rule{Path: "/referrers/", Fault: registrytest.Status(status, "", "")})
-			r, err := ecrclient.New("123456789012.dkr.ecr.eu-west-1.amazonaws.com/"+repository, ecrclient.WithEndpoint(s.URL()),
+			r, err := ecrclient.New("123456789012.dkr.ecr.eu-west-1.amazonaws.com/"+repository,
+				ecrclient.WithEndpoint(s.URL()),
 				ecrclient.WithSleep(new(waits).sleep))
 			if err != nil {
 				t.Fatal(err)
 			}
 			got, err := r.Referrers(t.Context(), img.Manifest, "")
-			if e, ok := errors.AsType[*ecrclient.Error](err); !ok || e.Status != status || e.ReferrersUnknown() || got != nil {
+			if e, ok := errors.AsType[*ecrclient.Error](err); !ok || e.Status != status || e.ReferrersUnknown() ||
+				got != nil {
 				t.Errorf("%v, %v", got, err)
 			}
 			if s.Count("", "/manifests/sha256-") > 0 {

@@ -200,7 +200,8 @@ func TestNewRefusesOptions(t *testing.T) {
 	}{
 		"endpoint without scheme": {"localhost:5000", []ecrclient.Option{ecrclient.WithEndpoint("localhost:5000")}},
 		"endpoint with path":      {"/v2", []ecrclient.Option{ecrclient.WithEndpoint("http://localhost:5000/v2")}},
-		"endpoint with user":      {"localhost", []ecrclient.Option{ecrclient.WithEndpoint("http://me:secret@localhost")}},
+		"endpoint with user": {"localhost",
+			[]ecrclient.Option{ecrclient.WithEndpoint("http://me:secret@localhost")}},
 		"contradiction": {"https://localhost",
 			[]ecrclient.Option{ecrclient.WithEndpoint("https://localhost"), ecrclient.WithPlainHTTP(true)}},
 		"stall timeout": {"-1s", []ecrclient.Option{ecrclient.WithStallTimeout(-time.Second)}},
@@ -337,7 +338,8 @@ func TestPushTagImmutable(t *testing.T) {
 		t.Errorf("the same manifest: %v", err)
 	}
 	err := r.PushTag(t.Context(), other.Manifest, bytes.NewReader(other.Bytes), "v1")
-	if e, ok := errors.AsType[*ecrclient.Error](err); !ok || e.Code != "TAG_INVALID" || e.Status != 400 || e.Temporary() {
+	if e, ok := errors.AsType[*ecrclient.Error](err); !ok || e.Code != "TAG_INVALID" || e.Status != 400 ||
+		e.Temporary() {
 		t.Errorf("another manifest: %v", err)
 	}
 }
@@ -355,8 +357,10 @@ func TestReferrers(t *testing.T) {
 			config := s.PushBlob(t, repository, []byte("{}"))
 			var want []digest.Digest
 			for i, artifactType := range []string{mine, foreign, mine} {
-				m := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
-					ocispec.MediaTypeImageManifest, artifactType, config.Digest, img.Manifest.MediaType, img.Manifest.Digest,
+				m := fmt.Appendf(nil,
+					`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
+					ocispec.MediaTypeImageManifest, artifactType, config.Digest, img.Manifest.MediaType,
+					img.Manifest.Digest,
 					img.Manifest.Size, i)
 				desc := describe(ocispec.MediaTypeImageManifest, m)
 				for range 2 { // the second time nothing changes
@@ -369,7 +373,10 @@ func TestReferrers(t *testing.T) {
 				}
 			}
 			got, err := r.Referrers(t.Context(), img.Manifest, mine)
-			if err != nil || len(got) != 2 || got[0].ArtifactType != mine || !contains(got, want...) {
+			if err != nil || len(got) != 2 {
+				t.Fatalf("of one type: %+v, %v", got, err)
+			}
+			if got[0].ArtifactType != mine || !contains(got, want...) {
 				t.Errorf("of one type: %+v, %v", got, err)
 			}
 			if got, err = r.Referrers(t.Context(), img.Manifest, ""); err != nil || len(got) != 3 {

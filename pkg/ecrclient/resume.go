@@ -26,12 +26,7 @@ type blobReader struct {
 	use rangeUse
 
 	came *atomic.Int64 // bytes that came, for others as well that share it
-
-	body   *blobBody // nil when the connection is lost
-	broken error     // why body was lost
-	failed int       // attempts since the last byte came
-	lost   int64     // connections
-	err    error     // sticky
+	conn connection
 }
 
 // openBlob makes the first connection, so that a blob that is not there is
@@ -67,39 +62,35 @@ func (r *Repository) newBlobReader(ctx context.Context, stop context.CancelFunc,
 // Read returns io.EOF after the last byte wanted, and every other error again
 // and again.
 func (b *blobReader) Read(p []byte) (int, error) {
-	if b.err != nil {
-		return 0, b.err
+	if b.conn.state == connEnded {
+		return 0, b.conn.why
 	}
 	if len(p) == 0 {
 		return 0, nil
 	}
 	n, err := b.read(p)
-	if err == io.EOF {
-		b.err = io.EOF
-	} else if err != nil {
-		b.err = b.r.fail(b.op, err)
+	if err == nil {
+		return n, nil
 	}
-	if b.err != nil {
-		b.disconnect()
+	if err != io.EOF {
+		err = b.r.fail(b.op, err)
 	}
-	return n, b.err
+	b.conn.end(err)
+	return n, err
 }
 
 func (b *blobReader) read(p []byte) (int, error) {
 	for b.pos < b.end {
-		if b.body == nil {
+		if b.conn.state != connOpen {
 			if err := b.connect(); err != nil {
 				return 0, err
 			}
 		}
-		n, err := b.body.Read(p[:min(int64(len(p)), b.end-b.pos)])
+		n, err := b.conn.read(p[:min(int64(len(p)), b.end-b.pos)])
 		b.came.Add(int64(n))
-		if n > 0 {
-			b.pos += int64(n)
-			b.failed = 0
-		}
+		b.pos += int64(n)
 		if err != nil {
-			b.lose(err)
+			b.conn.lose(err)
 		}
 		if n > 0 {
 			return n, nil
@@ -110,29 +101,19 @@ func (b *blobReader) read(p []byte) (int, error) {
 
 // finish checks that no bytes follow the end of the blob.
 func (b *blobReader) finish() error {
-	if b.body == nil { // a connection that is lost here does not matter any more
+	if b.conn.state != connOpen { // one that is lost here does not matter any more
 		return io.EOF
 	}
-	compared := b.body.length >= 0
-	goesOn := b.body.end > b.end
+	body := b.conn.body
+	compared := body.length >= 0
+	goesOn := body.end > b.end
 	if !compared && !goesOn {
 		var extra [1]byte
-		if n, _ := io.ReadFull(b.body, extra[:]); n > 0 {
+		if n, _ := io.ReadFull(body, extra[:]); n > 0 {
 			return fmt.Errorf("%w: bytes came beyond offset %d", ErrDigestMismatch, b.end)
 		}
 	}
 	return io.EOF
-}
-
-// lose gives up the connection and keeps the reason.
-func (b *blobReader) lose(err error) {
-	if err == io.EOF {
-		err = &unavailableError{io.ErrUnexpectedEOF.Error(), io.ErrUnexpectedEOF} // the caller comes only before the end
-	}
-	b.broken = err
-	b.failed++
-	b.lost++
-	b.disconnect()
 }
 
 // cut has the reader stop at end, if that is sooner.
@@ -140,47 +121,49 @@ func (b *blobReader) cut(end int64) {
 	b.end = min(b.end, end)
 }
 
-func (b *blobReader) disconnect() {
-	if b.body != nil {
-		b.body.Close()
-		b.body = nil
-	}
-}
-
-// connect opens body at pos. It waits before every attempt but the first.
+// connect connects at pos. It waits before every attempt but the first.
 func (b *blobReader) connect() error {
 	for {
-		if b.broken != nil {
-			if b.lost > maxLost+b.pos/lossPer {
-				return b.explain(fmt.Errorf("gave up after %d lost connections: %w", b.lost, b.broken))
-			}
-			if err := b.r.pause(b.ctx, b.op, b.failed, b.broken, "offset", b.pos, "size", b.desc.Size); err != nil {
+		if b.conn.state == connLost {
+			if err := b.waitAfterLoss(); err != nil {
 				return b.explain(err)
 			}
-			b.broken = nil
+			b.at.set(nil) // a fresh one, for all
 		}
 		if err := b.ctx.Err(); err != nil {
 			return err
 		}
-		if b.failed > 0 {
-			b.at.set(nil) // a fresh one, for all
-		}
-		body, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.use}, b.at)
+		err := b.dial()
 		if err == nil {
-			b.body = body
-			if b.use == rangeOrWhole {
-				b.decide(body.whole)
-			}
-			// The registry ignored the range: skip what it sent before.
-			var n int64
-			n, err = io.CopyN(io.Discard, body, b.pos-body.begin)
-			b.came.Add(n)
-			if err == nil {
-				return nil
-			}
+			return nil
 		}
-		b.lose(err)
+		b.conn.lose(err)
 	}
+}
+
+// waitAfterLoss waits until it is time for another attempt. The error says that
+// there will be none.
+func (b *blobReader) waitAfterLoss() error {
+	if c := &b.conn; c.losses > maxLost+b.pos/lossPer {
+		return fmt.Errorf("gave up after %d lost connections: %w", c.losses, c.why)
+	}
+	return b.r.pause(b.ctx, b.op, b.conn.attempts, b.conn.why, "offset", b.pos, "size", b.desc.Size)
+}
+
+// dial makes one attempt.
+func (b *blobReader) dial() error {
+	body, err := b.r.getBlob(b.ctx, b.desc, byteRange{b.pos, b.end, b.use}, b.at)
+	if err != nil {
+		return err
+	}
+	b.conn.open(body)
+	if b.use == rangeOrWhole {
+		b.decide(body.whole)
+	}
+	// The registry ignored the range: skip what it sent before.
+	n, err := io.CopyN(io.Discard, body, b.pos-body.begin)
+	b.came.Add(n)
+	return err
 }
 
 // decide makes the first answer the rule for those that follow.
@@ -206,9 +189,8 @@ func (b *blobReader) Transferred() int64 { return b.came.Load() }
 // Close ends the transfer. It may be called more than once.
 func (b *blobReader) Close() error {
 	b.stop()
-	b.disconnect()
-	if b.err == nil {
-		b.err = b.r.fail(b.op, errors.New("read after Close"))
+	if b.conn.state != connEnded {
+		b.conn.end(b.r.fail(b.op, errors.New("read after Close")))
 	}
 	return nil
 }

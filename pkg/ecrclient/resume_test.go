@@ -98,7 +98,8 @@ func TestResumeAnywhere(t *testing.T) {
 				continue
 			}
 			var first, end int64
-			if _, err := fmt.Sscanf(request.Range, "bytes=%d-%d", &first, &end); err != nil || first < last || end < first {
+			if _, err := fmt.Sscanf(request.Range, "bytes=%d-%d", &first, &end); err != nil || first < last ||
+				end < first {
 				t.Errorf("round %d: range %q after %d", round, request.Range, last)
 			}
 			if first > last && last >= 0 {
@@ -124,9 +125,12 @@ func TestResumeTries(t *testing.T) {
 		class error
 	}{
 		{"progress every time", []registrytest.Rule{{Times: 40, Fault: registrytest.Truncate(100)}}, -1, 41, nil},
-		{"a byte every time", []registrytest.Rule{{Fault: registrytest.Truncate(1)}}, 1001, 1001, ecrclient.ErrUnavailable},
-		{"no progress at first", []registrytest.Rule{{Times: tries - 1, Fault: registrytest.Truncate(0)}}, -1, tries, nil},
-		{"no progress at all", []registrytest.Rule{{Fault: registrytest.Truncate(0)}}, 0, tries, ecrclient.ErrUnavailable},
+		{"a byte every time", []registrytest.Rule{{Fault: registrytest.Truncate(1)}}, 1001, 1001,
+			ecrclient.ErrUnavailable},
+		{"no progress at first", []registrytest.Rule{{Times: tries - 1, Fault: registrytest.Truncate(0)}}, -1, tries,
+			nil},
+		{"no progress at all", []registrytest.Rule{{Fault: registrytest.Truncate(0)}}, 0, tries,
+			ecrclient.ErrUnavailable},
 		{"none after some", []registrytest.Rule{
 			{Times: 1, Fault: registrytest.Truncate(3000)}, {Fault: registrytest.Truncate(0)},
 		}, 3000, tries, ecrclient.ErrUnavailable},
@@ -157,7 +161,8 @@ func TestResumeTries(t *testing.T) {
 			s.Add(row.rules...)
 			r := open(t, s, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: tries}))
 			got, err := fetchAll(t.Context(), r, desc)
-			if want := row.reads; want < 0 && !bytes.Equal(got, content) || want >= 0 && !bytes.Equal(got, content[:want]) {
+			if want := row.reads; want < 0 && !bytes.Equal(got, content) || want >= 0 &&
+				!bytes.Equal(got, content[:want]) {
 				t.Errorf("%d bytes came", len(got))
 			}
 			if n := s.Count(http.MethodGet, "/blobs/"); n != row.asks {
@@ -236,7 +241,8 @@ func TestCancel(t *testing.T) {
 	}{
 		{"before the answer", func(s *registrytest.Server) registrytest.Fault { return s.Stall() }, 0},
 		{"in the body", func(s *registrytest.Server) registrytest.Fault { return s.StallAfter(1000) }, 1000},
-		{"between attempts", func(*registrytest.Server) registrytest.Fault { return registrytest.Truncate(1000) }, 1000},
+		{"between attempts", func(*registrytest.Server) registrytest.Fault { return registrytest.Truncate(1000) },
+			1000},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := registrytest.Start(t)
@@ -245,10 +251,11 @@ func TestCancel(t *testing.T) {
 			arrived := make(chan struct{})
 			var once sync.Once
 			fault := row.fault(s)
-			s.Add(registrytest.Rule{Path: "/blobs/", Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				once.Do(func() { close(arrived) })
-				fault(w, r, next)
-			}})
+			s.Add(registrytest.Rule{Path: "/blobs/",
+				Fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					once.Do(func() { close(arrived) })
+					fault(w, r, next)
+				}})
 			r := open(t, s, ecrclient.WithSleep(func(ctx context.Context, _ time.Duration) error {
 				<-ctx.Done()
 				return ctx.Err()
@@ -336,7 +343,8 @@ func TestLogOfResume(t *testing.T) {
 	desc := s.PushBlob(t, repository, noise(12, 5000))
 	s.Add(
 		registrytest.Rule{Method: http.MethodGet, Times: 1, Fault: registrytest.Truncate(1000)},
-		registrytest.Rule{Method: http.MethodGet, Skip: 1, Times: 1, Fault: registrytest.Status(503, "UNAVAILABLE", "later")},
+		registrytest.Rule{Method: http.MethodGet, Skip: 1, Times: 1,
+			Fault: registrytest.Status(503, "UNAVAILABLE", "later")},
 	)
 	var log bytes.Buffer
 	r := open(t, s, ecrclient.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))

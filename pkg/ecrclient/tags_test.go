@@ -57,7 +57,8 @@ func TestTagAnswers(t *testing.T) {
 			if e, ok := errors.AsType[*ecrclient.Error](err); !ok || e.TagImmutable() {
 				t.Errorf("by digest: %v", err)
 			}
-			ecr := &ecrclient.Error{Op: "push manifest", Repository: ecrHost + "/app", Reference: "v1", Status: tt.status}
+			ecr := &ecrclient.Error{Op: "push manifest", Repository: ecrHost + "/app", Reference: "v1",
+				Status: tt.status}
 			if ecr.TagImmutable() {
 				t.Errorf("ECR says %d of a right", tt.status)
 			}

@@ -193,7 +193,8 @@ func TestECRToken(t *testing.T) {
 		calls := f.count()
 		content := noise(40, 100_000)
 		for range 2 {
-			if err := r.Push(t.Context(), describe("application/octet-stream", content), bytes.NewReader(content)); err != nil {
+			if err := r.Push(t.Context(), describe("application/octet-stream", content),
+				bytes.NewReader(content)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -223,7 +224,8 @@ func TestECRToken(t *testing.T) {
 		f.Clear()
 		calls := f.count()
 		f.Add(registrytest.Rule{Times: 2,
-			Fault: registrytest.Status(400, "DENIED", "Your authorization token has expired. Reauthenticate and try again.")})
+			Fault: registrytest.Status(400, "DENIED",
+				"Your authorization token has expired. Reauthenticate and try again.")})
 		resolve(t, r)
 		if f.count() != calls+1 {
 			t.Errorf("%d new tokens", f.count()-calls)
@@ -232,7 +234,8 @@ func TestECRToken(t *testing.T) {
 	})
 	t.Run("denied for good", func(t *testing.T) {
 		f.Clear()
-		f.Add(registrytest.Rule{Fault: registrytest.Status(403, "DENIED", "not authorized to perform: ecr:BatchGetImage")})
+		f.Add(registrytest.Rule{Fault: registrytest.Status(403, "DENIED",
+			"not authorized to perform: ecr:BatchGetImage")})
 		calls := f.count()
 		_, err := r.Resolve(t.Context(), "v1")
 		checkError(t, err, ecrclient.ErrDenied, 403)
@@ -366,7 +369,8 @@ func TestECRTokenRefused(t *testing.T) {
 		code   string
 	}{
 		{"no rights", answer(400, "AccessDeniedException"), ecrclient.ErrDenied, 400, "AccessDeniedException"},
-		{"expired credentials", answer(400, "ExpiredTokenException"), ecrclient.ErrDenied, 400, "ExpiredTokenException"},
+		{"expired credentials", answer(400, "ExpiredTokenException"), ecrclient.ErrDenied, 400,
+			"ExpiredTokenException"},
 		{"throttled", answer(400, "ThrottlingException"), ecrclient.ErrThrottled, 400, "ThrottlingException"},
 		{"server fault", answer(500, "ServerException"), ecrclient.ErrUnavailable, 500, "ServerException"},
 		{"no connection", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, ecrclient.ErrUnavailable, 0, ""},
@@ -388,7 +392,8 @@ func TestECRTokenRefused(t *testing.T) {
 			if f.count() != 1 || f.Count("", "") != 0 {
 				t.Errorf("%d calls of AWS, %d of the registry; want 1 and 0", f.count(), f.Count("", ""))
 			}
-			if !strings.Contains(err.Error(), "authenticate "+ecrHost) || strings.Contains(err.Error(), registrytest.Signature) {
+			if !strings.Contains(err.Error(), "authenticate "+ecrHost) ||
+				strings.Contains(err.Error(), registrytest.Signature) {
 				t.Errorf("got %q", err)
 			}
 		})
@@ -445,8 +450,10 @@ func TestECRRedirect(t *testing.T) {
 			t.Error(err)
 		}
 		requests := f.Requests()
-		if len(requests) != 3 || requests[0].Authorization == "" || requests[1].Path != "/elsewhere" ||
-			requests[1].Authorization != "" {
+		if len(requests) != 3 {
+			t.Fatalf("requests %+v", requests)
+		}
+		if requests[0].Authorization == "" || requests[1].Path != "/elsewhere" || requests[1].Authorization != "" {
 			t.Errorf("requests %+v", requests)
 		}
 	})

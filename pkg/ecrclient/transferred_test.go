@@ -24,7 +24,8 @@ func TestTransferred(t *testing.T) {
 		{"the beginning", 100, registrytest.Rule{}, 100, 100},
 		{"a part, with some read ahead", 5 * piece, registrytest.Rule{}, 5 * piece, 13 * piece},
 		{"all of it, after lost connections", 20 * piece,
-			registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Times: 2, Fault: registrytest.Truncate(1000)}, 20 * piece,
+			registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Times: 2, Fault: registrytest.Truncate(1000)},
+			20 * piece,
 			20 * piece},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -258,8 +258,8 @@ func plain(err error) error {
 		return err
 	}
 	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return &refusedError{"the server that gives out the registry's tokens answered with none (check the host, and " +
-			"HTTPS_PROXY)", err}
+		return &refusedError{"the server that gives out the registry's tokens answered with none (check the host, " +
+			"and HTTPS_PROXY)", err}
 	}
 	at, ok := errors.AsType[*url.Error](err)
 	if !ok {
@@ -313,8 +313,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("refused a redirect to scheme %q", req.URL.Scheme)
 	}
 	if host := req.URL.Hostname(); isThisMachine(host) && !isThisMachine(via[0].URL.Hostname()) {
-		return fmt.Errorf("refused a redirect to %s, an address of this machine or of its network alone; a registry that is "+
-			"on this machine must be named so, as by localhost", host)
+		return fmt.Errorf(
+			"refused a redirect to %s, an address of this machine or of its network alone; a registry that is "+
+				"on this machine must be named so, as by localhost", host)
 	}
 	for _, hop := range append(via[1:len(via):len(via)], req) {
 		if !sameOrigin(via[0].URL, hop.URL) {
@@ -341,7 +342,8 @@ func isThisMachine(host string) bool {
 		b := ip.As16()
 		ip, _ = netip.AddrFromSlice(b[12:])
 	}
-	return err == nil && (ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() ||
+	return err == nil && (ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() ||
+		ip.IsLinkLocalMulticast() ||
 		ip.WithZone("") == awsMetadataIPv6)
 }
 

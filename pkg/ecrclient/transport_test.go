@@ -71,8 +71,9 @@ type apiHost struct{ name string }
 func (a *apiHost) Do(r *http.Request) (*http.Response, error) {
 	a.name = r.URL.Host
 	return &http.Response{
-		StatusCode: http.StatusBadRequest, Request: r, Header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}},
-		Body: io.NopCloser(strings.NewReader(`{"__type":"AccessDeniedException"}`)),
+		StatusCode: http.StatusBadRequest, Request: r,
+		Header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}},
+		Body:   io.NopCloser(strings.NewReader(`{"__type":"AccessDeniedException"}`)),
 	}, nil
 }
 
@@ -90,7 +91,8 @@ func TestTokenEndpoint(t *testing.T) {
 		t.Run(host, func(t *testing.T) {
 			api := new(apiHost)
 			r, err := ecrclient.New(host+"/app", ecrclient.WithAWSConfig(aws.Config{
-				Region: "us-west-2", HTTPClient: api, Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
+				Region: "us-west-2", HTTPClient: api,
+				Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
 			}))
 			if err != nil {
 				t.Fatal(err)

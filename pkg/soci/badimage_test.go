@@ -164,7 +164,8 @@ func TestBadImages(t *testing.T) {
 			var all []ocispec.Descriptor
 			for n := range 20 {
 				all = append(all, s.addJSON(ocispec.MediaTypeImageManifest,
-					map[string]any{"schemaVersion": 2, "config": map[string]any{}, "n": n, "pad": strings.Repeat("x", 3900)}))
+					map[string]any{"schemaVersion": 2, "config": map[string]any{}, "n": n,
+						"pad": strings.Repeat("x", 3900)}))
 			}
 			return s.index(all...)
 		}, soci.Options{Limits: soci.Limits{MaxManifestSize: 4096}}, soci.ErrLimit, "together more than 64.0 KiB"},
@@ -192,7 +193,8 @@ func TestBadImages(t *testing.T) {
 			"more than 97.7 KiB, the most that is supported"},
 		{"expands too far", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, testlayers.ZerosInTar(1<<20)))
-		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxRatio: 900}}, soci.ErrLimit, "more than 900 times its size"},
+		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxRatio: 900}}, soci.ErrLimit,
+			"more than 900 times its size"},
 		{"too much memory", func(s *store) ocispec.Descriptor {
 			return s.image("amd64", s.add(gz, good(t, 0)))
 		}, soci.Options{MinLayerSize: 1, SpanSize: 1, Limits: soci.Limits{MaxMemory: 70_000}}, soci.ErrLimit,
@@ -239,8 +241,9 @@ func TestBadImages(t *testing.T) {
 
 // Every malformed layer fails the image as a whole, with its class.
 func TestMalformedLayersFailTheImage(t *testing.T) {
-	classes := map[testlayers.Verdict]error{testlayers.Truncated: soci.ErrTruncated, testlayers.Corrupt: soci.ErrCorrupt,
-		testlayers.Limit: soci.ErrLimit}
+	classes := map[testlayers.Verdict]error{testlayers.Truncated: soci.ErrTruncated,
+		testlayers.Corrupt: soci.ErrCorrupt,
+		testlayers.Limit:   soci.ErrLimit}
 	for _, bad := range testlayers.MalformedLayers() {
 		s := newStore()
 		l := s.add(bad.MediaType, bad.Blob)
@@ -292,7 +295,8 @@ func TestCancelled(t *testing.T) {
 	image := s.image("amd64", s.add(gz, good(t, 0)))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := soci.IndexImage(ctx, s, s, image, everyLayer); !errors.Is(err, context.Canceled) || len(s.pushed) != 0 {
+	if _, err := soci.IndexImage(ctx, s, s, image, everyLayer); !errors.Is(err, context.Canceled) ||
+		len(s.pushed) != 0 {
 		t.Errorf("%v", err)
 	}
 }

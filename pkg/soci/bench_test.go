@@ -76,7 +76,8 @@ type plainReader struct{ io.Reader }
 // BenchmarkBuildZtoc is the whole job, as for a layer of a registry.
 func BenchmarkBuildZtoc(b *testing.B) {
 	benchBlobs(b, func(blob []byte, d digest.Digest) error {
-		z, err := soci.BuildZtoc(plainReader{bytes.NewReader(blob)}, soci.ZtocOptions{Size: int64(len(blob)), Digest: d})
+		z, err := soci.BuildZtoc(plainReader{bytes.NewReader(blob)},
+			soci.ZtocOptions{Size: int64(len(blob)), Digest: d})
 		if err != nil {
 			return err
 		}

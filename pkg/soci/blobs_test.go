@@ -48,7 +48,8 @@ func TestCheckBlobs(t *testing.T) {
 	if n := s.Count(http.MethodGet, "/blobs/"); n != 0 {
 		t.Errorf("read %d blobs", n)
 	}
-	s.Add(registrytest.Rule{Path: "/blobs/", Fault: registrytest.Status(http.StatusServiceUnavailable, "UNAVAILABLE", "")})
+	s.Add(registrytest.Rule{Path: "/blobs/",
+		Fault: registrytest.Status(http.StatusServiceUnavailable, "UNAVAILABLE", "")})
 	if _, err := soci.CheckBlobs(t.Context(), repo, blobs); !errors.Is(err, ecrclient.ErrUnavailable) {
 		t.Errorf("%v, want ErrUnavailable", err)
 	}
@@ -104,7 +105,8 @@ func TestDigestAlgorithms(t *testing.T) {
 			}
 			// Content with another digest is refused.
 			s.content[layer.Digest] = append(blob[:len(blob)-1:len(blob)-1], blob[len(blob)-1]^1)
-			if _, err := soci.IndexImage(t.Context(), s, s, image, everyLayer); !errors.Is(err, soci.ErrDigestMismatch) {
+			if _, err := soci.IndexImage(t.Context(), s, s, image, everyLayer); !errors.Is(err,
+				soci.ErrDigestMismatch) {
 				t.Errorf("%v, want ErrDigestMismatch", err)
 			}
 		})

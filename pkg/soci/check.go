@@ -140,7 +140,8 @@ func (c *Checker) Check(ctx context.Context, index, image *ocispec.Manifest) ([]
 	for i, desc := range ztocs {
 		layer := ocispec.Descriptor{Digest: digest.Digest(desc.Annotations[AnnotationLayerDigest])}
 		fault := func(kind FaultKind, format string, args ...any) {
-			found[i] = &ZtocFault{Ztoc: desc.Digest, Layer: layer.Digest, Kind: kind, Detail: fmt.Sprintf(format, args...)}
+			found[i] = &ZtocFault{Ztoc: desc.Digest, Layer: layer.Digest, Kind: kind,
+				Detail: fmt.Sprintf(format, args...)}
 		}
 		switch b := blobs[i]; b.State {
 		case BlobInvalid:

@@ -147,7 +147,8 @@ func TestCheckZtocs(t *testing.T) {
 				}
 				check := soci.NewChecker(repo, deep)
 				for range 2 {
-					status, err := soci.Examine(t.Context(), repo, d, []string{"v1"}, soci.Options{MinLayerSize: 1}, check)
+					status, err := soci.Examine(t.Context(), repo, d, []string{"v1"}, soci.Options{MinLayerSize: 1},
+						check)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -158,8 +159,10 @@ func TestCheckZtocs(t *testing.T) {
 						}
 						continue
 					}
-					if len(found.Faults) != 1 || found.Faults[0].Kind != want || !strings.Contains(found.Trouble(), tt.text) ||
-						found.Sound() {
+					if len(found.Faults) != 1 {
+						t.Fatalf("deep %t: %+v, want %s", deep, found.Faults, want)
+					}
+					if found.Faults[0].Kind != want || !strings.Contains(found.Trouble(), tt.text) || found.Sound() {
 						t.Errorf("deep %t: %+v, want %s", deep, found.Faults, want)
 					}
 					if tt.replace == nil && (status.Enabled[0].State != soci.EnabledBroken ||
@@ -208,7 +211,8 @@ func TestCheckOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := soci.Examine(t.Context(), repo, image, []string{tag}, soci.Options{MinLayerSize: 1}, check); err != nil {
+		if _, err := soci.Examine(t.Context(), repo, image, []string{tag}, soci.Options{MinLayerSize: 1},
+			check); err != nil {
 			t.Fatal(err)
 		}
 	}

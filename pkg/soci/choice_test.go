@@ -37,7 +37,8 @@ func TestChoice(t *testing.T) {
 	}{
 		{"every one", []string{"linux/amd64", "windows/amd64"}, nil, soci.OutcomeIndexed,
 			[]string{"linux/amd64", "windows/amd64"}},
-		{"by system", []string{"linux/amd64", "windows/amd64", "linux/arm64/v8"}, []string{"linux"}, soci.OutcomeIndexed,
+		{"by system", []string{"linux/amd64", "windows/amd64", "linux/arm64/v8"}, []string{"linux"},
+			soci.OutcomeIndexed,
 			[]string{"linux/amd64", "linux/arm64"}},
 		{"by architecture", []string{"linux/amd64", "linux/arm64"}, []string{"linux/arm64"}, soci.OutcomeIndexed,
 			[]string{"linux/arm64"}},
@@ -91,7 +92,8 @@ func TestChoice(t *testing.T) {
 func TestChoiceOfUnknownPlatform(t *testing.T) {
 	s := registrytest.Start(t)
 	repo := openRepo(t, s)
-	image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 0)), Config: []byte(`{}`)}).Manifest
+	image := s.PushImage(t, repoName, "v1",
+		registrytest.Image{Layers: layers(good(t, 0)), Config: []byte(`{}`)}).Manifest
 	image.Platform = nil
 	for choice, want := range map[string]soci.Outcome{"linux": soci.OutcomeIndexed,
 		"linux/amd64": soci.OutcomePlatformNotChosen, "windows": soci.OutcomePlatformNotChosen} {

@@ -28,7 +28,8 @@ func TestFaultsOfOtherPlatforms(t *testing.T) {
 		return s.PushImage(t, repoName, "", img)
 	}
 	again := func(t *testing.T, s *registrytest.Server, p registrytest.Pushed, from, to string) ocispec.Descriptor {
-		d := s.PushManifest(t, repoName, "", p.Manifest.MediaType, []byte(strings.Replace(string(p.Bytes), from, to, 1)))
+		d := s.PushManifest(t, repoName, "", p.Manifest.MediaType,
+			[]byte(strings.Replace(string(p.Bytes), from, to, 1)))
 		d.Platform = p.Manifest.Platform
 		return d
 	}
@@ -152,7 +153,8 @@ func TestFaultsOfOtherPlatforms(t *testing.T) {
 				status, err = soci.Examine(t.Context(), repo, image, []string{"v1"},
 					soci.Options{MinLayerSize: 1, Choice: o.Choice, Platforms: o.Platforms}, nil)
 				if err != nil || status.Enabled[0].State != soci.EnabledMatches ||
-					slices.ContainsFunc(status.Manifests, func(m soci.ManifestStatus) bool { return m.Failure != nil }) {
+					slices.ContainsFunc(status.Manifests,
+						func(m soci.ManifestStatus) bool { return m.Failure != nil }) {
 					t.Errorf("%v %+v", err, status)
 				}
 				// As soon as it is asked for it is a failure.
@@ -214,7 +216,8 @@ func TestVerdictOfUnread(t *testing.T) {
 		if path == "/blobs/" {
 			gone = other.Config.Digest
 		}
-		s.Add(registrytest.Rule{Path: path + gone.String(), Fault: registrytest.Status(http.StatusNotFound, "UNKNOWN", "")})
+		s.Add(registrytest.Rule{Path: path + gone.String(),
+			Fault: registrytest.Status(http.StatusNotFound, "UNKNOWN", "")})
 		o := both("v1")
 		o.Choice = []string{"linux/amd64"}
 		if r, err := soci.IndexImage(t.Context(), repo, repo, image, o); err != nil || !r.Enabled.Unindexed {
@@ -263,8 +266,10 @@ func TestListedForSeveralPlatforms(t *testing.T) {
 					if !sound {
 						want = soci.OutcomeFailed
 					}
-					if r == nil || (err == nil) != sound || len(r.Manifests) != 1 || r.Manifests[0].Outcome != want ||
-						r.Manifests[0].Platform != "linux/amd64" {
+					if r == nil || (err == nil) != sound || len(r.Manifests) != 1 {
+						t.Fatalf("%v %+v", err, r)
+					}
+					if r.Manifests[0].Outcome != want || r.Manifests[0].Platform != "linux/amd64" {
 						t.Fatalf("%v %+v", err, r)
 					}
 					if !sound || version == soci.V1 {

@@ -41,7 +41,8 @@ func TestDerivedImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	enabled := made.Manifests[0].Enabled
-	plain := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 3)), Platform: "linux/arm64"}).Manifest
+	plain := s.PushImage(t, repoName, "",
+		registrytest.Image{Layers: layers(good(t, 3)), Platform: "linux/arm64"}).Manifest
 
 	single := derive(t, s, "kaniko", enabled, good(t, 0), good(t, 1))
 	child := derive(t, s, "", enabled, good(t, 2))
@@ -74,10 +75,12 @@ func TestDerivedImages(t *testing.T) {
 					}
 					a := readManifest(t, s, m.Enabled.Digest).Annotations
 					if a[soci.AnnotationIndexDigest] != m.IndexV2.Digest.String() {
-						t.Errorf("manifest %d names %s, not its SOCI index %s", i, a[soci.AnnotationIndexDigest], m.IndexV2.Digest)
+						t.Errorf("manifest %d names %s, not its SOCI index %s", i, a[soci.AnnotationIndexDigest],
+							m.IndexV2.Digest)
 					}
 				}
-				if status := examine(t, s, tt.tag); status.LeftAlone != "" || status.Enabled[0].State != soci.EnabledMatches {
+				if status := examine(t, s, tt.tag); status.LeftAlone != "" ||
+					status.Enabled[0].State != soci.EnabledMatches {
 					t.Errorf("examined: %+v", status)
 				}
 				// The results are left alone in turn.
@@ -118,7 +121,10 @@ func TestDerivedUnindexed(t *testing.T) {
 		o.MinLayerSize = 1000
 		for range 2 {
 			r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
-			if err != nil || r.Outcome() != soci.OutcomeNoLayer || !r.Enabled.Unindexed || r.Manifests[0].Reason == "" {
+			if err != nil {
+				t.Fatalf("%s: %v %+v", tag, err, r)
+			}
+			if r.Outcome() != soci.OutcomeNoLayer || !r.Enabled.Unindexed || r.Manifests[0].Reason == "" {
 				t.Fatalf("%s: %v %+v", tag, err, r)
 			}
 		}
@@ -200,7 +206,10 @@ func TestLacking(t *testing.T) {
 	}
 	got, err := soci.IndexImage(t.Context(), repo, repo, r.Enabled.Image, both("copy"))
 	// The platform whose layer is zstd by its media type could not have one.
-	if err != nil || got.LeftAlone != soci.OutcomeOwnArtifact || !slices.Equal(got.Lacking, []string{"linux/amd64"}) ||
+	if err != nil {
+		t.Fatalf("%v %+v", err, got)
+	}
+	if got.LeftAlone != soci.OutcomeOwnArtifact || !slices.Equal(got.Lacking, []string{"linux/amd64"}) ||
 		!strings.Contains(got.Reason, "none for linux/amd64") {
 		t.Errorf("%v %+v", err, got)
 	}
@@ -209,7 +218,8 @@ func TestLacking(t *testing.T) {
 	}
 	small := both("copy")
 	small.MinLayerSize = 1 << 30
-	if got, err := soci.IndexImage(t.Context(), repo, repo, r.Enabled.Image, small); err != nil || len(got.Lacking) != 0 {
+	if got, err := soci.IndexImage(t.Context(), repo, repo, r.Enabled.Image, small); err != nil ||
+		len(got.Lacking) != 0 {
 		t.Errorf("nothing to index: %v %+v", err, got)
 	}
 }

@@ -130,7 +130,8 @@ func TestConfigLacking(t *testing.T) {
 	if err != nil || !second.Manifests[0].Layers[0].Reused {
 		t.Fatalf("%v %+v", err, second)
 	}
-	if len(s.pushed) != 2 || s.pushed[0].Digest != configDigest || s.pushed[1].Digest != second.Manifests[0].Index.Digest {
+	if len(s.pushed) != 2 || s.pushed[0].Digest != configDigest ||
+		s.pushed[1].Digest != second.Manifests[0].Index.Digest {
 		t.Errorf("pushed %+v", s.pushed)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -96,9 +97,13 @@ func TestEnabledImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Outcome() != soci.OutcomeIndexed || r.Enabled.Outcome != soci.OutcomeTagged || r.Enabled.Tag != "v1-soci" ||
-		r.Enabled.Unindexed {
-		t.Fatalf("%s %+v", r.Outcome(), r.Enabled)
+	if !expect.Equal(t, expect.Facts{
+		{"Outcome", r.Outcome(), soci.OutcomeIndexed},
+		{"Enabled.Outcome", r.Enabled.Outcome, soci.OutcomeTagged},
+		{"Enabled.Tag", r.Enabled.Tag, "v1-soci"},
+		{"Enabled.Unindexed", r.Enabled.Unindexed, false},
+	}, "%s %+v", r.Outcome(), r.Enabled) {
+		t.FailNow()
 	}
 	if tagged(t, s, "v1") != image.Digest || tagged(t, s, "v1-soci") != r.Enabled.Image.Digest {
 		t.Error("the tags are not on their images")
@@ -130,14 +135,19 @@ func TestEnabledImage(t *testing.T) {
 	}
 	// The attestation is the same manifest, of the manifest that took the place.
 	a, was := x.Manifests[3], parts[3]
-	if a.Digest != was.Digest || a.MediaType != was.MediaType ||
-		a.Annotations["vnd.docker.reference.type"] != "attestation-manifest" ||
-		a.Annotations["vnd.docker.reference.digest"] != x.Manifests[0].Digest.String() {
-		t.Errorf("attestation %+v", a)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Digest", a.Digest, was.Digest},
+		{"MediaType", a.MediaType, was.MediaType},
+		{`a.Annotations["vnd.docker.reference.type"]`, a.Annotations["vnd.docker.reference.type"],
+			"attestation-manifest"},
+		{`a.Annotations["vnd.docker.reference.digest"]`, a.Annotations["vnd.docker.reference.digest"],
+			x.Manifests[0].Digest.String()},
+	}, "attestation %+v", a)
 	for i, d := range x.Manifests[4:] {
-		if d.ArtifactType != soci.ArtifactTypeV2 || d.Platform == nil ||
-			d.Platform.Architecture != parts[i].Platform.Architecture ||
+		if d.ArtifactType != soci.ArtifactTypeV2 || d.Platform == nil {
+			t.Fatalf("SOCI index %d is listed as %+v", i, d)
+		}
+		if d.Platform.Architecture != parts[i].Platform.Architecture ||
 			d.Platform.Variant != parts[i].Platform.Variant ||
 			d.Annotations[soci.AnnotationImageManifestDigest] != x.Manifests[i].Digest.String() {
 			t.Errorf("SOCI index %d is listed as %+v", i, d)
@@ -162,7 +172,10 @@ func TestEnabledImage(t *testing.T) {
 	// Again, nothing is sent but the two requests that try the permission to push.
 	s.Clear()
 	r, err = soci.IndexImage(t.Context(), repo, repo, image, both("v1"))
-	if err != nil || r.Enabled.Outcome != soci.OutcomeAlreadyTagged || r.BytesPushed != 0 || !r.Manifests[0].AlreadyThere {
+	if err != nil {
+		t.Fatalf("again: %v %+v", err, r)
+	}
+	if r.Enabled.Outcome != soci.OutcomeAlreadyTagged || r.BytesPushed != 0 || !r.Manifests[0].AlreadyThere {
 		t.Errorf("again: %v %+v", err, r)
 	}
 	if n := s.Count(http.MethodPut, "") + s.Count(http.MethodPost, ""); n != 2 ||
@@ -219,8 +232,10 @@ func TestSingleManifest(t *testing.T) {
 		t.Fatalf("%v %+v", err, r)
 	}
 	x := readIndex(t, s, "v1-soci")
-	if len(x.Manifests) != 2 || x.Manifests[0].Platform.Architecture != "arm64" ||
-		x.Manifests[1].Platform.Architecture != "arm64" ||
+	if len(x.Manifests) != 2 {
+		t.Fatalf("%+v", x)
+	}
+	if x.Manifests[0].Platform.Architecture != "arm64" || x.Manifests[1].Platform.Architecture != "arm64" ||
 		x.Manifests[0].Annotations["a"] != "<b>" {
 		t.Errorf("%+v", x)
 	}
@@ -234,7 +249,8 @@ func TestNestedIndex(t *testing.T) {
 	s := registrytest.Start(t)
 	repo := openRepo(t, s)
 	amd := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 0))}).Manifest
-	arm := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 1)), Platform: "linux/arm64"}).Manifest
+	arm := s.PushImage(t, repoName, "",
+		registrytest.Image{Layers: layers(good(t, 1)), Platform: "linux/arm64"}).Manifest
 	nested := s.PushIndex(t, repoName, "", true, arm)
 	nested.Annotations = map[string]string{"keep": "me"}
 	image := s.PushIndex(t, repoName, "v1", false, amd, nested)
@@ -269,8 +285,11 @@ func TestEnabledPlatforms(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := readIndex(t, s, "v1-soci")
-	if len(x.Manifests) != 5 || x.Manifests[4].Platform.Architecture != "arm64" ||
-		r.Manifests[0].Platform != "linux/arm64" || r.Manifests[0].IndexV2.Digest == "" {
+	if len(x.Manifests) != 5 {
+		t.Fatalf("%+v\n%+v", x, r)
+	}
+	if x.Manifests[4].Platform.Architecture != "arm64" || r.Manifests[0].Platform != "linux/arm64" ||
+		r.Manifests[0].IndexV2.Digest == "" {
 		t.Errorf("%+v\n%+v", x, r)
 	}
 	if m := readManifest(t, s, x.Manifests[0].Digest); m.Annotations[soci.AnnotationIndexDigest] != "" {
@@ -295,7 +314,8 @@ func TestUnindexedImage(t *testing.T) {
 			if tt.index {
 				tag = ""
 			}
-			p := s.PushImage(t, repoName, tag, registrytest.Image{Layers: tt.layers, Docker: true, Platform: "linux/arm64"})
+			p := s.PushImage(t, repoName, tag,
+				registrytest.Image{Layers: tt.layers, Docker: true, Platform: "linux/arm64"})
 			image, parts := p.Manifest, []ocispec.Descriptor{p.Manifest}
 			if tt.index {
 				parts = append(parts, s.PushAttestation(t, repoName, p.Manifest).Manifest)
@@ -306,15 +326,24 @@ func TestUnindexedImage(t *testing.T) {
 
 			o.TagUnindexed = false
 			r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
-			if err != nil || r.Outcome() != soci.OutcomeNoLayer || r.Enabled.Outcome != soci.OutcomeNoLayer ||
-				r.BytesPushed != 0 || tagged(t, s, "v1-soci") != "" {
+			if err != nil {
 				t.Fatalf("not wanted: %v %+v", err, r)
+			}
+			if !expect.Equal(t, expect.Facts{
+				{"Outcome", r.Outcome(), soci.OutcomeNoLayer},
+				{"Enabled.Outcome", r.Enabled.Outcome, soci.OutcomeNoLayer},
+				{"BytesPushed", r.BytesPushed, 0},
+				{`tagged(t, s, "v1-soci")`, tagged(t, s, "v1-soci"), ""},
+			}, "not wanted: %v %+v", err, r) {
+				t.FailNow()
 			}
 
 			o.TagUnindexed = true
 			r, err = soci.IndexImage(t.Context(), repo, repo, image, o)
-			if err != nil || r.Outcome() != soci.OutcomeNoLayer || r.Enabled.Outcome != soci.OutcomeTagged ||
-				!r.Enabled.Unindexed {
+			if err != nil {
+				t.Fatalf("%v %+v", err, r)
+			}
+			if r.Outcome() != soci.OutcomeNoLayer || r.Enabled.Outcome != soci.OutcomeTagged || !r.Enabled.Unindexed {
 				t.Fatalf("%v %+v", err, r)
 			}
 			x := readIndex(t, s, "v1-soci")
@@ -358,10 +387,16 @@ func TestUntagged(t *testing.T) {
 		o := both("")
 		o.IndexVersion = tt.version
 		r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
-		if err != nil || r.Outcome() != tt.want || r.Enabled.Outcome != soci.OutcomeUntagged || r.Enabled.Reason == "" ||
-			(r.BytesPushed > 0) != tt.pushes || (r.BytesRead > 0) != tt.pushes {
-			t.Errorf("%s: %v %+v", tt.version, err, r)
+		if err != nil {
+			t.Fatalf("%s: %v %+v", tt.version, err, r)
 		}
+		expect.Equal(t, expect.Facts{
+			{"Outcome", r.Outcome(), tt.want},
+			{"Enabled.Outcome", r.Enabled.Outcome, soci.OutcomeUntagged},
+			{`r.Enabled.Reason == ""`, r.Enabled.Reason == "", false},
+			{"r.BytesPushed > 0", r.BytesPushed > 0, tt.pushes},
+			{"r.BytesRead > 0", r.BytesRead > 0, tt.pushes},
+		}, "%s: %v %+v", tt.version, err, r)
 	}
 }
 

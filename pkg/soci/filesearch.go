@@ -135,7 +135,8 @@ func (s *FileSearch) Spans() map[digest.Digest]FileSpans {
 	f := s.find()
 	all := make(map[digest.Digest]FileSpans)
 	for layer, spans := range f.spans {
-		all[layer] = FileSpans{Read: slices.Sorted(maps.Keys(f.reads[layer])), Prefetch: slices.Sorted(maps.Keys(spans))}
+		all[layer] = FileSpans{Read: slices.Sorted(maps.Keys(f.reads[layer])),
+			Prefetch: slices.Sorted(maps.Keys(spans))}
 	}
 	for file := range f.files {
 		one := all[file.layer]

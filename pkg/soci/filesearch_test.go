@@ -86,7 +86,8 @@ func TestFileSearch(t *testing.T) {
 			if e.Name == row.name {
 				read, content := touched(z, header, e.Offset+e.Size), touched(z, e.Offset, e.Offset+e.Size)
 				if !slices.Equal(one.Read, read) || !slices.Equal(one.Prefetch, content) {
-					t.Errorf("%s: read %d, want %d; prefetched %d, want %d", row.path, one.Read, read, one.Prefetch, content)
+					t.Errorf("%s: read %d, want %d; prefetched %d, want %d", row.path, one.Read, read, one.Prefetch,
+						content)
 				}
 			}
 			header = (e.Offset + e.Size + 511) / 512 * 512
@@ -120,7 +121,8 @@ func TestFileSearchReplaced(t *testing.T) {
 		s, digests, ztocs := searchOf(t, 16<<10, blobs...)
 		err := s.Match(row.pattern)
 		if missing, ok := errors.AsType[*soci.FileNotFoundError](err); row.reason != "" &&
-			(!ok || missing.Reason != row.reason || !strings.Contains(missing.Detail, "it is removed by layer sha256:")) ||
+			(!ok || missing.Reason != row.reason ||
+				!strings.Contains(missing.Detail, "it is removed by layer sha256:")) ||
 			row.reason == "" && err != nil {
 			t.Errorf("%s: %v, want %q", row.pattern, err, row.reason)
 		}

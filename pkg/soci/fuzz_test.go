@@ -38,7 +38,8 @@ func FuzzBuildZtoc(f *testing.F) {
 		z, err := soci.BuildZtoc(bytes.NewReader(blob),
 			soci.ZtocOptions{SpanSize: span, Limits: fuzzLimits, AllowMisread: true})
 		if err != nil {
-			oneClass(t, err, soci.ErrTruncated, soci.ErrCorrupt, soci.ErrUnsupported, soci.ErrLimit, soci.ErrInvalidOption)
+			oneClass(t, err, soci.ErrTruncated, soci.ErrCorrupt, soci.ErrUnsupported, soci.ErrLimit,
+				soci.ErrInvalidOption)
 			if z != nil {
 				t.Error("a zTOC beside the error")
 			}

@@ -136,7 +136,8 @@ func TestGoldenIndexes(t *testing.T) {
 		want := golden.Images[i]
 		t.Run(want.Name, func(t *testing.T) {
 			if image.Name != want.Name || image.Desc.Digest != want.Manifest {
-				t.Fatalf("image %d is %s %s, the golden record is of %s %s", i, image.Name, image.Desc.Digest, want.Name,
+				t.Fatalf("image %d is %s %s, the golden record is of %s %s", i, image.Name, image.Desc.Digest,
+					want.Name,
 					want.Manifest)
 			}
 			repo := memrepo.New()
@@ -154,7 +155,8 @@ func TestGoldenIndexes(t *testing.T) {
 			}
 			index := result.Manifests[0].Index
 			if index.Digest != want.Digest || index.Size != want.Size {
-				t.Errorf("the index is %s of %d bytes, upstream's %s of %d bytes", index.Digest, index.Size, want.Digest, want.Size)
+				t.Errorf("the index is %s of %d bytes, upstream's %s of %d bytes", index.Digest, index.Size,
+					want.Digest, want.Size)
 			}
 			var compact bytes.Buffer
 			if err := json.Compact(&compact, want.Index); err != nil {

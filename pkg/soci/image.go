@@ -146,7 +146,8 @@ func (x *indexer) indexes(ctx context.Context, tree *tree, work *layerWork, resu
 		err := t.err
 		switch {
 		case !t.isImage():
-			result.Manifests = append(result.Manifests, ManifestResult{Manifest: t.desc, Outcome: t.outcome, Reason: t.reason})
+			result.Manifests = append(result.Manifests,
+				ManifestResult{Manifest: t.desc, Outcome: t.outcome, Reason: t.reason})
 			continue
 		case err == nil && !t.wanted:
 			continue

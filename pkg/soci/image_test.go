@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
 )
@@ -222,11 +223,14 @@ func TestIndexImage(t *testing.T) {
 	}
 	for i, want := range []ocispec.Descriptor{a, b, a} {
 		l := index.Layers[i]
-		if l.MediaType != soci.ZtocMediaType || l.Annotations[soci.AnnotationLayerDigest] != want.Digest.String() ||
-			l.Annotations[soci.AnnotationLayerMediaType] != want.MediaType ||
-			l.Annotations[soci.AnnotationSpanSize] != "4194304" {
-			t.Errorf("zTOC %d: %+v", i, l)
-		}
+		expect.Equal(t, expect.Facts{
+			{"MediaType", l.MediaType, soci.ZtocMediaType},
+			{"l.Annotations[soci.AnnotationLayerDigest]", l.Annotations[soci.AnnotationLayerDigest],
+				want.Digest.String()},
+			{"l.Annotations[soci.AnnotationLayerMediaType]", l.Annotations[soci.AnnotationLayerMediaType],
+				want.MediaType},
+			{"l.Annotations[soci.AnnotationSpanSize]", l.Annotations[soci.AnnotationSpanSize], "4194304"},
+		}, "zTOC %d: %+v", i, l)
 		z, err := soci.ParseZtoc(s.content[l.Digest])
 		if err != nil || z.CompressedSize != want.Size || z.BuildToolIdentifier != soci.BuildToolIdentifier {
 			t.Errorf("zTOC %d: %v", i, err)
@@ -236,7 +240,10 @@ func TestIndexImage(t *testing.T) {
 	// Running again changes nothing.
 	s.pushed = nil
 	again, err := soci.IndexImage(ctx, s, s, image, o)
-	if err != nil || len(s.left()) != 0 || again.BytesPushed != 0 || again.Manifests[0].Index.Digest != m.Index.Digest {
+	if err != nil || len(s.left()) != 0 {
+		t.Fatalf("again: %v, pushed %v", err, s.pushed)
+	}
+	if again.BytesPushed != 0 || again.Manifests[0].Index.Digest != m.Index.Digest {
 		t.Errorf("again: %v, pushed %v", err, s.pushed)
 	}
 }

@@ -209,7 +209,8 @@ func kindOfManifest(mediaType string, m *ocispec.Manifest) (Kind, string) {
 	}
 	is := func(types ...string) bool {
 		return slices.Contains(types, artifactType) ||
-			slices.ContainsFunc(m.Layers, func(l ocispec.Descriptor) bool { return slices.Contains(types, l.MediaType) })
+			slices.ContainsFunc(m.Layers,
+				func(l ocispec.Descriptor) bool { return slices.Contains(types, l.MediaType) })
 	}
 	switch {
 	case artifactType == ArtifactTypeV1:

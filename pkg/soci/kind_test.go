@@ -15,8 +15,9 @@ const (
 	dockerImage = "application/vnd.docker.distribution.manifest.v2+json"
 	dockerList  = "application/vnd.docker.distribution.manifest.list.v2+json"
 	someDigest  = `"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"`
-	configOf    = `"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":` + someDigest + `,"size":2}`
-	tarLayer    = `"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":` + someDigest +
+	configOf    = `"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":` + someDigest +
+		`,"size":2}`
+	tarLayer = `"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":` + someDigest +
 		`,"size":2}]`
 	emptyConfig = `"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":` + someDigest + `,"size":2}`
 	sociV2Entry = `{"mediaType":"` + ociManifest +
@@ -45,30 +46,39 @@ func TestClassify(t *testing.T) {
 			layerOf("application/vnd.docker.image.rootfs.diff.tar.gzip") + `}`, soci.KindImage},
 		{"image without a layer", ociManifest, `{` + configOf + `,"layers":[]}`, soci.KindImage},
 		{"image with another tool's annotation", ociManifest,
-			`{` + configOf + `,` + tarLayer + `,"annotations":{"com.amazon.soci.build-tool-identifier":"x","soci":"true"}}`,
+			`{` + configOf + `,` + tarLayer +
+				`,"annotations":{"com.amazon.soci.build-tool-identifier":"x","soci":"true"}}`,
 			soci.KindImage},
-		{"image index", ociIndex, `{"manifests":[{"mediaType":"` + ociManifest + `","digest":` + someDigest + `,"size":2}]}`,
+		{"image index", ociIndex, `{"manifests":[{"mediaType":"` + ociManifest + `","digest":` + someDigest +
+			`,"size":2}]}`,
 			soci.KindImageIndex},
 		{"manifest list", dockerList, `{"manifests":[]}`, soci.KindImageIndex},
 		{"image index that only says that it is one with SOCI indexes", ociIndex,
 			`{"manifests":[{"mediaType":"` + ociManifest + `","digest":` + someDigest +
-				`,"size":2,"annotations":{"com.amazon.soci.image-manifest-digest":` + someDigest + `}}]}`, soci.KindImageIndex},
-		{"SOCI index v1", ociManifest, `{` + artifactConfig("application/vnd.amazon.soci.index.v1+json") + `,"layers":[],` +
+				`,"size":2,"annotations":{"com.amazon.soci.image-manifest-digest":` + someDigest + `}}]}`,
+			soci.KindImageIndex},
+		{"SOCI index v1", ociManifest, `{` + artifactConfig("application/vnd.amazon.soci.index.v1+json") +
+			`,"layers":[],` +
 			subjectOf + `,` + identifierOf + `}`, soci.KindSOCIIndexV1},
-		{"SOCI index v2", ociManifest, `{` + artifactConfig("application/vnd.amazon.soci.index.v2+json") + `,"layers":[],` +
+		{"SOCI index v2", ociManifest, `{` + artifactConfig("application/vnd.amazon.soci.index.v2+json") +
+			`,"layers":[],` +
 			identifierOf + `}`, soci.KindSOCIIndexV2},
-		{"SOCI index by its artifact type", ociManifest, `{"artifactType":"application/vnd.amazon.soci.index.v1+json",` +
-			emptyConfig + `,"layers":[],` + identifierOf + `}`, soci.KindSOCIIndexV1},
+		{"SOCI index by its artifact type", ociManifest,
+			`{"artifactType":"application/vnd.amazon.soci.index.v1+json",` +
+				emptyConfig + `,"layers":[],` + identifierOf + `}`, soci.KindSOCIIndexV1},
 		{"SOCI index whose artifact type says something else", ociManifest,
-			`{"artifactType":"application/vnd.example",` + artifactConfig("application/vnd.amazon.soci.index.v2+json") + `,` +
+			`{"artifactType":"application/vnd.example",` + artifactConfig("application/vnd.amazon.soci.index.v2+json") +
+				`,` +
 				identifierOf + `}`, soci.KindSOCIIndexV2},
 		{"SOCI-enabled image", ociIndex, `{"manifests":[{"mediaType":"` + ociManifest + `","digest":` + someDigest +
 			`,"size":2},` + sociV2Entry + `]}`, soci.KindEnabledImage},
-		{"manifest of one", ociManifest, `{` + configOf + `,` + tarLayer + `,"annotations":{"com.amazon.soci.index-digest":` +
-			someDigest + `}}`, soci.KindEnabledManifest},
+		{"manifest of one", ociManifest,
+			`{` + configOf + `,` + tarLayer + `,"annotations":{"com.amazon.soci.index-digest":` +
+				someDigest + `}}`, soci.KindEnabledManifest},
 		{"unindexed image", ociIndex, `{"manifests":[],"annotations":{"soci-index-builder.unindexed":"true"}}`,
 			soci.KindUnindexed},
-		{"another value of that annotation", ociIndex, `{"manifests":[],"annotations":{"soci-index-builder.unindexed":"no"}}`,
+		{"another value of that annotation", ociIndex,
+			`{"manifests":[],"annotations":{"soci-index-builder.unindexed":"no"}}`,
 			soci.KindImageIndex},
 		{"that annotation on an image", ociManifest,
 			`{` + configOf + `,` + tarLayer + `,"annotations":{"soci-index-builder.unindexed":"true"}}`,
@@ -76,38 +86,47 @@ func TestClassify(t *testing.T) {
 		{"attestation", ociManifest, `{` + configOf + `,` + layerOf("application/vnd.in-toto+json") + `}`,
 			soci.KindAttestation},
 		{"signature of cosign", ociManifest,
-			`{` + configOf + `,` + layerOf("application/vnd.dev.cosign.simplesigning.v1+json") + `}`, soci.KindSignature},
+			`{` + configOf + `,` + layerOf("application/vnd.dev.cosign.simplesigning.v1+json") + `}`,
+			soci.KindSignature},
 		{"signature of notation", ociManifest, `{` + artifactConfig("application/vnd.cncf.notary.signature") + `,` +
 			layerOf("application/jose+json") + `,` + subjectOf + `}`, soci.KindSignature},
 		{"SBOM", ociManifest, `{"artifactType":"application/spdx+json",` + emptyConfig + `,` +
 			layerOf("application/spdx+json") + `}`, soci.KindArtifact},
 		{"Helm chart", ociManifest, `{` + artifactConfig("application/vnd.cncf.helm.config.v1+json") + `,` +
 			layerOf("application/vnd.cncf.helm.chart.content.v1.tar+gzip") + `}`, soci.KindArtifact},
-		{"image with layers that are no tar", ociManifest, `{` + configOf + `,` + layerOf("application/vnd.erofs.layer.v1") +
-			`}`, soci.KindImage},
+		{"image with layers that are no tar", ociManifest,
+			`{` + configOf + `,` + layerOf("application/vnd.erofs.layer.v1") +
+				`}`, soci.KindImage},
 		{"image with layers that containerd does not know", ociManifest,
-			`{` + configOf + `,` + layerOf("application/vnd.stacker.image.layer.squashfs+zstd+verity") + `}`, soci.KindImage},
-		{"image with WebAssembly", ociManifest, `{` + configOf + `,` + layerOf("application/vnd.wasm.content.layer.v1+wasm") +
-			`}`, soci.KindImage},
-		{"WebAssembly that is no image", ociManifest, `{` + artifactConfig("application/vnd.wasm.config.v1+json") + `,` +
+			`{` + configOf + `,` + layerOf("application/vnd.stacker.image.layer.squashfs+zstd+verity") + `}`,
+			soci.KindImage},
+		{"image with WebAssembly", ociManifest,
+			`{` + configOf + `,` + layerOf("application/vnd.wasm.content.layer.v1+wasm") +
+				`}`, soci.KindImage},
+		{"WebAssembly that is no image", ociManifest, `{` + artifactConfig("application/vnd.wasm.config.v1+json") +
+			`,` +
 			layerOf("application/vnd.wasm.content.layer.v1+wasm") + `}`, soci.KindArtifact},
 		{"image of early Docker", dockerImage, `{` + artifactConfig("application/octet-stream") + `,` +
 			layerOf("application/vnd.docker.image.rootfs.diff.tar.gzip") + `}`, soci.KindImage},
-		{"what is none of early Docker", ociManifest, `{` + artifactConfig("application/octet-stream") + `,` + tarLayer + `}`,
+		{"what is none of early Docker", ociManifest, `{` + artifactConfig("application/octet-stream") + `,` +
+			tarLayer + `}`,
 			soci.KindArtifact},
 		{"image of schema 1", "application/vnd.docker.distribution.manifest.v1+prettyjws", `{"schemaVersion":1}`,
 			soci.KindImage},
 		{"unsigned image of schema 1", "application/vnd.docker.distribution.manifest.v1+json", `{"schemaVersion":1}`,
 			soci.KindImage},
 		{"list of referrers", ociIndex,
-			`{"manifests":[{"mediaType":"` + ociManifest + `","artifactType":"application/spdx+json","digest":` + someDigest +
+			`{"manifests":[{"mediaType":"` + ociManifest + `","artifactType":"application/spdx+json","digest":` +
+				someDigest +
 				`,"size":2}]}`, soci.KindArtifactList},
 		{"list of SOCI indexes v1", ociIndex,
 			`{"manifests":[{"mediaType":"` + ociManifest +
 				`","artifactType":"application/vnd.amazon.soci.index.v1+json","digest":` + someDigest +
-				`,"size":2},{"mediaType":"` + ociManifest + `","digest":` + someDigest + `,"size":2}]}`, soci.KindArtifactList},
+				`,"size":2},{"mediaType":"` + ociManifest + `","digest":` + someDigest + `,"size":2}]}`,
+			soci.KindArtifactList},
 		{"image index with an artifact type that lists a platform", ociIndex,
-			`{"artifactType":"application/vnd.example","manifests":[{"mediaType":"` + ociManifest + `","digest":` + someDigest +
+			`{"artifactType":"application/vnd.example","manifests":[{"mediaType":"` + ociManifest + `","digest":` +
+				someDigest +
 				`,"size":2,"platform":{"os":"linux","architecture":"amd64"}}]}`, soci.KindImageIndex},
 		{"image index of an artifact", ociIndex, `{"artifactType":"application/vnd.example","manifests":[]}`,
 			soci.KindArtifact},
@@ -152,7 +171,8 @@ func TestClassifyListed(t *testing.T) {
 		{"image with its config's type as artifact type",
 			ocispec.Descriptor{MediaType: ociManifest, ArtifactType: ocispec.MediaTypeImageConfig}, soci.KindImage},
 		{"image index", ocispec.Descriptor{MediaType: dockerList}, soci.KindImageIndex},
-		{"schema 1", ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v1+json"}, soci.KindImage},
+		{"schema 1", ocispec.Descriptor{MediaType: "application/vnd.docker.distribution.manifest.v1+json"},
+			soci.KindImage},
 		{"SOCI index v1", ocispec.Descriptor{MediaType: ociManifest, ArtifactType: soci.ArtifactTypeV1},
 			soci.KindSOCIIndexV1},
 		{"SOCI index v2", ocispec.Descriptor{MediaType: ociManifest, ArtifactType: soci.ArtifactTypeV2},

@@ -44,7 +44,8 @@ func TestLeftAlone(t *testing.T) {
 		{"SOCI-enabled image", made.Enabled.Image, soci.OutcomeOwnArtifact},
 		{"untagged: manifest of it", made.Manifests[0].Enabled, soci.OutcomeOwnArtifact},
 		{"untagged: manifest of it, as a registry describes it",
-			ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: listed[0].Digest, Size: listed[0].Size},
+			ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: listed[0].Digest,
+				Size: listed[0].Size},
 			soci.OutcomeOwnArtifact},
 		{"SOCI index v2", made.Manifests[0].IndexV2, soci.OutcomeOwnArtifact},
 		{"SOCI index v2, as a registry describes it", bare, soci.OutcomeOwnArtifact},
@@ -70,7 +71,8 @@ func TestLeftAlone(t *testing.T) {
 				}
 				o.IndexVersion = version
 				r, err := soci.IndexImage(t.Context(), repo, repo, tt.image, o)
-				if err != nil || r.Outcome() != tt.want || r.Reason == "" || len(r.Manifests) != 0 || r.Enabled.Outcome != "" {
+				if err != nil || r.Outcome() != tt.want || r.Reason == "" || len(r.Manifests) != 0 ||
+					r.Enabled.Outcome != "" {
 					t.Errorf("%s: %v %+v", version, err, r)
 				}
 			}
@@ -108,7 +110,10 @@ func TestArtifacts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.image.Platform, tt.image.Annotations = nil, nil // as a registry describes it
 			r, err := soci.IndexImage(t.Context(), repo, repo, tt.image, both("t"))
-			if err != nil || r.Outcome() != soci.OutcomePassedOver || r.Enabled.Outcome != soci.OutcomePassedOver ||
+			if err != nil {
+				t.Fatalf("%v %+v", err, r)
+			}
+			if r.Outcome() != soci.OutcomePassedOver || r.Enabled.Outcome != soci.OutcomePassedOver ||
 				r.BytesPushed != 0 {
 				t.Errorf("%v %+v", err, r)
 			}

@@ -151,11 +151,13 @@ func checkLayers(m *ocispec.Manifest, desc ocispec.Descriptor, limits Limits) er
 			return fmt.Errorf("manifest %s: a layer's %w", desc.Digest, err)
 		}
 		if l.Size > limits.MaxUncompressedSize {
-			return fmt.Errorf("%w: layer %s of manifest %s has %d bytes, and at most %d are supported", ErrLimit, l.Digest,
+			return fmt.Errorf("%w: layer %s of manifest %s has %d bytes, and at most %d are supported", ErrLimit,
+				l.Digest,
 				desc.Digest, l.Size, limits.MaxUncompressedSize)
 		}
 		if size, ok := sizes[l.Digest]; ok && size != l.Size {
-			return fmt.Errorf("%w manifest %s: layer %s has %d bytes in one place and %d in another", ErrCorrupt, desc.Digest,
+			return fmt.Errorf("%w manifest %s: layer %s has %d bytes in one place and %d in another", ErrCorrupt,
+				desc.Digest,
 				l.Digest, size, l.Size)
 		}
 		sizes[l.Digest] = l.Size

@@ -314,7 +314,8 @@ func (i *inode) overwrite(e *Entry) (SkipReason, string) {
 		return SkipRepeatedDir, fmt.Sprintf(
 			"a directory in the place of an earlier entry, of which it would keep the owner %d:%d", i.uid, i.gid)
 	case !overwritesXattrs(i, e.PAX):
-		return SkipRepeatedDir, "a directory in the place of an earlier entry, of which it would keep extended attributes"
+		return SkipRepeatedDir,
+			"a directory in the place of an earlier entry, of which it would keep extended attributes"
 	}
 	if i.dir && countXattrs(e.PAX) == 0 {
 		// To unpack it leaves them, too.

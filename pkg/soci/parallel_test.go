@@ -135,7 +135,8 @@ func TestParallelLimits(t *testing.T) {
 			{MaxRatio: 1}, {MaxRatio: 3}, {MaxRatio: 5}, {MaxRatio: 40},
 		} {
 			what := fmt.Sprintf("spans of %d, %+v", span, l)
-			one, several := same(t, what, blob, ZtocOptions{SpanSize: span, Limits: l, Size: int64(len(blob)), Digest: sum})
+			one, several := same(t, what, blob,
+				ZtocOptions{SpanSize: span, Limits: l, Size: int64(len(blob)), Digest: sum})
 			if one.err == nil {
 				sound++
 			}

@@ -282,7 +282,8 @@ func (z *Ztoc) parseTarZinfo(b []byte, spans int) error {
 	z.SpanSize = info.SpanSize()
 	size := info.Size()
 	if z.SpanSize <= 0 || size < 0 || size != z.CompressedSize {
-		return fmt.Errorf("span size %d and size %d of an uncompressed layer of %d bytes", z.SpanSize, size, z.CompressedSize)
+		return fmt.Errorf("span size %d and size %d of an uncompressed layer of %d bytes", z.SpanSize, size,
+			z.CompressedSize)
 	}
 	n := size / z.SpanSize
 	if size%z.SpanSize != 0 {

@@ -57,10 +57,12 @@ func TestOneChildNeverTakesTheOthers(t *testing.T) {
 			return absent(t, s, ocispec.MediaTypeImageIndex)
 		}, soci.OutcomeMissing, nil},
 		{"layer of size 0", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
-			return s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/arm64", Layers: layers(nil)}).Manifest
+			return s.PushImage(t, repoName, "",
+				registrytest.Image{Platform: "linux/arm64", Layers: layers(nil)}).Manifest
 		}, soci.OutcomeNoLayer, nil},
 		{"artifact with an empty file", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
-			return s.PushReferrer(t, repoName, absent(t, s, ocispec.MediaTypeImageManifest), "application/vnd.example", nil)
+			return s.PushReferrer(t, repoName, absent(t, s, ocispec.MediaTypeImageManifest), "application/vnd.example",
+				nil)
 		}, soci.OutcomePassedOver, nil},
 		{"no manifest by its content", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
 			return odd(t, s)
@@ -107,7 +109,8 @@ func TestOneChildNeverTakesTheOthers(t *testing.T) {
 			return p.Manifest
 		}, soci.OutcomeFailed, ecrclient.ErrUnavailable},
 		{"image indexes nested too deep", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
-			d := s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/arm64", Layers: layers(good(t, 1))}).Manifest
+			d := s.PushImage(t, repoName, "",
+				registrytest.Image{Platform: "linux/arm64", Layers: layers(good(t, 1))}).Manifest
 			for range 4 {
 				d = s.PushIndex(t, repoName, "", false, d)
 			}
@@ -118,7 +121,8 @@ func TestOneChildNeverTakesTheOthers(t *testing.T) {
 			t.Run(tt.name+", "+order, func(t *testing.T) {
 				s := registrytest.Start(t)
 				repo := openRepo(t, s)
-				sound := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 0), good(t, 2))}).Manifest
+				sound := s.PushImage(t, repoName, "",
+					registrytest.Image{Layers: layers(good(t, 0), good(t, 2))}).Manifest
 				parts := []ocispec.Descriptor{sound, tt.child(t, s)}
 				at := 0
 				if order == "first" {

@@ -75,7 +75,8 @@ var kinds = []struct {
 			registrytest.Image{Layers: layers(unsupported(t, "gnu-sparse").Blob, good(t, 1))}).Manifest
 	}, "", soci.OutcomeIndexed},
 	{"only an unindexable layer", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
-		return s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(unsupported(t, "gnu-sparse").Blob)}).Manifest
+		return s.PushImage(t, repoName, "v1",
+			registrytest.Image{Layers: layers(unsupported(t, "gnu-sparse").Blob)}).Manifest
 	}, "", soci.OutcomeNoLayer},
 	{"no layers", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
 		return s.PushImage(t, repoName, "v1", registrytest.Image{}).Manifest
@@ -106,7 +107,8 @@ var kinds = []struct {
 	}, "", soci.OutcomeFailed},
 	{"opted out", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
 		return s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 0)),
-			Config: []byte(`{"os":"linux","architecture":"amd64","config":{"Labels":{"soci-index-builder.skip":"true"}}}`),
+			Config: []byte(
+				`{"os":"linux","architecture":"amd64","config":{"Labels":{"soci-index-builder.skip":"true"}}}`),
 		}).Manifest
 	}, "", soci.OutcomeOptedOut},
 	{"a list of SOCI indexes", func(t *testing.T, s *registrytest.Server) ocispec.Descriptor {
@@ -148,14 +150,16 @@ func TestInParts(t *testing.T) {
 	for _, kind := range kinds {
 		for _, version := range []soci.IndexVersion{soci.V1, soci.V2, soci.Both} {
 			t.Run(kind.name+"/"+string(version), func(t *testing.T) {
-				type run func(ctx context.Context, repo *ecrclient.Repository, image ocispec.Descriptor, o soci.Options) (
+				type run func(ctx context.Context, repo *ecrclient.Repository, image ocispec.Descriptor,
+					o soci.Options) (
 					*soci.Result, error)
 				var (
 					results []*soci.Result
 					texts   []string
 					stored  [][]string
 				)
-				for _, index := range []run{func(ctx context.Context, repo *ecrclient.Repository, image ocispec.Descriptor,
+				for _, index := range []run{func(ctx context.Context, repo *ecrclient.Repository,
+					image ocispec.Descriptor,
 					o soci.Options) (*soci.Result, error) {
 					return soci.IndexImage(ctx, repo, repo, image, o)
 				}, inParts} {
@@ -173,7 +177,8 @@ func TestInParts(t *testing.T) {
 					if err != nil {
 						text = strings.ReplaceAll(err.Error(), s.Host(), "HOST")
 					}
-					manifests := []string{"v1 " + tagged(t, s, "v1").String(), "v1-soci " + tagged(t, s, "v1-soci").String()}
+					manifests := []string{"v1 " + tagged(t, s, "v1").String(),
+						"v1-soci " + tagged(t, s, "v1-soci").String()}
 					for _, m := range s.Stored() {
 						manifests = append(manifests, m.Digest.String())
 					}
@@ -286,7 +291,8 @@ func TestPublishTakesOnlyWhatFits(t *testing.T) {
 			return o
 		}, 1},
 		{"gone", func(_ *testing.T, s *registrytest.Server, o []soci.LayerOutcome) []soci.LayerOutcome {
-			s.Add(registrytest.Rule{Method: http.MethodHead, Path: "/blobs/" + o[0].Result.Ztoc.Digest.String(), Times: 1,
+			s.Add(registrytest.Rule{Method: http.MethodHead, Path: "/blobs/" + o[0].Result.Ztoc.Digest.String(),
+				Times: 1,
 				Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")})
 			return o
 		}, 1},
@@ -342,8 +348,9 @@ func TestPublishTakesOnlyWhatFits(t *testing.T) {
 			if want := int64(tt.reads) * first; r.BytesRead != want {
 				t.Errorf("%d bytes of layers were read, want %d", r.BytesRead, want)
 			}
-			if report, err := soci.CheckBlobs(t.Context(), repo, ztocsOf(t, s, r)); err != nil || slices.ContainsFunc(report,
-				func(b soci.BlobStatus) bool { return b.State != soci.BlobPresent }) {
+			if report, err := soci.CheckBlobs(t.Context(), repo, ztocsOf(t, s, r)); err != nil ||
+				slices.ContainsFunc(report,
+					func(b soci.BlobStatus) bool { return b.State != soci.BlobPresent }) {
 				t.Errorf("%v %+v", err, report)
 			}
 		})

@@ -51,7 +51,8 @@ func ParsePrefetch(b []byte) (*Prefetch, error) {
 			return nil, fmt.Errorf("%w prefetch artifact: range %d begins at span %d", ErrCorrupt, i, r.First)
 		}
 		if r.Last < r.First {
-			return nil, fmt.Errorf("%w prefetch artifact: range %d begins at span %d and ends at %d", ErrCorrupt, i, r.First,
+			return nil, fmt.Errorf("%w prefetch artifact: range %d begins at span %d and ends at %d", ErrCorrupt, i,
+				r.First,
 				r.Last)
 		}
 	}

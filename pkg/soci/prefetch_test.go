@@ -61,7 +61,8 @@ func TestContentOf(t *testing.T) {
 		return ocispec.Descriptor{MediaType: mediaType, Size: size}
 	}
 	c := soci.ContentOf(&ocispec.Manifest{Layers: []ocispec.Descriptor{
-		blob(soci.PrefetchMediaType, 1), blob(soci.ZtocMediaType, 2), blob("", 3), blob(soci.ZtocMediaType, 4), blob(gz, 5),
+		blob(soci.PrefetchMediaType, 1), blob(soci.ZtocMediaType, 2), blob("", 3), blob(soci.ZtocMediaType, 4),
+		blob(gz, 5),
 	}})
 	sizes := func(all []ocispec.Descriptor) (out []int64) {
 		for _, d := range all {
@@ -105,7 +106,8 @@ func TestReuseBesidePrefetch(t *testing.T) {
 			t.Fatal(err, again.SearchError)
 		}
 		if !again.Manifests[0].Layers[0].Reused || s.fetched[layer.Digest] != 0 || s.fetched[prefetch.Digest] != 0 {
-			t.Errorf("%+v; the prefetch artifact was read %d times", again.Manifests[0].Layers[0], s.fetched[prefetch.Digest])
+			t.Errorf("%+v; the prefetch artifact was read %d times", again.Manifests[0].Layers[0],
+				s.fetched[prefetch.Digest])
 		}
 		if again.Manifests[0].Index.Digest != indexed.Manifests[0].Index.Digest {
 			t.Error("another SOCI index")

@@ -57,12 +57,14 @@ func TestPrefetchBounds(t *testing.T) {
 		files   int
 		warning string
 	}{
-		{"spans", 512, []string{"a", fmt.Sprintf("b=%d", soci.MaxPrefetchSpans*512), "c"}, []string{"/a", "/b", "/c"}, 1,
-			`there are more than 16384 spans to prefetch, so not all of "/b" is prefetched, and nothing that was asked for ` +
-				`after it`},
+		{"spans", 512, []string{"a", fmt.Sprintf("b=%d", soci.MaxPrefetchSpans*512), "c"},
+			[]string{"/a", "/b", "/c"}, 1,
+			`there are more than 16384 spans to prefetch, so not all of "/b" is prefetched, and nothing that was ` +
+				`asked for after it`},
 		{"files", 1 << 20, tiny, []string{"/**", "/d/000000"}, soci.MaxPrefetchFiles,
 			`there are more than 100000 files to prefetch, so not all of "/**" is prefetched`},
-		{"search", 1 << 20, []string{"a", strings.Repeat("ab", 500) + "=1", "b"}, []string{"/a", "/**/*a*b*a*b*c", "/b"}, 1,
+		{"search", 1 << 20, []string{"a", strings.Repeat("ab", 500) + "=1", "b"},
+			[]string{"/a", "/**/*a*b*a*b*c", "/b"}, 1,
 			"the search for the files to prefetch takes too long, so not all of \"/**/*a*b*a*b*c\" is prefetched"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -54,7 +54,8 @@ func (w *layerWork) prefetch(ctx context.Context, t *target) (*PrefetchResult, [
 	case len(t.prefetch) == 0:
 		return nil, nil, f.warnings, nil
 	case w.tables.full():
-		f.warn("nothing is prefetched: the names of all files take more than %d bytes, an eighth of Limits.MaxMemory or "+
+		f.warn("nothing is prefetched: the names of all files take more than %d bytes, an eighth of "+
+			"Limits.MaxMemory or "+
 			"128 MiB", w.tables.max)
 		return nil, nil, f.warnings, nil
 	}
@@ -96,7 +97,8 @@ func (w *layerWork) prefetch(ctx context.Context, t *target) (*PrefetchResult, [
 		}
 		c.desc.Annotations = map[string]string{AnnotationLayerDigest: l.digest.String()}
 		blobs = append(blobs, c)
-		r.Artifacts = append(r.Artifacts, PrefetchArtifact{Layer: l.digest, Blob: c.desc, Ranges: ranges, Spans: len(spans)})
+		r.Artifacts = append(r.Artifacts,
+			PrefetchArtifact{Layer: l.digest, Blob: c.desc, Ranges: ranges, Spans: len(spans)})
 	}
 	return r, blobs, f.warnings, nil
 }
@@ -166,7 +168,8 @@ func (x *indexer) readTaken(ctx context.Context, tree *tree, w *layerWork, resul
 		if err := x.pushConfig(ctx, w.publisher); err != nil {
 			return err
 		}
-		if _, err := w.publisher.put(ctx, "SOCI index", content{sociIndexDescriptor(b, ArtifactTypeV2), b}); err != nil {
+		if _, err := w.publisher.put(ctx, "SOCI index",
+			content{sociIndexDescriptor(b, ArtifactTypeV2), b}); err != nil {
 			return err
 		}
 	}
@@ -259,7 +262,8 @@ func prefetchLost(ctx context.Context, src Source, enabled ocispec.Descriptor, i
 		if n := len(ContentOf(m).Prefetch); n > 0 {
 			warnings = append(warnings,
 				fmt.Sprintf("the tag named the SOCI-enabled image %s, by %q, whose SOCI index %s for %s "+
-					"lists %s; the one in its place has none for that platform, since none were asked for or no file was found",
+					"lists %s; the one in its place has none for that platform, since none were asked for or no file "+
+					"was found",
 					enabled.Digest, cut(m.Annotations[AnnotationBuildToolIdentifier], 100), d.Digest, platform,
 					plural.Count(n, "prefetch artifact")))
 		}

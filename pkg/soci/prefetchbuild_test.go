@@ -62,7 +62,8 @@ func archiveOfMembers(seed uint64, members ...string) []byte {
 var rootFS = sync.OnceValue(func() [][]byte {
 	return [][]byte{
 		membersLayer(1, "usr/", "usr/lib/", "lib>usr/lib", "usr/lib/libc.so.6", "usr/lib/libm.so>libm.so.1",
-			"usr/lib/libm.so.1", "usr/bin/python3>python3.12", "usr/bin/python3.12", "usr/bin/python@usr/bin/python3.12",
+			"usr/lib/libm.so.1", "usr/bin/python3>python3.12", "usr/bin/python3.12",
+			"usr/bin/python@usr/bin/python3.12",
 			"usr/lib/python3/os.py", "usr/lib/python3/json/decoder.py", "usr/lib/python3/json/empty.py=0",
 			"etc/loop>/etc/pool", "etc/pool>loop", "opt/old/a", "opt/gone/b", "srv/x"),
 		membersLayer(100, "./app/", "./app/server", "./app/data*1", "./app/data-1", "./app/current>../usr/bin/python3",
@@ -310,7 +311,8 @@ func TestPrefetchReadsBack(t *testing.T) {
 				return
 			}
 			if row.want == "" {
-				if err == nil || !strings.Contains(err.Error(), "reading zTOC of layer "+outcomes[0].Layer.String()+" back") {
+				if err == nil ||
+					!strings.Contains(err.Error(), "reading zTOC of layer "+outcomes[0].Layer.String()+" back") {
 					t.Errorf("%v", err)
 				}
 				return
@@ -334,7 +336,8 @@ func TestPrefetchReadsBack(t *testing.T) {
 			s.Clear()
 			o.Catalog = repo.Catalog(ecrclient.CatalogOptions{Tag: "v1", TagSuffix: "-soci"})
 			next, err := soci.IndexImage(t.Context(), repo, repo, image, o)
-			if err != nil || len(next.Warnings) != 0 || next.BytesRead != 0 || len(next.Manifests[0].Prefetch.Artifacts) != 2 {
+			if err != nil || len(next.Warnings) != 0 || next.BytesRead != 0 ||
+				len(next.Manifests[0].Prefetch.Artifacts) != 2 {
 				t.Fatalf("the next run: %v %+v", err, next)
 			}
 			names, _ = prefetched(t, s, next.Manifests[0].Index.Digest, pushed.Layers)
@@ -345,7 +348,8 @@ func TestPrefetchReadsBack(t *testing.T) {
 				t.Errorf("the suffixed tag names %s, not %s", got, next.Enabled.Image.Digest)
 			}
 			steps, err := soci.Publish(t.Context(), repo, repo, image, o, outcomes)
-			if err != nil || steps.BytesPushed != 0 || steps.Manifests[0].Index.Digest != next.Manifests[0].Index.Digest ||
+			if err != nil || steps.BytesPushed != 0 ||
+				steps.Manifests[0].Index.Digest != next.Manifests[0].Index.Digest ||
 				steps.Enabled.Outcome != soci.OutcomeAlreadyTagged {
 				t.Errorf("the last step once more: %v %+v", err, steps)
 			}

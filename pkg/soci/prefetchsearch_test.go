@@ -51,7 +51,8 @@ func TestPrefetchSearchSteps(t *testing.T) {
 	} {
 		files, steps, full, err := search.Find(nil, row.patterns...)
 		if err != nil || full != "" || files != row.files || steps > row.most {
-			t.Errorf("%.40q: %v, %s, %d files in %d steps, want %d in at most %d", row.patterns, err, full, files, steps,
+			t.Errorf("%.40q: %v, %s, %d files in %d steps, want %d in at most %d", row.patterns, err, full, files,
+				steps,
 				row.files, row.most)
 		}
 	}

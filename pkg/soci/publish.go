@@ -95,8 +95,9 @@ func (x *indexer) publish(ctx context.Context, p *publisher, result *Result, out
 
 // newTagger returns the tagger of out's SOCI-enabled image.
 func (x *indexer) newTagger(p *publisher, result *Result, out *output) *tagger {
-	t := &tagger{publisher: p, src: x.src, limits: x.o.Limits, dst: x.tagger, tag: x.o.Tag, enabledTag: result.Enabled.Tag,
-		image: result.Image, root: out.enabled.root, prefetch: make(map[string]bool), tree: out.tree}
+	t := &tagger{publisher: p, src: x.src, limits: x.o.Limits, dst: x.tagger, tag: x.o.Tag,
+		enabledTag: result.Enabled.Tag,
+		image:      result.Image, root: out.enabled.root, prefetch: make(map[string]bool), tree: out.tree}
 	for _, m := range result.Manifests {
 		if m.Prefetch == nil || len(m.Prefetch.Artifacts) == 0 {
 			continue
@@ -201,8 +202,9 @@ func (p *publisher) readBack(ctx context.Context, what string, desc ocispec.Desc
 	case err == nil:
 		return nil
 	case damaged(err) || notThere(err):
-		return fmt.Errorf("%w: %s %s is damaged in the registry, and still is after it was pushed again; have it removed "+
-			"there: %w",
+		return fmt.Errorf(
+			"%w: %s %s is damaged in the registry, and still is after it was pushed again; have it removed "+
+				"there: %w",
 			ErrDigestMismatch, what, desc.Digest, err)
 	}
 	return fmt.Errorf("reading %s %s back, which was damaged: %w", what, desc.Digest, err)

@@ -203,9 +203,13 @@ type Result struct {
 	// for and is not prefetched, and that prefetch artifacts were lost.
 	Warnings []string
 
-	BytesRead   int64 // compressed bytes of layers that were transferred
-	BytesPushed int64 // what was not there before: zTOCs, SOCI indexes, manifests; not the config of SOCI indexes, 2 bytes
-	Seconds     float64
+	BytesRead int64 // compressed bytes of layers that were transferred
+
+	// BytesPushed is of what was not there before: zTOCs, SOCI indexes, manifests;
+	// not of the config of SOCI indexes, 2 bytes.
+	BytesPushed int64
+
+	Seconds float64
 }
 
 // Outcome of the whole image: the one for which it was skipped; else
@@ -221,7 +225,8 @@ func (r *Result) Outcome() Outcome {
 		return r.LeftAlone
 	case slices.ContainsFunc(r.Manifests, func(m ManifestResult) bool { return m.Outcome == OutcomeFailed }):
 		return OutcomeFailed
-	case e == OutcomeSuperseded, e == OutcomeTagImmutable, e == OutcomeTagTaken, e == OutcomeUntagged && !r.Version.v1():
+	case e == OutcomeSuperseded, e == OutcomeTagImmutable, e == OutcomeTagTaken, e == OutcomeUntagged &&
+		!r.Version.v1():
 		return e
 	}
 	outcome := OutcomePassedOver

@@ -213,7 +213,8 @@ func (z *Ztoc) madeFor(layerSize int64, o *Options) error {
 	case z.SpanSize != o.SpanSize:
 		return is("span size", z.SpanSize, o.SpanSize)
 	case z.BuildToolIdentifier != o.BuildToolIdentifier:
-		return is("build tool", fmt.Sprintf("%q", cut(z.BuildToolIdentifier, 100)), fmt.Sprintf("%q", o.BuildToolIdentifier))
+		return is("build tool", fmt.Sprintf("%q", cut(z.BuildToolIdentifier, 100)),
+			fmt.Sprintf("%q", o.BuildToolIdentifier))
 	case z.Version != ztocVersion:
 		return is("version", fmt.Sprintf("%q", cut(z.Version, 100)), fmt.Sprintf("%q", ztocVersion))
 	}

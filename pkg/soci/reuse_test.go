@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -83,10 +84,13 @@ func TestReuse(t *testing.T) {
 	for i, l := range again.Manifests[0].Layers {
 		m := second.Manifests[0].Layers[i]
 		l.Seconds, m.Seconds, l.Reused, m.Reused = 0, 0, false, false
-		if l.Ztoc.Digest != m.Ztoc.Digest || l.Spans != m.Spans || l.Files != m.Files ||
-			l.UncompressedSize != m.UncompressedSize || l.Compression != m.Compression {
-			t.Errorf("layer %d: %+v, not %+v", i, m, l)
-		}
+		expect.Equal(t, expect.Facts{
+			{"Ztoc.Digest", l.Ztoc.Digest, m.Ztoc.Digest},
+			{"Spans", l.Spans, m.Spans},
+			{"Files", l.Files, m.Files},
+			{"UncompressedSize", l.UncompressedSize, m.UncompressedSize},
+			{"Compression", l.Compression, m.Compression},
+		}, "layer %d: %+v, not %+v", i, m, l)
 	}
 
 	// Layers that were indexed already are found, and nothing is read.
@@ -94,7 +98,10 @@ func TestReuse(t *testing.T) {
 	o.Catalog = &catalog{indexes: []ocispec.Descriptor{again.Manifests[0].Index}}
 	s.pushed = nil
 	third, err := soci.IndexImage(ctx, s, s, image, o)
-	if err != nil || third.BytesRead != 0 || len(s.pushed) != 0 || !third.Manifests[0].AlreadyThere {
+	if err != nil || third.BytesRead != 0 || len(s.pushed) != 0 {
+		t.Fatalf("%+v %v", third, err)
+	}
+	if !third.Manifests[0].AlreadyThere {
 		t.Errorf("%+v %v", third, err)
 	}
 }
@@ -327,8 +334,10 @@ func TestForce(t *testing.T) {
 	if m.Layers[0].Reused || s.fetched[layer.Digest] != 1 || again.BytesRead != layer.Size {
 		t.Errorf("the layer was not read: %+v", again)
 	}
-	if len(s.pushed) != pushed || again.BytesPushed == 0 || m.AlreadyThere ||
-		m.Index.Digest != first.Manifests[0].Index.Digest {
+	if len(s.pushed) != pushed {
+		t.Fatalf("pushed %d contents, not %d: %+v", len(s.pushed), pushed, again)
+	}
+	if again.BytesPushed == 0 || m.AlreadyThere || m.Index.Digest != first.Manifests[0].Index.Digest {
 		t.Errorf("pushed %d contents, not %d: %+v", len(s.pushed), pushed, again)
 	}
 }
@@ -348,7 +357,8 @@ func TestReuseOfContradictedLayer(t *testing.T) {
 	other.Size++
 	r, err := soci.IndexImage(t.Context(), s, s,
 		s.index(s.image("amd64", a), s.image("arm64", other), s.image("s390x", b)), o)
-	if failed, ok := errors.AsType[soci.ManifestErrors](err); !ok || len(failed) != 2 || !errors.Is(err, soci.ErrCorrupt) {
+	if failed, ok := errors.AsType[soci.ManifestErrors](err); !ok || len(failed) != 2 ||
+		!errors.Is(err, soci.ErrCorrupt) {
 		t.Fatal(err)
 	}
 	for i, want := range []soci.Outcome{soci.OutcomeFailed, soci.OutcomeFailed, soci.OutcomeIndexed} {

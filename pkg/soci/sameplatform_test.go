@@ -25,7 +25,8 @@ func TestSamePlatformTwice(t *testing.T) {
 		variant       [2]string
 		want          [2]soci.Outcome
 	}{
-		{"both gzip", gzip, other, [2][]string{}, [2]string{}, [2]soci.Outcome{soci.OutcomeIndexed, soci.OutcomeIndexed}},
+		{"both gzip", gzip, other, [2][]string{}, [2]string{},
+			[2]soci.Outcome{soci.OutcomeIndexed, soci.OutcomeIndexed}},
 		{"the same layers under another config", gzip, gzip, [2][]string{}, [2]string{"v1", "v3"},
 			[2]soci.Outcome{soci.OutcomeIndexed, soci.OutcomeIndexed}},
 		{"EROFS first", []registrytest.Layer{erofs}, gzip, [2][]string{{"erofs"}, nil}, [2]string{},
@@ -43,7 +44,8 @@ func TestSamePlatformTwice(t *testing.T) {
 				repo := openRepo(t, s)
 				var parts []ocispec.Descriptor
 				for i, l := range [][]registrytest.Layer{tt.first, tt.second} {
-					d := s.PushImage(t, repoName, "", registrytest.Image{Layers: l, Platform: "linux/amd64/" + tt.variant[i]}).Manifest
+					d := s.PushImage(t, repoName, "",
+						registrytest.Image{Layers: l, Platform: "linux/amd64/" + tt.variant[i]}).Manifest
 					d.Platform.OSFeatures = tt.features[i]
 					parts = append(parts, d)
 				}
@@ -68,7 +70,8 @@ func TestSamePlatformTwice(t *testing.T) {
 						t.Errorf("manifest %d has no SOCI index v1", i)
 					}
 					if version != soci.V1 &&
-						readManifest(t, s, m.Enabled.Digest).Annotations[soci.AnnotationIndexDigest] != m.IndexV2.Digest.String() {
+						readManifest(t, s,
+							m.Enabled.Digest).Annotations[soci.AnnotationIndexDigest] != m.IndexV2.Digest.String() {
 						t.Errorf("manifest %d does not name its SOCI index v2", i)
 					}
 				}

@@ -35,7 +35,8 @@ func TestInheritedUnindexed(t *testing.T) {
 	s := registrytest.Start(t)
 	repo := openRepo(t, s)
 	for name, annotations := range map[string]map[string]string{
-		"alone": {soci.AnnotationUnindexed: "true"}, "beside another": {soci.AnnotationUnindexed: "true", "kept": "yes"},
+		"alone":          {soci.AnnotationUnindexed: "true"},
+		"beside another": {soci.AnnotationUnindexed: "true", "kept": "yes"},
 	} {
 		image := s.PushImage(t, repoName, "v1",
 			registrytest.Image{Layers: layers(good(t, 0)), Annotations: annotations}).Manifest
@@ -82,7 +83,10 @@ func TestOneLayerTwoMediaTypes(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, second := r.Manifests[0], r.Manifests[1]
-	if len(first.Layers) != 2 || !first.Layers[0].Indexed() || first.Layers[1].Reason != soci.SkipForeign ||
+	if len(first.Layers) != 2 {
+		t.Fatalf("%+v", first)
+	}
+	if !first.Layers[0].Indexed() || first.Layers[1].Reason != soci.SkipForeign ||
 		first.Outcome != soci.OutcomeIndexed {
 		t.Errorf("%+v", first)
 	}

@@ -119,9 +119,12 @@ const (
 
 // EnabledStatus is the SOCI-enabled image of one tag.
 type EnabledStatus struct {
-	Tag    string // of the image
-	State  EnabledState
-	Reason string // for all but EnabledAbsent, EnabledMatches and EnabledUnindexed; also why there can be no suffixed tag
+	Tag   string // of the image
+	State EnabledState
+
+	// Reason is given for all but EnabledAbsent, EnabledMatches and
+	// EnabledUnindexed; it also says why there can be no suffixed tag.
+	Reason string
 
 	EnabledTag string             // with the suffix; empty when there can be none
 	Image      ocispec.Descriptor // what it names; no digest for EnabledAbsent
@@ -339,7 +342,8 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 			return e, err
 		}
 		if same.root.desc.Digest == e.Image.Digest {
-			e.State, e.verdict = EnabledUnindexed, verdict{minLayerSize: math.MaxInt64} // by other rules, it is about no layer
+			e.State, e.verdict = EnabledUnindexed,
+				verdict{minLayerSize: math.MaxInt64} // by other rules, it is about no layer
 			if v, ok := parseVerdict(said); ok {
 				e.verdict = v
 			} else if said == "" { // of an earlier release
@@ -396,8 +400,9 @@ func matchEnabled(tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index,
 			continue
 		}
 		for _, index := range indexes {
-			plain := ocispec.Descriptor{MediaType: index.MediaType, ArtifactType: index.ArtifactType, Digest: index.Digest,
-				Size: index.Size}
+			plain := ocispec.Descriptor{MediaType: index.MediaType, ArtifactType: index.ArtifactType,
+				Digest: index.Digest,
+				Size:   index.Size}
 			e.out.indexOf[t] = plain
 			if err := e.rewriteManifest(t); err != nil {
 				return nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -63,7 +64,8 @@ func TestExamineEnabled(t *testing.T) {
 		other bool // the reason is that it was made of another image
 	}{
 		{"not indexed", push, soci.EnabledAbsent, 0, 0, false},
-		{"V1", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", v1) }, soci.EnabledAbsent, 2, 0,
+		{"V1", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", v1) }, soci.EnabledAbsent,
+			2, 0,
 			false},
 		{"Both", func(t *testing.T, s *registrytest.Server) { push(t, s); index(t, s, "v1", both("v1")) },
 			soci.EnabledMatches, 2, 2, false},
@@ -89,7 +91,8 @@ func TestExamineEnabled(t *testing.T) {
 		{"a platform was added", func(t *testing.T, s *registrytest.Server) {
 			_, parts := platformImages(t, s, "v1")
 			index(t, s, "v1", both("v1"))
-			more := s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/riscv64", Layers: layers(good(t, 2))})
+			more := s.PushImage(t, repoName, "",
+				registrytest.Image{Platform: "linux/riscv64", Layers: layers(good(t, 2))})
 			s.PushIndex(t, repoName, "v1", false, append(parts, more.Manifest)...)
 		}, soci.EnabledStale, 2, 0, false},
 		{"no layer to index", func(t *testing.T, s *registrytest.Server) {
@@ -105,7 +108,8 @@ func TestExamineEnabled(t *testing.T) {
 			push(t, s)
 			s.PushImage(t, repoName, "v1-soci", registrytest.Image{})
 		}, soci.EnabledForeign, 0, 0, false},
-		{"somebody's image index", func(t *testing.T, s *registrytest.Server) { push(t, s); platformImages(t, s, "v1-soci") },
+		{"somebody's image index",
+			func(t *testing.T, s *registrytest.Server) { push(t, s); platformImages(t, s, "v1-soci") },
 			soci.EnabledForeign, 0, 0, false},
 		{"a SOCI index was deleted", func(t *testing.T, s *registrytest.Server) {
 			push(t, s)
@@ -152,7 +156,8 @@ func TestExamineEnabled(t *testing.T) {
 			s.Clear()
 			status := examine(t, s, "v1")
 			e := status.Enabled[0]
-			if e.State != tt.want || e.EnabledTag != "v1-soci" || (e.Image.Digest == "") != (tt.want == soci.EnabledAbsent) {
+			if e.State != tt.want || e.EnabledTag != "v1-soci" ||
+				(e.Image.Digest == "") != (tt.want == soci.EnabledAbsent) {
 				t.Errorf("%+v, want %s", e, tt.want)
 			}
 			if other := strings.HasSuffix(e.Reason, "made of another image"); other != tt.other {
@@ -280,19 +285,26 @@ func TestExamineOthers(t *testing.T) {
 	repo := openRepo(t, s)
 	long := strings.Repeat("t", 128)
 	status, err := soci.Examine(t.Context(), repo, image, []string{"v1", long}, soci.Options{}, nil)
-	if err != nil || status.Enabled[0].State != soci.EnabledMatches || status.Enabled[1].State != soci.EnabledAbsent ||
-		status.Enabled[1].EnabledTag != "" || status.Enabled[1].Reason == "" {
-		t.Errorf("%+v, %v", status, err)
+	if err != nil {
+		t.Fatalf("%+v, %v", status, err)
 	}
+	expect.Equal(t, expect.Facts{
+		{"Enabled[0].State", status.Enabled[0].State, soci.EnabledMatches},
+		{"Enabled[1].State", status.Enabled[1].State, soci.EnabledAbsent},
+		{"Enabled[1].EnabledTag", status.Enabled[1].EnabledTag, ""},
+		{`status.Enabled[1].Reason == ""`, status.Enabled[1].Reason == "", false},
+	}, "%+v, %v", status, err)
 	if _, err := soci.Examine(t.Context(), repo, image, nil, soci.Options{TagSuffix: "/"}, nil); !errors.Is(err,
 		soci.ErrInvalidOption) {
 		t.Errorf("suffix: %v", err)
 	}
 	gone := ocispec.Descriptor{MediaType: image.MediaType, Digest: digest.FromString("gone"), Size: 4}
-	if _, err := soci.Examine(t.Context(), repo, gone, nil, soci.Options{}, nil); !errors.Is(err, ecrclient.ErrNotFound) {
+	if _, err := soci.Examine(t.Context(), repo, gone, nil, soci.Options{}, nil); !errors.Is(err,
+		ecrclient.ErrNotFound) {
 		t.Errorf("gone: %v", err)
 	}
-	s.Add(registrytest.Rule{Path: "/manifests/v1-soci$", Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
+	s.Add(registrytest.Rule{Path: "/manifests/v1-soci$",
+		Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
 	if _, err := soci.Examine(t.Context(), repo, image, []string{"v1"}, soci.Options{}, nil); !errors.Is(err,
 		ecrclient.ErrDenied) {
 		t.Errorf("denied: %v", err)

@@ -226,7 +226,8 @@ func (t *tagger) refused(ctx context.Context, err error) (tagNames, Outcome, err
 		return n, OutcomeAlreadyTagged, nil // a second run, at the same time
 	}
 	return n, OutcomeTagImmutable,
-		fmt.Errorf("%w: %q names %s and cannot be moved to %s (%v); delete that tag, or exclude it from the repository's "+
+		fmt.Errorf("%w: %q names %s and cannot be moved to %s (%v); delete that tag, or exclude it from the "+
+			"repository's "+
 			"immutability",
 			ErrTagImmutable, t.enabledTag, n.enabled.Digest, t.root.desc.Digest, answer)
 }

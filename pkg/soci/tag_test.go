@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -106,7 +107,8 @@ func TestSupersededBefore(t *testing.T) {
 		rule func(w *world) registrytest.Rule
 		left bool // manifests that no tag names
 	}{
-		{"from the start", func(w *world) registrytest.Rule { w.take(w.new); return registrytest.Rule{Times: 1, Path: "^$"} },
+		{"from the start",
+			func(w *world) registrytest.Rule { w.take(w.new); return registrytest.Rule{Times: 1, Path: "^$"} },
 			false},
 		{"during the build", func(w *world) registrytest.Rule {
 			return registrytest.Rule{Path: w.old.Layers[0].Digest.String(), Times: 1,
@@ -128,7 +130,10 @@ func TestSupersededBefore(t *testing.T) {
 				}
 				w.s.Add(tt.rule(w))
 				r, err := w.index(w.old)
-				if err != nil || r.Outcome() != soci.OutcomeSuperseded || r.Enabled.Outcome != soci.OutcomeSuperseded ||
+				if err != nil {
+					t.Fatalf("%v %+v", err, r)
+				}
+				if r.Outcome() != soci.OutcomeSuperseded || r.Enabled.Outcome != soci.OutcomeSuperseded ||
 					r.Enabled.Reason == "" {
 					t.Fatalf("%v %+v", err, r)
 				}
@@ -138,7 +143,8 @@ func TestSupersededBefore(t *testing.T) {
 				if n := w.s.Count(http.MethodPut, enabledTag); n != 0 {
 					t.Errorf("the suffixed tag was written %d times", n)
 				}
-				if m := r.Manifests[0]; m.Index.Digest == "" || w.s.Manifest(t, repoName, m.Index.Digest.String()) == nil {
+				if m := r.Manifests[0]; m.Index.Digest == "" ||
+					w.s.Manifest(t, repoName, m.Index.Digest.String()) == nil {
 					t.Errorf("no v1 index: %+v", m)
 				} else if !tt.left && (m.IndexV2.Digest != "" || m.Enabled.Digest != "" ||
 					w.s.Count(http.MethodPut, "/manifests/") != 1) {
@@ -156,7 +162,8 @@ func TestSupersededAfter(t *testing.T) {
 		name string
 		rule func(w *world) registrytest.Fault
 	}{
-		{"between the look and the PUT", func(w *world) registrytest.Fault { return during(func() { w.take(w.new) }, nil) }},
+		{"between the look and the PUT",
+			func(w *world) registrytest.Fault { return during(func() { w.take(w.new) }, nil) }},
 		{"just after the PUT", func(w *world) registrytest.Fault { return during(nil, func() { w.take(w.new) }) }},
 		{"and the other image is indexed meanwhile", func(w *world) registrytest.Fault {
 			return during(func() {
@@ -243,7 +250,10 @@ func TestSupersededByNoImage(t *testing.T) {
 		{"SOCI-enabled image", func(w *world) {
 			w.s.PushManifest(t, repoName, "v1", ocispec.MediaTypeImageIndex, w.s.Manifest(t, repoName, "v1-soci"))
 		}, soci.OutcomeOwnArtifact.Text()},
-		{"corrupt", func(w *world) { w.take(w.s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(broken)})) },
+		{"corrupt", func(w *world) {
+			w.take(w.s.PushImage(t, repoName, "",
+				registrytest.Image{Layers: layers(broken)}))
+		},
 			"cannot be indexed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -288,7 +298,8 @@ func TestImmutableTag(t *testing.T) {
 	}{
 		{"mutable", "other", during(nil, nil), nil, soci.OutcomeTagged},
 		{"ECR", "other", refuse(400, "TAG_INVALID"), soci.ErrTagImmutable, soci.OutcomeTagImmutable},
-		{"ECR's API", "other", refuse(400, "ImageTagAlreadyExistsException"), soci.ErrTagImmutable, soci.OutcomeTagImmutable},
+		{"ECR's API", "other", refuse(400, "ImageTagAlreadyExistsException"), soci.ErrTagImmutable,
+			soci.OutcomeTagImmutable},
 		{"conflict", "other", refuse(409, "CONFLICT"), soci.ErrTagImmutable, soci.OutcomeTagImmutable},
 		{"precondition", "other", refuse(412, "PRECONDITION"), soci.ErrTagImmutable, soci.OutcomeTagImmutable},
 		{"same digest", "same", refuse(400, "TAG_INVALID"), nil, soci.OutcomeTagged},
@@ -318,7 +329,8 @@ func TestImmutableTag(t *testing.T) {
 			w.s.Add(registrytest.Rule{Method: http.MethodPut, Path: enabledTag, Times: 1, Fault: fault})
 			r, err := w.index(w.old)
 			if tt.out == "" {
-				if err == nil || errors.Is(err, soci.ErrTagImmutable) || tt.want != nil && !errors.Is(err, tt.want) || r != nil {
+				if err == nil || errors.Is(err, soci.ErrTagImmutable) || tt.want != nil && !errors.Is(err, tt.want) ||
+					r != nil {
 					t.Fatalf("%v %+v", err, r)
 				}
 				return
@@ -332,10 +344,12 @@ func TestImmutableTag(t *testing.T) {
 				}
 				return
 			}
-			if !strings.Contains(err.Error(), other.String()) || !strings.Contains(err.Error(), "v1-soci") ||
-				!strings.Contains(err.Error(), "immutable)") || r.Outcome() != soci.OutcomeTagImmutable {
-				t.Errorf("%v", err)
-			}
+			expect.Equal(t, expect.Facts{
+				{"strings.Contains(err.Error(), other.String())", strings.Contains(err.Error(), other.String()), true},
+				{`strings.Contains(err.Error(), "v1-soci")`, strings.Contains(err.Error(), "v1-soci"), true},
+				{`strings.Contains(err.Error(), "immutable)")`, strings.Contains(err.Error(), "immutable)"), true},
+				{"Outcome", r.Outcome(), soci.OutcomeTagImmutable},
+			}, "%v", err)
 			if w.s.Manifest(t, repoName, r.Manifests[0].Index.Digest.String()) == nil {
 				t.Error("the v1 index is not there")
 			}
@@ -368,8 +382,10 @@ func TestTakenTag(t *testing.T) {
 			w := newWorld(t)
 			own := tt.under(w)
 			r, err := w.index(w.old)
-			if !errors.Is(err, soci.ErrTagTaken) || errors.Is(err, soci.ErrTagImmutable) || r == nil ||
-				r.Outcome() != soci.OutcomeTagTaken {
+			if !errors.Is(err, soci.ErrTagTaken) || errors.Is(err, soci.ErrTagImmutable) || r == nil {
+				t.Fatalf("%v %+v", err, r)
+			}
+			if r.Outcome() != soci.OutcomeTagTaken {
 				t.Fatalf("%v %+v", err, r)
 			}
 			for _, part := range []string{own.String(), "v1-soci", tt.why} {

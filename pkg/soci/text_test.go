@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -47,9 +48,12 @@ func TestTexts(t *testing.T) {
 	texts := map[string]string{}
 	check := func(word, text string) {
 		t.Helper()
-		if text == "" || strings.TrimSpace(text) != text || strings.HasSuffix(text, ",") || strings.HasSuffix(text, ".") {
-			t.Errorf("%s: %q", word, text)
-		}
+		expect.Equal(t, expect.Facts{
+			{`text == ""`, text == "", false},
+			{"strings.TrimSpace(text)", strings.TrimSpace(text), text},
+			{`strings.HasSuffix(text, ",")`, strings.HasSuffix(text, ","), false},
+			{`strings.HasSuffix(text, ".")`, strings.HasSuffix(text, "."), false},
+		}, "%s: %q", word, text)
 		if strings.Contains(word, "-") && (strings.Contains(text, word) || text == strings.ReplaceAll(word, "-", " ") &&
 			word != string(soci.OutcomeNoLayer) && word != string(soci.OutcomeAlreadyTagged)) {
 			t.Errorf("%s has no text but %q", word, text)

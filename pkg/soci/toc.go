@@ -41,7 +41,8 @@ func (a *archiveReader) fill() error {
 				bytesize.Format(a.limits.MaxUncompressedSize))
 		case a.given/a.limits.MaxRatio > a.taken():
 			a.chunk = nil
-			a.err = fmt.Errorf("%w: the layer expands to more than %d times its size, the most that is supported", ErrLimit,
+			a.err = fmt.Errorf("%w: the layer expands to more than %d times its size, the most that is supported",
+				ErrLimit,
 				a.limits.MaxRatio)
 		}
 	}
@@ -258,7 +259,8 @@ func (t *tocScanner) list() error {
 
 func (t *tocScanner) add(h *tar.Header) error {
 	if t.count >= t.maxEntries {
-		return fmt.Errorf("%w: the layer has more than %d tar entries, the most that is supported", ErrLimit, t.maxEntries)
+		return fmt.Errorf("%w: the layer has more than %d tar entries, the most that is supported", ErrLimit,
+			t.maxEntries)
 	}
 	if err := t.describable(h); err != nil {
 		return err
@@ -373,8 +375,9 @@ func (t *tocScanner) classify(err error) error {
 	case errors.As(err, &blob), errors.As(err, &stream), errors.Is(err, ErrLimit), errors.Is(err, ErrUnsupported):
 		return err
 	case errors.Is(err, tar.ErrFieldTooLong):
-		return fmt.Errorf("%w: tar archive %s, at byte %d: more than MaxHeaderExtension, %d bytes, of PAX records or a "+
-			"long name", ErrLimit, where, t.archive.pos, MaxHeaderExtension)
+		return fmt.Errorf(
+			"%w: tar archive %s, at byte %d: more than MaxHeaderExtension, %d bytes, of PAX records or a "+
+				"long name", ErrLimit, where, t.archive.pos, MaxHeaderExtension)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%w tar archive: it ends %s, at byte %d", ErrTruncated, where, t.archive.pos)
 	default:

@@ -151,7 +151,8 @@ func TestTOCOfChangedHeaders(t *testing.T) {
 	var buf bytes.Buffer
 	tw := tar.NewWriter(&buf)
 	for _, h := range []tar.Header{
-		{Name: strings.Repeat("d/", 60) + "file", Typeflag: tar.TypeReg, Size: 3, Mode: 0o644, Uid: 12, Gid: 13, Uname: "u",
+		{Name: strings.Repeat("d/", 60) + "file", Typeflag: tar.TypeReg, Size: 3, Mode: 0o644, Uid: 12, Gid: 13,
+			Uname: "u",
 			Gname: "g", Format: tar.FormatUSTAR},
 		{Name: "gnu", Typeflag: tar.TypeReg, Size: 3, Mode: 0o755, Format: tar.FormatGNU},
 		{Name: "device", Typeflag: tar.TypeBlock, Devmajor: 8, Devminor: 1, Format: tar.FormatUSTAR},

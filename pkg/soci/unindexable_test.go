@@ -67,7 +67,8 @@ func TestUnindexableLayersAreRemembered(t *testing.T) {
 	o := everyLayer
 	o.IndexVersion, o.Tag = soci.Both, "1"
 	image := s.image("amd64", layers...)
-	first, err := soci.IndexImage(ctx, s, &tagStore{store: s, tags: map[string]ocispec.Descriptor{"1": image}}, image, o)
+	first, err := soci.IndexImage(ctx, s, &tagStore{store: s, tags: map[string]ocispec.Descriptor{"1": image}},
+		image, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +219,8 @@ func TestUnindexedImageRemembers(t *testing.T) {
 	for round, wantRead := range []int{1, 0, 0} {
 		s.Clear()
 		r, err := soci.IndexImage(t.Context(), repo, repo, desc, o)
-		if err != nil || !r.Enabled.Unindexed || r.Manifests[0].Layers[0].Reason != soci.SkipNotTar || r.SearchError != nil {
+		if err != nil || !r.Enabled.Unindexed || r.Manifests[0].Layers[0].Reason != soci.SkipNotTar ||
+			r.SearchError != nil {
 			t.Fatalf("round %d: %v %+v", round, err, r)
 		}
 		if n := s.Count(http.MethodGet, image.Layers[0].Digest.String()); n != wantRead {

@@ -46,7 +46,10 @@ func TestVerdict(t *testing.T) {
 			o.Platforms = []string{tt.platform}
 		}
 		r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
-		if err != nil || r.Enabled.Outcome != tt.outcome || !r.Enabled.Unindexed || verdict() != tt.want {
+		if err != nil {
+			t.Fatalf("%s: %v, %s, %q, want %s, %q", tt.name, err, r.Enabled.Outcome, verdict(), tt.outcome, tt.want)
+		}
+		if r.Enabled.Outcome != tt.outcome || !r.Enabled.Unindexed || verdict() != tt.want {
 			t.Errorf("%s: %v, %s, %q, want %s, %q", tt.name, err, r.Enabled.Outcome, verdict(), tt.outcome, tt.want)
 		}
 		if r.Enabled.Image.Digest != tagged(t, s, "v1-soci") {
@@ -79,7 +82,8 @@ func TestVerdict(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e := status.Enabled[0]; e.State != soci.EnabledUnindexed || e.Unindexable(status.Manifests) != (tt.said == "") {
+		if e := status.Enabled[0]; e.State != soci.EnabledUnindexed ||
+			e.Unindexable(status.Manifests) != (tt.said == "") {
 			t.Errorf("%s: %s, unindexable %t", tt.name, e.State, e.Unindexable(status.Manifests))
 		}
 		o := both("v1")

@@ -57,11 +57,13 @@ func enabledTag(tag, suffix string) (string, error) {
 		return "", err
 	}
 	if !names.IsTag(tag) {
-		return "", invalidOption("tag %q, not 1 to %d letters, digits, \"_\", \".\" and \"-\" that begin with none of the "+
-			"last two", cut(tag, 200), names.MaxTag)
+		return "", invalidOption(
+			"tag %q, not 1 to %d letters, digits, \"_\", \".\" and \"-\" that begin with none of the "+
+				"last two", cut(tag, 200), names.MaxTag)
 	}
 	if n := len(tag) + len(suffix); n > names.MaxTag {
-		return "", fmt.Errorf("%w: %q with the suffix %q has %d characters, more than the %d of a tag", errTagTooLong, tag,
+		return "", fmt.Errorf("%w: %q with the suffix %q has %d characters, more than the %d of a tag", errTagTooLong,
+			tag,
 			suffix, n, names.MaxTag)
 	}
 	return tag + suffix, nil

@@ -121,13 +121,15 @@ func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) 
 		w.choice = append(w.choice, chosen)
 	}
 	if IsSchema1(image.MediaType) {
-		return nil, fmt.Errorf("%w: %s is a manifest of Docker schema 1, which cannot have a SOCI index; push the image "+
-			"again with a current builder",
+		return nil, fmt.Errorf(
+			"%w: %s is a manifest of Docker schema 1, which cannot have a SOCI index; push the image "+
+				"again with a current builder",
 			ErrUnsupported, image.Digest)
 	}
 	if !images.IsManifestType(image.MediaType) && !images.IsIndexType(image.MediaType) {
-		return nil, fmt.Errorf("%w: media type %q of %s is neither that of an image manifest nor of an image index (Docker "+
-			"schema 2 or OCI)",
+		return nil, fmt.Errorf(
+			"%w: media type %q of %s is neither that of an image manifest nor of an image index (Docker "+
+				"schema 2 or OCI)",
 			ErrUnsupported, cut(image.MediaType, 100), image.Digest)
 	}
 	if isSociIndexType(image.ArtifactType) {
@@ -369,7 +371,8 @@ func (w *walker) visitManifest(ctx context.Context, desc ocispec.Descriptor) (*t
 // that it has no SOCI index for although a layer could have one: those stay
 // without until it is made again.
 func (w *walker) enabledImage(ctx context.Context, desc ocispec.Descriptor, index *ocispec.Index) error {
-	own := &leftAlone{outcome: OutcomeOwnArtifact, reason: fmt.Sprintf("image index %s lists SOCI indexes", desc.Digest)}
+	own := &leftAlone{outcome: OutcomeOwnArtifact,
+		reason: fmt.Sprintf("image index %s lists SOCI indexes", desc.Digest)}
 	indexed := map[string]bool{}
 	for _, d := range listedIndexes(index.Manifests) {
 		indexed[d.Annotations[AnnotationImageManifestDigest]] = true
@@ -441,13 +444,15 @@ func (w *walker) chooses(p platform) bool {
 }
 
 func (w *walker) inChoice(p platform) bool {
-	return len(w.choice) == 0 || slices.ContainsFunc(w.choice, func(chosen func(platform) bool) bool { return chosen(p) })
+	return len(w.choice) == 0 ||
+		slices.ContainsFunc(w.choice, func(chosen func(platform) bool) bool { return chosen(p) })
 }
 
 // noneChosen is a *leftAlone when the image has platforms, and none of them is
 // among Options.Choice.
 func (t *tree) noneChosen(choice []string) error {
-	if len(t.notChosen) == 0 || slices.ContainsFunc(t.targets, func(t *target) bool { return t.isImage() && t.wanted }) {
+	if len(t.notChosen) == 0 ||
+		slices.ContainsFunc(t.targets, func(t *target) bool { return t.isImage() && t.wanted }) {
 		return nil
 	}
 	return &leftAlone{outcome: OutcomePlatformNotChosen, reason: fmt.Sprintf("the image has %s, and chosen are %s",

@@ -99,14 +99,16 @@ func Explain(err error) error {
 		if isPage(r) {
 			what = "a web page"
 		}
-		e.text = fmt.Sprintf("%s: %v: %s answered %d %s with %s: if a proxy is in between, check HTTPS_PROXY, NO_PROXY and "+
-			"AWS_ENDPOINT_URL", call(err), ErrNotAWS, endpoint(r), status, http.StatusText(status), what)
+		e.text = fmt.Sprintf(
+			"%s: %v: %s answered %d %s with %s: if a proxy is in between, check HTTPS_PROXY, NO_PROXY and "+
+				"AWS_ENDPOINT_URL", call(err), ErrNotAWS, endpoint(r), status, http.StatusText(status), what)
 	case slices.Contains(expiredCodes, code):
 		e.Kind = ErrCredentials
 		e.text = "the AWS credentials have expired: get new ones (for example: aws sso login), then try again"
 	case isClock(code, message):
 		e.Kind = ErrCredentials
-		e.text = fmt.Sprintf("AWS does not accept the time of the request (%s): set this machine's clock, which is at %s",
+		e.text = fmt.Sprintf(
+			"AWS does not accept the time of the request (%s): set this machine's clock, which is at %s",
 			code, time.Now().UTC().Format(time.DateTime+" UTC"))
 	case slices.Contains(credentialCodes, code):
 		e.Kind = ErrCredentials

@@ -51,12 +51,14 @@ func TestExplain(t *testing.T) {
 		{"signature of the future", &awstest.Error{Status: 403, Code: "InvalidSignatureException",
 			Message: "Signature not yet current: 20260102T030405Z is still later than 20260102T020405Z"},
 			awserror.ErrCredentials, []string{"(InvalidSignatureException): set this machine's clock"}},
-		{"wrong signature", &awstest.Error{Status: 403, Code: "SignatureDoesNotMatch", Message: "The request signature we " +
-			"calculated does not match the signature you provided."},
+		{"wrong signature",
+			&awstest.Error{Status: 403, Code: "SignatureDoesNotMatch", Message: "The request signature we " +
+				"calculated does not match the signature you provided."},
 			awserror.ErrCredentials, []string{"(SignatureDoesNotMatch): check --profile"}},
 		{"throttled", awstest.Throttled, awserror.ErrThrottled,
 			[]string{"ECR DescribeRepositories", "asked too often", "ThrottlingException"}},
-		{"anything else", &awstest.Error{Status: 400, Code: "RepositoryNotFoundException", Message: "no repository x"}, nil,
+		{"anything else", &awstest.Error{Status: 400, Code: "RepositoryNotFoundException", Message: "no repository x"},
+			nil,
 			[]string{"ECR DescribeRepositories: RepositoryNotFoundException: no repository x"}},
 		{"a proxy's page", &awstest.Error{Status: 403, Page: true}, awserror.ErrNotAWS,
 			[]string{"ECR DescribeRepositories: the answer is not from AWS: http://127.0.0.1:",
@@ -72,7 +74,8 @@ func TestExplain(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			server := awstest.Start(t)
 			server.Fail("ecr", "*", 1, tt.answer)
-			_, raw := ecr.NewFromConfig(server.Config()).DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{})
+			_, raw := ecr.NewFromConfig(server.Config()).DescribeRepositories(t.Context(),
+				&ecr.DescribeRepositoriesInput{})
 			if raw == nil {
 				t.Fatal("no error")
 			}
@@ -88,7 +91,8 @@ func TestExplain(t *testing.T) {
 					t.Errorf("%q does not have %q", err, text)
 				}
 			}
-			if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "RequestID") || len(err.Error()) > 300 {
+			if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "RequestID") ||
+				len(err.Error()) > 300 {
 				t.Errorf("not one short line: %q", err)
 			}
 			if !errors.Is(err, raw) || awserror.Explain(err) != err {
@@ -101,7 +105,8 @@ func TestExplain(t *testing.T) {
 func TestExplainLeavesAlone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, canceled := ecr.NewFromConfig(awstest.Start(t).Config()).DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{})
+	_, canceled := ecr.NewFromConfig(awstest.Start(t).Config()).DescribeRepositories(ctx,
+		&ecr.DescribeRepositoriesInput{})
 	for _, err := range []error{nil, errors.New("our own"), canceled} {
 		if got := awserror.Explain(err); got != err {
 			t.Errorf("Explain(%v) = %v", err, got)
@@ -128,7 +133,8 @@ func TestAction(t *testing.T) {
 		}},
 		{"ecr:BatchGetImage", func(ctx context.Context, cfg aws.Config) error {
 			_, err := ecr.NewFromConfig(cfg).ListImageReferrers(ctx, &ecr.ListImageReferrersInput{
-				RepositoryName: aws.String("app"), SubjectId: &ecrtypes.SubjectIdentifier{ImageDigest: aws.String("sha256:0")}})
+				RepositoryName: aws.String("app"),
+				SubjectId:      &ecrtypes.SubjectIdentifier{ImageDigest: aws.String("sha256:0")}})
 			return err
 		}},
 		{"events:ListRules", func(ctx context.Context, cfg aws.Config) error {
@@ -154,7 +160,8 @@ func TestAction(t *testing.T) {
 			return err
 		}},
 		{"sqs:GetQueueAttributes", func(ctx context.Context, cfg aws.Config) error {
-			_, err := sqs.NewFromConfig(cfg).GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: aws.String("q")})
+			_, err := sqs.NewFromConfig(cfg).GetQueueAttributes(ctx,
+				&sqs.GetQueueAttributesInput{QueueUrl: aws.String("q")})
 			return err
 		}},
 		{"sts:GetCallerIdentity", func(ctx context.Context, cfg aws.Config) error {

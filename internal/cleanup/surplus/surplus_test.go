@@ -33,7 +33,8 @@ func repository(t *testing.T, spans ...int64) (*registrytest.Server, *ecrclient.
 	}
 	var results []*soci.Result
 	for _, span := range spans {
-		r, err := soci.IndexImage(t.Context(), repo, repo, pushed.Manifest, soci.Options{SpanSize: span, MinLayerSize: 1})
+		r, err := soci.IndexImage(t.Context(), repo, repo, pushed.Manifest,
+			soci.Options{SpanSize: span, MinLayerSize: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -91,8 +91,9 @@ func readChange(in *types.ResourceChange, secrets []string) Change {
 func readProperty(d types.ResourceChangeDetail, secrets []string) Property {
 	t := d.Target
 	p := Property{
-		Path: strings.ReplaceAll(strings.TrimPrefix(strings.TrimPrefix(aws.ToString(t.Path), "/Properties"), "/"), "/", "."),
-		Old:  aws.ToString(t.BeforeValue), New: aws.ToString(t.AfterValue),
+		Path: strings.ReplaceAll(strings.TrimPrefix(strings.TrimPrefix(aws.ToString(t.Path), "/Properties"), "/"), "/",
+			"."),
+		Old: aws.ToString(t.BeforeValue), New: aws.ToString(t.AfterValue),
 		Known:    t.BeforeValue != nil || t.AfterValue != nil,
 		Replaces: t.RequiresRecreation == types.RequiresRecreationAlways,
 	}

@@ -74,7 +74,8 @@ func Token() string { return prefix + strings.ToLower(rand.Text()) }
 // makes.
 func Make(ctx context.Context, client *cloudformation.Client, r Request, p patience.Patience) (*ChangeSet, error) {
 	if len(r.Template) > maxTemplate {
-		return nil, fmt.Errorf("%w: it has %d bytes, CloudFormation takes %d in a request", ErrTooLarge, len(r.Template),
+		return nil, fmt.Errorf("%w: it has %d bytes, CloudFormation takes %d in a request", ErrTooLarge,
+			len(r.Template),
 			maxTemplate)
 	}
 	name := Token()
@@ -112,7 +113,8 @@ func Make(ctx context.Context, client *cloudformation.Client, r Request, p patie
 
 // empty are the ways in which CloudFormation says that nothing changes.
 func empty(reason string) bool {
-	return strings.Contains(reason, "didn't contain changes") || strings.Contains(reason, "No updates are to be performed")
+	return strings.Contains(reason, "didn't contain changes") ||
+		strings.Contains(reason, "No updates are to be performed")
 }
 
 // read waits for the change set and reads all of its pages.
@@ -135,7 +137,8 @@ func (c *ChangeSet) read(ctx context.Context, client *cloudformation.Client, r R
 		if first, err = describe(ctx); err != nil {
 			return false, err
 		}
-		return first.Status != types.ChangeSetStatusCreatePending && first.Status != types.ChangeSetStatusCreateInProgress,
+		return first.Status != types.ChangeSetStatusCreatePending &&
+				first.Status != types.ChangeSetStatusCreateInProgress,
 			nil
 	})
 	if err != nil {

@@ -41,7 +41,8 @@ func account(t *testing.T) (*awstest.Server, *awstest.CloudFormation, *cloudform
 	server := awstest.Start(t)
 	server.Handle("cloudformation", stacks)
 	client := cloudformation.NewFromConfig(server.Config())
-	set, err := changeset.Make(t.Context(), client, changeset.Request{Stack: "s", Create: true, Template: []byte(before)},
+	set, err := changeset.Make(t.Context(), client,
+		changeset.Request{Stack: "s", Create: true, Template: []byte(before)},
 		quick)
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +148,8 @@ func TestExpect(t *testing.T) {
 	if changes, err := changeset.Expect(old, *old); err != nil || len(changes) != 0 {
 		t.Errorf("%v, %v", changes, err)
 	}
-	if changes, err := changeset.Expect(nil, *old); err != nil || len(changes) != 4 || changes[0].Action != changeset.Add {
+	if changes, err := changeset.Expect(nil, *old); err != nil || len(changes) != 4 ||
+		changes[0].Action != changeset.Add {
 		t.Errorf("%v, %v", changes, err)
 	}
 }

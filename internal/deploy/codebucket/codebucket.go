@@ -26,6 +26,7 @@ import (
 
 	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/ours"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/names/lazyregexp"
 )
 
@@ -35,7 +36,8 @@ var (
 	ErrBucketName = errors.New(
 		"is not the name of a bucket: allowed are 3 to 63 of a-z, 0-9, . and -, at both ends a letter or digit")
 	ErrPrefix = errors.New(
-		"is not a prefix for keys: allowed are at most 200 of A-Z, a-z, 0-9, . _ - and /, not at its beginning, with a / " +
+		"is not a prefix for keys: allowed are at most 200 of A-Z, a-z, 0-9, . _ - and /, not at its beginning, " +
+			"with a / " +
 			"at its end")
 	ErrNoBucket    = errors.New("does not exist")
 	ErrWrongRegion = errors.New("is in another region: Lambda takes code only from a bucket in its own region")
@@ -59,15 +61,12 @@ var (
 	ErrNotOurs = errors.New("is not deleted: its key does not begin with")
 )
 
-var (
-	bucketName = lazyregexp.New(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	keyPrefix  = lazyregexp.New(`^(?:[A-Za-z0-9._-][A-Za-z0-9._/-]{0,198}/)?$`)
-)
+var keyPrefix = lazyregexp.New(`^(?:[A-Za-z0-9._-][A-Za-z0-9._/-]{0,198}/)?$`)
 
 // CheckBucketName and CheckPrefix tell whether a name can be used, without
 // asking AWS. Their errors name the value and match ErrBucketName, ErrPrefix.
 func CheckBucketName(name string) error {
-	if !bucketName.MatchString(name) || strings.Contains(name, "..") {
+	if !names.IsBucket(name) {
 		return fmt.Errorf("%q %w", name, ErrBucketName)
 	}
 	return nil
@@ -160,7 +159,8 @@ func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
 	head, err := b.client.HeadObject(ctx,
 		&s3.HeadObjectInput{Bucket: &b.Name, Key: &o.Key, ChecksumMode: types.ChecksumModeEnabled,
 			ExpectedBucketOwner: b.expected()})
-	if err == nil && aws.ToString(head.ChecksumSHA256) == sum && aws.ToInt64(head.ContentLength) == int64(len(o.Content)) {
+	if err == nil && aws.ToString(head.ChecksumSHA256) == sum &&
+		aws.ToInt64(head.ContentLength) == int64(len(o.Content)) {
 		return false, nil
 	}
 	if err != nil && statusOf(err) == 0 {

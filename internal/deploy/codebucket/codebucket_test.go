@@ -132,7 +132,8 @@ func TestOpenFails(t *testing.T) {
 			server, s3 := start(t)
 			tt.setUp(s3)
 			_, err := Open(t.Context(), server.Config(), tt.bucket)
-			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "\n") {
+			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) ||
+				strings.Contains(err.Error(), "\n") {
 				t.Errorf("the error is %v, want %v with %q in one line", err, tt.want, tt.text)
 			}
 		})
@@ -163,8 +164,11 @@ func TestUploadFails(t *testing.T) {
 			}
 			s3.Fail("PutObject", 1, &tt.err)
 			_, err = b.Upload(t.Context(), o)
-			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) ||
-				!strings.Contains(err.Error(), o.Key) || strings.Contains(err.Error(), "\n") {
+			if !errors.Is(err, tt.want) {
+				t.Fatalf("the error is %v, want %v with %q and the key in one line", err, tt.want, tt.text)
+			}
+			if !strings.Contains(err.Error(), tt.text) || !strings.Contains(err.Error(), o.Key) ||
+				strings.Contains(err.Error(), "\n") {
 				t.Errorf("the error is %v, want %v with %q and the key in one line", err, tt.want, tt.text)
 			}
 			if got := s3.Objects(name); len(got) != 0 {
@@ -183,9 +187,11 @@ func TestNames(t *testing.T) {
 	}{
 		{"good buckets", CheckBucketName, []string{"abc", "my.bucket-1", strings.Repeat("a", 63)}, nil},
 		{"bad buckets", CheckBucketName,
-			[]string{"", "ab", "s3://bucket", "Bucket", "-bucket", "bucket.", "a..b", strings.Repeat("a", 64)}, ErrBucketName},
+			[]string{"", "ab", "s3://bucket", "Bucket", "-bucket", "bucket.", "a..b", strings.Repeat("a", 64)},
+			ErrBucketName},
 		{"good prefixes", CheckPrefix, []string{"", "a/", "team_1/soci.builder/", strings.Repeat("a", 199) + "/"}, nil},
-		{"bad prefixes", CheckPrefix, []string{"/", "a", "/a/", "a//b/", "a b/", "a'b/", strings.Repeat("a", 200) + "/"},
+		{"bad prefixes", CheckPrefix,
+			[]string{"/", "a", "/a/", "a//b/", "a b/", "a'b/", strings.Repeat("a", 200) + "/"},
 			ErrPrefix},
 	}
 	for _, tt := range tests {

@@ -147,7 +147,8 @@ func (m *Managed) find(ctx context.Context, known string) (string, error) {
 			return "", nil
 		}
 		if err != nil {
-			return "", explain(fmt.Errorf("looking for a bucket with the tag %s=%s: %w", ours.TagKey, ours.TagValue, err))
+			return "", explain(fmt.Errorf("looking for a bucket with the tag %s=%s: %w", ours.TagKey, ours.TagValue,
+				err))
 		}
 		for _, b := range page.Buckets {
 			// A stand-in for S3 may ignore prefix and region.
@@ -264,9 +265,10 @@ func (m *Managed) ensure(ctx context.Context, name string) (*Bucket, error) {
 // make creates the bucket, tag included, and returns its name.
 func (m *Managed) make(ctx context.Context, name string) (string, error) {
 	for attempt := 1; ; attempt++ {
-		in := &s3.CreateBucketInput{Bucket: aws.String(name), CreateBucketConfiguration: &types.CreateBucketConfiguration{
-			Tags: []types.Tag{{Key: aws.String(ours.TagKey), Value: aws.String(ours.TagValue)}},
-		}}
+		in := &s3.CreateBucketInput{Bucket: aws.String(name),
+			CreateBucketConfiguration: &types.CreateBucketConfiguration{
+				Tags: []types.Tag{{Key: aws.String(ours.TagKey), Value: aws.String(ours.TagValue)}},
+			}}
 		regional := name == m.RegionalName()
 		if regional {
 			in.BucketNamespace = types.BucketNamespaceAccountRegional
@@ -324,7 +326,8 @@ func (m *Managed) tagMade(ctx context.Context, name string) error {
 
 // tags returns those of a bucket.
 func (m *Managed) tags(ctx context.Context, name string) ([]types.Tag, error) {
-	out, err := m.client.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: &name, ExpectedBucketOwner: &m.Account})
+	out, err := m.client.GetBucketTagging(ctx,
+		&s3.GetBucketTaggingInput{Bucket: &name, ExpectedBucketOwner: &m.Account})
 	if codeOf(err) == "NoSuchTagSet" {
 		return nil, nil
 	}

@@ -183,7 +183,8 @@ func TestManagedForeign(t *testing.T) {
 	w.s3.Put(regionalName, "code/theirs", nil)
 	refused := func(name string, err error) {
 		t.Helper()
-		if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "--bucket") {
+		if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), name) ||
+			!strings.Contains(err.Error(), "--bucket") {
 			t.Errorf("the error is %v, want ErrForeign", err)
 		}
 	}
@@ -264,7 +265,8 @@ func TestManagedRandomName(t *testing.T) {
 
 func TestManagedBeingMade(t *testing.T) {
 	aborted := &awstest.Error{Status: http.StatusConflict, Code: "OperationAborted",
-		Message: "A conflicting conditional operation is currently in progress against this resource. Please try again."}
+		Message: "A conflicting conditional operation is currently in progress against this resource. " +
+			"Please try again."}
 	w := newWorld(t)
 	m := w.managed(w.Config())
 	w.s3.Fail("CreateBucket", 3, aborted)
@@ -287,7 +289,8 @@ func TestManagedBeingMade(t *testing.T) {
 	w = newWorld(t)
 	m = w.managed(w.Config())
 	w.s3.Fail("CreateBucket", 1000, aborted)
-	if _, err := m.Ensure(t.Context(), look(t, m, "")); err == nil || !strings.Contains(err.Error(), "OperationAborted") {
+	if _, err := m.Ensure(t.Context(), look(t, m, "")); err == nil ||
+		!strings.Contains(err.Error(), "OperationAborted") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -367,7 +370,8 @@ func TestManagedDenied(t *testing.T) {
 		m := w.managed(w.Config())
 		w.s3.Fail(operation, 1, denied)
 		p := look(t, m, "")
-		if _, err := m.Ensure(t.Context(), p); !errors.Is(err, awserror.ErrDenied) || !strings.Contains(err.Error(), action) {
+		if _, err := m.Ensure(t.Context(), p); !errors.Is(err, awserror.ErrDenied) ||
+			!strings.Contains(err.Error(), action) {
 			t.Errorf("without %s the error is %v", action, err)
 		}
 	}

@@ -236,8 +236,9 @@ func (b *Bucket) remove(ctx context.Context, versions []version) ([]string, erro
 		for _, v := range batch {
 			objects = append(objects, types.ObjectIdentifier{Key: aws.String(v.key), VersionId: aws.String(v.id)})
 		}
-		out, err := b.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: &b.Name, ExpectedBucketOwner: b.expected(),
-			Delete: &types.Delete{Objects: objects, Quiet: aws.Bool(true)}})
+		out, err := b.client.DeleteObjects(ctx,
+			&s3.DeleteObjectsInput{Bucket: &b.Name, ExpectedBucketOwner: b.expected(),
+				Delete: &types.Delete{Objects: objects, Quiet: aws.Bool(true)}})
 		if err != nil {
 			failed = explain(fmt.Errorf("deleting %d versions in s3://%s: %w", len(batch), b.Name, err))
 			break

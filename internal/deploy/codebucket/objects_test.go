@@ -208,7 +208,8 @@ func TestPrune(t *testing.T) {
 			fill(w, name, "")
 			p := Pruning{Before: before, Keep: []string{OwnPrefix + "code/3/"},
 				Named: []string{OwnPrefix + "code/1/a.zip", OwnPrefix + "code/3/a.zip", OwnPrefix + "code/5/"}}
-			if gone, err := b.Prune(t.Context(), p); err != nil || !slices.Equal(gone, []string{OwnPrefix + "code/1/a.zip"}) {
+			if gone, err := b.Prune(t.Context(), p); err != nil ||
+				!slices.Equal(gone, []string{OwnPrefix + "code/1/a.zip"}) {
 				t.Errorf("gone are %q, %v", gone, err)
 			}
 			p.Named = append(p.Named, "code/2/a.zip")

@@ -49,7 +49,8 @@ func (b *Bucket) Prune(ctx context.Context, p Pruning) ([]string, error) {
 		fresh[v.key] = fresh[v.key] || v.modified.After(p.Before)
 	}
 	old := slices.DeleteFunc(all, func(v version) bool {
-		return !strings.HasPrefix(v.key, folder) || fresh[v.key] || names(p.Keep, v.key) || own && !names(p.Named, v.key)
+		return !strings.HasPrefix(v.key, folder) || fresh[v.key] || isNamed(p.Keep, v.key) || own &&
+			!isNamed(p.Named, v.key)
 	})
 	if p.DryRun {
 		var keys []string
@@ -62,8 +63,8 @@ func (b *Bucket) Prune(ctx context.Context, p Pruning) ([]string, error) {
 	return b.remove(ctx, old)
 }
 
-// names reports whether a key is among names, or below one of them.
-func names(list []string, key string) bool {
+// isNamed reports whether a key is in a list, or below one of them.
+func isNamed(list []string, key string) bool {
 	return slices.ContainsFunc(list, func(name string) bool {
 		return name == key || strings.HasSuffix(name, "/") && strings.HasPrefix(key, name)
 	})

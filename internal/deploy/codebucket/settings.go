@@ -39,7 +39,8 @@ func (m *Managed) settings(name string) []setting {
 			return err
 		}},
 		{"refuse requests without TLS", func(ctx context.Context) (bool, error) {
-			out, err := m.client.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: bucket, ExpectedBucketOwner: owner})
+			out, err := m.client.GetBucketPolicy(ctx,
+				&s3.GetBucketPolicyInput{Bucket: bucket, ExpectedBucketOwner: owner})
 			if err != nil {
 				return none(err, "NoSuchBucketPolicy")
 			}
@@ -60,10 +61,12 @@ func (m *Managed) settings(name string) []setting {
 			c := out.ServerSideEncryptionConfiguration
 			return c != nil && len(c.Rules) > 0 && c.Rules[0].ApplyServerSideEncryptionByDefault != nil, nil
 		}, func(ctx context.Context) error {
-			_, err := m.client.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{Bucket: bucket, ExpectedBucketOwner: owner,
+			byS3 := &types.ServerSideEncryptionByDefault{SSEAlgorithm: types.ServerSideEncryptionAes256}
+			_, err := m.client.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{
+				Bucket: bucket, ExpectedBucketOwner: owner,
 				ServerSideEncryptionConfiguration: &types.ServerSideEncryptionConfiguration{
-					Rules: []types.ServerSideEncryptionRule{{ApplyServerSideEncryptionByDefault: &types.ServerSideEncryptionByDefault{
-						SSEAlgorithm: types.ServerSideEncryptionAes256}}}}})
+					Rules: []types.ServerSideEncryptionRule{{ApplyServerSideEncryptionByDefault: byS3}}},
+			})
 			return err
 		}},
 		{"keep versions", func(ctx context.Context) (bool, error) {
@@ -71,8 +74,9 @@ func (m *Managed) settings(name string) []setting {
 				&s3.GetBucketVersioningInput{Bucket: bucket, ExpectedBucketOwner: owner})
 			return err == nil && out.Status == types.BucketVersioningStatusEnabled, err
 		}, func(ctx context.Context) error {
-			_, err := m.client.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{Bucket: bucket, ExpectedBucketOwner: owner,
-				VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}})
+			on := &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}
+			_, err := m.client.PutBucketVersioning(ctx,
+				&s3.PutBucketVersioningInput{Bucket: bucket, ExpectedBucketOwner: owner, VersioningConfiguration: on})
 			return err
 		}},
 		{"let incomplete uploads, and nothing else, expire", func(ctx context.Context) (bool, error) {
@@ -83,8 +87,10 @@ func (m *Managed) settings(name string) []setting {
 			}
 			return onlyIncomplete(out.Rules), nil
 		}, func(ctx context.Context) error {
-			_, err := m.client.PutBucketLifecycleConfiguration(ctx, &s3.PutBucketLifecycleConfigurationInput{Bucket: bucket,
-				ExpectedBucketOwner: owner, LifecycleConfiguration: &types.BucketLifecycleConfiguration{Rules: lifecycle()}})
+			_, err := m.client.PutBucketLifecycleConfiguration(ctx,
+				&s3.PutBucketLifecycleConfigurationInput{Bucket: bucket,
+					ExpectedBucketOwner:    owner,
+					LifecycleConfiguration: &types.BucketLifecycleConfiguration{Rules: lifecycle()}})
 			return err
 		}},
 	}

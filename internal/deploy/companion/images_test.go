@@ -35,7 +35,8 @@ type account struct {
 
 func newAccount(t *testing.T) *account {
 	t.Helper()
-	a := &account{Server: awstest.Start(t), registry: registrytest.Start(t), name: RepositoryName("s", "FilterFunction")}
+	a := &account{Server: awstest.Start(t), registry: registrytest.Start(t),
+		name: RepositoryName("s", "FilterFunction")}
 	a.ecr = awstest.NewECR(a.registry)
 	a.Handle("ecr", a.ecr)
 	a.uri = a.ecr.Host() + "/" + a.name
@@ -96,7 +97,10 @@ func TestImages(t *testing.T) {
 	for _, i := range all {
 		kinds[i.Digest] = i.Kind
 	}
-	if err != nil || len(all) != 4 || kinds[record] != RecordImage || kinds[old.Descriptor.Digest] != FunctionImage ||
+	if err != nil || len(all) != 4 {
+		t.Fatalf("the images are %+v, %v", all, err)
+	}
+	if kinds[record] != RecordImage || kinds[old.Descriptor.Digest] != FunctionImage ||
 		all[0].Digest != fresh.Descriptor.Digest {
 		t.Errorf("the images are %+v, %v", all, err)
 	}
@@ -185,7 +189,8 @@ func TestCheck(t *testing.T) {
 		t.Errorf("left over are %q, %v", left, err)
 	}
 	a.ecr.Repository("other", awstest.Repository{Tags: map[string]string{ours.TagKey: ours.TagValue}})
-	if left, err := Check(t.Context(), a.Config(), a.name, "other"); err != nil || !slices.Equal(left, []string{"other"}) {
+	if left, err := Check(t.Context(), a.Config(), a.name, "other"); err != nil ||
+		!slices.Equal(left, []string{"other"}) {
 		t.Errorf("left over are %q, %v", left, err)
 	}
 	a.ecr.Repository(a.name, awstest.Repository{Tags: map[string]string{ours.TagKey: "AwsSamCli"}})

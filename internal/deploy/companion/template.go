@@ -124,5 +124,6 @@ func Repositories(template []byte) (stack string, _ []Repository, _ error) {
 // Unneeded returns those repositories of a companion that none of the functions
 // has its image in. They may go when the functions' stack has let go of them.
 func Unneeded(all []Repository, functions ...string) []Repository {
-	return slices.DeleteFunc(slices.Clone(all), func(r Repository) bool { return slices.Contains(functions, r.Function) })
+	return slices.DeleteFunc(slices.Clone(all),
+		func(r Repository) bool { return slices.Contains(functions, r.Function) })
 }

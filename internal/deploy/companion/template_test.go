@@ -49,7 +49,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s is not known", name)
 		}
 	}
-	for _, name := range []string{"", "prod/api", RepositoryName("prod", "TestFunction01"), "filterfunction0f8a6661repo",
+	for _, name := range []string{"", "prod/api", RepositoryName("prod", "TestFunction01"),
+		"filterfunction0f8a6661repo",
 		"a/" + RepositoryName("prod", "FilterFunction"), "prod/filterfunction0f8a6661repo",
 		RepositoryName("prod", "FilterFunction") + "2"} {
 		if IsRepositoryName(name) {
@@ -175,8 +176,10 @@ func TestTemplate(t *testing.T) {
 
 func TestRepositories(t *testing.T) {
 	stack, all, err := Repositories(template(t, "s", "TestFunction01", "AnotherTestFunction02"))
-	if err != nil || stack != "s" || len(all) != 2 || all[0].Function != "AnotherTestFunction02" ||
-		all[1].Name != RepositoryName("s", "TestFunction01") {
+	if err != nil || stack != "s" || len(all) != 2 {
+		t.Fatalf("%s has %+v, %v", stack, all, err)
+	}
+	if all[0].Function != "AnotherTestFunction02" || all[1].Name != RepositoryName("s", "TestFunction01") {
 		t.Errorf("%s has %+v, %v", stack, all, err)
 	}
 	if left := Unneeded(all, "TestFunction01"); len(left) != 1 || left[0] != all[0] || len(all) != 2 {

@@ -25,7 +25,8 @@ func readEvent(in types.StackEvent) Event {
 	e := Event{
 		ID: aws.ToString(in.EventId), LogicalID: aws.ToString(in.LogicalResourceId),
 		PhysicalID: aws.ToString(in.PhysicalResourceId), Type: aws.ToString(in.ResourceType),
-		Status: string(in.ResourceStatus), Reason: aws.ToString(in.ResourceStatusReason), Time: aws.ToTime(in.Timestamp),
+		Status: string(in.ResourceStatus), Reason: aws.ToString(in.ResourceStatusReason),
+		Time:  aws.ToTime(in.Timestamp),
 		token: aws.ToString(in.ClientRequestToken), operation: aws.ToString(in.OperationId),
 	}
 	e.OfStack = e.Type == "AWS::CloudFormation::Stack" && e.PhysicalID == aws.ToString(in.StackId)

@@ -20,7 +20,8 @@ func watch(t *testing.T, stacks *awstest.CloudFormation, stack *awstest.Stack, t
 	server.Handle("cloudformation", stacks)
 	var seen []string
 	w := &execution.Watch{Client: cloudformation.NewFromConfig(server.Config()), StackID: stack.ID(), Token: token,
-		Patience: patience.Patience{Pause: time.Microsecond}, Seen: func(e execution.Event) { seen = append(seen, e.Status) }}
+		Patience: patience.Patience{Pause: time.Microsecond},
+		Seen:     func(e execution.Event) { seen = append(seen, e.Status) }}
 	outcome, err := w.Run(t.Context())
 	return outcome, seen, err
 }
@@ -48,7 +49,10 @@ func TestWatchGoesOn(t *testing.T) {
 		"UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE"}
 	stacks.Begin("prod", begin(now...)...)
 	outcome, seen, err := watch(t, stacks, stack, "")
-	if err != nil || outcome.Status != "UPDATE_COMPLETE" || outcome.Failure != nil || !slices.Equal(seen, now) {
+	if err != nil || outcome.Status != "UPDATE_COMPLETE" || outcome.Failure != nil {
+		t.Fatalf("%+v, %q, %v", outcome, seen, err)
+	}
+	if !slices.Equal(seen, now) {
 		t.Errorf("%+v, %q, %v", outcome, seen, err)
 	}
 	if _, seen, err := watch(t, stacks, stack, ""); !errors.Is(err, execution.ErrIdle) || len(seen) > 0 {
@@ -83,7 +87,8 @@ func TestRootCause(t *testing.T) {
 		resource("A", "UPDATE_IN_PROGRESS", ""), resource("B", "UPDATE_IN_PROGRESS", ""),
 		resource("A", "UPDATE_FAILED", "Resource update cancelled"), resource("B", "UPDATE_FAILED", "no such key"),
 		resource("C", "CREATE_FAILED", "already exists"),
-		awstest.StackEvent{Status: "UPDATE_ROLLBACK_IN_PROGRESS"}, awstest.StackEvent{Status: "UPDATE_ROLLBACK_COMPLETE"})
+		awstest.StackEvent{Status: "UPDATE_ROLLBACK_IN_PROGRESS"},
+		awstest.StackEvent{Status: "UPDATE_ROLLBACK_COMPLETE"})
 	outcome, _, err := watch(t, stacks, stack, "")
 	if err != nil || outcome.Failure == nil {
 		t.Fatal(outcome, err)

@@ -13,8 +13,8 @@ func TestParseMissing(t *testing.T) {
 		want         execution.Missing // zero: none
 	}{
 		{"of a handler", `Resource handler returned message: "User: ` + me + ` is not authorized to perform: ` +
-			`lambda:CreateFunction on resource: arn:aws:lambda:eu-west-1:123456789012:function:f because no identity-based ` +
-			`policy allows the lambda:CreateFunction action (Service: Lambda, Status Code: 403)" (RequestToken: 1)`,
+			`lambda:CreateFunction on resource: arn:aws:lambda:eu-west-1:123456789012:function:f because no ` +
+			`identity-based policy allows the lambda:CreateFunction action (Service: Lambda, Status Code: 403)" (RequestToken: 1)`,
 			execution.Missing{me, "lambda:CreateFunction", "arn:aws:lambda:eu-west-1:123456789012:function:f", false,
 				"identity-based"}},
 		{"without a resource", "API: events:PutRule User: " + me + " is not authorized to perform: events:PutRule",

@@ -52,11 +52,14 @@ func TestNextOperation(t *testing.T) {
 	g := newGoing(t, "UPDATE")
 	g.then("UPDATE_IN_PROGRESS", func() {
 		g.stacks.Begin("prod", begin("UPDATE_COMPLETE")...)
-		g.stacks.Begin("prod", begin("UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE")...)
+		g.stacks.Begin("prod",
+			begin("UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE")...)
 	})
 	outcome, err := g.watch.Run(t.Context())
-	if err != nil || outcome.Status != "UPDATE_COMPLETE" || outcome.Failure != nil ||
-		g.seen[len(g.seen)-1] != "UPDATE_COMPLETE" {
+	if err != nil || outcome.Status != "UPDATE_COMPLETE" || outcome.Failure != nil {
+		t.Fatalf("%+v, %q, %v", outcome, g.seen, err)
+	}
+	if g.seen[len(g.seen)-1] != "UPDATE_COMPLETE" {
 		t.Errorf("%+v, %q, %v", outcome, g.seen, err)
 	}
 }
@@ -92,7 +95,8 @@ func TestInterrupted(t *testing.T) {
 	})
 	t.Run("cannot be cancelled", func(t *testing.T) {
 		g := newGoing(t, "UPDATE")
-		g.Fail("cloudformation", "CancelUpdateStack", 1, &awstest.Error{Status: 403, Code: "AccessDenied", Message: "no"})
+		g.Fail("cloudformation", "CancelUpdateStack", 1,
+			&awstest.Error{Status: 403, Code: "AccessDenied", Message: "no"})
 		g.then("UPDATE_IN_PROGRESS", func() { hold(g) })
 		g.watch.Offer = func(context.Context, bool) bool { return true }
 		if outcome, err := g.watch.Run(t.Context()); err == nil || errors.Is(err, execution.ErrLeft) {
@@ -147,7 +151,8 @@ func TestIdle(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		ticks := 0
-		w := &execution.Watch{Client: cloudformation.NewFromConfig(server.Config()), StackID: stack.ID(), Token: "token",
+		w := &execution.Watch{Client: cloudformation.NewFromConfig(server.Config()), StackID: stack.ID(),
+			Token:    "token",
 			Patience: patience.Patience{Pause: time.Millisecond}, Tick: func(time.Time) {
 				if ticks++; ticks == 8 {
 					cancel()

@@ -168,7 +168,8 @@ func (i *interview) where() error {
 	if i.account.Status == "" {
 		i.Say("Account %s, region %s: the stack %s will be created.", i.account.ID, g.Region, g.Stack)
 	} else {
-		i.Say("Account %s, region %s: the stack %s is there (%s); what it has stands in brackets.", i.account.ID, g.Region,
+		i.Say("Account %s, region %s: the stack %s is there (%s); what it has stands in brackets.", i.account.ID,
+			g.Region,
 			g.Stack, i.account.Status)
 	}
 	return nil
@@ -307,7 +308,8 @@ func (i *interview) parameters() error {
 		p := &all[at]
 		byDefault := i.merged().Parameter(name, i.account.Parameters)
 		answer, err := i.Terminal.Ask(i.ctx, Question{
-			Text: name, Help: p.Description + "\n" + upper(p.Constraint()) + ".", Default: byDefault, Check: prefixed(p.Check),
+			Text: name, Help: p.Description + "\n" + upper(p.Constraint()) + ".", Default: byDefault,
+			Check: prefixed(p.Check),
 		})
 		if err != nil {
 			return err

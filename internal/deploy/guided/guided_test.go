@@ -164,7 +164,8 @@ func TestGuidedProposes(t *testing.T) {
 		}
 		a.Status = "UPDATE_COMPLETE"
 		a.Stack = settings.Of(settings.Stack, settings.Settings{Package: embedded.Image, Architecture: "amd64"})
-		a.Parameters = map[string]string{"AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms", "SociTagSuffix": "-x"}
+		a.Parameters = map[string]string{"AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms",
+			"SociTagSuffix": "-x"}
 		return a, err
 	}
 	got, err := guided.Ask(t.Context(), o)
@@ -237,7 +238,8 @@ func TestGuidedEmptyAccount(t *testing.T) {
 	server := awstest.Start(t)
 	server.Handle("ecr", awstest.NewECR(nil))
 	var screen bytes.Buffer
-	_, err := guided.Ask(t.Context(), options(t, server, answers("", "", "", "", "", "", "", "", "", "", "", ""), &screen))
+	_, err := guided.Ask(t.Context(),
+		options(t, server, answers("", "", "", "", "", "", "", "", "", "", "", ""), &screen))
 	if err != nil || !strings.Contains(screen.String(), "There is no repository yet") ||
 		!strings.Contains(screen.String(), "No chosen image was pushed") {
 		t.Errorf("%v\n%s", err, screen.String())
@@ -255,7 +257,8 @@ func TestGuidedManyRepositories(t *testing.T) {
 		ecr.Repository(fmt.Sprintf("other/%02d", n), awstest.Repository{})
 	}
 	var screen bytes.Buffer
-	_, err := guided.Ask(t.Context(), options(t, server, answers("", "", "", "", "", "", "", "", "", "", "", ""), &screen))
+	_, err := guided.Ask(t.Context(),
+		options(t, server, answers("", "", "", "", "", "", "", "", "", "", "", ""), &screen))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, screen.String())
 	}

@@ -23,12 +23,14 @@ func TestShowRights(t *testing.T) {
 			[]string{"arn:aws:s3:::soci-index-builder-123456789012-eu-west-1-an/records/*"},
 			[]string{"repository/soci", "-Companion"}},
 		{"managed bucket by name",
-			settings.Settings{Package: embedded.Zip, Bucket: "soci-index-builder-0123456789ab"}, "deployer-policy-zip.json",
+			settings.Settings{Package: embedded.Zip, Bucket: "soci-index-builder-0123456789ab"},
+			"deployer-policy-zip.json",
 			[]string{"arn:aws:s3:::soci-index-builder-0123456789ab/code/*"}, []string{"-an/"}},
 		{"own bucket", settings.Settings{Package: embedded.Zip, Bucket: "mine",
 			RoleARN: "arn:aws:iam::123456789012:role/a/b"},
 			"deployer-policy-own-bucket.json, deployer-policy-role-arn.json",
-			[]string{"arn:aws:s3:::mine/soci-index-builder/*", "arn:aws:iam::123456789012:role/a/b\n"}, []string{"-an/"}},
+			[]string{"arn:aws:s3:::mine/soci-index-builder/*", "arn:aws:iam::123456789012:role/a/b\n"},
+			[]string{"-an/"}},
 		{"image", settings.Settings{Package: embedded.Image}, "deployer-policy-image.json",
 			[]string{"stack/prod-d6e4a9b6-CompanionStack/*", "repository/prodd6e4a9b6/*"}, []string{"s3"}},
 		{"own repositories", settings.Settings{Package: embedded.Image, Repositories: map[string]string{
@@ -75,7 +77,8 @@ func TestShowRightsNarrow(t *testing.T) {
 	var out bytes.Buffer
 	at := NewTerminal(strings.NewReader(""), &out)
 	at.screen.Width = 80
-	at.showRights(Account{ID: "123456789012"}.parts(settings.Settings{Package: embedded.Zip, Stack: "prod"}, "eu-west-1"))
+	at.showRights(Account{ID: "123456789012"}.parts(settings.Settings{Package: embedded.Zip, Stack: "prod"},
+		"eu-west-1"))
 	for line := range strings.Lines(out.String()) {
 		if len(line) > 81 && len(strings.Fields(line)) > 1 {
 			t.Errorf("%d characters: %s", len(line)-1, line)

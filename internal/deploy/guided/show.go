@@ -86,7 +86,8 @@ func (t *Terminal) showCost(c *chosen, memory int, architecture string) {
 		t.Say("  (layers that were indexed before are not read again: most pushes cost a tenth)")
 	}
 	if n := alarms(); n > 0 {
-		t.Say("  $%s a month for %d alarms; dashboard, metrics and logs by their use", dollars(float64(n)*priceAlarm), n)
+		t.Say("  $%s a month for %d alarms; dashboard, metrics and logs by their use",
+			dollars(float64(n)*priceAlarm), n)
 	}
 	if n := len(c.all.Items); n > 0 {
 		t.Say("  at most $%s once, if you have the images that are there indexed by backfill: %s",

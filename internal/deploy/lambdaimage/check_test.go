@@ -110,8 +110,9 @@ func TestCheckRefuses(t *testing.T) {
 		spoil func(*draft)
 		text  string
 	}{
-		"image index":       {func(d *draft) { d.mediaType = ocispec.MediaTypeImageIndex }, "one platform"},
-		"artifact":          {func(d *draft) { d.manifest.Config.MediaType = "application/vnd.in-toto+json" }, "config"},
+		"image index": {func(d *draft) { d.mediaType = ocispec.MediaTypeImageIndex }, "one platform"},
+		"artifact": {func(d *draft) { d.manifest.Config.MediaType = "application/vnd.in-toto+json" },
+			"config"},
 		"Windows":           {func(d *draft) { d.config.OS = "windows" }, "windows/amd64"},
 		"32 bits":           {func(d *draft) { d.config.Architecture = "386" }, "linux/386"},
 		"Lambda's own name": {func(d *draft) { d.config.Architecture = "x86_64" }, "linux/x86_64"},

@@ -266,7 +266,8 @@ func TestPushFails(t *testing.T) {
 			s.Add(rule)
 			if _, sent, err := i.Push(t.Context(), r); err == nil || sent {
 				t.Errorf("Push: %t, %v", sent, err)
-			} else if e, ok := errors.AsType[*ecrclient.Error](err); !ok || !strings.Contains(e.Repository, repository) {
+			} else if e, ok := errors.AsType[*ecrclient.Error](err); !ok ||
+				!strings.Contains(e.Repository, repository) {
 				t.Errorf("the error is %v", err)
 			}
 			s.Clear()

@@ -36,7 +36,8 @@ func pack(files []file) (layer []byte, diffID digest.Digest, err error) {
 				continue
 			}
 			made[folder] = true
-			h := &tar.Header{Typeflag: tar.TypeDir, Name: folder + "/", Mode: 0o755, ModTime: created, Format: tar.FormatUSTAR}
+			h := &tar.Header{Typeflag: tar.TypeDir, Name: folder + "/", Mode: 0o755, ModTime: created,
+				Format: tar.FormatUSTAR}
 			if err := t.WriteHeader(h); err != nil {
 				return nil, "", err
 			}

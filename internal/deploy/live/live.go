@@ -177,7 +177,8 @@ func (t *tree) paint(all bool) {
 			indent = ""
 		}
 		name := min(40, t.width-25) // leaves room for the words and the timer
-		text := fmt.Sprintf("%s%s %-*s %-12s %s", indent, mark, name, r.e.Name(), r.e.Words(), Seconds(end.Sub(r.began)))
+		text := fmt.Sprintf("%s%s %-*s %-12s %s", indent, mark, name, r.e.Name(), r.e.Words(),
+			Seconds(end.Sub(r.began)))
 		if r.e.Failed() && !r.e.Cancelled() {
 			text += "  " + OneLine(r.e.Reason)
 		}

@@ -13,8 +13,9 @@ import (
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func event(seconds int, id, status, reason string) execution.Event {
-	return execution.Event{LogicalID: id, Type: "AWS::SQS::Queue", Status: status, Reason: reason, OfStack: id == "prod",
-		Time: start.Add(time.Duration(seconds) * time.Second)}
+	return execution.Event{LogicalID: id, Type: "AWS::SQS::Queue", Status: status, Reason: reason,
+		OfStack: id == "prod",
+		Time:    start.Add(time.Duration(seconds) * time.Second)}
 }
 
 var events = []execution.Event{

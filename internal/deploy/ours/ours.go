@@ -23,7 +23,8 @@ var ErrForeign = errors.New("is not of soci-index-builder")
 func Check(what string, tags map[string]string) error {
 	switch value, ok := tags[TagKey]; {
 	case !ok:
-		return fmt.Errorf("%s %w: it lacks the tag %s=%s, so it is neither updated nor deleted", what, ErrForeign, TagKey,
+		return fmt.Errorf("%s %w: it lacks the tag %s=%s, so it is neither updated nor deleted", what, ErrForeign,
+			TagKey,
 			TagValue)
 	case value != TagValue:
 		return fmt.Errorf("%s %w: its tag %s is %.100q, not %s, so it is neither updated nor deleted", what, ErrForeign,

@@ -52,7 +52,8 @@ func (t *Template) Choose(named, managed, had map[string]string) ([]Choice, erro
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(named)) {
 		if _, ok := t.Get(name); !ok {
-			errs = append(errs, fmt.Errorf("parameter %.200q: %w: it has %s", name, ErrUnknown, strings.Join(t.Names(), ", ")))
+			errs = append(errs,
+				fmt.Errorf("parameter %.200q: %w: it has %s", name, ErrUnknown, strings.Join(t.Names(), ", ")))
 		} else if _, ok := managed[name]; ok {
 			errs = append(errs, fmt.Errorf("parameter %s %w: where the code is, follows from --package, --bucket and "+
 				"--repository", name, ErrManaged))
@@ -73,9 +74,10 @@ func (t *Template) Choose(named, managed, had map[string]string) ([]Choice, erro
 		} else if p.Default != nil {
 			c.Value, c.Source = *p.Default, Default
 		} else {
-			errs = append(errs, fmt.Errorf("parameter %s %w: give --parameter %s=VALUE, which must be %s", name, ErrMissing,
-				name,
-				p.Constraint()))
+			errs = append(errs,
+				fmt.Errorf("parameter %s %w: give --parameter %s=VALUE, which must be %s", name, ErrMissing,
+					name,
+					p.Constraint()))
 			continue
 		}
 		// A kept value that CloudFormation never shows cannot be judged here.

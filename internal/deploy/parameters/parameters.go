@@ -251,7 +251,8 @@ func Parse(text []byte) (*Template, error) {
 			}
 			n, err := strconv.ParseInt(string(*bound.from), 10, 64)
 			if err != nil {
-				return nil, fmt.Errorf("%w: parameter %s: bound %q is not a whole number", ErrTemplate, name, *bound.from)
+				return nil, fmt.Errorf("%w: parameter %s: bound %q is not a whole number", ErrTemplate, name,
+					*bound.from)
 			}
 			*bound.to = &n
 		}

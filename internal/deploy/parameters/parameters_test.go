@@ -57,8 +57,11 @@ func TestCheck(t *testing.T) {
 			}
 			continue
 		}
-		if !errors.Is(err, parameters.ErrValue) || !strings.HasSuffix(err.Error(), "must be "+tt.allowed) ||
-			!strings.Contains(err.Error(), tt.name) || !strings.Contains(err.Error(), tt.value) {
+		if !errors.Is(err, parameters.ErrValue) {
+			t.Fatalf("%s=%s: %v", tt.name, tt.value, err)
+		}
+		if !strings.HasSuffix(err.Error(), "must be "+tt.allowed) || !strings.Contains(err.Error(), tt.name) ||
+			!strings.Contains(err.Error(), tt.value) {
 			t.Errorf("%s=%s: %v", tt.name, tt.value, err)
 		}
 	}

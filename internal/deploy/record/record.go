@@ -167,7 +167,8 @@ func decode(content []byte, stack, id, where string) (*Record, error) {
 		return nil, fmt.Errorf("%s: %w: %w", where, ErrCorrupt, err)
 	}
 	if head.Format != format {
-		return nil, fmt.Errorf("%s: %w: its format is %d, this one reads %d", where, ErrUnsupported, head.Format, format)
+		return nil, fmt.Errorf("%s: %w: its format is %d, this one reads %d", where, ErrUnsupported, head.Format,
+			format)
 	}
 	r := &Record{}
 	if err := json.Unmarshal(content, &stored{Record: r}); err != nil {

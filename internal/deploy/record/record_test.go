@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 const template = `{"Parameters":{"Filters":{"Type":"String"},"Secret":{"Type":"String","NoEcho":true},` +
@@ -22,7 +23,8 @@ var noon = time.Date(2026, 11, 28, 12, 0, 0, 123, time.FixedZone("CET", 3600))
 func zipRecord(t *testing.T, stack string, n int, code string) *Record {
 	t.Helper()
 	r, err := New(Record{
-		ID: NewID(noon.Add(time.Duration(n)*time.Second), fmt.Sprintf("%08x", n)), Stack: stack, Time: noon, Version: "1.2.3",
+		ID: NewID(noon.Add(time.Duration(n)*time.Second), fmt.Sprintf("%08x", n)), Stack: stack, Time: noon,
+		Version: "1.2.3",
 		Package: embedded.Zip, Architecture: "arm64", Template: template, Bucket: "b",
 		Parameters: map[string]string{"Filters": "*:*", "Secret": "s3cret", "Other": "s3cret", "Shown": "x"},
 		Tags:       map[string]string{"team": "a"},
@@ -58,7 +60,10 @@ func TestNew(t *testing.T) {
 		t.Errorf("the same record has other bytes:\n%s\n%s", b, again)
 	}
 	back, err := decode(b, "s", r.ID, "here")
-	if err != nil || !back.SameVersion(r) || !back.Time.Equal(noon.Truncate(time.Second)) || back.Template != template {
+	if err != nil {
+		t.Fatalf("back comes %+v, %v", back, err)
+	}
+	if !back.SameVersion(r) || !back.Time.Equal(noon.Truncate(time.Second)) || back.Template != template {
 		t.Errorf("back comes %+v, %v", back, err)
 	}
 }
@@ -73,7 +78,10 @@ func TestNewRefuses(t *testing.T) {
 		"no code":          func(r *Record) { r.Code = nil },
 		"no bucket":        func(r *Record) { r.Bucket = "" },
 		"image for a zip":  func(r *Record) { r.Code = map[string]Code{"F": {Image: "x"}} },
-		"image by tag":     func(r *Record) { r.Package, r.Code = embedded.Image, map[string]Code{"F": {Image: "h/r:v1"}} },
+		"image by tag": func(r *Record) {
+			r.Package, r.Code = embedded.Image,
+				map[string]Code{"F": {Image: "h/r:v1"}}
+		},
 		"key for an image": func(r *Record) { r.Package = embedded.Image },
 	} {
 		r := *zipRecord(t, "s", 0, "1")
@@ -192,9 +200,15 @@ func TestMergeAndNeeded(t *testing.T) {
 	marked := *zip[0]
 	marked.Succeeded = true
 	all := Merge([]*Record{image}, zip, []*Record{&marked})
-	if len(all) != 3 || all[0].ID != image.ID || all[1].ID != zip[0].ID || !all[1].Succeeded || zip[0].Succeeded {
-		t.Errorf("merged are %+v", all)
+	if len(all) != 3 {
+		t.Fatalf("merged are %+v", all)
 	}
+	expect.Equal(t, expect.Facts{
+		{"all[0].ID", all[0].ID, image.ID},
+		{"all[1].ID", all[1].ID, zip[0].ID},
+		{"all[1].Succeeded", all[1].Succeeded, true},
+		{"zip[0].Succeeded", zip[0].Succeeded, false},
+	}, "merged are %+v", all)
 	keys, images := Needed(append(all, zip[1]))
 	if len(keys) != 1 || !slices.Equal(keys["b"], []string{"code/a/filter.zip", "code/b/filter.zip"}) ||
 		!slices.Equal(images, []string{image.Code["FilterFunction"].Image}) {

@@ -62,7 +62,8 @@ func tagPrefix(stack string) string {
 // IsMark reports whether an artifact with these tags only marks a record, which
 // has an artifact of its own.
 func IsMark(tags []string) bool {
-	return len(tags) > 0 && !slices.ContainsFunc(tags, func(tag string) bool { return !strings.HasSuffix(tag, markEnd) })
+	return len(tags) > 0 &&
+		!slices.ContainsFunc(tags, func(tag string) bool { return !strings.HasSuffix(tag, markEnd) })
 }
 
 // artifact returns the manifest of a record's state, and its blobs.

@@ -280,8 +280,9 @@ func TestDamagedInRepository(t *testing.T) {
 	manifest := func(artifactType string, layers ...ocispec.Descriptor) string {
 		config := describe([]byte(emptyConfig))
 		config.MediaType = artifactType
-		return string(mustJSON(t, ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType,
-			Config: config, Layers: layers}))
+		return string(mustJSON(t,
+			ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType,
+				Config: config, Layers: layers}))
 	}
 	layer, huge := describe(content), describe(content)
 	huge.Size = maxSize + 1
@@ -343,7 +344,8 @@ func TestStoreFaults(t *testing.T) {
 		return s.Delete(ctx, all)
 	}
 	slow := &awstest.Error{Status: 503, Code: "SlowDown", Message: "Please reduce your request rate."}
-	for _, operation := range []string{"PutObject", "ListObjectsV2", "GetObject", "ListObjectVersions", "DeleteObjects"} {
+	for _, operation := range []string{"PutObject", "ListObjectsV2", "GetObject", "ListObjectVersions",
+		"DeleteObjects"} {
 		w := newWorld(t)
 		w.s3.Fail(operation, 1, slow)
 		w.s3.Lose(operation, 1)
@@ -356,7 +358,8 @@ func TestStoreFaults(t *testing.T) {
 		}
 	}
 	for _, rule := range []registrytest.Rule{
-		{Method: http.MethodHead, Path: "/manifests/"}, {Method: http.MethodPost}, {Method: http.MethodPut, Path: "/blobs/"},
+		{Method: http.MethodHead, Path: "/manifests/"}, {Method: http.MethodPost},
+		{Method: http.MethodPut, Path: "/blobs/"},
 		{Method: http.MethodPut, Path: "/manifests/"}, {Method: http.MethodGet, Path: "/tags/"},
 		{Method: http.MethodGet, Path: "/manifests/"}, {Method: http.MethodGet, Path: "/blobs/"},
 	} {

@@ -50,7 +50,8 @@ const withoutResources = `{"Resources":{}}`
 func (s Stack) ChangeSets(cfg aws.Config) []Question {
 	client, name := cloudformation.NewFromConfig(once(cfg)), s.name()
 	return []Question{
-		{"cloudformation:CreateChangeSet", s.Scope, nil, func(ctx context.Context) error { return s.create(ctx, client) }},
+		{"cloudformation:CreateChangeSet", s.Scope, nil,
+			func(ctx context.Context) error { return s.create(ctx, client) }},
 		{"cloudformation:DescribeChangeSet", s.Scope, nil, func(ctx context.Context) error {
 			_, err := client.DescribeChangeSet(ctx, &cloudformation.DescribeChangeSetInput{StackName: &name,
 				ChangeSetName: aws.String(ChangeSet)})
@@ -93,7 +94,8 @@ func (s Stack) create(ctx context.Context, client *cloudformation.Client) error 
 func (s Stack) Watch(cfg aws.Config) Question {
 	client := cloudformation.NewFromConfig(once(cfg))
 	return Question{"cloudformation:DescribeStackEvents", s.Scope, nil, func(ctx context.Context) error {
-		_, err := client.DescribeStackEvents(ctx, &cloudformation.DescribeStackEventsInput{StackName: aws.String(s.name())})
+		_, err := client.DescribeStackEvents(ctx,
+			&cloudformation.DescribeStackEventsInput{StackName: aws.String(s.name())})
 		return err
 	}}
 }
@@ -155,8 +157,9 @@ func Repository(cfg aws.Config, name string, exists bool, scope deployer.Scope, 
 			return err
 		}},
 		{"ecr:BatchCheckLayerAvailability", scope, values, func(ctx context.Context) error {
-			_, err := client.BatchCheckLayerAvailability(ctx, &ecr.BatchCheckLayerAvailabilityInput{RepositoryName: &name,
-				LayerDigests: []string{noDigest}})
+			_, err := client.BatchCheckLayerAvailability(ctx,
+				&ecr.BatchCheckLayerAvailabilityInput{RepositoryName: &name,
+					LayerDigests: []string{noDigest}})
 			return err
 		}},
 		{"ecr:UploadLayerPart", scope, values, func(ctx context.Context) error {
@@ -176,8 +179,9 @@ func Repository(cfg aws.Config, name string, exists bool, scope deployer.Scope, 
 	}
 	return append(all, Question{"ecr:PutImage", scope, values, func(ctx context.Context) error {
 		// No manifest, and of another digest.
-		_, err := client.PutImage(ctx, &ecr.PutImageInput{RepositoryName: &name, ImageManifest: aws.String("no manifest"),
-			ImageDigest: aws.String(noDigest)})
+		_, err := client.PutImage(ctx,
+			&ecr.PutImageInput{RepositoryName: &name, ImageManifest: aws.String("no manifest"),
+				ImageDigest: aws.String(noDigest)})
 		return err
 	}})
 }

@@ -29,12 +29,15 @@ func TestAnswers(t *testing.T) {
 		missing string
 		scope   deployer.Scope
 	}{
-		{"denied", &awstest.Error{Status: 403, Code: "AccessDenied", Message: notAllowed(create)}, create, deployer.Stack},
-		{"the tags", &awstest.Error{Status: 403, Code: "AccessDenied", Message: notAllowed("cloudformation:TagResource")},
+		{"denied", &awstest.Error{Status: 403, Code: "AccessDenied", Message: notAllowed(create)}, create,
+			deployer.Stack},
+		{"the tags", &awstest.Error{Status: 403, Code: "AccessDenied",
+			Message: notAllowed("cloudformation:TagResource")},
 			"cloudformation:TagResource", deployer.Stack},
 		{"the role", &awstest.Error{Status: 403, Code: "AccessDenied", Message: notAllowed("iam:PassRole")},
 			"iam:PassRole", deployer.ServiceRole},
-		{"another call", &awstest.Error{Status: 403, Code: "AccessDenied", Message: notAllowed("s3:GetObject")}, "", ""},
+		{"another call", &awstest.Error{Status: 403, Code: "AccessDenied", Message: notAllowed("s3:GetObject")}, "",
+			""},
 		{"no action", &awstest.Error{Status: 403, Code: "AccessDenied", Message: "no"}, "", ""},
 		{"credentials", &awstest.Error{Status: 403, Code: "ExpiredToken", Message: "expired"}, "", ""},
 		{"throttled", &awstest.Error{Status: 400, Code: "Throttling", Message: "Rate exceeded"}, "", ""},
@@ -51,7 +54,8 @@ func TestAnswers(t *testing.T) {
 				Tags: map[string]string{"k": "v"}}
 			missing := rights.Ask(t.Context(), s.ChangeSets(server.RetryingConfig(3)))
 			if tt.missing == "" && len(missing) != 0 || tt.missing != "" && (len(missing) != 1 ||
-				missing[0].Question.Action != tt.missing || missing[0].Scope != tt.scope || missing[0].Policy != "identity-based") {
+				missing[0].Question.Action != tt.missing || missing[0].Scope != tt.scope ||
+				missing[0].Policy != "identity-based") {
 				t.Errorf("missing %+v, want %q", missing, tt.missing)
 			}
 			if n := len(server.Requests()); n != 3 {

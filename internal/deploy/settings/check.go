@@ -25,7 +25,8 @@ var (
 	errTopic  = errors.New(
 		"must be the ARN of a standard SNS topic, such as arn:aws:sns:eu-west-1:123456789012:deployments")
 	errProfile = errors.New("must be the name of a profile of the AWS configuration: printable characters, one line")
-	errTagKey  = errors.New("must be 1 to 128 letters, digits, blanks and + - = . _ : / @, without aws: at the beginning")
+	errTagKey  = errors.New(
+		"must be 1 to 128 letters, digits, blanks and + - = . _ : / @, without aws: at the beginning")
 	errTagText = errors.New("must be at most 256 letters, digits, blanks and + - = . _ : / @")
 	errURI     = errors.New("must be the URI of an ECR repository without tag and digest, such as " +
 		"123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/filter; Lambda takes no FIPS or dual-stack host")
@@ -87,7 +88,8 @@ func checkBucket(s string) error {
 // checkFilters also asks what CloudFormation does, which bounds the length.
 func checkFilters(s string) error {
 	if len(s) > parameters.MaxBytes {
-		return fmt.Errorf("must have at most %d bytes, as CloudFormation allows, and has %d", parameters.MaxBytes, len(s))
+		return fmt.Errorf("must have at most %d bytes, as CloudFormation allows, and has %d", parameters.MaxBytes,
+			len(s))
 	}
 	_, err := filters.Parse(s)
 	return err

@@ -63,7 +63,8 @@ func (f *Flags) Load(mayBeNew bool) (Given, *Environment, error) {
 			return f.Given(), &Environment{file: name, name: f.env}, nil
 		}
 		if f.file == "" {
-			return Given{}, nil, invalidf("--env %s: there is no %s in this folder: name the file by --config", f.env, name)
+			return Given{}, nil,
+				invalidf("--env %s: there is no %s in this folder: name the file by --config", f.env, name)
 		}
 		return Given{}, nil, invalidf("--config %s: there is no such file", name)
 	}
@@ -244,7 +245,8 @@ func (r *reader) entry(e *entry) {
 		r.fail(e.line, "%s must be a table of strings, not %s", t.name, word(e.kind))
 		return
 	case len(rest) > 2:
-		r.fail(e.line, "%s must be a table of strings: %s is nested too deep; a key with a dot in it wants quotation marks",
+		r.fail(e.line, "%s must be a table of strings: %s is nested too deep; a key with a dot in it wants "+
+			"quotation marks",
 			t.name, strings.Join(rest, "."))
 		return
 	}

@@ -5,11 +5,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 const sample = `# settings of all environments
@@ -44,11 +44,14 @@ func TestFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.Stack != "prod-soci" || g.Region != "eu-west-1" || g.Filters != "prod/*:*,!*:*-debug" ||
-		g.Package != embedded.Zip ||
-		!*g.TerminationProtection || !slices.Equal(g.Capabilities, []string{"CAPABILITY_IAM"}) {
-		t.Errorf("the settings are %+v", g.Settings)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Stack", g.Stack, "prod-soci"},
+		{"Region", g.Region, "eu-west-1"},
+		{"Filters", g.Filters, "prod/*:*,!*:*-debug"},
+		{"Package", g.Package, embedded.Zip},
+		{"TerminationProtection", *g.TerminationProtection, true},
+		{"Capabilities", g.Capabilities, []string{"CAPABILITY_IAM"}},
+	}, "the settings are %+v", g.Settings)
 	if !maps.Equal(g.Parameters, map[string]string{"GeneratorMemorySize": "3008", "IndexUntaggedImages": "true",
 		"LogLevel": "WARN"}) || !maps.Equal(g.Tags, map[string]string{"team": "platform"}) {
 		t.Errorf("the tables are %v, %v", g.Parameters, g.Tags)
@@ -67,10 +70,13 @@ func TestFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.Package != embedded.Image || !maps.Equal(g.Tags, map[string]string{"team": "qa", "cost.center": "7"}) ||
-		g.Repositories["FilterFunction"] != uri || g.Parameters["LogLevel"] != "DEBUG" || g.Region != "" {
-		t.Errorf("the settings are %+v", g.Settings)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Package", g.Package, embedded.Image},
+		{"Tags", g.Tags, map[string]string{"team": "qa", "cost.center": "7"}},
+		{`g.Repositories["FilterFunction"]`, g.Repositories["FilterFunction"], uri},
+		{`g.Parameters["LogLevel"]`, g.Parameters["LogLevel"], "DEBUG"},
+		{"Region", g.Region, ""},
+	}, "the settings are %+v", g.Settings)
 	if o, _ := g.Origin("tag.cost.center"); o.Line != 23 {
 		t.Errorf("tag.cost.center comes from %s", o)
 	}
@@ -91,7 +97,8 @@ func TestEnvironments(t *testing.T) {
 		{"empty inline", "prod = {}\nstack = 'b'", "prod", false, "b", ""},
 		{"dotted", "prod.stack = 'a'", "prod", false, "a", ""},
 		{"by its table alone", "stack = 'b'\n[prod.tag]", "prod", false, "b", ""},
-		{"several", "[prod]\n[staging]", "", false, "", "f.toml has the environments prod, staging: choose one by --env"},
+		{"several", "[prod]\n[staging]", "", false, "",
+			"f.toml has the environments prod, staging: choose one by --env"},
 		{"unknown", "[prod]\n[staging]", "prd", false, "",
 			"--env prd: f.toml has no such environment (did you mean prod?): it has prod, staging"},
 		{"none of them", "stack = 'a'", "prod", false, "", "--env prod: f.toml has no environment"},
@@ -136,7 +143,8 @@ func TestFileRefuses(t *testing.T) {
 		{"unknown inline table", "[prod]\nx = {}", []string{`f.toml:2: unknown key "x"`}},
 		{"setting as a table", "[stack]\nname = 'a'", []string{"f.toml:1: stack must be a string, not a table",
 			"cannot have the name of a setting"}},
-		{"setting as a dotted key", "[prod]\nstack.name = 'a'", []string{"f.toml:2: stack must be a string, not a table"}},
+		{"setting as a dotted key", "[prod]\nstack.name = 'a'",
+			[]string{"f.toml:2: stack must be a string, not a table"}},
 		{"table as a string", "[prod]\ntag = 'a'", []string{"f.toml:2: tag must be a table of strings, not a string"}},
 		{"list of tables", "[[prod]]", []string{"f.toml:1: ", "[prod]"}},
 		{"too deep", "[prod.tag.a]", []string{"f.toml:1: tag.a must be a string, not a table"}},
@@ -151,7 +159,8 @@ func TestFileRefuses(t *testing.T) {
 		{"fraction for a parameter", "parameter.GeneratorMemorySize = 1.5", []string{"whole number", "not a number"}},
 		{"number for a tag", "[tag]\na = 1", []string{"f.toml:2: tag.a must be a string, not a number"}},
 		{"huge number", "parameter.GeneratorMemorySize = 99999999999999999999", []string{"f.toml"}},
-		{"value", "\n[prod]\nregion = 'Ireland'", []string{`f.toml:3: region = "Ireland": must be the name of a region`}},
+		{"value", "\n[prod]\nregion = 'Ireland'",
+			[]string{`f.toml:3: region = "Ireland": must be the name of a region`}},
 		{"parameter", "parameter.LogLevel = 'LOUD'",
 			[]string{`f.toml:1: parameter.LogLevel = "LOUD": LogLevel must be one of`}},
 		{"parameter of deploy", "[prod.parameter]\nCodeS3Bucket = 'b'", []string{"use --bucket (in the file bucket)"}},

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 // parse returns what flags set.
@@ -29,7 +30,8 @@ func TestFlags(t *testing.T) {
 		"--filters", "prod/*:* , !*:*-debug", "--parameter", "LogLevel=DEBUG", "--parameter", "AlarmTopicArn=",
 		"--parameter=GeneratorMemorySize=3008", "--package", "image", "--arch", "amd64", "--bucket", "my.code-bucket",
 		"--repository", "FilterFunction="+uri, "--role-arn", "arn:aws-cn:iam::123456789012:role/ci/deploy.er",
-		"--tag", "team=platform = soci", "--tag", "Größe=", "--notification-arn", "arn:aws:sns:eu-west-1:123456789012:a",
+		"--tag", "team=platform = soci", "--tag", "Größe=", "--notification-arn",
+		"arn:aws:sns:eu-west-1:123456789012:a",
 		"--notification-arn", "arn:aws:sns:eu-west-1:123456789012:b", "--termination-protection",
 		"--disable-rollback=false", "--fail-on-empty", "--capabilities", "CAPABILITY_IAM,CAPABILITY_NAMED_IAM",
 		"--allow-replacement", "--delete-failed=true", "--config", "x.toml", "--env", "prod")
@@ -37,19 +39,29 @@ func TestFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := f.Given()
-	if g.Stack != "prod-soci" || g.Region != "eu-west-1" || g.Profile != "admin of prod" ||
-		g.Filters != "prod/*:*,!*:*-debug" || g.Package != embedded.Image || g.Architecture != "amd64" ||
-		g.Bucket != "my.code-bucket" || g.RoleARN != "arn:aws-cn:iam::123456789012:role/ci/deploy.er" ||
-		!*g.TerminationProtection || g.DisableRollback || !g.FailOnEmpty || !g.AllowReplacement || !g.DeleteFailed {
-		t.Errorf("the settings are %+v", g.Settings)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Stack", g.Stack, "prod-soci"},
+		{"Region", g.Region, "eu-west-1"},
+		{"Profile", g.Profile, "admin of prod"},
+		{"Filters", g.Filters, "prod/*:*,!*:*-debug"},
+		{"Package", g.Package, embedded.Image},
+		{"Architecture", g.Architecture, "amd64"},
+		{"Bucket", g.Bucket, "my.code-bucket"},
+		{"RoleARN", g.RoleARN, "arn:aws-cn:iam::123456789012:role/ci/deploy.er"},
+		{"TerminationProtection", *g.TerminationProtection, true},
+		{"DisableRollback", g.DisableRollback, false},
+		{"FailOnEmpty", g.FailOnEmpty, true},
+		{"AllowReplacement", g.AllowReplacement, true},
+		{"DeleteFailed", g.DeleteFailed, true},
+	}, "the settings are %+v", g.Settings)
 	if !maps.Equal(g.Parameters,
 		map[string]string{"LogLevel": "DEBUG", "AlarmTopicArn": "", "GeneratorMemorySize": "3008"}) ||
 		!maps.Equal(g.Tags, map[string]string{"team": "platform = soci", "Größe": ""}) ||
 		!maps.Equal(g.Repositories, map[string]string{"FilterFunction": uri}) {
 		t.Errorf("the tables are %v, %v, %v", g.Parameters, g.Tags, g.Repositories)
 	}
-	if !slices.Equal(g.Capabilities, []string{"CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"}) || len(g.NotificationARNs) != 2 {
+	if !slices.Equal(g.Capabilities, []string{"CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"}) ||
+		len(g.NotificationARNs) != 2 {
 		t.Errorf("the lists are %q, %q", g.Capabilities, g.NotificationARNs)
 	}
 	for name, want := range map[string]string{"stack": "--stack", "parameter.LogLevel": "--parameter LogLevel",
@@ -93,7 +105,8 @@ func TestFlagsRefuse(t *testing.T) {
 		{"fraction", []string{"--parameter", "GeneratorMemorySize=1769.5"}, []string{"a whole number"}},
 		{"below the bound", []string{"--parameter", "GeneratorMemorySize=511"}, []string{"512"}},
 		{"above the bound", []string{"--parameter", "GeneratorMemorySize=10241"}, []string{"10240"}},
-		{"huge", []string{"--parameter", "GeneratorReservedConcurrency=99999999999999999999"}, []string{"a whole number"}},
+		{"huge", []string{"--parameter", "GeneratorReservedConcurrency=99999999999999999999"},
+			[]string{"a whole number"}},
 		{"number not among the allowed", []string{"--parameter", "LogRetentionDays=31"}, []string{"one of 1, 3, 5"}},
 		{"pattern", []string{"--parameter", "SociTagSuffix=a b"}, []string{"SociTagSuffix must be 1 to 127"}},
 		{"more than the pattern", []string{"--parameter", "SociTagSuffix=a\n"}, []string{"SociTagSuffix must be"}},
@@ -102,17 +115,21 @@ func TestFlagsRefuse(t *testing.T) {
 		{"bucket as a parameter", []string{"--parameter", "CodeS3Bucket=b"}, []string{"CodeS3Bucket", "use --bucket"}},
 		{"prefix as a parameter", []string{"--parameter", "CodeS3KeyPrefix=b"}, []string{"use --bucket"}},
 		{"image as a parameter", []string{"--parameter", "FilterFunctionImageUri=b"}, []string{"use --repository"}},
-		{"filters as a parameter", []string{"--parameter", "SociRepositoryImageTagFilters=*:*"}, []string{"use --filters"}},
+		{"filters as a parameter", []string{"--parameter", "SociRepositoryImageTagFilters=*:*"},
+			[]string{"use --filters"}},
 		{"package", []string{"--package", "docker"}, []string{`"docker"`, "zip or image"}},
 		{"architecture", []string{"--arch", "x86_64"}, []string{"arm64 or amd64"}},
 		{"bucket", []string{"--bucket", "My_Bucket"}, []string{"--bucket", "3 to 63"}},
 		{"function", []string{"--repository", "Filter=" + uri},
 			[]string{"FilterFunction, GeneratorFunction, RepositoryNameFunction"}},
-		{"URI with a tag", []string{"--repository", "FilterFunction=" + uri + ":1"}, []string{"without tag and digest"}},
+		{"URI with a tag", []string{"--repository", "FilterFunction=" + uri + ":1"},
+			[]string{"without tag and digest"}},
 		{"URI with a digest", []string{"--repository", "FilterFunction=" + uri + "@sha256:" + strings.Repeat("0", 64)},
 			[]string{"without tag and digest"}},
-		{"URI without host", []string{"--repository", "FilterFunction=team/filter"}, []string{"FilterFunction must be"}},
-		{"URI of another host", []string{"--repository", "FilterFunction=docker.io/team/filter"}, []string{"ECR repository"}},
+		{"URI without host", []string{"--repository", "FilterFunction=team/filter"},
+			[]string{"FilterFunction must be"}},
+		{"URI of another host", []string{"--repository", "FilterFunction=docker.io/team/filter"},
+			[]string{"ECR repository"}},
 		{"URI with the wrong suffix", []string{"--repository",
 			"FilterFunction=123456789012.dkr.ecr.cn-north-1.amazonaws.com/a/b"}, []string{"ECR repository"}},
 		{"FIPS host", []string{"--repository", "FilterFunction=" + strings.Replace(uri, "ecr", "ecr-fips", 1)},
@@ -129,7 +146,8 @@ func TestFlagsRefuse(t *testing.T) {
 		{"tag twice", []string{"--tag", "a=b", "--tag", "a=c"}, []string{"a is given twice"}},
 		{"our own tag", []string{"--tag", "ManagedStackSource=me"}, []string{"set by deploy itself"}},
 		{"topic", []string{"--notification-arn", "arn:aws:sqs:eu-west-1:123456789012:a"}, []string{"SNS topic"}},
-		{"FIFO topic", []string{"--notification-arn", "arn:aws:sns:eu-west-1:123456789012:a.fifo"}, []string{"standard"}},
+		{"FIFO topic", []string{"--notification-arn", "arn:aws:sns:eu-west-1:123456789012:a.fifo"},
+			[]string{"standard"}},
 		{"topic twice", []string{"--notification-arn", "arn:aws:sns:eu-west-1:123456789012:a",
 			"--notification-arn", "arn:aws:sns:eu-west-1:123456789012:a"}, []string{"given twice"}},
 		{"capability", []string{"--capabilities", "CAPABILITY_ALL"}, []string{"CAPABILITY_IAM"}},

@@ -200,7 +200,8 @@ func Resolve(layers ...Given) (Given, error) {
 		host, ok := parseURI(g.Repositories[function])
 		if ok && g.Region != "" && host.Region != g.Region {
 			errs = append(errs, invalidf("%s: the repository %s is in %s, and the stack in %s: "+
-				"Lambda takes images only from its own region", g.origins["repository."+function], g.Repositories[function],
+				"Lambda takes images only from its own region", g.origins["repository."+function],
+				g.Repositories[function],
 				host.Region, g.Region))
 		}
 	}
@@ -226,8 +227,9 @@ func (g *Given) fitPackage() []error {
 			delete(g.origins, name)
 			return true
 		}
-		errs = append(errs, invalidf("%s (%s) is for the package %s, and the package is %s (%s)", name, o, is, g.Package,
-			chosen))
+		errs = append(errs,
+			invalidf("%s (%s) is for the package %s, and the package is %s (%s)", name, o, is, g.Package,
+				chosen))
 		return false
 	}
 	if unfit("bucket", embedded.Zip) {
@@ -250,8 +252,10 @@ func (g Given) CheckAccount(account, region string) error {
 		if !ok || host.Account == account && host.Region == region {
 			continue
 		}
-		errs = append(errs, invalidf("%s: the repository %s is of account %s in %s: allowed are those of account %s in %s",
-			g.origins["repository."+function], g.Repositories[function], host.Account, host.Region, account, region))
+		errs = append(errs,
+			invalidf("%s: the repository %s is of account %s in %s: allowed are those of account %s in %s",
+				g.origins["repository."+function], g.Repositories[function], host.Account, host.Region, account,
+				region))
 	}
 	if parts := strings.Split(g.RoleARN, ":"); len(parts) > 4 && parts[4] != account {
 		errs = append(errs, invalidf("%s: the role %s is of account %s: allowed are those of account %s",

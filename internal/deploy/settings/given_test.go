@@ -146,8 +146,11 @@ func TestCheckAccount(t *testing.T) {
 		t.Errorf("another region: %v", err)
 	}
 	err := g.CheckAccount("210987654321", "eu-west-1")
-	if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "the role") ||
-		!strings.Contains(err.Error(), "the repository") || !strings.Contains(err.Error(), "210987654321") {
+	if !errors.Is(err, ErrInvalid) {
+		t.Fatalf("another account: %v", err)
+	}
+	if !strings.Contains(err.Error(), "the role") || !strings.Contains(err.Error(), "the repository") ||
+		!strings.Contains(err.Error(), "210987654321") {
 		t.Errorf("another account: %v", err)
 	}
 }
@@ -182,7 +185,8 @@ func TestValues(t *testing.T) {
 		if v := got["SociTagSuffix"]; v.Value != "-stack" || v.Kind != Stack || !v.Previous {
 			t.Errorf("stack: %+v", v)
 		}
-		if v := got["GeneratorMemorySize"]; v.Value != "1769" || v.Kind != Default || v.Previous || v.String() != "default" {
+		if v := got["GeneratorMemorySize"]; v.Value != "1769" || v.Kind != Default || v.Previous ||
+			v.String() != "default" {
 			t.Errorf("default: %+v", v)
 		}
 		settable := 0

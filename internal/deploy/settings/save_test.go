@@ -63,7 +63,8 @@ func TestSave(t *testing.T) {
 	}{
 		{
 			"new file", "",
-			[]string{"--parameter=LogLevel=DEBUG", "--filters=prod/*:*", "--stack=prod-soci", "--fail-on-empty", "--tag=a b=c@d",
+			[]string{"--parameter=LogLevel=DEBUG", "--filters=prod/*:*", "--stack=prod-soci", "--fail-on-empty",
+				"--tag=a b=c@d",
 				"--capabilities=CAPABILITY_IAM,CAPABILITY_NAMED_IAM"},
 			`[default]
 stack = 'prod-soci'
@@ -91,8 +92,8 @@ LogLevel = 'DEBUG'
 		},
 		{
 			"beside the comments of another",
-			"# all\n\n[prod] # first\n# stack\nstack = 'a'\n\n# second\n[staging]\nstack = 'b' # b\n[staging.tag]\nx = " +
-				"'y'\n\n# end\n",
+			"# all\n\n[prod] # first\n# stack\nstack = 'a'\n\n# second\n[staging]\nstack = 'b' # b\n[staging.tag]\nx " +
+				"= 'y'\n\n# end\n",
 			[]string{"--env=prod", "--region=eu-west-1", "--parameter=LogLevel=INFO", "--tag=team=a"},
 			`# all
 

@@ -63,8 +63,9 @@ func (g Given) valuesOf(parameters []Parameter, stack map[string]string) ([]Valu
 			continue
 		}
 		if err := p.Check(v.Value); err != nil {
-			errs = append(errs, invalidf("parameter %s is %.200q (%s): it %w; change it by %s", p.Name, v.Value, v.Origin,
-				err, flag))
+			errs = append(errs,
+				invalidf("parameter %s is %.200q (%s): it %w; change it by %s", p.Name, v.Value, v.Origin,
+					err, flag))
 		}
 	}
 	return all, errors.Join(errs...)

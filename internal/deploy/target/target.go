@@ -96,7 +96,8 @@ func Status(ctx context.Context, client *cloudformation.Client, name string) (*S
 	in := out.Stacks[0]
 	s := &Stack{
 		Name: aws.ToString(in.StackName), ID: aws.ToString(in.StackId), Status: string(in.StackStatus),
-		Reason: aws.ToString(in.StackStatusReason), RoleARN: aws.ToString(in.RoleARN), ParentID: aws.ToString(in.ParentId),
+		Reason: aws.ToString(in.StackStatusReason), RoleARN: aws.ToString(in.RoleARN),
+		ParentID:         aws.ToString(in.ParentId),
 		NotificationARNs: in.NotificationARNs, Protected: aws.ToBool(in.EnableTerminationProtection),
 	}
 	s.Parameters, s.Outputs, s.Tags = deployed.Values(in)

@@ -137,7 +137,8 @@ var ErrInvalidOption = errors.New("invalid option")
 func (o Options) check() error {
 	for _, name := range o.Sections {
 		if !slices.Contains(SectionNames(), name) {
-			return fmt.Errorf("%w: section %q is not one of %s", ErrInvalidOption, name, strings.Join(SectionNames(), ", "))
+			return fmt.Errorf("%w: section %q is not one of %s", ErrInvalidOption, name,
+				strings.Join(SectionNames(), ", "))
 		}
 	}
 	switch {
@@ -257,10 +258,12 @@ func (r *runner) measure(ctx context.Context, l *corpus.Layer, plain bool, round
 			ztoc = m.Ztoc
 		}
 		if m.Ztoc != "" && m.Ztoc != ztoc {
-			return nil, fmt.Errorf("layer %s: %w: the zTOC is sha256:%s or sha256:%s", l.Name, ErrDisagree, ztoc, m.Ztoc)
+			return nil, fmt.Errorf("layer %s: %w: the zTOC is sha256:%s or sha256:%s", l.Name, ErrDisagree, ztoc,
+				m.Ztoc)
 		}
 		if m.Ztoc == "" && m.Uncompressed != l.Uncompressed {
-			return nil, fmt.Errorf("layer %s: %w: %s finds %d bytes, not %d", l.Name, ErrDisagree, e.title(), m.Uncompressed,
+			return nil, fmt.Errorf("layer %s: %w: %s finds %d bytes, not %d", l.Name, ErrDisagree, e.title(),
+				m.Uncompressed,
 				l.Uncompressed)
 		}
 	}

@@ -120,7 +120,8 @@ func checkSection(t *testing.T, s table.Section) {
 				column := tab.Columns[i+1]
 				f, err := strconv.ParseFloat(strings.ReplaceAll(cell, ",", ""), 64)
 				switch {
-				case cell == table.None && (strings.Contains(column, "upstream") || strings.Contains(column, "ratio")) &&
+				case cell == table.None &&
+					(strings.Contains(column, "upstream") || strings.Contains(column, "ratio")) &&
 					!contender.Has(contender.Upstream):
 				case cell == table.None && row[0] == corpus.None().Name: // not for those that decompress
 				case column == "reached first":
@@ -209,7 +210,8 @@ func TestLeastOfRounds(t *testing.T) {
 	var m measurement
 	m.add(child.Usage{CPU: 3, Wall: 5, PeakMemory: 7, AllocBytes: 9, Allocs: 2, DiskWritten: 1}, true)
 	m.add(child.Usage{CPU: 4, Wall: 4, PeakMemory: 8, AllocBytes: 8, Allocs: 3, DiskWritten: 0}, false)
-	if want := (child.Usage{CPU: 3, Wall: 4, PeakMemory: 8, AllocBytes: 8, Allocs: 2, DiskWritten: 1}); m.Usage != want {
+	if want := (child.Usage{CPU: 3, Wall: 4, PeakMemory: 8, AllocBytes: 8, Allocs: 2,
+		DiskWritten: 1}); m.Usage != want {
 		t.Errorf("%+v, not %+v", m.Usage, want)
 	}
 }

@@ -28,8 +28,10 @@ func (r *runner) layerCount(ctx context.Context) ([]*table.Table, error) {
 		layers = append(layers, l)
 	}
 	t := &table.Table{
-		Title:   fmt.Sprintf("Number of layers of an image, from and to a registry on loopback; %d cores for all", r.cores),
-		Columns: []string{"layers", "compressed MB", "wall s", "CPU s", "compressed MB/s", "peak MB", "written to disk MB"},
+		Title: fmt.Sprintf("Number of layers of an image, from and to a registry on loopback; %d cores for all",
+			r.cores),
+		Columns: []string{"layers", "compressed MB", "wall s", "CPU s", "compressed MB/s", "peak MB",
+			"written to disk MB"},
 	}
 	var rows []imageRow
 	for _, n := range r.Sizes.Counts {
@@ -86,7 +88,8 @@ func (r *runner) largeImage(ctx context.Context) (*table.Table, error) {
 		return nil, err
 	}
 	t := &table.Table{
-		Title: fmt.Sprintf("An image of %d layers that is large once it is unpacked; %d cores for all", len(layers), r.cores),
+		Title: fmt.Sprintf("An image of %d layers that is large once it is unpacked; %d cores for all", len(layers),
+			r.cores),
 		Columns: []string{"uncompressed MB", "compressed MB", "wall s", "CPU s", "uncompressed MB/s", "peak MB",
 			"written to disk MB"},
 	}

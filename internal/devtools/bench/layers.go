@@ -84,7 +84,8 @@ func (r *runner) layers(ctx context.Context) ([]*table.Table, error) {
 			"CPU ratio, one core", "CPU ratio with blob digest",
 			fmt.Sprintf("wall s, ours, %d cores", r.cores), "wall s, upstream", "wall ratio", "peak MB, ours",
 			"peak MB, upstream"},
-		Notes: []string{"The CPU ratio on one core compares the same work; beside it stands the ratio with the digest of " +
+		Notes: []string{"The CPU ratio on one core compares the same work; beside it stands the ratio with the " +
+			"digest of " +
 			"the whole blob, which upstream does not take. On two cores the digest is part of ours."},
 	}
 	tables := []*table.Table{headline}
@@ -99,13 +100,15 @@ func (r *runner) layers(ctx context.Context) ([]*table.Table, error) {
 		a1 := results[entrant{contender.OursAlike, 1}]
 		headline.Add(l.Name, table.MB(l.Size), table.MB(l.Uncompressed), table.Seconds(a1.CPU), seconds(u1.CPU),
 			table.Ratio(u1.CPU, a1.CPU), table.Ratio(u1.CPU, o1.CPU),
-			table.Seconds(oN.Wall), seconds(uN.Wall), table.Ratio(uN.Wall, oN.Wall), table.MB(max(o1.PeakMemory, oN.PeakMemory)),
+			table.Seconds(oN.Wall), seconds(uN.Wall), table.Ratio(uN.Wall, oN.Wall),
+			table.MB(max(o1.PeakMemory, oN.PeakMemory)),
 			mb(max(u1.PeakMemory, uN.PeakMemory)))
 		tables = append(tables, layerTable(l, entrants, results))
 	}
 	headline.Notes = append(headline.Notes, missing()...)
 	headline.Notes = append(headline.Notes,
-		fmt.Sprintf("Of %d rounds, in which the contenders take turns, the least CPU and the least wall time; of the peak "+
+		fmt.Sprintf("Of %d rounds, in which the contenders take turns, the least CPU and the least wall time; of "+
+			"the peak "+
 			"the most.", r.Rounds))
 	return tables, nil
 }

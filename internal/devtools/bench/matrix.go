@@ -91,12 +91,14 @@ func (r *runner) kinds(ctx context.Context) ([]*table.Table, error) {
 		[]matrixRow{
 			{name: "text: sources and documents", archive: &corpus.Tree{Roots: roots, Kind: corpus.Text, Size: size},
 				packer: pigz},
-			{name: "binaries: libraries and executables", archive: &corpus.Tree{Roots: roots, Kind: corpus.Binaries, Size: size},
-				packer: pigz},
+			{name: "binaries: libraries and executables",
+				archive: &corpus.Tree{Roots: roots, Kind: corpus.Binaries, Size: size},
+				packer:  pigz},
 			{name: "compressed already", archive: corpus.Noise{Files: int(max(size/noiseFile, 1)), Size: noiseFile},
 				packer: pigz},
 			{name: "tiny files", archive: corpus.Tiny{Files: int(size / 1024)}, packer: pigz},
-			{name: "one huge file of everything", archive: &corpus.Tree{Roots: roots, Size: size, OneFile: true}, packer: pigz},
+			{name: "one huge file of everything", archive: &corpus.Tree{Roots: roots, Size: size, OneFile: true},
+				packer: pigz},
 		})
 	return []*table.Table{t}, err
 }
@@ -123,7 +125,8 @@ func (r *runner) compressors(ctx context.Context) ([]*table.Table, error) {
 		rows = append(rows, matrixRow{name: p.Name, archive: archive, packer: p})
 	}
 	rows = append(rows, matrixRow{name: corpus.None().Name, archive: archive, packer: corpus.None(), plain: true})
-	t, err := r.matrix(ctx, "Compressors, on a sample of all real files; one core", "packed by", "compressor", everybody,
+	t, err := r.matrix(ctx, "Compressors, on a sample of all real files; one core", "packed by", "compressor",
+		everybody,
 		rows)
 	return []*table.Table{t}, err
 }

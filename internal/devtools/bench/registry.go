@@ -103,7 +103,8 @@ func writeRepository(dir string, layers []*corpus.Layer) error {
 	if err := os.MkdirAll(blobs, 0o700); err != nil {
 		return err
 	}
-	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
+	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageManifest}
 	config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"},
 		RootFS: ocispec.RootFS{Type: "layers"}}
 	for _, l := range layers {

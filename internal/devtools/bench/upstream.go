@@ -72,7 +72,8 @@ func indexUpstream(ctx context.Context, in json.RawMessage) (_ any, err error) {
 		}
 	}
 	out.Layers = len(index.Blobs)
-	if err := repo.Push(ctx, ocispec.DescriptorEmptyJSON, bytes.NewReader(ocispec.DescriptorEmptyJSON.Data)); err != nil {
+	if err := repo.Push(ctx, ocispec.DescriptorEmptyJSON,
+		bytes.NewReader(ocispec.DescriptorEmptyJSON.Data)); err != nil {
 		return nil, err
 	}
 	b, err := upstream.MarshalIndex(index)

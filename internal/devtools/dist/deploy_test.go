@@ -24,7 +24,8 @@ import (
 // files, and the end.
 func tryDeploy(t *testing.T, folder string) {
 	t.Helper()
-	server, stacks, s3, registry := awstest.Start(t), awstest.NewCloudFormation(), awstest.NewS3(), registrytest.Start(t)
+	server, stacks, s3, registry := awstest.Start(t), awstest.NewCloudFormation(), awstest.NewS3(),
+		registrytest.Start(t)
 	account := stacktest.NewAccount(t, server, stacks, awstest.NewECR(registry))
 	account.Code = awstest.NewLambdaCode(s3)
 	server.Handle("s3", s3)
@@ -60,7 +61,8 @@ func tryDeploy(t *testing.T, folder string) {
 	}
 	atTerminal(t, run("deploy", "--guided"),
 		[][2]string{{"Stack name [" + stack + "]: ", ""}, {"Region [eu-west-1]: ", ""},
-			{"Package [zip]: ", ""}, {"Filters [", "prod/*:*"}, {"Keep these filters? [Y/n] ", ""}, {"SociIndexVersion [", ""},
+			{"Package [zip]: ", ""}, {"Filters [", "prod/*:*"}, {"Keep these filters? [Y/n] ", ""},
+			{"SociIndexVersion [", ""},
 			{"GeneratorMemorySize [", ""}, {"AlarmTopicArn: ", ""}, {"LogRetentionDays [30]: ", ""},
 			{"IamPermissionsBoundaryArn: ", ""}, {"ends this): ", ""},
 			{"Save this to soci-index-builder.toml [default]? [Y/n] ", ""}, {"? [y/N] ", "y"}})
@@ -75,7 +77,8 @@ func tryDeploy(t *testing.T, folder string) {
 		len(registry.Stored()) < len(Functions) {
 		t.Errorf("the generator's image is %q", image)
 	}
-	if out := without(append([]string{"rollback", "--stack", stack, "--allow-replacement"}, yes...)...); !strings.Contains(
+	if out := without(append([]string{"rollback", "--stack", stack, "--allow-replacement"},
+		yes...)...); !strings.Contains(
 		out, "back to what was deployed at ") {
 		t.Errorf("the rollback says %s", out)
 	}

@@ -42,7 +42,8 @@ func Bootstrap(ctx context.Context, function, goos, goarch, path string) error {
 // linker and the go command these flags besides those that every build has.
 func compile(ctx context.Context, pkg string, p Platform, path, ldflags string, flags ...string) error {
 	return replace(path, func(partial string) error {
-		args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=" + strings.TrimSpace("-s -w -buildid= "+ldflags),
+		args := []string{"build", "-trimpath", "-buildvcs=false",
+			"-ldflags=" + strings.TrimSpace("-s -w -buildid= "+ldflags),
 			"-o", partial}
 		cmd := exec.CommandContext(ctx, "go", append(append(args, flags...), pkg)...)
 		cmd.Env = append(os.Environ(),

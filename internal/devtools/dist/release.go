@@ -70,8 +70,9 @@ var versionPattern = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$`)
 // version that is not allowed is ErrVersion.
 func (r Release) Build(ctx context.Context, done func(path string)) (err error) {
 	if !versionPattern.MatchString(r.Version) {
-		return fmt.Errorf("%w %q: it must be 1 to 100 letters, digits, \".\", \"_\", \"-\" and \"+\", the first a letter "+
-			"or a digit", ErrVersion, r.Version)
+		return fmt.Errorf(
+			"%w %q: it must be 1 to 100 letters, digits, \".\", \"_\", \"-\" and \"+\", the first a letter "+
+				"or a digit", ErrVersion, r.Version)
 	}
 	if len(r.Platforms) == 0 {
 		r.Platforms = Platforms

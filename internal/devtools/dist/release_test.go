@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"soci-index-builder/internal/testkit/expect"
 	"strings"
 	"testing"
 )
@@ -118,7 +119,8 @@ func checkChecksums(t *testing.T, folder string, files []string) {
 		}
 		named = append(named, m[2])
 	}
-	if want := slices.DeleteFunc(slices.Clone(files), func(s string) bool { return s == Checksums }); !slices.Equal(named,
+	if want := slices.DeleteFunc(slices.Clone(files),
+		func(s string) bool { return s == Checksums }); !slices.Equal(named,
 		want) {
 		t.Errorf("checksums of %q, want %q", named, want)
 	}
@@ -150,10 +152,19 @@ func unpack(t *testing.T, path, folder string) map[string][]byte {
 		if name == program {
 			mode = 0o755
 		}
-		if !ok || h.Name <= last || h.Mode != mode || !h.ModTime.Equal(modified) ||
-			h.Uid != 0 || h.Gid != 0 || h.Uname != "" || h.Gname != "" || h.Typeflag != tar.TypeReg {
-			t.Errorf("%s: the header %+v", path, h)
+		if !ok {
+			t.Fatalf("%s: the header %+v", path, h)
 		}
+		expect.Equal(t, expect.Facts{
+			{"h.Name <= last", h.Name <= last, false},
+			{"Mode", h.Mode, mode},
+			{"h.ModTime.Equal(modified)", h.ModTime.Equal(modified), true},
+			{"Uid", h.Uid, 0},
+			{"Gid", h.Gid, 0},
+			{"Uname", h.Uname, ""},
+			{"Gname", h.Gname, ""},
+			{"Typeflag", h.Typeflag, tar.TypeReg},
+		}, "%s: the header %+v", path, h)
 		last = h.Name
 		if files[name], err = io.ReadAll(archive); err != nil {
 			t.Fatal(err)
@@ -164,9 +175,11 @@ func unpack(t *testing.T, path, folder string) map[string][]byte {
 func checkCommandLine(t *testing.T, p Platform, files map[string][]byte) {
 	t.Helper()
 	for _, name := range []string{
-		"LICENSE", "README.md", "SECURITY.md", "CHANGELOG.md", "docs/cli.md", "docs/deployer-policy-zip.json", "templates/a.template.json",
+		"LICENSE", "README.md", "SECURITY.md", "CHANGELOG.md", "docs/cli.md", "docs/deployer-policy-zip.json",
+		"templates/a.template.json",
 		"docs/schemas/failure-message.schema.json",
-		"man/man1/soci-index-builder.1", "man/man1/soci-index-builder-index.1", "man/man1/soci-index-builder-ztoc-create.1",
+		"man/man1/soci-index-builder.1", "man/man1/soci-index-builder-index.1",
+		"man/man1/soci-index-builder-ztoc-create.1",
 		"completions/soci-index-builder.bash", "completions/_soci-index-builder", "completions/soci-index-builder.fish",
 		"completions/soci-index-builder.ps1",
 	} {
@@ -234,7 +247,8 @@ func TestDescribe(t *testing.T) {
 	t.Setenv("GIT_CEILING_DIRECTORIES", filepath.Dir(folder))
 	git := func(args ...string) {
 		t.Helper()
-		args = append([]string{"-c", "user.name=n", "-c", "user.email=e@example.com", "-c", "commit.gpgsign=false"}, args...)
+		args = append([]string{"-c", "user.name=n", "-c", "user.email=e@example.com", "-c", "commit.gpgsign=false"},
+			args...)
 		if out, err := exec.CommandContext(t.Context(), "git", args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

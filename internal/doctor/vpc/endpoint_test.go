@@ -23,11 +23,13 @@ func TestEndpoint(t *testing.T) {
 		{"FIPS and dual stack", "us-east-1", "use_fips_endpoint = true\nuse_dualstack_endpoint = true", nil,
 			"https://ec2-fips.us-east-1.api.aws"},
 		{"of all services", "eu-west-1", "", map[string]string{"AWS_ENDPOINT_URL": "http://all"}, "http://all"},
-		{"of EC2", "eu-west-1", "", map[string]string{"AWS_ENDPOINT_URL": "http://all", "AWS_ENDPOINT_URL_EC2": "http://ec2"},
+		{"of EC2", "eu-west-1", "",
+			map[string]string{"AWS_ENDPOINT_URL": "http://all", "AWS_ENDPOINT_URL_EC2": "http://ec2"},
 			"http://ec2"},
 		{"of the profile", "eu-west-1", "endpoint_url = http://profile", nil, "http://profile"},
-		{"of the profile, for EC2", "eu-west-1", "endpoint_url = http://profile\nservices = mine\n[services mine]\nec2 =\n" +
-			"  endpoint_url = http://ec2", nil, "http://ec2"},
+		{"of the profile, for EC2", "eu-west-1",
+			"endpoint_url = http://profile\nservices = mine\n[services mine]\nec2 =\n" +
+				"  endpoint_url = http://ec2", nil, "http://ec2"},
 		{"environment and profile", "eu-west-1", "services = mine\n[services mine]\nec2 =\n  endpoint_url = http://ec2",
 			map[string]string{"AWS_ENDPOINT_URL": "http://all"}, "http://all"},
 		{"ignored", "eu-west-1", "endpoint_url = http://profile\nservices = mine\n[services mine]\nec2 =\n" +

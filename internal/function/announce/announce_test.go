@@ -45,7 +45,8 @@ func TestRefused(t *testing.T) {
 		t.Run(tt.code, func(t *testing.T) {
 			b := &Bus{Putter: &bus{code: tt.code}, Name: "my-bus"}
 			err := b.Created(t.Context(), Created{})
-			if f := failure.Of(err); !errors.Is(err, ErrRefused) || f.Class != failure.Transient || f.Reason != tt.want {
+			if f := failure.Of(err); !errors.Is(err, ErrRefused) || f.Class != failure.Transient ||
+				f.Reason != tt.want {
 				t.Errorf("Created = %v, %s, %s, want ErrRefused, %s", err, f.Class, f.Reason, tt.want)
 			}
 			for _, want := range []string{"my-bus", TypeCreated, tt.code, "why"} {
@@ -62,7 +63,8 @@ func TestRefused(t *testing.T) {
 func TestCreatedIsBounded(t *testing.T) {
 	const manifests = 256 // soci.Limits.MaxManifests
 	digest := "sha256:" + strings.Repeat("0", 64)
-	c := Created{Repository: strings.Repeat("r", 256), Tag: strings.Repeat("t", 128), Digest: digest, Outcome: "indexed",
+	c := Created{Repository: strings.Repeat("r", 256), Tag: strings.Repeat("t", 128), Digest: digest,
+		Outcome: "indexed",
 		SociTag: strings.Repeat("t", 128), SociDigest: digest}
 	for range manifests {
 		c.IndexDigests = append(c.IndexDigests, digest, digest)

@@ -66,7 +66,8 @@ func TestOfSentinels(t *testing.T) {
 				t.Errorf("the error is %q and leads to %v", f, f.Err)
 			}
 			again := Of(fmt.Errorf("image 2: %w", f))
-			if again.Class != tt.class || again.Reason != tt.reason || !strings.HasPrefix(again.Error(), "image 2: layer 1: ") {
+			if again.Class != tt.class || again.Reason != tt.reason ||
+				!strings.HasPrefix(again.Error(), "image 2: layer 1: ") {
 				t.Errorf("classified again it is %+v", again)
 			}
 		})
@@ -242,7 +243,8 @@ func TestOfAWS(t *testing.T) {
 					want = c.permission
 				}
 				if f.Class != Transient || f.Reason != a.want || f.Permission != want {
-					t.Errorf("Of(%v) = %s, %s, permission %q, want %s, %q", err, f.Class, f.Reason, f.Permission, a.want, want)
+					t.Errorf("Of(%v) = %s, %s, permission %q, want %s, %q", err, f.Class, f.Reason, f.Permission,
+						a.want, want)
 				}
 			})
 		}

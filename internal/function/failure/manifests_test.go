@@ -35,7 +35,8 @@ func TestOfManifests(t *testing.T) {
 		{"corrupt, truncated", of(soci.ErrCorrupt, soci.ErrTruncated), Permanent, Corrupt},
 		{"corrupt, throttled", of(soci.ErrCorrupt, ecrclient.ErrThrottled), Transient, Throttled},
 		{"throttled, corrupt", of(ecrclient.ErrThrottled, soci.ErrCorrupt), Transient, Throttled},
-		{"corrupt, unavailable, throttled", of(soci.ErrCorrupt, ecrclient.ErrUnavailable, ecrclient.ErrThrottled), Transient,
+		{"corrupt, unavailable, throttled", of(soci.ErrCorrupt, ecrclient.ErrUnavailable, ecrclient.ErrThrottled),
+			Transient,
 			Unavailable},
 		{"corrupt, denied", of(soci.ErrCorrupt, denied), Transient, AccessDenied},
 	} {

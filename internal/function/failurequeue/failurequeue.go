@@ -141,7 +141,8 @@ func begin(s string, n int) string {
 
 // Sender sends messages to queues. AWS's client is one.
 type Sender interface {
-	SendMessage(ctx context.Context, in *sqs.SendMessageInput, opts ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
+	SendMessage(ctx context.Context, in *sqs.SendMessageInput, opts ...func(*sqs.Options)) (*sqs.SendMessageOutput,
+		error)
 }
 
 // Queue is one queue. All fields are required; it may be used by several
@@ -192,7 +193,8 @@ func (q *Queue) Settle(ctx context.Context, logger *slog.Logger, event []byte, f
 	}
 	if err := q.Send(ctx, event, f); err != nil {
 		failed := failure.Of(err)
-		logger.ErrorContext(ctx, "event not queued", "queue", q.URL, "class", failed.Class, "reason", failed.Reason, "error",
+		logger.ErrorContext(ctx, "event not queued", "queue", q.URL, "class", failed.Class, "reason", failed.Reason,
+			"error",
 			failed)
 		// Not joined with f, which would make it permanent.
 		return &failure.Error{Class: failed.Class, Reason: failed.Reason, Permission: failed.Permission,

@@ -58,7 +58,10 @@ func TestNewMessageIsBounded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(b) > MaxSize || !json.Valid(b) || !utf8.Valid(b) || strings.ContainsAny(string(b), "\uffff\ufffe") {
+			if len(b) > MaxSize {
+				t.Fatalf("message of %d bytes: %.200q", len(b), b)
+			}
+			if !json.Valid(b) || !utf8.Valid(b) || strings.ContainsAny(string(b), "\uffff\ufffe") {
 				t.Errorf("message of %d bytes: %.200q", len(b), b)
 			}
 			var m Message
@@ -74,9 +77,10 @@ func TestNewMessageIsBounded(t *testing.T) {
 			if !tt.cut {
 				return
 			}
-			if m.RequestPayload != nil || m.EventCut.Size != len(tt.event) || len(m.EventCut.SHA256) != 64 ||
-				m.EventCut.Begin == "" ||
-				!strings.HasPrefix(tt.event, m.EventCut.Begin) {
+			if m.RequestPayload != nil || m.EventCut.Size != len(tt.event) || len(m.EventCut.SHA256) != 64 {
+				t.Fatalf("cut to %.100q of %d bytes", m.EventCut.Begin, m.EventCut.Size)
+			}
+			if m.EventCut.Begin == "" || !strings.HasPrefix(tt.event, m.EventCut.Begin) {
 				t.Errorf("cut to %.100q of %d bytes", m.EventCut.Begin, m.EventCut.Size)
 			}
 		})

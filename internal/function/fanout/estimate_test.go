@@ -39,7 +39,8 @@ func TestDocumentedLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for size, row := range map[int64]string{5e9: "| 5 GB |", 10e9: "| 10 GB |", 20e9: "| 20 GB |", largest: "| 54.5 GB "} {
+	for size, row := range map[int64]string{5e9: "| 5 GB |", 10e9: "| 10 GB |", 20e9: "| 20 GB |",
+		largest: "| 54.5 GB "} {
 		_, rest, _ := strings.Cut(string(b), "\n"+row)
 		line, _, _ := strings.Cut(rest, "\n")
 		if want := fmt.Sprintf(" %.1f ", Time(size).Minutes()); !strings.Contains(line, strings.TrimSuffix(want, " ")) {

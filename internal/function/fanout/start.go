@@ -43,7 +43,8 @@ func Open(cfg aws.Config, arn string) *Starter {
 func Name(e *ecrevent.Event, o soci.Options) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q %q %q %q %d %d %t", e.ID, e.Detail.RepositoryName, e.Detail.ImageDigest,
-		e.Detail.ImageTag, o.BuildToolIdentifier, o.IndexVersion, o.TagSuffix, o.SpanSize, o.MinLayerSize, o.TagUnindexed)
+		e.Detail.ImageTag, o.BuildToolIdentifier, o.IndexVersion, o.TagSuffix, o.SpanSize, o.MinLayerSize,
+		o.TagUnindexed)
 	if o.PrefetchLabel {
 		fmt.Fprint(h, " prefetch")
 	}
@@ -80,7 +81,8 @@ func (s *Starter) Start(ctx context.Context, name string, event []byte) (Executi
 		if _, exists := errors.AsType[*types.ExecutionAlreadyExists](err); !exists {
 			return x, fmt.Errorf("starting the execution %s of %s: %w", x.Name, s.ARN, err)
 		}
-		d, err := s.API.DescribeExecution(ctx, &sfn.DescribeExecutionInput{ExecutionArn: aws.String(s.execution(x.Name))})
+		d, err := s.API.DescribeExecution(ctx,
+			&sfn.DescribeExecutionInput{ExecutionArn: aws.String(s.execution(x.Name))})
 		if _, gone := errors.AsType[*types.ExecutionDoesNotExist](err); gone {
 			continue // deleted a moment ago, at the end of its 90 days
 		}

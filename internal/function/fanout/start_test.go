@@ -34,7 +34,8 @@ func TestName(t *testing.T) {
 		t.Error("the same platforms in another order have another name")
 	}
 	for _, other := range []string{fanout.Name(event("2", "v1"), soci.Options{SpanSize: 1}),
-		fanout.Name(event("1", "v2"), soci.Options{SpanSize: 1}), fanout.Name(event("1", "v1"), soci.Options{SpanSize: 2}),
+		fanout.Name(event("1", "v2"), soci.Options{SpanSize: 1}),
+		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 2}),
 		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, IndexVersion: soci.V2}),
 		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, PrefetchLabel: true}),
 		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, Choice: []string{"linux"}})} {

@@ -30,7 +30,8 @@ func TestHandlerNamesFailures(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Handler(func(context.Context, []byte) (int, error) { return 0, tt.err }).Invoke(t.Context(), nil)
 			var got messages.InvokeResponse_Error
-			if errors.As(err, &got) != (tt.want.Type != "") || got.Type != tt.want.Type || got.Message != tt.want.Message {
+			if errors.As(err, &got) != (tt.want.Type != "") || got.Type != tt.want.Type ||
+				got.Message != tt.want.Message {
 				t.Errorf("the error is %#v, want %#v", err, tt.want)
 			}
 			if tt.want.Type == "" && err != tt.err {

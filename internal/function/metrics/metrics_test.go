@@ -69,7 +69,8 @@ func TestPeakOf(t *testing.T) {
 		want         int64
 		ok           bool
 	}{
-		{"as Linux has it", "Name:\tbootstrap\nVmPeak:\t  99 kB\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n", 12345 * 1024, true},
+		{"as Linux has it", "Name:\tbootstrap\nVmPeak:\t  99 kB\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n", 12345 * 1024,
+			true},
 		{"not there", "Name:\tbootstrap\n", 0, false},
 		{"another unit", "VmHWM:\t 12 MB\n", 0, false},
 		{"no number", "VmHWM:\t kB\n", 0, false},

@@ -101,8 +101,9 @@ func startError(q Query, err error) error {
 	)
 	switch {
 	case errors.As(err, &missing):
-		return fmt.Errorf("%w: %s; the stack made it, and its function logs nothing without it: make it again with aws "+
-			"logs create-log-group",
+		return fmt.Errorf(
+			"%w: %s; the stack made it, and its function logs nothing without it: make it again with aws "+
+				"logs create-log-group",
 			ErrNoLogGroup, strings.TrimSuffix(missing.ErrorMessage(), "."))
 	case errors.As(err, &malformed):
 		return fmt.Errorf("%w: %s", ErrRefused, malformed.ErrorMessage())

@@ -70,7 +70,8 @@ func TestRun(t *testing.T) {
 		{"in pages", func(l *awstest.Logs, _ *Query) { l.PageSize = 3 }, "0123456789", 1},
 		{"one group", func(_ *awstest.Logs, q *Query) { q.Groups = q.Groups[1:] }, "13579", 1},
 		{"a short time, both ends included",
-			func(_ *awstest.Logs, q *Query) { q.From, q.To = noon.Add(2*time.Minute), noon.Add(4*time.Minute) }, "234", 1},
+			func(_ *awstest.Logs, q *Query) { q.From, q.To = noon.Add(2*time.Minute), noon.Add(4*time.Minute) }, "234",
+			1},
 		{"few rows", func(_ *awstest.Logs, q *Query) { q.Limit = 2 }, "01", 1},
 		{"nothing", func(_ *awstest.Logs, q *Query) { q.Text = "filter n = 99" }, "", 1},
 	}
@@ -116,20 +117,28 @@ func TestRunFails(t *testing.T) {
 		}, ErrNoLogGroup, "'/aws/lambda/none' does not exist"},
 		{"malformed", func(s *awstest.Server, _ *awstest.Logs, _ *Query) {
 			s.Fail("logs", "StartQuery", 1,
-				&awstest.Error{Status: 400, Code: "MalformedQueryException", Message: "unexpected symbol found ( at line 1"})
+				&awstest.Error{Status: 400, Code: "MalformedQueryException",
+					Message: "unexpected symbol found ( at line 1"})
 		}, ErrRefused, "unexpected symbol found ("},
-		{"turned round", func(_ *awstest.Server, _ *awstest.Logs, q *Query) { q.From, q.To = q.To, q.From }, ErrRefused, ""},
+		{"turned round", func(_ *awstest.Server, _ *awstest.Logs, q *Query) { q.From, q.To = q.To, q.From }, ErrRefused,
+			""},
 		{"too many queries", func(s *awstest.Server, _ *awstest.Logs, _ *Query) {
 			s.Fail("logs", "StartQuery", 1,
 				&awstest.Error{Status: 400, Code: "LimitExceededException", Message: "limit reached"})
 		}, ErrBusy, ""},
-		{"failed", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.Steps, l.End = []string{"Running"}, "Failed" },
+		{"failed", func(_ *awstest.Server, l *awstest.Logs, _ *Query) {
+			l.Steps, l.End = []string{"Running"},
+				"Failed"
+		},
 			ErrFailed, "Failed"},
-		{"cancelled by somebody else", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Cancelled" }, ErrFailed,
+		{"cancelled by somebody else", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Cancelled" },
+			ErrFailed,
 			"Cancelled"},
-		{"a status that nobody knows", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Unknown" }, ErrFailed,
+		{"a status that nobody knows", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Unknown" },
+			ErrFailed,
 			"Unknown"},
-		{"timeout", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Timeout" }, ErrTimeout, "shorter time"},
+		{"timeout", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Timeout" }, ErrTimeout,
+			"shorter time"},
 		{"no right to start", func(s *awstest.Server, _ *awstest.Logs, _ *Query) {
 			s.Fail("logs", "StartQuery", 1,
 				&awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "not authorized"})
@@ -152,7 +161,8 @@ func TestRunFails(t *testing.T) {
 			server, logs, client, q, _ := start(t)
 			tt.change(server, logs, q)
 			r, err := Run(t.Context(), client, *q)
-			if err = awserror.Explain(err); r != nil || !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.text) {
+			if err = awserror.Explain(err); r != nil || !errors.Is(err, tt.is) ||
+				!strings.Contains(err.Error(), tt.text) {
 				t.Errorf("Run = %v, %v, want %v with %q", r, err, tt.is, tt.text)
 			}
 		})

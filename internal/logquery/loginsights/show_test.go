@@ -54,8 +54,9 @@ func TestWriteTable(t *testing.T) {
 // On a terminal that is too narrow each row is a block; on a wider one there are
 // columns, the last of them broken into lines.
 func TestWriteTableTerminal(t *testing.T) {
-	rows := []Row{{"@timestamp": "2026-01-02 12:00:01.678", "lastTime": "1767355200999", "MiB": "1", "reason": "corrupt",
-		"error": "layer sha256:2222: corrupt gzip stream"}, {"MiB": "2", "reason": "zstd"}}
+	rows := []Row{{"@timestamp": "2026-01-02 12:00:01.678", "lastTime": "1767355200999", "MiB": "1",
+		"reason": "corrupt",
+		"error":  "layer sha256:2222: corrupt gzip stream"}, {"MiB": "2", "reason": "zstd"}}
 	for size, want := range map[uint16]string{
 		60: "2026-01-02T12:00:01Z\n  lastTime  2026-01-02T12:00:00Z\n  MiB       1\n  reason    corrupt\n" +
 			"  error     layer sha256:2222: corrupt gzip stream\n-\n  MiB     2\n  reason  zstd\n",

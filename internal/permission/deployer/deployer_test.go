@@ -19,6 +19,7 @@ import (
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/permission"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 const docs = "../../../docs"
@@ -155,7 +156,8 @@ var withoutResource = []string{
 	"ecr:DeregisterPullTimeUpdateExclusion", "ecr:GetAccountSetting", "ecr:GetAuthorizationToken",
 	"ecr:GetSigningConfiguration",
 	"ecr:ListPullTimeUpdateExclusions", "ecr:RegisterPullTimeUpdateExclusion",
-	"logs:DeleteQueryDefinition", "logs:DescribeIndexPolicies", "logs:DescribeLogGroups", "logs:DescribeQueryDefinitions",
+	"logs:DeleteQueryDefinition", "logs:DescribeIndexPolicies", "logs:DescribeLogGroups",
+	"logs:DescribeQueryDefinitions",
 	"logs:DescribeResourcePolicies", "logs:PutQueryDefinition",
 	"s3:ListAllMyBuckets",
 }
@@ -185,7 +187,8 @@ func TestPolicies(t *testing.T) {
 		}
 	}
 	if len(used) != len(scopes) {
-		t.Errorf("the policies have the statements %q, and there are %d scopes", slices.Sorted(maps.Keys(used)), len(scopes))
+		t.Errorf("the policies have the statements %q, and there are %d scopes", slices.Sorted(maps.Keys(used)),
+			len(scopes))
 	}
 	for name, d := range Documents() {
 		content, err := d.JSON()
@@ -231,7 +234,8 @@ func checkStatement(t *testing.T, name string, s Statement) {
 			to != "cloudformation.amazonaws.com" {
 			t.Errorf("%s allows to pass roles to %v", name, s.Condition)
 		}
-		if strings.Contains(a, "*") || a == "iam:DeleteRolePermissionsBoundary" || strings.HasSuffix(a, "AttachRolePolicy") {
+		if strings.Contains(a, "*") || a == "iam:DeleteRolePermissionsBoundary" ||
+			strings.HasSuffix(a, "AttachRolePolicy") {
 			t.Errorf("%s allows %s", name, a)
 		}
 	}
@@ -258,9 +262,12 @@ func TestPoliciesAllowWhatTypesNeed(t *testing.T) {
 		}
 	}
 	for _, c := range Calls {
-		if !slices.IsSorted(c.Actions) || c.Flow == "" || c.Why == "" || c.Part.File == "" {
-			t.Errorf("%+v", c)
-		}
+		expect.Equal(t, expect.Facts{
+			{"slices.IsSorted(c.Actions)", slices.IsSorted(c.Actions), true},
+			{`c.Flow == ""`, c.Flow == "", false},
+			{`c.Why == ""`, c.Why == "", false},
+			{`c.Part.File == ""`, c.Part.File == "", false},
+		}, "%+v", c)
 	}
 	for action, why := range Optional {
 		if !actionName.MatchString(action) || why == "" {
@@ -297,7 +304,8 @@ func TestNeeded(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	names := Names("aws-cn", "123456789012", "cn-north-1", "Hello-World-Stack")
-	managed := codebucket.NewManaged(aws.Config{Region: "cn-north-1"}, codebucket.ManagedOptions{Account: "123456789012"})
+	managed := codebucket.NewManaged(aws.Config{Region: "cn-north-1"},
+		codebucket.ManagedOptions{Account: "123456789012"})
 	for name, want := range map[string]string{
 		"Companion": "Hello-World-Stack-925976eb-CompanionStack", "Repositories": "helloworldstack925976eb",
 		"ManagedBucket": managed.RegionalName(), "CodePrefix": codebucket.OwnPrefix, "Partition": "aws-cn",
@@ -402,7 +410,8 @@ func TestRolesAreThoseOfTheTemplate(t *testing.T) {
 	}
 	for _, g := range documented {
 		if !slices.Contains(granted, g) {
-			t.Errorf("docs/permissions.md says that %s may %s (%s), and the template does not grant it", g.role, g.action, g.on)
+			t.Errorf("docs/permissions.md says that %s may %s (%s), and the template does not grant it", g.role,
+				g.action, g.on)
 		}
 	}
 }
@@ -419,7 +428,8 @@ func TestBoundaryLeavesWhatTheRolesHave(t *testing.T) {
 		had[g.on+" "+g.action] = true
 	}
 	if !maps.Equal(within, had) {
-		t.Errorf("the boundary allows %q, the roles have %q", slices.Sorted(maps.Keys(within)), slices.Sorted(maps.Keys(had)))
+		t.Errorf("the boundary allows %q, the roles have %q", slices.Sorted(maps.Keys(within)),
+			slices.Sorted(maps.Keys(had)))
 	}
 }
 

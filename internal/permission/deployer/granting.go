@@ -23,7 +23,8 @@ func Granting(scope Scope, actions []string, values map[string]string) (Statemen
 		pairs = append(pairs, "${"+name+"}", value)
 	}
 	fill := strings.NewReplacer(pairs...)
-	s := Statement{Sid: Sid(scope), Effect: "Allow", Action: sorted(slices.Clone(actions)), Condition: conditions[scope]}
+	s := Statement{Sid: Sid(scope), Effect: "Allow", Action: sorted(slices.Clone(actions)),
+		Condition: conditions[scope]}
 	for _, of := range scopes {
 		if of.scope == scope {
 			for _, arn := range of.resources {

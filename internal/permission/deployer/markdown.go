@@ -68,7 +68,8 @@ func types() string {
 	b.WriteString("| type in the template | to create | in addition to update | in addition to delete " +
 		"|\n|---|---|---|---|\n")
 	for _, t := range slices.Concat(Types, CompanionTypes) {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", t.Name, actionList(t.Create), actionList(t.Update), actionList(t.Delete))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", t.Name, actionList(t.Create), actionList(t.Update),
+			actionList(t.Delete))
 	}
 	return b.String()
 }

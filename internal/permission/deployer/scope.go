@@ -52,7 +52,8 @@ var scopes = []struct {
 	resources []string
 }{
 	{Stack, "Stack", []string{"arn:${Partition}:cloudformation:${Region}:${Account}:stack/${Stack}/*"}},
-	{Companion, "CompanionStack", []string{"arn:${Partition}:cloudformation:${Region}:${Account}:stack/${Companion}/*"}},
+	{Companion, "CompanionStack",
+		[]string{"arn:${Partition}:cloudformation:${Region}:${Account}:stack/${Companion}/*"}},
 	{AllStacks, "OtherStacks", []string{"arn:${Partition}:cloudformation:${Region}:${Account}:stack/*"}},
 	{Code, "Code", []string{"arn:${Partition}:s3:::${CodeBucket}/${CodePrefix}*"}},
 	{CodeBucket, "CodeBucket", []string{"arn:${Partition}:s3:::${CodeBucket}"}},
@@ -84,7 +85,8 @@ var scopes = []struct {
 
 // conditions of the scopes that have one.
 var conditions = map[Scope]map[string]map[string]string{
-	BoundedRoles:   {"StringEquals": {"iam:PermissionsBoundary": "arn:${Partition}:iam::${Account}:policy/${Boundary}"}},
+	BoundedRoles: {"StringEquals": {
+		"iam:PermissionsBoundary": "arn:${Partition}:iam::${Account}:policy/${Boundary}"}},
 	PassedToStates: {"StringEquals": {"iam:PassedToService": "states.amazonaws.com"}},
 	PassedRoles:    {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
 	ServiceRole:    {"StringEquals": {"iam:PassedToService": "cloudformation.amazonaws.com"}},

@@ -22,7 +22,8 @@ func CBOR(operations map[string]func(in map[string]any) (map[string]any, error))
 		operation := operationOf(r, nil)
 		f, ok := operations[operation]
 		if !ok {
-			WriteError(w, r, &Error{Status: http.StatusBadRequest, Code: "UnknownOperationException", Message: operation})
+			WriteError(w, r,
+				&Error{Status: http.StatusBadRequest, Code: "UnknownOperationException", Message: operation})
 			return
 		}
 		body, err := io.ReadAll(r.Body)
@@ -35,7 +36,8 @@ func CBOR(operations map[string]func(in map[string]any) (map[string]any, error))
 		decoded, err := cbor.Decode(body)
 		in, ok := fromCBOR(decoded).(map[string]any)
 		if err != nil || !ok {
-			WriteError(w, r, &Error{Status: http.StatusBadRequest, Code: "SerializationException", Message: fmt.Sprint(err)})
+			WriteError(w, r,
+				&Error{Status: http.StatusBadRequest, Code: "SerializationException", Message: fmt.Sprint(err)})
 			return
 		}
 		out, err := f(in)

@@ -203,8 +203,9 @@ func (s *changeSet) takeParameters(form url.Values, template *cfntemplate.Templa
 		if p.previous {
 			old, ok := s.stack.Parameters[key]
 			if !ok {
-				return invalid("Invalid input for parameter key %s. Cannot specify usePreviousValue as true for a parameter key "+
-					"not in the previous template", key)
+				return invalid(
+					"Invalid input for parameter key %s. Cannot specify usePreviousValue as true for a parameter key "+
+						"not in the previous template", key)
 			}
 			p.value = old
 		}

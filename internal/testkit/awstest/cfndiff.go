@@ -42,7 +42,8 @@ func (c change) xml(values bool) string {
 			evaluation = "Dynamic"
 		}
 		fmt.Fprintf(&b, "<member><Evaluation>%s</Evaluation><ChangeSource>DirectModification</ChangeSource><Target>"+
-			"<Attribute>%s</Attribute><RequiresRecreation>%s</RequiresRecreation>", evaluation, d.attribute, d.recreation)
+			"<Attribute>%s</Attribute><RequiresRecreation>%s</RequiresRecreation>", evaluation, d.attribute,
+			d.recreation)
 		if d.name != "" {
 			fmt.Fprintf(&b, "<Name>%s</Name>", escape(d.name))
 		}
@@ -144,7 +145,8 @@ func compare(set *changeSet, old, next map[string]cfntemplate.Resource, renewed 
 			changes = append(changes, change{action: "Add", id: id, kind: r.Type})
 			continue
 		}
-		c := change{action: "Modify", id: id, kind: r.Type, physical: set.stack.Physical(r.Type, id), replacement: "False"}
+		c := change{action: "Modify", id: id, kind: r.Type, physical: set.stack.Physical(r.Type, id),
+			replacement: "False"}
 		for _, name := range slices.Sorted(maps.Keys(union(before.Properties, r.Properties))) {
 			leaves(&c, name, "/Properties/"+name, before.Properties[name], r.Properties[name])
 		}

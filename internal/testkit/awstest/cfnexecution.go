@@ -254,7 +254,8 @@ func (p *plan) complete(set *changeSet, whole string) ([]StackEvent, func()) {
 			}
 		}
 		if err := p.s.take(set.template, set.parameters, set.tags); err != nil {
-			p.s.Status, p.s.Reason = whole+"_FAILED", "the test's CloudFormation cannot work out the template: "+err.Error()
+			p.s.Status, p.s.Reason = whole+"_FAILED", "the test's CloudFormation cannot work out the template: "+
+				err.Error()
 		}
 	}
 }

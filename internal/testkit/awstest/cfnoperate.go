@@ -27,7 +27,8 @@ func (c *CloudFormation) executeChangeSet(form url.Values) (string, error) {
 	set, err := c.findChangeSet(form)
 	if err == nil && set.execution != "AVAILABLE" {
 		err = &Error{Status: http.StatusBadRequest, Code: "InvalidChangeSetStatus",
-			Message: "ChangeSet [" + set.id() + "] cannot be executed in its current execution status of [" + set.execution +
+			Message: "ChangeSet [" + set.id() + "] cannot be executed in its current execution status of [" +
+				set.execution +
 				"]"}
 	}
 	if err == nil && c.executions[set.stack.ID()] != nil {

@@ -151,7 +151,8 @@ func NewCloudFormation(stacks ...*Stack) *CloudFormation {
 	c.h = Query(map[string]func(url.Values) (string, error){
 		"DescribeStacks": c.describe, "GetTemplate": c.template, "ListStackResources": c.resources,
 		"CreateChangeSet": c.createChangeSet, "DescribeChangeSet": c.describeChangeSet,
-		"DeleteChangeSet": c.deleteChangeSet, "ListChangeSets": c.listChangeSets, "ExecuteChangeSet": c.executeChangeSet,
+		"DeleteChangeSet": c.deleteChangeSet, "ListChangeSets": c.listChangeSets,
+		"ExecuteChangeSet":    c.executeChangeSet,
 		"DescribeStackEvents": c.describeStackEvents, "DescribeEvents": c.describeEvents,
 		"CancelUpdateStack": c.cancelUpdate, "ContinueUpdateRollback": c.continueRollback, "DeleteStack": c.deleteStack,
 		"UpdateTerminationProtection": c.protect,
@@ -234,7 +235,8 @@ func (r StackResource) xml() string {
 	if status == "" {
 		status = "CREATE_COMPLETE"
 	}
-	return fmt.Sprintf("<member><LogicalResourceId>%s</LogicalResourceId><PhysicalResourceId>%s</PhysicalResourceId><ResourceType>%s</ResourceType>"+
+	return fmt.Sprintf("<member><LogicalResourceId>%s</LogicalResourceId>"+
+		"<PhysicalResourceId>%s</PhysicalResourceId><ResourceType>%s</ResourceType>"+
 		"<ResourceStatus>%s</ResourceStatus><LastUpdatedTimestamp>2026-01-02T03:04:05Z</LastUpdatedTimestamp></member>",
 		escape(r.LogicalID), escape(r.PhysicalID), escape(r.Type), escape(status))
 }
@@ -260,7 +262,8 @@ func pageXML[T any](name string, list []T, size int, token string, write func(T)
 
 func (s *Stack) xml() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "<member><StackName>%s</StackName><StackId>%s</StackId><StackStatus>%s</StackStatus><CreationTime>2026-01-02T03:04:05Z</CreationTime>",
+	fmt.Fprintf(&b, "<member><StackName>%s</StackName><StackId>%s</StackId><StackStatus>%s</StackStatus>"+
+		"<CreationTime>2026-01-02T03:04:05Z</CreationTime>",
 		escape(s.Name), escape(s.ID()), escape(s.Status))
 	members(&b, "Parameters", "ParameterKey", "ParameterValue", s.Parameters)
 	members(&b, "Outputs", "OutputKey", "OutputValue", s.Outputs)
@@ -286,7 +289,8 @@ func texts(b *strings.Builder, list string, of []string) {
 func members(b *strings.Builder, list, key, value string, of map[string]string) {
 	fmt.Fprintf(b, "<%s>", list)
 	for _, k := range slices.Sorted(maps.Keys(of)) {
-		fmt.Fprintf(b, "<member><%[1]s>%[2]s</%[1]s><%[3]s>%[4]s</%[3]s></member>", key, escape(k), value, escape(of[k]))
+		fmt.Fprintf(b, "<member><%[1]s>%[2]s</%[1]s><%[3]s>%[4]s</%[3]s></member>", key, escape(k), value,
+			escape(of[k]))
 	}
 	fmt.Fprintf(b, "</%s>", list)
 }
@@ -296,7 +300,8 @@ func STS() http.Handler {
 	return Query(map[string]func(url.Values) (string, error){
 		"GetCallerIdentity": func(url.Values) (string, error) {
 			return "<Arn>arn:aws:sts::" + Account +
-				":assumed-role/operator/session</Arn><UserId>AROAEXAMPLE:session</UserId><Account>" + Account + "</Account>", nil
+				":assumed-role/operator/session</Arn><UserId>AROAEXAMPLE:session</UserId><Account>" + Account +
+				"</Account>", nil
 		},
 	})
 }

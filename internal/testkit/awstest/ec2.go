@@ -119,7 +119,8 @@ func NewEC2(subnets, groups []string) *EC2 {
 // Endpoint adds an endpoint of a service, "ecr.api", that can be used by all that
 // security groups of the functions can send.
 func (e *EC2) Endpoint(service string) *EC2Endpoint {
-	p := EC2Endpoint{ID: "vpce-" + strings.ReplaceAll(service, ".", "-"), Type: "Interface", VPC: VPC, State: "available",
+	p := EC2Endpoint{ID: "vpce-" + strings.ReplaceAll(service, ".", "-"), Type: "Interface", VPC: VPC,
+		State:   "available",
 		Service: "com.amazonaws." + Region + "." + service, PrivateDNS: true, Groups: []EC2ID{{"sg-endpoints"}},
 		Policy: `{"Statement":[{"Action":"*","Effect":"Allow","Principal":"*","Resource":"*"}]}`}
 	if service == "s3" {

@@ -240,7 +240,8 @@ func (e *ECR) repository(name string) (*Repository, error) {
 		return &Repository{}, nil
 	}
 	return nil, &Error{Status: 400, Code: "RepositoryNotFoundException",
-		Message: fmt.Sprintf("The repository with name '%s' does not exist in the registry with id '%s'", name, Account)}
+		Message: fmt.Sprintf("The repository with name '%s' does not exist in the registry with id '%s'", name,
+			Account)}
 }
 
 // page returns one page of a list; the token is the place where the next begins,
@@ -248,7 +249,8 @@ func (e *ECR) repository(name string) (*Repository, error) {
 func page[T any](list []T, of string, maxResults, byDefault, limit int, token string) ([]T, string, error) {
 	if maxResults < 0 || maxResults > limit {
 		return nil, "", invalidParameter(
-			"Invalid parameter at 'maxResults' failed to satisfy constraint: 'Member must have value between 1 and %d'", limit)
+			"Invalid parameter at 'maxResults' failed to satisfy constraint: 'Member must have value between 1 and %d'",
+			limit)
 	}
 	if maxResults == 0 {
 		maxResults = byDefault

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 )
 
@@ -77,11 +78,12 @@ func TestECRDescribeImages(t *testing.T) {
 		t.Fatalf("%d images, want 5: %v", len(all), all)
 	}
 	single := all[a.single.Manifest.Digest]
-	if !slices.Equal(single.ImageTags, []string{"one", "two"}) || !single.ImagePushedAt.Equal(at) ||
-		*single.ArtifactMediaType != "application/vnd.oci.image.config.v1+json" ||
-		*single.ImageSizeInBytes != a.single.Config.Size {
-		t.Errorf("described as %+v", single)
-	}
+	expect.Equal(t, expect.Facts{
+		{"ImageTags", single.ImageTags, []string{"one", "two"}},
+		{"single.ImagePushedAt.Equal(at)", single.ImagePushedAt.Equal(at), true},
+		{"ArtifactMediaType", *single.ArtifactMediaType, "application/vnd.oci.image.config.v1+json"},
+		{"ImageSizeInBytes", *single.ImageSizeInBytes, a.single.Config.Size},
+	}, "described as %+v", single)
 	soci := all[a.sociIndex]
 	if *soci.ArtifactMediaType != sociV1 || *soci.SubjectManifestDigest != a.amd.Manifest.Digest.String() ||
 		soci.ImageTags != nil {
@@ -136,7 +138,8 @@ func TestECRPages(t *testing.T) {
 		}
 	}
 	out, err := a.api.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(1)})
-	if err != nil || len(out.Repositories) != 1 || *out.Repositories[0].RepositoryName != "many" || out.NextToken == nil {
+	if err != nil || len(out.Repositories) != 1 || *out.Repositories[0].RepositoryName != "many" ||
+		out.NextToken == nil {
 		t.Fatalf("%+v, %v", out, err)
 	}
 	out, err = a.api.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{NextToken: out.NextToken})
@@ -180,9 +183,13 @@ func TestECRBatchDeleteImage(t *testing.T) {
 		failed  []types.ImageFailureCode
 		left    int
 	}{
-		{"one of two tags", func(*account) []types.ImageIdentifier { return []types.ImageIdentifier{byTag("one")} }, 1, nil,
+		{"one of two tags", func(*account) []types.ImageIdentifier { return []types.ImageIdentifier{byTag("one")} },
+			1, nil,
 			5},
-		{"both tags", func(*account) []types.ImageIdentifier { return []types.ImageIdentifier{byTag("one"), byTag("two")} },
+		{"both tags", func(*account) []types.ImageIdentifier {
+			return []types.ImageIdentifier{byTag("one"),
+				byTag("two")}
+		},
 			2, nil, 4},
 		{"by digest, with its tags", func(a *account) []types.ImageIdentifier {
 			return []types.ImageIdentifier{byDigest(a.single.Manifest.Digest)}
@@ -193,7 +200,10 @@ func TestECRBatchDeleteImage(t *testing.T) {
 		{"with its image index", func(a *account) []types.ImageIdentifier {
 			return []types.ImageIdentifier{byDigest(a.index), byDigest(a.arm.Manifest.Digest)}
 		}, 1, []types.ImageFailureCode{types.ImageFailureCodeImageReferencedByManifestList}, 4},
-		{"a referrer", func(a *account) []types.ImageIdentifier { return []types.ImageIdentifier{byDigest(a.sociIndex)} },
+		{"a referrer", func(
+			a *account) []types.ImageIdentifier {
+			return []types.ImageIdentifier{byDigest(a.sociIndex)}
+		},
 			1, nil, 4},
 		{"not there", func(*account) []types.ImageIdentifier {
 			return []types.ImageIdentifier{byTag("none"), byDigest(digest.FromString("none")), byTag("one")}
@@ -291,12 +301,13 @@ func TestECRRepositorySettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := out.Repositories[0]
-	if r.ImageTagMutability != types.ImageTagMutabilityImmutableWithExclusion ||
-		*r.ImageTagMutabilityExclusionFilters[0].Filter != "*-soci" ||
-		r.EncryptionConfiguration.EncryptionType != types.EncryptionTypeKms ||
-		!strings.HasSuffix(*r.RepositoryArn, ":repository/locked") {
-		t.Errorf("described as %+v", r)
-	}
+	expect.Equal(t, expect.Facts{
+		{"ImageTagMutability", r.ImageTagMutability, types.ImageTagMutabilityImmutableWithExclusion},
+		{"ImageTagMutabilityExclusionFilters[0].Filter", *r.ImageTagMutabilityExclusionFilters[0].Filter, "*-soci"},
+		{"EncryptionConfiguration.EncryptionType", r.EncryptionConfiguration.EncryptionType, types.EncryptionTypeKms},
+		{`strings.HasSuffix(*r.RepositoryArn, ":repository/locked")`,
+			strings.HasSuffix(*r.RepositoryArn, ":repository/locked"), true},
+	}, "described as %+v", r)
 	if p, err := a.api.GetRepositoryPolicy(t.Context(),
 		&ecr.GetRepositoryPolicyInput{RepositoryName: aws.String("locked")}); err != nil || *p.PolicyText != `{"a":1}` {
 		t.Errorf("policy %+v, %v", p, err)
@@ -306,7 +317,8 @@ func TestECRRepositorySettings(t *testing.T) {
 		*p.LifecyclePolicyText != `{"rules":[]}` {
 		t.Errorf("lifecycle policy %+v, %v", p, err)
 	}
-	_, err = a.api.GetRepositoryPolicy(t.Context(), &ecr.GetRepositoryPolicyInput{RepositoryName: aws.String("team/app")})
+	_, err = a.api.GetRepositoryPolicy(t.Context(),
+		&ecr.GetRepositoryPolicyInput{RepositoryName: aws.String("team/app")})
 	if _, ok := errors.AsType[*types.RepositoryPolicyNotFoundException](err); !ok {
 		t.Errorf("no policy: %v", err)
 	}
@@ -320,7 +332,8 @@ func TestECRRepositorySettings(t *testing.T) {
 		t.Errorf("setting %+v, %v", s, err)
 	}
 	a.ExcludePullTime("arn:aws:iam::123456789012:role/builder")
-	if l, err := a.api.ListPullTimeUpdateExclusions(t.Context(), &ecr.ListPullTimeUpdateExclusionsInput{}); err != nil ||
+	if l, err := a.api.ListPullTimeUpdateExclusions(t.Context(),
+		&ecr.ListPullTimeUpdateExclusionsInput{}); err != nil ||
 		len(l.PullTimeUpdateExclusions) != 1 {
 		t.Errorf("exclusions %+v, %v", l, err)
 	}

@@ -119,7 +119,8 @@ func (e *ECR) batchDeleteImage(in batchInput) (any, error) {
 		}
 		if !whole {
 			e.untag(in.RepositoryName, image, id.ImageTag)
-			image.tags = slices.DeleteFunc(slices.Clone(image.tags), func(tag string) bool { return tag == id.ImageTag })
+			image.tags = slices.DeleteFunc(slices.Clone(image.tags),
+				func(tag string) bool { return tag == id.ImageTag })
 			deleted = append(deleted, imageID{image.digest, id.ImageTag})
 			continue
 		}
@@ -151,5 +152,6 @@ func (e *ECR) remove(repository string, image *ecrImage) {
 	if image.manifest != nil {
 		e.content.delete(repository, image.digest.String())
 	}
-	e.images[repository] = slices.DeleteFunc(e.images[repository], func(i *Image) bool { return i.Digest == image.digest })
+	e.images[repository] = slices.DeleteFunc(e.images[repository],
+		func(i *Image) bool { return i.Digest == image.digest })
 }

@@ -136,7 +136,8 @@ func (e *ECR) list(repository string) []*ecrImage {
 	var all []*ecrImage
 	for _, image := range e.images[repository] {
 		all = append(all, &ecrImage{
-			digest: image.Digest, tags: image.Tags, pushedAt: image.PushedAt, pulledAt: image.PulledAt, size: image.Size,
+			digest: image.Digest, tags: image.Tags, pushedAt: image.PushedAt, pulledAt: image.PulledAt,
+			size:      image.Size,
 			mediaType: image.MediaType, artifactMediaType: image.ArtifactMediaType,
 			subject: image.Subject, archived: image.Archived, status: image.Status, raw: image.Manifest,
 		})

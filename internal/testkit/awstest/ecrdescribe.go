@@ -37,7 +37,8 @@ func (e *ECR) describeRepositories(in describeRepositoriesInput) (any, error) {
 	} else if in.MaxResults != 0 || in.NextToken != "" {
 		return nil, invalidParameter("maxResults and nextToken cannot be used with repositoryNames")
 	}
-	names, next, err := page(names, "repositories", in.MaxResults, max(100, len(in.RepositoryNames)), 1000, in.NextToken)
+	names, next, err := page(names, "repositories", in.MaxResults, max(100, len(in.RepositoryNames)), 1000,
+		in.NextToken)
 	if err != nil {
 		return nil, err
 	}
@@ -104,14 +105,16 @@ func (e *ECR) describeImages(in describeImagesInput) (any, error) {
 			return nil, invalidParameter("maxResults and nextToken cannot be used with imageIds")
 		case len(in.ImageIDs) > 100:
 			return nil, invalidParameter(
-				"Invalid parameter at 'imageIds' failed to satisfy constraint: 'Member must have length less than or equal to 100'")
+				"Invalid parameter at 'imageIds' failed to satisfy constraint: 'Member must have length less than or " +
+					"equal to 100'")
 		}
 		var chosen []*ecrImage
 		for _, id := range in.ImageIDs {
 			image, failure := find(all, id)
 			if failure != nil {
 				return nil, &Error{Status: 400, Code: "ImageNotFoundException", Message: fmt.Sprintf(
-					"The image with imageId {imageDigest:'%s', imageTag:'%s'} does not exist within the repository with name '%s' "+
+					"The image with imageId {imageDigest:'%s', imageTag:'%s'} does not exist within the repository "+
+						"with name '%s' "+
 						"in the registry with id '%s'",
 					orNull(string(id.ImageDigest)), orNull(id.ImageTag), in.RepositoryName, Account)}
 			}
@@ -124,10 +127,12 @@ func (e *ECR) describeImages(in describeImagesInput) (any, error) {
 		all = slices.DeleteFunc(all, func(i *ecrImage) bool {
 			switch status := in.Filter.ImageStatus; {
 			case status == "ANY":
-			case i.archived && status != cmp.Or(i.status, "ARCHIVED"), !i.archived && status != "" && status != "ACTIVE":
+			case i.archived && status != cmp.Or(i.status, "ARCHIVED"), !i.archived && status != "" &&
+				status != "ACTIVE":
 				return true
 			}
-			return in.Filter.TagStatus == "TAGGED" && len(i.tags) == 0 || in.Filter.TagStatus == "UNTAGGED" && len(i.tags) > 0
+			return in.Filter.TagStatus == "TAGGED" && len(i.tags) == 0 || in.Filter.TagStatus == "UNTAGGED" &&
+				len(i.tags) > 0
 		})
 		var err error
 		if all, next, err = page(all, "images "+in.RepositoryName, in.MaxResults, 100, 1000, in.NextToken); err != nil {

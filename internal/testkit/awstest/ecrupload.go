@@ -43,8 +43,9 @@ func (e *ECR) noUpload(in uploadInput) (any, error) {
 	if _, err := e.repository(in.RepositoryName); err != nil {
 		return nil, err
 	}
-	return nil, &Error{Status: 400, Code: "UploadNotFoundException", Message: "The upload with upload id '" + in.UploadID +
-		"' does not exist in the repository with name '" + in.RepositoryName + "'"}
+	return nil, &Error{Status: 400, Code: "UploadNotFoundException",
+		Message: "The upload with upload id '" + in.UploadID +
+			"' does not exist in the repository with name '" + in.RepositoryName + "'"}
 }
 
 func (e *ECR) putImage(in uploadInput) (any, error) {

@@ -97,7 +97,8 @@ func (l *Lambda) invoke(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	one := Invocation{Function: name, Qualifier: qualifier, Type: r.Header.Get("X-Amz-Invocation-Type"), Payload: payload}
+	one := Invocation{Function: name, Qualifier: qualifier, Type: r.Header.Get("X-Amz-Invocation-Type"),
+		Payload: payload}
 	l.mu.Lock()
 	l.invocations = append(l.invocations, one)
 	l.mu.Unlock()

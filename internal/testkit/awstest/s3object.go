@@ -108,8 +108,9 @@ func (s *S3) putObject(r *s3Request) *Error {
 }
 
 func (s *S3) noUpload(*s3Request) *Error {
-	return &Error{Status: http.StatusNotFound, Code: "NoSuchUpload", Message: "The specified multipart upload does not " +
-		"exist. The upload ID may be invalid, or the upload may have been aborted or completed."}
+	return &Error{Status: http.StatusNotFound, Code: "NoSuchUpload",
+		Message: "The specified multipart upload does not " +
+			"exist. The upload ID may be invalid, or the upload may have been aborted or completed."}
 }
 
 // Write sends a part of the answer's body.
@@ -118,7 +119,8 @@ func (r *s3Request) Write(p []byte) (int, error) { return r.ResponseWriter.Write
 func (s *S3) listObjects(r *s3Request) *Error {
 	var keys []string
 	for key := range r.bucket.objects {
-		if r.bucket.latest(key) != nil && strings.HasPrefix(key, r.query("prefix")) && key > r.query("continuation-token") {
+		if r.bucket.latest(key) != nil && strings.HasPrefix(key, r.query("prefix")) &&
+			key > r.query("continuation-token") {
 			keys = append(keys, key)
 		}
 	}
@@ -160,8 +162,10 @@ pages:
 			if v.marker {
 				kind = "DeleteMarker"
 			}
-			fmt.Fprintf(&b, "<%s><Key>%s</Key><VersionId>%s</VersionId><IsLatest>%t</IsLatest><LastModified>%s</LastModified>"+
-				"<Size>%d</Size></%[1]s>", kind, escape(key), v.id, i == 0, v.modified.UTC().Format("2006-01-02T15:04:05.000Z"),
+			fmt.Fprintf(&b,
+				"<%s><Key>%s</Key><VersionId>%s</VersionId><IsLatest>%t</IsLatest><LastModified>%s</LastModified>"+
+					"<Size>%d</Size></%[1]s>", kind, escape(key), v.id, i == 0,
+				v.modified.UTC().Format("2006-01-02T15:04:05.000Z"),
 				len(v.content))
 			if n++; n == s.pageSize {
 				end = fmt.Sprintf("<IsTruncated>true</IsTruncated><NextKeyMarker>%s</NextKeyMarker>"+
@@ -198,7 +202,8 @@ func (s *S3) deleteObjects(r *s3Request) *Error {
 		}
 		if locked {
 			fmt.Fprintf(&b, "<Error><Key>%s</Key><VersionId>%s</VersionId><Code>AccessDenied</Code>"+
-				"<Message>Access Denied because object protected by object lock.</Message></Error>", escape(o.Key), o.VersionId)
+				"<Message>Access Denied because object protected by object lock.</Message></Error>", escape(o.Key),
+				o.VersionId)
 		} else if !in.Quiet {
 			fmt.Fprintf(&b, "<Deleted><Key>%s</Key><VersionId>%s</VersionId></Deleted>", escape(o.Key), o.VersionId)
 		}

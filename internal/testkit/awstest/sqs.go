@@ -216,7 +216,8 @@ func (q *SQS) send(r sqsRequest) (any, error) {
 	for name, a := range r.MessageAttributes {
 		attributes[name] = a.StringValue
 	}
-	return map[string]string{"MessageId": q.put(r.MessageBody, attributes), "MD5OfMessageBody": md5Of(r.MessageBody)}, nil
+	return map[string]string{"MessageId": q.put(r.MessageBody, attributes), "MD5OfMessageBody": md5Of(r.MessageBody)},
+		nil
 }
 
 func (q *SQS) inFlight() int {
@@ -279,7 +280,8 @@ func (q *SQS) message(m *sqsMessage, r sqsRequest) any {
 		"SentTimestamp":                    strconv.FormatInt(m.sent.UnixMilli(), 10),
 		"ApproximateFirstReceiveTimestamp": strconv.FormatInt(m.first.UnixMilli(), 10),
 	} {
-		if names := append(slices.Clone(r.AttributeNames), r.MessageSystemAttributeNames...); slices.Contains(names, name) ||
+		if names := append(slices.Clone(r.AttributeNames), r.MessageSystemAttributeNames...); slices.Contains(names,
+			name) ||
 			slices.Contains(names, "All") {
 			system[name] = value
 		}

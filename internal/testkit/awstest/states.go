@@ -127,8 +127,9 @@ func (s *States) list(body []byte) (any, error) {
 	found := []any{}
 	for _, x := range slices.Backward(s.executions) {
 		if in.StatusFilter == "" || x.Status == in.StatusFilter {
-			found = append(found, map[string]any{"executionArn": executionARN + x.Name, "name": x.Name, "status": x.Status,
-				"stateMachineArn": StateMachineARN, "startDate": time.Now().Unix()})
+			found = append(found,
+				map[string]any{"executionArn": executionARN + x.Name, "name": x.Name, "status": x.Status,
+					"stateMachineArn": StateMachineARN, "startDate": time.Now().Unix()})
 		}
 	}
 	first, _ := strconv.Atoi(in.NextToken)

@@ -86,7 +86,8 @@ func randomTree(r *rand.Rand) ([]byte, string) {
 	for range 2 + r.IntN(6) {
 		h := tar.Header{
 			Name: name(), ModTime: time.Unix(1_700_000_000+r.Int64N(3), 0), Mode: []int64{0, 0o644, 0o4755}[r.IntN(3)],
-			Typeflag: []byte{tar.TypeReg, tar.TypeReg, tar.TypeDir, tar.TypeDir, tar.TypeDir, tar.TypeSymlink, tar.TypeLink,
+			Typeflag: []byte{tar.TypeReg, tar.TypeReg, tar.TypeDir, tar.TypeDir, tar.TypeDir, tar.TypeSymlink,
+				tar.TypeLink,
 				tar.TypeFifo}[r.IntN(8)],
 			Format: tar.FormatPAX,
 		}

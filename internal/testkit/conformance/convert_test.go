@@ -25,7 +25,8 @@ func (r *repository) convert(t *testing.T, image ocispec.Descriptor) *soci.Resul
 	t.Helper()
 	r.Tags = map[string]ocispec.Descriptor{"v1": image}
 	result, err := soci.IndexImage(t.Context(), r, r, image, soci.Options{
-		SpanSize: testSpanSize, MinLayerSize: testMinSize, BuildToolIdentifier: buildTool, IndexVersion: soci.V2, Tag: "v1",
+		SpanSize: testSpanSize, MinLayerSize: testMinSize, BuildToolIdentifier: buildTool, IndexVersion: soci.V2,
+		Tag: "v1",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +215,8 @@ func TestConvertSamePlatform(t *testing.T) {
 			replaced := 0
 			for i, d := range theirs.Manifests {
 				if d.ArtifactType == soci.ArtifactTypeV2 {
-					if !slices.ContainsFunc(ours.Manifests, func(o ocispec.Descriptor) bool { return reflect.DeepEqual(o, d) }) {
+					if !slices.ContainsFunc(ours.Manifests,
+						func(o ocispec.Descriptor) bool { return reflect.DeepEqual(o, d) }) {
 						t.Errorf("ours has no %+v", d)
 					}
 					continue
@@ -238,7 +240,8 @@ func TestConvertSamePlatform(t *testing.T) {
 				}
 			}
 			if replaced != 1 || len(ours.Manifests) != len(theirs.Manifests)+1 {
-				t.Errorf("%d manifests are indexed besides; ours lists %d, upstream's %d", replaced, len(ours.Manifests),
+				t.Errorf("%d manifests are indexed besides; ours lists %d, upstream's %d", replaced,
+					len(ours.Manifests),
 					len(theirs.Manifests))
 			}
 			for _, d := range ours.Manifests {

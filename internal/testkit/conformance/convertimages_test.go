@@ -58,11 +58,12 @@ func convertCases() []imageCase {
 		}},
 		{name: "manifest with everything", image: func(t *testing.T, r *repository) ocispec.Descriptor {
 			subject := r.image(t, false, amd64)
-			return r.edited(t, r.image(t, false, amd64, r.layer(t, "writer/go-9", gzipLayer)), func(m *ocispec.Manifest) {
-				m.Subject, m.ArtifactType = &subject, ocispec.MediaTypeImageConfig
-				m.Config.Annotations, m.Config.URLs = html, []string{"https://example.com/?a=1&b=2"}
-				m.Layers[0].Annotations = html
-			})
+			return r.edited(t, r.image(t, false, amd64, r.layer(t, "writer/go-9", gzipLayer)),
+				func(m *ocispec.Manifest) {
+					m.Subject, m.ArtifactType = &subject, ocispec.MediaTypeImageConfig
+					m.Config.Annotations, m.Config.URLs = html, []string{"https://example.com/?a=1&b=2"}
+					m.Layers[0].Annotations = html
+				})
 		}},
 		{name: "manifest without a media type", image: func(t *testing.T, r *repository) ocispec.Descriptor {
 			return r.edited(t, r.image(t, false, amd64, r.layer(t, "writer/go-9", gzipLayer)),
@@ -70,7 +71,8 @@ func convertCases() []imageCase {
 		}},
 		{name: "index with everything", image: func(t *testing.T, r *repository) ocispec.Descriptor {
 			a := listed(r.image(t, false, amd64, r.layer(t, "writer/go-9", gzipLayer)), amd64)
-			a.Annotations, a.URLs = html, []string{"https://example.com/?a=1&b=2"} // annotations of the list that upstream drops
+			a.Annotations, a.URLs = html,
+				[]string{"https://example.com/?a=1&b=2"} // annotations of the list that upstream drops
 			b := listed(r.edited(t, r.image(t, true, arm64, r.layer(t, "writer/go-1", dockerLayer)),
 				func(m *ocispec.Manifest) { m.Annotations = html }), arm64)
 			b.ArtifactType = images.MediaTypeDockerSchema2Config
@@ -80,18 +82,20 @@ func convertCases() []imageCase {
 		}},
 		{name: "index without a media type", image: func(t *testing.T, r *repository) ocispec.Descriptor {
 			b, err := json.Marshal(map[string]any{"schemaVersion": 2, "unknown": "field",
-				"manifests": []ocispec.Descriptor{listed(r.image(t, false, amd64, r.layer(t, "writer/go-9", gzipLayer)), amd64)}})
+				"manifests": []ocispec.Descriptor{listed(r.image(t, false, amd64, r.layer(t, "writer/go-9", gzipLayer)),
+					amd64)}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return r.add(t, ocispec.MediaTypeImageIndex, b)
 		}},
 		{name: "platforms with nothing to index", image: func(t *testing.T, r *repository) ocispec.Descriptor {
-			return r.list(t, ocispec.Index{MediaType: images.MediaTypeDockerSchema2ManifestList, Manifests: []ocispec.Descriptor{
-				listed(r.image(t, true, amd64, r.layer(t, "tar/types", dockerLayer)), amd64),
-				listed(r.image(t, true, arm64, r.layer(t, "writer/go-9", dockerLayer)), arm64),
-				listed(r.image(t, false, linux("s390x", "")), linux("s390x", "")),
-			}})
+			return r.list(t,
+				ocispec.Index{MediaType: images.MediaTypeDockerSchema2ManifestList, Manifests: []ocispec.Descriptor{
+					listed(r.image(t, true, amd64, r.layer(t, "tar/types", dockerLayer)), amd64),
+					listed(r.image(t, true, arm64, r.layer(t, "writer/go-9", dockerLayer)), arm64),
+					listed(r.image(t, false, linux("s390x", "")), linux("s390x", "")),
+				}})
 		}},
 		{name: "variants", image: func(t *testing.T, r *repository) ocispec.Descriptor {
 			var all []ocispec.Descriptor

@@ -27,7 +27,8 @@ func TestDifferences(t *testing.T) {
 		compression    testlayers.Compression // as which upstream reads it
 		ours, upstream bool                   // who takes it
 	}{
-		{"empty", "a layer without any bytes is no archive; its zTOC would have no span", nil, testlayers.Uncompressed, false,
+		{"empty", "a layer without any bytes is no archive; its zTOC would have no span", nil, testlayers.Uncompressed,
+			false,
 			true},
 		{"name of 511 bytes", "the longest that compress/gzip takes, and so the snapshotter",
 			member(testlayers.GzipHeader{Name: strings.Repeat("n", 511)}), testlayers.Gzip, true, true},

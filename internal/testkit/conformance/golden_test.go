@@ -42,7 +42,8 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s is not what upstream makes of the stored layers; run with -update and look at the difference", path)
+		t.Errorf("%s is not what upstream makes of the stored layers; run with -update and look at the difference",
+			path)
 	}
 }
 

@@ -40,7 +40,8 @@ func imageCases() []imageCase {
 	return []imageCase{
 		{"several layers", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
 			return r.image(t, false, amd64,
-				r.layer(t, "writer/go-6", gzipLayer), r.layer(t, "tar/types", gzipLayer), r.layer(t, "member/7k", gzipLayer),
+				r.layer(t, "writer/go-6", gzipLayer), r.layer(t, "tar/types", gzipLayer),
+				r.layer(t, "member/7k", gzipLayer),
 				r.layer(t, "plain/base", tarLayer))
 		}},
 		{"docker", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
@@ -50,7 +51,8 @@ func imageCases() []imageCase {
 		}},
 		{"docker manifest with an OCI layer", []ocispec.Platform{amd64},
 			func(t *testing.T, r *repository) ocispec.Descriptor {
-				return r.image(t, true, amd64, r.layer(t, "writer/klauspost-1", gzipLayer), r.layer(t, "writer/go-1", dockerLayer))
+				return r.image(t, true, amd64, r.layer(t, "writer/klauspost-1", gzipLayer),
+					r.layer(t, "writer/go-1", dockerLayer))
 			}},
 		{"duplicate layer", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
 			a, b := r.layer(t, "writer/go-9", gzipLayer), r.layer(t, "writer/go-1", gzipLayer)
@@ -58,7 +60,8 @@ func imageCases() []imageCase {
 		}},
 		{"duplicate layer under two media types", []ocispec.Platform{amd64},
 			func(t *testing.T, r *repository) ocispec.Descriptor {
-				return r.image(t, false, amd64, r.layer(t, "writer/go-9", gzipLayer), r.layer(t, "writer/go-9", dockerLayer))
+				return r.image(t, false, amd64, r.layer(t, "writer/go-9", gzipLayer),
+					r.layer(t, "writer/go-9", dockerLayer))
 			}},
 		{"two blobs of one archive", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
 			return r.image(t, false, amd64, r.layer(t, "writer/go-0", gzipLayer), r.layer(t, "block/stored", gzipLayer),
@@ -68,25 +71,27 @@ func imageCases() []imageCase {
 			big := append(bytes.Repeat(zstd.Blob, 1+testMinSize/len(zstd.Blob)), zstd.Blob...)
 			return r.image(t, false, amd64, r.add(t, zstd.MediaType, big), r.layer(t, "writer/go-9", gzipLayer))
 		}},
-		{"layer sizes around the least", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			var layers []ocispec.Descriptor
-			for _, n := range []int{testMinSize - 1, testMinSize, testMinSize + 1} {
-				layers = append(layers, r.add(t, tarLayer,
-					append(testlayers.Named("plain/small"), make([]byte, testMinSize)...)[:n]))
-			}
-			return r.image(t, false, amd64, layers...)
-		}},
+		{"layer sizes around the least", []ocispec.Platform{amd64},
+			func(t *testing.T, r *repository) ocispec.Descriptor {
+				var layers []ocispec.Descriptor
+				for _, n := range []int{testMinSize - 1, testMinSize, testMinSize + 1} {
+					layers = append(layers, r.add(t, tarLayer,
+						append(testlayers.Named("plain/small"), make([]byte, testMinSize)...)[:n]))
+				}
+				return r.image(t, false, amd64, layers...)
+			}},
 		{"only small layers", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
 			return r.image(t, false, amd64, r.layer(t, "tar/types", gzipLayer), r.layer(t, "tar/xattrs", gzipLayer))
 		}},
 		{"no layers", []ocispec.Platform{amd64},
 			func(t *testing.T, r *repository) ocispec.Descriptor { return r.image(t, false, amd64) }},
-		{"descriptor with annotations", []ocispec.Platform{amd64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			l := r.layer(t, "writer/go-9", gzipLayer)
-			l.Annotations = map[string]string{"org.opencontainers.image.title": "<layer> & more"}
-			l.URLs = []string{"https://example.com/layer"}
-			return r.image(t, false, amd64, l)
-		}},
+		{"descriptor with annotations", []ocispec.Platform{amd64},
+			func(t *testing.T, r *repository) ocispec.Descriptor {
+				l := r.layer(t, "writer/go-9", gzipLayer)
+				l.Annotations = map[string]string{"org.opencontainers.image.title": "<layer> & more"}
+				l.URLs = []string{"https://example.com/layer"}
+				return r.image(t, false, amd64, l)
+			}},
 		{"image index", []ocispec.Platform{amd64, arm64}, func(t *testing.T, r *repository) ocispec.Descriptor {
 			shared := r.layer(t, "writer/go-9", gzipLayer)
 			a := r.image(t, false, amd64, shared, r.layer(t, "writer/go-1", gzipLayer))
@@ -107,14 +112,15 @@ func imageCases() []imageCase {
 				Manifests: []ocispec.Descriptor{a, b, attestation},
 			})
 		}},
-		{"docker manifest list", []ocispec.Platform{amd64, arm64}, func(t *testing.T, r *repository) ocispec.Descriptor {
-			a := r.image(t, true, amd64, r.layer(t, "writer/go-1", dockerLayer))
-			b := r.image(t, true, arm64, r.layer(t, "tar/types", dockerLayer))
-			a.Platform, b.Platform = &amd64, &arm64
-			return r.addJSON(t, images.MediaTypeDockerSchema2ManifestList, ocispec.Index{
-				Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: images.MediaTypeDockerSchema2ManifestList,
-				Manifests: []ocispec.Descriptor{a, b},
-			})
-		}},
+		{"docker manifest list", []ocispec.Platform{amd64, arm64},
+			func(t *testing.T, r *repository) ocispec.Descriptor {
+				a := r.image(t, true, amd64, r.layer(t, "writer/go-1", dockerLayer))
+				b := r.image(t, true, arm64, r.layer(t, "tar/types", dockerLayer))
+				a.Platform, b.Platform = &amd64, &arm64
+				return r.addJSON(t, images.MediaTypeDockerSchema2ManifestList, ocispec.Index{
+					Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: images.MediaTypeDockerSchema2ManifestList,
+					Manifests: []ocispec.Descriptor{a, b},
+				})
+			}},
 	}
 }

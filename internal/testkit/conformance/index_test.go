@@ -225,7 +225,8 @@ func compareIndex(t *testing.T, r *repository, image ocispec.Descriptor, p ocisp
 	}
 	parsed, err := soci.ParseIndex(want)
 	if err != nil || parsed.Subject == nil || parsed.Subject.Digest != m.Manifest.Digest {
-		t.Errorf("%s: we read upstream's index with error %v and subject %v, of manifest %s", m.Platform, err, parsed.Subject,
+		t.Errorf("%s: we read upstream's index with error %v and subject %v, of manifest %s", m.Platform, err,
+			parsed.Subject,
 			m.Manifest.Digest)
 	}
 	all[m.Index.Digest] = true

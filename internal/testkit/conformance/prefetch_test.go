@@ -101,7 +101,8 @@ func compareRead(t *testing.T, name string, image registrytest.Pushed) {
 	for _, d := range report.Indexes[0].Differences {
 		t.Error(d)
 	}
-	if report.Differences() != 0 || len(report.Layers()) != 2 || len(report.Indexes[0].Prefetch) != len(listed.Prefetch) {
+	if report.Differences() != 0 || len(report.Layers()) != 2 ||
+		len(report.Indexes[0].Prefetch) != len(listed.Prefetch) {
 		t.Errorf("%d differences, %d layers, prefetch artifacts %+v", report.Differences(), len(report.Layers()),
 			report.Indexes[0].Prefetch)
 	}

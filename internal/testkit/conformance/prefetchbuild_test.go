@@ -115,7 +115,8 @@ func TestPrefetchArtifacts(t *testing.T) {
 			}
 			for _, set := range sets {
 				builder, blobs := r.upstreamBuilder(t, buildTool, upstream.WithPrefetchPaths(set))
-				theirs, err := builder.Build(t.Context(), images.Image{Name: "image", Target: image}, upstream.WithPlatform(amd64))
+				theirs, err := builder.Build(t.Context(), images.Image{Name: "image", Target: image},
+					upstream.WithPlatform(amd64))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -164,7 +165,8 @@ func TestPrefetchConverted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := result.Enabled.Image; got.Digest != want.Digest || len(result.Manifests[0].Prefetch.Artifacts) != 2 {
-		t.Errorf("%s, upstream's is %s; %+v, %q", got.Digest, want.Digest, result.Manifests[0].Prefetch, result.Warnings)
+		t.Errorf("%s, upstream's is %s; %+v, %q", got.Digest, want.Digest, result.Manifests[0].Prefetch,
+			result.Warnings)
 	}
 }
 
@@ -204,7 +206,8 @@ func TestClientPrefetches(t *testing.T) {
 		t.Fatal(err)
 	}
 	var index upstream.Index
-	if err := upstream.UnmarshalIndex(s.Manifest(t, team, result.Manifests[0].Index.Digest.String()), &index); err != nil {
+	if err := upstream.UnmarshalIndex(s.Manifest(t, team, result.Manifests[0].Index.Digest.String()),
+		&index); err != nil {
 		t.Fatal(err)
 	}
 	if len(index.Blobs) != 2 {
@@ -245,8 +248,9 @@ func TestClientPrefetches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts := []docker.RegistryHost{{Client: &http.Client{Transport: http.DefaultTransport}, Host: s.Host(), Scheme: "http",
-		Path: "/v2"}}
+	hosts := []docker.RegistryHost{{Client: &http.Client{Transport: http.DefaultTransport}, Host: s.Host(),
+		Scheme: "http",
+		Path:   "/v2"}}
 	before := len(s.Requests())
 	l, err := resolver.Resolve(t.Context(), hosts, ref, pushed.Layers[0], index.Blobs[0], nil, false, &index.Blobs[1])
 	if err != nil {

@@ -160,7 +160,8 @@ func TestInstalledWriters(t *testing.T) {
 	archive := testlayers.Named("plain/base")
 	commands := [][]string{
 		{"gzip", "-1"}, {"gzip", "-6"}, {"gzip", "-9"}, {"gzip", "--rsyncable"}, {"gzip", "-n"},
-		{"pigz", "-1"}, {"pigz", "-6"}, {"pigz", "-9"}, {"pigz", "-0"}, {"pigz", "-11"}, {"pigz", "-p", "4", "-b", "128"},
+		{"pigz", "-1"}, {"pigz", "-6"}, {"pigz", "-9"}, {"pigz", "-0"}, {"pigz", "-11"},
+		{"pigz", "-p", "4", "-b", "128"},
 		{"pigz", "-i", "-b", "32"}, {"pigz", "-H"}, {"pigz", "-U"}, {"pigz", "-R"},
 		{"bgzip"}, {"igzip", "-0"}, {"igzip", "-1"}, {"igzip", "-2"}, {"igzip", "-3"}, {"libdeflate-gzip", "-1"},
 		{"libdeflate-gzip", "-12"},

@@ -2,6 +2,7 @@ package deptest
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -35,7 +36,7 @@ func TestViolations(t *testing.T) {
 // The output of go list is read: this package imports os/exec, and through it
 // syscall.
 func TestLoad(t *testing.T) {
-	g, err := load(".")
+	g, err := load(nil, ".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,38 @@ func TestLoad(t *testing.T) {
 	if got := g.violations(Forbidden{"syscall": "x"}); len(got) != 1 {
 		t.Errorf("syscall: %q", got)
 	}
-	if _, err := load("./nowhere"); err == nil {
+	if _, err := load(nil, "./nowhere"); err == nil {
 		t.Error("a package that is not there is found")
+	}
+}
+
+// Files that need a build tag count, unless they are excepted.
+func TestTagged(t *testing.T) {
+	const (
+		command  = Module + "/cmd/soci-index-builder"
+		scripted = command + "/scripted.go"
+		kit      = Module + "/internal/testkit/functionzip"
+	)
+	g, err := load(nil, command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.violations(Forbidden{kit: "x"}); len(got) != 1 || !strings.HasPrefix(got[0], command+" -> "+kit) {
+		t.Errorf("with its tagged files the command line imports %q", got)
+	}
+	if len(g.imports[kit]) == 0 {
+		t.Errorf("nothing is known of what %s imports", kit)
+	}
+	g, err = load(Except{scripted: "x"}, command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.violations(Forbidden{kit: "x"}); len(got) != 0 {
+		t.Errorf("without the excepted file there is %q", got)
+	}
+	for _, none := range []string{command + "/main.go", command + "/nothing.go"} {
+		if _, err := load(Except{none: "x"}, command); err == nil {
+			t.Errorf("%s is excepted", none)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 // Package emfcheck checks, for tests, that a line is metrics in CloudWatch's
 // embedded metric format, against a JSON schema of the format's specification.
-// CloudWatch silently drops what is not.
+// The schema is the project's own: it takes no line that the one in AWS's
+// specification refuses, and refuses what that one leaves to the text beside it,
+// such as a member with no meaning. CloudWatch silently drops what is not right.
 package emfcheck
 
 import (

@@ -10,8 +10,9 @@ func TestRead(t *testing.T) {
 		name, query string
 		want        *Query // nil: an error
 	}{
-		{"fields and filter", "filter a.b = \"x\" and c != \"y\" and d in [\"1\", \"2\"] | fields c / 2 / d as e, `f-g`, " +
-			"@log | sort e desc | limit 5",
+		{"fields and filter",
+			"filter a.b = \"x\" and c != \"y\" and d in [\"1\", \"2\"] | fields c / 2 / d as e, `f-g`, " +
+				"@log | sort e desc | limit 5",
 			&Query{Fields: []string{"a.b", "c", "d", "f-g", "@log"}, Columns: []string{"e", "f-g", "@log"},
 				Values: map[string][]string{"a.b": {"x"}, "d": {"1", "2"}}}},
 		{"stats", "fields a as b\n| stats count(*) as n, max(b * (c + 1)) / 2 as most, latest(@timestamp) as last by " +

@@ -154,7 +154,8 @@ func Start(t testing.TB, bootstrap string, o Options) *Function {
 			t.Error("runtime API: " + fault)
 		}
 		if t.Failed() {
-			t.Logf("standard output of %s:\n%s\nits standard error:\n%s", bootstrap, f.read(t, stdout), f.read(t, stderr))
+			t.Logf("standard output of %s:\n%s\nits standard error:\n%s", bootstrap, f.read(t, stdout),
+				f.read(t, stderr))
 		}
 	})
 	return f

@@ -30,7 +30,8 @@ func TestRegistry(t *testing.T) {
 			content := "content of a blob"
 			d := digest.FromString(content)
 			base := reg.URL() + "/v2/team/app/blobs/"
-			resp, err := http.Post(base+"uploads/?digest="+d.String(), "application/octet-stream", strings.NewReader(content))
+			resp, err := http.Post(base+"uploads/?digest="+d.String(), "application/octet-stream",
+				strings.NewReader(content))
 			if err != nil {
 				t.Fatal(err)
 			}

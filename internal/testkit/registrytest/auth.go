@@ -57,7 +57,8 @@ func (a *Auth) Bearer(next http.Handler) http.Handler {
 			return
 		}
 		if !a.valid(token) {
-			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="registrytest"`, r.Host))
+			w.Header().Set("WWW-Authenticate",
+				fmt.Sprintf(`Bearer realm="http://%s/token",service="registrytest"`, r.Host))
 			unauthorized(w)
 			return
 		}

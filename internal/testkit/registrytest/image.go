@@ -173,7 +173,8 @@ func (s *Server) Blob(t testing.TB, repository string, d digest.Digest) []byte {
 // Manifest returns the bytes of a manifest, nil if it is not there.
 func (s *Server) Manifest(t testing.TB, repository, reference string) []byte {
 	t.Helper()
-	return s.request(t, http.MethodGet, fmt.Sprintf("/v2/%s/manifests/%s", repository, reference), "", nil, http.StatusOK,
+	return s.request(t, http.MethodGet, fmt.Sprintf("/v2/%s/manifests/%s", repository, reference), "", nil,
+		http.StatusOK,
 		http.StatusNotFound)
 }
 

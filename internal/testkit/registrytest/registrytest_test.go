@@ -148,7 +148,8 @@ func TestUnnamedBlob(t *testing.T) {
 	d := digest.FromBytes(layer)
 	ask := func(method, path string, body []byte) int {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, s.URL()+"/v2/app/blobs/"+path, bytes.NewReader(body))
+		req, err := http.NewRequestWithContext(t.Context(), method, s.URL()+"/v2/app/blobs/"+path,
+			bytes.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,7 +35,8 @@ func StartSignedURLs(t testing.TB, s *Server) *SignedURLs {
 			// As S3 does: the body repeats what must not be seen.
 			w.Header().Set("Content-Type", "application/xml")
 			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprintf(w, "<Error><Code>AccessDenied</Code><SignatureProvided>%s</SignatureProvided></Error>", Signature)
+			fmt.Fprintf(w, "<Error><Code>AccessDenied</Code><SignatureProvided>%s</SignatureProvided></Error>",
+				Signature)
 			return
 		}
 		registry.ServeHTTP(w, r)

@@ -54,7 +54,8 @@ func UnsupportedLayers() []Bad {
 	all = append(all,
 		Bad{Name: "zstd", How: "a zstd frame", MediaType: MediaTypeZstd, Blob: z, Verdict: Unsupported, Reason: "zstd"},
 		Bad{Name: "zstd-skippable-first", How: "a skippable zstd frame first", MediaType: MediaTypeZstd,
-			Blob: append([]byte{0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4}, z...), Verdict: Unsupported, Reason: "zstd"},
+			Blob: append([]byte{0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4}, z...), Verdict: Unsupported,
+			Reason: "zstd"},
 		Bad{Name: "zstd-as-gzip", How: "a zstd frame under gzip's media type", MediaType: MediaTypeGzip, Blob: z,
 			Verdict: Unsupported, Reason: "zstd"},
 	)
@@ -67,7 +68,8 @@ func UnsupportedLayers() []Bad {
 		all = append(all,
 			Bad{Name: name, How: how, MediaType: MediaTypeGzip, Blob: GoGzip(archive, 6, 0), Verdict: Unsupported,
 				Reason: reason, UpstreamAccepts: accepted},
-			Bad{Name: name + "-plain", How: how, MediaType: MediaTypeTar, Blob: archive, Verdict: Unsupported, Reason: reason,
+			Bad{Name: name + "-plain", How: how, MediaType: MediaTypeTar, Blob: archive, Verdict: Unsupported,
+				Reason:          reason,
 				UpstreamAccepts: accepted})
 	}
 	offsets := "; upstream's offsets are those of the expanded file"
@@ -80,7 +82,8 @@ func UnsupportedLayers() []Bad {
 			Text(203, 512))
 	})
 	add("pax-sparse-0.0", "a PAX sparse file, format 0.0"+offsets, "sparse-file", true, func(t *tarBuilder) {
-		t.pax("GNU.sparse.size", "4096", "GNU.sparse.numblocks", "1", "GNU.sparse.offset", "1024", "GNU.sparse.numbytes",
+		t.pax("GNU.sparse.size", "4096", "GNU.sparse.numblocks", "1", "GNU.sparse.offset", "1024",
+			"GNU.sparse.numbytes",
 			"512")
 		t.raw(rawHeader{name: "sparse", size: octal12(512)}, Text(204, 512))
 	})
@@ -90,7 +93,8 @@ func UnsupportedLayers() []Bad {
 		t.raw(rawHeader{name: "sparse", size: octal12(512)}, Text(205, 512))
 	})
 	add("pax-sparse-1.0", "a PAX sparse file, format 1.0"+offsets, "sparse-file", true, func(t *tarBuilder) {
-		t.pax("GNU.sparse.major", "1", "GNU.sparse.minor", "0", "GNU.sparse.name", "real-name", "GNU.sparse.realsize", "4096")
+		t.pax("GNU.sparse.major", "1", "GNU.sparse.minor", "0", "GNU.sparse.name", "real-name", "GNU.sparse.realsize",
+			"4096")
 		content := append([]byte("1\n1024\n512\n"), make([]byte, 512-11)...)
 		t.raw(rawHeader{name: "sparse", size: octal12(1024)}, append(content, Text(206, 512)...))
 	})
@@ -107,7 +111,8 @@ func UnsupportedLayers() []Bad {
 			what = "comment"
 		}
 		all = append(all, Bad{Name: "gzip-" + what + "-512",
-			How:       "a " + what + " of 512 bytes in the gzip header, which compress/gzip and so the snapshotter refuses",
+			How: "a " + what +
+				" of 512 bytes in the gzip header, which compress/gzip and so the snapshotter refuses",
 			MediaType: MediaTypeGzip, Blob: Member(h, d), Verdict: Unsupported, Reason: "gzip-header"})
 	}
 	add("global-pax", "a global extended header", "global-pax-header", false, func(t *tarBuilder) {
@@ -168,14 +173,16 @@ func malformedDeflate() []Bad {
 		fill(d)
 		rest := len(d.Out)
 		block(d, true, 2, smallTar()[min(rest, len(smallTar())):])
-		all = append(all, Bad{Name: "deflate/" + name, How: how, MediaType: MediaTypeGzip, Blob: Member(GzipHeader{}, d),
+		all = append(all, Bad{Name: "deflate/" + name, How: how, MediaType: MediaTypeGzip,
+			Blob:    Member(GzipHeader{}, d),
 			Verdict: Corrupt})
 		// And once at the very start.
 		d = new(Deflate)
 		fill(d)
 		block(d, true, 2, smallTar())
-		all = append(all, Bad{Name: "deflate/" + name + "-first", How: how + ", in the first block", MediaType: MediaTypeGzip,
-			Blob: Member(GzipHeader{}, d), Verdict: Corrupt})
+		all = append(all, Bad{Name: "deflate/" + name + "-first", How: how + ", in the first block",
+			MediaType: MediaTypeGzip,
+			Blob:      Member(GzipHeader{}, d), Verdict: Corrupt})
 	}
 	// lengths writes code lengths with a code that has all 19 symbols.
 	full := make([]uint8, 19)
@@ -218,7 +225,8 @@ func malformedDeflate() []Bad {
 		func(d *Deflate) { d.Dynamic(false, flatLit, edit(flatDist, 0, 1)) })
 	add("dist-under", "fewer distance codes than there is room for",
 		func(d *Deflate) { d.Dynamic(false, flatLit, edit(flatDist, 0, 6)) })
-	add("dist-single-long", "one distance code, of two bits", func(d *Deflate) { d.Dynamic(false, flatLit, []uint8{2}) })
+	add("dist-single-long", "one distance code, of two bits",
+		func(d *Deflate) { d.Dynamic(false, flatLit, []uint8{2}) })
 	add("cl-over", "more code length codes than there is room for",
 		func(d *Deflate) { d.DynamicHead(false, 286, 30, edit(full, 18, 1)) })
 	add("cl-under", "fewer code length codes than there is room for",
@@ -305,7 +313,8 @@ func malformedDeflate() []Bad {
 	d.Match(10, 2)
 	d.End()
 	block(d, true, 2, smallTar()[5011:])
-	return append(all, Bad{Name: "deflate/distance-into-member-before", How: "a match that reaches into the member before",
+	return append(all, Bad{Name: "deflate/distance-into-member-before",
+		How:       "a match that reaches into the member before",
 		MediaType: MediaTypeGzip, Blob: append(first, Member(GzipHeader{}, d)...), Verdict: Corrupt})
 }
 
@@ -346,16 +355,20 @@ func malformedGzip() []Bad {
 	}
 	behind := map[string][]byte{
 		"zero": {0}, "zeros": make([]byte, 512), "many-zeros": make([]byte, 100_000), "text": []byte("garbage behind"),
-		"half-magic": {0x1f, 0}, "wrong-method": {0x1f, 0x8b, 9, 0, 0, 0, 0, 0, 0, 0}, "trailer-again": sound[len(sound)-8:],
+		"half-magic": {0x1f, 0}, "wrong-method": {0x1f, 0x8b, 9, 0, 0, 0, 0, 0, 0, 0},
+		"trailer-again": sound[len(sound)-8:],
 	}
-	for _, name := range []string{"zero", "zeros", "many-zeros", "text", "half-magic", "wrong-method", "trailer-again"} {
+	for _, name := range []string{"zero", "zeros", "many-zeros", "text", "half-magic", "wrong-method",
+		"trailer-again"} {
 		add("behind-"+name, "bytes behind the last trailer that are no member", Corrupt,
 			append(bytes.Clone(sound), behind[name]...))
 	}
-	add("behind-magic", "the first byte of a member behind the last trailer", Truncated, append(bytes.Clone(sound), 0x1f))
+	add("behind-magic", "the first byte of a member behind the last trailer", Truncated,
+		append(bytes.Clone(sound), 0x1f))
 	add("behind-header", "a member's header behind the last trailer", Truncated,
 		append(bytes.Clone(sound), GzipHeader{}.Bytes()...))
-	all = append(all, Bad{Name: "gzip/behind-zlib", How: "a zlib stream behind the last trailer, which is no gzip member",
+	all = append(all, Bad{Name: "gzip/behind-zlib",
+		How:       "a zlib stream behind the last trailer, which is no gzip member",
 		MediaType: MediaTypeGzip, Blob: append(bytes.Clone(sound), zlib...), Verdict: Corrupt, UpstreamAccepts: true})
 	return all
 }
@@ -415,10 +428,11 @@ func malformedTars() []Bad {
 		t.raw(rawHeader{typeflag: 'x', size: octal12(10)}, []byte("path=value"))
 		t.raw(rawHeader{}, nil)
 	}), end...))
-	add("pax-length-wrong", "a record whose length reaches beyond its header", Corrupt, append(with(func(t *tarBuilder) {
-		t.raw(rawHeader{typeflag: 'x', size: octal12(12)}, []byte("99 path=abc\n"))
-		t.raw(rawHeader{}, nil)
-	}), end...))
+	add("pax-length-wrong", "a record whose length reaches beyond its header", Corrupt,
+		append(with(func(t *tarBuilder) {
+			t.raw(rawHeader{typeflag: 'x', size: octal12(12)}, []byte("99 path=abc\n"))
+			t.raw(rawHeader{}, nil)
+		}), end...))
 	add("pax-nul", "a record with a NUL in a path", Corrupt, append(with(func(t *tarBuilder) {
 		t.pax("path", "a\x00b")
 		t.raw(rawHeader{}, nil)

@@ -53,7 +53,8 @@ func blockLayers() []Layer {
 			block(d, false, 2, baseTar()[:70_000])
 			block(d, true, 2, baseTar()[70_000:])
 		})),
-		gz("block/first-empty-fixed", "eleven empty fixed blocks first, so that checkpoints at output 0 stand at every bit",
+		gz("block/first-empty-fixed",
+			"eleven empty fixed blocks first, so that checkpoints at output 0 stand at every bit",
 			stream(func(d *Deflate) {
 				for range 11 {
 					emptyFixed(d, false)
@@ -99,8 +100,10 @@ func blockLayers() []Layer {
 			block(d, false, 1, baseTar()[:700])
 			block(d, true, 1, baseTar()[700:])
 		})),
-		gz("block/far-matches", "matches of 32,768 back in every block, right behind a checkpoint too", stream(farMatches)),
-		gz("block/single-code", "a dynamic block whose only distance code has one bit, one whose only literal is the end",
+		gz("block/far-matches", "matches of 32,768 back in every block, right behind a checkpoint too",
+			stream(farMatches)),
+		gz("block/single-code",
+			"a dynamic block whose only distance code has one bit, one whose only literal is the end",
 			stream(func(d *Deflate) {
 				tar := farTar()
 				block(d, false, 2, tar[:40_000])

@@ -10,8 +10,10 @@ func likeCompressed() []Bad {
 		t := newTar()
 		t.raw2(rawHeader{name: c.magic + "name"}, Text(241, 900))
 		t.file("after", Text(242, 900))
-		all = append(all, Bad{Name: "name-like-" + c.name, How: "the first name begins with " + c.name + "'s magic number",
-			MediaType: MediaTypeTar, Blob: t.close(), Verdict: Unsupported, Reason: "entry-name", UpstreamAccepts: true})
+		all = append(all, Bad{Name: "name-like-" + c.name,
+			How:       "the first name begins with " + c.name + "'s magic number",
+			MediaType: MediaTypeTar, Blob: t.close(), Verdict: Unsupported, Reason: "entry-name",
+			UpstreamAccepts: true})
 	}
 	return all
 }

@@ -17,10 +17,12 @@ func MisreadLayers() []Bad {
 		t.file("after", Text(242, 900))
 		archive := t.close()
 		all = append(all,
-			Bad{Name: "misread/" + name, How: how, MediaType: MediaTypeGzip, Blob: GoGzip(archive, 6, 0), Verdict: Unsupported,
-				Reason: reason, UpstreamAccepts: true},
-			Bad{Name: "misread/" + name + "-plain", How: how, MediaType: MediaTypeTar, Blob: archive, Verdict: Unsupported,
-				Reason: reason, UpstreamAccepts: true})
+			Bad{Name: "misread/" + name, How: how, MediaType: MediaTypeGzip, Blob: GoGzip(archive, 6, 0),
+				Verdict: Unsupported,
+				Reason:  reason, UpstreamAccepts: true},
+			Bad{Name: "misread/" + name + "-plain", How: how, MediaType: MediaTypeTar, Blob: archive,
+				Verdict: Unsupported,
+				Reason:  reason, UpstreamAccepts: true})
 	}
 	link := func(t *tarBuilder, name, target string) {
 		t.add(tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: target}, nil)
@@ -77,11 +79,12 @@ func MisreadLayers() []Bad {
 	})
 
 	// Files that a client puts where nobody finds them.
-	add("below-symlink", "an entry below a symbolic link to a directory", "parent-not-a-directory", func(t *tarBuilder) {
-		t.dir("real/")
-		t.symlink("lnk", "real")
-		t.file("lnk/x", Text(243, 100))
-	})
+	add("below-symlink", "an entry below a symbolic link to a directory", "parent-not-a-directory",
+		func(t *tarBuilder) {
+			t.dir("real/")
+			t.symlink("lnk", "real")
+			t.file("lnk/x", Text(243, 100))
+		})
 	add("deep-below-symlink", "an entry deep below a symbolic link", "parent-not-a-directory", func(t *tarBuilder) {
 		t.dir("a/real/")
 		t.symlink("a/lnk", "real")
@@ -103,12 +106,13 @@ func MisreadLayers() []Bad {
 		t.file("f", nil)
 		t.file("f/x", nil)
 	})
-	add("below-hard-link", "an entry below a hard link of a symbolic link", "parent-not-a-directory", func(t *tarBuilder) {
-		t.dir("real/")
-		t.symlink("lnk", "real")
-		link(t, "hard", "lnk")
-		t.file("hard/x", nil)
-	})
+	add("below-hard-link", "an entry below a hard link of a symbolic link", "parent-not-a-directory",
+		func(t *tarBuilder) {
+			t.dir("real/")
+			t.symlink("lnk", "real")
+			link(t, "hard", "lnk")
+			t.file("hard/x", nil)
+		})
 
 	// Hard links without which a client does not mount the layer.
 	add("hard-link-missing", "a hard link to a file of a layer below", "hard-link-target",
@@ -116,7 +120,8 @@ func MisreadLayers() []Bad {
 	add("hard-link-later", "a hard link to a file that comes behind it", "hard-link-target", func(t *tarBuilder) {
 		link(t, "hard", "after")
 	})
-	add("hard-link-through-symlink", "a hard link whose target's path leads through a symbolic link", "hard-link-target",
+	add("hard-link-through-symlink", "a hard link whose target's path leads through a symbolic link",
+		"hard-link-target",
 		func(t *tarBuilder) {
 			t.file("real/x", nil)
 			t.symlink("lnk", "real")
@@ -141,15 +146,17 @@ func MisreadLayers() []Bad {
 			link(t, "hard", "same")
 			t.dir("same/")
 		})
-	add("directory-for-hard-link", "a directory in the place of a hard link", "repeated-directory", func(t *tarBuilder) {
-		t.file("same", Text(244, 300))
-		link(t, "hard", "same")
-		t.dir("hard/")
-	})
-	add("directory-to-root", "a directory twice, of somebody and then of root", "repeated-directory", func(t *tarBuilder) {
-		dir(t, "d/", 1000)
-		dir(t, "d/", 0)
-	})
+	add("directory-for-hard-link", "a directory in the place of a hard link", "repeated-directory",
+		func(t *tarBuilder) {
+			t.file("same", Text(244, 300))
+			link(t, "hard", "same")
+			t.dir("hard/")
+		})
+	add("directory-to-root", "a directory twice, of somebody and then of root", "repeated-directory",
+		func(t *tarBuilder) {
+			dir(t, "d/", 1000)
+			dir(t, "d/", 0)
+		})
 	add("directory-for-file-with-owner", "a directory of root in the place of somebody's file", "repeated-directory",
 		func(t *tarBuilder) {
 			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "d", Gid: 5}, nil)
@@ -176,7 +183,8 @@ func MisreadLayers() []Bad {
 		t.add(tar.Header{Typeflag: tar.TypeReg, Name: long + "/x", Format: tar.FormatPAX}, nil)
 	})
 	add("long-path", "a path of 4,096 bytes", "entry-name", func(t *tarBuilder) {
-		t.add(tar.Header{Typeflag: tar.TypeReg, Name: string(bytes.Repeat([]byte("d/"), 2047)) + "dd", Format: tar.FormatPAX},
+		t.add(tar.Header{Typeflag: tar.TypeReg, Name: string(bytes.Repeat([]byte("d/"), 2047)) + "dd",
+			Format: tar.FormatPAX},
 			nil)
 	})
 	add("whiteout-of-nothing", "a whiteout without a name", "entry-name", func(t *tarBuilder) { t.file("d/.wh.", nil) })

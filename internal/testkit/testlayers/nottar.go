@@ -27,7 +27,8 @@ func notTars() []Bad {
 	add("many-zeros", "200 KiB of zeros", true, make([]byte, 200<<10))
 	add("zeros-then-archive", "an archive behind two blocks of zeros", true, append(make([]byte, 1024), smallTar()...))
 	add("zero-block-then-text", "one block of zeros, then text", false, append(make([]byte, 512), Text(232, 4096)...))
-	add("zero-block-then-archive", "one block of zeros, then an archive", false, append(make([]byte, 512), smallTar()...))
+	add("zero-block-then-archive", "one block of zeros, then an archive", false,
+		append(make([]byte, 512), smallTar()...))
 	add("text", "text", false, Text(233, 4096))
 	add("squashfs", "a squashfs image", false, at(8<<10, 0, "hsqs"))
 	add("wasm", "a WebAssembly module", false, at(4<<10, 0, "\x00asm\x01\x00\x00\x00"))

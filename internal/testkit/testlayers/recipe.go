@@ -25,7 +25,8 @@ func FromRecipe(b []byte) (blob []byte, span int64) {
 	case 1:
 		blob = goGzip(archive, []int{gzip.HuffmanOnly, 0, 1, 6, 9}[r.pick(5)], r.step())
 	case 2:
-		blob = KlauspostGzip(archive, []int{kpgzip.StatelessCompression, kpgzip.HuffmanOnly, 0, 1, 5, 9}[r.pick(6)], r.step())
+		blob = KlauspostGzip(archive, []int{kpgzip.StatelessCompression, kpgzip.HuffmanOnly, 0, 1, 5, 9}[r.pick(6)],
+			r.step())
 	case 3, 4:
 		d := new(Deflate)
 		r.blocks(d, archive)
@@ -148,7 +149,8 @@ func (r *recipe) entry(t *tarBuilder, i int) {
 	case 0, 1, 2, 3:
 		t.raw2(rawHeader{name: name}, r.content(r.size()))
 	case 4:
-		t.raw(rawHeader{name: name, typeflag: '1' + byte(r.pick(6)), linkname: name, size: octal12(r.pick(3) * 100)}, nil)
+		t.raw(rawHeader{name: name, typeflag: '1' + byte(r.pick(6)), linkname: name, size: octal12(r.pick(3) * 100)},
+			nil)
 	case 5:
 		t.pax("path", name, "SCHILY.xattr.user.a", string(r.content(r.pick(100))), "mtime",
 			fmt.Sprintf("%d.%d", r.uint16()*100_000, r.uint16()))
@@ -163,7 +165,8 @@ func (r *recipe) entry(t *tarBuilder, i int) {
 		t.raw2(rawHeader{name: name, magic: "-"}, r.content(r.size()))
 	case 9: // archive/tar refuses some names, which is no matter here
 		size := r.size()
-		h := tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(size), Mode: int64(r.uint16()), Uid: r.uint16() << 8,
+		h := tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(size), Mode: int64(r.uint16()),
+			Uid:     r.uint16() << 8,
 			ModTime: time.Unix(int64(r.uint16())<<16, 0)}
 		if t.w.WriteHeader(&h) == nil {
 			_, err := t.w.Write(r.content(size))

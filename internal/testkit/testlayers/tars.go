@@ -29,6 +29,9 @@ func (t *tarBuilder) timesUnix(seconds ...int64) {
 	}
 }
 
+// capability is the extended attribute of a program that may use raw sockets.
+const capability = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
 // tarLayers vary what is in the archive.
 func tarLayers() []Layer {
 	of := func(fill func(t *tarBuilder)) func() []byte {
@@ -54,7 +57,8 @@ func tarLayers() []Layer {
 			t.add(tar.Header{Typeflag: tar.TypeChar, Name: "dev/null", Devmajor: 1, Devminor: 3, Mode: 0o666}, nil)
 			t.add(tar.Header{Typeflag: tar.TypeBlock, Name: "dev/sda", Devmajor: 8, Devminor: 1 << 20}, nil)
 			t.add(tar.Header{Typeflag: tar.TypeFifo, Name: "dev/fifo"}, nil)
-			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "dev/sticky", Mode: 0o7777, Uid: 1000, Gid: 100, Uname: "someone",
+			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "dev/sticky", Mode: 0o7777, Uid: 1000, Gid: 100,
+				Uname: "someone",
 				Gname: "users"}, Text(42, 600))
 		})),
 		gzTar("whiteouts", "whiteouts and an opaque directory", of(func(t *tarBuilder) {
@@ -66,7 +70,7 @@ func tarLayers() []Layer {
 		})),
 		gzTar("xattrs", "extended attributes as PAX records, binary values too", of(func(t *tarBuilder) {
 			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "ping", Format: tar.FormatPAX, PAXRecords: map[string]string{
-				"SCHILY.xattr.security.capability":    "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+				"SCHILY.xattr.security.capability":    capability,
 				"SCHILY.xattr.user.empty":             "",
 				"SCHILY.xattr.user.text":              "value=with=equals\nand lines",
 				"SCHILY.xattr.trusted.overlay.opaque": "y",
@@ -77,7 +81,7 @@ func tarLayers() []Layer {
 		})),
 		gzTar("xattr-values", "extended attributes that all have a value", of(func(t *tarBuilder) {
 			t.add(tar.Header{Typeflag: tar.TypeReg, Name: "ping", Format: tar.FormatPAX, PAXRecords: map[string]string{
-				"SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+				"SCHILY.xattr.security.capability": capability,
 				"SCHILY.xattr.user.text":           "value=with=equals\nand lines",
 			}}, Text(44, 2500))
 		})),
@@ -96,7 +100,8 @@ func tarLayers() []Layer {
 		})),
 		gzTar("names", "names in several scripts, with dots, slashes, spaces and bytes that are not UTF-8",
 			of(func(t *tarBuilder) {
-				for i, name := range []string{"./", "./a", "/absolute", "a//b", "../up", "spaces in it", "new\nline", "grüße",
+				for i, name := range []string{"./", "./a", "/absolute", "a//b", "../up", "spaces in it", "new\nline",
+					"grüße",
 					"日本語",
 					"x/../y", "a"} {
 					if strings.HasSuffix(name, "/") {
@@ -127,23 +132,28 @@ func tarLayers() []Layer {
 		lostTimes,
 		gzTar("numbers", "large and negative owners, modes, times and devices in GNU's binary form and in PAX records",
 			of(func(t *tarBuilder) {
-				t.add(tar.Header{Typeflag: tar.TypeReg, Name: "gnu", Uid: 1 << 30, Gid: 3_000_000_000, Format: tar.FormatGNU}, nil)
-				t.add(tar.Header{Typeflag: tar.TypeReg, Name: "pax", Uid: 1 << 40, Gid: 1<<62 + 5, Format: tar.FormatPAX}, nil)
-				t.raw(rawHeader{name: "negative", uid: "\xff\xff\xff\xff\xff\xff\xff\xfe", gid: "\xff\xff\xff\xff\xff\xff\xff\xff",
+				t.add(tar.Header{Typeflag: tar.TypeReg, Name: "gnu", Uid: 1 << 30, Gid: 3_000_000_000,
+					Format: tar.FormatGNU}, nil)
+				t.add(tar.Header{Typeflag: tar.TypeReg, Name: "pax", Uid: 1 << 40, Gid: 1<<62 + 5,
+					Format: tar.FormatPAX}, nil)
+				t.raw(rawHeader{name: "negative", uid: "\xff\xff\xff\xff\xff\xff\xff\xfe",
+					gid:   "\xff\xff\xff\xff\xff\xff\xff\xff",
 					mtime: "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe\x00"}, nil)
 				t.raw(rawHeader{name: "mode", mode: base256(0o100644, 8), magic: "ustar  \x00"}, nil)
 				t.raw(rawHeader{name: "dev", typeflag: '3', devmajor: base256(1<<40, 8),
 					devminor: "\xff\xff\xff\xff\xff\xff\xff\xf0", magic: "ustar  \x00"}, nil)
 				t.raw(rawHeader{name: "mtime", mtime: base256(1<<36, 12), magic: "ustar  \x00"}, nil)
 				t.raw(rawHeader{name: "size", size: base256(700, 12)}, Text(63, 700))
-				t.raw(rawHeader{name: "spaces", mode: "   644 \x00", uid: " 17\x00", gid: "\x00", mtime: " 1234567 "}, nil)
+				t.raw(rawHeader{name: "spaces", mode: "   644 \x00", uid: " 17\x00", gid: "\x00", mtime: " 1234567 "},
+					nil)
 				t.raw(rawHeader{name: "full", mode: "00000644", uid: "77777777", size: "000000000144"}, Text(64, 100))
 				t.pax("uid", "5000000000", "gid", "-3", "mtime", "-1.5", "uname", "näme", "gname", "")
 				t.raw(rawHeader{name: "records"}, nil)
 				t.pax("size", "1300")
 				t.raw(rawHeader{name: "pax-size", size: octal12(5)}, Text(65, 1300))
 			})),
-		gzTar("directory-by-name", "regular entries whose name ends in a slash are directories, type 0 and the old type NUL",
+		gzTar("directory-by-name",
+			"regular entries whose name ends in a slash are directories, type 0 and the old type NUL",
 			of(func(t *tarBuilder) {
 				t.raw(rawHeader{name: "old/", magic: "-"}, nil)
 				t.raw(rawHeader{name: "new/"}, nil)
@@ -308,7 +318,8 @@ func tarEndLayers() []Layer {
 		gzTar("empty-record", "ten KiB of zeros", func() []byte { return make([]byte, 10240) }),
 		gzTar("empty-block", "one zero block", func() []byte { return make([]byte, 512) }),
 		gzTar("empty", "no bytes at all in the gzip stream", func() []byte { return nil }),
-		plain("tar/empty-archive-plain", "two zero blocks and nothing else", func() []byte { return make([]byte, 1024) }),
+		plain("tar/empty-archive-plain", "two zero blocks and nothing else",
+			func() []byte { return make([]byte, 1024) }),
 	)
 	return all
 }
@@ -319,11 +330,12 @@ func uncompressedLayers() []Layer {
 	base.SpanSizes = []int64{4096, 64 << 10, 100_000, 1 << 20, 1 << 22}
 	all := []Layer{base}
 	for _, n := range []int{16384 - 1, 16384, 16384 + 1, 3*16384 - 1, 3 * 16384, 3*16384 + 1} {
-		l := plain(fmt.Sprintf("plain/%d", n), fmt.Sprintf("an archive of %d bytes, filled up with zeros", n), func() []byte {
-			t := newTar()
-			t.file("f", Text(91, 14_000))
-			return append(t.close(), make([]byte, n)...)[:n]
-		})
+		l := plain(fmt.Sprintf("plain/%d", n), fmt.Sprintf("an archive of %d bytes, filled up with zeros", n),
+			func() []byte {
+				t := newTar()
+				t.file("f", Text(91, 14_000))
+				return append(t.close(), make([]byte, n)...)[:n]
+			})
 		l.SpanSizes = []int64{16383, 16384, 16385, 512, 1000}
 		all = append(all, l)
 	}
@@ -355,7 +367,8 @@ func bigLayers() []Layer {
 			func() []byte { return GoGzip(huge(), 6, 0) }, 1<<20, 4<<20),
 		big("huge-file-klauspost-1", "the same, klauspost level 1", Gzip,
 			func() []byte { return KlauspostGzip(huge(), 1, 0) }, 1<<20, 4<<20),
-		big("huge-file-go-0", "the same, stored blocks", Gzip, func() []byte { return GoGzip(huge(), 0, 0) }, 1<<20, 4<<20),
+		big("huge-file-go-0", "the same, stored blocks", Gzip, func() []byte { return GoGzip(huge(), 0, 0) }, 1<<20,
+			4<<20),
 		big("huge-file-members", "the same, members of 128 KiB", Gzip,
 			func() []byte { return concat(members(huge(), 128<<10)...) }, 1<<20, 4<<20),
 		big("huge-file-plain", "the same, uncompressed", Uncompressed, huge, 1<<20, 4<<20),

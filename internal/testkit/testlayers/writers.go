@@ -163,7 +163,8 @@ func memberLayers() []Layer {
 	base := func() []byte { return GoGzip(baseTar(), 6, 0) }
 	many := func(n int, m []byte) []byte { return bytes.Repeat(m, n) }
 	return []Layer{
-		gz("member/two", "two members of compress/gzip", func() []byte { return concat(members(baseTar(), 100_000)...) }),
+		gz("member/two", "two members of compress/gzip",
+			func() []byte { return concat(members(baseTar(), 100_000)...) }),
 		gz("member/64k", "members of 64 KiB", func() []byte { return concat(members(baseTar(), 64<<10)...) }),
 		gz("member/64k-and-one", "members of 64 KiB and a byte",
 			func() []byte { return concat(members(baseTar(), 64<<10+1)...) }),
@@ -211,8 +212,9 @@ func headerLayers() []Layer {
 			return Member(h, d)
 		}
 	}
-	all := GzipHeader{MTime: 0x65432100, XFL: 2, OS: 3, Extra: Noise(7, 300), Name: "layer.tar", Comment: "made by hand",
-		CRC: true}
+	all := GzipHeader{MTime: 0x65432100, XFL: 2, OS: 3, Extra: Noise(7, 300), Name: "layer.tar",
+		Comment: "made by hand",
+		CRC:     true}
 	return []Layer{
 		gz("header/extra", "FEXTRA of 300 bytes", with(GzipHeader{Extra: Noise(8, 300)})),
 		gz("header/extra-empty", "FEXTRA of no bytes", with(GzipHeader{Extra: []byte{}})),

@@ -30,7 +30,8 @@ var units = []struct {
 // for both meanings.
 func Parse(s string) (int64, error) {
 	invalid := func(why string) (int64, error) {
-		return 0, fmt.Errorf("%w %q: %s; a size is a number of bytes, or a number with KiB, MiB, GiB or TiB, such as 10MiB",
+		return 0, fmt.Errorf(
+			"%w %q: %s; a size is a number of bytes, or a number with KiB, MiB, GiB or TiB, such as 10MiB",
 			ErrInvalid, s, why)
 	}
 	number, unit := s, int64(1)

@@ -66,8 +66,9 @@ func words(host string, err error) string {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return fmt.Sprintf("%s broke off the connection (unexpected EOF)", host)
 	case errors.As(err, &authority):
-		return fmt.Sprintf("the certificate of %s is not trusted (unknown authority); SSL_CERT_FILE names a file of others "+
-			"to trust", host)
+		return fmt.Sprintf(
+			"the certificate of %s is not trusted (unknown authority); SSL_CERT_FILE names a file of others "+
+				"to trust", host)
 	case errors.As(err, &hostname):
 		if names := hostname.Certificate.DNSNames; len(names) > 0 {
 			return fmt.Sprintf("the certificate of %s is for other names: %s", host, certificateNames(names))

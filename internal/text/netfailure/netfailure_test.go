@@ -53,9 +53,11 @@ func TestText(t *testing.T) {
 			host(silent.URL) + " broke off the connection (unexpected EOF)"},
 		{"proxy", &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}}, "http://registry.example/v2/",
 			"nothing listens at the proxy " + closed + " (connection refused)"},
-		{"untrusted", &http.Client{}, secure.URL, "the certificate of " + host(secure.URL) + " is not trusted (unknown " +
-			"authority); SSL_CERT_FILE names a file of others to trust"},
-		{"another name", otherName, "https://other.test/", "the certificate of other.test is for other names: example.com"},
+		{"untrusted", &http.Client{}, secure.URL,
+			"the certificate of " + host(secure.URL) + " is not trusted (unknown " +
+				"authority); SSL_CERT_FILE names a file of others to trust"},
+		{"another name", otherName, "https://other.test/",
+			"the certificate of other.test is for other names: example.com"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			resp, err := tt.client.Get(tt.url)
@@ -77,10 +79,12 @@ func TestText(t *testing.T) {
 		{&net.DNSError{Err: "server misbehaving", Name: "registry.test", IsTemporary: true},
 			"the name of the host registry.test cannot be resolved now (server misbehaving)"},
 		{&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}, "there is no way to h:1 from here (no route)"},
-		{&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, "h:1 broke off the connection (connection reset)"},
+		{&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET},
+			"h:1 broke off the connection (connection reset)"},
 		{http.ErrNoCookie, ""},
-		{x509.HostnameError{Host: "h", Certificate: &x509.Certificate{DNSNames: []string{"a.test", "\x1b[2J\n", "c", "d",
-			"e", "f", strings.Repeat("g", 1000)}}},
+		{x509.HostnameError{Host: "h",
+			Certificate: &x509.Certificate{DNSNames: []string{"a.test", "\x1b[2J\n", "c", "d",
+				"e", "f", strings.Repeat("g", 1000)}}},
 			`the certificate of h:1 is for other names: a.test, \x1b[2J\n, c, d, e, and 2 more`},
 	} {
 		if got := Text("h:1", tt.err); got != tt.want {

@@ -118,11 +118,12 @@ func TestTable(t *testing.T) {
 			"    /aws/lambda/a-function-with-a-long-name-indeed\n" +
 			"    is lost\n"},
 		{"a command has a line of its own, a row without other cells none", 40, "", [][]string{{"CHECK", "FOUND"},
-			{"queue", "is there, see why: soci-index-builder redrive"}, {"", "-> aws sqs purge-queue --queue-url x"}}, "" +
-			"CHECK  FOUND\n" +
-			"queue  is there, see why:\n" +
-			"       soci-index-builder redrive\n" +
-			"    -> aws sqs purge-queue --queue-url x\n"},
+			{"queue", "is there, see why: soci-index-builder redrive"}, {"", "-> aws sqs purge-queue --queue-url x"}},
+			"" +
+				"CHECK  FOUND\n" +
+				"queue  is there, see why:\n" +
+				"       soci-index-builder redrive\n" +
+				"    -> aws sqs purge-queue --queue-url x\n"},
 		{"names shortened", 30, "", [][]string{{"IMAGE", "SIZE"},
 			{"123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1", "10 MiB"}}, "" +
 			"IMAGE                   SIZE\n" +

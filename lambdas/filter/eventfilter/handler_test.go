@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +15,7 @@ import (
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 const generatorARN = "arn:aws:lambda:us-west-2:123456789012:function:generator"
@@ -103,10 +103,12 @@ func TestHandle(t *testing.T) {
 				t.Errorf("result %+v, want %+v", *got, tt.want)
 			}
 			line := oneLine(t, out)
-			if line["message"] != tt.message || line["repository"] != tt.repository || line["tag"] != tt.tag ||
-				line["digest"] != digest {
-				t.Errorf("log line %v, want message %q", line, tt.message)
-			}
+			expect.Equal(t, expect.Facts{
+				{`line["message"]`, line["message"], tt.message},
+				{`line["repository"]`, line["repository"], tt.repository},
+				{`line["tag"]`, line["tag"], tt.tag},
+				{`line["digest"]`, line["digest"], digest},
+			}, "log line %v, want message %q", line, tt.message)
 			if tt.want.Decision != Matched {
 				if len(i.calls) != 0 {
 					t.Errorf("the generator was invoked %d times", len(i.calls))
@@ -195,8 +197,9 @@ func TestReadConfigRefuses(t *testing.T) {
 			[]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", `filter 2 "Bad:x"`}, filters.ErrRepositoryPart},
 		{"exclusions only", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "!a:*"},
 			[]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS", `"!a:*"`}, filters.ErrOnlyExclusions},
-		{"all at once", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "x", "SOCI_INDEX_GENERATOR_LAMBDA_ARN": "gen",
-			"SOCI_TAG_SUFFIX": "/", "LOG_LEVEL": "LOUD",
+		{"all at once", map[string]string{"SOCI_REPOSITORY_IMAGE_TAG_FILTERS": "x",
+			"SOCI_INDEX_GENERATOR_LAMBDA_ARN": "gen",
+			"SOCI_TAG_SUFFIX":                 "/", "LOG_LEVEL": "LOUD",
 			"SOCI_INDEX_UNTAGGED_IMAGES": "1", "SOCI_FAILURE_QUEUE_URL": "q", "SOCI_STACK_NAME": "a b",
 			"SOCI_OWN_REPOSITORIES": "a,B"},
 			[]string{`"x"`, `SOCI_INDEX_GENERATOR_LAMBDA_ARN is "gen"`, `SOCI_TAG_SUFFIX is "/"`,
@@ -268,15 +271,26 @@ func TestReadConfig(t *testing.T) {
 		"AWS_LAMBDA_FUNCTION_NAME": "filter",
 	}
 	c, err := ReadConfig(func(name string) string { return env[name] })
-	if err != nil || c.UntaggedImages || c.FailureQueueURL != "" || c.StackName != "filter" || c.TagSuffix != "-soci" {
-		t.Errorf("ReadConfig = %+v, %v", c, err)
+	if err != nil {
+		t.Fatalf("ReadConfig = %+v, %v", c, err)
 	}
+	expect.Equal(t, expect.Facts{
+		{"UntaggedImages", c.UntaggedImages, false},
+		{"FailureQueueURL", c.FailureQueueURL, ""},
+		{"StackName", c.StackName, "filter"},
+		{"TagSuffix", c.TagSuffix, "-soci"},
+	}, "ReadConfig = %+v, %v", c, err)
 	env["SOCI_OWN_REPOSITORIES"] = "stack1/filter,stack1/generator"
 	env["SOCI_INDEX_UNTAGGED_IMAGES"], env["SOCI_FAILURE_QUEUE_URL"], env["SOCI_STACK_NAME"] = "true",
 		"https://sqs.eu-west-1.amazonaws.com/123456789012/q", "s"
 	c, err = ReadConfig(func(name string) string { return env[name] })
-	if err != nil || !c.UntaggedImages || c.FailureQueueURL != env["SOCI_FAILURE_QUEUE_URL"] || c.StackName != "s" ||
-		!slices.Equal(c.OwnRepositories, []string{"stack1/filter", "stack1/generator"}) {
-		t.Errorf("ReadConfig = %+v, %v", c, err)
+	if err != nil {
+		t.Fatalf("ReadConfig = %+v, %v", c, err)
 	}
+	expect.Equal(t, expect.Facts{
+		{"UntaggedImages", c.UntaggedImages, true},
+		{"FailureQueueURL", c.FailureQueueURL, env["SOCI_FAILURE_QUEUE_URL"]},
+		{"StackName", c.StackName, "s"},
+		{"OwnRepositories", c.OwnRepositories, []string{"stack1/filter", "stack1/generator"}},
+	}, "ReadConfig = %+v, %v", c, err)
 }

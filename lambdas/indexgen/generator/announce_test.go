@@ -56,10 +56,12 @@ func TestAnnounced(t *testing.T) {
 		want  []string
 		fails bool
 	}{
-		{"indexed", large, func(*Handler, *registrytest.Server) {}, []string{"SOCI Index Created indexed v1-soci"}, false},
+		{"indexed", large, func(*Handler, *registrytest.Server) {}, []string{"SOCI Index Created indexed v1-soci"},
+			false},
 		{"nothing to index, with a tag", small, func(*Handler, *registrytest.Server) {},
 			[]string{"SOCI Index Created no-layer-to-index v1-soci"}, false},
-		{"nothing to index", small, func(h *Handler, _ *registrytest.Server) { h.Options.TagUnindexed = false }, nil, false},
+		{"nothing to index", small, func(h *Handler, _ *registrytest.Server) { h.Options.TagUnindexed = false }, nil,
+			false},
 		{"corrupt", registrytest.Image{Layers: []registrytest.Layer{{Content: corrupt}}},
 			func(*Handler, *registrytest.Server) {}, []string{"SOCI Index Failed corrupt "}, true},
 		{"throttled", large, func(_ *Handler, s *registrytest.Server) {

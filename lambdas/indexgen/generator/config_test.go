@@ -34,40 +34,50 @@ func TestReadConfig(t *testing.T) {
 		soci soci.Options
 	}{
 		{"defaults", nil, defaults,
-			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both,
-				TagSuffix: "-soci", TagUnindexed: true, Choice: []string{"linux"}}},
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize,
+				IndexVersion: soci.Both,
+				TagSuffix:    "-soci", TagUnindexed: true, Choice: []string{"linux"}}},
 		{"everything", map[string]string{
-			"SOCI_MIN_LAYER_SIZE_MIB": "20", "SOCI_SPAN_SIZE_MIB": "1", "SOCI_CONCURRENCY": "3", "SOCI_MAX_MEMORY_MIB": "512",
-			"SOCI_INDEX_VERSION": "V2", "SOCI_TAG_SUFFIX": "_lazy", "SOCI_TAG_UNINDEXED_IMAGES": "false",
+			"SOCI_MIN_LAYER_SIZE_MIB": "20", "SOCI_SPAN_SIZE_MIB": "1", "SOCI_CONCURRENCY": "3",
+			"SOCI_MAX_MEMORY_MIB": "512",
+			"SOCI_INDEX_VERSION":  "V2", "SOCI_TAG_SUFFIX": "_lazy", "SOCI_TAG_UNINDEXED_IMAGES": "false",
 			"SOCI_PREFETCH":          "true",
-			"SOCI_FAILURE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/123456789012/failures", "SOCI_EVENT_BUS": "default",
-			"SOCI_STACK_NAME":       "soci",
-			"ECR_REGISTRY_ENDPOINT": "http://127.0.0.1:5000", "LOG_LEVEL": "DEBUG", "SOCI_HANDLER": "steps",
+			"SOCI_FAILURE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/123456789012/failures",
+			"SOCI_EVENT_BUS":         "default",
+			"SOCI_STACK_NAME":        "soci",
+			"ECR_REGISTRY_ENDPOINT":  "http://127.0.0.1:5000", "LOG_LEVEL": "DEBUG", "SOCI_HANDLER": "steps",
 			"SOCI_STATE_MACHINE_ARN": "arn:aws:states:us-west-2:123456789012:stateMachine:index-1",
 			"SOCI_FAN_OUT_FROM_GIB":  "7", "SOCI_PLATFORMS": "linux/amd64,windows"},
 			Config{MinLayerSizeMiB: 20, SpanSizeMiB: 1, Concurrency: 3, MaxMemoryMiB: 512, IndexVersion: soci.V2,
 				TagSuffix:       "_lazy",
 				FailureQueueURL: "https://sqs.us-west-2.amazonaws.com/123456789012/failures", EventBus: "default",
-				Prefetch: true, StackName: "soci", Role: DoesSteps, FanOutFromGiB: 7, Platforms: []string{"linux/amd64", "windows"},
+				Prefetch: true, StackName: "soci", Role: DoesSteps, FanOutFromGiB: 7,
+				Platforms:    []string{"linux/amd64", "windows"},
 				StateMachine: "arn:aws:states:us-west-2:123456789012:stateMachine:index-1",
 				Endpoint:     "http://127.0.0.1:5000", LogLevel: slog.LevelDebug},
-			soci.Options{MinLayerSize: 20 << 20, SpanSize: 1 << 20, Concurrency: 3, IndexVersion: soci.V2, TagSuffix: "_lazy",
-				PrefetchLabel: true, Choice: []string{"linux/amd64", "windows"}, Limits: soci.Limits{MaxMemory: 512 << 20}}},
+			soci.Options{MinLayerSize: 20 << 20, SpanSize: 1 << 20, Concurrency: 3, IndexVersion: soci.V2,
+				TagSuffix:     "_lazy",
+				PrefetchLabel: true, Choice: []string{"linux/amd64", "windows"},
+				Limits: soci.Limits{MaxMemory: 512 << 20}}},
 		{"every layer", map[string]string{"SOCI_MIN_LAYER_SIZE_MIB": "0"}, everyLayer,
 			soci.Options{MinLayerSize: 1, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both, TagSuffix: "-soci",
 				TagUnindexed: true, Choice: []string{"linux"}}},
-		{"the budget follows the function's memory", map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "2048"}, inLambda,
-			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both,
-				TagSuffix: "-soci", TagUnindexed: true, Choice: []string{"linux"},
+		{"the budget follows the function's memory", map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "2048"},
+			inLambda,
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize,
+				IndexVersion: soci.Both,
+				TagSuffix:    "-soci", TagUnindexed: true, Choice: []string{"linux"},
 				Limits: soci.Limits{MaxMemory: 1289 << 20}}},
 		{"the least budget", map[string]string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "64"}, tiny,
-			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both,
-				TagSuffix: "-soci", TagUnindexed: true, Choice: []string{"linux"},
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize,
+				IndexVersion: soci.Both,
+				TagSuffix:    "-soci", TagUnindexed: true, Choice: []string{"linux"},
 				Limits: soci.Limits{MaxMemory: 16 << 20}}},
 		{"the stack has the name of the function", map[string]string{"AWS_LAMBDA_FUNCTION_NAME": "soci-index-builder"},
 			defaults,
-			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize, IndexVersion: soci.Both,
-				TagSuffix: "-soci", TagUnindexed: true, Choice: []string{"linux"}}},
+			soci.Options{MinLayerSize: soci.DefaultMinLayerSize, SpanSize: soci.DefaultSpanSize,
+				IndexVersion: soci.Both,
+				TagSuffix:    "-soci", TagUnindexed: true, Choice: []string{"linux"}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -88,9 +98,10 @@ func TestReadConfigRefuses(t *testing.T) {
 		"SOCI_MAX_MEMORY_MIB": "99999",
 		"SOCI_INDEX_VERSION":  "v3", "SOCI_TAG_SUFFIX": "+soci", "SOCI_TAG_UNINDEXED_IMAGES": "yes",
 		"SOCI_PREFETCH":          "on",
-		"SOCI_FAILURE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/123456789012/failures.fifo", "SOCI_EVENT_BUS": "a bus",
-		"SOCI_STACK_NAME":       "my stack",
-		"ECR_REGISTRY_ENDPOINT": "localhost", "LOG_LEVEL": "loud", "SOCI_HANDLER": "all",
+		"SOCI_FAILURE_QUEUE_URL": "https://sqs.us-west-2.amazonaws.com/123456789012/failures.fifo",
+		"SOCI_EVENT_BUS":         "a bus",
+		"SOCI_STACK_NAME":        "my stack",
+		"ECR_REGISTRY_ENDPOINT":  "localhost", "LOG_LEVEL": "loud", "SOCI_HANDLER": "all",
 		"SOCI_STATE_MACHINE_ARN": "index", "SOCI_FAN_OUT_FROM_GIB": "-1",
 	}
 	_, err := ReadConfig(func(name string) string { return bad[name] })
@@ -113,7 +124,8 @@ func TestOpener(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name := r.(*ecrclient.Repository).Name(); name != "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/team/app" {
+		const want = "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/team/app"
+		if name := r.(*ecrclient.Repository).Name(); name != want {
 			t.Errorf("endpoint %q opens %s", endpoint, name)
 		}
 	}

@@ -161,7 +161,8 @@ func TestStepsFaults(t *testing.T) {
 					}
 					s := registrytest.Start(t)
 					image, platform := multiImage(t, s)
-					s.Add(registrytest.Rule{Skip: k, Times: times, Fault: registrytest.Status(fault.status, fault.code, "why")})
+					s.Add(registrytest.Rule{Skip: k, Times: times,
+						Fault: registrytest.Status(fault.status, fault.code, "why")})
 					steps := stepsOf(t, s)
 					where := fmt.Sprintf("request %d, like %s %s", k+1, requests[k].Method, requests[k].Path)
 					answer, err := steps.all(t, push(image.Digest, "v1"))

@@ -96,7 +96,8 @@ func TestStepsOfPlatforms(t *testing.T) {
 								left = append(left, madeOf(t, s, images))
 							}
 							if outcomes[0] != outcomes[1] || !maps.Equal(left[0], left[1]) {
-								t.Errorf("one function: %s, %v\nseveral: %s, %v", outcomes[0], left[0], outcomes[1], left[1])
+								t.Errorf("one function: %s, %v\nseveral: %s, %v", outcomes[0], left[0], outcomes[1],
+									left[1])
 							}
 							want := soci.OutcomeIndexed
 							if slices.Equal(choice, []string{"freebsd"}) && (!earlier || version == soci.V1) {
@@ -259,7 +260,8 @@ func TestPublishFaultsWithPrefetch(t *testing.T) {
 		}
 		s := registrytest.Start(t)
 		got, _ := run(t, s, func() {
-			s.Add(registrytest.Rule{Skip: k, Times: 1, Fault: registrytest.Status(http.StatusForbidden, "DENIED", "why")})
+			s.Add(registrytest.Rule{Skip: k, Times: 1,
+				Fault: registrytest.Status(http.StatusForbidden, "DENIED", "why")})
 		})
 		if !maps.Equal(got, want) {
 			t.Errorf("request %d fails, then there is %v, want %v", k+1, got, want)

@@ -118,7 +118,8 @@ func TestHandleFaults(t *testing.T) {
 		{"404", status(404, "NOT_FOUND"), failure.NotFound, false},
 		{"429", status(429, "TOOMANYREQUESTS"), failure.Throttled, true},
 		{"500", status(500, "UNKNOWN"), failure.Unavailable, true},
-		{"reset", func(*registrytest.Server) registrytest.Fault { return registrytest.Reset() }, failure.Unavailable, true},
+		{"reset", func(*registrytest.Server) registrytest.Fault { return registrytest.Reset() }, failure.Unavailable,
+			true},
 		{"stall", func(s *registrytest.Server) registrytest.Fault { return s.Stall() }, failure.Unavailable, true},
 	}
 	for _, fault := range faults {
@@ -136,7 +137,8 @@ func TestHandleFaults(t *testing.T) {
 					policy := ecrclient.RetryPolicy{MaxAttempts: 1}
 					if mode == "once" {
 						rule.Times = 1
-						policy = ecrclient.RetryPolicy{MaxAttempts: 3, MinWait: time.Millisecond, MaxWait: time.Millisecond}
+						policy = ecrclient.RetryPolicy{MaxAttempts: 3, MinWait: time.Millisecond,
+							MaxWait: time.Millisecond}
 					}
 					s.Add(rule)
 					options := []ecrclient.Option{ecrclient.WithRetry(policy)}
@@ -228,13 +230,15 @@ func TestHandleTagRefused(t *testing.T) {
 	}{
 		{"immutable", func(s *registrytest.Server) {
 			s.PushManifest(t, repository, "v1-soci", ocispec.MediaTypeImageIndex, fmt.Appendf(nil,
-				`{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{%q:"true"}}`, ocispec.MediaTypeImageIndex,
+				`{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{%q:"true"}}`,
+				ocispec.MediaTypeImageIndex,
 				soci.AnnotationUnindexed))
 			s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/v1-soci$",
 				Fault: registrytest.Status(400, "TAG_INVALID", "the tag is immutable")})
 		}, failure.ImmutableTag},
 		{"taken", func(s *registrytest.Server) {
-			s.PushImage(t, repository, "v1-soci", registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 9, 100)}}})
+			s.PushImage(t, repository, "v1-soci",
+				registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 9, 100)}}})
 		}, failure.TagTaken},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -262,12 +266,14 @@ func TestHandleLeftAlone(t *testing.T) {
 		registrytest.Image{Layers: []registrytest.Layer{big}, Platform: "windows/amd64"})
 	moved := s.PushImage(t, repository, "v2",
 		registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 2, 2*minSize)}}})
-	s.PushImage(t, repository, "v2", registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 3, 2*minSize)}}})
+	s.PushImage(t, repository, "v2",
+		registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 3, 2*minSize)}}})
 	events := map[string][]byte{
 		"SOCI index": bytes.Replace(push(image.Manifest.Digest, ""), []byte(`"image-tag"`),
 			[]byte(`"artifact-media-type":"`+soci.ArtifactTypeV1+`","image-tag"`), 1),
-		"suffix":        push(image.Manifest.Digest, "v1-soci"),
-		"referrer":      bytes.Replace(push(image.Manifest.Digest, ""), []byte("Image Action"), []byte("Referrer Action"), 1),
+		"suffix": push(image.Manifest.Digest, "v1-soci"),
+		"referrer": bytes.Replace(push(image.Manifest.Digest, ""), []byte("Image Action"),
+			[]byte("Referrer Action"), 1),
 		"gone":          push(digest.FromString("gone"), "v1"),
 		"opted out":     push(optedOut.Manifest.Digest, "opted-out"),
 		"platform":      push(windows.Manifest.Digest, "windows"),

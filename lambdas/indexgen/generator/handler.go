@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/function/announce"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
@@ -154,11 +155,11 @@ func (i *invocation) run(ctx context.Context, event []byte,
 
 	// The filter passes none of these on, but it is not the only one that can
 	// invoke this function.
-	if why, own := e.Image().Own(i.tagSuffix()); own {
-		i.logger.InfoContext(ctx, "own artifact left alone", "reason", why)
-		return i.passedOver(soci.OutcomeOwnArtifact, why), nil
-	}
-	if e.DetailType == ecrevent.ReferrerAction {
+	switch v := i.rules().Decide(e.Image()); v.Decision {
+	case filters.OwnArtifact:
+		i.logger.InfoContext(ctx, "own artifact left alone", "reason", v.Reason)
+		return i.passedOver(soci.OutcomeOwnArtifact, v.Reason), nil
+	case filters.Referrer:
 		i.logger.InfoContext(ctx, "referrer left alone", "artifactType", i.detail.ArtifactMediaType)
 		return i.passedOver(OutcomeReferrer, ""), nil
 	}
@@ -194,6 +195,12 @@ func (i *invocation) run(ctx context.Context, event []byte,
 	i.sincePush = sincePush(e, result)
 	logResult(ctx, i.logger, result, announced, i.sincePush)
 	return i.report(result), nil
+}
+
+// rules are those of the filter function that do not depend on its filters and
+// on its environment: which images are chosen is decided there.
+func (i *invocation) rules() filters.Rules {
+	return filters.Rules{Filters: filters.Every(), TagSuffix: i.tagSuffix(), Untagged: true}
 }
 
 // tagSuffix tells the tags of SOCI-enabled images, as long as they have the

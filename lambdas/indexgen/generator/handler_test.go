@@ -21,6 +21,7 @@ import (
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/ecrclient"
@@ -75,8 +76,9 @@ func setup(t *testing.T, s *registrytest.Server) (*Handler, *bytes.Buffer) {
 }
 
 func push(d digest.Digest, tag string) []byte {
-	return fmt.Appendf(nil, `{"detail-type":"ECR Image Action","source":"aws.ecr","account":"123456789012","region":"us-west-2",`+
-		`"detail":{"result":"SUCCESS","repository-name":%q,"image-digest":%q,"action-type":"PUSH","image-tag":%q}}`,
+	return fmt.Appendf(nil,
+		`{"detail-type":"ECR Image Action","source":"aws.ecr","account":"123456789012","region":"us-west-2",`+
+			`"detail":{"result":"SUCCESS","repository-name":%q,"image-digest":%q,"action-type":"PUSH","image-tag":%q}}`,
 		repository, d, tag)
 }
 
@@ -129,10 +131,12 @@ func TestHandleImage(t *testing.T) {
 	if len(index) != 1 {
 		t.Fatalf("the image has %d SOCI indexes, want 1", len(index))
 	}
-	if r.Repository != repository || r.Digest != image.Manifest.Digest || r.Tag != "v1" ||
-		r.Outcome != soci.OutcomeIndexed {
-		t.Errorf("result %+v", r)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Repository", r.Repository, repository},
+		{"Digest", r.Digest, image.Manifest.Digest},
+		{"Tag", r.Tag, "v1"},
+		{"Outcome", r.Outcome, soci.OutcomeIndexed},
+	}, "result %+v", r)
 	if r.BytesRead < int64(len(big)) || r.BytesPushed == 0 || r.Seconds <= 0 || len(r.Manifests) != 1 {
 		t.Fatalf("result %+v", r)
 	}
@@ -202,7 +206,8 @@ func TestHandleOutcomes(t *testing.T) {
 		want      soci.Outcome
 		manifests []soci.Outcome
 	}{
-		{"image index", s.PushIndex(t, repository, "v1", false, arm.Manifest, amd.Manifest, attestation.Manifest).Digest,
+		{"image index", s.PushIndex(t, repository, "v1", false, arm.Manifest, amd.Manifest,
+			attestation.Manifest).Digest,
 			soci.OutcomeIndexed, []soci.Outcome{soci.OutcomeIndexed, soci.OutcomeNoLayer, soci.OutcomePassedOver}},
 		{"no layer to index", amd.Manifest.Digest, soci.OutcomeNoLayer, []soci.Outcome{soci.OutcomeNoLayer}},
 		{"SOCI index", s.PushReferrer(t, repository, arm.Manifest, soci.ArtifactTypeV1, []byte("x")).Digest,
@@ -281,11 +286,13 @@ func TestHandleFails(t *testing.T) {
 		class  failure.Class
 		reason failure.Reason
 	}{
-		{name: "corrupt layer", layer: corrupt, want: soci.ErrCorrupt, class: failure.Permanent, reason: failure.Corrupt},
+		{name: "corrupt layer", layer: corrupt, want: soci.ErrCorrupt, class: failure.Permanent,
+			reason: failure.Corrupt},
 		{name: "truncated layer", layer: good[:len(good)/2], want: soci.ErrTruncated, class: failure.Permanent,
 			reason: failure.Truncated},
-		{name: "memory limit", layer: good, want: soci.ErrLimit, class: failure.Permanent, reason: failure.LimitExceeded,
-			edit: func(h *Handler) { h.Options.Limits.MaxMemory = 1 }},
+		{name: "memory limit", layer: good, want: soci.ErrLimit, class: failure.Permanent,
+			reason: failure.LimitExceeded,
+			edit:   func(h *Handler) { h.Options.Limits.MaxMemory = 1 }},
 		{name: "invalid option", layer: good, want: soci.ErrInvalidOption, class: failure.Permanent,
 			reason: failure.InvalidOption,
 			edit:   func(h *Handler) { h.Options.SpanSize = -1 }},
@@ -294,27 +301,34 @@ func TestHandleFails(t *testing.T) {
 			rule:   registrytest.Rule{Method: http.MethodGet, Path: "/blobs/", Fault: registrytest.Corrupt(1000)}},
 		{name: "denied", layer: good, want: ecrclient.ErrDenied, class: failure.Transient, reason: failure.AccessDenied,
 			rule: registrytest.Rule{Fault: registrytest.Status(403, "DENIED", "no")}},
-		{name: "throttled", layer: good, want: ecrclient.ErrThrottled, class: failure.Transient, reason: failure.Throttled,
-			rule: registrytest.Rule{Path: "/blobs/", Fault: registrytest.Status(429, "TOOMANYREQUESTS", "slowly")}},
+		{name: "throttled", layer: good, want: ecrclient.ErrThrottled, class: failure.Transient,
+			reason: failure.Throttled,
+			rule:   registrytest.Rule{Path: "/blobs/", Fault: registrytest.Status(429, "TOOMANYREQUESTS", "slowly")}},
 		{name: "unavailable", layer: good, want: ecrclient.ErrUnavailable, class: failure.Transient,
 			reason: failure.Unavailable,
 			rule: registrytest.Rule{Method: http.MethodGet, Path: "/manifests/",
 				Fault: registrytest.Status(500, "UNKNOWN", "oh")}},
-		{name: "reset", layer: good, want: ecrclient.ErrUnavailable, class: failure.Transient, reason: failure.Unavailable,
-			rule: registrytest.Rule{Fault: registrytest.Reset()}},
-		{name: "cannot push", layer: good, want: ecrclient.ErrDenied, class: failure.Transient, reason: failure.AccessDenied,
+		{name: "reset", layer: good, want: ecrclient.ErrUnavailable, class: failure.Transient,
+			reason: failure.Unavailable,
+			rule:   registrytest.Rule{Fault: registrytest.Reset()}},
+		{name: "cannot push", layer: good, want: ecrclient.ErrDenied, class: failure.Transient,
+			reason: failure.AccessDenied,
 			rule: registrytest.Rule{Method: http.MethodPut, Path: "/manifests/",
 				Fault: registrytest.Status(403, "DENIED", "no")}},
 		{name: "no repository", layer: good, want: ecrclient.ErrInvalidReference, class: failure.Permanent,
 			reason: failure.InvalidReference,
 			edit: func(h *Handler) {
-				h.Open = func(context.Context, *ecrevent.Event) (Repository, error) { return nil, ecrclient.ErrInvalidReference }
+				h.Open = func(context.Context, *ecrevent.Event) (Repository, error) {
+					return nil,
+						ecrclient.ErrInvalidReference
+				}
 			}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := registrytest.Start(t)
-			image := s.PushImage(t, repository, "v1", registrytest.Image{Layers: []registrytest.Layer{{Content: tt.layer}}})
+			image := s.PushImage(t, repository, "v1",
+				registrytest.Image{Layers: []registrytest.Layer{{Content: tt.layer}}})
 			if tt.rule.Fault != nil {
 				s.Add(tt.rule)
 			}
@@ -331,7 +345,10 @@ func TestHandleFails(t *testing.T) {
 				t.Errorf("the error is %#v, want class %s, reason %s", f, tt.class, tt.reason)
 			}
 			lines := logged(t, out, "image failed")
-			if len(lines) != 1 || lines[0]["class"] != string(tt.class) || lines[0]["level"] != "ERROR" ||
+			if len(lines) != 1 {
+				t.Fatalf("log lines %v, want class %s", lines, tt.class)
+			}
+			if lines[0]["class"] != string(tt.class) || lines[0]["level"] != "ERROR" ||
 				lines[0]["digest"] != image.Manifest.Digest.String() {
 				t.Errorf("log lines %v, want class %s", lines, tt.class)
 			}
@@ -359,7 +376,10 @@ func TestHandleInvalidEvent(t *testing.T) {
 	h, out := setup(t, s)
 	r, err := h.Handle(t.Context(), []byte(`{"source":"aws.s3"}`))
 	var f *failure.Error
-	if r != nil || !errors.Is(err, ecrevent.ErrInvalid) || !errors.As(err, &f) || f.Class != failure.Permanent {
+	if r != nil || !errors.Is(err, ecrevent.ErrInvalid) {
+		t.Fatalf("Handle = %+v, %v, want a permanent ErrInvalid", r, err)
+	}
+	if !errors.As(err, &f) || f.Class != failure.Permanent {
 		t.Errorf("Handle = %+v, %v, want a permanent ErrInvalid", r, err)
 	}
 	if len(s.Requests()) != 0 {
@@ -383,7 +403,10 @@ func TestHandleStopsInTime(t *testing.T) {
 		t.Error("the handler stops with its invocation, not before")
 	}
 	var f *failure.Error
-	if r != nil || !errors.Is(err, failure.ErrOutOfTime) || !errors.As(err, &f) || f.Class != failure.Permanent {
+	if r != nil || !errors.Is(err, failure.ErrOutOfTime) {
+		t.Fatalf("Handle = %+v, %v, want a permanent failure.ErrOutOfTime", r, err)
+	}
+	if !errors.As(err, &f) || f.Class != failure.Permanent {
 		t.Fatalf("Handle = %+v, %v, want a permanent failure.ErrOutOfTime", r, err)
 	}
 	if !strings.Contains(err.Error(), "0 layers were read to the end and 1 in part") {

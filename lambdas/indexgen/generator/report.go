@@ -23,7 +23,8 @@ func (i *invocation) fail(ctx context.Context, event []byte, f *failure.Error) (
 	// is tried again, and is not in the queue twice.
 	if err := i.announceFailure(ctx, f); err != nil {
 		failed := failure.Of(err)
-		i.logger.ErrorContext(ctx, "failure not announced", "class", failed.Class, "reason", failed.Reason, "permission",
+		i.logger.ErrorContext(ctx, "failure not announced", "class", failed.Class, "reason", failed.Reason,
+			"permission",
 			failed.Permission, "error", failed)
 		return nil, &failure.Error{Class: failed.Class, Reason: failed.Reason, Permission: failed.Permission,
 			Err: fmt.Errorf("%w; the event had failed for good: %v", failed, f)}

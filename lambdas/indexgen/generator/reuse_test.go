@@ -19,7 +19,8 @@ func TestHandleReuse(t *testing.T) {
 		{Content: big[1]}}}
 	changed := layer(t, 4, minSize)
 	next := registrytest.Image{Layers: []registrytest.Layer{{Content: big[0]}, {Content: changed}, {Content: big[1]}}}
-	index := func(t *testing.T, s *registrytest.Server, h *Handler, image registrytest.Image, tag string) *report.Image {
+	index := func(t *testing.T, s *registrytest.Server, h *Handler, image registrytest.Image,
+		tag string) *report.Image {
 		t.Helper()
 		pushed := s.PushImage(t, repository, tag, image)
 		r, err := h.Handle(t.Context(), push(pushed.Manifest.Digest, tag))

@@ -24,7 +24,8 @@ func TestSincePush(t *testing.T) {
 		p := s.PushImage(t, repository, "", registrytest.Image{
 			Layers: []registrytest.Layer{{Content: layer(t, seed, 2*minSize)}}})
 		return func(id, at string) []byte {
-			return bytes.Replace(push(p.Manifest.Digest, ""), []byte("{"), fmt.Appendf(nil, `{"id":%q,"time":%q,`, id, at), 1)
+			return bytes.Replace(push(p.Manifest.Digest, ""), []byte("{"),
+				fmt.Appendf(nil, `{"id":%q,"time":%q,`, id, at), 1)
 		}
 	}
 	var measured bytes.Buffer
@@ -76,7 +77,8 @@ func TestSincePush(t *testing.T) {
 		if err := json.Unmarshal(measured.Bytes(), &line); err != nil {
 			t.Fatal(err)
 		}
-		for where, value := range map[string]any{"log": finished[0]["pushToIndexSeconds"], "metric": line["PushToIndex"]} {
+		for where, value := range map[string]any{"log": finished[0]["pushToIndexSeconds"],
+			"metric": line["PushToIndex"]} {
 			got, ok := value.(float64)
 			if ok != (tt.want >= 0) || got < tt.want || got > tt.want+60 {
 				if ok || tt.want >= 0 {

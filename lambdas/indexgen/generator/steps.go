@@ -122,21 +122,22 @@ func (s *Steps) onEvent(ctx context.Context, i *invocation, r *stepRequest,
 func (s *Steps) plan(ctx context.Context, i *invocation, r *stepRequest) (*planned, error) {
 	p := &planned{Items: []fanout.Item{}}
 	err := s.onEvent(ctx, i, r, func(ctx context.Context, e *ecrevent.Event) error {
-		_, err := i.onImage(ctx, &job{input: r.Event, event: e}, func(ctx context.Context, j *job) (*soci.Result, error) {
-			w, err := soci.Plan(ctx, j.repository, j.repository, j.image, j.options)
-			if err != nil {
-				return nil, err
-			}
-			items := fanout.Items(w.Layers())
-			if err := s.possible(ctx, items, len(r.Event)); err != nil {
-				return nil, fmt.Errorf("image %s: %w", i.detail.ImageDigest, err)
-			}
-			if err := w.Probe(ctx); err != nil {
-				return nil, err
-			}
-			p.Items = items
-			return nil, nil
-		})
+		_, err := i.onImage(ctx, &job{input: r.Event, event: e},
+			func(ctx context.Context, j *job) (*soci.Result, error) {
+				w, err := soci.Plan(ctx, j.repository, j.repository, j.image, j.options)
+				if err != nil {
+					return nil, err
+				}
+				items := fanout.Items(w.Layers())
+				if err := s.possible(ctx, items, len(r.Event)); err != nil {
+					return nil, fmt.Errorf("image %s: %w", i.detail.ImageDigest, err)
+				}
+				if err := w.Probe(ctx); err != nil {
+					return nil, err
+				}
+				p.Items = items
+				return nil, nil
+			})
 		if errors.Is(err, errImageGone) {
 			return nil
 		}
@@ -165,8 +166,10 @@ func (s *Steps) possible(ctx context.Context, items []fanout.Item, event int) er
 	}
 	largest, span := items[0], cmp.Or(s.Options.SpanSize, soci.DefaultSpanSize)
 	if deadline, ok := ctx.Deadline(); ok && fanout.Time(largest.Size) > time.Until(deadline) {
-		return fmt.Errorf("%w: layer %s of %s would take about %s, longer than a function runs; index it with the command "+
-			"line", soci.ErrLimit, largest.Layer, bytesize.Format(largest.Size), fanout.Time(largest.Size).Round(time.Second))
+		return fmt.Errorf(
+			"%w: layer %s of %s would take about %s, longer than a function runs; index it with the command "+
+				"line", soci.ErrLimit, largest.Layer, bytesize.Format(largest.Size),
+			fanout.Time(largest.Size).Round(time.Second))
 	}
 	budget := s.Options.Limits.MaxMemory
 	if least := fanout.Memory(largest.Size, 1, span); budget > 0 && least > budget {

@@ -175,7 +175,8 @@ func TestPlanRefuses(t *testing.T) {
 		{"memory", func(s *stepper) { s.Options.Limits.MaxMemory = 30 << 20 }, failure.LimitExceeded,
 			"set StepsMemorySize to "},
 		{"permission", func(*stepper) {
-			r.Add(registrytest.Rule{Method: http.MethodPost, Fault: registrytest.Status(http.StatusForbidden, "DENIED", "no")})
+			r.Add(registrytest.Rule{Method: http.MethodPost,
+				Fault: registrytest.Status(http.StatusForbidden, "DENIED", "no")})
 		}, failure.AccessDenied, "ecr:InitiateLayerUpload"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -197,7 +198,8 @@ func TestPlanRefuses(t *testing.T) {
 	items := []fanout.Item{{Layer: p.Layers[0].Digest, Size: 80_000 << 20}}
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	if err := s.possible(ctx, items, 1000); err == nil || !strings.Contains(err.Error(), "longer than a function runs") {
+	if err := s.possible(ctx, items, 1000); err == nil ||
+		!strings.Contains(err.Error(), "longer than a function runs") {
 		t.Errorf("%v", err)
 	}
 	if err := s.possible(ctx, slices.Repeat(items, 1200), 1000); err == nil ||
@@ -248,7 +250,8 @@ func TestStepFail(t *testing.T) {
 			payload, _ := json.Marshal(m.RequestPayload)
 			var want, got any
 			if json.Unmarshal(event, &want) != nil || json.Unmarshal(payload, &got) != nil ||
-				fmt.Sprint(want) != fmt.Sprint(got) || m.Reason != tt.reason || m.RequestContext.Condition != tt.condition ||
+				fmt.Sprint(want) != fmt.Sprint(got) || m.Reason != tt.reason ||
+				m.RequestContext.Condition != tt.condition ||
 				m.ResponsePayload.ErrorMessage != tt.text {
 				t.Errorf("%+v", m)
 			}
@@ -272,7 +275,8 @@ func TestStepsRefuseEvents(t *testing.T) {
 	event := push(image.Manifest.Digest, "v1")
 	s := newStepper(t, r)
 	r.Clear()
-	for _, request := range []string{string(event), `{"step":"layer","event":{}}`, `{"step":"all","event":{}}`, `{}`, `[]`,
+	for _, request := range []string{string(event), `{"step":"layer","event":{}}`, `{"step":"all","event":{}}`, `{}`,
+		`[]`,
 		``,
 		`{"step":"plan","event":{"step":"plan"}}`, `{"step":"publish","event":` + string(event) + `,"items":[{}]}`,
 		`{"step":"plan","event":` + string(event) + `,"layers":[]}`} {
@@ -297,7 +301,8 @@ func TestStepsRefuseEvents(t *testing.T) {
 func TestHandOver(t *testing.T) {
 	r := registrytest.Start(t)
 	image := r.PushImage(t, repository, "v1",
-		registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 1, 300_000)}, {Content: layer(t, 2, 200_000)}}})
+		registrytest.Image{Layers: []registrytest.Layer{{Content: layer(t, 1, 300_000)},
+			{Content: layer(t, 2, 200_000)}}})
 	for _, tt := range []struct {
 		name string
 		from int64

@@ -96,7 +96,8 @@ func (h *Handler) Respond(ctx context.Context, event cfn.Event) (string, error) 
 	}
 	if err != nil {
 		err = fmt.Errorf("answering CloudFormation: %w", err)
-		h.Logger.ErrorContext(ctx, "response not sent", "class", transient, "requestType", event.RequestType, "error", err)
+		h.Logger.ErrorContext(ctx, "response not sent", "class", transient, "requestType", event.RequestType, "error",
+			err)
 		return "", err
 	}
 	return "", nil
@@ -105,7 +106,8 @@ func (h *Handler) Respond(ctx context.Context, event cfn.Event) (string, error) 
 // handle returns the answer as cfn.LambdaWrap sends it: within the limit,
 // whatever happened.
 func (h *Handler) handle(ctx context.Context, event cfn.Event) (string, map[string]any, error) {
-	logger := h.Logger.With("requestType", event.RequestType, "stack", event.StackID, "resource", event.LogicalResourceID)
+	logger := h.Logger.With("requestType", event.RequestType, "stack", event.StackID, "resource",
+		event.LogicalResourceID)
 	if event.RequestType == cfn.RequestDelete {
 		// There is nothing to delete, and a failure would hold the stack.
 		logger.InfoContext(ctx, "resource deleted")

@@ -134,7 +134,8 @@ func TestRespond(t *testing.T) {
 				t.Fatal(err)
 			}
 			a := got()
-			if a.RequestID != event.RequestID || a.LogicalResourceID != event.LogicalResourceID || a.StackID != event.StackID {
+			if a.RequestID != event.RequestID || a.LogicalResourceID != event.LogicalResourceID ||
+				a.StackID != event.StackID {
 				t.Errorf("the answer does not name the request: %+v", a)
 			}
 			if a.PhysicalResourceID != physicalID {

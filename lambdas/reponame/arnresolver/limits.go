@@ -45,8 +45,9 @@ func checkLimits(event cfn.Event, function arn.ARN, list string, arns []string,
 	own ownRepositories) error {
 	var errs []error
 	if n := responseSize(event, answerData(arns, own), ""); n > maxResponse {
-		errs = append(errs, fmt.Errorf("%w: the answer with %d repository ARNs has %d bytes, CloudFormation takes %d; %s",
-			errTooMany, len(arns), n, maxResponse, advice))
+		errs = append(errs,
+			fmt.Errorf("%w: the answer with %d repository ARNs has %d bytes, CloudFormation takes %d; %s",
+				errTooMany, len(arns), n, maxResponse, advice))
 	}
 	function.Resource = "function:" + strings.Repeat("x", maxFunctionName)
 	if n, err := environmentSize(event.ResourceProperties[propertyFilterEnvironment], list,

@@ -39,7 +39,8 @@ func TestResponseLimit(t *testing.T) {
 		t.Fatalf("the list is too long by %d bytes to begin with", -room)
 	}
 	if a := respond(room); a.Status != "SUCCESS" || a.size != maxResponse || len(a.Data.RepositoryArns) != len(list) {
-		t.Errorf("%s with %d bytes and %d ARNs, want SUCCESS with %d and %d", a.Status, a.size, len(a.Data.RepositoryArns),
+		t.Errorf("%s with %d bytes and %d ARNs, want SUCCESS with %d and %d", a.Status, a.size,
+			len(a.Data.RepositoryArns),
 			maxResponse, len(list))
 	}
 	a := respond(room + 1)
@@ -59,7 +60,8 @@ func TestResponseLimit(t *testing.T) {
 func TestEnvironmentAtTheEdge(t *testing.T) {
 	whole := func(padding string) string {
 		return `{"LOG_LEVEL":"INFO","SOCI_INDEX_GENERATOR_LAMBDA_ARN":"arn:aws-cn:lambda:cn-north-1:210987654321:function:` +
-			strings.Repeat("g", 64) + `","SOCI_REPOSITORY_IMAGE_TAG_FILTERS":"a:*,b/*:v1","SUFFIX":"<&>\"` + padding + `"}`
+			strings.Repeat("g", 64) + `","SOCI_REPOSITORY_IMAGE_TAG_FILTERS":"a:*,b/*:v1","SUFFIX":"<&>\"` + padding +
+			`"}`
 	}
 	edge := maxEnvironment - len(whole(""))
 	for padding, want := range map[int]error{edge: nil, edge + 1: errTooLong} {

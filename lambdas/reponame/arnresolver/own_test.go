@@ -26,8 +26,11 @@ func TestOwnRepositories(t *testing.T) {
 	}
 	arns := []string{"arn:aws:ecr:eu-west-1:123456789012:repository/*"}
 	with, without := answerData(arns, own), answerData(arns, ownRepositories{})
-	if len(without) != 2 || with["RepositoryArnsDigest"] == without["RepositoryArnsDigest"] ||
-		with["OwnNames"] != "s/a,s/b" || !slices.Equal(with["OwnArns"].([]string), want) {
+	if len(without) != 2 {
+		t.Fatalf("the answer is %v, without images %v", with, without)
+	}
+	if with["RepositoryArnsDigest"] == without["RepositoryArnsDigest"] || with["OwnNames"] != "s/a,s/b" ||
+		!slices.Equal(with["OwnArns"].([]string), want) {
 		t.Errorf("the answer is %v, without images %v", with, without)
 	}
 	for _, code := range []any{"code/1/", nil, 3} {

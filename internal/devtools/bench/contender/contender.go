@@ -89,7 +89,8 @@ var all = map[string]Func{
 // Names returns the contenders of this build, in a fixed order.
 func Names() []string {
 	var names []string
-	for _, name := range []string{Ours, OursAlike, OursAlone, Upstream, Inflate, ZlibCRC, Zlib, Klauspost, Go, DeflateCR,
+	for _, name := range []string{Ours, OursAlike, OursAlone, Upstream, Inflate, ZlibCRC, Zlib, Klauspost, Go,
+		DeflateCR,
 		Deflate} {
 		if all[name] != nil {
 			names = append(names, name)
@@ -140,7 +141,8 @@ func ours(in Input, blob digest.Digest, workers int) (func() (Output, error), er
 	return func() (Output, error) {
 		sum := sha256.Sum256(b)
 		return Output{
-			Ztoc: hex.EncodeToString(sum[:]), ZtocSize: int64(len(b)), Spans: len(z.Checkpoints), Entries: len(z.Entries),
+			Ztoc: hex.EncodeToString(sum[:]), ZtocSize: int64(len(b)), Spans: len(z.Checkpoints),
+			Entries: len(z.Entries),
 		}, nil
 	}, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/testlayers"
 )
 
@@ -63,7 +64,8 @@ func TestContenders(t *testing.T) {
 			if _, err := plain.ReadFrom(zr); err != nil {
 				t.Fatal(err)
 			}
-			in := Input{Path: path, Size: int64(len(blob)), Digest: digest.FromBytes(blob), Uncompressed: int64(plain.Len())}
+			in := Input{Path: path, Size: int64(len(blob)), Digest: digest.FromBytes(blob),
+				Uncompressed: int64(plain.Len())}
 			var ztoc string
 			for _, contender := range Names() {
 				finish, err := Run(contender, in)
@@ -80,9 +82,12 @@ func TestContenders(t *testing.T) {
 					if ztoc == "" {
 						ztoc = out.Ztoc
 					}
-					if out.Ztoc != ztoc || out.Entries != 1 || out.Spans < 1 || out.ZtocSize < 32<<10 {
-						t.Errorf("%s: %+v", contender, out)
-					}
+					expect.Equal(t, expect.Facts{
+						{"Ztoc", out.Ztoc, ztoc},
+						{"Entries", out.Entries, 1},
+						{"out.Spans < 1", out.Spans < 1, false},
+						{"out.ZtocSize < 32<<10", out.ZtocSize < 32<<10, false},
+					}, "%s: %+v", contender, out)
 				default:
 					if out.Uncompressed != in.Uncompressed {
 						t.Errorf("%s: %d bytes, not %d", contender, out.Uncompressed, in.Uncompressed)

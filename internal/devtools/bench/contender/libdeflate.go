@@ -43,14 +43,16 @@ func libdeflate(in Input, crc bool) (func() (Output, error), error) {
 		var r C.enum_libdeflate_result
 		dst := unsafe.Add(out, total)
 		if crc {
-			r = C.libdeflate_gzip_decompress_ex(d, unsafe.Pointer(&blob[0]), C.size_t(len(blob)), dst, room-C.size_t(total),
+			r = C.libdeflate_gzip_decompress_ex(d, unsafe.Pointer(&blob[0]), C.size_t(len(blob)), dst,
+				room-C.size_t(total),
 				&used, &made)
 		} else {
 			n, err := gzipHeader(blob)
 			if err != nil {
 				return nil, err
 			}
-			r = C.libdeflate_deflate_decompress_ex(d, unsafe.Pointer(&blob[n]), C.size_t(len(blob)-n), dst, room-C.size_t(total),
+			r = C.libdeflate_deflate_decompress_ex(d, unsafe.Pointer(&blob[n]), C.size_t(len(blob)-n), dst,
+				room-C.size_t(total),
 				&used, &made)
 			used += C.size_t(n + gzipTrailer)
 		}

@@ -46,7 +46,8 @@ func upstream(in Input) (func() (Output, error), error) {
 		h := sha256.New()
 		_, err := io.Copy(h, r)
 		return Output{
-			Ztoc: hex.EncodeToString(h.Sum(nil)), ZtocSize: desc.Size, Spans: int(z.MaxSpanID) + 1, Entries: len(z.FileMetadata),
+			Ztoc: hex.EncodeToString(h.Sum(nil)), ZtocSize: desc.Size, Spans: int(z.MaxSpanID) + 1,
+			Entries: len(z.FileMetadata),
 		}, err
 	}, nil
 }

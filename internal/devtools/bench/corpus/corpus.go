@@ -109,7 +109,8 @@ func (c *Cache) prune(name string) error {
 	}
 	for _, e := range entries {
 		id, ok := strings.CutPrefix(e.Name(), name+"-")
-		if stem, _, _ := strings.Cut(id, "."); !ok || len(stem) != idLen || strings.Trim(stem, "0123456789abcdef") != "" {
+		if stem, _, _ := strings.Cut(id, "."); !ok || len(stem) != idLen ||
+			strings.Trim(stem, "0123456789abcdef") != "" {
 			continue
 		}
 		if err := os.Remove(filepath.Join(c.Dir, e.Name())); err != nil {

@@ -49,7 +49,8 @@ func unpack(t *testing.T, l *Layer) map[string][]byte {
 		t.Fatal(err)
 	}
 	if l.Size != int64(len(blob)) || l.Digest != digest.FromBytes(blob) {
-		t.Errorf("the layer is said to be %d bytes, %s, and is %d, %s", l.Size, l.Digest, len(blob), digest.FromBytes(blob))
+		t.Errorf("the layer is said to be %d bytes, %s, and is %d, %s", l.Size, l.Digest, len(blob),
+			digest.FromBytes(blob))
 	}
 	archive := blob
 	if bytes.HasPrefix(blob, []byte{0x1f, 0x8b}) {

@@ -46,7 +46,8 @@ func Stored() Packer {
 
 // None leaves the archive as it is.
 func None() Packer {
-	return Packer{Name: "no compression", writer: func(w io.Writer) (io.WriteCloser, error) { return nopCloser{w}, nil }}
+	return Packer{Name: "no compression",
+		writer: func(w io.Writer) (io.WriteCloser, error) { return nopCloser{w}, nil }}
 }
 
 type nopCloser struct{ io.Writer }

@@ -67,7 +67,8 @@ func TestDrawFails(t *testing.T) {
 			`sizes, row a: there is no column "upstream, peak MB"`},
 		{"no number", "| 4.0 |", "| – |", ErrTable, `layers, row lib: "–" is not a number`},
 		{"no rows", "| lib | 1,200 | 4.0 | 24 |\n", "", ErrTable, "layers: it has no rows"},
-		{"a cell too few", "| 67 | 31 | 34 |", "| 67 | 31 |", table.ErrMarkers, "sizes has a row of 3 cells below 4 columns"},
+		{"a cell too few", "| 67 | 31 | 34 |", "| 67 | 31 |", table.ErrMarkers,
+			"sizes has a row of 3 cells below 4 columns"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "a.md")

@@ -94,7 +94,8 @@ func TestRenew(t *testing.T) {
 
 func TestNumbers(t *testing.T) {
 	for _, row := range []struct{ got, want string }{
-		{MB(0), "0.0"}, {MB(12_345), "0.01"}, {MB(1_260_000), "1.3"}, {MB(12_600_000), "13"}, {MB(2_349_000_000), "2,349"},
+		{MB(0), "0.0"}, {MB(12_345), "0.01"}, {MB(1_260_000), "1.3"}, {MB(12_600_000), "13"},
+		{MB(2_349_000_000), "2,349"},
 		{Seconds(1234 * time.Microsecond), "0.001"}, {Seconds(2910 * time.Millisecond), "2.91"},
 		{Seconds(53600 * time.Millisecond), "53.6"},
 		{Seconds(100 * time.Second), "100"},

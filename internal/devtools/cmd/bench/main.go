@@ -97,7 +97,8 @@ func parse(args []string, stderr io.Writer) (bench.Options, string, error) {
 	layer := flags.String("layer-size", "",
 		"`size` of each layer of real files before compression, as 320MiB; 0 takes all files")
 	speed := flags.String("speed", "30MiB", "`bytes` per second of each connection to the slow registry")
-	work := flags.String("work", "", "`directory` for the layers, which are kept (default: in the user's cache directory)")
+	work := flags.String("work", "",
+		"`directory` for the layers, which are kept (default: in the user's cache directory)")
 	document := flags.String("markdown", "", "renew the tables in this `file` as well, and the pictures beside it")
 	python := flags.String("python", "",
 		"`directories` of the layer python, separated by commas (default: what there is of pyenv and the system's)")

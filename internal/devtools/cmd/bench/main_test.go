@@ -48,7 +48,8 @@ func TestRefuses(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var out bytes.Buffer
-			err := run(t.Context(), append([]string{"-work", filepath.Join(dir, "work")}, row.args...), &out, io.Discard)
+			err := run(t.Context(), append([]string{"-work", filepath.Join(dir, "work")}, row.args...), &out,
+				io.Discard)
 			if err == nil || !strings.Contains(err.Error(), row.want) || row.err != nil && !errors.Is(err, row.err) {
 				t.Errorf("the error is %v, want %q in it", err, row.want)
 			}

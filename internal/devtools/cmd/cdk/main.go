@@ -4,7 +4,8 @@
 //
 //	go run ./internal/devtools/cmd/cdk synth
 //	go run ./internal/devtools/cmd/cdk diff
-//	go run ./internal/devtools/cmd/cdk deploy [-filters 'prod/*:*,!*:*-debug'] [-parameters 'LogLevel=DEBUG GeneratorMemorySize=3008']
+//	go run ./internal/devtools/cmd/cdk deploy [-filters 'prod/*:*,!*:*-debug'] \
+//		[-parameters 'LogLevel=DEBUG GeneratorMemorySize=3008']
 //	go run ./internal/devtools/cmd/cdk destroy
 //
 // All take -stack, -arch and -o; but for synth also -profile and -region, and
@@ -30,7 +31,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	t := &tool{infra: "infra", build: dist.Build, synth: synth, login: login, out: os.Stdout, err: os.Stderr, in: os.Stdin}
+	t := &tool{infra: "infra", build: dist.Build, synth: synth, login: login, out: os.Stdout, err: os.Stderr,
+		in: os.Stdin}
 	err := t.run(ctx, os.Args[1:])
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok && failed.ExitCode() > 0 {
 		os.Exit(failed.ExitCode()) // it has said why
@@ -65,7 +67,8 @@ func (t *tool) run(ctx context.Context, args []string) error {
 	}
 	for _, program := range []string{"node", "npm"}[:o.programs()] {
 		if _, err := exec.LookPath(program); err != nil {
-			return fmt.Errorf("%s is not installed, and AWS CDK needs it: install Node.js from https://nodejs.org", program)
+			return fmt.Errorf("%s is not installed, and AWS CDK needs it: install Node.js from https://nodejs.org",
+				program)
 		}
 	}
 	if commands[o.command] {

@@ -32,7 +32,8 @@ func TestMakeDeploy(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Fatalf("make: %v\n%s", err, out)
 	}
-	want := []string{"run", "./internal/devtools/cmd/cdk", "deploy", "-o", "dist", "-stack", "my stack", "-arch", "amd64",
+	want := []string{"run", "./internal/devtools/cmd/cdk", "deploy", "-o", "dist", "-stack", "my stack", "-arch",
+		"amd64",
 		"-region", "eu-west-1", "-profile", "p*",
 		"-filters", list, "-parameters", "LogLevel=DEBUG EventBusName=", "--", "--require-approval", "never"}
 	if got := calls(); len(got) != 1 || !slices.Equal(got[0].args, want) {

@@ -58,7 +58,8 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	flags := flag.NewFlagSet("cdk "+o.command, flag.ContinueOnError)
 	flags.SetOutput(usage)
 	flags.StringVar(&o.dist, "o", "dist", "build into `folder`")
-	flags.StringVar(&o.arch, "arch", "", "`architecture` of the functions, arm64 or amd64 (default "+dist.Architectures[0]+
+	flags.StringVar(&o.arch, "arch", "", "`architecture` of the functions, arm64 or amd64 (default "+
+		dist.Architectures[0]+
 		")")
 	flags.StringVar(&o.stack, "stack", "", "`name` of the stack (default "+defaultStack+")")
 	if aws {

@@ -50,7 +50,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer, build buil
 	var o options
 	flags := flag.NewFlagSet("mkpackage", flag.ContinueOnError)
 	flags.SetOutput(progress)
-	flags.StringVar(&o.bucket, "bucket", "", "put the code into this `bucket`, which is in the stack's region; required")
+	flags.StringVar(&o.bucket, "bucket", "",
+		"put the code into this `bucket`, which is in the stack's region; required")
 	flags.StringVar(&o.prefix, "prefix", "", "begin the keys with `prefix` (default "+defaultPrefix+")")
 	flags.StringVar(&o.region, "region", "",
 		"AWS `region` of bucket and stack (default that of the environment or the profile)")
@@ -113,8 +114,9 @@ const (
 // without AWS.
 func (o *options) complete() (*template, error) {
 	if o.bucket == "" {
-		return nil, fmt.Errorf("no bucket: say where to put the code, with make package BUCKET=name; make one with  aws s3 " +
-			"mb s3://name")
+		return nil, fmt.Errorf(
+			"no bucket: say where to put the code, with make package BUCKET=name; make one with  aws s3 " +
+				"mb s3://name")
 	}
 	if err := codebucket.CheckBucketName(o.bucket); err != nil {
 		return nil, fmt.Errorf("bucket: %w", err)

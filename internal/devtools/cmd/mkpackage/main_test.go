@@ -77,7 +77,8 @@ func TestRun(t *testing.T) {
 	server, s3 := start(t)
 	const list = "prod/*:*,!*:*-debug,team/app:v*"
 	folder := t.TempDir()
-	args := []string{"-bucket", bucket, "-o", folder, "-stack", "index-prod", "-filters", list, "-region", awstest.Region,
+	args := []string{"-bucket", bucket, "-o", folder, "-stack", "index-prod", "-filters", list, "-region",
+		awstest.Region,
 		"-template", plainTemplate(t, arm, 0)}
 	var out, progress bytes.Buffer
 	if err := run(t.Context(), args, &out, &progress, fakeBuild); err != nil {
@@ -179,7 +180,8 @@ func TestRunFails(t *testing.T) {
 		{name: "no bucket", args: []string{"-bucket", ""}, want: "make package BUCKET="},
 		{name: "bucket as a URL", args: []string{"-bucket", "s3://x/y"}, is: codebucket.ErrBucketName,
 			want: `bucket: "s3://x/y"`},
-		{name: "prefix without a slash", args: []string{"-prefix", "team"}, is: codebucket.ErrPrefix, want: `prefix: "team"`},
+		{name: "prefix without a slash", args: []string{"-prefix", "team"}, is: codebucket.ErrPrefix,
+			want: `prefix: "team"`},
 		{name: "stack", args: []string{"-stack", "my_stack"}, want: `stack: "my_stack"`},
 		{name: "filters", args: []string{"-filters", "app"}, want: `filters: filter 1 "app" has no tag part`},
 		{name: "architecture", args: []string{"-arch", "amd64"}, want: `architecture: "amd64"`},
@@ -207,10 +209,12 @@ func TestRunFails(t *testing.T) {
 				tt.setUp(s3)
 			}
 			var out bytes.Buffer
-			args := append([]string{"-bucket", bucket, "-o", t.TempDir(), "-template", plainTemplate(t, arm, 0)}, tt.args...)
+			args := append([]string{"-bucket", bucket, "-o", t.TempDir(), "-template", plainTemplate(t, arm, 0)},
+				tt.args...)
 			err := run(t.Context(), args, &out, io.Discard, fakeBuild)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") || tt.is != nil &&
-				!errors.Is(err, tt.is) {
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") ||
+				tt.is != nil &&
+					!errors.Is(err, tt.is) {
 				t.Errorf("the error is %v, want %q in one line", err, tt.want)
 			}
 			if out.Len() > 0 || len(s3.Objects(bucket)) > 0 {
@@ -238,7 +242,8 @@ func TestReadTemplate(t *testing.T) {
 		{"of the CDK", write(`{"Parameters": {"BootstrapVersion": {}}, "Resources": {}}`), "no parameter CodeS3Bucket"},
 		{"for images", "../../../../templates/soci-index-builder-image.template.json",
 			"takes container images: code from a bucket goes with " + defaultTemplate},
-		{"other architectures", plainTemplate(t, []string{"arm64", "x86_64", "arm64"}, 0), "functions for arm64 and x86_64"},
+		{"other architectures", plainTemplate(t, []string{"arm64", "x86_64", "arm64"}, 0),
+			"functions for arm64 and x86_64"},
 		{"unknown architecture", plainTemplate(t, []string{"arm64", "riscv", "arm64"}, 0), `architectures ["riscv"]`},
 		{"a function too many", plainTemplate(t, []string{"arm64", "arm64", "arm64", "arm64", "arm64"}, 0),
 			`needs the code ["filter.zip" "indexgen.zip" "other.zip" "reponame.zip"], and there is ["filter.zip"`},

@@ -43,7 +43,8 @@ func readTemplate(file string) (*template, error) {
 	}
 	for _, name := range []string{deployed.ParamCodeBucket, deployed.ParamCodeKeyPrefix} {
 		if _, ok := parsed.Parameters[name]; !ok {
-			return nil, fmt.Errorf("the template %s has no parameter %s: is it the plain one that make generate writes?", file,
+			return nil, fmt.Errorf(
+				"the template %s has no parameter %s: is it the plain one that make generate writes?", file,
 				name)
 		}
 	}
@@ -64,7 +65,8 @@ func readTemplate(file string) (*template, error) {
 			return nil, fmt.Errorf("reading the template %s: %w", file, err)
 		}
 		if len(function.Architectures) != 1 || goArch[function.Architectures[0]] == "" {
-			return nil, fmt.Errorf("the template %s has a function for the architectures %q: must be one of arm64, x86_64", file,
+			return nil, fmt.Errorf(
+				"the template %s has a function for the architectures %q: must be one of arm64, x86_64", file,
 				function.Architectures)
 		}
 		found = append(found, function.Architectures[0])

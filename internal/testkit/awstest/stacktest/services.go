@@ -161,7 +161,8 @@ func (d *Deployment) lambda() http.Handler {
 		if d.Functions[id]["State"] == "Inactive" {
 			d.Functions[id] = map[string]any{"State": "Pending", "woken": true}
 			return nil, &awstest.Error{Status: http.StatusConflict, Code: "ResourceConflictException",
-				Message: "The operation cannot be performed at this time. The function is currently in the following state: " +
+				Message: "The operation cannot be performed at this time. The function is currently in the following " +
+					"state: " +
 					"Pending"}
 		}
 		return map[string]any{}, nil
@@ -205,7 +206,8 @@ func (d *Deployment) lambda() http.Handler {
 			if p.Type == "AWS::Lambda::Permission" && p.At("FunctionName") == r.Physical && !p.Deleted {
 				statements = append(statements, map[string]any{
 					"Sid": id, "Effect": "Allow", "Principal": map[string]any{"Service": p.At("Principal")},
-					"Action": p.At("Action"), "Resource": "arn:aws:lambda:" + awstest.Region + ":" + awstest.Account + ":function:" +
+					"Action": p.At("Action"), "Resource": "arn:aws:lambda:" + awstest.Region + ":" + awstest.Account +
+						":function:" +
 						r.Physical,
 					"Condition": map[string]any{"ArnLike": map[string]any{"AWS:SourceArn": p.At("SourceArn")}},
 				})
@@ -250,8 +252,8 @@ func (d *Deployment) getRole(form url.Values) (string, error) {
 	}
 	boundary := ""
 	if arn, ok := r.At("PermissionsBoundary").(string); ok {
-		boundary = "<PermissionsBoundary><PermissionsBoundaryType>Policy</PermissionsBoundaryType><PermissionsBoundaryArn>" +
-			arn + "</PermissionsBoundaryArn></PermissionsBoundary>"
+		boundary = "<PermissionsBoundary><PermissionsBoundaryType>Policy</PermissionsBoundaryType>" +
+			"<PermissionsBoundaryArn>" + arn + "</PermissionsBoundaryArn></PermissionsBoundary>"
 	}
 	return "<Role><Path>/</Path><RoleName>" + name + "</RoleName><RoleId>AROAEXAMPLE</RoleId><Arn>arn:aws:iam::" +
 		awstest.Account + ":role/" + name +
