@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -75,6 +76,10 @@ func addAlarms(s *builder) {
 		kept  = "Events wait for six hours. "
 		may   = "an image may lack its SOCI index. Check "
 	)
+	steps := lasting(lambda("StepsThrottlesAlarm", s.steps, "Throttles",
+		"Lambda has not let the steps of large images run for 15 minutes: executions may fail. "+
+			"Lower "+deployed.ParamFanOutConcurrency+", or ask for more concurrency"), 3)
+	steps.condition = s.large
 	alarms := []alarm{
 		queue("FailureQueueAlarm", "ApproximateNumberOfMessagesVisible", 0,
 			"Images got no SOCI index; their events wait in the failure queue. See why: soci-index-builder redrive "+
@@ -97,10 +102,7 @@ func addAlarms(s *builder) {
 		lasting(lambda("GeneratorThrottlesAlarm", s.generator, "Throttles",
 			"Lambda has not let the generator run as often as images came for 15 minutes. "+kept+
 				"Raise "+deployed.ParamGeneratorConcurrency+", or the account's concurrency"), 3),
-
-		lasting(lambda("StepsThrottlesAlarm", s.steps, "Throttles",
-			"Lambda has not let the steps of large images run for 15 minutes: executions may fail. "+
-				"Lower "+deployed.ParamFanOutConcurrency+", or ask for more concurrency"), 3),
+		steps,
 		duration,
 
 		lost(lambda("FilterEventsLostAlarm", s.filter, "DestinationDeliveryFailures",
@@ -115,7 +117,7 @@ func addAlarms(s *builder) {
 			event: true, id: *r.resource.Node().Id() + "EventsLostAlarm", namespace: "AWS/Events",
 			metric:    "InvocationsFailedToBeSentToDlq",
 			statistic: "Sum",
-			dimension: "RuleName", of: r.resource.Ref(), condition: r.condition,
+			dimension: "RuleName", of: r.resource.Ref(), condition: cmp.Or(r.condition, r.used),
 			description: "EventBridge lost an event that failed: " + may +
 				"the queue's policy, then: soci-index-builder backfill " + stack,
 		})

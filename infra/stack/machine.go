@@ -47,6 +47,8 @@ func addSteps(s *builder) {
 func addMachine(s *builder) {
 	role := addRoleFor(s, "MachineRole", "states.amazonaws.com", "machine",
 		policy(statement("Allow", permission.Machine, permission.Steps, s.steps.resource.AttrArn())))
+	s.large = s.condition("Large", awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(
+		s.params[deployed.ParamFanOutFromGiB].Value(), jsii.String("0"))))
 	text, task, caught, input := definition()
 	s.machine = awsstepfunctions.NewCfnStateMachine(s.stack, jsii.String(deployed.MachineID),
 		&awsstepfunctions.CfnStateMachineProps{
@@ -148,7 +150,7 @@ func addMachineRule(s *builder) {
 			DeadLetterConfig: &awsevents.CfnRule_DeadLetterConfigProperty{Arn: s.queue.AttrArn()},
 		}},
 	})
-	s.rules = append(s.rules, rule{resource: r})
+	s.rules = append(s.rules, rule{resource: r, used: s.large})
 }
 
 // executions is the ARN of all executions of the state machine.
