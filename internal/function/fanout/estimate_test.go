@@ -25,6 +25,11 @@ func TestEstimate(t *testing.T) {
 		if fits := Memory(largest, row.ratio, span) <= Budget(row.memory); fits != row.fits {
 			t.Errorf("%d MB, ratio %.1f: %t", row.memory, row.ratio, fits)
 		}
+		most := RatioWithin(Budget(row.memory), largest, span)
+		if fits := row.ratio <= most; fits != row.fits || Memory(largest, most, span) > Budget(row.memory) ||
+			Memory(largest, most+0.001, span) <= Budget(row.memory) {
+			t.Errorf("%d MB, ratio %.1f: at most %f fits", row.memory, row.ratio, most)
+		}
 	}
 	for _, memory := range []int64{512, 1769, 3008, 10240} {
 		if got := MemorySize(Budget(memory)); Budget(got) < Budget(memory) || got > memory {
@@ -46,7 +51,7 @@ func TestDocumentedLayers(t *testing.T) {
 			t.Errorf("the layer %s takes%sminutes, documented is %q", row, want, line)
 		}
 		for _, memory := range []int64{3008, 5120, 10240} {
-			ratio := float64((Budget(memory)-buffers)/checkpoint*soci.DefaultSpanSize) / float64(size)
+			ratio := RatioWithin(Budget(memory), size, soci.DefaultSpanSize)
 			if want := fmt.Sprintf("%.1f times", ratio); !strings.Contains(line, want) {
 				t.Errorf("with %d MB the layer %s may unpack to %s its size, documented is %q", memory, row, want, line)
 			}
