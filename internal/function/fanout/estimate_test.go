@@ -58,3 +58,30 @@ func TestDocumentedLayers(t *testing.T) {
 		}
 	}
 }
+
+// The layers that docs/performance.md and docs/deploy.md say the memory of one function
+// holds.
+func TestDocumentedMemory(t *testing.T) {
+	unpacked := func(memory int64) string {
+		return fmt.Sprintf("%.0f GB", RatioWithin(Budget(memory), 1e9, soci.DefaultSpanSize))
+	}
+	for name, texts := range map[string][]string{
+		"performance.md": {fmt.Sprintf("1,769 MB hold a layer of\n%s uncompressed, 3,008 MB one of %s.", unpacked(1769),
+			unpacked(3008)), fmt.Sprintf("one layer of more than about %d GB", aloneMost()/1e9)},
+		"deploy.md": {unpacked(1769) + " uncompressed at 1,769 MB", "= " + unpacked(3008)},
+	} {
+		b, err := os.ReadFile("../../../docs/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range texts {
+			if !strings.Contains(string(b), text) {
+				t.Errorf("docs/%s does not say %q", name, text)
+			}
+		}
+	}
+	if most := aloneMost(); Memory(most, Ratio, soci.DefaultSpanSize) > Budget(docMemory) ||
+		Memory(most+soci.DefaultSpanSize, Ratio, soci.DefaultSpanSize) <= Budget(docMemory) {
+		t.Errorf("%d bytes are not the edge", most)
+	}
+}
