@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -86,14 +85,9 @@ func TestTooLong(t *testing.T) {
 	}
 }
 
-// mayBeLong are files that had long lines before there was a limit, and still
-// have them.
-var mayBeLong = []string{"infra/stack/alarms.go", "infra/stack/machine.go"}
-
 // Code can be read in two columns on a screen, and in a review.
 func TestLinesOfCode(t *testing.T) {
 	files := 0
-	found := map[string]bool{} // exceptions with a long line
 	err := filepath.WalkDir("..", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -110,20 +104,11 @@ func TestLinesOfCode(t *testing.T) {
 			return err
 		}
 		for _, line := range tooLong(source) {
-			if slices.Contains(mayBeLong, file) {
-				found[file] = true
-				continue
-			}
 			t.Errorf("%s:%d has more than %d columns, a tab being %d", file, line, maxColumns, tabColumns)
 		}
 		return nil
 	})
 	if err != nil || files < 500 {
 		t.Errorf("%d files of Go were looked at: %v", files, err)
-	}
-	for _, file := range mayBeLong {
-		if !found[file] {
-			t.Errorf("%s has no long line, and is still an exception", file)
-		}
 	}
 }

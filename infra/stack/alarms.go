@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -75,6 +76,10 @@ func addAlarms(s *builder) {
 		kept  = "Events wait for six hours. "
 		may   = "an image may lack its SOCI index. Check "
 	)
+	steps := lasting(lambda("StepsThrottlesAlarm", s.steps, "Throttles",
+		"Lambda has not let the steps of large images run for 15 minutes: executions may fail. "+
+			"Lower "+deployed.ParamFanOutConcurrency+", or ask for more concurrency"), 3)
+	steps.condition = s.large
 	alarms := []alarm{
 		queue("FailureQueueAlarm", "ApproximateNumberOfMessagesVisible", 0,
 			"Images got no SOCI index; their events wait in the failure queue. See why: soci-index-builder redrive "+
@@ -84,9 +89,11 @@ func addAlarms(s *builder) {
 				"soci-index-builder redrive "+stack),
 
 		lasting(lambda("FilterErrorsAlarm", s.filter, "Errors",
-			"The filter fails again and again. "+kept+"See why: soci-index-builder logs "+stack+" failures, and crashes"), 2),
+			"The filter fails again and again. "+kept+"See why: soci-index-builder logs "+stack+
+				" failures, and crashes"), 2),
 		lasting(lambda("GeneratorErrorsAlarm", s.generator, "Errors",
-			"The generator fails again and again. "+kept+"See why: soci-index-builder logs "+stack+" failures, and crashes"), 2),
+			"The generator fails again and again. "+kept+"See why: soci-index-builder logs "+stack+
+				" failures, and crashes"), 2),
 		lambda("RepositoryNameErrorsAlarm", s.reponame, "Errors",
 			"The custom resource's function did not answer CloudFormation: the deployment fails. "+
 				"See why: soci-index-builder logs "+stack+" repositories, and the stack's events"),
@@ -97,10 +104,7 @@ func addAlarms(s *builder) {
 		lasting(lambda("GeneratorThrottlesAlarm", s.generator, "Throttles",
 			"Lambda has not let the generator run as often as images came for 15 minutes. "+kept+
 				"Raise "+deployed.ParamGeneratorConcurrency+", or the account's concurrency"), 3),
-
-		lasting(lambda("StepsThrottlesAlarm", s.steps, "Throttles",
-			"Lambda has not let the steps of large images run for 15 minutes: executions may fail. "+
-				"Lower "+deployed.ParamFanOutConcurrency+", or ask for more concurrency"), 3),
+		steps,
 		duration,
 
 		lost(lambda("FilterEventsLostAlarm", s.filter, "DestinationDeliveryFailures",
@@ -115,7 +119,7 @@ func addAlarms(s *builder) {
 			event: true, id: *r.resource.Node().Id() + "EventsLostAlarm", namespace: "AWS/Events",
 			metric:    "InvocationsFailedToBeSentToDlq",
 			statistic: "Sum",
-			dimension: "RuleName", of: r.resource.Ref(), condition: r.condition,
+			dimension: "RuleName", of: r.resource.Ref(), condition: cmp.Or(r.condition, r.used),
 			description: "EventBridge lost an event that failed: " + may +
 				"the queue's policy, then: soci-index-builder backfill " + stack,
 		})
@@ -128,10 +132,11 @@ func addAlarms(s *builder) {
 func addAlarm(s *builder, a alarm) {
 	actions := list(ifElse(s.conditions.alarmTopic, []any{s.param(deployed.ParamAlarmTopic)}, []any{}))
 	props := &awscloudwatch.CfnAlarmProps{
-		AlarmDescription:   s.sub(a.description),
-		Namespace:          jsii.String(a.namespace),
-		MetricName:         jsii.String(a.metric),
-		Dimensions:         []any{&awscloudwatch.CfnAlarm_DimensionProperty{Name: jsii.String(a.dimension), Value: a.of}},
+		AlarmDescription: s.sub(a.description),
+		Namespace:        jsii.String(a.namespace),
+		MetricName:       jsii.String(a.metric),
+		Dimensions: []any{&awscloudwatch.CfnAlarm_DimensionProperty{Name: jsii.String(a.dimension),
+			Value: a.of}},
 		Statistic:          jsii.String(a.statistic),
 		Period:             jsii.Number(alarmPeriod),
 		EvaluationPeriods:  jsii.Number(1),

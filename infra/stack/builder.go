@@ -35,6 +35,7 @@ type builder struct {
 	assets map[string]awss3assets.Asset // by the package, when the code is in a folder
 
 	machine awsstepfunctions.CfnStateMachine // Ref is the ARN
+	large   awscdk.CfnCondition              // images are handed over to it
 
 	// repositories is the custom resource, repositoryPolicy what it grants.
 	repositories     awscdk.CfnCustomResource

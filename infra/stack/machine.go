@@ -47,12 +47,15 @@ func addSteps(s *builder) {
 func addMachine(s *builder) {
 	role := addRoleFor(s, "MachineRole", "states.amazonaws.com", "machine",
 		policy(statement("Allow", permission.Machine, permission.Steps, s.steps.resource.AttrArn())))
+	s.large = s.condition("Large", awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(
+		s.params[deployed.ParamFanOutFromGiB].Value(), jsii.String("0"))))
 	text, task, caught, input := definition()
 	s.machine = awsstepfunctions.NewCfnStateMachine(s.stack, jsii.String(deployed.MachineID),
 		&awsstepfunctions.CfnStateMachineProps{
 			RoleArn: role.AttrArn(),
 			DefinitionString: unquote(awscdk.Fn_Sub(quote(text),
-				&map[string]*string{"Task": awscdk.Fn_Sub(quote(task), nil), "Catch": quote(caught), "Event": quote(input)})),
+				&map[string]*string{"Task": awscdk.Fn_Sub(quote(task), nil), "Catch": quote(caught),
+					"Event": quote(input)})),
 		})
 }
 
@@ -81,7 +84,8 @@ func definition() (text, task, caught, input string) {
 	retry := []object{
 		{"ErrorEquals": transient, "IntervalSeconds": 20, "BackoffRate": 3, "MaxAttempts": transientRetries,
 			"JitterStrategy": "FULL"},
-		{"ErrorEquals": []string{"Lambda.TooManyRequestsException", "Lambda.ServiceException", "Lambda.AWSLambdaException",
+		{"ErrorEquals": []string{"Lambda.TooManyRequestsException", "Lambda.ServiceException",
+			"Lambda.AWSLambdaException",
 			"Lambda.SdkClientException"}, "IntervalSeconds": 100, "BackoffRate": 3, "MaxAttempts": lambdaRetries},
 	}
 	task = strings.Trim(encode(object{"Type": "Task", "Resource": "${StepsFunction.Arn}", "Retry": retry}), "{}")
@@ -148,7 +152,7 @@ func addMachineRule(s *builder) {
 			DeadLetterConfig: &awsevents.CfnRule_DeadLetterConfigProperty{Arn: s.queue.AttrArn()},
 		}},
 	})
-	s.rules = append(s.rules, rule{resource: r})
+	s.rules = append(s.rules, rule{resource: r, used: s.large})
 }
 
 // executions is the ARN of all executions of the state machine.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/function/fanout"
 )
 
 // TestRetries: what was throttled by Lambda is tried again over a quarter of an
@@ -51,4 +52,98 @@ func TestRetries(t *testing.T) {
 	if want := `"MaxConcurrency":${` + deployed.ParamFanOutConcurrency + `}`; !strings.Contains(text, want) {
 		t.Errorf("no %s in %s", want, text)
 	}
+}
+
+// state is a state of the state machine, as far as the events of its history depend
+// on it.
+type state struct {
+	Type          string
+	Retry         []struct{ MaxAttempts *int }
+	ItemProcessor struct{ States map[string]state }
+}
+
+// attempts returns how often a state is tried at most.
+func (s state) attempts() int {
+	n := 1
+	for _, r := range s.Retry {
+		if r.MaxAttempts == nil {
+			n += 3 // the default
+		} else {
+			n += *r.MaxAttempts
+		}
+	}
+	return n
+}
+
+// events returns how many events of the history a state with so many items causes at
+// most: it is entered and exited, each attempt at a task is scheduled, begins and
+// ends, and a Map begins and ends with each attempt, as each of its iterations does.
+// https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html
+func (s state) events(items int) int {
+	switch s.Type {
+	case "Task":
+		return 2 + 3*s.attempts()
+	case "Map":
+		iteration := 2
+		for _, inner := range s.ItemProcessor.States {
+			iteration += inner.events(items)
+		}
+		return 2 + s.attempts()*(2+items*iteration)
+	}
+	return 2
+}
+
+// TestHistory: the plan with the most layers fits the history of an execution, even if
+// every state fails as often as it is tried again.
+func TestHistory(t *testing.T) {
+	_, task, _, _ := definition()
+	var machine struct{ States map[string]state }
+	if err := json.Unmarshal([]byte(whole(t)), &machine); err != nil {
+		t.Fatal(err)
+	}
+	history := func() int {
+		n := 2 // the execution begins and ends
+		for _, s := range machine.States {
+			n += s.events(fanout.MaxItems)
+		}
+		return n
+	}
+	if n := history(); n > fanout.MaxHistory {
+		t.Errorf("%d layers have %d events, and an execution has %d at most", fanout.MaxItems, n, fanout.MaxHistory)
+	}
+	// The Map is the one of the layers, and counts what each of them does.
+	layers, ok := machine.States["Layers"]
+	if !ok || len(machine.States) != 4 || len(layers.ItemProcessor.States) != 1 ||
+		!strings.Contains(task, "MaxAttempts") {
+		t.Fatalf("%+v of %s", machine, task)
+	}
+	one := layers.ItemProcessor.States["BuildLayer"]
+	if one.Type != "Task" || one.attempts() != 1+transientRetries+lambdaRetries {
+		t.Errorf("a layer is tried %d times", one.attempts())
+	}
+	// What another retry, or another state, would add does not fit.
+	more := 1
+	one.Retry = append(one.Retry, struct{ MaxAttempts *int }{&more})
+	layers.ItemProcessor.States["BuildLayer"] = one
+	if n := history(); n <= fanout.MaxHistory {
+		t.Errorf("a sixth retry would go unnoticed: %d events", n)
+	}
+	one.Retry = one.Retry[:len(one.Retry)-1]
+	layers.ItemProcessor.States["BuildLayer"] = one
+	layers.ItemProcessor.States["Another"] = state{Type: "Pass"}
+	if n := history(); n <= fanout.MaxHistory {
+		t.Errorf("another state would go unnoticed: %d events", n)
+	}
+}
+
+// whole returns the definition with what stands for its variables.
+func whole(t *testing.T) string {
+	t.Helper()
+	text, task, caught, input := definition()
+	text = strings.NewReplacer("${Task}", task, "${Catch}", caught, "${Event}", input,
+		"${"+deployed.ParamFanOutConcurrency+"}", "20").Replace(text)
+	if !json.Valid([]byte(text)) {
+		t.Fatalf("the definition is %s", text)
+	}
+	return text
 }

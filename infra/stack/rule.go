@@ -20,6 +20,7 @@ const (
 type rule struct {
 	resource  awsevents.CfnRule
 	condition awscdk.CfnCondition // nil: the rule is always there
+	used      awscdk.CfnCondition // nil: a rule that is there is used, and worth an alarm
 }
 
 // ifThere returns the value, or nothing where the rule is not there.

@@ -39,7 +39,8 @@ func TestParallelProcessors(t *testing.T) {
 				t.Errorf("%s, %d processors more: %v", name, extra, err)
 			}
 			if got.stats.AtOnce > 1+int(atOnce.Load()) {
-				t.Errorf("%s: %d goroutines decoded at once, with %d processors more", name, got.stats.AtOnce, atOnce.Load())
+				t.Errorf("%s: %d goroutines decoded at once, with %d processors more", name, got.stats.AtOnce,
+					atOnce.Load())
 			}
 			if begun.Load() != 0 {
 				t.Errorf("%s: %d processors are not given back", name, begun.Load())
@@ -130,7 +131,8 @@ func TestParallelVain(t *testing.T) {
 			}
 			t.Logf("%s, %d bytes, %d workers: %+v", name, len(blob), workers, got.stats)
 			if got.stats.Vain > int64(len(blob))/10 {
-				t.Errorf("%s: %d workers searched or decoded %d bytes of %d in vain", name, workers, got.stats.Vain, len(blob))
+				t.Errorf("%s: %d workers searched or decoded %d bytes of %d in vain", name, workers, got.stats.Vain,
+					len(blob))
 			}
 			all += got.stats.Vain
 		}

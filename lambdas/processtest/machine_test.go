@@ -90,6 +90,7 @@ func TestDefinitionIsValid(t *testing.T) {
 // as many processes run as are invoked at once.
 type lambdaOfSteps struct {
 	*httptest.Server
+	processes []*lambdaruntime.Function
 	functions chan *lambdaruntime.Function
 
 	mu     sync.Mutex
@@ -100,13 +101,16 @@ type lambdaOfSteps struct {
 type stepDone struct {
 	step, layer string
 	failed      string // the type of the error
+	answer      []byte
 }
 
 func newLambdaOfSteps(t *testing.T, processes int, start func() *lambdaruntime.Function) *lambdaOfSteps {
 	t.Helper()
 	l := &lambdaOfSteps{functions: make(chan *lambdaruntime.Function, processes)}
 	for range processes {
-		l.functions <- start()
+		f := start()
+		l.processes = append(l.processes, f)
+		l.functions <- f
 	}
 	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -145,6 +149,7 @@ func newLambdaOfSteps(t *testing.T, processes int, start func() *lambdaruntime.F
 			done.failed = failed.Type
 			answer, _ = json.Marshal(failed)
 		}
+		done.answer = answer
 		l.mu.Lock()
 		l.steps = append(l.steps, done)
 		l.mu.Unlock()
@@ -308,31 +313,6 @@ func TestMachine(t *testing.T) {
 	}
 	if all := takeMessages(t, m.queue); len(all) != 0 {
 		t.Errorf("the queue has %s", all)
-	}
-}
-
-// A layer that is corrupt fails its image, of which the queue and the bus are
-// told once; the execution itself is in order, so that its rule adds nothing.
-func TestMachineOfCorruptLayer(t *testing.T) {
-	m := newMachine(t)
-	layers := []registrytest.Layer{layer(t, 1, 50_000), corruptLayer(t), layer(t, 2, 60_000)}
-	p := m.s.PushImage(t, repository, "v1", registrytest.Image{Layers: layers})
-	if _, err := m.execute(t, push(t, p.Manifest.Digest, "v1", "")); err != nil {
-		t.Fatal(err)
-	}
-	if n := m.ztocs(t, p.Manifest); n != 0 {
-		t.Errorf("a SOCI index with %d zTOCs", n)
-	}
-	if got := [3]int{m.count("layer", ""), m.count("publish", "corrupt"), m.count("fail", "")}; got != [3]int{3, 1, 1} {
-		t.Errorf("layers, publish and fail: %v", got)
-	}
-	all := takeMessages(t, m.queue)
-	if len(all) != 1 || !strings.Contains(string(all[0]), `"reason":"corrupt"`) ||
-		!strings.Contains(string(all[0]), p.Manifest.Digest.String()) {
-		t.Errorf("the queue has %s", all)
-	}
-	if events := takeEvents(t, m.bus); len(events) != 1 || events[0].DetailType != "SOCI Index Failed" {
-		t.Errorf("announced: %v", events)
 	}
 }
 

@@ -21,9 +21,9 @@ import (
 
 const testSegment = 16 << 10
 
-// manyLayers is an image of n layers, the first of which are several times as
+// imageOfLayers is an image of n layers, the first of which are several times as
 // large as the last.
-func manyLayers(t *testing.T, s *store, n, size int) ocispec.Descriptor {
+func imageOfLayers(t *testing.T, s *store, n, size int) ocispec.Descriptor {
 	t.Helper()
 	var layers []ocispec.Descriptor
 	for i := range n {
@@ -51,7 +51,7 @@ func TestLayersShareProcessors(t *testing.T) {
 	if testing.Short() {
 		size, steps, least = 1<<20, 2, 10
 	}
-	image := manyLayers(t, s, 12, size)
+	image := imageOfLayers(t, s, 12, size)
 	options := soci.Options{MinLayerSize: 1, SpanSize: 512 << 10, DryRun: true, LayerWorkers: 1}
 	want, err := soci.IndexImage(t.Context(), s, nil, image, options)
 	if err != nil {
@@ -150,7 +150,7 @@ func TestLastLayerGetsAllProcessors(t *testing.T) {
 	if testing.Short() {
 		size = 4 << 20
 	}
-	image := manyLayers(t, s, 2, size)
+	image := imageOfLayers(t, s, 2, size)
 	o, workers := soci.WithWorkers(soci.Options{MinLayerSize: 1, SpanSize: 512 << 10, DryRun: true, Concurrency: 2},
 		2, testSegment, 0)
 	var (
@@ -198,7 +198,7 @@ func TestLastLayerGetsAllProcessors(t *testing.T) {
 // with the context, and leaves nothing behind.
 func TestCancelledInPieces(t *testing.T) {
 	s := newStore()
-	image := manyLayers(t, s, 5, 3<<20)
+	image := imageOfLayers(t, s, 5, 3<<20)
 	before := runtime.NumGoroutine()
 	options := soci.Options{MinLayerSize: 1, SpanSize: 512 << 10, DryRun: true}
 	begun, waited := 0, 0

@@ -46,6 +46,22 @@ func fetchWhole(ctx context.Context, src Source, desc ocispec.Descriptor) ([]byt
 	return b, verify(b, desc)
 }
 
+// fetchExactly is fetchWhole for content whose size may be allocated: it is read into
+// one buffer, which does not grow.
+func fetchExactly(ctx context.Context, src Source, desc ocispec.Descriptor) ([]byte, error) {
+	rc, err := src.Fetch(ctx, desc)
+	if err != nil {
+		return nil, fmt.Errorf("fetching: %w", err)
+	}
+	defer rc.Close()
+	b := make([]byte, desc.Size+1) // one more, to find out what has more
+	n, err := io.ReadFull(rc, b)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("reading %s: %w", desc.Digest, err)
+	}
+	return b[:n], verify(b[:n], desc)
+}
+
 // verify compares content that was read as a whole with its descriptor.
 func verify(b []byte, desc ocispec.Descriptor) error {
 	if int64(len(b)) != desc.Size {

@@ -2,6 +2,7 @@ package soci
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 )
 
@@ -24,7 +25,15 @@ type memory struct {
 	lends    bool      // as long as no tenant was in the way of itself
 	tenants  []*tenant // the oldest first
 	departed int       // how many have left for good
+	garbage  int64     // bytes of zTOCs whose tenants have left since the last collection
 }
+
+// collectFrom is how many bytes finished zTOCs may leave behind until they are
+// collected. The collector by itself comes when the heap has doubled: buffers of
+// 30 MiB have as much garbage beside them, which in an image of many layers finished
+// zTOCs add up to. A collection takes some milliseconds, and the layers behind so
+// much garbage hundreds.
+const collectFrom = 8 << 20 // 8 MiB
 
 func newMemory(max int64) *memory {
 	m := &memory{max: max, lends: true}
@@ -39,6 +48,7 @@ type tenant struct {
 	cancel    func() // stops the work, which must then leave; nil when it cannot begin again
 	used      int64
 	later     int64
+	ztoc      int64 // of used, for the zTOC, in both forms
 	preempted bool
 	lent      int64
 	press     func() // asks for what is lent
@@ -66,7 +76,8 @@ func (m *memory) enter(age int, cancel func()) *tenant {
 func (t *tenant) take(n int64) error { return t.takeFor(n, 0) }
 
 // takeFor is take for n bytes, of which those of later are held only once
-// nothing is lent to the tenant any more.
+// nothing is lent to the tenant any more. Bytes of which some are held later are
+// those of the zTOC.
 func (t *tenant) takeFor(n, later int64) error {
 	m := t.memory
 	m.mu.Lock()
@@ -80,6 +91,9 @@ func (t *tenant) takeFor(n, later int64) error {
 			t.used += n
 			m.later += later
 			t.later += later
+			if later > 0 {
+				t.ztoc += n
+			}
 			m.recall()
 			return nil
 		case m.tenants[0] != t:
@@ -164,12 +178,23 @@ func (m *memory) recall() {
 
 // leave gives back all that was taken.
 func (t *tenant) leave() {
+	if t.left() {
+		runtime.GC()
+	}
+}
+
+// left is leave, and reports whether garbage is to be collected.
+func (t *tenant) left() (collect bool) {
 	m := t.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.garbage += t.ztoc
+	if collect = m.garbage >= collectFrom; collect {
+		m.garbage = 0
+	}
 	m.used -= t.used
 	m.later -= t.later
-	t.used, t.later = 0, 0
+	t.used, t.later, t.ztoc = 0, 0, 0
 	for i, other := range m.tenants {
 		if other == t {
 			m.tenants = append(m.tenants[:i], m.tenants[i+1:]...)
@@ -180,6 +205,7 @@ func (t *tenant) leave() {
 		m.departed++
 	}
 	m.changed.Broadcast()
+	return collect
 }
 
 // awaitDeparture waits until more than since tenants have left for good, or

@@ -34,7 +34,8 @@ func TestParallelFrom(t *testing.T) {
 			t.Fatal(err)
 		}
 		if z.CompressedSize != int64(tt.size) || r.got != tt.want {
-			t.Errorf("a layer of %d bytes with LayerWorkers %d has %d workers, not %d", tt.size, tt.workers, r.got, tt.want)
+			t.Errorf("a layer of %d bytes with LayerWorkers %d has %d workers, not %d", tt.size, tt.workers, r.got,
+				tt.want)
 		}
 	}
 }

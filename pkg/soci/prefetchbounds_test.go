@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -128,5 +130,43 @@ func TestPrefetchMemory(t *testing.T) {
 	if err != nil || r.Manifests[0].Prefetch != nil || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0],
 		"nothing is prefetched: the names of all files take more than 2097152 bytes") {
 		t.Errorf("%v %q", err, r.Warnings)
+	}
+}
+
+// What one function had the memory to build, the function that publishes has the memory
+// to read back.
+func TestPrefetchReadsBackLargeZtoc(t *testing.T) {
+	s := registrytest.Start(t)
+	repo := openRepo(t, s)
+	layer := testlayers.GoGzip(archive(t, "large", testlayers.Noise(1, 3<<20)), 6, 0)
+	image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(layer)}).Manifest
+	o := smallSpans("/large")
+	o.SpanSize, o.Limits.MaxMemory = 64<<10, 5<<20
+	w, err := soci.Plan(t.Context(), repo, repo, image, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := soci.BuildLayer(t.Context(), repo, repo, w.Layers()[0], o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := out.Result.Ztoc.Size; 4*n <= o.Limits.MaxMemory || n < o.Limits.MaxMemory/5 {
+		t.Fatalf("the zTOC has %d bytes", n)
+	}
+	r, err := soci.Publish(t.Context(), repo, repo, image, o, []soci.LayerOutcome{out})
+	if err != nil || len(r.Warnings) != 0 || len(r.Manifests[0].Prefetch.Artifacts) != 1 {
+		t.Fatalf("%v %+v", err, r)
+	}
+	// A number of spans that is not that of the zTOC would be a wrong amount of memory.
+	s = registrytest.Start(t)
+	repo = openRepo(t, s)
+	s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(layer)})
+	if out, err = soci.BuildLayer(t.Context(), repo, repo, w.Layers()[0], o); err != nil {
+		t.Fatal(err)
+	}
+	out.Result.Spans++
+	r, err = soci.Publish(t.Context(), repo, repo, image, o, []soci.LayerOutcome{out})
+	if err != nil || len(r.Warnings) == 0 || !strings.Contains(r.Warnings[0], "spans, not") {
+		t.Errorf("%v %+v", err, r)
 	}
 }

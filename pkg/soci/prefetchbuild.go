@@ -200,24 +200,32 @@ func (x *indexer) readTaken(ctx context.Context, tree *tree, w *layerWork, resul
 	return nil
 }
 
-// readZtoc reads the zTOC of a layer that BuildLayer made.
+// readZtoc reads the zTOC of a layer that BuildLayer made. It takes no more memory
+// than BuildLayer did: the windows, most of a large zTOC, stay where they are read.
 func (w *layerWork) readZtoc(ctx context.Context, layer ocispec.Descriptor) error {
 	if w.publisher == nil {
 		return fmt.Errorf("%w: it was not pushed", ErrUnsupported)
 	}
-	desc := w.built[layer.Digest].result.Ztoc
+	made := w.built[layer.Digest].result
+	windows := int64(0)
+	if made.Compression == Gzip {
+		windows = min(int64(made.Spans), made.Ztoc.Size/packedCheckpoint) * packedCheckpoint
+	}
 	memory := w.memory.enter(0, func() {})
 	defer memory.leave()
-	if err := memory.take(4 * desc.Size); err != nil {
+	if err := memory.take(windows + 4*(made.Ztoc.Size-windows)); err != nil {
 		return err
 	}
-	b, err := fetchWhole(ctx, w.src, desc)
+	b, err := fetchExactly(ctx, w.src, made.Ztoc)
 	if err != nil {
 		return err
 	}
 	z, err := ParseZtoc(b)
 	if err != nil {
 		return err
+	}
+	if len(z.Checkpoints) != made.Spans {
+		return fmt.Errorf("%w zTOC: it has %d spans, not %d", ErrCorrupt, len(z.Checkpoints), made.Spans)
 	}
 	if err := z.madeFor(layer.Size, &w.o); err != nil {
 		return err

@@ -387,7 +387,8 @@ func (i *interview) meaning() error {
 		if err != nil {
 			return fmt.Errorf("parameter %s: %w", deployed.ParamGeneratorMemorySize, err)
 		}
-		i.showCost(i.chosen, memory, settings.Merge(g, i.account.Stack).Architecture)
+		i.showCost(i.chosen, memory, settings.Merge(g, i.account.Stack).Architecture,
+			func(name string) string { return g.Parameter(name, i.account.Parameters) })
 	}
 	i.showRights(i.account.parts(settings.Merge(g, i.account.Stack).Settings, g.Region))
 	// The answers must fit together before anybody saves them.

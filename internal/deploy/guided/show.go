@@ -1,13 +1,13 @@
 package guided
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"soci-index-builder/internal/backfill"
+	"soci-index-builder/internal/doctor/cfntemplate"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/internal/text/plural"
@@ -68,8 +68,8 @@ func has(repositories int) string {
 const priceAlarm = 0.10
 
 // showCost tells what the pushes of the last month would have cost. memory is
-// the generator's, in MB.
-func (t *Terminal) showCost(c *chosen, memory int, architecture string) {
+// the generator's, in MB; parameter returns the value that the stack will have.
+func (t *Terminal) showCost(c *chosen, memory int, architecture string, parameter func(name string) string) {
 	dollarsOf := func(cost backfill.Cost) float64 {
 		if architecture == "amd64" {
 			return cost.DollarsX86
@@ -85,7 +85,7 @@ func (t *Terminal) showCost(c *chosen, memory int, architecture string) {
 			dollars(dollarsOf(c.pushes.Cost(memory))), plural.Count(n, "image"), bytesize.Format(size))
 		t.Say("  (layers that were indexed before are not read again: most pushes cost a tenth)")
 	}
-	if n := alarms(); n > 0 {
+	if n := alarms(parameter); n > 0 {
 		t.Say("  $%s a month for %d alarms; dashboard, metrics and logs by their use",
 			dollars(float64(n)*priceAlarm), n)
 	}
@@ -95,21 +95,27 @@ func (t *Terminal) showCost(c *chosen, memory int, architecture string) {
 	}
 }
 
-// alarms is the number of those that every stack has.
-func alarms() int {
+// alarms is the number of those that a stack with these parameters has.
+func alarms(parameter func(name string) string) int {
 	text, err := embedded.Template(embedded.Zip, "arm64")
 	if err != nil {
 		return 0
 	}
-	var in struct {
-		Resources map[string]struct{ Type, Condition string }
+	template, err := cfntemplate.Parse(text)
+	if err != nil {
+		return 0
 	}
-	if json.Unmarshal(text, &in) != nil {
+	values := make(map[string]string)
+	for name := range template.Parameters {
+		values[name] = parameter(name)
+	}
+	resources, err := template.Resolve(cfntemplate.Values{Parameters: values})
+	if err != nil {
 		return 0
 	}
 	n := 0
-	for _, r := range in.Resources {
-		if r.Type == "AWS::CloudWatch::Alarm" && r.Condition == "" {
+	for _, r := range resources {
+		if r.Type == "AWS::CloudWatch::Alarm" {
 			n++
 		}
 	}

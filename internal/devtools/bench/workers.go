@@ -75,7 +75,8 @@ func (r *runner) hard(ctx context.Context) ([]*table.Table, error) {
 		Columns: []string{"packed by", "compressed MB", "uncompressed MB", "CPU s, one worker",
 			fmt.Sprintf("CPU s, %d workers", r.cores), "CPU, times one worker's", "wall s, one worker",
 			fmt.Sprintf("wall s, %d workers", r.cores)},
-		Notes: []string{fmt.Sprintf("Half a log, half a file that does not compress; of %d rounds the least.", r.Rounds)},
+		Notes: []string{fmt.Sprintf("Half a log, half a file that does not compress; of %d rounds the least.",
+			r.Rounds)},
 	}
 	packers := []corpus.Packer{corpus.OneBlock(), corpus.OneBlockMembers(), corpus.FixedBlocks(), corpus.Stored()}
 	for i, p := range packers {

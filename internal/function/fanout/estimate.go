@@ -31,6 +31,12 @@ func Memory(compressed int64, ratio float64, span int64) int64 {
 	return int64(math.Ceil(float64(compressed)*ratio/float64(span)))*checkpoint + buffers
 }
 
+// RatioWithin returns how many times its size a layer of so many compressed bytes may
+// unpack to, so that Memory stays within a budget.
+func RatioWithin(budget, compressed, span int64) float64 {
+	return float64((budget-buffers)/checkpoint*span) / float64(compressed)
+}
+
 // Budget returns the bytes of soci.Limits.MaxMemory in a function with so much
 // memory, in MB as Lambda counts: what is left beside the program itself, less
 // what the garbage collector and the network need on top.

@@ -25,6 +25,11 @@ func TestEstimate(t *testing.T) {
 		if fits := Memory(largest, row.ratio, span) <= Budget(row.memory); fits != row.fits {
 			t.Errorf("%d MB, ratio %.1f: %t", row.memory, row.ratio, fits)
 		}
+		most := RatioWithin(Budget(row.memory), largest, span)
+		if fits := row.ratio <= most; fits != row.fits || Memory(largest, most, span) > Budget(row.memory) ||
+			Memory(largest, most+0.001, span) <= Budget(row.memory) {
+			t.Errorf("%d MB, ratio %.1f: at most %f fits", row.memory, row.ratio, most)
+		}
 	}
 	for _, memory := range []int64{512, 1769, 3008, 10240} {
 		if got := MemorySize(Budget(memory)); Budget(got) < Budget(memory) || got > memory {
@@ -47,10 +52,37 @@ func TestDocumentedLayers(t *testing.T) {
 			t.Errorf("the layer %s takes%sminutes, documented is %q", row, want, line)
 		}
 		for _, memory := range []int64{3008, 5120, 10240} {
-			ratio := float64((Budget(memory)-buffers)/checkpoint*soci.DefaultSpanSize) / float64(size)
+			ratio := RatioWithin(Budget(memory), size, soci.DefaultSpanSize)
 			if want := fmt.Sprintf("%.1f times", ratio); !strings.Contains(line, want) {
 				t.Errorf("with %d MB the layer %s may unpack to %s its size, documented is %q", memory, row, want, line)
 			}
 		}
+	}
+}
+
+// The layers that docs/performance.md and docs/deploy.md say the memory of one function
+// holds.
+func TestDocumentedMemory(t *testing.T) {
+	unpacked := func(memory int64) string {
+		return fmt.Sprintf("%.0f GB", RatioWithin(Budget(memory), 1e9, soci.DefaultSpanSize))
+	}
+	for name, texts := range map[string][]string{
+		"performance.md": {fmt.Sprintf("1,769 MB hold a layer of\n%s uncompressed, 3,008 MB one of %s.", unpacked(1769),
+			unpacked(3008)), fmt.Sprintf("one layer of more than about %d GB", aloneMost()/1e9)},
+		"deploy.md": {unpacked(1769) + " uncompressed at 1,769 MB", "= " + unpacked(3008)},
+	} {
+		b, err := os.ReadFile("../../../docs/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range texts {
+			if !strings.Contains(string(b), text) {
+				t.Errorf("docs/%s does not say %q", name, text)
+			}
+		}
+	}
+	if most := aloneMost(); Memory(most, Ratio, soci.DefaultSpanSize) > Budget(docMemory) ||
+		Memory(most+soci.DefaultSpanSize, Ratio, soci.DefaultSpanSize) <= Budget(docMemory) {
+		t.Errorf("%d bytes are not the edge", most)
 	}
 }

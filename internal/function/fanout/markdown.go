@@ -66,15 +66,23 @@ func Markdown() string {
 // maxLayer is ECR's largest layer, in bytes.
 const maxLayer = 52_000 << 20
 
-// alone returns the seconds of one function, with a mark where the default memory
-// is enough for several layers alone, and a dash where the time is not.
+// aloneMost is how many compressed bytes a layer may have for the default memory, if
+// it unpacks to Ratio times its size. Finished layers take no memory, and a layer
+// waits for another that it does not fit beside, so that it is each layer that counts.
+func aloneMost() int64 {
+	return int64(RatioWithin(Budget(docMemory), 1, soci.DefaultSpanSize) / Ratio)
+}
+
+// alone returns the seconds of one function, with the largest layer that it has the
+// memory for where the image could have a larger one, and a dash where there is not
+// the time.
 func alone(size int64) string {
 	t := Alone([]int64{size})
 	switch {
 	case t > docLimit:
 		return "–"
-	case Memory(size, Ratio, soci.DefaultSpanSize) > Budget(docMemory):
-		return fmt.Sprintf("%.0f, if of several layers", t.Seconds())
+	case size > aloneMost():
+		return fmt.Sprintf("%.0f, without a layer over %d GB", t.Seconds(), aloneMost()/1e9)
 	}
 	return fmt.Sprintf("%.0f", t.Seconds())
 }

@@ -34,10 +34,14 @@ const (
 // and the results, in bytes: a step's name and the names of the fields.
 const maxRequest = 100
 
-// maxItems bounds the layers of a plan: a layer has at most 22 events of the
-// history, 7 and 3 for each of 5 retries, of which an execution may have 25,000.
+// MaxHistory is the maximum number of events in the history of an execution.
 // https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-const maxItems = 1_100
+const MaxHistory = 25_000
+
+// MaxItems bounds the layers of a plan: each has events of the history, at most as
+// many as the state machine has retries and states for it. The tests of the state
+// machine hold it below MaxHistory.
+const MaxItems = 1_100
 
 // Item is a layer of the plan, which one BuildLayer reads.
 type Item struct {
@@ -63,7 +67,7 @@ func (i Item) Descriptor() ocispec.Descriptor {
 // began with an event of so many bytes, together with the results of all its
 // items, and whether its history has room for them.
 func Fits(items []Item, event int) bool {
-	if len(items) > maxItems {
+	if len(items) > MaxItems {
 		return false
 	}
 	size := maxRequest + event

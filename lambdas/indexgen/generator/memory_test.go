@@ -25,9 +25,16 @@ func TestWithParameter(t *testing.T) {
 	if !errors.Is(err, soci.ErrLimit) || !strings.HasPrefix(err.Error(), short.Error()) {
 		t.Errorf("%v lost its cause", err)
 	}
-	large := withParameter(&soci.MemoryError{Max: 1 << 30, Enough: 20 << 30}, "StepsMemorySize")
-	if !strings.Contains(large.Error(), "index the image with the command line") {
-		t.Errorf("%v", large)
+	large := &soci.MemoryError{Max: 1 << 30, Enough: 20 << 30}
+	if err := withParameter(large, "X"); !strings.Contains(err.Error(),
+		"set X to 10240, the most; if that is too little, "+
+			"index the image with the command line") {
+		t.Errorf("%v", err)
+	}
+	large.Max = fanout.Budget(mostMemory)
+	if err := withParameter(large, "X"); !strings.Contains(err.Error(), "no function has so much") ||
+		strings.Contains(err.Error(), "set X") {
+		t.Errorf("%v", err)
 	}
 	for _, other := range []error{nil, errors.New("other"), &soci.MemoryError{Max: 1}} {
 		if got := withParameter(other, "GeneratorMemorySize"); got != other {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -150,7 +151,11 @@ func (s *Steps) plan(ctx context.Context, i *invocation, r *stepRequest) (*plann
 	for _, item := range p.Items {
 		sum += item.Size
 	}
-	i.logger.InfoContext(ctx, "image planned", "layers", len(p.Items), "bytes", sum, "seconds", i.seconds())
+	attrs, level := []any{"layers", len(p.Items), "bytes", sum, "seconds", i.seconds()}, slog.LevelInfo
+	if hint := s.doubtful(p.Items); hint != "" {
+		attrs, level = append(attrs, "hint", hint), slog.LevelWarn
+	}
+	i.logger.Log(ctx, level, "image planned", attrs...)
 	return p, nil
 }
 
@@ -173,11 +178,9 @@ func (s *Steps) possible(ctx context.Context, items []fanout.Item, event int) er
 	}
 	budget := s.Options.Limits.MaxMemory
 	if least := fanout.Memory(largest.Size, 1, span); budget > 0 && least > budget {
-		enough := fanout.MemorySize(fanout.Memory(largest.Size, fanout.Ratio, span))
-		return fmt.Errorf("%w: layer %s of %s needs at least %s of memory, and a function of %d MB has %s for it; set "+
-			"StepsMemorySize to %d or more, which is enough for layers that unpack to %.1f times their size",
+		return fmt.Errorf("%w: layer %s of %s needs at least %s of memory, and a function of %d MB has %s for it; %s",
 			soci.ErrLimit, largest.Layer, bytesize.Format(largest.Size), bytesize.Format(least), s.MemorySizeMiB,
-			bytesize.Format(budget), enough, fanout.Ratio)
+			bytesize.Format(budget), s.memoryFor(largest))
 	}
 	return nil
 }
@@ -196,7 +199,7 @@ func (s *Steps) layer(ctx context.Context, i *invocation, r *stepRequest) (*fano
 		o.Progress = i.progress.read
 		out, err := soci.BuildLayer(ctx, repository, repository, layer, o)
 		if err != nil {
-			return withParameter(err, "StepsMemorySize")
+			return withParameter(err, stepsMemory)
 		}
 		result, err = fanout.Built(out)
 		return err
@@ -208,6 +211,9 @@ func (s *Steps) layer(ctx context.Context, i *invocation, r *stepRequest) (*fano
 		}
 		i.logger.WarnContext(ctx, "layer failed", "layer", layer.Digest, "size", layer.Size, "class", f.Class, "reason",
 			f.Reason, "seconds", i.seconds(), "error", f)
+		if short := shortOfMemory(err); short != nil {
+			f = permanent(f.Reason, short)
+		}
 		result = fanout.Failed(layer.Digest, f)
 		return &result, nil
 	}
