@@ -110,8 +110,9 @@ var Calls = []Call{
 	{Use{Repositories, []string{"ecr:DescribeImages"}}, Commands, Guided, "what the filters would choose, and its cost"},
 	{Use{Anything, []string{"cloudwatch:GetMetricData", "ecr:GetAccountSetting", "ecr:GetSigningConfiguration",
 		"ecr:ListPullTimeUpdateExclusions", "logs:DescribeLogGroups"}}, Commands, Doctor, "activity and settings"},
-	{Use{Anything, []string{"ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
-		"ec2:DescribeVpcEndpoints"}}, Commands, DoctorNetwork, "whether the services can be reached from the subnets"},
+	{Use{Anything, []string{"ec2:DescribeNatGateways", "ec2:DescribeNetworkAcls", "ec2:DescribeRouteTables",
+		"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints"}}, Commands, DoctorNetwork,
+		"whether the services can be reached from the subnets"},
 
 	{Use{ManagedBucket, []string{"s3:CreateBucket", "s3:PutBucketPolicy", "s3:PutBucketPublicAccessBlock",
 		"s3:PutBucketVersioning", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration"}}, Zip, FirstManaged,
