@@ -53,8 +53,8 @@ type Association struct {
 type Route struct {
 	Block          string `xml:"destinationCidrBlock"` // empty: IPv6 addresses, or a list of prefixes
 	Prefixes       string `xml:"destinationPrefixListId"`
-	State          string `xml:"state"`                // "active", "blackhole"
-	Gateway        string `xml:"gatewayId"`            // "local", igw-, vgw-, vpce-
+	State          string `xml:"state"`     // "active", "blackhole"
+	Gateway        string `xml:"gatewayId"` // "local", igw-, vgw-, vpce-
 	NAT            string `xml:"natGatewayId"`
 	Instance       string `xml:"instanceId"`
 	Interface      string `xml:"networkInterfaceId"`
