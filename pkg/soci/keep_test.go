@@ -27,8 +27,8 @@ func TestKeepsWithoutConfig(t *testing.T) {
 	}{
 		{"all were", nil, []string{amd64}, false, "", false, []string{windows, amd64, s390x}, true, true},
 		{"all were, by force", nil, []string{amd64}, false, "", true, []string{windows, amd64, s390x}, true, true},
-		{"one more is", []string{"windows", amd64}, []string{"linux"}, false, "", false, []string{windows, amd64, s390x}, true,
-			false},
+		{"one more is", []string{"windows", amd64}, []string{"linux"}, false, "", false,
+			[]string{windows, amd64, s390x}, true, false},
 		{"another one, and one more", []string{"windows", amd64}, []string{s390x}, false, "", false,
 			[]string{windows, amd64, s390x}, true, false},
 		{"it never was", []string{"linux"}, []string{amd64}, false, "", false, []string{amd64, s390x}, true, true},
