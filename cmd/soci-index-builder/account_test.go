@@ -44,6 +44,8 @@ import (
 //	begin STACK STATUS...          somebody else has the stack go through these
 //	hold STACK on|off              have nothing more happen in the stack, or go on
 //	stackis STACK STATUS           fail unless the stack is so; absent for none
+//	sleeps FUNCTION                Lambda has put the function, by its name in the
+//	                               template, to sleep
 //	asked SERVICE OPERATION N      fail unless it was asked for so often; questions
 //	                               after rights about change sets do not count
 //	throttle                       have the first request for each operation refused
@@ -63,6 +65,13 @@ func (a *accountWorld) open(*testscript.TestScript, bool, []string) {
 	a.account = stacktest.NewAccount(a.t, a.aws.server, a.aws.stacks, a.aws.ecr)
 	a.aws.server.Handle("s3", a.s3)
 	a.account.Code = awstest.NewLambdaCode(a.s3)
+}
+
+func (a *accountWorld) sleeps(_ *testscript.TestScript, _ bool, args []string) {
+	d := a.account.Deployment()
+	d.Lock()
+	defer d.Unlock()
+	d.Functions[args[0]] = map[string]any{"State": "Inactive"}
 }
 
 func (a *accountWorld) ecrRepository(_ *testscript.TestScript, _ bool, args []string) {

@@ -33,12 +33,14 @@ Rules, functions, the state machine, roles, log groups, queue and alarms are
 compared with the stack's template and parameters, to find changes made by hand.
 For the repositories that the filters choose, the policies, tag mutability and
 lifecycle rules are checked. The registry's signing configuration shows whether ECR
-signs what the generator pushes. Of functions in private networks, the subnets' routes,
-the endpoints and the security groups show whether they reach the services they call.
+signs what the generator pushes. Of functions in private networks, routes, NAT gateways,
+endpoints, network ACLs and security groups show whether they reach the services they
+call.
 The failure queue, the alarms and the metrics of the last 14 days show whether
 images are being indexed.
 
   ok       in order
+  note     whether it is in order cannot be told from here; nothing says that it is not
   warning  images are indexed, but something differs from the stack, can cause
            images to be missed later, or could not be checked
   problem  images are not indexed, or are lost; the exit code is 1
@@ -52,15 +54,16 @@ events:ListTargetsByRule, iam:GetRole, iam:GetRolePolicy, iam:ListRolePolicies,
 lambda:GetFunctionConcurrency, lambda:GetFunctionConfiguration,
 lambda:GetFunctionEventInvokeConfig, lambda:GetPolicy, logs:DescribeLogGroups,
 sqs:GetQueueAttributes and states:DescribeStateMachine; lambda:GetFunction where the
-functions are images, and ec2:DescribeRouteTables, ec2:DescribeSecurityGroups,
-ec2:DescribeSubnets and ec2:DescribeVpcEndpoints where they are in private networks.
+functions are images, and ec2:DescribeNatGateways, ec2:DescribeNetworkAcls,
+ec2:DescribeRouteTables, ec2:DescribeSecurityGroups, ec2:DescribeSubnets and
+ec2:DescribeVpcEndpoints where they are in private networks.
 A missing permission is a warning that names it.
 
 With --output json, the output is one JSON object:
-  stack, region, account, version (of the stack), counts (ok, warning, problem),
-  and findings, a list of check, severity (ok, warning, problem), subject (what the
-    finding is about, such as a function or a repository), found (what is so), hint (what
-    to do about it, as in "status")`,
+  stack, region, account, version (of the stack), counts (ok, note, warning,
+  problem), and findings, a list of check, severity (ok, note, warning, problem), subject
+    (what the finding is about, such as a function or a repository), found (what is so),
+    hint (what to do about it, as in "status")`,
 		Example: `  soci-index-builder doctor --stack soci-index-builder --region eu-west-1
   soci-index-builder doctor --stack soci-index-builder -o json \
       | jq '.findings[] | select(.severity != "ok")'`,
@@ -121,7 +124,11 @@ func writeDoctorText(w io.Writer, r *doctor.Report) error {
 
 // severities counts the findings.
 func severities(r *doctor.Report) string {
-	return fmt.Sprintf("%d ok, %s, %s", r.Count(doctor.OK), count(r.Count(doctor.Warning), "warning"),
+	notes := ""
+	if n := r.Count(doctor.Note); n > 0 {
+		notes = ", " + count(n, "note")
+	}
+	return fmt.Sprintf("%d ok%s, %s, %s", r.Count(doctor.OK), notes, count(r.Count(doctor.Warning), "warning"),
 		count(r.Count(doctor.Problem), "problem"))
 }
 
@@ -133,6 +140,8 @@ func severityText(screen terminal.Screen, s doctor.Severity) string {
 		tone, text = terminal.Bad, strings.ToUpper(text)
 	case doctor.Warning:
 		tone = terminal.Warning
+	case doctor.Note:
+		tone = terminal.Plain
 	}
 	return screen.Mark(tone) + screen.Paint(tone, text)
 }
@@ -163,7 +172,7 @@ func newDoctorJSON(r *doctor.Report) doctorJSON {
 		Version: r.Stack.Outputs[deployed.OutVersion],
 		Counts:  map[doctor.Severity]int{}, Findings: []findingJSON{},
 	}
-	for _, s := range []doctor.Severity{doctor.OK, doctor.Warning, doctor.Problem} {
+	for _, s := range []doctor.Severity{doctor.OK, doctor.Note, doctor.Warning, doctor.Problem} {
 		out.Counts[s] = r.Count(s)
 	}
 	for _, f := range r.Findings {

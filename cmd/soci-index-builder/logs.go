@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,9 +13,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/logquery"
 	"soci-index-builder/internal/logquery/loginsights"
 	"soci-index-builder/internal/text/terminal"
+	"soci-index-builder/pkg/soci"
 )
 
 // maxRows is the most that Logs Insights returns in one answer.
@@ -132,6 +135,11 @@ func (l *logsCommand) run(cmd *cobra.Command, args []string) error {
 	found, err := loginsights.Run(cmd.Context(), cloudwatchlogs.NewFromConfig(cfg), ask)
 	if err != nil {
 		return explain(err)
+	}
+	for _, row := range found.Rows { // the generator does not know of the stack
+		if row["outcome"] == string(soci.OutcomePlatformNotChosen) && query.Name == "why" {
+			row["hint"] = cmp.Or(row["hint"], inventory.FixPlatforms)
+		}
 	}
 	if l.output == outputJSON {
 		return writeJSONRows(cmd.OutOrStdout(), query, ask, found)

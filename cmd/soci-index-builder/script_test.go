@@ -134,6 +134,7 @@ func TestScripts(t *testing.T) {
 					"uploaded": account.uploaded, "asked": account.asked, "cloudformation": account.cloudFormation,
 					"review": account.review, "repository": account.repository, "imagesin": account.imagesIn,
 					"protected": account.protected, "events": account.events, "throttle": account.throttle,
+					"sleeps":    account.sleeps,
 					"habit":     (&habitWorld{registry}).habit,
 					"loggroups": logs.groups, "logrows": logs.rows, "logqueries": logs.queries,
 					"loglines": logs.lines,

@@ -89,7 +89,7 @@ type (
 func newStatusJSON(name string, r *inventory.Record) statusJSON {
 	out := statusJSON{
 		Reference: name + "@" + r.Digest.String(), Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, Size: r.Size,
-		Kind: r.Kind, State: r.State, Lacking: r.State.Lacking(), Reason: r.Reason, Hint: r.Fix(), Filter: r.Filter,
+		Kind: r.Kind, State: r.State, Lacking: r.State.Lacking(), Reason: r.Reason, Hint: r.Hint(), Filter: r.Filter,
 		BeforeStack: r.BeforeStack,
 		BuildTools:  r.BuildTools, V1: r.V1, Surplus: r.Surplus,
 	}

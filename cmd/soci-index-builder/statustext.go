@@ -101,6 +101,9 @@ func (s *statusText) end(counts map[inventory.State]int) error {
 	if s.fix != "" {
 		s.printf("zstd layers cannot be indexed: %s\n", s.fix)
 	}
+	if counts[inventory.StatePlatformNotChosen] > 0 {
+		s.printf("%s: %s\n", inventory.StatePlatformNotChosen, inventory.FixPlatforms)
+	}
 	return s.err
 }
 

@@ -52,8 +52,8 @@ The exit code is
 
 Without --stack, wait looks at the registry alone, every few seconds. It cannot know
 then that the builder has failed. With --stack it also reads what the functions of the
-stack log of the image, takes index version, suffix, layer size and filters from the
-stack, and ends with exit code 1 when the builder says that the image will have no SOCI
+stack log of the image, takes index version, suffix, layer size, platforms and filters
+from the stack, and ends with exit code 1 when the builder says that the image will have no SOCI
 index. An attempt that failed and is made again is waited for, as is an image that was
 handed over to the state machine, unless its execution failed, timed out or was
 stopped. The stack must log at INFO. --since is how far back it
@@ -224,7 +224,7 @@ func (c *waitCommand) ofStack(cmd *cobra.Command, w *waiting.Wait, image names.I
 		return nil, usageErrorf("%s: the stack %s is for the registry of account %s in %s", image, stack.Name,
 			stack.Account, stack.Region)
 	}
-	w.Options.Rules = stack.Rules()
+	w.Options.Rules, w.Options.Platforms = stack.Rules(), stack.Platforms()
 	if given("tag-suffix") {
 		w.Options.Rules.TagSuffix = c.suffix
 	}

@@ -42,6 +42,9 @@ type Severity string
 const (
 	// OK: all is as it should be.
 	OK Severity = "ok"
+	// Note: it cannot be told from here whether all is as it should be, and nothing
+	// says that it is not.
+	Note Severity = "note"
 	// Warning: images are indexed, but something is not as the stack has it,
 	// could cost images later, or could not be looked at.
 	Warning Severity = "warning"

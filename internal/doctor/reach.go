@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,23 +8,26 @@ import (
 	"strings"
 
 	"soci-index-builder/internal/deployed"
-	"soci-index-builder/internal/doctor/iampolicy"
 	"soci-index-builder/internal/doctor/vpc"
 )
 
 // privateNetwork is the network of the functions' subnets, as configured.
 type privateNetwork struct {
 	id        string
-	subnets   []vpc.Subnet
-	own       []string // security groups of the functions
+	subnets   []vpc.Subnet          // the functions'
+	all       map[string]vpc.Subnet // of the network, by ID, as far as the account sees them
+	own       []string              // security groups of the functions
 	tables    []vpc.RouteTable
+	nats      []vpc.NATGateway
+	acls      []vpc.ACL
 	endpoints []vpc.Endpoint
 	groups    map[string]vpc.Group // the functions' and the endpoints'
 }
 
 // reach looks whether the functions can reach the services that they call from
-// the stack's subnets, as far as routes, endpoints and security groups tell. What
-// is behind a transit gateway, a peering or an appliance is taken for reachable.
+// the stack's subnets, as far as routes, NAT gateways, endpoints, network ACLs and
+// security groups tell. What is behind a transit gateway, a peering or an appliance
+// cannot be told, which is neither well nor a problem.
 func (x *examination) reach(ctx context.Context) ([]Finding, error) {
 	subnets := x.stack.Subnets()
 	if len(subnets) == 0 {
@@ -35,53 +37,116 @@ func (x *examination) reach(ctx context.Context) ([]Finding, error) {
 	if err != nil || len(found) > 0 {
 		return found, err
 	}
-	for _, service := range x.endpoints() {
-		found = append(found, x.reachService(n, service)...)
-	}
-	found = append(found, x.reachOut(n)...)
-	if len(found) > 0 {
+	if found := x.nothingOut(n); found != nil {
 		return found, nil
 	}
-	unseen := ""
-	for _, s := range n.subnets {
-		if w := n.wayOut(s); w.unseen && unseen == "" {
-			unseen = fmt.Sprintf("; %s leads to %s, and what is behind that was not looked at", s.ID, w.target)
+	var all troubles
+	certain := x.endpoints()
+	for _, service := range x.endpoints() {
+		for _, s := range n.subnets {
+			for _, t := range x.path(n, service, s) {
+				all.add(t, service, s.ID)
+				certain = slices.DeleteFunc(certain, func(name string) bool { return name == service })
+			}
 		}
 	}
-	return wellOr(nil, CheckReach,
-		"%s can be reached from the subnets, as far as routes, endpoints and security groups "+
-			"tell%s", strings.Join(x.endpoints(), ", "), unseen), nil
+	found = all.findings()
+	if len(certain) > 0 && !slices.ContainsFunc(found, func(f Finding) bool { return f.Severity == Problem }) {
+		found = append(found, Finding{Check: CheckReach, Severity: OK,
+			Found: strings.Join(certain, ", ") +
+				" can be reached from the subnets, as far as routes, endpoints, network " +
+				"ACLs and security groups tell"})
+	}
+	return found, nil
+}
+
+// trouble is why requests from a subnet do not get to a service, a Problem, or why
+// that cannot be told, a Note.
+type trouble struct {
+	severity Severity
+	subject  string // what is at fault; empty: the service
+	why      string
+	cure     string // of a Problem
+}
+
+// troubles are those of all subnets and services, each once.
+type troubles struct {
+	list []*troubleOf
+}
+
+type troubleOf struct {
+	trouble
+	services, subnets []string
+}
+
+// add notes a trouble between a subnet and a service.
+func (all *troubles) add(t trouble, service, subnet string) {
+	i := slices.IndexFunc(all.list, func(o *troubleOf) bool {
+		return o.severity == t.severity && o.subject == t.subject && o.why == t.why &&
+			(o.subject != "" || o.severity == Note || o.services[0] == service)
+	})
+	if i < 0 {
+		all.list, i = append(all.list, &troubleOf{trouble: t}), len(all.list)
+	}
+	o := all.list[i]
+	if !slices.Contains(o.services, service) {
+		o.services = append(o.services, service)
+	}
+	if !slices.Contains(o.subnets, subnet) {
+		o.subnets = append(o.subnets, subnet)
+	}
+}
+
+// findings are the problems, then the notes.
+func (all *troubles) findings() []Finding {
+	var problems, notes []Finding
+	for _, o := range all.list {
+		services, subnets := strings.Join(o.services, ", "), strings.Join(o.subnets, ", ")
+		switch {
+		case o.severity == Note:
+			notes = append(notes, Finding{CheckReach, Note, o.subject,
+				fmt.Sprintf("whether %s can be reached from %s cannot be told: %s", services, subnets, o.why), ""})
+		case o.subject == "":
+			problems = append(problems, Finding{CheckReach, Problem, services,
+				fmt.Sprintf("cannot be reached from %s: %s", subnets, o.why), o.cure})
+		default:
+			problems = append(problems, Finding{CheckReach, Problem, o.subject,
+				fmt.Sprintf("%s: %s cannot be reached from %s", o.why, services, subnets), o.cure})
+		}
+	}
+	return append(problems, notes...)
 }
 
 // readNetwork reads the network of subnets, and finds subnets and security groups
-// that are not there.
+// that are not there, or that functions cannot use.
 func (x *examination) readNetwork(ctx context.Context, subnets, groups []string) (*privateNetwork, []Finding, error) {
-	n := &privateNetwork{own: groups, groups: map[string]vpc.Group{}}
+	n := &privateNetwork{own: groups, groups: map[string]vpc.Group{}, all: map[string]vpc.Subnet{}}
 	var err error
 	if n.subnets, err = x.vpc.Subnets(ctx, subnets); err != nil {
 		return nil, nil, fmt.Errorf("reading the functions' subnets: %w", err)
 	}
 	var found []Finding
-	missing := func(id string) {
-		found = append(found, Finding{CheckReach, Problem, id, "is not there any more, and the functions need it",
+	useless := func(id, why string) {
+		found = append(found, Finding{CheckReach, Problem, id, why,
 			"name others: soci-index-builder deploy --stack " + x.stack.Name + x.region() + " --parameter " +
 				deployed.ParamSubnets + "=... --parameter " + deployed.ParamSecurityGroups + "=..."})
 	}
+	const missing = "is not there any more, and the functions need it"
 	for _, id := range subnets {
-		if !slices.ContainsFunc(n.subnets, func(s vpc.Subnet) bool { return s.ID == id }) {
-			missing(id)
+		i := slices.IndexFunc(n.subnets, func(s vpc.Subnet) bool { return s.ID == id })
+		switch {
+		case i < 0:
+			useless(id, missing)
+		case n.subnets[i].Block == "":
+			useless(id, "has IPv6 addresses alone, and the functions use IPv4")
 		}
 	}
 	if len(found) > 0 {
 		return nil, found, nil
 	}
 	n.id = n.subnets[0].VPC
-	var errs []error
-	if n.tables, err = x.vpc.RouteTables(ctx, n.id); err != nil {
-		errs = append(errs, fmt.Errorf("reading the route tables of %s: %w", n.id, err))
-	}
-	if n.endpoints, err = x.vpc.Endpoints(ctx, n.id); err != nil {
-		errs = append(errs, fmt.Errorf("reading the endpoints of %s: %w", n.id, err))
+	if err := x.readParts(ctx, n); err != nil {
+		return nil, nil, err
 	}
 	all := slices.Clone(groups)
 	for _, service := range x.endpoints() {
@@ -91,19 +156,41 @@ func (x *examination) readNetwork(ctx context.Context, subnets, groups []string)
 	}
 	read, err := x.vpc.Groups(ctx, slices.Compact(sorted(all)))
 	if err != nil {
-		return nil, nil, errors.Join(append(errs,
-			fmt.Errorf("reading the security groups of the functions and endpoints: %w",
-				err))...)
+		return nil, nil, fmt.Errorf("reading the security groups of the functions and endpoints: %w", err)
 	}
 	for _, g := range read {
 		n.groups[g.ID] = g
 	}
 	for _, id := range groups {
 		if _, there := n.groups[id]; !there {
-			missing(id)
+			useless(id, missing)
 		}
 	}
-	return n, found, errors.Join(errs...)
+	return n, found, nil
+}
+
+// readParts reads the parts of a network that are listed by it.
+func (x *examination) readParts(ctx context.Context, n *privateNetwork) error {
+	var errs []error
+	failed := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("reading the %s of %s: %w", what, n.id, err))
+		}
+	}
+	list, err := x.vpc.SubnetsOf(ctx, n.id)
+	failed("subnets", err)
+	for _, s := range list {
+		n.all[s.ID] = s
+	}
+	n.tables, err = x.vpc.RouteTables(ctx, n.id)
+	failed("route tables", err)
+	n.nats, err = x.vpc.NATGateways(ctx, n.id)
+	failed("NAT gateways", err)
+	n.acls, err = x.vpc.ACLs(ctx, n.id)
+	failed("network ACLs", err)
+	n.endpoints, err = x.vpc.Endpoints(ctx, n.id)
+	failed("endpoints", err)
+	return errors.Join(errs...)
 }
 
 // endpointsOf returns the network's endpoints of a service.
@@ -117,188 +204,20 @@ func (x *examination) endpointsOf(n *privateNetwork, service string) []vpc.Endpo
 	return list
 }
 
-// way is where a subnet's packets to public addresses go.
-type way struct {
-	target string // "nat-0123"; empty: nowhere
-	unseen bool   // it is in another network
-	public string // the internet gateway, which the functions cannot use
-}
-
-// wayOut returns the best of a subnet's routes out of the network.
-func (n *privateNetwork) wayOut(s vpc.Subnet) way {
-	var w way
-	table := vpc.TableOf(n.tables, s.ID)
-	if table == nil {
-		return w
-	}
-	for _, r := range table.Routes {
-		all := r.Block == "0.0.0.0/0"
-		switch {
-		case r.State == "blackhole" || r.Gateway == "local":
-		case r.Block == "": // to IPv6 addresses, or to a gateway endpoint
-		case strings.HasPrefix(r.Gateway, "igw-"):
-			if all {
-				w.public = r.Gateway
-			}
-		case all && r.NAT != "":
-			return way{target: r.NAT}
-		default:
-			target := cmp.Or(r.TransitGateway, r.Peering, r.Instance, r.Interface, r.Gateway, r.NAT, r.LocalGateway,
-				r.Carrier,
-				r.CoreNetwork)
-			if target != "" {
-				w.target, w.unseen = cmp.Or(w.target, target), true
-			}
-		}
-	}
-	return w
-}
-
-// usable reports whether the functions in a subnet reach the service by the
-// endpoint, or why they do not and what helps.
-func (x *examination) usable(n *privateNetwork, e vpc.Endpoint, s vpc.Subnet) (ok bool, why, cure string) {
-	modify := "aws ec2 modify-vpc-endpoint --vpc-endpoint-id " + e.ID
-	switch {
-	case !strings.EqualFold(e.State, "available"):
-		return false, fmt.Sprintf("the endpoint %s is %s", e.ID, strings.ToLower(cmp.Or(e.State, "not available"))),
-			"wait until it is available, or make another one"
-	case e.Type == "Gateway":
-		table := vpc.TableOf(n.tables, s.ID)
-		if table == nil || slices.Contains(e.Tables, table.ID) {
-			return table != nil, "the subnet has no route table", byHand
-		}
-		return false, fmt.Sprintf("the endpoint %s is not in the route table %s", e.ID, table.ID),
-			modify + " --add-route-table-ids " + table.ID + x.region()
-	case !e.PrivateDNS:
-		return false, fmt.Sprintf("the endpoint %s has no private DNS name", e.ID),
-			modify + " --private-dns-enabled" + x.region()
-	}
-	return true, "", ""
-}
-
-// reachService looks whether a service can be reached from every subnet.
-func (x *examination) reachService(n *privateNetwork, service string) []Finding {
-	var (
-		found             []Finding
-		from              []string
-		why, cure, public string
-	)
-	endpoints := x.endpointsOf(n, service)
-	for _, s := range n.subnets {
-		w := n.wayOut(s)
-		if w.target != "" {
-			continue
-		}
-		reached, no, yes := false, "", ""
-		for _, e := range endpoints {
-			ok, reason, helps := x.usable(n, e, s)
-			if reached = reached || ok; no == "" {
-				no, yes = reason, helps
-			}
-		}
-		if !reached {
-			from, why, cure, public = append(from, s.ID), cmp.Or(why, no), cmp.Or(cure, yes), cmp.Or(public, w.public)
-		}
-	}
-	if len(from) > 0 {
-		why = cmp.Or(why, "there is neither an endpoint for it nor a route to a NAT gateway")
-		if public != "" {
-			why += fmt.Sprintf("; the internet gateway %s is of no use to functions, which have no public address",
-				public)
-		}
-		found = append(found, Finding{CheckReach, Problem, service,
-			fmt.Sprintf("cannot be reached from %s: %s", strings.Join(from, ", "), why),
-			cmp.Or(cure, "make an endpoint for it in "+n.id+
-				", or a route to a NAT gateway (docs/deploy.md, Private networks)")})
-	}
-	for _, e := range endpoints {
-		if used := n.usedBy(x, e); len(used) > 0 {
-			found = append(found, x.endpointLets(n, service, e, used)...)
-		}
-	}
-	return found
-}
-
-// usedBy returns the subnets from which requests go to the endpoint.
-func (n *privateNetwork) usedBy(x *examination, e vpc.Endpoint) []vpc.Subnet {
-	return slices.DeleteFunc(slices.Clone(n.subnets), func(s vpc.Subnet) bool {
-		ok, _, _ := x.usable(n, e, s)
-		return !ok
-	})
-}
-
-// endpointLets looks whether an endpoint lets the functions' requests through.
-func (x *examination) endpointLets(n *privateNetwork, service string, e vpc.Endpoint, from []vpc.Subnet) []Finding {
-	var found []Finding
-	var blocks []string
-	for _, s := range from {
-		blocks = append(blocks, s.Block)
-	}
-	lets := slices.ContainsFunc(e.Groups, func(id string) bool {
-		g, read := n.groups[id]
-		return !read || slices.ContainsFunc(g.In, func(p vpc.Permission) bool {
-			return p.HTTPS() && p.Concerns(blocks, n.own)
-		})
-	})
-	if e.Type != "Gateway" && len(e.Groups) > 0 && !lets {
-		found = append(found, Finding{CheckReach, Problem, service,
-			fmt.Sprintf("the security groups of its endpoint %s, %s, let no HTTPS (443) in from the functions", e.ID,
-				strings.Join(e.Groups, ", ")),
-			fmt.Sprintf("aws ec2 authorize-security-group-ingress --group-id %s --protocol tcp --port 443 "+
-				"--source-group %s%s",
-				e.Groups[0], n.own[0], x.region())})
-	}
-	if service == "s3" {
-		layers := fmt.Sprintf("arn:%s:s3:::prod-%s-starport-layer-bucket/*", x.stack.Partition, x.stack.Region)
-		if policy, err := iampolicy.Parse([]byte(e.Policy)); err == nil && !mayPermit(policy, "s3:GetObject", layers) {
-			found = append(found, Finding{CheckReach, Problem, service,
-				fmt.Sprintf("the policy of its endpoint %s does not allow s3:GetObject on %s, where ECR keeps layers",
-					e.ID,
-					layers),
-				"allow it in the policy: aws ec2 modify-vpc-endpoint --vpc-endpoint-id " + e.ID +
-					" --policy-document file://policy.json" + x.region()})
-		}
-	}
-	return found
-}
-
-// mayPermit reports whether a policy allows an action on a resource, if its
-// conditions hold.
-func mayPermit(p iampolicy.Policy, action, arn string) bool {
-	allowed := false
-	for _, s := range p.Statements {
-		if !s.HasAction(action) || !s.HasResource(arn) {
-			continue
-		}
-		if s.Deny && s.Condition == nil && s.NotPrincipals == nil {
-			return false
-		}
-		allowed = allowed || !s.Deny
-	}
-	return allowed
-}
-
-// reachOut looks whether the functions' security groups let requests out.
-func (x *examination) reachOut(n *privateNetwork) []Finding {
-	out, public := false, false
+// nothingOut finds that the functions' security groups let no request out.
+func (x *examination) nothingOut(n *privateNetwork) []Finding {
 	for _, id := range n.own {
 		for _, p := range n.groups[id].Out {
 			if p.HTTPS() {
-				out, public = true, public || p.Public()
+				return nil
 			}
 		}
 	}
-	allow := fmt.Sprintf("aws ec2 authorize-security-group-egress --group-id %s --protocol tcp --port 443 --cidr "+
-		"0.0.0.0/0%s",
-		n.own[0], x.region())
-	switch {
-	case !out:
-		return []Finding{{CheckReach, Problem, strings.Join(n.own, ", "), "let no HTTPS (443) out", allow}}
-	case !public && !slices.ContainsFunc(x.endpointsOf(n, "s3"), func(e vpc.Endpoint) bool {
-		return e.Type != "Gateway" && len(n.usedBy(x, e)) > 0
-	}):
-		return []Finding{{CheckReach, Problem, strings.Join(n.own, ", "),
-			"let HTTPS (443) out to private addresses only, and those of s3, where layers are, are public", allow}}
-	}
-	return nil
+	return []Finding{{CheckReach, Problem, strings.Join(n.own, ", "), "let no HTTPS (443) out", x.allowOut(n)}}
+}
+
+// allowOut is the command that lets the functions' requests out.
+func (x *examination) allowOut(n *privateNetwork) string {
+	return fmt.Sprintf("aws ec2 authorize-security-group-egress --group-id %s --protocol tcp --port 443 "+
+		"--cidr 0.0.0.0/0%s", n.own[0], x.region())
 }

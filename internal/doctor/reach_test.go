@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -39,8 +40,9 @@ func TestReach(t *testing.T) {
 		name       string
 		parameters map[string]string
 		change     func(*awstest.EC2)
-		want       []string // subject, text and cure of each problem, by "|"; none: all is well
-		well       string   // in what is said when all is well
+		want       []string // subject, text and cure of each problem, by "|"
+		notes      []string // what cannot be told
+		well       string   // in what is said of what can be reached; empty: nothing is
 	}{
 		{name: "NAT gateway", change: func(*awstest.EC2) {}, well: strings.Join(needed, ", ") + " can be reached"},
 		{name: "endpoints", change: func(n *awstest.EC2) { isolate(n, needed...) }, well: "can be reached"},
@@ -50,7 +52,9 @@ func TestReach(t *testing.T) {
 		{name: "transit gateway", change: func(n *awstest.EC2) {
 			isolate(n)
 			n.Tables[0].Routes = append(n.Tables[0].Routes, awstest.EC2Route{Block: "10.0.0.0/8", Transit: "tgw-1"})
-		}, well: "; subnet-01234567 leads to tgw-1, and what is behind that was not looked at"},
+		}, notes: []string{"whether " + strings.Join(needed, ", ") +
+			" can be reached from subnet-01234567, subnet-01234568 " +
+			"cannot be told: a route leads to tgw-1, and what is behind that was not looked at"}},
 		{name: "nothing", change: func(n *awstest.EC2) { isolate(n) }, want: []string{
 			"ecr.api|cannot be reached from subnet-01234567, subnet-01234568: there is neither|make an endpoint",
 			"ecr.dkr|neither", "s3|neither", "lambda|neither", "sqs|neither", "events|neither", "states|neither"}},
@@ -76,8 +80,9 @@ func TestReach(t *testing.T) {
 		}, want: []string{"ecr.api|neither"}},
 		{name: "IPv6 alone", change: func(n *awstest.EC2) {
 			isolate(n, needed[1:]...)
-			n.Tables[0].Routes = append(n.Tables[0].Routes, awstest.EC2Route{Block6: "::/0", Gateway: "eigw-1"})
-		}, want: []string{"ecr.api|neither"}},
+			n.Tables[0].Routes = append(n.Tables[0].Routes, awstest.EC2Route{Block6: "::/0", Egress: "eigw-1"})
+		}, want: []string{"ecr.api|neither an endpoint for it nor a route to a NAT gateway; the egress-only internet " +
+			"gateway eigw-1 is of no use to functions, which use IPv4"}},
 		{name: "one subnet has another route table", change: func(n *awstest.EC2) {
 			n.Tables = append(n.Tables, awstest.EC2Table{ID: "rtb-2", VPC: awstest.VPC,
 				Associations: []awstest.EC2Association{{Subnet: "subnet-01234568"}}})
@@ -134,7 +139,8 @@ func TestReach(t *testing.T) {
 			isolate(n, needed...)
 			*endpoint(n, "s3") = awstest.EC2Endpoint{ID: "vpce-s3", Type: "Interface", VPC: awstest.VPC,
 				State:   "available",
-				Service: "com.amazonaws.eu-west-1.s3", PrivateDNS: true, Groups: []awstest.EC2ID{{ID: "sg-endpoints"}}}
+				Service: "com.amazonaws.eu-west-1.s3", PrivateDNS: true, Groups: []awstest.EC2ID{{ID: "sg-endpoints"}},
+				Subnets: []string{"subnet-01234567"}}
 			n.Groups[0].Out[0] = within
 		}, well: "can be reached"},
 		{name: "S3's policy", change: func(n *awstest.EC2) {
@@ -163,39 +169,51 @@ func TestReach(t *testing.T) {
 		{name: "endpoint's group of another account", change: func(n *awstest.EC2) {
 			n.Endpoint("sqs")
 			endpoint(n, "sqs").Groups = []awstest.EC2ID{{ID: "sg-foreign"}}
-		}, well: "can be reached"},
+		}, notes: []string{"whether sqs can be reached from subnet-01234567, subnet-01234568 cannot be told: the " +
+			"security " +
+			"group sg-foreign of the endpoint vpce-sqs was not found"},
+			well: "ecr.api, ecr.dkr, s3, lambda, events, states can be reached"},
 		{name: "deleted subnet", change: func(n *awstest.EC2) { n.Subnets = n.Subnets[1:] },
 			want: []string{"subnet-01234567|not there any more|--parameter SubnetIds="}},
 		{name: "deleted group", change: func(n *awstest.EC2) { n.Groups = nil },
 			want: []string{"sg-01234567|not there any more|SecurityGroupIds="}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			parameters := map[string]string{deployed.ParamSubnets: "subnet-01234567,subnet-01234568",
-				deployed.ParamSecurityGroups: "sg-01234567"}
-			for name, value := range tt.parameters {
-				parameters[name] = value
-			}
-			server, d := deployWith(t, parameters)
-			tt.change(d.Network)
-			r := examine(t, server)
-			found := only(r, doctor.CheckReach)
-			if len(tt.want) == 0 {
-				if len(found) != 1 || found[0].Severity != doctor.OK || !strings.Contains(found[0].Found, tt.well) {
-					t.Errorf("%+v, want %q", found, tt.well)
-				}
-				return
-			}
-			if len(found) != len(tt.want) || r.Count(doctor.Problem) != len(tt.want) {
-				t.Fatalf("%+v, want %q", found, tt.want)
-			}
-			for i, f := range found {
-				part := strings.Split(tt.want[i]+"|", "|")
-				if f.Severity != doctor.Problem || f.Subject != part[0] || !strings.Contains(f.Found, part[1]) ||
-					!strings.Contains(f.Cure, part[2]) || f.Cure == "" {
-					t.Errorf("%+v, want %q", f, tt.want[i])
-				}
-			}
-		})
+		t.Run(tt.name, func(t *testing.T) { testReach(t, tt.parameters, tt.change, tt.want, tt.notes, tt.well) })
+	}
+}
+
+// testReach holds what is found of a network against what is wanted.
+func testReach(t *testing.T, more map[string]string, change func(*awstest.EC2), want, notes []string, well string) {
+	t.Helper()
+	parameters := map[string]string{deployed.ParamSubnets: "subnet-01234567,subnet-01234568",
+		deployed.ParamSecurityGroups: "sg-01234567"}
+	maps.Copy(parameters, more)
+	server, d := deployWith(t, parameters)
+	change(d.Network)
+	r := examine(t, server)
+	by := map[doctor.Severity][]doctor.Finding{}
+	for _, f := range only(r, doctor.CheckReach) {
+		by[f.Severity] = append(by[f.Severity], f)
+	}
+	problems := by[doctor.Problem]
+	if len(problems) != len(want) || r.Count(doctor.Problem) != len(want) || len(by[doctor.Note]) != len(notes) ||
+		len(by[doctor.Warning]) != 0 || (len(by[doctor.OK]) == 1) != (well != "") {
+		t.Fatalf("%+v, want %q, %q, %q", by, want, notes, well)
+	}
+	for i, f := range problems {
+		part := strings.Split(want[i]+"|", "|")
+		if f.Subject != part[0] || !strings.Contains(f.Found, part[1]) || !strings.Contains(f.Cure, part[2]) ||
+			f.Cure == "" {
+			t.Errorf("%+v, want %q", f, want[i])
+		}
+	}
+	for i, f := range by[doctor.Note] {
+		if !strings.Contains(f.Found, notes[i]) {
+			t.Errorf("%+v, want %q", f, notes[i])
+		}
+	}
+	if well != "" && !strings.Contains(by[doctor.OK][0].Found, well) {
+		t.Errorf("%+v, want %q", by[doctor.OK], well)
 	}
 }
 
@@ -203,7 +221,7 @@ func TestReach(t *testing.T) {
 // missing. Without a private network EC2 is not asked.
 func TestReachDenied(t *testing.T) {
 	for _, operation := range []string{"DescribeSubnets", "DescribeRouteTables", "DescribeVpcEndpoints",
-		"DescribeSecurityGroups"} {
+		"DescribeSecurityGroups", "DescribeNatGateways", "DescribeNetworkAcls"} {
 		server, _ := deployWith(t, map[string]string{deployed.ParamSubnets: "subnet-01234567",
 			deployed.ParamSecurityGroups: "sg-01234567"})
 		server.Fail("ec2", operation, 1, &awstest.Error{Status: 403, Code: "UnauthorizedOperation",

@@ -151,6 +151,17 @@ type Record struct {
 // be, if only its suffixed tag.
 func (r *Record) ToIndex() bool { return r.State.ToIndex() || r.LacksTag }
 
+// FixPlatforms says what to do about an image none of whose platforms is chosen.
+const FixPlatforms = "to have it indexed, add its platform to the stack's parameter Platforms"
+
+// Hint is Fix, or FixPlatforms for an image that needs that.
+func (r *Record) Hint() string {
+	if r.State == StatePlatformNotChosen {
+		return FixPlatforms
+	}
+	return r.Fix()
+}
+
 // Fix says what the image's maker can do about the layers that cannot be
 // indexed; empty if there is nothing to say.
 func (r *Record) Fix() string {

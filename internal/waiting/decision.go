@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"soci-index-builder/internal/inventory"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -93,6 +94,9 @@ func (b *builder) take(d *Decision) (note string) {
 			return ""
 		}
 		b.none = "the builder has finished: " + what
+		if soci.Outcome(d.Outcome) == soci.OutcomePlatformNotChosen {
+			b.none += ": " + inventory.FixPlatforms
+		}
 	case "event failed", "image failed":
 		if d.Class == "transient" {
 			b.attempt = failed

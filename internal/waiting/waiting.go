@@ -180,18 +180,13 @@ func (w *Wait) look(ctx context.Context, r *Result, b *builder) error {
 			return err
 		}
 	}
-	var found *inventory.Record
 	before := r.Record.Digest
-	for record, err := range inventory.Survey(ctx, w.Source, w.Options) {
-		switch {
-		case before != "" && errors.Is(err, ecrclient.ErrNotFound):
-			return fmt.Errorf("%w: it was deleted: %w", ErrNone, err)
-		case err != nil:
-			return err
-		}
-		found = &record
-	}
+	found, err := w.survey(ctx, w.Options)
 	switch {
+	case before != "" && errors.Is(err, ecrclient.ErrNotFound):
+		return fmt.Errorf("%w: it was deleted: %w", ErrNone, err)
+	case err != nil:
+		return err
 	case found == nil && before == "":
 		return errors.New("the image was deleted a moment ago")
 	case found == nil:
@@ -204,6 +199,27 @@ func (w *Wait) look(ctx context.Context, r *Result, b *builder) error {
 		return w.read(ctx, r, b)
 	}
 	return nil
+}
+
+// survey returns the image as it is now, nil if it is not there any more. SOCI
+// indexes of a platform that was chosen when they were made serve as well.
+func (w *Wait) survey(ctx context.Context, o inventory.Options) (*inventory.Record, error) {
+	var found *inventory.Record
+	for record, err := range inventory.Survey(ctx, w.Source, o) {
+		if err != nil {
+			return nil, err
+		}
+		found = &record
+	}
+	if found == nil || found.State != inventory.StatePlatformNotChosen {
+		return found, nil
+	}
+	o.Platforms = nil
+	all, err := w.survey(ctx, o)
+	if err == nil && all != nil && all.State == inventory.StateIndexed {
+		return all, nil
+	}
+	return found, err
 }
 
 func (w *Wait) read(ctx context.Context, r *Result, b *builder) error {
@@ -240,7 +256,10 @@ func (w *Wait) judge(r *inventory.Record) (ready bool, err error) {
 	case r.State.ToIndex() && !(tagged && r.Enabled.State == soci.EnabledForeign):
 		return false, nil
 	}
-	if r.State == inventory.StateNoImage {
+	switch r.State {
+	case inventory.StatePlatformNotChosen:
+		return false, fmt.Errorf("%w: %s: %s", ErrNone, r.Reason, r.Hint())
+	case inventory.StateNoImage:
 		return false, fmt.Errorf("%w: it is not an image to index, but: %s", ErrNone, r.Reason)
 	}
 	return false, fmt.Errorf("%w: %s", ErrNone, cmp.Or(r.Reason, string(r.State)))

@@ -105,6 +105,9 @@ func TestWait(t *testing.T) {
 		{name: "stopped, then another event", at: []time.Duration{second, 50 * second},
 			lines: []Decision{{Message: handedOver, Execution: "x-1"}, {Message: handedOver, Execution: "x-2"}},
 			ends:  50 * second, err: ErrTimeUp, text: "the builder's state machine works on it", seconds: 120},
+		{name: "no platform is chosen", at: []time.Duration{second}, lines: []Decision{{Message: finished,
+			Outcome: "platform-not-chosen", Reason: "the image has a, and chosen are b"}}, err: ErrNone,
+			text: "chosen: the image has a, and chosen are b: to have it indexed, add its platform to the stack's"},
 		{name: "gone", at: []time.Duration{second}, lines: []Decision{gone}, err: ErrNone,
 			text: "image gone: it is not there"},
 		{name: "the tag moved", noLog: true, then: func(name string) func() {

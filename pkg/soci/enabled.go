@@ -44,6 +44,10 @@ func newEnabler(t *tree) *enabler {
 func newEnabledImage(t *tree, ztocsOf map[digest.Digest][]ocispec.Descriptor, buildTool string) (*enabledImage, error) {
 	e := newEnabler(t)
 	for _, x := range t.targets {
+		if x.kept.Digest != "" { // and its manifest is there too, or it would not be kept
+			e.out.indexOf[x] = x.kept
+			continue
+		}
 		// Of several manifests of one platform each is some client's choice:
 		// they differ in the features of the system, or in compression.
 		ztocs := ztocsOf[x.desc.Digest]
@@ -103,7 +107,9 @@ func (e *enabler) rewriteManifest(t *target) error {
 	}
 	c := content{blobDescriptor(b), b}
 	c.desc.MediaType = m.MediaType
-	e.add(&e.out.manifests, c)
+	if t.held == nil { // else it is there, and could not be pushed again without its config
+		e.add(&e.out.manifests, c)
+	}
 	e.moved[t.desc.Digest.String()] = c.desc.Digest.String()
 	c.desc.Annotations = m.Annotations // as it is listed
 	e.out.manifestOf[t] = c.desc

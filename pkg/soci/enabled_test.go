@@ -487,16 +487,3 @@ func TestConcurrentDuplicates(t *testing.T) {
 
 // A tag that is too long for the suffix costs the SOCI-enabled image, not the
 // SOCI index v1.
-func TestTagTooLongUnderBoth(t *testing.T) {
-	s := newStore()
-	o := everyLayer
-	o.IndexVersion, o.Tag = soci.Both, strings.Repeat("t", 128)
-	r, err := soci.IndexImage(t.Context(), s, s, s.image("amd64", s.add(gz, good(t, 0))), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Enabled.Outcome != soci.OutcomeUntagged || !strings.Contains(r.Enabled.Reason, "133 characters") ||
-		r.Manifests[0].Index.Digest == "" {
-		t.Errorf("%+v", r)
-	}
-}

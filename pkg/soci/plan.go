@@ -142,7 +142,7 @@ func (x *indexer) choose(ctx context.Context, tree *tree) error {
 			index, _, err = fetchEnabled(ctx, x.src, desc, x.o.Limits)
 		}
 		if err == nil && index != nil {
-			err = tree.keep(desc, index)
+			err = tree.keep(ctx, x.src, x.o.Limits, desc, index)
 		}
 		if err != nil && !notThere(err) && !unusable(err) {
 			return fmt.Errorf("the SOCI-enabled image of tag %q: %w", x.o.Tag, err)

@@ -356,10 +356,11 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 		return e, err
 	}
 	indexes := listedIndexes(index.Manifests)
-	matched, err := matchEnabled(tree, e.Image, index, indexes)
+	matched, undo, err := matchHeld(tree, e.Image, index, indexes)
 	if err != nil {
 		return e, err
 	}
+	defer undo() // the image of another tag may list it otherwise
 	e.State = EnabledMatches
 	if matched == nil {
 		if matched, e.State, e.Reason, err = x.likeEnabled(ctx, tree, index); err != nil || e.State == EnabledStale {
@@ -393,31 +394,9 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 // another tool made may differ in what is no image.
 func matchEnabled(tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index,
 	indexes []ocispec.Descriptor) (map[*target]ocispec.Descriptor, error) {
-	e := newEnabler(tree)
-	matched := 0
-	for _, t := range tree.targets {
-		if t.manifest == nil {
-			continue
-		}
-		for _, index := range indexes {
-			plain := ocispec.Descriptor{MediaType: index.MediaType, ArtifactType: index.ArtifactType,
-				Digest: index.Digest,
-				Size:   index.Size}
-			e.out.indexOf[t] = plain
-			if err := e.rewriteManifest(t); err != nil {
-				return nil, err
-			}
-			if e.out.manifestOf[t].Digest.String() == index.Annotations[AnnotationImageManifestDigest] {
-				matched++
-				break
-			}
-			delete(e.out.indexOf, t)
-		}
-		if _, ok := e.out.indexOf[t]; !ok {
-			if err := e.rewriteManifest(t); err != nil {
-				return nil, err
-			}
-		}
+	e, matched, err := rewriteMatching(tree, indexes)
+	if err != nil {
+		return nil, err
 	}
 	if matched == 0 {
 		return nil, nil
@@ -430,6 +409,37 @@ func matchEnabled(tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index,
 		return e.out.indexOf, nil
 	}
 	return nil, nil
+}
+
+// rewriteMatching rewrites the image manifests, each with the one of the SOCI indexes
+// that is listed for what comes of it, if any; matched is how many have one.
+func rewriteMatching(tree *tree, indexes []ocispec.Descriptor) (e *enabler, matched int, _ error) {
+	e = newEnabler(tree)
+	for _, t := range tree.targets {
+		if t.manifest == nil {
+			continue
+		}
+		for _, index := range indexes {
+			plain := ocispec.Descriptor{MediaType: index.MediaType, ArtifactType: index.ArtifactType,
+				Digest: index.Digest,
+				Size:   index.Size}
+			e.out.indexOf[t] = plain
+			if err := e.rewriteManifest(t); err != nil {
+				return nil, 0, err
+			}
+			if e.out.manifestOf[t].Digest.String() == index.Annotations[AnnotationImageManifestDigest] {
+				matched++
+				break
+			}
+			delete(e.out.indexOf, t)
+		}
+		if _, ok := e.out.indexOf[t]; !ok {
+			if err := e.rewriteManifest(t); err != nil {
+				return nil, 0, err
+			}
+		}
+	}
+	return e, matched, nil
 }
 
 // sameImages reports whether an image index lists the same image manifests, in

@@ -477,3 +477,17 @@ func TestForcedTag(t *testing.T) {
 		t.Errorf("%+v", r.Enabled)
 	}
 }
+
+func TestTagTooLongUnderBoth(t *testing.T) {
+	s := newStore()
+	o := everyLayer
+	o.IndexVersion, o.Tag = soci.Both, strings.Repeat("t", 128)
+	r, err := soci.IndexImage(t.Context(), s, s, s.image("amd64", s.add(gz, good(t, 0))), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Enabled.Outcome != soci.OutcomeUntagged || !strings.Contains(r.Enabled.Reason, "133 characters") ||
+		r.Manifests[0].Index.Digest == "" {
+		t.Errorf("%+v", r)
+	}
+}

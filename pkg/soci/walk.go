@@ -30,6 +30,11 @@ type target struct {
 	err      error   // why it failed
 	unread   error   // why it is OutcomeUnreadable for want of being asked for
 
+	// held is the manifest of one that is unread for its config alone; kept is the
+	// SOCI index v2 that an earlier SOCI-enabled image has for it, see tree.keep.
+	held *ocispec.Manifest
+	kept ocispec.Descriptor
+
 	unindexable string // AnnotationUnindexable of its SOCI indexes
 
 	prefetch []prefetchPattern // what is to be prefetched
@@ -298,6 +303,9 @@ func (w *walker) childFailed(ctx context.Context, n *node, err error) (*node, er
 	case !w.wants(t.platform) && t.kind == KindImage && t.platform.known() && (unusable(err) || notThere(err)):
 		t.unread = err
 		t.outcome, t.reason = OutcomeUnreadable, fmt.Sprintf("%s, which is not asked for: %v", t.platform, err)
+		if part, ok := errors.AsType[*partError](err); ok {
+			t.held = part.of
+		}
 	default:
 		t.err = err
 		t.wanted = w.chooses(t.platform)
@@ -308,7 +316,10 @@ func (w *walker) childFailed(ctx context.Context, n *node, err error) (*node, er
 
 // partError is an error of something that a manifest names, while the manifest
 // itself was read.
-type partError struct{ error }
+type partError struct {
+	error
+	of *ocispec.Manifest
+}
 
 func (e *partError) Unwrap() error { return e.error }
 
@@ -344,7 +355,7 @@ func (w *walker) visitManifest(ctx context.Context, desc ocispec.Descriptor) (*t
 		config, err = new(imageConfig), nil // its manifest is all that the SOCI-enabled image needs
 	}
 	if err != nil {
-		return nil, &partError{err}
+		return nil, &partError{err, m}
 	}
 	if config.Config.Labels[LabelSkip] == "true" {
 		return nil, &leftAlone{outcome: OutcomeOptedOut,
@@ -457,17 +468,6 @@ func (t *tree) noneChosen(choice []string) error {
 	}
 	return &leftAlone{outcome: OutcomePlatformNotChosen, reason: fmt.Sprintf("the image has %s, and chosen are %s",
 		strings.Join(t.notChosen, ", "), strings.Join(choice, ", "))}
-}
-
-// keep makes the platforms that a SOCI-enabled image of this image has SOCI
-// indexes for wanted, although they are not among Options.Choice: what is there
-// stays.
-func (t *tree) keep(enabled ocispec.Descriptor, index *ocispec.Index) error {
-	matched, err := matchEnabled(t, enabled, index, listedIndexes(index.Manifests))
-	for kept := range matched {
-		kept.wanted = true
-	}
-	return err
 }
 
 // alone separates what was skipped from what failed.

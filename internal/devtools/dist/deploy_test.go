@@ -19,79 +19,145 @@ import (
 	"soci-index-builder/internal/testkit/registrytest"
 )
 
+// unpacked is an unpacked release beside an account without a stack.
+type unpacked struct {
+	t        *testing.T
+	folder   string // of the release
+	work     string // where it is called
+	server   *awstest.Server
+	stacks   *awstest.CloudFormation
+	s3       *awstest.S3
+	registry *registrytest.Server
+}
+
+func newUnpacked(t *testing.T, folder, work string) *unpacked {
+	u := &unpacked{t, folder, work, awstest.Start(t), awstest.NewCloudFormation(), awstest.NewS3(),
+		registrytest.Start(t)}
+	account := stacktest.NewAccount(t, u.server, u.stacks, awstest.NewECR(u.registry))
+	account.Code = awstest.NewLambdaCode(u.s3)
+	u.server.Handle("s3", u.s3)
+	return u
+}
+
+// command has neither Go nor anything else that the machine has.
+func (u *unpacked) command(args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(u.t.Context(), filepath.Join(u.folder, program), args...)
+	cmd.Dir = u.work
+	cmd.Env = []string{"HOME=" + u.work, "TERM=xterm", "ECR_REGISTRY_ENDPOINT=" + u.registry.URL()}
+	for name, value := range u.server.Env() {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	return cmd
+}
+
+// run returns what a command says.
+func (u *unpacked) run(args ...string) string {
+	u.t.Helper()
+	out, err := u.command(args...).CombinedOutput()
+	if err != nil {
+		u.t.Fatalf("%q: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// has wants the stack to have a status and parameters.
+func (u *unpacked) has(status string, parameters map[string]string) {
+	u.t.Helper()
+	s := u.stacks.Stack(guided.DefaultStack)
+	if s == nil || s.Status != status {
+		u.t.Fatalf("the stack is %+v", s)
+	}
+	for name, value := range parameters {
+		if s.Parameters[name] != value {
+			u.t.Errorf("%s is %q, want %q", name, s.Parameters[name], value)
+		}
+	}
+}
+
+// parameter is one of the stack's.
+func (u *unpacked) parameter(name string) string {
+	return u.stacks.Stack(guided.DefaultStack).Parameters[name]
+}
+
+// hasNothing wants the account to be as it was.
+func (u *unpacked) hasNothing() {
+	u.t.Helper()
+	for _, name := range []string{guided.DefaultStack, companion.StackName(guided.DefaultStack)} {
+		if s := u.stacks.Stack(name); s != nil {
+			u.t.Errorf("left is %+v", s)
+		}
+	}
+	if left := u.s3.Buckets(); len(left) > 0 {
+		u.t.Errorf("left are %q", left)
+	}
+}
+
+var yes = []string{"--yes", "--capabilities", "CAPABILITY_IAM"}
+
 // tryDeploy does with an unpacked release what README and docs/deploy.md say: the
 // first deploy at a terminal, other filters, container images, a rollback to zip
 // files, and the end.
 func tryDeploy(t *testing.T, folder string) {
 	t.Helper()
-	server, stacks, s3, registry := awstest.Start(t), awstest.NewCloudFormation(), awstest.NewS3(),
-		registrytest.Start(t)
-	account := stacktest.NewAccount(t, server, stacks, awstest.NewECR(registry))
-	account.Code = awstest.NewLambdaCode(s3)
-	server.Handle("s3", s3)
+	u := newUnpacked(t, folder, folder)
 	const stack = guided.DefaultStack
-	run := func(args ...string) *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), filepath.Join(folder, program), args...)
-		cmd.Dir = folder
-		cmd.Env = []string{"HOME=" + folder, "TERM=xterm", "ECR_REGISTRY_ENDPOINT=" + registry.URL()}
-		for name, value := range server.Env() {
-			cmd.Env = append(cmd.Env, name+"="+value)
-		}
-		return cmd
-	}
-	has := func(status string, parameters map[string]string) {
-		t.Helper()
-		s := stacks.Stack(stack)
-		if s == nil || s.Status != status {
-			t.Fatalf("the stack is %+v", s)
-		}
-		for name, value := range parameters {
-			if s.Parameters[name] != value {
-				t.Errorf("%s is %q, want %q", name, s.Parameters[name], value)
-			}
-		}
-	}
-	without := func(args ...string) string {
-		t.Helper()
-		out, err := run(args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%q: %v\n%s", args, err, out)
-		}
-		return string(out)
-	}
-	atTerminal(t, run("deploy", "--guided"),
+	atTerminal(t, u.command("deploy", "--guided"),
 		[][2]string{{"Stack name [" + stack + "]: ", ""}, {"Region [eu-west-1]: ", ""},
 			{"Package [zip]: ", ""}, {"Filters [", "prod/*:*"}, {"Keep these filters? [Y/n] ", ""},
 			{"SociIndexVersion [", ""},
 			{"GeneratorMemorySize [", ""}, {"AlarmTopicArn: ", ""}, {"LogRetentionDays [30]: ", ""},
 			{"IamPermissionsBoundaryArn: ", ""}, {"ends this): ", ""},
 			{"Save this to soci-index-builder.toml [default]? [Y/n] ", ""}, {"? [y/N] ", "y"}})
-	has("CREATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*"})
-	yes := []string{"--yes", "--capabilities", "CAPABILITY_IAM"}
-	without(append([]string{"deploy", "--filters", "prod/*:*,!*:*-debug"}, yes...)...)
-	has("UPDATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*,!*:*-debug"})
-	zip := stacks.Stack(stack).Parameters[deployed.ParamCodeKeyPrefix]
-	without(append([]string{"deploy", "--package", "image", "--allow-replacement"}, yes...)...)
-	has("UPDATE_COMPLETE", map[string]string{deployed.ParamCodeKeyPrefix: ""})
-	if image := stacks.Stack(stack).Parameters[deployed.ParamGeneratorImage]; !strings.Contains(image, "@sha256:") ||
-		len(registry.Stored()) < len(Functions) {
+	u.has("CREATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*"})
+	u.run(append([]string{"deploy", "--filters", "prod/*:*,!*:*-debug"}, yes...)...)
+	u.has("UPDATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*,!*:*-debug"})
+	zip := u.parameter(deployed.ParamCodeKeyPrefix)
+	u.run(append([]string{"deploy", "--package", "image", "--allow-replacement"}, yes...)...)
+	u.has("UPDATE_COMPLETE", map[string]string{deployed.ParamCodeKeyPrefix: ""})
+	if image := u.parameter(deployed.ParamGeneratorImage); !strings.Contains(image, "@sha256:") ||
+		len(u.registry.Stored()) < len(Functions) {
 		t.Errorf("the generator's image is %q", image)
 	}
-	if out := without(append([]string{"rollback", "--stack", stack, "--allow-replacement"},
+	if out := u.run(append([]string{"rollback", "--stack", stack, "--allow-replacement"},
 		yes...)...); !strings.Contains(
 		out, "back to what was deployed at ") {
 		t.Errorf("the rollback says %s", out)
 	}
-	has("UPDATE_COMPLETE", map[string]string{deployed.ParamCodeKeyPrefix: zip, deployed.ParamGeneratorImage: ""})
-	without("destroy", "--stack", stack, "--yes")
-	for _, name := range []string{stack, companion.StackName(stack)} {
-		if s := stacks.Stack(name); s != nil {
-			t.Errorf("left is %+v", s)
-		}
+	u.has("UPDATE_COMPLETE", map[string]string{deployed.ParamCodeKeyPrefix: zip, deployed.ParamGeneratorImage: ""})
+	u.run("destroy", "--stack", stack, "--yes")
+	u.hasNothing()
+}
+
+// tryImages does the same with container images from the beginning, which needs no
+// bucket: the first deploy, another, a rollback, and the end.
+func tryImages(t *testing.T, folder string) {
+	t.Helper()
+	u := newUnpacked(t, folder, t.TempDir())
+	const stack = guided.DefaultStack
+	deploy := func(filters string) string {
+		return u.run(append([]string{"deploy", "--stack", stack, "--package", "image", "--filters", filters},
+			yes...)...)
 	}
-	if left := s3.Buckets(); len(left) > 0 {
-		t.Errorf("left are %q", left)
+	deploy("prod/*:*")
+	u.has("CREATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*"})
+	if s := u.stacks.Stack(companion.StackName(stack)); s == nil || s.Status != "CREATE_COMPLETE" {
+		t.Errorf("the companion stack is %+v", s)
 	}
+	image := u.parameter(deployed.ParamGeneratorImage)
+	if !strings.Contains(image, "@sha256:") || len(u.registry.Stored()) < len(Functions) {
+		t.Errorf("the generator's image is %q", image)
+	}
+	if out := deploy("test/*:*"); strings.Contains(out, "pushed ") || !strings.Contains(out, "there already ") {
+		t.Errorf("the second deploy says %s", out)
+	}
+	u.has("UPDATE_COMPLETE", map[string]string{deployed.ParamFilters: "test/*:*", deployed.ParamGeneratorImage: image})
+	out := u.run(append([]string{"rollback", "--stack", stack}, yes...)...)
+	if !strings.Contains(out, "back to what was deployed at ") {
+		t.Errorf("the rollback says %s", out)
+	}
+	u.has("UPDATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*", deployed.ParamGeneratorImage: image})
+	u.run("destroy", "--stack", stack, "--yes")
+	u.hasNothing()
 }
 
 // atTerminal runs a command at a terminal: each text is waited for and answered.

@@ -49,7 +49,12 @@ func TestRelease(t *testing.T) {
 		})
 		t.Run("download", func(t *testing.T) {
 			t.Parallel() // it waits more than it works
-			tryDeploy(t, tryDownload(t, folders[0], "1.2.3-rc.1"))
+			folder := tryDownload(t, folders[0], "1.2.3-rc.1")
+			t.Run("images", func(t *testing.T) {
+				t.Parallel()
+				tryImages(t, folder)
+			})
+			tryDeploy(t, folder)
 		})
 	})
 	want := []string{Checksums, "soci-index-builder_1.2.3-rc.1_stack.tar.gz"}

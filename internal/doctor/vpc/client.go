@@ -2,7 +2,7 @@
 // as it decides on which services can be reached from its subnets.
 //
 // It speaks EC2's Query protocol itself: the SDK's module of EC2 takes minutes
-// to compile, and four requests are made of it.
+// to compile, and six requests are made of it.
 //
 // Start with [Open].
 package vpc
@@ -19,8 +19,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -37,6 +39,10 @@ type Client struct {
 	cfg     aws.Config
 	retryer aws.Retryer
 	signer  *v4.Signer
+
+	// ahead is how far EC2's clock is ahead of this machine's, in nanoseconds, as
+	// far as EC2 has refused a request for it.
+	ahead atomic.Int64
 }
 
 // Open returns the client of a region.
@@ -145,10 +151,17 @@ func list[T any](ctx context.Context, c *Client, action, filter string, values [
 
 // call makes a request, again if that can help. Its errors are of the SDK's types.
 func (c *Client) call(ctx context.Context, action string, form url.Values, answer any) error {
+	corrected := false
 	for attempt := 1; ; attempt++ {
 		err := c.send(ctx, form, answer)
 		if err == nil {
 			return nil
+		}
+		if wrong, ok := errors.AsType[*clockError](err); ok && !corrected {
+			corrected = true
+			c.ahead.Store(int64(wrong.ahead))
+			attempt--
+			continue
 		}
 		last := attempt == maxAttempts || attempt == c.retryer.MaxAttempts()
 		if last || !c.retryer.IsErrorRetryable(err) {
@@ -182,8 +195,10 @@ func (c *Client) send(ctx context.Context, form url.Values, answer any) error {
 		return err
 	}
 	sum := sha256.Sum256([]byte(body))
+	ahead := time.Duration(c.ahead.Load())
+	asked := time.Now()
 	if err := c.signer.SignHTTP(ctx, credentials, request, hex.EncodeToString(sum[:]), "ec2", c.cfg.Region,
-		time.Now()); err != nil {
+		asked.Add(ahead)); err != nil {
 		return err
 	}
 	response, err := c.cfg.HTTPClient.Do(request)
@@ -191,6 +206,7 @@ func (c *Client) send(ctx context.Context, form url.Values, answer any) error {
 		return &smithyhttp.RequestSendError{Err: err}
 	}
 	defer response.Body.Close()
+	answered := time.Now()
 	failed := func(err error) error {
 		return &smithyhttp.ResponseError{Response: &smithyhttp.Response{Response: response}, Err: err}
 	}
@@ -213,7 +229,42 @@ func (c *Client) send(ctx context.Context, form url.Values, answer any) error {
 	if err := xml.Unmarshal(b, &refusal); err != nil || refusal.Code == "" {
 		return failed(&smithy.DeserializationError{Err: errors.Join(err, errors.New("it is no answer of EC2"))})
 	}
-	return failed(&smithy.GenericAPIError{Code: refusal.Code, Message: refusal.Message})
+	refused := failed(&smithy.GenericAPIError{Code: refusal.Code, Message: refusal.Message})
+	if is, ok := clockOf(response, answered.Sub(asked), answered); ok && slices.Contains(clockCodes, refusal.Code) &&
+		(is-ahead).Abs() > maxClockError {
+		return &clockError{refused, is}
+	}
+	return refused
+}
+
+// clockError is the refusal of a request whose time EC2 takes for wrong.
+type clockError struct {
+	error
+	ahead time.Duration // of EC2's clock, by its answer
+}
+
+func (e *clockError) Unwrap() error { return e.error }
+
+// clockCodes are the codes with which a wrong time is refused, as those of the
+// SDK's clients, and EC2's own. They have other reasons too, so that the time of the
+// answer decides.
+var clockCodes = []string{"RequestExpired", "AuthFailure", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
+	"InvalidSignatureException"}
+
+// The same as in the SDK's clients.
+const (
+	maxClockError = 4 * time.Minute  // beyond which the clock may be the reason
+	maxTrusted    = 15 * time.Minute // that an answer may take to tell the time
+)
+
+// clockOf returns how far the clock of who answers is ahead. An answer out of a
+// cache does not tell.
+func clockOf(response *http.Response, took time.Duration, answered time.Time) (time.Duration, bool) {
+	date, err := http.ParseTime(response.Header.Get("Date"))
+	if err != nil || took > maxTrusted || response.Header.Get("Age") != "" {
+		return 0, false
+	}
+	return date.Sub(answered), true
 }
 
 // decode reads the document of a name: a proxy's page may be XML too.

@@ -10,17 +10,26 @@ import (
 type Subnet struct {
 	ID    string `xml:"subnetId"`
 	VPC   string `xml:"vpcId"`
-	Block string `xml:"cidrBlock"` // IPv4 addresses, "10.0.1.0/24"
+	Block string `xml:"cidrBlock"` // IPv4 addresses, "10.0.1.0/24"; empty: it has IPv6 addresses alone
 }
 
 // Subnets returns those of the ids that are there.
 func (c *Client) Subnets(ctx context.Context, ids []string) ([]Subnet, error) {
+	return c.subnets(ctx, "subnet-id", ids)
+}
+
+// SubnetsOf returns those of a network.
+func (c *Client) SubnetsOf(ctx context.Context, vpc string) ([]Subnet, error) {
+	return c.subnets(ctx, "vpc-id", []string{vpc})
+}
+
+func (c *Client) subnets(ctx context.Context, filter string, values []string) ([]Subnet, error) {
 	type page struct {
 		Items []Subnet `xml:"subnetSet>item"`
 		Next  string   `xml:"nextToken"`
 	}
 	var all []Subnet
-	err := list(ctx, c, "DescribeSubnets", "subnet-id", ids, func(p *page) string {
+	err := list(ctx, c, "DescribeSubnets", filter, values, func(p *page) string {
 		all = append(all, p.Items...)
 		return p.Next
 	})
@@ -43,8 +52,9 @@ type Association struct {
 // Route of a table. One of the targets is set.
 type Route struct {
 	Block          string `xml:"destinationCidrBlock"` // empty: IPv6 addresses, or a list of prefixes
-	State          string `xml:"state"`                // "active", "blackhole"
-	Gateway        string `xml:"gatewayId"`            // "local", igw-, vgw-, vpce-
+	Prefixes       string `xml:"destinationPrefixListId"`
+	State          string `xml:"state"`     // "active", "blackhole"
+	Gateway        string `xml:"gatewayId"` // "local", igw-, vgw-, vpce-
 	NAT            string `xml:"natGatewayId"`
 	Instance       string `xml:"instanceId"`
 	Interface      string `xml:"networkInterfaceId"`
@@ -53,6 +63,7 @@ type Route struct {
 	LocalGateway   string `xml:"localGatewayId"`
 	Carrier        string `xml:"carrierGatewayId"`
 	CoreNetwork    string `xml:"coreNetworkArn"`
+	EgressOnly     string `xml:"egressOnlyInternetGatewayId"` // of IPv6 alone
 }
 
 // RouteTables returns those of a network.
@@ -95,6 +106,12 @@ type Endpoint struct {
 	Tables     []string `xml:"routeTableIdSet>item"`
 	Groups     []string `xml:"groupSet>item>groupId"`
 	PrivateDNS bool     `xml:"privateDnsEnabled"`
+	Subnets    []string `xml:"subnetIdSet>item"`
+	Addresses  string   `xml:"ipAddressType"` // "ipv4", "dualstack", "ipv6"
+
+	// InboundOnly: the private DNS name is for what asks from outside, by a
+	// resolver's endpoint; in the network the name stays the public one. S3 has that.
+	InboundOnly bool `xml:"dnsOptions>privateDnsOnlyForInboundResolverEndpoint"`
 }
 
 // Endpoints returns those of a network.

@@ -46,26 +46,27 @@ type Flow string
 // The flows.
 const (
 	Deploy           Flow = "`deploy`"
-	Failure          Flow = "`deploy`, to report a failure or to repair what one left"
+	Failure          Flow = "`deploy`, after a failure"
 	Interrupt        Flow = "`deploy`, interrupted"
 	Guided           Flow = "`deploy --guided`"
 	CodeOnly         Flow = "`deploy --code-only`"
 	Watch            Flow = "`deploy` and `watch`"
 	Rollback         Flow = "`rollback`"
 	Destroy          Flow = "`destroy`"
-	Doctor           Flow = "`doctor`, also at the end of `deploy`"
-	DoctorNetwork    Flow = "`doctor` of functions in private networks, also at the end of `deploy`"
-	Implied          Flow = "checked as part of another call"
-	CloudFormation   Flow = "CloudFormation and Lambda, in the deployer's name"
+	Waking           Flow = "`deploy`"
+	Doctor           Flow = "`doctor`, `deploy`"
+	DoctorNetwork    Flow = "`doctor`, `deploy` in private networks"
+	Implied          Flow = "with another call"
+	CloudFormation   Flow = "CloudFormation, Lambda"
 	AWSCLI           Flow = "`aws cloudformation deploy`"
 	Package          Flow = "`make package`"
-	FirstManaged     Flow = "`deploy`, to create the bucket"
-	Managed          Flow = "`deploy` with its own bucket"
-	Own              Flow = "`deploy` with your bucket"
-	Companions       Flow = "`deploy` with a companion stack"
-	CompanionFailure Flow = "`deploy`, when the companion stack fails or is repaired"
-	Pushed           Flow = "`deploy`, to push images"
-	Prune            Flow = "`deploy`, to delete old code"
+	FirstManaged     Flow = "`deploy`, the first time"
+	Managed          Flow = "`deploy`"
+	Own              Flow = "`deploy --bucket`"
+	Companions       Flow = "`deploy`"
+	CompanionFailure Flow = "`deploy`, after a failure"
+	Pushed           Flow = "`deploy`"
+	Prune            Flow = "`deploy`, at its end"
 )
 
 // Call is what is called besides what CloudFormation does for the resources of
@@ -113,8 +114,9 @@ var Calls = []Call{
 		"what the filters would choose, and its cost"},
 	{Use{Anything, []string{"cloudwatch:GetMetricData", "ecr:GetAccountSetting", "ecr:GetSigningConfiguration",
 		"ecr:ListPullTimeUpdateExclusions", "logs:DescribeLogGroups"}}, Commands, Doctor, "activity and settings"},
-	{Use{Anything, []string{"ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
-		"ec2:DescribeVpcEndpoints"}}, Commands, DoctorNetwork, "whether the services can be reached from the subnets"},
+	{Use{Anything, []string{"ec2:DescribeNatGateways", "ec2:DescribeNetworkAcls", "ec2:DescribeRouteTables",
+		"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints"}}, Commands, DoctorNetwork,
+		"whether the services can be reached from the subnets"},
 
 	{Use{ManagedBucket, []string{"s3:CreateBucket", "s3:PutBucketPolicy", "s3:PutBucketPublicAccessBlock",
 		"s3:PutBucketVersioning", "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration"}}, Zip, FirstManaged,
@@ -160,12 +162,16 @@ var Calls = []Call{
 	{Use{ManagedRepositories, []string{"ecr:BatchDeleteImage"}}, Image, Prune, "old images and records"},
 	{Use{AllStacks, []string{"cloudformation:DescribeStacks"}}, Image, Prune, "which images other stacks use"},
 	{Use{Anything, []string{"ecr:GetAuthorizationToken"}}, Image, Pushed, "the registry's token"},
+	{Use{Functions, []string{"lambda:InvokeFunction"}}, Image, Waking, waking},
 
 	{Use{OwnRepositories, pushing}, OwnImage, Pushed, "pushing images and records, only what is not there yet"},
 	{Use{Anything, []string{"ecr:GetAuthorizationToken"}}, OwnImage, Pushed, "the registry's token"},
+	{Use{Functions, []string{"lambda:InvokeFunction"}}, OwnImage, Waking, waking},
 
 	{Use{ServiceRole, []string{"iam:PassRole"}}, RoleARN, Implied, "CloudFormation works with the role"},
 }
+
+const waking = "waking the function behind the custom resource, if it has not run for weeks"
 
 // pushing is what reading and writing images and records needs. Lambda reads
 // images with two of these in the deployer's name.

@@ -151,8 +151,8 @@ func TestTemplateSetsNothingThatNeedsMore(t *testing.T) {
 // know no resource.
 var withoutResource = []string{
 	"cloudwatch:GetMetricData",
-	"ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
-	"ec2:DescribeVpcEndpoints", "ec2:DescribeVpcs",
+	"ec2:DescribeNatGateways", "ec2:DescribeNetworkAcls", "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables",
+	"ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints", "ec2:DescribeVpcs",
 	"ecr:DeregisterPullTimeUpdateExclusion", "ecr:GetAccountSetting", "ecr:GetAuthorizationToken",
 	"ecr:GetSigningConfiguration",
 	"ecr:ListPullTimeUpdateExclusions", "ecr:RegisterPullTimeUpdateExclusion",

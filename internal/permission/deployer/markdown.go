@@ -74,12 +74,25 @@ func types() string {
 	return b.String()
 }
 
+// commandTable is a table for each policy, so that columns are wide enough.
 func commandTable() string {
 	var b strings.Builder
-	b.WriteString("| policy | action | on | by | for |\n|---|---|---|---|---|\n")
-	for _, c := range Calls {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", strings.TrimPrefix(c.Part.File, Base.File+"-"),
-			actionList([]Use{c.Use}), c.Scope, c.Flow, c.Why)
+	for _, part := range Parts() {
+		var rows []string
+		for _, c := range Calls {
+			if c.Part == part {
+				rows = append(rows,
+					fmt.Sprintf("| %s | %s | %s | %s |\n", actionList([]Use{c.Use}), c.Scope, c.Flow, c.Why))
+			}
+		}
+		if len(rows) == 0 {
+			continue // CloudFormation's, which have tables of their own
+		}
+		if b.Len() > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "`%s.json`, %s\n\n| action | on | by | for |\n|---|---|---|---|\n%s", part.File,
+			strings.TrimPrefix(part.For, "always: "), strings.Join(rows, ""))
 	}
 	return b.String()
 }

@@ -15,10 +15,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 
 	"soci-index-builder/internal/devtools/dist"
+	"soci-index-builder/internal/embedded/version"
 )
 
 func main() {
@@ -36,7 +38,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	list := flags.String("arch", strings.Join(dist.Architectures, ","),
 		"build for these `architectures`, separated by commas")
 	release := flags.Bool("release", false, "build the archives of a release, with their checksums")
-	version := flags.String("version", "", "`version` of the release (default as git describes it)")
+	number := flags.String("version", "", "`version` of the release (default as git describes it)")
 	install := flags.Bool("install", false, "install the command line with the functions in it, where go install does")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -44,7 +46,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("argument %q: there are only flags", flags.Arg(0))
 	}
-	if *version != "" && !*release {
+	if *number != "" && !*release {
 		return fmt.Errorf("flag -version: only with -release")
 	}
 	if *install {
@@ -70,7 +72,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	var err error
 	if *release {
-		err = buildRelease(ctx, dist.Release{Version: *version, Folder: *folder, Architectures: architectures}, done)
+		err = buildRelease(ctx, dist.Release{Version: *number, Folder: *folder, Architectures: architectures}, done)
 	} else {
 		err = dist.Build(ctx, *folder, architectures, done)
 	}
@@ -80,12 +82,22 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return failed
 }
 
+// releasePattern is a version of a release, and what may follow one.
+var releasePattern = regexp.MustCompile(`^(v?[0-9]+\.[0-9]+\.[0-9]+)([-+].*)?$`)
+
 func buildRelease(ctx context.Context, r dist.Release, done func(path string)) error {
-	if r.Version == "" {
+	given := r.Version != ""
+	if !given {
 		var err error
 		if r.Version, err = dist.Describe(ctx); err != nil {
 			return fmt.Errorf("no version is given (make dist VERSION=1.2.3): %w", err)
 		}
+	}
+	// A commit after a release is described by that, whatever the code says by then.
+	if m := releasePattern.FindStringSubmatch(r.Version); m != nil && m[1] != version.Version && (given || m[2] == "") {
+		return fmt.Errorf(
+			"version %q: internal/embedded/version has %q, which the stack and its records would carry: raise "+
+				"it there first, then make generate", r.Version, version.Version)
 	}
 	return r.Build(ctx, done)
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"soci-index-builder/internal/embedded/version"
 )
 
 func TestRunRefuses(t *testing.T) {
@@ -18,6 +20,12 @@ func TestRunRefuses(t *testing.T) {
 		{"no architecture", []string{"-arch", ""}, `"" is not one of`},
 		{"version of no release", []string{"-version", "1.2.3"}, "only with -release"},
 		{"version that is no name of a file", []string{"-release", "-version", "1/2"}, `invalid version "1/2"`},
+		{"version that the stack would not have", []string{"-release", "-version", "999.2.3"},
+			`version "999.2.3": internal/embedded/version has "`},
+		{"candidate of another version", []string{"-release", "-version", "999.2.3-rc.1"},
+			"internal/embedded/version has"},
+		{"version with a v in front", []string{"-release", "-version", "v" + version.Version},
+			"internal/embedded/version has"},
 		{"installing a release", []string{"-install"}, "-install: takes no other flag"},
 		{"argument", []string{"filter"}, `argument "filter"`},
 	}
