@@ -280,7 +280,7 @@ func TestAWSCommands(t *testing.T) {
 // What is wrong is seen.
 func TestAWSFaults(t *testing.T) {
 	for text, want := range map[string]string{
-		"aws cloudformation create-stack-sets --stack-set-name":                           "no command create-stack-sets",
+		"aws cloudformation create-stacks":                                                "no command create-stacks",
 		"aws cloudfront create-distribution":                                              "is not known",
 		"aws iam create-policy --name a --policy-name a --policy-document b":              "no flag --name",
 		"aws iam create-policy --policy-name a":                                           "needs --policy-document",
