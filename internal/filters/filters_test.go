@@ -277,9 +277,10 @@ func ExampleFilters_Match() {
 
 func ExampleParse() {
 	_, err := Parse("prod/*:*, Web:latest, api")
-	fmt.Println(err)
+	fmt.Println(strings.ReplaceAll(err.Error(), ": allowed", ":\nallowed"))
 	// Output:
-	// filter 2 "Web:latest" has a repository part that no repository can match: allowed are 1 to 256 of a-z, 0-9 and *,
-	// separated by one of / . _ __ or by hyphens
-	// filter 3 "api" has no tag part: allowed is repository:tag, and repository:* for every tag
+	// filter 2 "Web:latest" has a repository part that no repository can match:
+	// allowed are 1 to 256 of a-z, 0-9 and *, separated by one of / . _ __ or by hyphens
+	// filter 3 "api" has no tag part:
+	// allowed is repository:tag, and repository:* for every tag
 }

@@ -88,7 +88,7 @@ type Parallel struct {
 	most      int       // that a chunk had
 	working   int
 
-	// Who decodes.
+	// Which goroutines decode.
 	busy       bool // the stream's own processor is used, by a worker or by the caller
 	wanted     bool // by the caller, which waits for it
 	callerMore bool // the caller decodes on another one, until the own is free

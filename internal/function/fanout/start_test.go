@@ -37,6 +37,10 @@ func TestName(t *testing.T) {
 		fanout.Name(event("1", "v2"), soci.Options{SpanSize: 1}),
 		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 2}),
 		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, IndexVersion: soci.V2}),
+		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, TagSuffix: "-lazy"}),
+		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, MinLayerSize: 1}),
+		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, TagUnindexed: true}),
+		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, BuildToolIdentifier: "other"}),
 		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, PrefetchLabel: true}),
 		fanout.Name(event("1", "v1"), soci.Options{SpanSize: 1, Choice: []string{"linux"}})} {
 		if other == first {
