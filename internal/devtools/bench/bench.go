@@ -46,7 +46,7 @@ var (
 		Entries: []int{1_000, 10_000, 100_000},
 		Files:   []int64{64 << 20, 256 << 20, 1 << 30},
 		Hard:    128 << 20,
-		Counts:  []int{1, 8, 32}, CountSize: 10 << 20,
+		Counts:  []int{1, 8, 32, 128}, CountSize: 10 << 20,
 	}
 	Full = Sizes{
 		Content: 256 << 20,
