@@ -159,7 +159,7 @@ func (b *blobReader) connect() error {
 			}
 			b.broken = nil
 		}
-		if err := b.ctx.Err(); err != nil {
+		if err := ended(b.ctx); err != nil {
 			return err
 		}
 		if b.failed > 0 {

@@ -252,8 +252,8 @@ func (e *unavailableError) Is(target error) bool { return target == ErrUnavailab
 
 // lost returns why a request to a host failed.
 func lost(parent, ctx context.Context, host string, err error) error {
-	if parent.Err() != nil {
-		return parent.Err()
+	if err := ended(parent); err != nil {
+		return err
 	}
 	var stalled *stallError
 	if errors.As(context.Cause(ctx), &stalled) {
@@ -296,6 +296,9 @@ func plain(err error) error {
 	}
 	if refused, ok := errors.AsType[*refusedError](at); ok {
 		return refused
+	}
+	if up, ok := errors.AsType[timeUpError](at); ok {
+		return up
 	}
 	if text := netfailure.Text("", at); text != "" {
 		return &refusedError{text, err}
