@@ -87,8 +87,8 @@ of "docker save", whose layers are not compressed, so that everything is larger.
 
 With --output json, the output is one JSON object:
   reference, bandwidth (bytes a second), latency (seconds), images, a list of
-    platform, manifest, source (v1, v2, built), index, indexSize, tag (the
-      suffixed tag that led to it), leftAlone (why "index" would build none),
+    platform, manifest, source (v1, v2, built), index, indexSize, sociTag
+      (if it led to the index), leftAlone (why "index" would build none),
     files: asked, found, directories, notFound, kernel (of these, below /proc,
       /sys or /dev), different (files), missing, a list of the first 100: path,
       reason (absent, removed, unreachable), detail

@@ -95,5 +95,9 @@ func printError(stderr io.Writer, err error) {
 		text = programName + ": " + text
 	}
 	screen := terminal.Of(stderr)
-	fmt.Fprintln(stderr, screen.Paint(terminal.Bad, programName)+strings.TrimPrefix(screen.Fill(text), programName))
+	// The path of a command at the beginning is no command to be pasted, which would
+	// stay whole.
+	name := strings.Repeat("x", len(programName))
+	filled := screen.Fill(name + strings.TrimPrefix(text, programName))
+	fmt.Fprintln(stderr, screen.Paint(terminal.Bad, programName)+strings.TrimPrefix(filled, name))
 }

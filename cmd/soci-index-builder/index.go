@@ -103,10 +103,10 @@ With --output json, the output is one JSON object for each REF, each on its own 
   dryRun, bytesRead, bytesPushed, seconds, searchError (why not all earlier zTOCs were
     found), warnings (what is not prefetched, or no longer),
     olderError (why not all older SOCI indexes v1 were found),
-  enabled, the SOCI-enabled image: outcome (tagged, already-tagged, untagged,
+  sociTag, sociDigest of the SOCI-enabled image (with tag-taken and the like those that
+    it would have), enabled, on that image: outcome (tagged, already-tagged, untagged,
     superseded, tag-immutable, tag-taken, no-layer-to-index, passed-over, failed),
-    reason, tag,
-    image {digest, size}, unindexed,
+    reason, unindexed,
   and manifests, a list of
     digest, platform, outcome, reason, index {digest, size} of V1, indexV2 and
     enabled {digest, size} of V2, alreadyThere, prefetch {files, layers, spans, how

@@ -48,9 +48,9 @@ With --output json, the output is one JSON object, a manifest:
       the same fields except spanSize
     other, a list of blobs that clients do not read, with the same fields and
       mediaType
-  suffixedTag (if REF has a tag and is no SOCI-enabled image): tag, state (absent,
-    matches, differs, unindexed, stale, broken, not-soci-enabled), digest, reason,
-    and image, a manifest as above`,
+  sociTag, sociDigest (what that tag names), and suffixedTag, if REF has a tag and is
+    no SOCI-enabled image; suffixedTag has state (absent, matches, differs, unindexed,
+    stale, broken, not-soci-enabled), reason, and image, a manifest as above`,
 		Example: `  soci-index-builder inspect \
       123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder inspect ./app.tar

@@ -129,8 +129,8 @@ own line:
     the stack was created), buildTools (those of the SOCI indexes found),
   v1: none, part, full or unknown, surplus (SOCI indexes v1 by this tool beyond the
     first of each image manifest; clients may choose any),
-  v2, of the suffixed tag: state (absent, matches, differs, unindexed, stale,
-    broken, not-soci-enabled), tag, digest, reason,
+  sociTag, sociDigest (what that tag names), v2, on that tag: state (absent, matches,
+    differs, unindexed, stale, broken, not-soci-enabled), reason,
   toRead, what an index run may have to read: layers, bytes,
   and platforms, a list of platform, digest, layers (those large enough to be
     indexed), skipped (the number of others by reason), v1 and v2, lists of

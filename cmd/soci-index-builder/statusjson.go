@@ -46,6 +46,8 @@ type (
 		BuildTools  []string           `json:"buildTools,omitempty"`
 		V1          inventory.Coverage `json:"v1,omitempty"`
 		Surplus     int                `json:"surplus,omitempty"`
+		SociTag     string             `json:"sociTag,omitempty"`
+		SociDigest  digest.Digest      `json:"sociDigest,omitempty"`
 		V2          *statusV2JSON      `json:"v2,omitempty"`
 		ToRead      *statusToReadJSON  `json:"toRead,omitempty"`
 		Platforms   []statusPlatform   `json:"platforms,omitempty"`
@@ -53,8 +55,6 @@ type (
 
 	statusV2JSON struct {
 		State  soci.EnabledState `json:"state"`
-		Tag    string            `json:"tag,omitempty"`
-		Digest digest.Digest     `json:"digest,omitempty"`
 		Reason string            `json:"reason,omitempty"`
 	}
 
@@ -101,7 +101,8 @@ func newStatusJSON(name string, r *inventory.Record) statusJSON {
 		out.PushedAt = &at
 	}
 	if e := r.Enabled; e.State != "" {
-		out.V2 = &statusV2JSON{State: e.State, Tag: e.EnabledTag, Digest: e.Image.Digest, Reason: e.Reason}
+		out.SociTag, out.SociDigest = e.EnabledTag, e.Image.Digest
+		out.V2 = &statusV2JSON{State: e.State, Reason: e.Reason}
 	}
 	for _, m := range r.Manifests {
 		if m.Reason != "" {

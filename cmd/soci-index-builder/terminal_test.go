@@ -115,3 +115,25 @@ func TestLongNamesOnATerminal(t *testing.T) {
 		}
 	}
 }
+
+// Errors about the command line, which begin with the command's path, are broken
+// between words as others are.
+func TestUsageErrorsOnATerminal(t *testing.T) {
+	for _, args := range [][]string{
+		{"filters", "test", "--filters", "a:b", "--no-such-flag-of-any-verb"},
+		{"ztoc", "create", "--span-size", "9999999999GiB", "layer.tar.gz"},
+		{"wait", "one", "two", "--index-version", "V9"},
+		{"estimate", "team/app:1.0"},
+		{"index"}, {"inspect", "one", "two"}, {"status", "-o", "yaml"},
+	} {
+		for _, o := range sizes {
+			s := onTerminal(t, o, args...)
+			if s.code != exitUsage || s.screen.wrapped > 0 {
+				t.Errorf("%q in %d columns ends with %d: %q", args, o.columns, s.code, tooWide(s.raw, int(o.columns)))
+			}
+			if !strings.HasPrefix(s.raw, "\x1b[31m"+programName+"\x1b[0m") {
+				t.Errorf("%q: %q", args, s.raw)
+			}
+		}
+	}
+}

@@ -79,12 +79,12 @@ line:
   platforms), missing (a list of the manifests that the repository does not
   have),
   versions, with v1 and v2: verified, differs or none; absent if not looked at
-  suffixedTag, of the SOCI-enabled image: tag, state (absent, matches, differs,
-    unindexed, stale, broken, not-soci-enabled), digest, reason,
+  sociTag, sociDigest (what that tag names), suffixedTag, on that tag: state (absent,
+    matches, differs, unindexed, stale, broken, not-soci-enabled), reason,
   wrongTag (the differences of the suffixed tag itself),
   noIndex (which SOCI index does not exist), error (of a failed one; the rest may then
   be absent), and indexes, a list of
-    platform, manifest, version, index, tag (the suffixed tag that led to it),
+    platform, manifest, version, index, sociTag (if it led to the index),
     differences
     layers, a list of layer, size, ztoc, spans, entries, files, bytes,
       fetchedBytes, seconds, differences

@@ -19,6 +19,8 @@ type (
 		Missing      []digest.Digest   `json:"missing,omitempty"`
 
 		Versions    map[string]string `json:"versions,omitempty"`
+		SociTag     string            `json:"sociTag,omitempty"`
+		SociDigest  digest.Digest     `json:"sociDigest,omitempty"`
 		SuffixedTag *inspect.Suffixed `json:"suffixedTag,omitempty"`
 		Wrong       []differenceJSON  `json:"wrongTag,omitempty"`
 		NoIndex     string            `json:"noIndex,omitempty"`
@@ -30,7 +32,7 @@ type (
 		Manifest    digest.Digest     `json:"manifest"`
 		Version     string            `json:"version"`
 		Index       digest.Digest     `json:"index"`
-		Tag         string            `json:"tag,omitempty"`
+		SociTag     string            `json:"sociTag,omitempty"`
 		Differences []differenceJSON  `json:"differences,omitempty"`
 		Omitted     int               `json:"omitted,omitempty"`
 		Layers      []verifyLayerJSON `json:"layers"`
@@ -83,12 +85,12 @@ func newVerifyJSON(ref string, r *verify.Report, want soci.IndexVersion) verifyJ
 	if r.Suffixed != nil {
 		tag := *r.Suffixed
 		tag.Image = nil // inspect shows it
-		out.SuffixedTag = &tag
+		out.SociTag, out.SociDigest, out.SuffixedTag = tag.Tag, tag.Digest, &tag
 	}
 	for _, index := range r.Indexes {
 		one := verifyIndexJSON{
 			Platform: index.Platform, Manifest: index.Manifest, Version: index.Version, Index: index.Index,
-			Tag:         index.Tag,
+			SociTag:     index.Tag,
 			Differences: newDifferencesJSON(index.Differences), Omitted: index.Omitted, Layers: []verifyLayerJSON{},
 		}
 		for _, l := range index.Layers {

@@ -23,7 +23,7 @@ type Image struct {
 	Source    Source        `json:"source"`
 	Index     digest.Digest `json:"index,omitempty"`     // the SOCI index
 	IndexSize int64         `json:"indexSize,omitempty"` // bytes
-	Tag       string        `json:"tag,omitempty"`       // the suffixed tag that led to it
+	Tag       string        `json:"sociTag,omitempty"`   // the suffixed tag that led to it
 	LeftAlone string        `json:"leftAlone,omitempty"` // why "index" would build none
 	Files     Files         `json:"files"`
 	Layers    []Layer       `json:"layers"` // the lowest first

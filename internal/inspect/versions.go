@@ -21,6 +21,10 @@ import (
 type Versions struct {
 	*Node
 
+	// SociTag and SociDigest are the Tag and the Digest of Suffixed.
+	SociTag    string        `json:"sociTag,omitempty"`
+	SociDigest digest.Digest `json:"sociDigest,omitempty"`
+
 	// Suffixed is nil for an image that was not named by a tag, and for what is no
 	// image as it was built.
 	Suffixed *Suffixed `json:"suffixedTag,omitempty"`
@@ -28,11 +32,11 @@ type Versions struct {
 
 // Suffixed is what the suffixed tag of an image names.
 type Suffixed struct {
-	Tag string `json:"tag,omitempty"` // with the suffix; empty when there can be none
+	Tag    string        `json:"-"` // with the suffix; empty when there can be none
+	Digest digest.Digest `json:"-"` // what the tag names; empty when it names nothing
 
 	// State is empty for an image that an index run leaves alone.
 	State  soci.EnabledState `json:"state,omitempty"`
-	Digest digest.Digest     `json:"digest,omitempty"` // what the tag names
 	Reason string            `json:"reason,omitempty"` // see soci.EnabledStatus, or why the image is left alone
 
 	// Image is the SOCI-enabled image; nil if the tag names none.
@@ -58,8 +62,11 @@ func LoadVersions(ctx context.Context, repo VersionsRepository, desc ocispec.Des
 	if tag == "" || len(root.Images()) == 0 || root.Kind == soci.KindEnabledImage || root.Kind == soci.KindUnindexed {
 		return v, nil
 	}
-	v.Suffixed, err = loadSuffixed(ctx, repo, desc, tag, suffix)
-	return v, err
+	if v.Suffixed, err = loadSuffixed(ctx, repo, desc, tag, suffix); err != nil {
+		return nil, err
+	}
+	v.SociTag, v.SociDigest = v.Suffixed.Tag, v.Suffixed.Digest
+	return v, nil
 }
 
 func loadSuffixed(ctx context.Context, repo VersionsRepository, desc ocispec.Descriptor, tag, suffix string) (

@@ -28,6 +28,8 @@ type Image struct {
 	Outcome     soci.Outcome      `json:"outcome,omitempty"`
 	Reason      string            `json:"reason,omitempty"` // why it was left alone, or failed
 	Version     soci.IndexVersion `json:"version,omitempty"`
+	SociTag     string            `json:"sociTag,omitempty"`    // the suffixed tag, unless only V1 was asked for
+	SociDigest  digest.Digest     `json:"sociDigest,omitempty"` // of the SOCI-enabled image, if one was made
 	DryRun      bool              `json:"dryRun,omitempty"`
 	BytesRead   int64             `json:"bytesRead"`   // compressed bytes of layers
 	BytesPushed int64             `json:"bytesPushed"` // what was not there before
@@ -42,12 +44,11 @@ type Image struct {
 	LayersOmitted int `json:"layersOmitted,omitempty"`
 }
 
-// Enabled is the SOCI-enabled image of SOCI index v2.
+// Enabled is the verdict on the SOCI-enabled image of SOCI index v2, whose tag
+// and digest are in Image.
 type Enabled struct {
 	Outcome   soci.Outcome `json:"outcome"`
 	Reason    string       `json:"reason,omitempty"`
-	Tag       string       `json:"tag,omitempty"`
-	Image     *Content     `json:"image,omitempty"`
 	Unindexed bool         `json:"unindexed,omitempty"` // it lists the original manifests
 }
 
@@ -123,9 +124,8 @@ func New(r *soci.Result) *Image {
 		image.SearchError = r.SearchError.Error()
 	}
 	if e := r.Enabled; e.Outcome != "" {
-		image.Enabled = &Enabled{
-			Outcome: e.Outcome, Reason: e.Reason, Tag: e.Tag, Image: content(e.Image), Unindexed: e.Unindexed,
-		}
+		image.SociTag, image.SociDigest = e.Tag, e.Image.Digest
+		image.Enabled = &Enabled{Outcome: e.Outcome, Reason: e.Reason, Unindexed: e.Unindexed}
 	}
 	for _, m := range r.Manifests {
 		one := Manifest{

@@ -106,7 +106,8 @@ func TestNew(t *testing.T) {
 		"digest": digest.FromString("image").String(), "outcome": "indexed", "version": "Both",
 		"bytesRead": 2.0, "bytesPushed": 3.0, "seconds": 4.5, "searchError": "no list",
 		"warnings": []any{"linux/arm64: no file"},
-		"enabled":  map[string]any{"outcome": "tagged", "tag": "v1-soci", "image": content("enabled", 5)},
+		"sociTag":  "v1-soci", "sociDigest": content("enabled", 5)["digest"],
+		"enabled": map[string]any{"outcome": "tagged"},
 		"manifests": []any{map[string]any{
 			"digest": digest.FromString("m").String(), "platform": "linux/arm64", "outcome": "indexed",
 			"index": content("v1", 7), "indexV2": content("v2", 8), "enabled": content("em", 9), "alreadyThere": true,

@@ -1,9 +1,11 @@
 package waiting
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -62,9 +64,10 @@ func TestCloudWatch(t *testing.T) {
 	l.read(t)
 	l.say("filter", 5*time.Minute, "fifth")
 	l.read(t, "fifth")
-	l.say("generator", 5*time.Minute-late, "shown late")
-	l.say("generator", 5*time.Minute-late-time.Millisecond, "shown too late")
-	l.read(t, "shown late")
+	l.say("filter", 5*time.Minute-late, "shown late")
+	l.say("filter", 5*time.Minute-late-time.Millisecond, "shown too late")
+	l.say("generator", time.Minute, "of a group that is behind")
+	l.read(t, "of a group that is behind", "shown late")
 }
 
 // What was read before an error is not lost.
@@ -87,24 +90,101 @@ func TestCloudWatchFails(t *testing.T) {
 	l.read(t, "third")
 }
 
-// A log that goes on and on is read a part at a time.
-func TestCloudWatchIsBounded(t *testing.T) {
-	l := newLogged(t)
-	pages := 0
-	l.Handle("logs", awstest.JSON(map[string]func([]byte) (any, error){"FilterLogEvents": func([]byte) (any, error) {
-		pages++
-		events := make([]map[string]any, maxLines/4)
-		for i := range events {
-			events[i] = map[string]any{"eventId": fmt.Sprint(pages, i), "timestamp": l.start.UnixMilli(),
-				"message": "x"}
-		}
-		if pages > 20 {
-			return map[string]any{"events": events}, nil
-		}
-		return map[string]any{"events": events, "nextToken": fmt.Sprint(pages)}, nil
-	}}))
+// crowded is a log group with lines of one minute, in pages of 2,500, the latest
+// first as CloudWatch may have them.
+type crowded struct {
+	lines    []map[string]any
+	requests int
+	fails    map[int]bool // requests by their number
+}
+
+func newCrowded(l *logged, lines int) *crowded {
+	c := &crowded{fails: map[int]bool{}}
+	for i := range lines {
+		c.add(l, fmt.Sprint(i), time.Duration(i)*time.Minute/time.Duration(lines))
+	}
+	slices.Reverse(c.lines)
+	l.Handle("logs", awstest.JSON(map[string]func([]byte) (any, error){"FilterLogEvents": c.answer}))
 	l.log.Groups = []string{"generator"}
-	if l.read(t); pages != 4 {
-		t.Errorf("%d pages were read, want 4", pages)
+	return c
+}
+
+func (c *crowded) add(l *logged, outcome string, after time.Duration) {
+	c.lines = append(c.lines, map[string]any{"eventId": outcome, "timestamp": l.start.Add(after).UnixMilli(),
+		"message": fmt.Sprintf(`{"message":"image finished","repository":"team/app","digest":%q,"tag":"1","outcome":%q}`,
+			l.image, outcome)})
+}
+
+func (c *crowded) answer(body []byte) (any, error) {
+	if c.requests++; c.fails[c.requests] {
+		return nil, &awstest.Error{Status: http.StatusBadRequest, Code: "InvalidParameterException", Message: "token"}
+	}
+	var in struct {
+		StartTime int64
+		NextToken string
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		return nil, err
+	}
+	const size = 2500
+	first, _ := strconv.Atoi(in.NextToken)
+	var events []map[string]any
+	for _, line := range c.lines[first:min(first+size, len(c.lines))] {
+		if line["timestamp"].(int64) >= in.StartTime {
+			events = append(events, line)
+		}
+	}
+	out := map[string]any{"events": events}
+	if first+size < len(c.lines) {
+		out["nextToken"] = fmt.Sprint(first + size)
+	}
+	return out, nil
+}
+
+// However many lines a minute has, and in whichever order, each is returned once;
+// a part is read at a time, and nothing is returned before the end.
+func TestCloudWatchHasManyLinesAMinute(t *testing.T) {
+	for name, fails := range map[string][]int{"": nil, "a page fails": {6}, "pages fail": {2, 7, 12}} {
+		t.Run(name, func(t *testing.T) {
+			l := newLogged(t)
+			c := newCrowded(l, 24_000)
+			for _, n := range fails {
+				c.fails[n] = true
+			}
+			var got []Decision
+			for range 3 + 3*len(fails) {
+				before := c.requests
+				all, err := l.log.Read(t.Context(), l.image)
+				if n := c.requests - before; n > 4 {
+					t.Errorf("%d pages were read at once, want 4 at most", n)
+				}
+				if (err != nil) != c.fails[c.requests] {
+					t.Errorf("%v", err)
+				}
+				if got = append(got, all...); len(got) > 0 {
+					break
+				}
+			}
+			for i, d := range got {
+				if d.Outcome != fmt.Sprint(i) {
+					t.Fatalf("line %d is %s", i, d.Outcome)
+				}
+			}
+			if len(got) != len(c.lines) {
+				t.Errorf("%d lines, want %d", len(got), len(c.lines))
+			}
+			c.add(l, "after it", time.Minute)
+			var more []Decision
+			for range 3 {
+				all, err := l.log.Read(t.Context(), l.image)
+				if err != nil {
+					t.Fatal(err)
+				}
+				more = append(more, all...)
+			}
+			if len(more) != 1 || more[0].Outcome != "after it" {
+				t.Errorf("then came %d lines", len(more))
+			}
+		})
 	}
 }

@@ -318,7 +318,7 @@ func TestGeneratorPermissions(t *testing.T) {
 		}, soci.OutcomeOwnArtifact},
 		{"a SOCI-enabled image", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			r := a.handle(t, eventOf(t, a.PushImage(t, repository, "v1", image(big(1))).Manifest.Digest, "v1", ""))
-			return a.handle(t, eventOf(t, r.Enabled.Image.Digest, "", ""))
+			return a.handle(t, eventOf(t, r.SociDigest, "", ""))
 		}, soci.OutcomeOwnArtifact},
 		{"a failure for good", localregistry.Config{}, func(t *testing.T, a *account) *report.Image {
 			broken := big(1)

@@ -82,7 +82,7 @@ func (c *Catalog) SOCIIndexes(ctx context.Context, images []ocispec.Descriptor,
 	s.run(within, images)
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return ended(ctx)
 	case within.Err() != nil && !s.stopped:
 		s.errs = append(s.errs, c.r.fail(operation{name: opSearch},
 			fmt.Errorf("not finished within %v: %w", c.o.Timeout, within.Err())))

@@ -214,7 +214,7 @@ func TestCatalogFails(t *testing.T) {
 		{"no such API", "/tags/list", registrytest.Status(404, "", ""), nil, f.want[:3]},
 		{"tags that are none", "/tags/list", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 			fmt.Fprint(w, `{"tags":["x/../y-soci"]}`)
-		}, ecrclient.ErrInvalidReference, f.want[:3]},
+		}, nil, f.want[:3]},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f.Clear()

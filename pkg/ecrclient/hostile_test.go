@@ -2,9 +2,11 @@ package ecrclient_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -422,8 +424,7 @@ func TestManifestThatChanges(t *testing.T) {
 	}
 }
 
-// A list is bounded in bytes, and has nothing that a terminal or a request could take
-// for something else than a tag.
+// A list is bounded in bytes.
 func TestListsAreBounded(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	pad := strings.Repeat(" ", ecrclient.MaxManifestSize-1000)
@@ -453,16 +454,41 @@ func TestListsAreBounded(t *testing.T) {
 		!strings.Contains(err.Error(), "more than 33554432 bytes") || n != 9 {
 		t.Errorf("referrers: %v after %d pages", err, n)
 	}
-	for tag, want := range map[string]string{
-		"\x1b[2J\x07../x": `has "[2J../x", which is none`, strings.Repeat("x", 129): "which is none",
-		"": `has "", which`,
+}
+
+// Names in a list of tags that cannot be tags are left out, with one warning; a
+// page of nothing else is not the end.
+func TestNamesThatAreNoTags(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	for tag, first := range map[string]string{
+		"\x1b[2J\x07../x": "[2J../x", strings.Repeat("x", 129): strings.Repeat("x", 129), "": "", "a/b": "a/b",
 	} {
-		s.Clear()
-		s.Add(registrytest.Rule{Path: "/tags/list",
-			Fault: ring(func(int) ([]string, string) { return []string{"v1", tag}, "" })})
-		if _, err := r.Tags(t.Context()); !errors.Is(err, ecrclient.ErrInvalidReference) ||
-			!strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v", tag, err)
+		s := registrytest.Start(t)
+		s.Add(registrytest.Rule{Path: "/tags/list", Fault: ring(func(page int) ([]string, string) {
+			switch page {
+			case 0:
+				return []string{"v1", tag}, "<?page=1>; rel=next"
+			case 1:
+				return []string{tag + "/other"}, "<?page=2>; rel=next"
+			}
+			return []string{"v2", tag}, ""
+		})})
+		var log bytes.Buffer
+		r := open(t, s, ecrclient.WithLogger(slog.New(slog.NewJSONHandler(&log, nil))))
+		got, err := r.Tags(t.Context())
+		if err != nil || !slices.Equal(got, []string{"v1", "v2"}) {
+			t.Errorf("%q: %q, %v", tag, got, err)
+		}
+		var line struct {
+			Level, First string
+			Names        int
+		}
+		if n := strings.Count(log.String(), "\n"); n != 1 {
+			t.Errorf("%d lines are logged: %s", n, &log)
+		}
+		if err := json.Unmarshal(log.Bytes(), &line); err != nil || line.Level != "WARN" || line.Names != 2 ||
+			line.First != first {
+			t.Errorf("%q: logged %s", tag, &log)
 		}
 	}
 }

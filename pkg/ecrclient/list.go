@@ -108,32 +108,40 @@ func nextPage(page *url.URL, h http.Header) (*url.URL, error) {
 	return nil, nil
 }
 
-// tagPages calls take with the tags of each page that no page before had.
+// tagPages calls take with the tags of each page that no page before had. Names
+// that cannot be tags, which some registries list, can never be asked for: they
+// are left out, with one warning in the log.
 func (r *Repository) tagPages(ctx context.Context, take func(tags []string) error) error {
 	seen := make(map[string]bool)
+	var odd []string
 	first := fmt.Sprintf("tags/list?n=%d", listPageSize)
-	return r.list(ctx, first, maxTagListSize, func(_ *http.Response, b []byte) (int, int, error) {
+	err := r.list(ctx, first, maxTagListSize, func(_ *http.Response, b []byte) (int, int, error) {
 		var page struct {
 			Tags []string `json:"tags"`
 		}
 		if err := documents.Unmarshal(b, &page); err != nil {
 			return 0, 0, fmt.Errorf("the list of tags: %w", err)
 		}
-		fresh := make([]string, 0, len(page.Tags))
+		fresh, known := make([]string, 0, len(page.Tags)), len(seen)
 		for _, tag := range page.Tags {
 			if seen[tag] {
 				continue
 			}
-			if !names.IsTag(tag) {
-				return 0, 0,
-					fmt.Errorf("%w: the list of tags has %q, which is none", ErrInvalidReference, printable(tag))
-			}
 			seen[tag] = true
+			if !names.IsTag(tag) {
+				odd = append(odd, tag)
+				continue
+			}
 			fresh = append(fresh, tag)
 		}
 		if len(seen) > maxListedTags {
 			return 0, 0, fmt.Errorf("more than %d tags", maxListedTags)
 		}
-		return len(page.Tags), len(fresh), take(fresh)
+		return len(page.Tags), len(seen) - known, take(fresh)
 	})
+	if err == nil && len(odd) > 0 {
+		r.log.WarnContext(ctx, "the list of tags has names that cannot be tags: left out",
+			"repository", r.remote.Reference.Repository, "names", len(odd), "first", printable(odd[0]))
+	}
+	return err
 }

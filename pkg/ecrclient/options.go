@@ -25,6 +25,7 @@ type options struct {
 	headerTimeout time.Duration
 	parallel      Parallel
 	transport     http.RoundTripper
+	outward       http.RoundTripper // see watchedTransport
 	userAgent     string
 
 	// Set from outside only in tests: the clock, the pause between two
@@ -49,7 +50,7 @@ func newOptions(opts []Option) (*options, error) {
 		opt(o)
 	}
 	if o.transport == nil {
-		o.transport = sharedTransport()
+		o.transport, o.outward = sharedTransport(), outwardTransport()
 	}
 	if o.stall <= 0 {
 		return nil, fmt.Errorf("stall timeout %v: must be positive", o.stall)
@@ -128,7 +129,8 @@ func WithStallTimeout(d time.Duration) Option { return func(o *options) { o.stal
 func WithParallel(p Parallel) Option { return func(o *options) { o.parallel = p } }
 
 // WithTransport sends the requests. The default is a transport that all
-// repositories of the process share.
+// repositories of the process share, and that does not connect to this machine
+// where a registry elsewhere leads there; another connects as it likes.
 func WithTransport(t http.RoundTripper) Option { return func(o *options) { o.transport = t } }
 
 // WithUserAgent sets the program's name in requests. The default is

@@ -142,7 +142,7 @@ func (b *pieceReader) Read(p []byte) (int, error) {
 
 func (b *pieceReader) read(p []byte) (int, error) {
 	for {
-		if err := b.ctx.Err(); err != nil { // also when bytes are there
+		if err := ended(b.ctx); err != nil { // also when bytes are there
 			return 0, b.r.fail(b.op, err)
 		}
 		n, err := b.readSource(p)

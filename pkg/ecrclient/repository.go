@@ -87,12 +87,11 @@ func New(ref string, opts ...Option) (*Repository, error) {
 			return nil, fmt.Errorf("endpoint %q contradicts plain HTTP %t", redactText(o.endpoint), *o.plainHTTP)
 		}
 	}
-	httpClient := &http.Client{
-		Transport: &watchedTransport{
-			base: o.transport, header: o.headerTimeout, stall: o.stall, userAgent: o.userAgent,
-		},
-		CheckRedirect: checkRedirect,
+	transport := &watchedTransport{
+		base: o.transport, outward: o.outward, registry: &origin{host: hostname(parsed.Host())},
+		header: o.headerTimeout, stall: o.stall, userAgent: o.userAgent,
 	}
+	httpClient := &http.Client{Transport: transport, CheckRedirect: transport.checkRedirect}
 	r.client = &client{
 		auth: newAuth(o, parsed.Host(), parsed.Repository, httpClient),
 		http: httpClient,
@@ -121,11 +120,17 @@ func parseEndpoint(endpoint string) (host string, plain bool, err error) {
 }
 
 func isLoopback(host string) bool {
+	host = hostname(host)
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// hostname returns the host of HOST[:PORT], without the brackets of IPv6.
+func hostname(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return strings.Trim(host, "[]")
 }
 
 // Name returns "host/name", the host as in the reference given to New, also with

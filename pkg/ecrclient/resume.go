@@ -130,7 +130,7 @@ func (b *blobReader) connect() error {
 			}
 			b.at.set(nil) // a fresh one, for all
 		}
-		if err := b.ctx.Err(); err != nil {
+		if err := ended(b.ctx); err != nil {
 			return err
 		}
 		err := b.dial()

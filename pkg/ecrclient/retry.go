@@ -96,8 +96,8 @@ func (r *Repository) retry(ctx context.Context, op operation, attempt func(conte
 // pause waits before the attempt that follows the failed attempt n. It returns
 // an error when there is none to follow.
 func (r *Repository) pause(ctx context.Context, op operation, n int, err error, attrs ...any) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
+	if err := ended(ctx); err != nil {
+		return err
 	}
 	again, asked := retryable(err)
 	if !again {

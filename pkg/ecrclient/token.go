@@ -133,7 +133,7 @@ func (s *tokenSource) get(ctx context.Context) (token string, cached bool, err e
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
-		return "", false, ctx.Err()
+		return "", false, ended(ctx)
 	}
 	// Another caller may have asked in the meantime. Its token is as new as one
 	// of our own.
@@ -142,8 +142,8 @@ func (s *tokenSource) get(ctx context.Context) (token string, cached bool, err e
 	}
 	token, expires, err := s.ask(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return "", false, ctx.Err()
+		if err := ended(ctx); err != nil {
+			return "", false, err
 		}
 		return "", false, s.fail(err)
 	}
@@ -221,7 +221,7 @@ func (s *tokenSource) api(ctx context.Context) (*ecr.Client, error) {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, ended(ctx)
 	}
 	return s.load(ctx)
 }

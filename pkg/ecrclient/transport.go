@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -29,10 +28,20 @@ const (
 
 // sharedTransport is that of every Repository without WithTransport: what one
 // has connected, another can use.
-var sharedTransport = sync.OnceValue(func() *http.Transport {
+var sharedTransport = sync.OnceValue(func() *http.Transport { return newTransport(newDialer()) })
+
+// outwardTransport is sharedTransport for requests to where registries that are
+// elsewhere lead.
+var outwardTransport = sync.OnceValue(func() *http.Transport { return newTransport(outward(*newDialer())) })
+
+func newDialer() *net.Dialer {
+	return &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
+}
+
+func newTransport(dialer *net.Dialer) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:           dialer.DialContext,
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   15 * time.Second,
 		ExpectContinueTimeout: time.Second,
@@ -41,7 +50,7 @@ var sharedTransport = sync.OnceValue(func() *http.Transport {
 		MaxIdleConnsPerHost:   MaxConnections, // pieces of blobs read at once
 		DisableCompression:    true,
 	}
-})
+}
 
 // watchedTransport sends requests and gives up on those that stop moving: no
 // answer within header of the request being sent, no byte of the request's body and
@@ -49,6 +58,8 @@ var sharedTransport = sync.OnceValue(func() *http.Transport {
 // distinguished from a cancelled call and from failures that no retry can fix.
 type watchedTransport struct {
 	base      http.RoundTripper
+	outward   http.RoundTripper // for hosts that the registry names, if it is elsewhere; nil for base
+	registry  *origin
 	header    time.Duration
 	stall     time.Duration
 	userAgent string
@@ -77,7 +88,7 @@ func (t *watchedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	} else {
 		dog.watch(t.header, "answer")
 	}
-	resp, err := t.base.RoundTrip(out)
+	resp, err := t.roundTrip(out)
 	dog.end()
 	if err != nil {
 		err = lost(parent, ctx, out.URL.Host, err)
@@ -88,6 +99,18 @@ func (t *watchedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	resp.Body = &receivedBody{ReadCloser: resp.Body, t: t, dog: newWatchdog(cancel), parent: parent, ctx: ctx,
 		host: out.URL.Host, cancel: cancel}
 	return resp, nil
+}
+
+// roundTrip sends a request by the transport for its host.
+func (t *watchedTransport) roundTrip(req *http.Request) (*http.Response, error) {
+	switch {
+	case t.outward == nil || proxied(t.base, req):
+	case t.registry.is(req):
+		req = t.registry.watch(req)
+	case !t.registry.isHere():
+		return t.outward.RoundTrip(req)
+	}
+	return t.base.RoundTrip(req)
 }
 
 // sentBody is a request's body; every read of it is progress.
@@ -229,12 +252,15 @@ func (e *unavailableError) Is(target error) bool { return target == ErrUnavailab
 
 // lost returns why a request to a host failed.
 func lost(parent, ctx context.Context, host string, err error) error {
-	if parent.Err() != nil {
-		return parent.Err()
+	if err := ended(parent); err != nil {
+		return err
 	}
 	var stalled *stallError
 	if errors.As(context.Cause(ctx), &stalled) {
 		return &unavailableError{host + ": " + stalled.Error(), stalled}
+	}
+	if here, ok := errors.AsType[*thisMachineError](err); ok {
+		return &refusedError{here.refusal(host), err}
 	}
 	if permanent(err) {
 		return err
@@ -268,6 +294,12 @@ func plain(err error) error {
 	if again, ok := errors.AsType[*unavailableError](at); ok {
 		return again
 	}
+	if refused, ok := errors.AsType[*refusedError](at); ok {
+		return refused
+	}
+	if up, ok := errors.AsType[timeUpError](at); ok {
+		return up
+	}
 	if text := netfailure.Text("", at); text != "" {
 		return &refusedError{text, err}
 	}
@@ -299,7 +331,7 @@ func permanent(err error) bool {
 // checkRedirect follows redirects to where blobs are stored, and removes
 // anything that is meant only for the registry. net/http keeps Authorization
 // for the same host name with another port, and for subdomains.
-func checkRedirect(req *http.Request, via []*http.Request) error {
+func (t *watchedTransport) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return fmt.Errorf("stopped after %d redirects", maxRedirects)
 	}
@@ -312,7 +344,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	default:
 		return fmt.Errorf("refused a redirect to scheme %q", req.URL.Scheme)
 	}
-	if host := req.URL.Hostname(); isThisMachine(host) && !isThisMachine(via[0].URL.Hostname()) {
+	if host := req.URL.Hostname(); isThisMachine(host) && !t.registry.isHere() {
 		return fmt.Errorf(
 			"refused a redirect to %s, an address of this machine or of its network alone; a registry that is "+
 				"on this machine must be named so, as by localhost", host)
@@ -327,33 +359,6 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	return nil
 }
-
-// isThisMachine reports whether a host is this machine, or an address that only
-// its own network has, as the one where clouds hand out credentials. What a
-// registry elsewhere says must not make a request to it.
-func isThisMachine(host string) bool {
-	name := strings.TrimSuffix(strings.ToLower(host), ".")
-	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(name)
-	ip = ip.Unmap()
-	if nat64.Contains(ip.WithZone("")) {
-		b := ip.As16()
-		ip, _ = netip.AddrFromSlice(b[12:])
-	}
-	return err == nil && (ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() ||
-		ip.IsLinkLocalMulticast() ||
-		ip.WithZone("") == awsMetadataIPv6)
-}
-
-// nat64 are the addresses by which hosts that have only IPv6 reach those of IPv4,
-// which are their last four bytes (RFC 6052).
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
-
-// awsMetadataIPv6 is where EC2 hands out credentials over IPv6. Over IPv4 it is a
-// link-local address.
-var awsMetadataIPv6 = netip.MustParseAddr("fd00:ec2::254")
 
 // sameOrigin reports whether a and b have the same scheme, host and port.
 func sameOrigin(a, b *url.URL) bool {

@@ -125,3 +125,25 @@ func (w *Work) Held() int64 {
 	defer m.mu.Unlock()
 	return m.used + m.lent
 }
+
+// Tables are the tables of an image within max bytes.
+type Tables struct{ t *pathTables }
+
+// NewTables makes those of layers with these digests.
+func NewTables(max int64, layers ...digest.Digest) Tables {
+	t := &pathTables{wanted: map[digest.Digest]bool{}, max: max, of: map[digest.Digest]*pathTable{}}
+	for _, layer := range layers {
+		t.wanted[layer] = true
+	}
+	return Tables{t}
+}
+
+// Add makes the table of a layer. It returns what all take by then, and what
+// making the costliest took beside.
+func (t Tables) Add(layer digest.Digest, z *Ztoc) (used, making int64) {
+	t.t.add(layer, z)
+	return t.t.used, t.t.making
+}
+
+// Full reports whether they were given up.
+func (t Tables) Full() bool { return t.t.full() }

@@ -374,11 +374,16 @@ func unfitName(dir, base string) string {
 	return ""
 }
 
+// trimName returns a name without what most names of directories, and of some
+// archives all names, have around them.
+func trimName(name string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(strings.TrimSuffix(name, "/"), "./"), "/")
+}
+
 // cleanName is the path of a name from the root, without a slash in front: ""
 // is the root itself.
 func cleanName(name string) string {
-	n := strings.TrimPrefix(strings.TrimSuffix(name, "/"), "./")
-	n = strings.TrimPrefix(n, "/")
+	n := trimName(name)
 	if n != "" && n[0] != '.' && n[0] != '/' && !strings.Contains(n, "//") && !strings.Contains(n, "/.") {
 		return n
 	}

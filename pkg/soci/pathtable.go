@@ -41,6 +41,10 @@ const (
 // pathEntryCost is what an entry takes beside its text, in bytes.
 const pathEntryCost = 24
 
+// pathSortCost is what an entry takes while the table of its layer is made, in
+// bytes: its name without copy, and its place in the order.
+const pathSortCost = 16 + 4
+
 // maxPathText is the most bytes of a name or of a link's target: clients know
 // no longer paths.
 const maxPathText = 4095
@@ -50,9 +54,10 @@ type pathTables struct {
 	wanted map[digest.Digest]bool // the layers of which one is needed
 	max    int64                  // bytes of all
 
-	mu   sync.Mutex
-	used int64 // bytes, of those that there is no room for too
-	of   map[digest.Digest]*pathTable
+	mu     sync.Mutex
+	used   int64 // bytes, of those that there is no room for too
+	making int64 // bytes that it took to make the one that took most; one is made at a time
+	of     map[digest.Digest]*pathTable
 }
 
 // pathTablesShare is the part of Limits.MaxMemory that tables may take, when
@@ -85,16 +90,22 @@ func (t *pathTables) add(layer digest.Digest, z *Ztoc) {
 	if t == nil || !t.wanted[layer] {
 		return
 	}
-	size := int64(len(layer))
+	size, making := int64(len(layer)), int64(0)
 	for i := range z.Entries {
-		size += pathEntryCost + int64(len(z.Entries[i].Name)+len(z.Entries[i].Linkname))
+		name := z.Entries[i].Name
+		size += pathEntryCost + int64(len(name)+len(z.Entries[i].Linkname))
+		making += pathSortCost
+		if clean := cleanName(name); clean != trimName(name) { // a copy
+			making += int64(len(clean))
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.of[layer] != nil || t.full() {
 		return
 	}
-	if t.used += size; t.used > t.max {
+	t.used, t.making = t.used+size, max(t.making, making)
+	if t.full() {
 		t.of = nil
 		return
 	}
@@ -103,7 +114,7 @@ func (t *pathTables) add(layer digest.Digest, z *Ztoc) {
 
 // full reports whether the tables had to be given up. It is called with mu
 // locked, or when the layers are done.
-func (t *pathTables) full() bool { return t.used > t.max }
+func (t *pathTables) full() bool { return t.used+t.making > t.max }
 
 func newPathTable(z *Ztoc, size int) *pathTable {
 	names, order := make([]string, len(z.Entries)), make([]int32, 0, len(z.Entries))

@@ -47,7 +47,7 @@ func Markdown() string {
 		b.WriteString(" " + s.name + " |")
 	}
 	b.WriteString("\n|---:|---:|" + strings.Repeat("---:|", len(shapes)) + "\n")
-	for _, size := range []int64{5e8, 1e9, 2e9, 5e9, 10e9, 20e9, 50e9, 100e9} {
+	for _, size := range []int64{5e8, 1e9, 2e9, 5e9, 10e9, 15e9, 20e9, 50e9, 100e9} {
 		fmt.Fprintf(&b, "| %g | %s |", float64(size)/1e9, alone(size))
 		for _, s := range shapes {
 			layers := s.of(size)

@@ -3,6 +3,7 @@
 package netfailure
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -78,11 +80,28 @@ func words(host string, err error) string {
 		return fmt.Sprintf("the certificate of %s has expired, or is not valid yet", host)
 	case errors.As(err, &other):
 		return fmt.Sprintf("the certificate of %s is not trusted (%v)", host, other.Err)
+	case hasDeadline(err):
+		return fmt.Sprintf("the time that the caller allowed for the request to %s is up", host)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT),
 		errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("%s does not answer (timeout)", host)
 	}
 	return ""
+}
+
+// hasDeadline reports whether an error is that of a context, which is the caller's
+// deadline: errors.Is takes every timeout of package net for one.
+func hasDeadline(err error) bool {
+	if err == context.DeadlineExceeded {
+		return true
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return hasDeadline(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), hasDeadline)
+	}
+	return false
 }
 
 // mostNames is how many names of a certificate are told.

@@ -3,10 +3,12 @@ package netfailure
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -82,6 +84,11 @@ func TestText(t *testing.T) {
 		{&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET},
 			"h:1 broke off the connection (connection reset)"},
 		{http.ErrNoCookie, ""},
+		{&url.Error{Op: "Get", URL: "http://h:1/v2/", Err: context.DeadlineExceeded},
+			"the time that the caller allowed for the request to h:1 is up"},
+		{fmt.Errorf("%w: %w", http.ErrNoCookie, context.DeadlineExceeded),
+			"the time that the caller allowed for the request to h:1 is up"},
+		{&net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}, "h:1 does not answer (timeout)"},
 		{x509.HostnameError{Host: "h",
 			Certificate: &x509.Certificate{DNSNames: []string{"a.test", "\x1b[2J\n", "c", "d",
 				"e", "f", strings.Repeat("g", 1000)}}},

@@ -211,7 +211,7 @@ func TestHandleConcurrentDuplicates(t *testing.T) {
 	}
 	wg.Wait()
 	for i, r := range results {
-		if errs[i] != nil || r.Outcome != soci.OutcomeIndexed || r.Enabled.Image.Digest.String() != want["v1-soci"] {
+		if errs[i] != nil || r.Outcome != soci.OutcomeIndexed || r.SociDigest.String() != want["v1-soci"] {
 			t.Errorf("Handle = %+v, %v", r, errs[i])
 		}
 	}
