@@ -246,7 +246,8 @@ func (r *run) next(file string) {
 	r.printf("\n%s\n   Deploy the builder into an AWS account, and push an image:\n",
 		r.screen.Paint(terminal.Bold, "What to do next"))
 	r.command(r.deploy)
-	r.paragraph("To have it loaded lazily, name the suffixed tag in the task definition (Fargate and ECS), or in the pod's "+
+	r.paragraph("To have it loaded lazily, name the suffixed tag in the task definition (Fargate and ECS), or in "+
+		"the pod's "+
 		"manifest: REPOSITORY:TAG%s instead of REPOSITORY:TAG. Nothing else changes.", names.DefaultTagSuffix)
 	if !r.keep {
 		r.printf("   Look at what this demo made, in a registry that keeps running:\n")
