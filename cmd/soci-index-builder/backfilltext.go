@@ -80,7 +80,10 @@ func (w *backfillWork) writePlan() error {
 
 // dollars returns small sums with the digits that tell something.
 func dollars(f float64) string {
-	if f < 1 {
+	switch {
+	case f > 0 && f < 0.00005:
+		return "0.0001 at most"
+	case f < 1:
 		return fmt.Sprintf("%.4f", f)
 	}
 	return fmt.Sprintf("%.2f", f)

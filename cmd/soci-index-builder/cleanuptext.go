@@ -78,7 +78,7 @@ func (r *cleanupReport) writeText(w io.Writer) error {
 	t.Head(head...)
 	t.Optional("TOOL")
 	for _, i := range r.items {
-		kind := string(i.Kind)
+		kind := i.Kind.Text()
 		if i.PartOf != "" {
 			kind = "+ " + kind
 		}

@@ -83,7 +83,9 @@ func (s *deployScreen) Changes(d *deploy.Deploy) {
 			if !c.Had {
 				old = ""
 			}
-			t.Row("parameter", c.Name, changeset.Difference(old, value))
+			if old != value { // not an empty one of a new stack
+				t.Row("parameter", c.Name, changeset.Difference(old, value))
+			}
 		}
 	}
 	for _, tag := range d.TagChanges() {

@@ -88,16 +88,18 @@ func exitCode(ctx context.Context, stderr io.Writer, err error) int {
 
 // printError tells err on one line, whatever its text holds. On a terminal it is
 // broken between words, and commands stay whole.
-func printError(stderr io.Writer, err error) {
+func printError(stderr io.Writer, err error) { printErrorFor(terminal.Of(stderr), stderr, err) }
+
+// printErrorFor is printError by way of a writer that leads to a screen.
+func printErrorFor(screen terminal.Screen, w io.Writer, err error) {
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
 	text := strings.Join(lines, "; ")
 	if !strings.HasPrefix(text, programName) { // the path of a command begins with it
 		text = programName + ": " + text
 	}
-	screen := terminal.Of(stderr)
 	// The path of a command at the beginning is no command to be pasted, which would
 	// stay whole.
 	name := strings.Repeat("x", len(programName))
 	filled := screen.Fill(name + strings.TrimPrefix(text, programName))
-	fmt.Fprintln(stderr, screen.Paint(terminal.Bad, programName)+strings.TrimPrefix(filled, name))
+	fmt.Fprintln(w, screen.Paint(terminal.Bad, programName)+strings.TrimPrefix(filled, name))
 }

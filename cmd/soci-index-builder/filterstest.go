@@ -99,14 +99,18 @@ func countDecisions(images []inventory.Preview) map[filters.Decision]int {
 
 func writeFiltersTestText(w io.Writer, images []inventory.Preview, full fullFlag) error {
 	t := full.table(w, "")
-	screen := terminal.Of(w)
+	screen, shown := terminal.Of(w), newPrinter(w)
 	t.Head("IMAGE", "DECISION", "DECIDED BY")
 	for _, image := range images {
 		tone := terminal.Faint
 		if image.Decision == filters.Matched {
 			tone = terminal.Good
 		}
-		t.Row(image.Name(), screen.Paint(tone, string(image.Decision)), decidedBy(image.Verdict))
+		name := image.Name()
+		if !full {
+			name = shown.image(name)
+		}
+		t.Row(name, screen.Paint(tone, string(image.Decision)), decidedBy(image.Verdict))
 	}
 	if err := t.Flush(); err != nil {
 		return err

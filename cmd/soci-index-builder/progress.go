@@ -102,7 +102,7 @@ func (p *progress) begin(layers []ocispec.Descriptor) {
 					p.layers.Load())
 			}, decor.WC{W: labelWidth})),
 			mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}),
-				decor.Counters(decor.SizeB1024(0), "  % .1f / % .1f  "),
+				decor.Any(func(s decor.Statistics) string { return "  " + ofTotal(s) + "  " }),
 				decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")))
 		p.sum.SetTotal(p.size.Load(), false)
 	}
@@ -178,13 +178,18 @@ func (p *progress) take() *layerBar {
 	b.Bar = p.bars.AddBar(0,
 		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return b.layer.Load().name + " " },
 			decor.WC{W: labelWidth})),
-		mpb.AppendDecorators(decor.Counters(decor.SizeB1024(0), " % .1f / % .1f"),
+		mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string { return " " + ofTotal(s) }),
 			decor.Any(func(s decor.Statistics) string {
 				seconds := max(time.Since(b.layer.Load().began).Seconds(), 0.001)
 				return "  " + bytesize.Format(int64(float64(s.Current)/seconds)) + "/s"
 			})))
 	p.all = append(p.all, b)
 	return b
+}
+
+// ofTotal says how many bytes of how many.
+func ofTotal(s decor.Statistics) string {
+	return bytesize.Format(s.Current) + " / " + bytesize.Format(s.Total)
 }
 
 // release keeps the bar of a layer for the next one, if there is one that has

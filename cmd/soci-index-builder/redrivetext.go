@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	failures "soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/logquery"
 	"soci-index-builder/internal/redrive"
 	"soci-index-builder/internal/text/bytesize"
@@ -30,8 +31,7 @@ func (w *redriveWork) text(out io.Writer, m *redrive.Message) error {
 			attempts = ", " + count(m.Attempts, "attempt")
 		}
 		p.printf("  failed    %s, %s%s\n", m.Failed.Format(time.RFC3339), w.where(m), attempts)
-		p.printf("  reason    %s\n",
-			oneLine(strings.TrimPrefix(string(m.Class)+" "+cmp.Or(m.Reason, "not told"), " "), 100))
+		p.printf("  reason    %s%s\n", oneLine(cmp.Or(m.Reason, "not told"), 100), prospect(m.Class))
 		if m.Error != "" {
 			p.printf("  error     %s\n", oneLine(m.Error, 1000))
 		}
@@ -48,6 +48,18 @@ func (w *redriveWork) text(out io.Writer, m *redrive.Message) error {
 	}
 	p.printf("\n")
 	return p.err
+}
+
+// prospect says what another attempt promises; the reason is the word that --reason
+// takes.
+func prospect(class failures.Class) string {
+	switch class {
+	case failures.Transient:
+		return ": another attempt may succeed"
+	case failures.Permanent:
+		return ": another attempt fails too, unless the cause is gone"
+	}
+	return ""
 }
 
 // where says which part of the stack failed.

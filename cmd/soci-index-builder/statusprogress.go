@@ -69,7 +69,7 @@ func (p *surveyProgress) next() {
 // print tells an error without disturbing the bar.
 func (p *surveyProgress) print(err error) {
 	if p.bars != nil {
-		printError(p.bars, err)
+		printErrorFor(terminal.Of(p.w), p.bars, err)
 		return
 	}
 	printError(p.w, err)

@@ -99,11 +99,15 @@ func TestLongNamesOnATerminal(t *testing.T) {
 			{"backfill", "--local", "--dry-run", "--min-layer-size", "0", server.Host() + "/" + name},
 			{"wait", "--min-layer-size", "0", "--timeout", "1s", ref},
 			{"filters", "test", "--filters", "*:*", name + ":" + tag},
+			{"filters", "test", "--filters", "*:*", "team/tool@" + manifests[0].Digest.String()},
 			{"version"}, {"--version"}, {"logs", "--list"},
 		} {
 			s := onTerminal(t, o, args...)
 			if s.code != exitOK {
 				t.Fatalf("%q ends with %d:\n%s", args, s.code, s.screen.text())
+			}
+			if strings.Contains(s.raw, manifests[0].Digest.String()) {
+				t.Errorf("%q shows a whole digest:\n%s", args, s.screen.text())
 			}
 			for _, line := range tooWide(s.raw, int(o.columns)) {
 				if words := strings.Fields(strings.Replace(stripansi.Strip(line), "✓ ", "",
@@ -133,6 +137,23 @@ func TestUsageErrorsOnATerminal(t *testing.T) {
 			}
 			if !strings.HasPrefix(s.raw, "\x1b[31m"+programName+"\x1b[0m") {
 				t.Errorf("%q: %q", args, s.raw)
+			}
+		}
+	}
+}
+
+// An error that is told above a bar is broken between words too.
+func TestErrorsAboveABar(t *testing.T) {
+	server := registrytest.Start(t)
+	repository := server.Host() + "/a-team-with-a-name/an-application-that-is-not-there"
+	for _, o := range sizes {
+		s := onTerminal(t, o, "status", repository+":1.0.0-release")
+		if s.code != exitFailure || !strings.Contains(s.raw, programName+"\x1b[0m: ") {
+			t.Fatalf("it ends with %d: %q", s.code, s.raw)
+		}
+		for _, line := range tooWide(s.raw, int(o.columns)) {
+			if len(strings.Fields(stripansi.Strip(line))) > 1 {
+				t.Errorf("in %d columns: %q", o.columns, line)
 			}
 		}
 	}

@@ -91,7 +91,7 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	p := newPrinter(cmd.OutOrStdout())
-	p.printf("%s  %d bytes, %s, %d entries\n", digest.FromBytes(b), len(b),
+	p.printf("%s\n  %s, %s, %d entries\n", digest.FromBytes(b), exactSize(int64(len(b))),
 		count(len(z.Checkpoints), "span"), len(z.Entries))
 	return p.err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -66,9 +67,9 @@ func writeZtocText(w io.Writer, z *soci.Ztoc, files bool, full fullFlag) error {
 	fmt.Fprintf(t, "version:\t%s\n", z.Version)
 	fmt.Fprintf(t, "build tool:\t%s\n", z.BuildToolIdentifier)
 	fmt.Fprintf(t, "compression:\t%s\n", z.Compression)
-	fmt.Fprintf(t, "compressed size:\t%d\n", z.CompressedSize)
-	fmt.Fprintf(t, "uncompressed size:\t%d\n", z.UncompressedSize)
-	fmt.Fprintf(t, "span size:\t%d\n", z.SpanSize)
+	fmt.Fprintf(t, "compressed size:\t%s\n", exactSize(z.CompressedSize))
+	fmt.Fprintf(t, "uncompressed size:\t%s\n", exactSize(z.UncompressedSize))
+	fmt.Fprintf(t, "span size:\t%s\n", exactSize(z.SpanSize))
 	fmt.Fprintf(t, "spans:\t%d\n", len(z.Checkpoints))
 	fmt.Fprintf(t, "entries:\t%d\n", len(z.Entries))
 	if !files {
@@ -92,6 +93,14 @@ func writeZtocText(w io.Writer, z *soci.Ztoc, files bool, full fullFlag) error {
 			strconv.FormatInt(e.Size, 10), e.ModTime.UTC().Format(time.RFC3339), name)
 	}
 	return table.Flush()
+}
+
+// exactSize is a size for people, with all its bytes.
+func exactSize(n int64) string {
+	if text := bytesize.Format(n); n >= 1<<10 {
+		return fmt.Sprintf("%s (%d bytes)", text, n)
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 // The JSON output of ztoc info; its field names are promised in the help text.

@@ -145,6 +145,14 @@ func (r *run) printf(format string, args ...any) {
 	r.asIs(r.screen.FillLines(fmt.Sprintf(format, args...)))
 }
 
+// paragraph writes prose of several lines below a step.
+func (r *run) paragraph(format string, args ...any) {
+	const indent, columns = "   ", 80 // where there is no terminal
+	for _, line := range terminal.Wrap(fmt.Sprintf(format, args...), cmp.Or(r.screen.Width, columns)-len(indent)) {
+		r.asIs(indent + line + "\n")
+	}
+}
+
 // asIs writes what is not to be broken, such as a command to be copied.
 func (r *run) asIs(text string) {
 	if r.err == nil {
@@ -241,9 +249,9 @@ func (r *run) next(file string) {
 	r.printf("\n%s\n   Deploy the builder into an AWS account, and push an image:\n",
 		r.screen.Paint(terminal.Bold, "What to do next"))
 	r.command(r.deploy)
-	r.printf("   To have it loaded lazily, name the suffixed tag in the task definition (Fargate\n"+
-		"   and ECS), or in the pod's manifest: REPOSITORY:TAG%s instead of\n"+
-		"   REPOSITORY:TAG. Nothing else changes.\n", names.DefaultTagSuffix)
+	r.paragraph("To have it loaded lazily, name the suffixed tag in the task definition (Fargate and ECS), or in "+
+		"the pod's "+
+		"manifest: REPOSITORY:TAG%s instead of REPOSITORY:TAG. Nothing else changes.", names.DefaultTagSuffix)
 	if !r.keep {
 		r.printf("   Look at what this demo made, in a registry that keeps running:\n")
 		r.command(r.again)

@@ -83,7 +83,7 @@ func TestFiles(t *testing.T) {
 		`SOCI index v1 sha256:[0-9a-f]{64}`,
 		`SOCI index v2 sha256:[0-9a-f]{64}`,
 		`demo/app:1\.0-soci is the SOCI-enabled image sha256:[0-9a-f]{64}`,
-		`name the suffixed tag in the task definition .*\n.*REPOSITORY:TAG-soci instead of\n   REPOSITORY:TAG`,
+		`name the suffixed tag in the task definition\s+\(Fargate and\s+ECS\), .*\n?.*REPOSITORY:TAG-soci\s+instead\s+of\s+REPOSITORY:TAG\.`,
 		`make install && soci-index-builder deploy\n`,
 		`make demo DEMO_FLAGS=--keep\n$`,
 		`1 layer, [0-9]+ spans, 2 files, .* no difference`,

@@ -99,9 +99,8 @@ func (r *run) estimate(ctx context.Context, repo *ecrclient.Repository, found *i
 		r.printf("   %-11s %10s  %5.1f %%  %5.2f s\n", row.name+":", bytesize.Format(row.start.Bytes),
 			100*float64(row.start.Bytes)/float64(max(of.Full.Bytes, 1)), row.start.Seconds)
 	}
-	r.printf("   The seconds are estimated for %s/s and %v a request, without unpacking\n"+
-		"   and the program's own time; \"estimate\" does that for your images, and the files\n"+
-		"   that a start of them reads\n",
+	r.paragraph("The seconds are estimated for %s/s and %v a request, without unpacking and the program's own time; "+
+		"\"estimate\" does that for your images, and the files that a start of them reads",
 		bytesize.Format(network.Bandwidth), network.Latency)
 	return nil
 }

@@ -34,8 +34,10 @@ func (*changes) Plan(_ context.Context, d *Deploy) ([]string, error) {
 			if !c.Had {
 				old = ""
 			}
-			lines = append(lines, fmt.Sprintf("parameter %s: %s (%s)", c.Name, changeset.Difference(old, value),
-				d.origin(c.Name, string(c.Source))))
+			if old != value { // not an empty one of a new stack
+				lines = append(lines, fmt.Sprintf("parameter %s: %s (%s)", c.Name, changeset.Difference(old, value),
+					d.origin(c.Name, string(c.Source))))
+			}
 		}
 	}
 	if provisional {

@@ -49,7 +49,7 @@ func (f Functions) Of(m *Message) (string, error) {
 	case m.Origin == Unknown:
 		return "", ErrUnknownFormat
 	case m.Cut != nil:
-		return "", fmt.Errorf("%w (%d bytes)", ErrEventCut, m.Cut.Size)
+		return "", ErrEventCut
 	case m.Event == nil:
 		return "", ErrNoEvent
 	case m.Origin == Bare:

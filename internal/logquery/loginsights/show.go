@@ -60,10 +60,14 @@ func fits(widths []int, screen int) bool {
 }
 
 // writeBlocks writes rows one below the other, as names and values that are not
-// empty, under the value of the first column.
+// empty, under the value of the first column, with its name unless it is a time.
 func writeBlocks(w io.Writer, names []string, rows [][]string) error {
 	for _, row := range rows {
-		if _, err := fmt.Fprintln(w, cmp.Or(row[0], "-")); err != nil {
+		head := cmp.Or(row[0], "-")
+		if names[0] != "timestamp" {
+			head = names[0] + ": " + head
+		}
+		if _, err := fmt.Fprintln(w, head); err != nil {
 			return err
 		}
 		t := terminal.NewTable(w, "  ", false)

@@ -93,3 +93,14 @@ func TestValues(t *testing.T) {
 		t.Errorf("Values = %s, %v, want %s", b, err, want)
 	}
 }
+
+// A block of a row that does not begin with a time says what it begins with.
+func TestBlocksOfCounts(t *testing.T) {
+	var b strings.Builder
+	if err := writeBlocks(&b, []string{"times", "reason"}, [][]string{{"2", "corrupt"}, {"1", ""}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := b.String(), "times: 2\n  reason  corrupt\ntimes: 1\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -17,6 +17,10 @@ type part struct {
 // command is used, and no command.
 var commandStart = lazyregexp.New(`(?:^(?:-> )?|: |  )(?:aws|soci-index-builder) [a-z][a-z0-9-]*(?: |;|$)`)
 
+// goesOn are words behind the program's name, which a stack can have too, that are
+// no verbs of it.
+var goesOn = map[string]bool{"and": true, "or": true, "is": true, "was": true, "has": true, "of": true, "in": true}
+
 // parts splits a text at its commands.
 func parts(text string) []part {
 	var all []part
@@ -25,11 +29,16 @@ func parts(text string) []part {
 			all = append(all, part{s, false})
 		}
 	}
-	rest := text
+	rest, from := text, 0
 	for {
-		at := commandStart.Compiled().FindStringIndex(rest)
+		at := commandStart.Compiled().FindStringIndex(rest[from:])
 		if at == nil {
 			break
+		}
+		at[0], at[1] = at[0]+from, at[1]+from
+		if next := strings.TrimRight(rest[at[0]:at[1]], " ;"); goesOn[next[strings.LastIndexByte(next, ' ')+1:]] {
+			from = at[1] - 1 // a stack or the program, and no command
+			continue
 		}
 		start := at[0] + len(rest[at[0]:]) - len(strings.TrimLeft(rest[at[0]:], ": "))
 		command, after, _ := strings.Cut(rest[start:], "; ")
@@ -42,7 +51,7 @@ func parts(text string) []part {
 		}
 		prose(rest[:start])
 		all = append(all, part{command, true})
-		rest = after
+		rest, from = after, 0
 	}
 	prose(rest)
 	return all

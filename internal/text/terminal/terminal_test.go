@@ -192,7 +192,9 @@ func TestWrapCommands(t *testing.T) {
 		"soci-index-builder status [flags]":         {"soci-index-builder", "status", "[flags]"}, // how it is used
 		"that soci-index-builder did not push":      {"that", "soci-index-builder", "did not push"},
 		"soci-index-builder deploy: no such stack":  {"soci-index-builder", "deploy: no", "such stack"},
-		"of: soci-index-builder, or none":           {"of:", "soci-index-builder,", "or none"},
+		"no: soci-index-builder and me; see: aws s3 ls s3://a/b": {"no:", "soci-index-builder", "and me; see:",
+			"aws s3 ls s3://a/b"},
+		"of: soci-index-builder, or none": {"of:", "soci-index-builder,", "or none"},
 	} {
 		if got := Wrap(text, 12); !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
