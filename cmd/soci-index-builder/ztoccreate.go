@@ -63,7 +63,8 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	}
 	if c.output == string(outputText) || c.output == string(outputJSON) {
 		return usageErrorf("%[1]s: --output %[2]s would be a file for the zTOC, not a format: "+
-			"name it ./%[2]s if that is meant; --output json of \"ztoc info\" shows a zTOC as JSON", cmd.CommandPath(), c.output)
+			"name it ./%[2]s if that is meant; --output json of "+
+			"\"ztoc info\" shows a zTOC as JSON", cmd.CommandPath(), c.output)
 	}
 	if c.buildTool == "" {
 		return usageErrorf("invalid argument \"\" for \"--build-tool\" flag: must not be empty")
