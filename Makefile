@@ -24,8 +24,8 @@ demo: ## index an image of real files on an embedded registry, verify it, read o
 	@$(GO) run ./cmd/soci-index-builder demo $(DEMO_FLAGS)
 
 .PHONY: test
-test: infra/node_modules/.package-lock.json ## run the tests (needs Go alone; without Node.js the stack is not synthesized, its state machine not run)
-	@command -v node >/dev/null || echo 'Node.js is not installed: the tests take the template that is committed, and synthesize none'
+test: infra/node_modules/.package-lock.json ## run the tests (needs only Go; without Node.js the stack is not synthesized, its state machine not run)
+	@command -v node >/dev/null || echo 'Node.js is not installed: the tests use the committed template and synthesize none'
 	@echo 'compiling and running the tests of all packages: a few minutes the first time'
 	@$(GO) test -vet=off ./pkg/soci ./internal/deploy ./... # the longest first; make lint vets
 
@@ -39,7 +39,8 @@ infra/node_modules/.package-lock.json: infra/package-lock.json
 
 .PHONY: build
 build: ## leave the functions in dist/<arch>/<name>/bootstrap and dist/<arch>/<name>.zip
-	$(GO) run ./internal/devtools/cmd/mkdist -o $(DIST)
+	@echo 'compiling the functions for both architectures: a minute or two the first time'
+	@$(GO) run ./internal/devtools/cmd/mkdist -o $(DIST)
 
 .PHONY: package
 package: export BUCKET := $(BUCKET)
@@ -51,13 +52,15 @@ package: export STACK := $(STACK)
 package: export FILTERS := $(FILTERS)
 package: export TEMPLATE := $(TEMPLATE)
 package: ## upload the functions to BUCKET and print the command that deploys the plain template (PREFIX= REGION= PROFILE= STACK= FILTERS= ARCH=)
+	@echo 'compiling the functions: a minute or two the first time'
 	@$(GO) run ./internal/devtools/cmd/mkpackage -o $(DIST) -bucket "$$BUCKET" -prefix "$$PREFIX" -region "$$REGION" -profile "$$PROFILE" \
 		-arch "$$ARCH" -stack "$$STACK" -filters "$$FILTERS" -template "$$TEMPLATE"
 
 .PHONY: dist
 dist: export VERSION := $(VERSION)
 dist: ## leave the archives of a release with their checksums in dist/release (VERSION=1.2.3, else as git describes it)
-	$(GO) run ./internal/devtools/cmd/mkdist -release -version "$$VERSION" -o $(DIST)/release
+	@echo 'compiling the functions and the command line for every platform: some minutes the first time'
+	@$(GO) run ./internal/devtools/cmd/mkdist -release -version "$$VERSION" -o $(DIST)/release
 
 .PHONY: dist-test
 dist-test: ## test that functions, archives and installed programs are right for every platform
@@ -67,28 +70,33 @@ dist-test: ## test that functions, archives and installed programs are right for
 synth diff deploy destroy: export ARCH := $(ARCH)
 synth diff deploy destroy: export STACK := $(STACK)
 synth: ## write the stack with the functions' code as a CDK cloud assembly to dist/cdk.out; needs Node.js (STACK= ARCH=)
+	@echo 'compiling the stack and the functions: some minutes the first time'
 	@$(GO) run ./internal/devtools/cmd/cdk synth -o $(DIST) -stack "$$STACK" -arch "$$ARCH"
 
 .PHONY: diff
 diff deploy destroy: export REGION := $(REGION)
 diff deploy destroy: export PROFILE := $(PROFILE)
 diff: ## show what make deploy would change (STACK= REGION= PROFILE= ARCH=)
+	@echo 'compiling the stack and the functions: some minutes the first time'
 	@$(GO) run ./internal/devtools/cmd/cdk diff -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" -- $(CDK_FLAGS)
 
 .PHONY: deploy
 deploy: export FILTERS := $(FILTERS)
 deploy: export PARAMETERS := $(PARAMETERS)
 deploy: ## deploy the stack with CDK (FILTERS='prod/*:*,!*:*-debug' PARAMETERS='LogLevel=DEBUG ...' STACK= REGION= PROFILE= ARCH= CDK_FLAGS=)
+	@echo 'compiling the stack and the functions: some minutes the first time'
 	@$(GO) run ./internal/devtools/cmd/cdk deploy -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" \
 		-filters "$$FILTERS" -parameters "$$PARAMETERS" -- $(CDK_FLAGS)
 
 .PHONY: destroy
 destroy: ## delete the stack (STACK= REGION= PROFILE=)
+	@echo 'compiling the stack: some minutes the first time'
 	@$(GO) run ./internal/devtools/cmd/cdk destroy -o $(DIST) -stack "$$STACK" -arch "$$ARCH" -region "$$REGION" -profile "$$PROFILE" -- $(CDK_FLAGS)
 
 .PHONY: install
 install: ## install the command line, with the functions in it
-	$(GO) run ./internal/devtools/cmd/mkdist -install
+	@echo 'compiling the functions and the command line: a minute or two the first time'
+	@$(GO) run ./internal/devtools/cmd/mkdist -install
 
 .PHONY: lint
 lint: export GOGC = 400
@@ -167,6 +175,7 @@ bench: ## measure, beside upstream's library, zlib and libdeflate where they are
 		if printf '#include <libdeflate.h>\nint main(void) { return libdeflate_alloc_decompressor() == 0; }\n' | \
 			$${CC:-cc} -x c - -o /dev/null -ldeflate 2>/dev/null; then tags=$$tags,libdeflate; fi; \
 	else echo "without upstream's library and zlib: they need a C compiler and zlib's static library (apt-get install gcc zlib1g-dev)"; fi; \
+	echo 'compiling the benchmark: a minute or two the first time'; \
 	CGO_ENABLED=$$cgo $(GO) run -tags "$$tags" ./internal/devtools/cmd/bench $(BENCH_FLAGS)
 
 .PHONY: clean

@@ -142,3 +142,24 @@ func TestReadmeCommands(t *testing.T) {
 		t.Errorf("only %d commands were found", found)
 	}
 }
+
+// Whatever make compiles with "go run" may take minutes the first time, and one line
+// says so before.
+func TestMakeSaysThatItCompiles(t *testing.T) {
+	said, runs := false, 0
+	for line := range strings.Lines(read(t, "../Makefile")) {
+		switch {
+		case !strings.HasPrefix(line, "\t"):
+			said = false
+		case strings.Contains(line, "echo 'compiling"):
+			said = true
+		case strings.Contains(line, "$(GO) run "):
+			if runs++; !said {
+				t.Errorf("nothing is said before %q", line)
+			}
+		}
+	}
+	if runs < 10 {
+		t.Errorf("%d lines of the Makefile run a program, fewer than there are", runs)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
 
 	"github.com/spf13/pflag"
@@ -12,18 +13,14 @@ import (
 // faster.
 const mostAtOnce = 64
 
-// atOnceFlag is how many things are done at once.
-type atOnceFlag struct {
-	n     *int
-	least int
-}
+// atOnceFlag is how many things are done at once. 0 means as many as there are
+// processors, in every command.
+type atOnceFlag struct{ n *int }
 
-// addAtOnce adds such a flag, whose usage gets the bounds. With a default of 0,
-// usage says what 0 means.
+// addAtOnce adds such a flag, whose usage gets the bound and what 0 means.
 func addAtOnce(f *pflag.FlagSet, n *int, name string, byDefault int, usage string) {
-	least := min(byDefault, 1)
 	*n = byDefault
-	f.Var(&atOnceFlag{n, least}, name, fmt.Sprintf("%s; at most %d", usage, mostAtOnce))
+	f.Var(&atOnceFlag{n}, name, fmt.Sprintf("%s; 0 means the number of processors; at most %d", usage, mostAtOnce))
 }
 
 func (f *atOnceFlag) String() string {
@@ -37,14 +34,22 @@ func (f *atOnceFlag) Type() string { return "int" }
 
 func (f *atOnceFlag) Set(s string) error {
 	n, err := strconv.Atoi(s)
-	if err != nil || n < f.least || n > mostAtOnce {
-		return fmt.Errorf("must be a whole number from %d to %d", f.least, mostAtOnce)
+	if err != nil || n < 0 || n > mostAtOnce {
+		return fmt.Errorf("must be a whole number from 0 to %d", mostAtOnce)
 	}
 	*f.n = n
 	return nil
 }
 
+// resolveAtOnce returns the number that the value of such a flag stands for.
+func resolveAtOnce(n int) int {
+	if n == 0 {
+		return min(runtime.GOMAXPROCS(0), mostAtOnce)
+	}
+	return n
+}
+
 func addLayerWorkers(f *pflag.FlagSet, n *int) {
 	addAtOnce(f, n, "layer-workers", 0, "most processors that decompress one gzip layer of 16 MiB or more while idle; "+
-		"0 means all processors, 1 one for each layer")
+		"1 means one for each layer")
 }

@@ -113,8 +113,7 @@ and a last one with
 	f.Float64Var(&c.rate, "rate", 0, "images per second; 0 means as fast as ECR and the generator allow")
 	f.Var(&c.wait, "wait", "with --stack: how long to wait for the SOCI indexes, such as 30m")
 	addAtOnce(f, &c.parallel, "parallel", 2, "with --local: images processed at once")
-	addAtOnce(f, &c.concurrency, "concurrency", 0,
-		"with --local: layers of an image processed at once; 0 means the number of processors")
+	addAtOnce(f, &c.concurrency, "concurrency", 0, "with --local: layers of an image processed at once")
 	f.Var(&c.maxMemory, "max-memory", "with --local: memory that all builds together may use")
 	f.Var(&c.look.version, "index-version",
 		"with --local: SOCI indexes to build, V1, V2 or Both; with --stack the default is the stack's")

@@ -128,7 +128,7 @@ func (w *backfillWork) tellPace(factor int, err error) {
 }
 
 func (w *backfillWork) build(ctx context.Context) error {
-	l := &backfill.Local{Source: w.source, Parallel: w.parallel, Rate: w.rateOf(), Options: soci.Options{
+	l := &backfill.Local{Source: w.source, Parallel: resolveAtOnce(w.parallel), Rate: w.rateOf(), Options: soci.Options{
 		IndexVersion: w.options.IndexVersion,
 		TagSuffix:    w.options.Rules.TagSuffix,
 		TagUnindexed: w.tagUnindexed,

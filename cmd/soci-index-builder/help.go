@@ -2,11 +2,11 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/names/lazyregexp"
 	"soci-index-builder/internal/text/terminal"
 )
 
@@ -129,7 +129,7 @@ func jsonPages(cmd *cobra.Command) []string {
 }
 
 // gapped is an indented line with a word, and what is said of it further right.
-var gapped = regexp.MustCompile(`^ +\S+(?: \S+)* {2,}`)
+var gapped = lazyregexp.New(`^ +\S+(?: \S+)* {2,}`)
 
 // reflow fits a description to helpWidth: it breaks prose anew, and of what is
 // indented the lines that are too wide, whose rest goes to the line that
@@ -153,7 +153,7 @@ func reflow(text string) string {
 			continue
 		}
 		at := len(line) - len(strings.TrimLeft(line, " "))
-		gap := len(gapped.FindString(line))
+		gap := len(gapped.Compiled().FindString(line))
 		if carry == "" || at != hang && at != deeper || gap > 0 {
 			release()
 			hang, deeper = at, at+2

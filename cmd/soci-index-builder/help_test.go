@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -131,5 +132,37 @@ func TestShorthands(t *testing.T) {
 				t.Errorf("%s has -%s for --%s", cmd.CommandPath(), f.Shorthand, f.Name)
 			}
 		})
+	}
+}
+
+// A 0 means the same in all commands that take it, and each says so: no limit, or
+// as many as there are processors. A flag with a number that is new has to be
+// listed here.
+func TestZero(t *testing.T) {
+	const all, processors = "0 means all", "0 means the number of processors"
+	means := map[string]string{"rate": "0 means as fast as ", "limit": all,
+		"concurrency": processors, "parallel": processors, "layer-workers": processors}
+	found := map[string]int{}
+	for _, cmd := range visible(newRootCommand()) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			what, listed := means[f.Name]
+			if listed == !slices.Contains([]string{"int", "int64", "uint", "float64"}, f.Value.Type()) {
+				t.Errorf("%s has --%s, a %s; 0 should mean %q", cmd.CommandPath(), f.Name, f.Value.Type(), what)
+			}
+			if !listed {
+				return
+			}
+			found[f.Name]++
+			if !strings.Contains(f.Usage, what) {
+				t.Errorf("%s --%s: %q does not say %q", cmd.CommandPath(), f.Name, f.Usage, what)
+			}
+			if err := f.Value.Set("0"); err != nil {
+				t.Errorf("%s --%s 0: %v", cmd.CommandPath(), f.Name, err)
+			}
+		})
+	}
+	if want := map[string]int{"rate": 2, "limit": 3, "concurrency": 4, "parallel": 1,
+		"layer-workers": 2}; !maps.Equal(found, want) {
+		t.Errorf("found are %v, want %v", found, want)
 	}
 }

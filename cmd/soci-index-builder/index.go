@@ -147,7 +147,7 @@ generator function's answer has the same form.`,
 	f.Var(&c.spanSize, "span-size", "minimum distance between checkpoints, uncompressed: whole MiB, up to 1GiB")
 	f.Var(&c.maxMemory, "max-memory",
 		"memory that the build may use: buffers, checkpoints, tables of contents, zTOCs not yet pushed")
-	addAtOnce(f, &c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
+	addAtOnce(f, &c.concurrency, "concurrency", 0, "layers processed at once")
 	addLayerWorkers(f, &c.layerWorkers)
 	c.prefetch.add(cmd)
 	f.BoolVar(&c.noReuse, "no-reuse", false, "read every layer, even if its zTOC exists")

@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/logquery"
@@ -133,5 +135,29 @@ func (l *logsWorld) lines(ts *testscript.TestScript, _ bool, args []string) {
 	for line := range strings.Lines(ts.ReadFile(args[2])) {
 		l.logs.AddLine(awstest.NewStack("soci-index-builder").Outputs[args[0]], time.Now().Add(-ago),
 			strings.ReplaceAll(line, "$DIGEST", ts.Getenv("DIGEST")))
+	}
+}
+
+// --limit 0 asks for all rows that Logs Insights returns, also of a query that has
+// a limit of its own; without the flag that limit holds.
+func TestLogsLimit(t *testing.T) {
+	for given, want := range map[string]string{"": "limit 20", "0": "limit 10000", "7": "limit 7"} {
+		l := &logsCommand{}
+		cmd := &cobra.Command{}
+		cmd.Flags().IntVar(&l.limit, "limit", 0, "")
+		if given != "" {
+			if err := cmd.Flags().Set("limit", given); err != nil {
+				t.Fatal(err)
+			}
+		}
+		query, params, err := l.query(cmd, []string{"slowest"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := query.Text(params)
+		rows := "limit " + strconv.Itoa(query.Rows(l.limit))
+		if err != nil || !strings.HasSuffix(text, want) || rows != want {
+			t.Errorf("--limit %q: %q and %s, %v; want %s", given, text, rows, err, want)
+		}
 	}
 }

@@ -98,7 +98,9 @@ line:
 	f.StringArrayVar(&c.reasons, "reason", nil, "only messages with this reason, as the list shows it; may be repeated")
 	f.StringArrayVar(&c.ids, "id", nil, "only the message with this id; may be repeated")
 	f.IntVar(&c.limit, "limit", 1000, "read at most n messages; 0 means all")
-	f.Float64Var(&c.rate, "rate", 2, "retries per second; more can exceed ECR's limit of 10 manifests per second")
+	f.Float64Var(&c.rate, "rate", 2,
+		"retries per second; 0 means as fast as Lambda allows; more than 2 can exceed ECR's limit of 10 manifests "+
+			"per second")
 	return cmd
 }
 
@@ -142,8 +144,8 @@ func (c *redriveCommand) selection(cmd *cobra.Command) (redrive.Selection, error
 		return s, usageErrorf("%s: --yes needs --retry or --discard", cmd.CommandPath())
 	case c.limit < 0:
 		return s, usageErrorf("invalid argument \"%d\" for \"--limit\" flag: must be 0 or more", c.limit)
-	case !(c.rate > 0 && c.rate <= 1000):
-		return s, usageErrorf("invalid argument \"%g\" for \"--rate\" flag: must be above 0, and 1000 at most", c.rate)
+	case !(c.rate >= 0 && c.rate <= 1000):
+		return s, usageErrorf("invalid argument \"%g\" for \"--rate\" flag: must be 0 to 1000", c.rate)
 	}
 	for name, values := range map[string][]string{"id": c.ids, "reason": c.reasons} {
 		if slices.Contains(values, "") {
@@ -234,7 +236,7 @@ func (w *redriveWork) work(ctx context.Context, m *redrive.Message, selection re
 	if _, err := w.functions.Of(m); err != nil {
 		return fmt.Errorf("message %s cannot be retried: %w", m.ID, err)
 	}
-	if err := w.pacer.Wait(ctx, time.Duration(float64(time.Second)/w.rate)); err != nil {
+	if err := w.pacer.Wait(ctx, w.interval()); err != nil {
 		return err
 	}
 	if err := w.lease.Retry(ctx, m, w.functions, w.invoker); err != nil {
@@ -242,6 +244,14 @@ func (w *redriveWork) work(ctx context.Context, m *redrive.Message, selection re
 	}
 	w.done++
 	return nil
+}
+
+// interval is how long the next retry has to wait after one.
+func (w *redriveWork) interval() time.Duration {
+	if w.rate == 0 {
+		return 0
+	}
+	return time.Duration(float64(time.Second) / w.rate)
 }
 
 // show tells of one message, after work on it if there was any.

@@ -92,6 +92,7 @@ func TestScripts(t *testing.T) {
 			account := &accountWorld{t: t, aws: aws, s3: awstest.NewS3()}
 			status := &statusWorld{t: t, ecr: aws.ecr, registry: registry}
 			w := &world{t: t, server: registry, layers: layers, pushed: map[string]registrytest.Pushed{}}
+			watch := &stopwatch{}
 			remove := &cleanupWorld{world: w, ecr: aws.ecr}
 			t.Cleanup(func() { rights.script(t, account.account != nil, aws.server.Requests(), asked) })
 			testscript.Run(t, testscript.Params{
@@ -135,6 +136,7 @@ func TestScripts(t *testing.T) {
 					"review": account.review, "repository": account.repository, "imagesin": account.imagesIn,
 					"protected": account.protected, "events": account.events, "throttle": account.throttle,
 					"sleeps":    account.sleeps,
+					"stopwatch": watch.start, "waited": watch.waited,
 					"habit":     (&habitWorld{registry}).habit,
 					"loggroups": logs.groups, "logrows": logs.rows, "logqueries": logs.queries,
 					"loglines": logs.lines,

@@ -210,7 +210,7 @@ func (c *statusCommand) options(cmd *cobra.Command) (inventory.Options, error) {
 	given := cmd.Flags().Changed
 	o := inventory.Options{
 		IndexVersion: soci.IndexVersion(c.version), MinLayerSize: c.minLayerSize.bytes,
-		AnyTool: c.anyTool, All: c.all, Deep: c.deep, Concurrency: c.concurrency,
+		AnyTool: c.anyTool, All: c.all, Deep: c.deep, Concurrency: resolveAtOnce(c.concurrency),
 	}
 	if c.since > 0 {
 		o.Since = time.Now().Add(-time.Duration(c.since))

@@ -110,7 +110,7 @@ line:
 	addIndexVersion(cmd, &c.version, "SOCI indexes that must exist: V1, V2 or Both; the default is either")
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "suffix of the tags of SOCI-enabled images")
 	f.BoolVar(&c.allTags, "all-tags", false, "verify the image of every tag; takes REPOSITORY instead of REF")
-	addAtOnce(f, &c.concurrency, "concurrency", 0, "layers processed at once; 0 means the number of processors")
+	addAtOnce(f, &c.concurrency, "concurrency", 0, "layers processed at once")
 	return cmd
 }
 

@@ -61,6 +61,11 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	if f, ok := cmd.OutOrStdout().(*os.File); ok && c.output == stdio && term.IsTerminal(int(f.Fd())) {
 		return usageErrorf("a zTOC is not for terminals: name a file with -o")
 	}
+	if c.output == string(outputText) || c.output == string(outputJSON) {
+		return usageErrorf("%[1]s: --output %[2]s would be a file for the zTOC, not a format: "+
+			"name it ./%[2]s if that is meant; --output json of "+
+			"\"ztoc info\" shows a zTOC as JSON", cmd.CommandPath(), c.output)
+	}
 	if c.buildTool == "" {
 		return usageErrorf("invalid argument \"\" for \"--build-tool\" flag: must not be empty")
 	}

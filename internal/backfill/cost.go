@@ -13,7 +13,7 @@ const (
 	// memory.
 	Network = 75 << 20
 
-	// Core is what a vCPU takes in of compressed layers that come over TLS, in
+	// Core is how much of compressed layers that come over TLS a vCPU reads, in
 	// bytes per second.
 	Core = 145e6
 
@@ -61,8 +61,8 @@ type Cost struct {
 	Transitions int     // of the state machine
 }
 
-// speed is how many compressed bytes per second a generator with so much
-// memory, in MB, takes in.
+// speed is how many compressed bytes per second a generator with that much
+// memory, in MB, reads.
 func speed(memory int) float64 {
 	return min(Network, Core*float64(memory)/MemoryPerCPU)
 }

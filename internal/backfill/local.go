@@ -106,7 +106,7 @@ func (l *Local) Run(ctx context.Context, items []Item, report func(Result)) erro
 	return failed(failures, len(items))
 }
 
-// build makes the SOCI indexes of one item within so many bytes of memory.
+// build makes the SOCI indexes of one item with at most that many bytes of memory.
 func (l *Local) build(ctx context.Context, i *Item, memory int64) Result {
 	start := time.Now()
 	r := Result{Item: i}

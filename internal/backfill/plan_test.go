@@ -144,7 +144,7 @@ func TestCostIsDocumented(t *testing.T) {
 	rows := regexp.MustCompile(
 		`(?m)^\| ([\d,]+) \| [\d.]+ \| [\d,]+ \| \d+ \| network \| [\d.]+ \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$`).FindAllSubmatch(b, -1)
 	if len(rows) < 3 || !strings.Contains(string(b), " 145 MB/s") {
-		t.Fatalf("docs/performance.md has %d settings limited by the network; does it still say that a core takes in "+
+		t.Fatalf("docs/performance.md has %d settings limited by the network; does it still say that a core reads "+
 			"145 MB/s?", len(rows))
 	}
 	number := func(b []byte) float64 {

@@ -27,6 +27,9 @@ var (
 	// ErrArchitecture: Lambda has no such architecture.
 	ErrArchitecture = errors.New("is not an architecture of Lambda's: allowed are arm64 and amd64")
 
+	// ErrNoTemplate: a template has no functions for arm64.
+	ErrNoTemplate = errors.New("no template of functions for arm64")
+
 	// ErrUnknown: there is no such function.
 	ErrUnknown = errors.New("no such function")
 )
@@ -50,15 +53,25 @@ const architectures = `"Architectures":["%s"]`
 // Go names it, byte for byte as it is deployed. The error matches
 // ErrArchitecture.
 func Template(p Package, architecture string) ([]byte, error) {
+	if p == Image {
+		return For(templates.Image, architecture)
+	}
+	return For(templates.Zip, architecture)
+}
+
+// For returns a template, which is for arm64 as all committed ones are, for
+// functions of an architecture, as Go names it. The errors match ErrArchitecture
+// and ErrNoTemplate.
+func For(template []byte, architecture string) ([]byte, error) {
 	name, ok := named[architecture]
 	if !ok {
 		return nil, fmt.Errorf("%.100q %w", architecture, ErrArchitecture)
 	}
-	text := templates.Zip
-	if p == Image {
-		text = templates.Image
+	committed := fmt.Appendf(nil, architectures, "arm64")
+	if !bytes.Contains(template, committed) {
+		return nil, ErrNoTemplate
 	}
-	return bytes.ReplaceAll(text, fmt.Appendf(nil, architectures, "arm64"), fmt.Appendf(nil, architectures, name)), nil
+	return bytes.ReplaceAll(template, committed, fmt.Appendf(nil, architectures, name)), nil
 }
 
 // Architectures are those that the binary has functions for, as Go names them,

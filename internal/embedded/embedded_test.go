@@ -30,6 +30,9 @@ func TestTemplate(t *testing.T) {
 			t.Errorf("%s for amd64 differs from that for arm64 in more than the architecture", p)
 		}
 	}
+	if _, err := For([]byte(`{"Architectures":["x86_64"]}`), "amd64"); !errors.Is(err, ErrNoTemplate) {
+		t.Errorf("the error is %v, want ErrNoTemplate", err)
+	}
 	if _, err := Template(Zip, "x86_64"); !errors.Is(err, ErrArchitecture) {
 		t.Errorf("the error is %v, want ErrArchitecture", err)
 	}

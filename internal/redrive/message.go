@@ -90,7 +90,7 @@ type record struct {
 	EventCut        *failurequeue.EventCut `json:"eventCut"`
 }
 
-// parse reads a message in whatever format it has; it fails with none.
+// parse reads a message in whatever format it has. A message of unknown format is no error.
 func parse(in types.Message) *Message {
 	m := &Message{
 		ID:         aws.ToString(in.MessageId),

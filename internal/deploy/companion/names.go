@@ -10,11 +10,11 @@ import (
 	"crypto/md5" // names things, protects nothing
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/names/lazyregexp"
 	"soci-index-builder/pkg/ecrclient"
 )
 
@@ -49,12 +49,12 @@ func RepositoryName(stack, function string) string {
 	return lettersAndDigits(stack) + sum(stack) + "/" + lettersAndDigits(function) + sum(function) + "repo"
 }
 
-var repositoryName = regexp.MustCompile(`^[a-z0-9]*[0-9a-f]{8}/([a-z0-9]+)$`)
+var repositoryName = lazyregexp.New(`^[a-z0-9]*[0-9a-f]{8}/([a-z0-9]+)$`)
 
 // IsRepositoryName reports whether a repository has a name as that of one of
 // [Functions] in the companion of any stack.
 func IsRepositoryName(name string) bool {
-	m := repositoryName.FindStringSubmatch(name)
+	m := repositoryName.Compiled().FindStringSubmatch(name)
 	return m != nil && slices.ContainsFunc(Functions, func(f Function) bool {
 		return strings.HasSuffix(RepositoryName("", f.LogicalID), "/"+m[1])
 	})

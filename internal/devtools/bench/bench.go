@@ -104,6 +104,7 @@ func sections() []section {
 		{"image", (*runner).image},
 		{"layer-count", (*runner).layerCount},
 		{"profile", (*runner).profile},
+		{"start", (*runner).startUp},
 		{"lambda", (*runner).lambda},
 	}
 }

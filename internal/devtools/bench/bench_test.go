@@ -97,7 +97,7 @@ func checkSection(t *testing.T, s table.Section) {
 	t.Helper()
 	all := layerEntrants(min(2, runtime.NumCPU()))
 	rows := map[string][]int{
-		"machine": {0}, "kinds": {5}, "entries": {2}, "sizes": {2}, "lambda": {len(lambdaMemory)},
+		"machine": {0}, "kinds": {5}, "entries": {2}, "sizes": {2}, "start": {4}, "lambda": {len(lambdaMemory)},
 		"layers": {2, len(all), len(all)},
 	}
 	if upstreamIndex == nil {
@@ -294,5 +294,20 @@ func TestSlowListener(t *testing.T) {
 	// Less than a second's worth cannot have come in less time.
 	if took := time.Since(start); took < time.Second*size/speed/2 {
 		t.Errorf("%d bytes at %d per second took %v", size, speed, took)
+	}
+}
+
+// A function that cannot start is an error, not a measurement.
+func TestFirstPollFails(t *testing.T) {
+	for name, script := range map[string]string{
+		"ends": "#!/bin/sh\necho no event >&2\nexit 3\n", "ends well": "#!/bin/sh\nexit 0\n",
+	} {
+		bootstrap := filepath.Join(t.TempDir(), "bootstrap")
+		if err := os.WriteFile(bootstrap, []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := firstPoll(t.Context(), bootstrap, nil); !errors.Is(err, errNoPoll) {
+			t.Errorf("%s: the error is %v, want errNoPoll", name, err)
+		}
 	}
 }

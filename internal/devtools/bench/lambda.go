@@ -48,10 +48,10 @@ func (r *runner) lambda(ctx context.Context) ([]*table.Table, error) {
 	return []*table.Table{t}, nil
 }
 
-// lambdaTable is made of the bytes per second that one core takes in.
+// lambdaTable is made of the bytes per second that one core reads.
 func lambdaTable(rate float64) *table.Table {
 	t := &table.Table{
-		Title: fmt.Sprintf("On Lambda, where a core takes in %.0f MB/s of compressed layers", rate/1e6),
+		Title: fmt.Sprintf("On Lambda, where a core reads %.0f MB/s of compressed layers", rate/1e6),
 		Columns: []string{"memory MB", "vCPU", "processors take MB/s", "with the network MB/s", "reached first",
 			"s per GB", "GB-s per GB", "$ per 1,000 GB, x86-64", "$ per 1,000 GB, arm64"},
 		Notes: []string{

@@ -38,6 +38,12 @@ func Bootstrap(ctx context.Context, function, goos, goarch, path string) error {
 	return compile(ctx, "soci-index-builder/lambdas/"+function, Platform{goos, goarch}, path, "", "-tags=lambda.norpc")
 }
 
+// CommandLine builds the command line without the functions for a platform into
+// path, with the flags of a release, like Bootstrap.
+func CommandLine(ctx context.Context, p Platform, path string) error {
+	return compile(ctx, commandPackage, p, path, "")
+}
+
 // compile builds the main package pkg for a platform into path. It passes the
 // linker and the go command these flags besides those that every build has.
 func compile(ctx context.Context, pkg string, p Platform, path, ldflags string, flags ...string) error {

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/embedded/version"
 	"soci-index-builder/internal/names/lazyregexp"
 )
@@ -200,12 +201,12 @@ func (b *releaser) documents(ctx context.Context) ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	templates, err := folder(b.Templates, "templates")
+	templates, err := b.templates()
 	if err != nil {
 		return nil, err
 	}
-	entries = append(entries, slices.DeleteFunc(slices.Concat(docs, templates),
-		func(e entry) bool { return path.Ext(e.name) == ".go" })...) // tests, and what embeds the templates
+	docs = slices.DeleteFunc(docs, func(e entry) bool { return path.Ext(e.name) == ".go" }) // tests
+	entries = slices.Concat(entries, docs, templates)
 	if entries, err = b.standAlone(entries); err != nil {
 		return nil, err
 	}
@@ -271,14 +272,54 @@ func (b *releaser) standAlone(entries []entry) ([]entry, error) {
 	return all, nil
 }
 
-// stack writes the archive of what is deployed.
-func (b *releaser) stack(ctx context.Context) ([]string, error) {
-	entries := []entry{{"LICENSE", filepath.Join(b.root, "LICENSE"), 0o644}}
-	templates, err := folder(b.Templates, "templates")
+// templates returns the templates as they are committed, for arm64, and beside
+// each the one for every other architecture of the functions.
+func (b *releaser) templates() ([]entry, error) {
+	const extension = ".template.json"
+	committed, err := folder(b.Templates, "templates")
 	if err != nil {
 		return nil, err
 	}
-	templates = slices.DeleteFunc(templates, func(e entry) bool { return path.Ext(e.name) == ".go" })
+	var entries []entry
+	for _, e := range committed {
+		name, ok := strings.CutSuffix(e.name, extension)
+		if !ok {
+			continue // what embeds them
+		}
+		entries = append(entries, e)
+		text, err := os.ReadFile(e.from)
+		if err != nil {
+			return nil, err
+		}
+		for _, arch := range b.Architectures {
+			if arch == "arm64" {
+				continue
+			}
+			other, err := embedded.For(text, arch)
+			if err != nil {
+				return nil, fmt.Errorf("template %s for %s: %w", e.from, arch, err)
+			}
+			to := name + "-" + arch + extension
+			from := filepath.Join(b.work, filepath.FromSlash(to))
+			if err := os.MkdirAll(filepath.Dir(from), 0o755); err != nil {
+				return nil, err
+			}
+			if err := os.WriteFile(from, other, 0o644); err != nil {
+				return nil, err
+			}
+			entries = append(entries, entry{to, from, 0o644})
+		}
+	}
+	return entries, nil
+}
+
+// stack writes the archive of what is deployed.
+func (b *releaser) stack(ctx context.Context) ([]string, error) {
+	entries := []entry{{"LICENSE", filepath.Join(b.root, "LICENSE"), 0o644}}
+	templates, err := b.templates()
+	if err != nil {
+		return nil, err
+	}
 	entries = append(entries, templates...)
 	for _, arch := range b.Architectures {
 		for _, function := range Functions {

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"debug/elf"
 	"debug/macho"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +27,7 @@ func TestRelease(t *testing.T) {
 		t.Skip("compiles the command line for two platforms, twice: go test -all")
 	}
 	templates := t.TempDir()
-	write(t, filepath.Join(templates, "a.template.json"), "{}")
+	write(t, filepath.Join(templates, "a.template.json"), `{"Architectures":["arm64"]}`)
 	write(t, filepath.Join(templates, "a.go"), "package templates")
 	platforms := []Platform{{runtime.GOOS, runtime.GOARCH}, {"darwin", "arm64"}}
 	folders := [2]string{filepath.Join(t.TempDir(), "new"), t.TempDir()}
@@ -34,7 +35,7 @@ func TestRelease(t *testing.T) {
 	write(t, filepath.Join(folders[1], "other.txt"), "somebody else's")
 	var reported [2][]string
 	build := func(t *testing.T, i int) {
-		r := Release{Version: "1.2.3-rc.1", Folder: folders[i], Platforms: platforms, Architectures: []string{"arm64"},
+		r := Release{Version: "1.2.3-rc.1", Folder: folders[i], Platforms: platforms, Architectures: Architectures,
 			Templates: templates}
 		if err := r.Build(t.Context(),
 			func(path string) { reported[i] = append(reported[i], filepath.Base(path)) }); err != nil {
@@ -88,13 +89,18 @@ func TestRelease(t *testing.T) {
 		fmt.Sprintf("soci-index-builder_1.2.3-rc.1_%s_%s", platforms[0].OS, platforms[0].Arch))[program]
 	stack := unpack(t, filepath.Join(folders[0], "soci-index-builder_1.2.3-rc.1_stack.tar.gz"),
 		"soci-index-builder_1.2.3-rc.1_stack")
-	for _, name := range []string{"LICENSE", "templates/a.template.json", "arm64/filter.zip", "arm64/indexgen.zip",
-		"arm64/reponame.zip"} {
+	for _, name := range []string{"LICENSE", "templates/a.template.json", "templates/a-amd64.template.json",
+		"arm64/filter.zip", "arm64/indexgen.zip", "arm64/reponame.zip",
+		"amd64/filter.zip", "amd64/indexgen.zip", "amd64/reponame.zip"} {
 		if len(stack[name]) == 0 {
 			t.Errorf("the stack's archive has no %s", name)
 		}
 		if strings.HasSuffix(name, ".zip") && !bytes.Contains(binary, stack[name]) {
 			t.Errorf("the command line has another %s in it than the stack's archive", name)
+		}
+		if want := strings.Contains(name, "-amd64."); strings.HasSuffix(name, ".json") &&
+			bytes.Contains(stack[name], []byte(`["x86_64"]`)) != want {
+			t.Errorf("%s of the stack's archive is %s", name, stack[name])
 		}
 		delete(stack, name)
 	}
@@ -181,7 +187,7 @@ func checkCommandLine(t *testing.T, p Platform, files map[string][]byte) {
 	t.Helper()
 	for _, name := range []string{
 		"LICENSE", "README.md", "SECURITY.md", "CHANGELOG.md", "docs/cli.md", "docs/deployer-policy-zip.json",
-		"templates/a.template.json",
+		"templates/a.template.json", "templates/a-amd64.template.json",
 		"docs/schemas/failure-message.schema.json",
 		"man/man1/soci-index-builder.1", "man/man1/soci-index-builder-index.1",
 		"man/man1/soci-index-builder-ztoc-create.1",
@@ -223,8 +229,30 @@ func checkCommandLine(t *testing.T, p Platform, files map[string][]byte) {
 		return
 	}
 	out, err := exec.CommandContext(t.Context(), path, "--version").CombinedOutput()
-	if err != nil || string(out) != "soci-index-builder 1.2.3-rc.1\nwith the functions for arm64\n" {
+	if err != nil || string(out) != "soci-index-builder 1.2.3-rc.1\nwith the functions for amd64 and arm64\n" {
 		t.Errorf("--version: %q, %v", out, err)
+	}
+	checkCommit(t, path)
+}
+
+// checkCommit checks which commit a command line says that it was built from.
+func checkCommit(t *testing.T, path string) {
+	t.Helper()
+	head, err := exec.CommandContext(t.Context(), "git", "log", "-1", "--format=%H %cI").Output()
+	if err != nil { // sources without a repository
+		head = []byte(" ")
+	}
+	hash, date, _ := strings.Cut(strings.TrimRight(string(head), "\n"), " ")
+	out, err := exec.CommandContext(t.Context(), path, "version", "--output", "json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Version, Commit, Date string }
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Version != "1.2.3-rc.1" || got.Commit != hash || got.Date != date {
+		t.Errorf("version: %+v, want commit %q of %q", got, hash, date)
 	}
 }
 
