@@ -172,6 +172,12 @@ func TestKeepsNothingBroken(t *testing.T) {
 				Fault: registrytest.Status(http.StatusNotFound, "BLOB_UNKNOWN", "")})
 			return nil
 		}},
+		{"SOCI index that is damaged", func(_ *testing.T, s *registrytest.Server, was *ocispec.Index,
+			_ map[string]registrytest.Pushed) []byte {
+			s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/manifests/" + indexesOf(was)[windows].String(),
+				Fault: registrytest.Corrupt(20)})
+			return nil
+		}},
 		{"image manifest", func(t *testing.T, s *registrytest.Server, _ *ocispec.Index,
 			of map[string]registrytest.Pushed) []byte {
 			m := readManifest(t, s, of[amd64].Manifest.Digest)

@@ -303,7 +303,7 @@ func (x *examiner) index(ctx context.Context, desc ocispec.Descriptor) (*ocispec
 			return m, "", nil
 		}
 	}
-	if unusable(err) {
+	if unusable(err) || damaged(err) {
 		return nil, fmt.Sprintf("SOCI index %s cannot be read: %v", desc.Digest, err), nil
 	}
 	return nil, "", err
