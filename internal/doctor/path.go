@@ -72,7 +72,8 @@ func (n *privateNetwork) wayOut(subnet string) way {
 	for _, r := range table.Routes {
 		all := r.Block == "0.0.0.0/0"
 		switch {
-		case r.State == "blackhole" || r.Gateway == "local":
+		case r.State == "blackhole" || r.Gateway == "local" ||
+			r.Gateway == "VpcLattice": // none leads to AWS's services
 		case r.EgressOnly != "":
 			w.six = r.EgressOnly
 		case r.Block == "" && (r.Prefixes == "" || n.isGatewayEndpoint(r.Gateway)): // to IPv6 addresses, or to S3
@@ -201,9 +202,9 @@ func (x *examination) groupsLetOut(n *privateNetwork, e *vpc.Endpoint) []trouble
 	var blocks []string
 	if e != nil {
 		for _, id := range e.Subnets {
-			blocks = append(blocks, n.all[id].Block)
+			blocks = append(blocks, prefixes(n.all[id])[0].String()) // one that is not seen may be anywhere
 		}
-		if len(blocks) == 0 || slices.Contains(blocks, "") { // one that is not seen may be anywhere
+		if len(blocks) == 0 {
 			blocks = []string{"0.0.0.0/0"}
 		}
 	}
@@ -306,11 +307,11 @@ func (x *examination) throughNAT(n *privateNetwork, s vpc.Subnet, id string) []t
 	return slices.Concat(all, x.inBorder(n, g.Subnet, s), x.publicBorder(n, g.Subnet))
 }
 
-// prefixes are a subnet's addresses; those of one whose block is of another form may
-// be any.
+// prefixes are a subnet's IPv4 addresses; those of one whose block is of another form
+// may be any.
 func prefixes(s vpc.Subnet) []netip.Prefix {
 	p, err := netip.ParsePrefix(s.Block)
-	if err != nil {
+	if err != nil || !p.Addr().Is4() {
 		return vpc.Anywhere()
 	}
 	return []netip.Prefix{p.Masked()}

@@ -41,6 +41,8 @@ func TestReachRoutes(t *testing.T) {
 			[]string{both + "a route leads to pcx-1"}, ""},
 		{"list of prefixes", route(awstest.EC2Route{Prefixes: "pl-mine", Transit: "tgw-1"}), nil,
 			[]string{both + "a route leads to tgw-1"}, ""},
+		{"VPC Lattice", route(awstest.EC2Route{Prefixes: "pl-lattice", Gateway: "VpcLattice", State: "active"}),
+			nothing, nil, ""},
 		{"half of all addresses", route(awstest.EC2Route{Block: "128.0.0.0/1", NAT: awstest.NAT}), nil,
 			[]string{both + "a route leads to " + awstest.NAT}, ""},
 		{"deleted transit gateway", route(awstest.EC2Route{Block: "0.0.0.0/0", Transit: "tgw-1", State: "blackhole"}),
@@ -91,6 +93,16 @@ func TestReachRoutes(t *testing.T) {
 			"the network ACL of subnet-foreign was not found"}, ""},
 		{"subnet of IPv6 alone", func(n *awstest.EC2) { n.Subnets[1].Block = "" },
 			[]string{"subnet-01234568|has IPv6 addresses alone|--parameter SubnetIds="}, nil, ""},
+		{"endpoint in a subnet of IPv6 alone", func(n *awstest.EC2) {
+			n.Endpoint("sqs").Subnets = []string{"subnet-six"}
+			n.Subnets = append(n.Subnets, awstest.EC2Subnet{ID: "subnet-six", VPC: awstest.VPC, Block: "2001:db8::/64"})
+			a := awstest.OpenACL("acl-six", "subnet-six")
+			a.Entries = append(a.Entries, awstest.EC2Entry{Number: 1, Protocol: "-1", Action: "deny",
+				Block: "2001:db8::/66"})
+			n.ACLs = append(n.ACLs, a)
+		}, nil, []string{"whether sqs can be reached from subnet-01234567 cannot be told: the network ACL acl-six " +
+			"lets some, not all HTTPS (443) into subnet-six", "from subnet-01234568 cannot be told"},
+			"ecr.api, ecr.dkr, s3, lambda, events, states can be reached"},
 		{"endpoint of IPv6 alone", func(n *awstest.EC2) { n.Endpoint("sqs").Addresses = "ipv6" },
 			[]string{"sqs|its endpoint vpce-sqs has IPv6 addresses alone|--vpc-endpoint-id vpce-sqs " +
 				"--ip-address-type ipv4"},

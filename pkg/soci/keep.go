@@ -10,104 +10,140 @@ import (
 // keep makes the platforms that a SOCI-enabled image of this image has SOCI
 // indexes for wanted, although they are not among Options.Choice: what is there
 // stays. That one of them has lost its config or its manifest meanwhile costs the
-// others nothing; the SOCI index of the former stays as it is, since nothing can be
-// built for it.
+// others nothing. Nothing can be built for the former, so its SOCI index stays as it
+// is, unless it is broken; the latter is listed as the image lists it, without one,
+// since nothing tells any more whether what is in its place was made of it.
 func (t *tree) keep(ctx context.Context, src Source, limits Limits, enabled ocispec.Descriptor,
 	index *ocispec.Index) error {
 	indexes := listedIndexes(index.Manifests)
-	matched, undo, err := matchHeld(t, enabled, index, indexes)
-	if err == nil && matched == nil {
-		matched, err = matchReadable(t, index, indexes)
-	}
+	matched, held, err := matchHeld(t, index, func() (map[*target]ocispec.Descriptor, error) {
+		matched, err := matchEnabled(ctx, t, enabled, index, indexes)
+		if err == nil && matched == nil {
+			matched, err = matchReadable(ctx, t, index, indexes)
+		}
+		return matched, err
+	})
 	if err != nil {
 		return err
+	}
+	var check *Checker
+	if r, ok := src.(ZtocReader); ok {
+		check = NewChecker(r, false)
 	}
 	for _, x := range t.targets {
 		kept, ok := matched[x]
-		switch {
-		case x.held == nil || x.manifest == nil:
+		if _, isHeld := held[x]; !isHeld {
 			x.wanted = x.wanted || ok
-		case ok:
-			x.kept = kept
+			continue
 		}
-	}
-	there, err := t.heldIsThere(ctx, src, limits)
-	if err != nil {
-		return err
-	}
-	if !there {
-		undo()
+		x.kept = kept
+		there, err := t.heldIsThere(ctx, src, limits, x, check)
+		if err != nil {
+			return err
+		}
+		if !there {
+			held.undo(x)
+		}
 	}
 	return nil
 }
 
-// heldIsThere reports whether the SOCI-enabled image's manifests and SOCI indexes
-// of the image manifests without their configs can be read.
-func (t *tree) heldIsThere(ctx context.Context, src Source, limits Limits) (bool, error) {
+// heldIsThere reports whether what the SOCI-enabled image has for an image manifest
+// without its config is there as a whole: the rewritten manifest, the SOCI index, and
+// its zTOCs, as far as check, which may be nil, can tell.
+func (t *tree) heldIsThere(ctx context.Context, src Source, limits Limits, x *target, check *Checker) (bool, error) {
 	e := newEnabler(t)
-	for _, x := range t.targets {
-		if x.held == nil || x.manifest == nil {
-			continue
+	if x.kept.Digest != "" {
+		e.out.indexOf[x] = x.kept
+		b, err := fetchVerified(ctx, src, x.kept, limits)
+		var m *ocispec.Manifest
+		if err == nil {
+			m, err = ParseIndex(b)
 		}
-		needed := []ocispec.Descriptor{}
-		if x.kept.Digest != "" {
-			e.out.indexOf[x] = x.kept
-			needed = append(needed, x.kept)
+		if err != nil {
+			return false, notOfContent(err)
 		}
-		if err := e.rewriteManifest(x); err != nil {
-			return false, err
-		}
-		for _, desc := range append(needed, e.out.manifestOf[x]) {
-			_, err := fetchVerified(ctx, src, desc, limits)
-			if notThere(err) || unusable(err) {
-				return false, nil
-			}
-			if err != nil {
+		if check != nil {
+			faults, err := check.Check(ctx, m, x.held)
+			if err != nil || len(faults) > 0 {
 				return false, err
 			}
 		}
 	}
-	return true, nil
+	if err := e.rewriteManifest(x); err != nil {
+		return false, err
+	}
+	_, err := fetchVerified(ctx, src, e.out.manifestOf[x], limits)
+	return err == nil, notOfContent(err)
 }
 
-// matchHeld is matchEnabled that also takes image manifests without their configs,
-// unless the SOCI-enabled image lists them as they are. They then count as read
-// until undo is called.
-func matchHeld(t *tree, desc ocispec.Descriptor, enabled *ocispec.Index,
-	indexes []ocispec.Descriptor) (matched map[*target]ocispec.Descriptor, undo func(), _ error) {
-	type was struct {
-		outcome Outcome
-		reason  string
+// notOfContent returns nil for an error that says that content is missing, damaged
+// or unusable, and any other as it is.
+func notOfContent(err error) error {
+	if notThere(err) || unusable(err) || damaged(err) {
+		return nil
 	}
-	before := make(map[*target]was)
+	return err
+}
+
+// heldTargets are image manifests that count as read without their configs, with
+// what they were before.
+type heldTargets map[*target]passedOver
+
+// passedOver is why a target is passed over.
+type passedOver struct {
+	outcome Outcome
+	reason  string
+}
+
+// readHeld takes the image manifests without their configs for read, except those
+// that the SOCI-enabled image lists as they are.
+func readHeld(t *tree, enabled *ocispec.Index) heldTargets {
+	held := make(heldTargets)
 	for _, x := range t.targets {
 		listed := func(d ocispec.Descriptor) bool { return d.Digest == x.desc.Digest }
 		if x.manifest == nil && x.held != nil && x.err == nil && !slices.ContainsFunc(enabled.Manifests, listed) {
-			before[x] = was{x.outcome, x.reason}
+			held[x] = passedOver{x.outcome, x.reason}
 			x.manifest, x.outcome, x.reason = x.held, "", ""
 		}
 	}
-	undo = func() {
-		for x, b := range before {
-			x.manifest, x.outcome, x.reason, x.kept = nil, b.outcome, b.reason, ocispec.Descriptor{}
-		}
-		clear(before)
+	return held
+}
+
+// undo makes one of them unread again.
+func (h heldTargets) undo(x *target) {
+	x.manifest, x.outcome, x.reason, x.kept = nil, h[x].outcome, h[x].reason, ocispec.Descriptor{}
+	delete(h, x)
+}
+
+// undoAll is undo for all of them.
+func (h heldTargets) undoAll() {
+	for x := range h {
+		h.undo(x)
 	}
-	matched, err := matchEnabled(t, desc, enabled, indexes)
-	if err == nil && matched == nil && len(before) > 0 {
-		undo()
-		matched, err = matchEnabled(t, desc, enabled, indexes)
+}
+
+// matchHeld returns what match, such as matchEnabled, finds with image manifests
+// without their configs taken for read, or else without them. Those of held count as
+// read until they are undone.
+func matchHeld(t *tree, enabled *ocispec.Index, match func() (map[*target]ocispec.Descriptor, error)) (
+	matched map[*target]ocispec.Descriptor, held heldTargets, _ error) {
+	held = readHeld(t, enabled)
+	matched, err := match()
+	if err == nil && matched == nil && len(held) > 0 {
+		held.undoAll()
+		matched, err = match()
 	}
-	return matched, undo, err
+	return matched, held, err
 }
 
 // matchReadable is matchEnabled for an image some of whose image manifests cannot be
 // read: what stands at their places in the SOCI-enabled image is not compared, if it
 // is of their platforms.
-func matchReadable(t *tree, enabled *ocispec.Index, indexes []ocispec.Descriptor) (map[*target]ocispec.Descriptor,
-	error) {
-	e, _, err := rewriteMatching(t, indexes)
-	if err != nil {
+func matchReadable(ctx context.Context, t *tree, enabled *ocispec.Index, indexes []ocispec.Descriptor) (
+	map[*target]ocispec.Descriptor, error) {
+	e, _, err := rewriteMatching(ctx, t, indexes)
+	if err != nil || e == nil {
 		return nil, err
 	}
 	var got []ocispec.Descriptor

@@ -1,6 +1,7 @@
 package soci
 
 import (
+	"bytes"
 	"context"
 	_ "crypto/sha512" // so that package digest knows sha384 and sha512
 	"encoding/json"
@@ -54,12 +55,12 @@ func fetchExactly(ctx context.Context, src Source, desc ocispec.Descriptor) ([]b
 		return nil, fmt.Errorf("fetching: %w", err)
 	}
 	defer rc.Close()
-	b := make([]byte, desc.Size+1) // one more, to find out what has more
-	n, err := io.ReadFull(rc, b)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+	// One more, to find out what has more; MinRead is what ReadFrom wants free at the end.
+	b := bytes.NewBuffer(make([]byte, 0, desc.Size+1+bytes.MinRead))
+	if _, err := b.ReadFrom(io.LimitReader(rc, desc.Size+1)); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", desc.Digest, err)
 	}
-	return b[:n], verify(b[:n], desc)
+	return b.Bytes(), verify(b.Bytes(), desc)
 }
 
 // verify compares content that was read as a whole with its descriptor.

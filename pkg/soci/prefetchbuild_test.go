@@ -437,30 +437,33 @@ func TestPrefetchOfPlatforms(t *testing.T) {
 
 // A tag does not lose what it has without a word.
 func TestPrefetchLost(t *testing.T) {
-	s := registrytest.Start(t)
-	repo := openRepo(t, s)
-	image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(rootFS()...)}).Manifest
-	index := func(paths ...string) *soci.Result {
-		t.Helper()
-		r, err := soci.IndexImage(t.Context(), repo, repo, image, smallSpans(paths...))
-		if err != nil || r.Enabled.Outcome != soci.OutcomeTagged {
-			t.Fatal(err, r)
+	for _, tool := range []string{"soci-index-builder/1", "another tool"} { // that made what the tag names
+		s := registrytest.Start(t)
+		repo := openRepo(t, s)
+		image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(rootFS()...)}).Manifest
+		index := func(tool string, paths ...string) *soci.Result {
+			t.Helper()
+			o := smallSpans(paths...)
+			o.BuildToolIdentifier = tool
+			r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
+			if err != nil || r.Enabled.Outcome != soci.OutcomeTagged {
+				t.Fatal(err, r)
+			}
+			return r
 		}
-		return r
-	}
-	with := index("/app/server")
-	without := index()
-	want := fmt.Sprintf("v1-soci: the tag named the SOCI-enabled image %s, by \"soci-index-builder/1\", whose SOCI "+
-		"index %s "+
-		"for linux/amd64 lists 1 prefetch artifact;", with.Enabled.Image.Digest, with.Manifests[0].IndexV2.Digest)
-	if len(without.Warnings) != 1 || !strings.HasPrefix(without.Warnings[0], want) {
-		t.Errorf("%q, want %q", without.Warnings, want)
-	}
-	if r := index("/app/server"); len(r.Warnings) != 0 {
-		t.Error(r.Warnings)
-	}
-	if r := index("/usr/lib/libc.so.6"); len(r.Warnings) != 0 {
-		t.Error(r.Warnings)
+		with := index(tool, "/app/server")
+		without := index("")
+		want := fmt.Sprintf("v1-soci: the tag named the SOCI-enabled image %s, by %q, whose SOCI index %s for "+
+			"linux/amd64 lists 1 prefetch artifact;", with.Enabled.Image.Digest, tool, with.Manifests[0].IndexV2.Digest)
+		if len(without.Warnings) != 1 || !strings.HasPrefix(without.Warnings[0], want) {
+			t.Errorf("%q, want %q", without.Warnings, want)
+		}
+		if r := index(tool, "/app/server"); len(r.Warnings) != 0 {
+			t.Error(r.Warnings)
+		}
+		if r := index("", "/usr/lib/libc.so.6"); len(r.Warnings) != 0 {
+			t.Error(r.Warnings)
+		}
 	}
 }
 
@@ -477,22 +480,23 @@ func TestPrefetchLostForOnePlatform(t *testing.T) {
 		}
 		return s.PushIndex(t, repoName, "v1", false, manifests...)
 	}
-	o := smallSpans()
-	o.PrefetchLabel = true
-	index := func(image ocispec.Descriptor) *soci.Result {
+	index := func(image ocispec.Descriptor, tool string) *soci.Result {
 		t.Helper()
+		o := smallSpans()
+		o.PrefetchLabel, o.BuildToolIdentifier = true, tool
 		r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
 		if err != nil || r.Enabled.Outcome != soci.OutcomeTagged {
 			t.Fatal(err, r)
 		}
 		return r
 	}
-	if r := index(push("/app/server")); len(r.Warnings) != 0 {
+	if r := index(push("/app/server"), "another tool"); len(r.Warnings) != 0 {
 		t.Fatal(r.Warnings)
 	}
-	r := index(push("/nothing/there"))
+	r := index(push("/nothing/there"), "")
 	lost := slices.DeleteFunc(r.Warnings, func(s string) bool { return !strings.Contains(s, "the tag named") })
-	if len(lost) != 1 || !strings.Contains(lost[0], "for linux/arm64 lists 1 prefetch artifact;") {
+	if len(lost) != 1 || !strings.Contains(lost[0], `by "another tool"`) ||
+		!strings.Contains(lost[0], "for linux/arm64 lists 1 prefetch artifact;") {
 		t.Errorf("%q", lost)
 	}
 }

@@ -98,6 +98,11 @@ func (x *indexer) newTagger(p *publisher, result *Result, out *output) *tagger {
 	t := &tagger{publisher: p, src: x.src, limits: x.o.Limits, dst: x.tagger, tag: x.o.Tag,
 		enabledTag: result.Enabled.Tag,
 		image:      result.Image, root: out.enabled.root, prefetch: make(map[string]bool), tree: out.tree}
+	for of := range out.enabled.indexOf {
+		if of.kept.Digest != "" { // it stays, whatever it lists
+			t.prefetch[platformOf(of.platform.listed()).String()] = true
+		}
+	}
 	for _, m := range result.Manifests {
 		if m.Prefetch == nil || len(m.Prefetch.Artifacts) == 0 {
 			continue

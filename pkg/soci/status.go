@@ -303,7 +303,7 @@ func (x *examiner) index(ctx context.Context, desc ocispec.Descriptor) (*ocispec
 			return m, "", nil
 		}
 	}
-	if unusable(err) {
+	if unusable(err) || damaged(err) {
 		return nil, fmt.Sprintf("SOCI index %s cannot be read: %v", desc.Digest, err), nil
 	}
 	return nil, "", err
@@ -356,11 +356,13 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 		return e, err
 	}
 	indexes := listedIndexes(index.Manifests)
-	matched, undo, err := matchHeld(tree, e.Image, index, indexes)
+	matched, held, err := matchHeld(tree, index, func() (map[*target]ocispec.Descriptor, error) {
+		return matchEnabled(ctx, tree, e.Image, index, indexes)
+	})
 	if err != nil {
 		return e, err
 	}
-	defer undo() // the image of another tag may list it otherwise
+	defer held.undoAll() // the image of another tag may list it otherwise
 	e.State = EnabledMatches
 	if matched == nil {
 		if matched, e.State, e.Reason, err = x.likeEnabled(ctx, tree, index); err != nil || e.State == EnabledStale {
@@ -392,9 +394,9 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 // SOCI-enabled image lists, nil when it is not of this image. It is, when
 // writing it anew with these SOCI indexes has the same digest; one that
 // another tool made may differ in what is no image.
-func matchEnabled(tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index,
+func matchEnabled(ctx context.Context, tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index,
 	indexes []ocispec.Descriptor) (map[*target]ocispec.Descriptor, error) {
-	e, matched, err := rewriteMatching(tree, indexes)
+	e, matched, err := rewriteMatching(ctx, tree, indexes)
 	if err != nil {
 		return nil, err
 	}
@@ -412,9 +414,24 @@ func matchEnabled(tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index,
 }
 
 // rewriteMatching rewrites the image manifests, each with the one of the SOCI indexes
-// that is listed for what comes of it, if any; matched is how many have one.
-func rewriteMatching(tree *tree, indexes []ocispec.Descriptor) (e *enabler, matched int, _ error) {
+// that is listed for what comes of it, if any; matched is how many have one. Of the
+// enabler's output only indexOf and manifestOf are set. It is nil, and matched 0, when
+// there are more SOCI indexes than a SOCI-enabled image of this image can list.
+func rewriteMatching(ctx context.Context, tree *tree, indexes []ocispec.Descriptor) (e *enabler, matched int,
+	_ error) {
+	if len(indexes) > tree.mostIndexes() {
+		return nil, 0, nil
+	}
 	e = newEnabler(tree)
+	rewrite := func(t *target) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := e.rewriteManifest(t)
+		e.out.manifests = nil // most are attempts
+		clear(e.done)
+		return err
+	}
 	for _, t := range tree.targets {
 		if t.manifest == nil {
 			continue
@@ -424,7 +441,7 @@ func rewriteMatching(tree *tree, indexes []ocispec.Descriptor) (e *enabler, matc
 				Digest: index.Digest,
 				Size:   index.Size}
 			e.out.indexOf[t] = plain
-			if err := e.rewriteManifest(t); err != nil {
+			if err := rewrite(t); err != nil {
 				return nil, 0, err
 			}
 			if e.out.manifestOf[t].Digest.String() == index.Annotations[AnnotationImageManifestDigest] {
@@ -434,12 +451,24 @@ func rewriteMatching(tree *tree, indexes []ocispec.Descriptor) (e *enabler, matc
 			delete(e.out.indexOf, t)
 		}
 		if _, ok := e.out.indexOf[t]; !ok {
-			if err := e.rewriteManifest(t); err != nil {
+			if err := rewrite(t); err != nil {
 				return nil, 0, err
 			}
 		}
 	}
 	return e, matched, nil
+}
+
+// mostIndexes is how many SOCI indexes a SOCI-enabled image of this image can list:
+// one for each image manifest, of those that were not read as well.
+func (t *tree) mostIndexes() int {
+	n := 0
+	for _, x := range t.targets {
+		if x.isImage() || x.unread != nil || x.outcome == OutcomeMissing {
+			n++
+		}
+	}
+	return n
 }
 
 // sameImages reports whether an image index lists the same image manifests, in

@@ -65,12 +65,13 @@ const maxEntries = 200
 
 // Passes reports which packets of TCP pass the border of the ACL's subnets, out of
 // them or in, with these addresses and ports on the side that is named: the other
-// side's addresses, and the destination's ports.
+// side's IPv4 addresses, and the destination's ports.
 func (a *ACL) Passes(out bool, others []netip.Prefix, ports Ports) Passes {
 	entries := slices.DeleteFunc(slices.Clone(a.Entries), func(e ACLEntry) bool {
 		return e.Out != out || e.Block == "" || e.Protocol != "-1" && e.Protocol != "6"
 	})
-	if len(entries) > maxEntries {
+	six := func(p netip.Prefix) bool { return !p.Addr().Is4() }
+	if len(entries) > maxEntries || slices.ContainsFunc(others, six) {
 		return Some
 	}
 	slices.SortStableFunc(entries, func(x, y ACLEntry) int { return cmp.Compare(x.Number, y.Number) })
@@ -82,7 +83,7 @@ func (a *ACL) Passes(out bool, others []netip.Prefix, ports Ports) Passes {
 				continue
 			}
 			block, err := netip.ParsePrefix(e.Block)
-			if err != nil {
+			if err != nil || six(block) {
 				return Some // of a form that is not known
 			}
 			rest := subtract(left, block)

@@ -68,6 +68,26 @@ func first(entries []vpc.ACLEntry, a netip.Addr, port int) string {
 	return action
 }
 
+// Blocks of IPv6 where IPv4 is expected decide nothing either.
+func TestPassesIPv6(t *testing.T) {
+	for _, row := range []struct {
+		others, block string
+		want          vpc.Passes
+	}{
+		{"2001:db8::/64", "2001:db8::/66", vpc.Some},
+		{"10.0.0.0/24", "2001:db8::/66", vpc.Some},
+		{"2001:db8::/64", "10.0.0.0/24", vpc.Some},
+		{"::ffff:10.0.0.0/120", "10.0.0.0/26", vpc.Some},
+		{"10.0.0.0/24", "10.0.0.0/26", vpc.Some}, // the rest is denied
+		{"10.0.0.0/24", "10.0.0.0/8", vpc.All},
+	} {
+		acl := vpc.ACL{Entries: []vpc.ACLEntry{{Number: 1, Protocol: "-1", Action: "allow", Block: row.block}}}
+		if got := acl.Passes(false, []netip.Prefix{netip.MustParsePrefix(row.others)}, vpc.HTTPS); got != row.want {
+			t.Errorf("%s to %s: %d, want %d", row.block, row.others, got, row.want)
+		}
+	}
+}
+
 // Entries of a form that is not known, and more than there can be, decide nothing.
 func TestPassesUnknown(t *testing.T) {
 	entry := vpc.ACLEntry{Number: 1, Protocol: "-1", Action: "allow", Block: "all of them"}
