@@ -126,7 +126,7 @@ func tryDeploy(t *testing.T, folder string) {
 	t.Helper()
 	u := newUnpacked(t, folder, folder)
 	const stack = guided.DefaultStack
-	atTerminal(t, u.command("deploy", "--guided"), answers("zip"))
+	atTerminal(t, u.command("deploy", "--guided"), answers([2]string{"Package [zip]: ", ""}))
 	u.has("CREATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*"})
 	generator, code := u.changeByHand()
 	u.says("changed        the code of GeneratorFunction ("+generator+")", "deploy", "--code-only", "--yes")
@@ -138,7 +138,7 @@ func tryDeploy(t *testing.T, folder string) {
 		append([]string{"deploy", "--filters", "prod/*:*,!*:*-debug", "--detach"}, yes...)...)
 	u.has("UPDATE_IN_PROGRESS", nil)
 	u.stacks.Hold(stack, false)
-	u.says("updated      stack "+stack, "watch", "--stack", stack)
+	u.says("stack "+stack+" is UPDATE_COMPLETE: nothing goes on", "watch", "--stack", stack)
 	u.has("UPDATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*,!*:*-debug"})
 	zip := u.parameter(deployed.ParamCodeKeyPrefix)
 	u.run(append([]string{"deploy", "--package", "image", "--allow-replacement"}, yes...)...)
@@ -157,14 +157,15 @@ func tryDeploy(t *testing.T, folder string) {
 	u.hasNothing()
 }
 
-// answers are those to the questions of a first deploy.
-func answers(kind string) [][2]string {
-	return [][2]string{{"Stack name [" + guided.DefaultStack + "]: ", ""}, {"Region [eu-west-1]: ", ""},
-		{"Package [" + kind + "]: ", ""}, {"Filters [", "prod/*:*"}, {"Keep these filters? [Y/n] ", ""},
+// answers are those to the questions of a first deploy, with some after the region.
+func answers(more ...[2]string) [][2]string {
+	return slices.Concat([][2]string{{"Stack name [" + guided.DefaultStack + "]: ", ""},
+		{"Region [eu-west-1]: ", ""}}, more, [][2]string{
+		{"Filters [", "prod/*:*"}, {"Keep these filters? [Y/n] ", ""},
 		{"SociIndexVersion [", ""},
 		{"GeneratorMemorySize [", ""}, {"AlarmTopicArn: ", ""}, {"LogRetentionDays [30]: ", ""},
 		{"IamPermissionsBoundaryArn: ", ""}, {"ends this): ", ""},
-		{"Save this to soci-index-builder.toml [default]? [Y/n] ", ""}, {"? [y/N] ", "y"}}
+		{"Save this to soci-index-builder.toml [default]? [Y/n] ", ""}, {"? [y/N] ", "y"}})
 }
 
 // tryImages does the same with container images from the beginning, which needs no
@@ -173,7 +174,9 @@ func tryImages(t *testing.T, folder string) {
 	t.Helper()
 	u := newUnpacked(t, folder, t.TempDir())
 	const stack = guided.DefaultStack
-	atTerminal(t, u.command("deploy", "--guided", "--package", "image"), answers("image"))
+	// A flag is no question. The repositories are made first, after one of their own.
+	atTerminal(t, u.command("deploy", "--guided", "--package", "image"),
+		append(answers(), [2]string{"? [y/N] ", "y"}))
 	u.has("CREATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*"})
 	if s := u.stacks.Stack(companion.StackName(stack)); s == nil || s.Status != "CREATE_COMPLETE" {
 		t.Errorf("the companion stack is %+v", s)
