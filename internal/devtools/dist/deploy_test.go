@@ -185,11 +185,12 @@ func tryImages(t *testing.T, folder string) {
 	if !strings.Contains(image, "@sha256:") || len(u.registry.Stored()) < len(Functions) {
 		t.Errorf("the generator's image is %q", image)
 	}
-	if out := u.run(append([]string{"deploy", "--filters", "test/*:*"}, yes...)...); strings.Contains(out, "pushed ") || !strings.Contains(out, "there already ") {
+	out := u.run(append([]string{"deploy", "--filters", "test/*:*"}, yes...)...)
+	if strings.Contains(out, "pushed ") || !strings.Contains(out, "there already ") {
 		t.Errorf("the second deploy says %s", out)
 	}
 	u.has("UPDATE_COMPLETE", map[string]string{deployed.ParamFilters: "test/*:*", deployed.ParamGeneratorImage: image})
-	out := u.run(append([]string{"rollback", "--stack", stack}, yes...)...)
+	out = u.run(append([]string{"rollback", "--stack", stack}, yes...)...)
 	if !strings.Contains(out, "back to what was deployed at ") {
 		t.Errorf("the rollback says %s", out)
 	}
