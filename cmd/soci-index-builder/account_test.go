@@ -27,6 +27,8 @@ import (
 //	account                        open it; nothing is in it
 //	bucket NAME [REGION]           make a bucket
 //	ecrrepository NAME TAG...      make a repository with images that were pushed yesterday
+//	signs [PROFILE REPOSITORY...]  have ECR sign what is pushed to these repositories
+//	                               with the profile; none is no rule
 //	damage BUCKET KEY              write an object that is not what it should be
 //	events N                       put events that failed into the failure queue
 //	old BUCKET KEY                 write an object that is two days old
@@ -79,6 +81,14 @@ func (a *accountWorld) ecrRepository(_ *testscript.TestScript, _ bool, args []st
 		a.aws.ecr.Images(args[0], awstest.Image{Tags: []string{tag}, PushedAt: time.Now().AddDate(0, 0, -1),
 			Size: 200 << 20})
 	}
+}
+
+func (a *accountWorld) signs(_ *testscript.TestScript, _ bool, args []string) {
+	if len(args) == 0 {
+		a.aws.ecr.Sign()
+		return
+	}
+	a.aws.ecr.Sign(awstest.SigningRule{Profile: args[0], Repositories: args[1:]})
 }
 
 func (a *accountWorld) damage(_ *testscript.TestScript, _ bool, args []string) {

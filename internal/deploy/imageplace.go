@@ -42,24 +42,13 @@ func (d *Deploy) openImages(uris map[string]string, managed []string) (imagePlac
 // Place implements [Recorder].
 func (p *imagePlace) Place() string { return p.uris[recorder] }
 
-// Records implements [Recorder]. A repository of the user's own loses none by
-// these; see OwnRecords.
+// Records implements [Recorder]. A repository of the user's own loses none of
+// them.
 func (p *imagePlace) Records(stack string) record.Store {
 	of := p.repositories[recorder]
 	if !slices.Contains(p.managed, recorder) {
 		return record.InRepository(of.Registry(), nil, stack)
 	}
-	return record.InRepository(of.Registry(), of, stack)
-}
-
-// OwnRecords are the records in a repository of the user's own, to delete old
-// ones: what is deleted was read, and is a record of this stack. It is nil where
-// the repository is not the user's.
-func (p *imagePlace) OwnRecords(stack string) record.Store {
-	if slices.Contains(p.managed, recorder) {
-		return nil
-	}
-	of := p.repositories[recorder]
 	return record.InRepository(of.Registry(), of, stack)
 }
 

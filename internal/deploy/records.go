@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -344,29 +343,5 @@ func (*keep) prune(ctx context.Context, d *Deploy) error {
 	if err := r.store.Delete(ctx, old); err != nil {
 		return fmt.Errorf("deleting old records: %w", err)
 	}
-	if own, ok := d.Artifacts.(interface {
-		OwnRecords(stack string) record.Store
-	}); ok {
-		return r.pruneOwn(ctx, d, own.OwnRecords(d.Settings.Stack), old)
-	}
-	return nil
-}
-
-// pruneOwn deletes old records of the stack in a repository of the user's own,
-// where the caller may: no policy for deployers allows it there.
-func (*records) pruneOwn(ctx context.Context, d *Deploy, store record.Store, old []*record.Record) error {
-	if store == nil || len(old) == 0 {
-		return nil
-	}
-	err := store.Delete(ctx, old)
-	switch {
-	case errors.Is(awserror.Explain(err), awserror.ErrDenied):
-		d.Screen.Say(fmt.Sprintf("old records in your repository stay, %d of them: deleting them needs "+
-			"ecr:BatchDeleteImage on it", len(old)))
-		return nil
-	case err != nil:
-		return fmt.Errorf("deleting old records in your repository: %w", err)
-	}
-	d.Screen.Say(fmt.Sprintf("deleted        old records in your repository, %d of them", len(old)))
 	return nil
 }

@@ -48,8 +48,8 @@ type repositoryStore struct {
 // immutable: deploy.<8 of the SHA-256 of the stack's name>.<id>, and the same with
 // .succeeded. No lifecycle rule about images without a tag lets them expire.
 //
-// A nil deleter is for a user's own repository: Delete then does nothing. Whoever may push there can also push a
-// record.
+// A nil deleter is for a user's own repository, which loses nothing: Delete then
+// does nothing. Anyone who may push there can also push a record.
 func InRepository(r *ecrclient.Repository, d Deleter, stack string) Store {
 	return &repositoryStore{r, d, stack, tagPrefix(stack)}
 }

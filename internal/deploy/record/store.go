@@ -14,7 +14,7 @@ import (
 const Keep = 5
 
 // maxListed is how many of a stack's records List reads, the newest ones. There
-// are more in a user's own repository where they cannot be deleted.
+// may be more in a user's own repository, where none is ever deleted.
 const maxListed = 50
 
 // Store keeps the records of one stack. All methods may be called again after

@@ -27,14 +27,16 @@ type unpacked struct {
 	server   *awstest.Server
 	stacks   *awstest.CloudFormation
 	s3       *awstest.S3
+	code     *awstest.LambdaCode
 	registry *registrytest.Server
 }
 
 func newUnpacked(t *testing.T, folder, work string) *unpacked {
-	u := &unpacked{t, folder, work, awstest.Start(t), awstest.NewCloudFormation(), awstest.NewS3(),
+	s3 := awstest.NewS3()
+	u := &unpacked{t, folder, work, awstest.Start(t), awstest.NewCloudFormation(), s3, awstest.NewLambdaCode(s3),
 		registrytest.Start(t)}
 	account := stacktest.NewAccount(t, u.server, u.stacks, awstest.NewECR(u.registry))
-	account.Code = awstest.NewLambdaCode(u.s3)
+	account.Code = u.code
 	u.server.Handle("s3", u.s3)
 	return u
 }
@@ -79,6 +81,29 @@ func (u *unpacked) parameter(name string) string {
 	return u.stacks.Stack(guided.DefaultStack).Parameters[name]
 }
 
+// says wants a command to say a text.
+func (u *unpacked) says(text string, args ...string) {
+	u.t.Helper()
+	if out := u.run(args...); !strings.Contains(out, text) {
+		u.t.Errorf("%q does not say %q: %s", args, text, out)
+	}
+}
+
+// changeByHand has somebody else change the generator's code, and returns the
+// function's name and what Lambda said of its code before.
+func (u *unpacked) changeByHand() (function, before string) {
+	u.t.Helper()
+	function = u.stacks.Stack(guided.DefaultStack).Outputs[deployed.OutGeneratorFunctionName]
+	before = u.code.Sum(function)
+	if _, err := u.code.Update(function, []byte(`{"ZipFile":"YW5vdGhlcg=="}`)); err != nil {
+		u.t.Fatal(err)
+	}
+	if is := u.code.Sum(function); before == "" || is == before {
+		u.t.Fatalf("the code was %q and is %q", before, is)
+	}
+	return function, before
+}
+
 // hasNothing wants the account to be as it was.
 func (u *unpacked) hasNothing() {
 	u.t.Helper()
@@ -95,21 +120,25 @@ func (u *unpacked) hasNothing() {
 var yes = []string{"--yes", "--capabilities", "CAPABILITY_IAM"}
 
 // tryDeploy does with an unpacked release what README and docs/deploy.md say: the
-// first deploy at a terminal, other filters, container images, a rollback to zip
-// files, and the end.
+// first deploy at a terminal, code in place, other filters that are not waited for
+// but watched, container images, a rollback to zip files, and the end.
 func tryDeploy(t *testing.T, folder string) {
 	t.Helper()
 	u := newUnpacked(t, folder, folder)
 	const stack = guided.DefaultStack
-	atTerminal(t, u.command("deploy", "--guided"),
-		[][2]string{{"Stack name [" + stack + "]: ", ""}, {"Region [eu-west-1]: ", ""},
-			{"Package [zip]: ", ""}, {"Filters [", "prod/*:*"}, {"Keep these filters? [Y/n] ", ""},
-			{"SociIndexVersion [", ""},
-			{"GeneratorMemorySize [", ""}, {"AlarmTopicArn: ", ""}, {"LogRetentionDays [30]: ", ""},
-			{"IamPermissionsBoundaryArn: ", ""}, {"ends this): ", ""},
-			{"Save this to soci-index-builder.toml [default]? [Y/n] ", ""}, {"? [y/N] ", "y"}})
+	atTerminal(t, u.command("deploy", "--guided"), answers([2]string{"Package [zip]: ", ""}))
 	u.has("CREATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*"})
-	u.run(append([]string{"deploy", "--filters", "prod/*:*,!*:*-debug"}, yes...)...)
+	generator, code := u.changeByHand()
+	u.says("changed        the code of GeneratorFunction ("+generator+")", "deploy", "--code-only", "--yes")
+	if is := u.code.Sum(generator); is != code {
+		t.Errorf("after --code-only the generator's code is %s, want %s", is, code)
+	}
+	u.stacks.Hold(stack, true)
+	u.says("it goes on without this program",
+		append([]string{"deploy", "--filters", "prod/*:*,!*:*-debug", "--detach"}, yes...)...)
+	u.has("UPDATE_IN_PROGRESS", nil)
+	u.stacks.Hold(stack, false)
+	u.says("stack "+stack+" is UPDATE_COMPLETE: nothing goes on", "watch", "--stack", stack)
 	u.has("UPDATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*,!*:*-debug"})
 	zip := u.parameter(deployed.ParamCodeKeyPrefix)
 	u.run(append([]string{"deploy", "--package", "image", "--allow-replacement"}, yes...)...)
@@ -128,17 +157,26 @@ func tryDeploy(t *testing.T, folder string) {
 	u.hasNothing()
 }
 
+// answers are those to the questions of a first deploy, with some after the region.
+func answers(more ...[2]string) [][2]string {
+	return slices.Concat([][2]string{{"Stack name [" + guided.DefaultStack + "]: ", ""},
+		{"Region [eu-west-1]: ", ""}}, more, [][2]string{
+		{"Filters [", "prod/*:*"}, {"Keep these filters? [Y/n] ", ""},
+		{"SociIndexVersion [", ""},
+		{"GeneratorMemorySize [", ""}, {"AlarmTopicArn: ", ""}, {"LogRetentionDays [30]: ", ""},
+		{"IamPermissionsBoundaryArn: ", ""}, {"ends this): ", ""},
+		{"Save this to soci-index-builder.toml [default]? [Y/n] ", ""}, {"? [y/N] ", "y"}})
+}
+
 // tryImages does the same with container images from the beginning, which needs no
-// bucket: the first deploy, another, a rollback, and the end.
+// bucket: the first deploy at a terminal, another, a rollback, and the end.
 func tryImages(t *testing.T, folder string) {
 	t.Helper()
 	u := newUnpacked(t, folder, t.TempDir())
 	const stack = guided.DefaultStack
-	deploy := func(filters string) string {
-		return u.run(append([]string{"deploy", "--stack", stack, "--package", "image", "--filters", filters},
-			yes...)...)
-	}
-	deploy("prod/*:*")
+	// A flag is no question. The repositories are made first, after one of their own.
+	atTerminal(t, u.command("deploy", "--guided", "--package", "image"),
+		append(answers(), [2]string{"? [y/N] ", "y"}))
 	u.has("CREATE_COMPLETE", map[string]string{deployed.ParamFilters: "prod/*:*"})
 	if s := u.stacks.Stack(companion.StackName(stack)); s == nil || s.Status != "CREATE_COMPLETE" {
 		t.Errorf("the companion stack is %+v", s)
@@ -147,11 +185,12 @@ func tryImages(t *testing.T, folder string) {
 	if !strings.Contains(image, "@sha256:") || len(u.registry.Stored()) < len(Functions) {
 		t.Errorf("the generator's image is %q", image)
 	}
-	if out := deploy("test/*:*"); strings.Contains(out, "pushed ") || !strings.Contains(out, "there already ") {
+	out := u.run(append([]string{"deploy", "--filters", "test/*:*"}, yes...)...)
+	if strings.Contains(out, "pushed ") || !strings.Contains(out, "there already ") {
 		t.Errorf("the second deploy says %s", out)
 	}
 	u.has("UPDATE_COMPLETE", map[string]string{deployed.ParamFilters: "test/*:*", deployed.ParamGeneratorImage: image})
-	out := u.run(append([]string{"rollback", "--stack", stack}, yes...)...)
+	out = u.run(append([]string{"rollback", "--stack", stack}, yes...)...)
 	if !strings.Contains(out, "back to what was deployed at ") {
 		t.Errorf("the rollback says %s", out)
 	}
