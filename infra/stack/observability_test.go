@@ -228,7 +228,7 @@ func TestDashboard(t *testing.T) {
 		title, _ := w.Properties["title"].(string)
 		titles[title] = true
 		if w.X < 0 || w.Width < 1 || w.X+w.Width > 24 || w.Height < 1 {
-			t.Errorf("%q is at %d, %d wide: the grid has 24 columns", title, w.X, w.Width)
+			t.Errorf("%q is at %d, %d wide and %d high: the grid has 24 columns", title, w.X, w.Width, w.Height)
 		}
 		for x := range w.Width {
 			for y := range w.Height {

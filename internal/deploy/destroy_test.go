@@ -203,9 +203,11 @@ func TestDestroyForeignObjects(t *testing.T) {
 	w := inBucket(t, managedBucket, true)
 	w.put(managedBucket, "photo.jpg", true)
 	_, err := w.destroy(deploy.DestroyOptions{})
-	if !errors.Is(err, codebucket.ErrForeignObjects) || !strings.Contains(err.Error(), "--delete-foreign") ||
-		w.status() != "CREATE_COMPLETE" || len(w.keys(managedBucket)) != 2 {
+	if !errors.Is(err, codebucket.ErrForeignObjects) || !strings.Contains(err.Error(), "--delete-foreign") {
 		t.Errorf("the error is %v, want ErrForeignObjects", err)
+	}
+	if keys := w.keys(managedBucket); w.status() != "CREATE_COMPLETE" || len(keys) != 2 {
+		t.Errorf("the stack is %s, and the bucket has %q", w.status(), keys)
 	}
 	if _, err := w.destroy(deploy.DestroyOptions{KeepCode: true}); err != nil || w.status() != "absent" ||
 		len(w.keys(managedBucket)) != 2 {

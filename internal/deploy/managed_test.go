@@ -238,9 +238,10 @@ func TestPrune(t *testing.T) {
 			if got := w.objects(bucket, prefix+"code/", "reponame.zip"); len(got) != 5 {
 				t.Errorf("%d versions of the code: %q", len(got), got)
 			}
-			if bucket == "code" && len(w.objects("code", "mine", "")) != 1 ||
-				bucket == "code" && len(w.objects("code", "soci-index-builder/code/other/", "")) != 1 {
-				t.Error("what is the user's was deleted")
+			for _, mine := range []string{"mine", "soci-index-builder/code/other/"} {
+				if bucket == "code" && len(w.objects("code", mine, "")) != 1 {
+					t.Errorf("%s, which is the user's, was deleted", mine)
+				}
 			}
 		})
 	}

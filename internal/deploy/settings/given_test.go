@@ -198,10 +198,17 @@ func TestValues(t *testing.T) {
 		if len(values) != settable || settable < 10 {
 			t.Errorf("%d values for %d parameters", len(values), settable)
 		}
-		if g.Parameter("LogLevel", stack) != "DEBUG" || g.Parameter("SociTagSuffix", stack) != "-stack" ||
-			g.Parameter(deployed.ParamFilters, stack) != "a:*" || g.Parameter("GeneratorMemorySize", nil) != "1769" ||
-			g.Parameter("Nothing", nil) != "" {
-			t.Error("Parameter says something else than Values")
+		for _, p := range []struct {
+			name  string
+			stack map[string]string
+			want  string
+		}{
+			{"LogLevel", stack, "DEBUG"}, {"SociTagSuffix", stack, "-stack"}, {deployed.ParamFilters, stack, "a:*"},
+			{"GeneratorMemorySize", nil, "1769"}, {"Nothing", nil, ""},
+		} {
+			if got := g.Parameter(p.name, p.stack); got != p.want {
+				t.Errorf("Parameter has %q for %s, not %q as Values", got, p.name, p.want)
+			}
 		}
 	}
 }

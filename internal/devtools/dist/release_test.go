@@ -174,7 +174,7 @@ func unpack(t *testing.T, path, folder string) map[string][]byte {
 			{"Gid", h.Gid, 0},
 			{"Uname", h.Uname, ""},
 			{"Gname", h.Gname, ""},
-			{"Typeflag", h.Typeflag, byte(tar.TypeReg)},
+			{"Typeflag", h.Typeflag, tar.TypeReg},
 		}, "%s: the header %+v", path, h)
 		last = h.Name
 		if files[name], err = io.ReadAll(archive); err != nil {

@@ -35,10 +35,15 @@ func (f Facts) differ() []string {
 }
 
 // like returns a value as the type of another, where an untyped constant would
-// have had it: a whole number or a text, whose value stays the same.
+// have had it: a whole number, a character or a text, whose value stays the same.
 func like(value, other any) any {
 	v, to := reflect.ValueOf(value), reflect.TypeOf(other)
-	if !v.IsValid() || to == nil || v.Type() == to || v.Type() != reflect.TypeOf(0) && v.Type() != reflect.TypeOf("") {
+	if !v.IsValid() || to == nil || v.Type() == to {
+		return value
+	}
+	switch value.(type) {
+	case int, rune, string:
+	default:
 		return value
 	}
 	if v.CanInt() && !reflect.Zero(to).CanInt() && !reflect.Zero(to).CanUint() && !reflect.Zero(to).CanFloat() ||

@@ -18,6 +18,8 @@ func TestDiffer(t *testing.T) {
 		"a constant of a type":       {word("a"), "a", false},
 		"another of that type":       {word("a"), "b", true},
 		"a number":                   {int64(3), 3, false},
+		"a character":                {byte('0'), '0', false},
+		"another character":          {byte('0'), '1', true},
 		"another number":             {int64(3), 4, true},
 		"a number that is no int8":   {int8(1), 257, true},
 		"a negative one":             {uint32(1 << 31), -1 << 31, true},

@@ -26,8 +26,8 @@ func TestRecipes(t *testing.T) {
 			several++
 		}
 	}
-	t.Logf("%d sound, %d unsound, %d uncompressed, %d of several spans", sound, unsound, plain, several)
 	if sound < 30 || unsound < 5 || plain < 5 || several < 15 {
-		t.Error("the seeds are too much alike")
+		t.Errorf("the seeds are too much alike: %d sound, %d unsound, %d uncompressed, %d of several spans", sound,
+			unsound, plain, several)
 	}
 }
