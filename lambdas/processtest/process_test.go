@@ -413,7 +413,8 @@ func TestCustomResource(t *testing.T) {
 	}
 	event := func(request, filters string) []byte {
 		return fmt.Appendf(nil,
-			`{"RequestType":%q,"RequestId":"r","ResponseURL":%q,"ResourceType":"Custom::X","LogicalResourceId":"l","StackId":"s","ResourceProperties":{`+
+			`{"RequestType":%q,"RequestId":"r","ResponseURL":%q,`+
+				`"ResourceType":"Custom::X","LogicalResourceId":"l","StackId":"s","ResourceProperties":{`+
 				`"ServiceToken":"t","Filters":%s,"FilterEnvironment":{"A":"b"}}}`,
 			request, cloudFormation.URL+"/?X-Amz-Signature=secret", filters)
 	}

@@ -277,7 +277,8 @@ func TestCatalogLeavesPushAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := fmt.Appendf(nil,
-		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
+		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},`+
+			`"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
 		ocispec.MediaTypeImageManifest, soci.ArtifactTypeV1, config.Digest, img.Manifest.MediaType, img.Manifest.Digest,
 		img.Manifest.Size)
 	s.Clear()

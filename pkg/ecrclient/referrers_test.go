@@ -127,7 +127,8 @@ func TestReferrersNotFoundThenPush(t *testing.T) {
 		t.Fatalf("%d referrers, %v", len(got), err)
 	}
 	m := fmt.Appendf(nil,
-		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
+		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},`+
+			`"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
 		ocispec.MediaTypeImageManifest, config.Digest, img.Manifest.MediaType, img.Manifest.Digest, img.Manifest.Size)
 	if err := r.Push(t.Context(), describe(ocispec.MediaTypeImageManifest, m), bytes.NewReader(m)); err != nil {
 		t.Fatal(err)
@@ -148,7 +149,8 @@ func TestReferrersListLeftBehind(t *testing.T) {
 	r := open(t, s)
 	for i := range 3 {
 		m := fmt.Appendf(nil,
-			`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
+			`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},`+
+				`"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
 			ocispec.MediaTypeImageManifest, config.Digest, img.Manifest.MediaType, img.Manifest.Digest,
 			img.Manifest.Size, i)
 		if err := r.Push(t.Context(), describe(ocispec.MediaTypeImageManifest, m), bytes.NewReader(m)); err != nil {

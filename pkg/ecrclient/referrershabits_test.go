@@ -18,7 +18,8 @@ import (
 // referrer is a manifest whose subject is another.
 func referrer(subject, config ocispec.Descriptor, n int) (ocispec.Descriptor, []byte) {
 	m := fmt.Appendf(nil,
-		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
+		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.mine","digest":%q,"size":2},`+
+			`"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
 		ocispec.MediaTypeImageManifest, config.Digest, subject.MediaType, subject.Digest, subject.Size, n)
 	return describe(ocispec.MediaTypeImageManifest, m), m
 }

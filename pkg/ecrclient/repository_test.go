@@ -113,7 +113,8 @@ func TestRoundTrip(t *testing.T) {
 		}
 	}
 	manifest := fmt.Appendf(nil,
-		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[{"mediaType":%q,"digest":%q,"size":%d}]}`,
+		`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},`+
+			`"layers":[{"mediaType":%q,"digest":%q,"size":%d}]}`,
 		ocispec.MediaTypeImageManifest, configDesc.MediaType, configDesc.Digest, layerDesc.MediaType, layerDesc.Digest,
 		layerDesc.Size)
 	desc := describe(ocispec.MediaTypeImageManifest, manifest)
@@ -358,7 +359,8 @@ func TestReferrers(t *testing.T) {
 			var want []digest.Digest
 			for i, artifactType := range []string{mine, foreign, mine} {
 				m := fmt.Appendf(nil,
-					`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
+					`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},`+
+						`"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
 					ocispec.MediaTypeImageManifest, artifactType, config.Digest, img.Manifest.MediaType,
 					img.Manifest.Digest,
 					img.Manifest.Size, i)
