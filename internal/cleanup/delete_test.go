@@ -145,7 +145,7 @@ func TestChangesMeanwhile(t *testing.T) {
 		{"somebody else deletes it", soci.KindSOCIIndexV1, func(a *account, i cleanup.Item) {
 			request, _ := http.NewRequestWithContext(a.t.Context(), http.MethodDelete,
 				a.registry.URL()+"/v2/"+repository+"/manifests/"+i.Digest.String(), http.NoBody)
-			answer, err := http.DefaultClient.Do(request)
+			answer, err := registrytest.Client.Do(request)
 			if err != nil {
 				a.t.Fatal(err)
 			}

@@ -188,7 +188,7 @@ func (a *account) deleteManifest(d digest.Digest) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := registrytest.Client.Do(request)
 	if err != nil {
 		a.t.Fatal(err)
 	}

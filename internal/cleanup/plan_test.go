@@ -39,7 +39,7 @@ func TestSelection(t *testing.T) {
 		if err != nil {
 			a.t.Fatal(err)
 		}
-		answer, err := http.DefaultClient.Do(request)
+		answer, err := registrytest.Client.Do(request)
 		if err != nil {
 			a.t.Fatal(err)
 		}
@@ -271,7 +271,7 @@ func TestOriginalWithinSOCIEnabledImage(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				answer, err := http.DefaultClient.Do(r)
+				answer, err := registrytest.Client.Do(r)
 				if err != nil {
 					t.Fatal(err)
 				}

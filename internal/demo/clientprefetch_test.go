@@ -28,6 +28,7 @@ import (
 
 	"soci-index-builder/internal/estimate"
 	"soci-index-builder/internal/inspect"
+	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -143,7 +144,7 @@ type ranges struct {
 
 func (r *ranges) RoundTrip(request *http.Request) (*http.Response, error) {
 	r.add(request.Header.Get("Range"))
-	return http.DefaultTransport.RoundTrip(request)
+	return registrytest.Client.Transport.RoundTrip(request)
 }
 
 func (r *ranges) add(one string) {

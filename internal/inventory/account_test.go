@@ -78,7 +78,7 @@ func (a *account) delete(repository string, d digest.Digest) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := registrytest.Client.Do(req)
 	if err != nil || resp.StatusCode != http.StatusAccepted {
 		a.t.Fatal(resp, err)
 	}

@@ -30,7 +30,7 @@ func (p plainBody) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadC
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := registrytest.Client.Do(req)
 	if err != nil {
 		return nil, err
 	}

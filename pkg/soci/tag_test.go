@@ -53,7 +53,7 @@ func (w *world) untag(tag string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := registrytest.Client.Do(req)
 	if err != nil || resp.StatusCode != http.StatusAccepted {
 		w.t.Fatal(resp, err)
 	}

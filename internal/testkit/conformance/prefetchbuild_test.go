@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/http"
 	"path"
 	"runtime"
 	"slices"
@@ -248,9 +247,7 @@ func TestClientPrefetches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts := []docker.RegistryHost{{Client: &http.Client{Transport: http.DefaultTransport}, Host: s.Host(),
-		Scheme: "http",
-		Path:   "/v2"}}
+	hosts := []docker.RegistryHost{{Client: registrytest.Client, Host: s.Host(), Scheme: "http", Path: "/v2"}}
 	before := len(s.Requests())
 	l, err := resolver.Resolve(t.Context(), hosts, ref, pushed.Layers[0], index.Blobs[0], nil, false, &index.Blobs[1])
 	if err != nil {

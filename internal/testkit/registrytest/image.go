@@ -189,7 +189,7 @@ func (s *Server) request(t testing.TB, method, path, contentType string, body []
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := Client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

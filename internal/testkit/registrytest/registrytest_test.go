@@ -61,7 +61,7 @@ func TestFaults(t *testing.T) {
 
 func get(t *testing.T, url string) (int, string, error) {
 	t.Helper()
-	resp, err := http.Get(url)
+	resp, err := registrytest.Client.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func get(t *testing.T, url string) (int, string, error) {
 func TestReset(t *testing.T) {
 	s := registrytest.Start(t)
 	s.Add(registrytest.Rule{Fault: registrytest.Reset()})
-	resp, err := http.Post(s.URL()+"/v2/", "text/plain", strings.NewReader("x"))
+	resp, err := registrytest.Client.Post(s.URL()+"/v2/", "text/plain", strings.NewReader("x"))
 	if err == nil {
 		resp.Body.Close()
 	}
@@ -96,7 +96,7 @@ func TestSignedURLs(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.SetBasicAuth("user", "password") // net/http keeps it: same host name
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := registrytest.Client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestUnnamedBlob(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := registrytest.Client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
