@@ -6,6 +6,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/awslabs/soci-snapshotter/ztoc/compression/fbs/zinfo"
 	fbs "github.com/awslabs/soci-snapshotter/ztoc/fbs/ztoc"
@@ -135,18 +136,13 @@ func (e *Entry) marshal(b *flatbuffers.Builder) flatbuffers.UOffsetT {
 	uname := b.CreateString(e.Uname)
 	gname := b.CreateString(e.Gname)
 	// A time outside the years 0 to 9999 has no text; upstream writes none.
-	text, _ := e.ModTime.MarshalText()
-	modTime := b.CreateString(string(text))
+	var text [len(time.RFC3339Nano)]byte
+	rfc3339, _ := e.ModTime.AppendText(text[:0])
+	modTime := b.CreateByteString(rfc3339)
 
-	keys := slices.Sorted(maps.Keys(e.PAX))
-	records := make([]flatbuffers.UOffsetT, len(keys))
-	for i, k := range keys {
-		key := b.CreateString(k)
-		value := b.CreateString(e.PAX[k])
-		fbs.XattrStart(b)
-		fbs.XattrAddKey(b, key)
-		fbs.XattrAddValue(b, value)
-		records[i] = fbs.XattrEnd(b)
+	var records []flatbuffers.UOffsetT
+	if len(e.PAX) > 0 { // most have none
+		records = e.marshalPAX(b)
 	}
 	fbs.FileMetadataStartXattrsVector(b, len(records))
 	pax := endOffsets(b, records)
@@ -169,6 +165,20 @@ func (e *Entry) marshal(b *flatbuffers.Builder) flatbuffers.UOffsetT {
 	return fbs.FileMetadataEnd(b)
 }
 
+func (e *Entry) marshalPAX(b *flatbuffers.Builder) []flatbuffers.UOffsetT {
+	keys := slices.Sorted(maps.Keys(e.PAX))
+	records := make([]flatbuffers.UOffsetT, len(keys))
+	for i, k := range keys {
+		key := b.CreateString(k)
+		value := b.CreateString(e.PAX[k])
+		fbs.XattrStart(b)
+		fbs.XattrAddKey(b, key)
+		fbs.XattrAddValue(b, value)
+		records[i] = fbs.XattrEnd(b)
+	}
+	return records
+}
+
 // endOffsets fills a started vector, which grows from its end.
 func endOffsets(b *flatbuffers.Builder, offsets []flatbuffers.UOffsetT) flatbuffers.UOffsetT {
 	for _, o := range slices.Backward(offsets) {
@@ -181,9 +191,9 @@ func endOffsets(b *flatbuffers.Builder, offsets []flatbuffers.UOffsetT) flatbuff
 // flatbuffer, so that they exist twice at most, not three times.
 func (z *Ztoc) marshalGzipCheckpoints(b *flatbuffers.Builder) flatbuffers.UOffsetT {
 	n := zinfoHeaderSize + len(z.Checkpoints)*packedCheckpoint
-	b.StartVector(flatbuffers.SizeByte, n, flatbuffers.SizeByte)
-	b.Pad(n)
-	to := b.Bytes[b.Head() : int(b.Head())+n]
+	b.Prep(flatbuffers.SizeUOffsetT, n)
+	vector := b.Bytes[int(b.Head())-n : b.Head()]
+	to := vector
 	binary.LittleEndian.PutUint32(to, uint32(len(z.Checkpoints)))
 	binary.LittleEndian.PutUint64(to[4:], uint64(z.SpanSize))
 	to = to[zinfoHeaderSize:]
@@ -194,7 +204,7 @@ func (z *Ztoc) marshalGzipCheckpoints(b *flatbuffers.Builder) flatbuffers.UOffse
 		copy(to[17:packedCheckpoint], c.Window)
 		to = to[packedCheckpoint:]
 	}
-	return b.EndVector(n)
+	return b.CreateByteVector(vector) // which finds it in its place
 }
 
 // tarZinfo stands for the checkpoints of an uncompressed layer: a flatbuffer
