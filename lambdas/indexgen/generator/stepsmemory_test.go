@@ -152,7 +152,7 @@ func TestStepsShortOfMemory(t *testing.T) {
 	for _, e := range []*soci.MemoryError{{Max: 999<<20 + 1, Enough: 2 << 30}, {Max: 5<<30 + 1, Enough: 11 << 30},
 		{Max: fanout.Budget(mostMemory), Enough: 20 << 30}} {
 		short := shortOfMemory(e)
-		r := fanout.Failed(digest.FromString("layer"), permanent(failure.LimitExceeded, short))
+		r := fanout.Failed(digest.FromString("layer"), permanent(failure.LimitExceeded, short), soci.Options{})
 		if r.Message != short.Error() {
 			t.Errorf("%q is cut to %q", short, r.Message)
 		}
