@@ -238,7 +238,8 @@ func (s *Steps) publish(ctx context.Context, i *invocation, r *stepRequest) (*re
 		}
 	}
 	image, err := i.run(ctx, r.Event, func(ctx context.Context, j *job) (*soci.Result, error) {
-		return soci.Publish(ctx, j.repository, j.repository, j.image, j.options, outcomes)
+		r, err := soci.Publish(ctx, j.repository, j.repository, j.image, j.options, outcomes)
+		return r, withParameter(err, stepsMemory)
 	})
 	if err != nil {
 		return nil, err
