@@ -76,10 +76,6 @@ func addAlarms(s *builder) {
 		kept  = "Events wait for six hours. "
 		may   = "an image may lack its SOCI index. Check "
 	)
-	steps := lasting(lambda("StepsThrottlesAlarm", s.steps, "Throttles",
-		"Lambda has not let the steps of large images run for 15 minutes: executions may fail. "+
-			"Lower "+deployed.ParamFanOutConcurrency+", or ask for more concurrency"), 3)
-	steps.condition = s.large
 	alarms := []alarm{
 		queue("FailureQueueAlarm", "ApproximateNumberOfMessagesVisible", 0,
 			"Images got no SOCI index; their events wait in the failure queue. See why: soci-index-builder redrive "+
@@ -104,7 +100,6 @@ func addAlarms(s *builder) {
 		lasting(lambda("GeneratorThrottlesAlarm", s.generator, "Throttles",
 			"Lambda has not let the generator run as often as images came for 15 minutes. "+kept+
 				"Raise "+deployed.ParamGeneratorConcurrency+", or the account's concurrency"), 3),
-		steps,
 		duration,
 
 		lost(lambda("FilterEventsLostAlarm", s.filter, "DestinationDeliveryFailures",

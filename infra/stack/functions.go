@@ -91,6 +91,7 @@ func addGenerator(s *builder) {
 	env := s.builderEnvironment()
 	env["SOCI_STATE_MACHINE_ARN"] = s.machine.Ref()
 	env["SOCI_FAN_OUT_FROM_GIB"] = awscdk.Token_AsString(s.params[deployed.ParamFanOutFromGiB].Value(), nil)
+	env["SOCI_STEPS_MEMORY_MIB"] = awscdk.Token_AsString(s.params[deployed.ParamStepsMemorySize].Value(), nil)
 	addFunction(s, "GeneratorFunction", &f, env,
 		&awslambda.CfnFunctionProps{
 			VpcConfig:  s.network(),

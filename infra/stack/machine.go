@@ -84,9 +84,8 @@ func definition() (text, task, caught, input string) {
 	retry := []object{
 		{"ErrorEquals": transient, "IntervalSeconds": 20, "BackoffRate": 3, "MaxAttempts": transientRetries,
 			"JitterStrategy": "FULL"},
-		{"ErrorEquals": []string{"Lambda.TooManyRequestsException", "Lambda.ServiceException",
-			"Lambda.AWSLambdaException",
-			"Lambda.SdkClientException"}, "IntervalSeconds": 100, "BackoffRate": 3, "MaxAttempts": lambdaRetries},
+		{"ErrorEquals": failure.LambdaErrors(), "IntervalSeconds": 100, "BackoffRate": 3,
+			"MaxAttempts": lambdaRetries},
 	}
 	task = strings.Trim(encode(object{"Type": "Task", "Resource": "${StepsFunction.Arn}", "Retry": retry}), "{}")
 	caught = encode([]object{{"ErrorEquals": []string{"States.ALL"}, "Next": "Fail"}})
@@ -135,7 +134,10 @@ func encode(v any) string {
 }
 
 // addMachineRule leads what the state machine could not tell of itself to the
-// failure queue: an execution that did not come to an end of its own.
+// failure queue: an execution that did not come to an end of its own. Its dead letters
+// go to the same queue: that helps against a refusal that has passed by then, as while
+// the queue's policy is replaced. Against a queue that is gone or closed nothing here
+// does, but the metric of lost dead letters, which the alarm is on, tells of it.
 func addMachineRule(s *builder) {
 	r := awsevents.NewCfnRule(s.stack, jsii.String("ExecutionRule"), &awsevents.CfnRuleProps{
 		EventPattern: map[string]any{

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/fanout"
 )
 
@@ -31,6 +32,11 @@ func TestRetries(t *testing.T) {
 	retries := 0
 	seconds := map[string]float64{} // of the pauses, by jitter
 	for _, r := range state.Retry {
+		for _, name := range r.ErrorEquals { // by which the last step says whether there was another attempt
+			if !failure.TriedAgain(name) {
+				t.Errorf("%q is not said to be tried again", name)
+			}
+		}
 		retries += r.MaxAttempts
 		for n := range r.MaxAttempts {
 			seconds[r.JitterStrategy] += r.IntervalSeconds * math.Pow(r.BackoffRate, float64(n))

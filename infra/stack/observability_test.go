@@ -301,7 +301,6 @@ func TestAlarms(t *testing.T) {
 		{"RepositoryNameErrorsAlarm", "AWS/Lambda Errors", "${RepositoryNameFunction}", "Sum", "0", "/1", ""},
 		{"FilterThrottlesAlarm", "AWS/Lambda Throttles", "${FilterFunction}", "Sum", "0", "/3", ""},
 		{"GeneratorThrottlesAlarm", "AWS/Lambda Throttles", "${GeneratorFunction}", "Sum", "0", "/3", ""},
-		{"StepsThrottlesAlarm", "AWS/Lambda Throttles", "${StepsFunction}", "Sum", "0", "/3", "Large"},
 		{"ExecutionRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${ExecutionRule}", "Sum", "0",
 			"/1",
 			"Large"},

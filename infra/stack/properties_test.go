@@ -69,6 +69,7 @@ var promises = []property{
 	{"GeneratorFunction", "Environment.Variables.SOCI_STATE_MACHINE_ARN", "${SociLargeImages}",
 		"hands large images over"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_FAN_OUT_FROM_GIB", "${FanOutFromGiB}", "the parameter"},
+	{"GeneratorFunction", "Environment.Variables.SOCI_STEPS_MEMORY_MIB", "${StepsMemorySize}", "the parameter"},
 	{"GeneratorFunction", "Environment.Variables.SOCI_HANDLER", "", "events of ECR"},
 	{"StepsFunction", "Environment.Variables.SOCI_HANDLER", "steps", "requests of the state machine"},
 	{"StepsFunction", "Environment.Variables.SOCI_STATE_MACHINE_ARN", "", "it starts nothing"},

@@ -3,6 +3,7 @@ package backfill
 import (
 	"time"
 
+	"soci-index-builder/internal/function/fanout"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -61,6 +62,16 @@ type Cost struct {
 	Transitions int     // of the state machine
 }
 
+// handsOver reports whether the generator hands an item over, as it decides itself.
+func (b *Builder) handsOver(i *Item) bool {
+	if b.FanOutFrom == 0 {
+		return false
+	}
+	f := fanout.Function{From: b.FanOutFrom, Budget: fanout.Budget(int64(b.Memory)),
+		Steps: fanout.Budget(int64(b.StepsMemory)), Span: soci.DefaultSpanSize}
+	return f.TooLarge(i.Bytes, i.largest, fanout.Longest) != ""
+}
+
 // speed is how many compressed bytes per second a generator with that much
 // memory, in MB, reads.
 func speed(memory int) float64 {
@@ -81,7 +92,7 @@ func (p *Plan) CostOf(b Builder) Cost {
 	c := Cost{Images: len(p.Items)}
 	for n := range p.Items {
 		i := &p.Items[n]
-		if b.FanOutFrom == 0 || i.Bytes <= b.FanOutFrom {
+		if !b.handsOver(i) {
 			c.Seconds += duration(i, b.Memory).Seconds()
 			continue
 		}

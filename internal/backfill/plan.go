@@ -48,7 +48,8 @@ type Item struct {
 	Layers int
 	Bytes  int64
 
-	layers []layer // until they are counted
+	layers  []layer // until they are counted
+	largest int64   // bytes of the largest layer that is counted
 }
 
 // layer is what is to be known of one: there may be a million of them.
@@ -166,6 +167,7 @@ func (p *Plan) count() {
 				seen[at] = true
 				i.Layers++
 				i.Bytes += l.size
+				i.largest = max(i.largest, l.size)
 			}
 		}
 		i.layers = nil

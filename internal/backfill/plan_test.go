@@ -210,6 +210,35 @@ func TestCostOfHandedOver(t *testing.T) {
 	}
 }
 
+// An image is also handed over that the generator has not the time or the memory for.
+func TestCostHandsOver(t *testing.T) {
+	const gib = 1 << 30
+	for _, tt := range []struct {
+		name string
+		b    Builder
+		i    Item
+		want int
+	}{
+		{"small", Builder{1769, 100 * gib, 3008}, Item{Bytes: 20 * gib, largest: 20 * gib}, 0},
+		{"size", Builder{1769, 100 * gib, 3008}, Item{Bytes: 100*gib + 1, largest: gib}, 1},
+		{"time", Builder{1769, 100 * gib, 3008}, Item{Bytes: 70 * gib, largest: gib}, 1},
+		{"memory", Builder{1769, 100 * gib, 3008}, Item{Bytes: 40 * gib, largest: 40 * gib}, 1},
+		{"memory of many layers", Builder{1769, 100 * gib, 3008}, Item{Bytes: 40 * gib, largest: 10 * gib}, 0},
+		{"no more memory there", Builder{1769, 100 * gib, 1769}, Item{Bytes: 40 * gib, largest: 40 * gib}, 0},
+		{"never", Builder{1769, 0, 3008}, Item{Bytes: 200 * gib, largest: 40 * gib}, 0},
+	} {
+		p := &Plan{Items: []Item{tt.i}}
+		if got := p.CostOf(tt.b).HandedOver; got != tt.want {
+			t.Errorf("%s: %d handed over, want %d", tt.name, got, tt.want)
+		}
+	}
+	i := Item{Repository: "app", layers: []layer{{"sha256:a", 3}, {"sha256:b", 7}, {"sha256:c", 5}}}
+	p := &Plan{Items: []Item{i, {Repository: "app", layers: []layer{{"sha256:b", 7}, {"sha256:d", 4}}}}}
+	if p.count(); p.Items[0].largest != 7 || p.Items[1].largest != 4 {
+		t.Errorf("the largest layers have %d and %d bytes, want 7 and 4", p.Items[0].largest, p.Items[1].largest)
+	}
+}
+
 func TestRate(t *testing.T) {
 	item := &Item{Tag: "v1", Manifests: 2, Bytes: 750 << 20} // 12 s
 	tests := []struct {

@@ -159,6 +159,36 @@ func TestHealthyParameters(t *testing.T) {
 	}
 }
 
+// Steps with less memory than the generator are told of, unless nothing is handed over.
+func TestStepsMemory(t *testing.T) {
+	for _, tt := range []struct {
+		generator, steps, from string
+		want                   string // the value that is advised; none if all is well
+	}{{"1769", "3008", "8", ""}, {"3008", "3008", "8", ""}, {"5120", "3008", "8", "5120"},
+		{"1769", "1024", "100", "1769"}, {"5120", "3008", "0", ""}} {
+		server := awstest.Start(t)
+		stacktest.Deploy(t, server, stackName, map[string]string{
+			deployed.ParamGeneratorMemorySize: tt.generator, deployed.ParamStepsMemorySize: tt.steps,
+			deployed.ParamFanOutFromGiB: tt.from}, awstest.NewECR(nil))
+		var found []doctor.Finding
+		for _, f := range examine(t, server).Findings {
+			if f.Check == doctor.CheckMachine {
+				found = append(found, f)
+			}
+		}
+		severity, cure := doctor.OK, ""
+		if tt.want != "" {
+			severity = doctor.Warning
+			cure = "soci-index-builder deploy --stack " + stackName + " --region eu-west-1 --parameter " +
+				"StepsMemorySize=" + tt.want
+		}
+		if len(found) != 1 || found[0].Severity != severity || found[0].Cure != cure ||
+			tt.want != "" && !strings.Contains(found[0].Found, "StepsMemorySize is "+tt.steps+", less than ") {
+			t.Errorf("%+v: %+v", tt, found)
+		}
+	}
+}
+
 // A missing permission is reported by name, and stops nothing else.
 func TestDenied(t *testing.T) {
 	tests := []struct {

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
+
+	"soci-index-builder/internal/deployed"
 )
 
 // machines looks whether the state machine that works on large images is there,
@@ -32,6 +34,9 @@ func (x *examination) machines(ctx context.Context) ([]Finding, error) {
 		}
 		found = append(found, x.machine(r, out)...)
 	}
+	if len(all) > 0 {
+		found = append(found, x.stepsMemory()...)
+	}
 	switch {
 	case len(errs) > 0 || len(found) > 0:
 	case len(all) == 0:
@@ -41,6 +46,19 @@ func (x *examination) machines(ctx context.Context) ([]Finding, error) {
 		found = wellOr(found, CheckMachine, "active, with the stack's definition and role")
 	}
 	return found, errors.Join(errs...)
+}
+
+// stepsMemory looks whether large images get less memory than others.
+func (x *examination) stepsMemory() []Finding {
+	whole, steps := x.stack.MemorySize(), x.stack.StepsMemorySize()
+	if x.stack.FanOutFrom() == 0 || steps >= whole {
+		return nil
+	}
+	return []Finding{{CheckMachine, Warning, "",
+		fmt.Sprintf("%s is %d, less than %s, %d: an image that is handed over for its size has less memory than "+
+			"one that is not", deployed.ParamStepsMemorySize, steps, deployed.ParamGeneratorMemorySize, whole),
+		fmt.Sprintf("soci-index-builder deploy --stack %s%s --parameter %s=%d", x.stack.Name, x.region(),
+			deployed.ParamStepsMemorySize, whole)}}
 }
 
 func (x *examination) machine(r resource, out *sfn.DescribeStateMachineOutput) []Finding {

@@ -54,7 +54,8 @@ type Message struct {
 
 	FunctionARN string // that failed, or was to get the event; maybe with a version or an alias behind it
 	RequestID   string // of the last invocation, as in its log
-	// Condition is RetriesExhausted, EventAgeExceeded or PermanentFailure; of a rule
+	// Condition is RetriesExhausted, EventAgeExceeded, PermanentFailure,
+	// StepRetriesExhausted or StepFailed; of a rule
 	// what EventBridge exhausted; of an execution its status.
 	Condition string
 	Attempts  int       // 0 if unknown
@@ -178,7 +179,7 @@ func (m *Message) ofRecord(body []byte) bool {
 	}
 	m.Origin = Lambda
 	switch r.RequestContext.Condition {
-	case failurequeue.Condition, failurequeue.ConditionSteps:
+	case failurequeue.Condition, failurequeue.ConditionSteps, failurequeue.ConditionStep:
 		m.Origin, m.Attempts = Function, 1
 	}
 	if r.RequestContext.InvokeCount > 0 {

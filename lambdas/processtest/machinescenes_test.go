@@ -16,6 +16,7 @@ import (
 	"soci-index-builder/internal/testkit/lambdaruntime"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
 )
 
 // answers returns what was answered to the steps of a kind.
@@ -73,17 +74,20 @@ func TestMachineOfCorruptLayer(t *testing.T) {
 	}
 	blobs := 0
 	for _, r := range answers[fanout.Result](t, m.lambdaOfSteps, "layer") {
-		i := slices.IndexFunc(p.Layers,
-			func(l ocispec.Descriptor) bool { return strings.HasPrefix(l.Digest.Encoded(), r.Layer) })
+		var o soci.LayerOutcome
+		i := slices.IndexFunc(p.Layers, func(l ocispec.Descriptor) (is bool) {
+			var err error
+			o, err = r.Outcome(fanout.Item{Layer: l.Digest, Size: l.Size}, soci.Options{SpanSize: 1 << 20})
+			return err == nil
+		})
 		if i == 23 {
 			if r.Failure != "corrupt" || r.Ztoc != "" {
 				t.Errorf("the corrupt layer: %+v", r)
 			}
 			continue
 		}
-		o, err := r.Outcome(fanout.Item{Layer: p.Layers[i].Digest, Size: p.Layers[i].Size})
-		if err != nil {
-			t.Fatal(err)
+		if i < 0 {
+			t.Fatalf("of no layer: %+v", r)
 		}
 		if n, err := repo.BlobSize(t.Context(), o.Result.Ztoc); err != nil || n != o.Result.Ztoc.Size {
 			t.Errorf("the zTOC of layer %d: %d bytes, %v", i, n, err)

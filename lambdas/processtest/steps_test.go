@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda/messages"
 
@@ -102,7 +103,8 @@ func TestHandOverProcess(t *testing.T) {
 	p := s.PushImage(t, repository, "v1", registrytest.Image{Layers: []registrytest.Layer{layer(t, 1, 2<<20)}})
 	event := push(t, p.Manifest.Digest, "v1", "")
 	states := newService(t, "states", "AWSStepFunctions.StartExecution", func(body []byte) any {
-		return map[string]any{"executionArn": "arn:aws:states:us-west-2:123456789012:execution:index:x", "startDate": 1}
+		return map[string]any{"executionArn": "arn:aws:states:us-west-2:123456789012:execution:index:x",
+			"startDate": time.Now().Unix()}
 	})
 	f := startIndexgen(t, s, lambdaruntime.Options{Env: map[string]string{
 		"SOCI_STATE_MACHINE_ARN": "arn:aws:states:us-west-2:123456789012:stateMachine:index",

@@ -145,6 +145,44 @@ func TestForcePushesBlobs(t *testing.T) {
 	}
 }
 
+// What is damaged is also pushed again when layers are built one by one, each of which
+// sees only that the zTOC is there: Publish builds such a layer again.
+func TestDamagedInParts(t *testing.T) {
+	for _, manifest := range []bool{false, true} {
+		s := registrytest.Start(t)
+		repo := openRepo(t, s)
+		image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 0), good(t, 1))}).Manifest
+		o := both("v1")
+		o.IndexVersion = soci.V1
+		o.Catalog = repo.Catalog(ecrclient.CatalogOptions{TagSuffix: "-soci"})
+		first, err := soci.IndexImage(t.Context(), repo, repo, image, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad, built := first.Manifests[0].Layers[1].Ztoc.Digest, 1
+		if manifest { // in which no zTOC is found
+			bad, built = first.Manifests[0].Index.Digest, 2
+		}
+		pushes := spoil(s, bad, get, registrytest.Corrupt(100), false)
+		w, err := soci.Plan(t.Context(), repo, repo, image, o)
+		if err != nil || len(w.Layers()) != built {
+			t.Fatalf("%v %+v", err, w.Layers())
+		}
+		r, err := inParts(t.Context(), repo, image, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := pushes.Load(); n != 1 {
+			t.Errorf("%s was pushed %d times", bad, n)
+		}
+		s.Clear()
+		if again, err := soci.IndexImage(t.Context(), repo, repo, image, o); err != nil || again.SearchError != nil ||
+			again.BytesRead+again.BytesPushed != 0 || again.Manifests[0].Index.Digest != r.Manifests[0].Index.Digest {
+			t.Errorf("after it was mended: %v %+v", err, again)
+		}
+	}
+}
+
 // A registry that refuses to take damaged content again says so.
 func TestDamagedRefused(t *testing.T) {
 	s := registrytest.Start(t)

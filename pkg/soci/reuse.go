@@ -41,7 +41,9 @@ func (w *layerWork) reuse(ctx context.Context, catalog Catalog) error {
 	defer cancel()
 	needed := make(map[digest.Digest]ocispec.Descriptor)
 	for _, l := range w.layers {
-		if w.built[l.Digest].err == nil { // a layer that has failed stays so
+		// A layer that has failed stays so. For one that was built elsewhere the search
+		// finds what is damaged: it was taken for there by its size, and is to be pushed.
+		if w.built[l.Digest].err == nil {
 			needed[l.Digest] = l
 		}
 	}
@@ -62,6 +64,11 @@ func (w *layerWork) reuse(ctx context.Context, catalog Catalog) error {
 		}
 		return len(needed) > 0
 	})
+	for _, b := range w.built {
+		if b.taken && w.damaged[b.result.Ztoc.Digest] {
+			*b = builtLayer{}
+		}
+	}
 	return errors.Join(append(errs, err)...)
 }
 

@@ -13,8 +13,8 @@ func TestAlarms(t *testing.T) {
 		name, value string
 		want        int
 	}{
-		{"", "", 13}, {deployed.ParamFanOutFromGiB, "0", 11}, {deployed.ParamFanOutFromGiB, "100", 13},
-		{deployed.ParamIndexReplicated, "true", 14},
+		{"", "", 12}, {deployed.ParamFanOutFromGiB, "0", 11}, {deployed.ParamFanOutFromGiB, "100", 12},
+		{deployed.ParamIndexReplicated, "true", 13},
 	} {
 		stack := map[string]string{tt.name: tt.value}
 		if n := alarms(func(name string) string { return settings.Given{}.Parameter(name, stack) }); n != tt.want {

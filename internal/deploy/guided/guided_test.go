@@ -120,7 +120,7 @@ func TestGuided(t *testing.T) {
 		`there is no parameter "MinLayerSize" (did you mean MinLayerSizeMiB?)`, "use --bucket",
 		// 2 GB at 75 MiB/s, and 2 s, of 1,769 MB.
 		"at most $0.0006 a month", "1 image, 1.9 GiB",
-		"a month for 13 alarms", "once, if you have the images that are there indexed by backfill: 3 images",
+		"a month for 12 alarms", "once, if you have the images that are there indexed by backfill: 3 images",
 		"arn:aws:cloudformation:eu-west-1:123456789012:stack/my-soci/*",
 		"Save this to soci-index-builder.toml [default]? [Y/n]",
 	} {

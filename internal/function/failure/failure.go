@@ -66,6 +66,10 @@ type Error struct {
 	// as it can be known; empty for every other reason. Err's text names it.
 	Permission string
 
+	// Once: nobody has tried again, although another attempt may succeed, as of a
+	// step that ended without an answer.
+	Once bool
+
 	Err error
 }
 
@@ -104,7 +108,8 @@ var sentinels = []struct {
 // stays what it is.
 func Of(err error) *Error {
 	if known, ok := errors.AsType[*Error](err); ok {
-		return &Error{Class: known.Class, Reason: known.Reason, Permission: known.Permission, Err: err}
+		return &Error{Class: known.Class, Reason: known.Reason, Permission: known.Permission,
+			Once: known.Once, Err: err}
 	}
 	if failed, ok := errors.AsType[soci.ManifestErrors](err); ok {
 		return ofManifests(err, failed)

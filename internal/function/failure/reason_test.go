@@ -26,3 +26,21 @@ func TestClassOf(t *testing.T) {
 		})
 	}
 }
+
+// What a state machine tries again is what passes, of this function and of Lambda.
+func TestTriedAgain(t *testing.T) {
+	for name, want := range map[string]bool{
+		"throttled": true, "unexpected": true, "corrupt": false, "out-of-time": false,
+		"Lambda.TooManyRequestsException": true, "Lambda.SdkClientException": true, "Lambda.Unknown": false,
+		"Runtime.ExitError": false, "States.Timeout": false, "": false,
+	} {
+		if got := TriedAgain(name); got != want {
+			t.Errorf("TriedAgain(%q) = %t, want %t", name, got, want)
+		}
+	}
+	for _, name := range LambdaErrors() {
+		if !TriedAgain(name) {
+			t.Errorf("%s is not tried again", name)
+		}
+	}
+}

@@ -32,9 +32,16 @@ const maxText = 8 << 10 // 8 KiB
 // sent itself. Lambda's own are RetriesExhausted and EventAgeExceeded.
 const Condition = "PermanentFailure"
 
-// ConditionSteps is the condition of a message about an image that the state
-// machine worked on, when it failed for a transient reason again and again.
-const ConditionSteps = "StepRetriesExhausted"
+// The conditions of a message about an image that the state machine worked on, when
+// another attempt may succeed.
+const (
+	// ConditionSteps: a step was tried again, and failed for a transient reason each
+	// time.
+	ConditionSteps = "StepRetriesExhausted"
+	// ConditionStep: a step ended without an answer, as in a crash, and was not tried
+	// again.
+	ConditionStep = "StepFailed"
+)
 
 // Message is what the queue gets: a Lambda invocation record, and why no
 // second attempt helps.
@@ -45,7 +52,7 @@ type Message struct {
 	RequestPayload  any             `json:"requestPayload"` // the event, or its text if it is not JSON; null if cut
 	ResponsePayload ResponsePayload `json:"responsePayload"`
 
-	// Class is "permanent", or "transient" with ConditionSteps.
+	// Class is "permanent", or "transient" with ConditionSteps and ConditionStep.
 	Class  failure.Class  `json:"class"`
 	Reason failure.Reason `json:"reason"`
 
@@ -57,7 +64,7 @@ type Message struct {
 type RequestContext struct {
 	RequestID   string `json:"requestId"`
 	FunctionARN string `json:"functionArn"`
-	Condition   string `json:"condition"` // Condition or ConditionSteps
+	Condition   string `json:"condition"` // Condition, ConditionSteps or ConditionStep
 }
 
 // ResponsePayload is the failure as a function's answer.
@@ -89,6 +96,9 @@ func NewMessage(ctx context.Context, event []byte, f *failure.Error, now time.Ti
 	}
 	if failure.ClassOf(f.Reason) == failure.Transient { // final all the same
 		m.Class, m.RequestContext.Condition = failure.Transient, ConditionSteps
+		if f.Once {
+			m.RequestContext.Condition = ConditionStep
+		}
 	}
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
 		m.RequestContext.RequestID, m.RequestContext.FunctionARN = lc.AwsRequestID, lc.InvokedFunctionArn

@@ -138,8 +138,10 @@ func TestSettle(t *testing.T) {
 func TestNewMessageOfSteps(t *testing.T) {
 	for reason, want := range map[failure.Reason]string{
 		failure.Throttled: ConditionSteps + " transient", failure.Corrupt: Condition + " permanent",
+		failure.Unexpected: ConditionStep + " transient",
 	} {
-		f := &failure.Error{Class: failure.Permanent, Reason: reason, Err: errors.New("why")}
+		f := &failure.Error{Class: failure.Permanent, Reason: reason, Once: reason == failure.Unexpected,
+			Err: errors.New("why")}
 		b, err := NewMessage(t.Context(), []byte("{}"), f, now)
 		if err != nil {
 			t.Fatal(err)

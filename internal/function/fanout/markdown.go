@@ -3,16 +3,14 @@ package fanout
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"soci-index-builder/pkg/soci"
 )
 
 // The stack's defaults, for the documentation.
 const (
-	docAtOnce = 20                              // FanOutConcurrency
-	docMemory = 1769                            // GeneratorMemorySize, MB
-	docLimit  = 15*time.Minute - 10*time.Second // when the generator stops
+	docAtOnce = 20   // FanOutConcurrency
+	docMemory = 1769 // GeneratorMemorySize, MB
 )
 
 // shape is how the bytes of an image are spread over its layers.
@@ -79,7 +77,7 @@ func aloneMost() int64 {
 func alone(size int64) string {
 	t := Alone([]int64{size})
 	switch {
-	case t > docLimit:
+	case t > Longest:
 		return "–"
 	case size > aloneMost():
 		return fmt.Sprintf("%.0f, without a layer over %d GB", t.Seconds(), aloneMost()/1e9)

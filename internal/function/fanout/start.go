@@ -8,12 +8,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -59,27 +63,42 @@ const maxExecutions = 50
 // ErrTooManyExecutions: an event has had maxExecutions executions.
 var ErrTooManyExecutions = errors.New("the event has had too many executions")
 
+// ErrOutOfReach: the start of an execution was not permitted, or no answer came to it,
+// as in a network without a way to Step Functions.
+var ErrOutOfReach = errors.New("the state machine is out of reach")
+
+// unreached is an ErrOutOfReach with the text of the error that says so.
+type unreached struct{ error }
+
+func (e unreached) Unwrap() error        { return e.error }
+func (e unreached) Is(target error) bool { return target == ErrOutOfReach }
+
+// maxWait bounds how long one start may take, all attempts included: where nothing
+// answers, an image is to be built by other means.
+const maxWait = 30 * time.Second
+
 // Execution is one of the state machine.
 type Execution struct {
-	Name   string
-	Joined bool // it was running already
+	Name string
+
+	// Joined: it was running already, as far as Step Functions tells. What began
+	// within the second before may pass for new.
+	Joined bool
 }
 
 // Start has the state machine work on an event. Its execution is named name and
 // a number from 1: the name of a closed execution stays taken for 90 days, so
 // it gets the next number; one that is running is joined. The error is that of
-// AWS or matches ErrTooManyExecutions.
+// AWS, which may match ErrOutOfReach, or matches ErrTooManyExecutions.
 func (s *Starter) Start(ctx context.Context, name string, event []byte) (Execution, error) {
 	for n := 1; n <= maxExecutions; n++ {
 		x := Execution{Name: fmt.Sprintf("%s-%d", name, n)}
-		_, err := s.API.StartExecution(ctx, &sfn.StartExecutionInput{
-			StateMachineArn: aws.String(s.ARN), Name: aws.String(x.Name), Input: aws.String(string(event)),
-		})
-		if err == nil {
+		var err error
+		if x.Joined, err = s.start(ctx, x.Name, event); err == nil {
 			return x, nil
 		}
 		if _, exists := errors.AsType[*types.ExecutionAlreadyExists](err); !exists {
-			return x, fmt.Errorf("starting the execution %s of %s: %w", x.Name, s.ARN, err)
+			return x, err
 		}
 		d, err := s.API.DescribeExecution(ctx,
 			&sfn.DescribeExecutionInput{ExecutionArn: aws.String(s.execution(x.Name))})
@@ -95,6 +114,33 @@ func (s *Starter) Start(ctx context.Context, name string, event []byte) (Executi
 		}
 	}
 	return Execution{}, fmt.Errorf("%w: %d, named %s-1 and so on", ErrTooManyExecutions, maxExecutions, name)
+}
+
+// start asks for one execution. For one that is running with the same input Step
+// Functions answers as for a new one, but for the time of its start.
+func (s *Starter) start(ctx context.Context, name string, event []byte) (joined bool, err error) {
+	bounded, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	began := time.Now()
+	out, err := s.API.StartExecution(bounded, &sfn.StartExecutionInput{
+		StateMachineArn: aws.String(s.ARN), Name: aws.String(name), Input: aws.String(string(event)),
+	})
+	if err != nil {
+		err = fmt.Errorf("starting the execution %s of %s: %w", name, s.ARN, err)
+		if ctx.Err() == nil && outOfReach(err) {
+			err = unreached{err}
+		}
+		return false, err
+	}
+	// Both times are of AWS's clock, that of the answer in whole seconds.
+	answered, ok := awsmiddleware.GetServerTime(out.ResultMetadata)
+	return ok && out.StartDate != nil && answered.Sub(*out.StartDate) > time.Since(began)+time.Second, nil
+}
+
+func outOfReach(err error) bool {
+	answer, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	answered := ok && answer.HTTPStatusCode() > 0
+	return !answered || failure.Of(err).Reason == failure.AccessDenied
 }
 
 // execution returns the ARN of an execution.

@@ -1,11 +1,16 @@
 package fanout_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/failure"
@@ -99,6 +104,8 @@ func TestStart(t *testing.T) {
 	start(`{"a":1}`, "name-1", false)
 	start(`{"a":1}`, "name-1", false) // Step Functions itself takes it for the same
 	start(`{ "a":1}`, "name-1", true)
+	states.Age(time.Hour)
+	start(`{"a":1}`, "name-1", true) // which shows by the time of its start alone
 	states.Close("SUCCEEDED")
 	start(`{"a":1}`, "name-2", false)
 	start(`{ "a":1}`, "name-2", true)
@@ -137,5 +144,49 @@ func TestStartErrors(t *testing.T) {
 		if f := failure.Of(err); f.Reason != failure.AccessDenied || f.Permission != tt.permission {
 			t.Errorf("%s: %+v", tt.operation, f)
 		}
+	}
+}
+
+// Only what no other attempt changes is out of reach: a missing permission, or a network
+// in which nothing answers.
+func TestStartOutOfReach(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for _, tt := range []struct {
+		name  string
+		fault *awstest.Error // nil: nothing listens
+		want  bool
+	}{
+		{"denied", &awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "no"}, true},
+		{"denied otherwise", &awstest.Error{Status: 403, Code: "UnrecognizedClientException", Message: "no"}, true},
+		{"nothing listens", nil, true},
+		{"cut off", &awstest.Error{}, true},
+		{"throttled", &awstest.Error{Status: 400, Code: "ThrottlingException", Message: "slow down"}, false},
+		{"unavailable", &awstest.Error{Status: 503, Code: "ServiceUnavailable", Message: "later"}, false},
+		{"not there", &awstest.Error{Status: 400, Code: "StateMachineDoesNotExist", Message: "which"}, false},
+	} {
+		server := awstest.Start(t)
+		server.Handle("states", new(awstest.States))
+		cfg := server.Config()
+		if tt.fault != nil {
+			server.Fail("states", "StartExecution", 1, tt.fault)
+		} else {
+			cfg.BaseEndpoint = aws.String(gone.URL)
+		}
+		_, err := fanout.Open(cfg, awstest.StateMachineARN).Start(t.Context(), "name", []byte("{}"))
+		if err == nil || errors.Is(err, fanout.ErrOutOfReach) != tt.want {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if f := failure.Of(err); f.Class != failure.Transient {
+			t.Errorf("%s: %s", tt.name, f.Class)
+		}
+	}
+	// The caller's own end is none of the network's.
+	server := awstest.Start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := fanout.Open(server.Config(), awstest.StateMachineARN).Start(ctx, "name", []byte("{}"))
+	if err == nil || errors.Is(err, fanout.ErrOutOfReach) {
+		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -5,6 +5,7 @@
 package fanout
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -84,9 +85,8 @@ func Fits(items []Item, event int) bool {
 // Result is what became of an item: a zTOC, a reason to skip the layer, or a
 // failure that no second attempt changes.
 type Result struct {
-	// Layer is the beginning of the layer's digest, so that no result is taken for
-	// another's.
-	Layer            string          `json:"l"`
+	// Mark is of the layer and the settings, so that no result is taken for another's.
+	Mark             string          `json:"l"`
 	Ztoc             string          `json:"z,omitempty"` // the SHA-256 of the zTOC in base64, unpadded, for URLs
 	ZtocSize         int64           `json:"s,omitempty"` // bytes
 	UncompressedSize int64           `json:"u,omitempty"` // bytes
@@ -98,21 +98,25 @@ type Result struct {
 	Message          string          `json:"m,omitempty"` // as much of the failure's text as there is room for
 }
 
-// mark returns what a result has of its layer's digest.
-func mark(layer digest.Digest) string {
-	const digits = 8
-	_, encoded, _ := strings.Cut(layer.String(), ":")
-	return encoded[:min(digits, len(encoded))]
+const markSize = 4 // bytes, twice as many digits
+
+// mark returns what a result has of its layer and of the settings that decide on the
+// bytes of a zTOC: eight hexadecimal digits of a SHA-256. The functions may be updated
+// while an execution runs.
+func mark(layer digest.Digest, o soci.Options) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %q", layer, cmp.Or(o.SpanSize, soci.DefaultSpanSize),
+		cmp.Or(o.BuildToolIdentifier, soci.BuildToolIdentifier)))
+	return hex.EncodeToString(sum[:markSize])
 }
 
 // ErrMalformed: a result or an item is none.
 var ErrMalformed = errors.New("not what a step answers")
 
-// Built returns the result of a layer that BuildLayer has read.
-func Built(o soci.LayerOutcome) (Result, error) {
+// Built returns the result of a layer that BuildLayer has read, with these options.
+func Built(o soci.LayerOutcome, by soci.Options) (Result, error) {
 	r := o.Result
 	if !r.Indexed() {
-		return Result{Layer: mark(o.Layer), Skip: r.Reason}, nil
+		return Result{Mark: mark(o.Layer, by), Skip: r.Reason}, nil
 	}
 	if a := r.Ztoc.Digest.Algorithm(); a != digest.SHA256 {
 		return Result{}, fmt.Errorf("internal error: a zTOC with a digest by %s", a)
@@ -121,18 +125,18 @@ func Built(o soci.LayerOutcome) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("internal error: the digest of a zTOC: %w", err)
 	}
-	return Result{Layer: mark(o.Layer), Ztoc: base64.RawURLEncoding.EncodeToString(sum), ZtocSize: r.Ztoc.Size,
+	return Result{Mark: mark(o.Layer, by), Ztoc: base64.RawURLEncoding.EncodeToString(sum), ZtocSize: r.Ztoc.Size,
 		UncompressedSize: r.UncompressedSize,
 		Spans:            r.Spans, Files: r.Files, Plain: r.Compression == soci.Uncompressed}, nil
 }
 
-// Failed returns the result of a layer that failed for good.
-func Failed(layer digest.Digest, f *failure.Error) Result {
+// Failed returns the result of a layer that failed for good, with these options.
+func Failed(layer digest.Digest, f *failure.Error, by soci.Options) Result {
 	text := f.Error()
 	if l, ok := errors.AsType[*soci.LayerError](f.Err); ok {
 		text = l.Err.Error() // the layer is known
 	}
-	r := Result{Layer: mark(layer), Failure: f.Reason}
+	r := Result{Mark: mark(layer, by), Failure: f.Reason}
 	for _, c := range strings.ToValidUTF8(text, "?") {
 		longer := r
 		longer.Message += string(c)
@@ -146,12 +150,12 @@ func Failed(layer digest.Digest, f *failure.Error) Result {
 
 // Outcome returns the result of an item as soci.Publish takes it. The error
 // matches ErrMalformed.
-func (r Result) Outcome(i Item) (soci.LayerOutcome, error) {
+func (r Result) Outcome(i Item, by soci.Options) (soci.LayerOutcome, error) {
 	o := soci.LayerOutcome{Layer: i.Layer, Size: i.Size}
 	sum, err := base64.RawURLEncoding.DecodeString(r.Ztoc)
 	switch {
-	case r.Layer != mark(i.Layer):
-		return o, fmt.Errorf("%w: the result of layer %s is that of %.100q", ErrMalformed, i.Layer, r.Layer)
+	case r.Mark != mark(i.Layer, by):
+		return o, fmt.Errorf("%w: the result of layer %s has the mark %.100q of another", ErrMalformed, i.Layer, r.Mark)
 	case err != nil || r.Ztoc != "" && len(sum) != sha256.Size:
 		return o, fmt.Errorf("%w: of layer %s the zTOC %.100q", ErrMalformed, i.Layer, r.Ztoc)
 	case r.Failure != "":
@@ -179,18 +183,27 @@ func (r Result) Outcome(i Item) (soci.LayerOutcome, error) {
 	return o, nil
 }
 
-// Outcomes returns the results of a plan, in its order. The error matches
-// ErrMalformed.
-func Outcomes(items []Item, results []Result) ([]soci.LayerOutcome, error) {
+// Outcomes returns the results of a plan, in its order, without those that were made
+// with other settings, before the function was updated: these layers are to be built
+// again. The error matches ErrMalformed.
+func Outcomes(items []Item, results []Result, by soci.Options) ([]soci.LayerOutcome, error) {
 	if len(items) != len(results) {
 		return nil, fmt.Errorf("%w: %d results of %d layers", ErrMalformed, len(results), len(items))
 	}
-	outcomes := make([]soci.LayerOutcome, len(items))
-	for i := range items {
-		var err error
-		if outcomes[i], err = results[i].Outcome(items[i]); err != nil {
+	marks := make(map[string]bool, len(items))
+	for _, i := range items {
+		marks[mark(i.Layer, by)] = true
+	}
+	outcomes := make([]soci.LayerOutcome, 0, len(items))
+	for n, r := range results {
+		if b, err := hex.DecodeString(r.Mark); err == nil && len(b) == markSize && !marks[r.Mark] {
+			continue
+		}
+		o, err := r.Outcome(items[n], by)
+		if err != nil {
 			return nil, err
 		}
+		outcomes = append(outcomes, o)
 	}
 	return outcomes, nil
 }

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,14 +24,15 @@ func biggest(i Item) []Result {
 	ztoc, err := Built(soci.LayerOutcome{Layer: i.Layer, Size: i.Size, Result: soci.LayerResult{
 		Ztoc:             ocispec.Descriptor{Digest: digest.FromString("zTOC"), Size: 2 << 30},
 		UncompressedSize: 1 << 40, Spans: 1 << 20, Files: 4_000_000, Compression: soci.Uncompressed,
-	}})
+	}}, soci.Options{})
 	if err != nil {
 		panic(err)
 	}
-	return []Result{ztoc, {Layer: mark(i.Layer), Skip: soci.SkipParent},
-		{Layer: mark(i.Layer), Skip: soci.SkipCompression},
-		Failed(i.Layer, &failure.Error{Reason: failure.InvalidReference, Err: errors.New(long)}),
-		Failed(i.Layer, &failure.Error{Reason: failure.OutOfTime, Err: errors.New(strings.Repeat("x", 1000))})}
+	return []Result{ztoc, {Mark: mark(i.Layer, soci.Options{}), Skip: soci.SkipParent},
+		{Mark: mark(i.Layer, soci.Options{}), Skip: soci.SkipCompression},
+		Failed(i.Layer, &failure.Error{Reason: failure.InvalidReference, Err: errors.New(long)}, soci.Options{}),
+		Failed(i.Layer, &failure.Error{Reason: failure.OutOfTime, Err: errors.New(strings.Repeat("x", 1000))},
+			soci.Options{})}
 }
 
 // An item and a result stay within their sizes, and 127 layers of 8 platforms
@@ -105,7 +107,7 @@ func TestRoundTrip(t *testing.T) {
 	plain := ztoc
 	plain.Compression, plain.Files = soci.Uncompressed, 0
 	for _, want := range []soci.LayerResult{ztoc, plain, {Reason: soci.SkipSparseFile}} {
-		r, err := Built(soci.LayerOutcome{Layer: i.Layer, Size: i.Size, Result: want})
+		r, err := Built(soci.LayerOutcome{Layer: i.Layer, Size: i.Size, Result: want}, soci.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,14 +115,14 @@ func TestRoundTrip(t *testing.T) {
 		if err := json.Unmarshal(encoded(t, r), &got); err != nil {
 			t.Fatal(err)
 		}
-		o, err := got.Outcome(i)
+		o, err := got.Outcome(i, soci.Options{})
 		if err != nil || o.Layer != i.Layer || o.Size != i.Size || o.Err != nil ||
 			string(encoded(t, o.Result)) != string(encoded(t, want)) {
 			t.Errorf("%v %+v, want %+v", err, o, want)
 		}
 	}
 	f := failure.Of(&soci.LayerError{Layer: i.Layer, Err: fmt.Errorf("%w gzip stream", soci.ErrCorrupt)})
-	o, err := Failed(i.Layer, f).Outcome(i)
+	o, err := Failed(i.Layer, f, soci.Options{}).Outcome(i, soci.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,8 +139,8 @@ func TestMalformedResults(t *testing.T) {
 		{Ztoc: ztoc, ZtocSize: -1}, {Ztoc: ztoc, UncompressedSize: -1}, {Ztoc: ztoc, Spans: -1},
 		{Ztoc: ztoc, Files: -1},
 		{Ztoc: "A"}, {Ztoc: "A" + ztoc}, {Ztoc: strings.Repeat("0", 64)}, {Ztoc: strings.Repeat("=", 43)}} {
-		r.Layer = mark(i.Layer)
-		if _, err := r.Outcome(i); !errors.Is(err, ErrMalformed) {
+		r.Mark = mark(i.Layer, soci.Options{})
+		if _, err := r.Outcome(i, soci.Options{}); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%+v: %v", r, err)
 		}
 	}
@@ -146,19 +148,73 @@ func TestMalformedResults(t *testing.T) {
 	var swapped []Result
 	for _, of := range []Item{other, i} {
 		r, err := Built(soci.LayerOutcome{Layer: of.Layer, Size: of.Size, Result: soci.LayerResult{
-			Ztoc: ocispec.Descriptor{Digest: digest.FromString(of.Layer.String()), Size: 5}, Compression: soci.Gzip}})
+			Ztoc: ocispec.Descriptor{Digest: digest.FromString(of.Layer.String()), Size: 5}, Compression: soci.Gzip}},
+			soci.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		swapped = append(swapped, r)
 	}
-	if _, err := Outcomes([]Item{other, i}, swapped); err != nil {
+	if _, err := Outcomes([]Item{other, i}, swapped, soci.Options{}); err != nil {
 		t.Error(err)
 	}
-	if _, err := Outcomes([]Item{i, other}, swapped); !errors.Is(err, ErrMalformed) {
+	if _, err := Outcomes([]Item{i, other}, swapped, soci.Options{}); !errors.Is(err, ErrMalformed) {
 		t.Errorf("results in another order: %v", err)
 	}
-	if _, err := Outcomes([]Item{i}, nil); !errors.Is(err, ErrMalformed) {
+	if _, err := Outcomes([]Item{i}, nil, soci.Options{}); !errors.Is(err, ErrMalformed) {
 		t.Errorf("too few results: %v", err)
+	}
+}
+
+// A result that was made with other settings is left out, so that its layer is built
+// again: a zTOC of another span size would be wrong, and look right.
+func TestResultsOfOtherSettings(t *testing.T) {
+	first := Item{Layer: digest.FromString("a layer"), Size: 7}
+	second := Item{Layer: digest.FromString("another layer"), Size: 8}
+	by := soci.Options{SpanSize: 1 << 20}
+	for name, made := range map[string]soci.Options{
+		"the same":         by,
+		"default tool":     {SpanSize: 1 << 20, BuildToolIdentifier: soci.BuildToolIdentifier},
+		"no setting of it": {SpanSize: 1 << 20, MinLayerSize: 5, IndexVersion: soci.V2},
+		"span size":        {SpanSize: 2 << 20},
+		"default span":     {},
+		"build tool":       {SpanSize: 1 << 20, BuildToolIdentifier: "soci-index-builder/2"},
+	} {
+		var results []Result
+		for _, r := range []struct {
+			Item
+			by soci.Options
+		}{{first, made}, {second, by}} {
+			b, err := Built(soci.LayerOutcome{Layer: r.Layer, Size: r.Size, Result: soci.LayerResult{
+				Ztoc: ocispec.Descriptor{Digest: digest.FromString("zTOC"), Size: 5}, Compression: soci.Gzip}}, r.by)
+			if err != nil {
+				t.Fatal(err)
+			}
+			results = append(results, b)
+		}
+		want := []digest.Digest{first.Layer, second.Layer}
+		if cmp.Or(made.SpanSize, soci.DefaultSpanSize) != by.SpanSize ||
+			cmp.Or(made.BuildToolIdentifier, soci.BuildToolIdentifier) != soci.BuildToolIdentifier {
+			want = want[1:]
+		}
+		outcomes, err := Outcomes([]Item{first, second}, results, by)
+		var got []digest.Digest
+		for _, o := range outcomes {
+			got = append(got, o.Layer)
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v %v, want %v", name, err, got, want)
+		}
+	}
+	// A failure with other settings may be none with these.
+	failed := Failed(first.Layer, &failure.Error{Reason: failure.LimitExceeded, Err: errors.New("why")}, soci.Options{})
+	if outcomes, err := Outcomes([]Item{first}, []Result{failed}, by); err != nil || len(outcomes) != 0 {
+		t.Errorf("a failure: %v %+v", err, outcomes)
+	}
+	for _, none := range []string{"", "0123", "0123456789", "hexadeci"} {
+		failed.Mark = none
+		if _, err := Outcomes([]Item{first}, []Result{failed}, by); !errors.Is(err, ErrMalformed) {
+			t.Errorf("the mark %q: %v", none, err)
+		}
 	}
 }

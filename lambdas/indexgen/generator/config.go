@@ -41,8 +41,9 @@ type Config struct {
 
 	Platforms []string // SOCI_PLATFORMS; those whose image manifests are read
 
-	StateMachine  string // SOCI_STATE_MACHINE_ARN; empty: every image is built by the function itself
-	FanOutFromGiB int64  // SOCI_FAN_OUT_FROM_GIB; 0: the same
+	StateMachine   string // SOCI_STATE_MACHINE_ARN; empty: every image is built by the function itself
+	FanOutFromGiB  int64  // SOCI_FAN_OUT_FROM_GIB; 0: the same
+	StepsMemoryMiB int64  // SOCI_STEPS_MEMORY_MIB; of the function that does its steps; 0: not known
 
 	FailureQueueURL string     // SOCI_FAILURE_QUEUE_URL; empty: failures are returned
 	EventBus        string     // SOCI_EVENT_BUS; empty: nothing is announced
@@ -73,6 +74,7 @@ func ReadConfig(getenv func(name string) string) (Config, error) {
 		Platforms:       env.Platforms(),
 		StateMachine:    env.StateMachine("SOCI_STATE_MACHINE_ARN"),
 		FanOutFromGiB:   env.Int("SOCI_FAN_OUT_FROM_GIB", "GiB", 0, 100_000, 0),
+		StepsMemoryMiB:  env.Int("SOCI_STEPS_MEMORY_MIB", "MiB", 1, 10_240, 0),
 		FailureQueueURL: env.QueueURL("SOCI_FAILURE_QUEUE_URL"),
 		EventBus:        env.EventBus(),
 		StackName:       env.StackName(),
@@ -116,7 +118,8 @@ func (c Config) FanOut(aws aws.Config) *FanOut {
 	if c.StateMachine == "" || c.FanOutFromGiB == 0 {
 		return nil
 	}
-	return &FanOut{Starter: fanout.Open(aws, c.StateMachine), From: c.FanOutFromGiB << 30}
+	return &FanOut{Starter: fanout.Open(aws, c.StateMachine), From: c.FanOutFromGiB << 30,
+		StepsMemorySizeMiB: c.StepsMemoryMiB}
 }
 
 // Opener returns the way to the repository of an event: in the ECR registry of

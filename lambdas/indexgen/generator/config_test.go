@@ -47,14 +47,15 @@ func TestReadConfig(t *testing.T) {
 			"SOCI_STACK_NAME":        "soci",
 			"ECR_REGISTRY_ENDPOINT":  "http://127.0.0.1:5000", "LOG_LEVEL": "DEBUG", "SOCI_HANDLER": "steps",
 			"SOCI_STATE_MACHINE_ARN": "arn:aws:states:us-west-2:123456789012:stateMachine:index-1",
-			"SOCI_FAN_OUT_FROM_GIB":  "7", "SOCI_PLATFORMS": "linux/amd64,windows"},
+			"SOCI_FAN_OUT_FROM_GIB":  "7", "SOCI_STEPS_MEMORY_MIB": "5120", "SOCI_PLATFORMS": "linux/amd64,windows"},
 			Config{MinLayerSizeMiB: 20, SpanSizeMiB: 1, Concurrency: 3, MaxMemoryMiB: 512, IndexVersion: soci.V2,
 				TagSuffix:       "_lazy",
 				FailureQueueURL: "https://sqs.us-west-2.amazonaws.com/123456789012/failures", EventBus: "default",
 				Prefetch: true, StackName: "soci", Role: DoesSteps, FanOutFromGiB: 7,
-				Platforms:    []string{"linux/amd64", "windows"},
-				StateMachine: "arn:aws:states:us-west-2:123456789012:stateMachine:index-1",
-				Endpoint:     "http://127.0.0.1:5000", LogLevel: slog.LevelDebug},
+				StepsMemoryMiB: 5120,
+				Platforms:      []string{"linux/amd64", "windows"},
+				StateMachine:   "arn:aws:states:us-west-2:123456789012:stateMachine:index-1",
+				Endpoint:       "http://127.0.0.1:5000", LogLevel: slog.LevelDebug},
 			soci.Options{MinLayerSize: 20 << 20, SpanSize: 1 << 20, Concurrency: 3, IndexVersion: soci.V2,
 				TagSuffix:     "_lazy",
 				PrefetchLabel: true, Choice: []string{"linux/amd64", "windows"},
@@ -103,6 +104,7 @@ func TestReadConfigRefuses(t *testing.T) {
 		"SOCI_STACK_NAME":        "my stack",
 		"ECR_REGISTRY_ENDPOINT":  "localhost", "LOG_LEVEL": "loud", "SOCI_HANDLER": "all",
 		"SOCI_STATE_MACHINE_ARN": "index", "SOCI_FAN_OUT_FROM_GIB": "-1",
+		"SOCI_STEPS_MEMORY_MIB": "10241",
 	}
 	_, err := ReadConfig(func(name string) string { return bad[name] })
 	if !errors.Is(err, lambdafn.ErrInvalidVariable) {
@@ -138,8 +140,9 @@ func TestConfigFanOut(t *testing.T) {
 		gib     int64
 		from    int64 // 0: nothing is handed over
 	}{{"", 0, 0}, {"", 3, 0}, {awstest.StateMachineARN, 0, 0}, {awstest.StateMachineARN, 3, 3 << 30}} {
-		f := Config{StateMachine: tt.machine, FanOutFromGiB: tt.gib}.FanOut(aws.Config{})
-		if (f == nil) != (tt.from == 0) || f != nil && (f.From != tt.from || f.Starter.ARN != tt.machine) {
+		f := Config{StateMachine: tt.machine, FanOutFromGiB: tt.gib, StepsMemoryMiB: 5120}.FanOut(aws.Config{})
+		if (f == nil) != (tt.from == 0) || f != nil && (f.From != tt.from || f.Starter.ARN != tt.machine ||
+			f.StepsMemorySizeMiB != 5120) {
 			t.Errorf("%q from %d GiB: %+v", tt.machine, tt.gib, f)
 		}
 	}

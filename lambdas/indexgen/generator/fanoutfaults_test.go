@@ -38,6 +38,7 @@ func TestHandOverFaults(t *testing.T) {
 			})
 		}
 		h.FanOut = &FanOut{Starter: fanout.Open(cfg, awstest.StateMachineARN), From: 1}
+		h.Options.Limits.MaxMemory = 30 << 20 // too little: no image is built here instead
 		return h, server, states
 	}
 	event := func(t *testing.T, s *registrytest.Server) []byte {

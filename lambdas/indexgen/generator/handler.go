@@ -115,6 +115,7 @@ type invocation struct {
 	detail   ecrevent.Detail // of a valid event
 	built    *soci.Result    // once the engine is done, also with a part of the image
 	read     int64           // bytes of layers that other invocations have read for this image
+	joined   bool            // it was handed over before, by another attempt
 
 	// sincePush is the seconds from the push to a SOCI index that was not there
 	// before; negative if there is none, or if the event does not tell.
@@ -169,6 +170,7 @@ func (i *invocation) run(ctx context.Context, event []byte,
 	handed, over := errors.AsType[*handedOver](err)
 	switch {
 	case over:
+		i.joined = handed.Joined
 		i.logger.InfoContext(ctx, "image handed over", "execution", handed.Name, "joined", handed.Joined,
 			"layers", handed.layers, "bytes", handed.bytes, "reason", handed.why, "seconds", i.seconds())
 		return i.passedOver(OutcomeHandedOver, handed.Error()), nil
@@ -192,7 +194,7 @@ func (i *invocation) run(ctx context.Context, event []byte,
 		return nil, fmt.Errorf("repository %s: image %s: %w", i.detail.RepositoryName, i.detail.ImageDigest, err)
 	}
 	logManifests(ctx, i.logger, result)
-	i.sincePush = sincePush(e, result)
+	i.sincePush = i.secondsSincePush(e)
 	logResult(ctx, i.logger, result, announced, i.sincePush)
 	return i.report(result), nil
 }
@@ -277,9 +279,13 @@ func (i *invocation) index(ctx context.Context, j *job) (*soci.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := i.handOver(ctx, j, w.Layers()); err != nil {
+	layers := w.Layers()
+	if err := i.handOver(ctx, j, layers); err != nil {
 		return nil, err
 	}
 	r, err := w.Index(ctx)
-	return r, withParameter(err, "GeneratorMemorySize")
+	if short, ok := errors.AsType[*soci.MemoryError](err); ok {
+		err = i.handOverShort(ctx, j, layers, err, short)
+	}
+	return r, err
 }

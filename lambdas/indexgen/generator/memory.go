@@ -14,8 +14,11 @@ import (
 // mostMemory is the largest function of Lambda, in MB.
 const mostMemory = 10_240
 
-// stepsMemory is the parameter of the steps' memory.
-const stepsMemory = "StepsMemorySize"
+// The parameters of the functions' memory.
+const (
+	generatorMemory = "GeneratorMemorySize"
+	stepsMemory     = "StepsMemorySize"
+)
 
 // withParameter adds to an error for want of memory which value of the stack's
 // parameter would do.

@@ -82,7 +82,9 @@ func (i *invocation) measure(ctx context.Context, r *report.Image, f *failure.Er
 		m.Set("FailureReason", string(f.Reason))
 		m.AddBy("Class", string(f.Class), "ImagesFailed", metrics.Count, 1)
 	case r.Outcome == OutcomeHandedOver:
-		m.Add("ImagesHandedOver", metrics.Count, 1)
+		if !i.joined { // counted when its execution began
+			m.Add("ImagesHandedOver", metrics.Count, 1)
+		}
 	case r.Outcome == soci.OutcomeIndexed:
 		m.Add("ImagesIndexed", metrics.Count, 1)
 		if i.sincePush >= 0 {
@@ -111,13 +113,14 @@ func (i *invocation) measure(ctx context.Context, r *report.Image, f *failure.Er
 	}
 }
 
-// sincePush returns the seconds from the image's arrival to the SOCI index that
-// was just pushed, at least 0 as clocks differ. It returns -1 if the event does
+// secondsSincePush returns the seconds from the image's arrival to the SOCI index
+// that was just pushed, at least 0 as clocks differ. It returns -1 if the event does
 // not tell when that was, and if all was there before: a duplicate of an event
-// would measure its own delay.
-func sincePush(e *ecrevent.Event, built *soci.Result) float64 {
+// would measure its own delay. Of an image whose layers were read for it by others the
+// SOCI index is new, though an earlier attempt of the last step may have pushed it.
+func (i *invocation) secondsSincePush(e *ecrevent.Event) float64 {
 	arrival, ok := e.Arrival()
-	if !ok || built.Outcome() != soci.OutcomeIndexed || built.BytesPushed == 0 {
+	if !ok || i.built.Outcome() != soci.OutcomeIndexed || i.built.BytesPushed+i.read == 0 {
 		return -1
 	}
 	return max(time.Since(arrival).Seconds(), 0)

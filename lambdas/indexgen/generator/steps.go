@@ -201,7 +201,7 @@ func (s *Steps) layer(ctx context.Context, i *invocation, r *stepRequest) (*fano
 		if err != nil {
 			return withParameter(err, stepsMemory)
 		}
-		result, err = fanout.Built(out)
+		result, err = fanout.Built(out, i.Options)
 		return err
 	})
 	if err != nil {
@@ -214,7 +214,7 @@ func (s *Steps) layer(ctx context.Context, i *invocation, r *stepRequest) (*fano
 		if short := shortOfMemory(err); short != nil {
 			f = permanent(f.Reason, short)
 		}
-		result = fanout.Failed(layer.Digest, f)
+		result = fanout.Failed(layer.Digest, f, i.Options)
 		return &result, nil
 	}
 	i.logger.InfoContext(ctx, "layer finished", "layer", layer.Digest, "size", layer.Size, "ztocSize", result.ZtocSize,
@@ -225,9 +225,12 @@ func (s *Steps) layer(ctx context.Context, i *invocation, r *stepRequest) (*fano
 // publish makes the SOCI indexes of the zTOCs. It tells what the generator
 // tells of an image that it has indexed; of a failure StepFail does.
 func (s *Steps) publish(ctx context.Context, i *invocation, r *stepRequest) (*report.Image, error) {
-	outcomes, err := fanout.Outcomes(r.Items, r.Results)
+	outcomes, err := fanout.Outcomes(r.Items, r.Results, i.Options)
 	if err != nil {
 		return nil, permanent(failure.InvalidEvent, err)
+	}
+	if n := len(r.Items) - len(outcomes); n > 0 {
+		i.logger.WarnContext(ctx, "results of other settings", "layers", n)
 	}
 	for n, item := range r.Items {
 		if r.Results[n].Failure == "" {
@@ -235,7 +238,8 @@ func (s *Steps) publish(ctx context.Context, i *invocation, r *stepRequest) (*re
 		}
 	}
 	image, err := i.run(ctx, r.Event, func(ctx context.Context, j *job) (*soci.Result, error) {
-		return soci.Publish(ctx, j.repository, j.repository, j.image, j.options, outcomes)
+		r, err := soci.Publish(ctx, j.repository, j.repository, j.image, j.options, outcomes)
+		return r, withParameter(err, stepsMemory)
 	})
 	if err != nil {
 		return nil, err
@@ -251,6 +255,7 @@ func (s *Steps) fail(ctx context.Context, i *invocation, r *stepRequest) (*repor
 		i.logger.WarnContext(ctx, "event of the execution not valid", "error", err)
 	}
 	f := permanent(reasonOf(r.Error), errors.New(textOf(r.Error, r.Cause)))
+	f.Once = failure.ClassOf(f.Reason) == failure.Transient && !failure.TriedAgain(r.Error)
 	image, err := i.fail(ctx, r.Event, f)
 	if err == nil {
 		i.measure(ctx, image, f)

@@ -227,7 +227,12 @@ func TestStepFail(t *testing.T) {
 		{"Lambda.TooManyRequestsException", "Rate", failure.Throttled, failurequeue.ConditionSteps,
 			"Lambda.TooManyRequestsException: Rate"},
 		{"Lambda.ServiceException", "", failure.Unavailable, failurequeue.ConditionSteps, "Lambda.ServiceException: "},
-		{"Runtime.ExitError", "", failure.Unexpected, failurequeue.ConditionSteps, "Runtime.ExitError: "},
+		{"unexpected", cause("why"), failure.Unexpected, failurequeue.ConditionSteps, "why"},
+		// What the state machine does not try again.
+		{"Runtime.ExitError", "", failure.Unexpected, failurequeue.ConditionStep, "Runtime.ExitError: "},
+		{"Lambda.Unknown", "killed", failure.Unexpected, failurequeue.ConditionStep, "Lambda.Unknown: killed"},
+		{"Lambda.ResourceNotFoundException", "", failure.Unavailable, failurequeue.ConditionStep,
+			"Lambda.ResourceNotFoundException: "},
 	} {
 		t.Run(tt.error, func(t *testing.T) {
 			s := newStepper(t, registrytest.Start(t))

@@ -148,11 +148,17 @@ func TestStepsShortOfMemory(t *testing.T) {
 	if n := named(t, f.Error()); n <= 0 || n > mostMemory {
 		t.Errorf("%v", err)
 	}
+	// The same of a layer that the last step has to build itself.
+	s.Options.Limits.MaxMemory = 800 << 10
+	err = s.do(t, &answer, StepPublish, event, nil)
+	if f := failure.Of(err); f.Reason != failure.LimitExceeded || named(t, f.Error()) <= 0 {
+		t.Errorf("%v", err)
+	}
 	// The longest of each kind has room.
 	for _, e := range []*soci.MemoryError{{Max: 999<<20 + 1, Enough: 2 << 30}, {Max: 5<<30 + 1, Enough: 11 << 30},
 		{Max: fanout.Budget(mostMemory), Enough: 20 << 30}} {
 		short := shortOfMemory(e)
-		r := fanout.Failed(digest.FromString("layer"), permanent(failure.LimitExceeded, short))
+		r := fanout.Failed(digest.FromString("layer"), permanent(failure.LimitExceeded, short), soci.Options{})
 		if r.Message != short.Error() {
 			t.Errorf("%q is cut to %q", short, r.Message)
 		}
