@@ -139,8 +139,12 @@ func TestConfigFanOut(t *testing.T) {
 		from    int64 // 0: nothing is handed over
 	}{{"", 0, 0}, {"", 3, 0}, {awstest.StateMachineARN, 0, 0}, {awstest.StateMachineARN, 3, 3 << 30}} {
 		f := Config{StateMachine: tt.machine, FanOutFromGiB: tt.gib}.FanOut(aws.Config{})
-		if (f == nil) != (tt.from == 0) || f != nil && (f.From != tt.from || f.Starter.ARN != tt.machine) {
+		if (f == nil) != (tt.from == 0) {
 			t.Errorf("%q from %d GiB: %+v", tt.machine, tt.gib, f)
+		}
+		if f != nil && (f.From != tt.from || f.Starter.ARN != tt.machine) {
+			t.Errorf("%q from %d GiB: from %d bytes by %q, want %d", tt.machine, tt.gib, f.From, f.Starter.ARN,
+				tt.from)
 		}
 	}
 }
