@@ -16,7 +16,7 @@ func Reasons() []Reason {
 	return append(all, Unexpected)
 }
 
-// ClassOf returns the class of a reason; it is empty if the reason is none of
+// ClassOf returns the class of a reason; it is empty if the reason is not one of
 // this package's.
 func ClassOf(r Reason) Class {
 	if r == Unexpected {
