@@ -19,6 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"soci-index-builder/internal/testkit/shellwords"
 )
 
 // awsServices are the services of the AWS command line whose operations are known
@@ -41,8 +43,7 @@ var awsServices = map[string]reflect.Type{
 // pages have.
 var awsCustom = map[string][]string{
 	"cloudformation deploy": {"--template-file", "--stack-name", "--parameter-overrides", "--capabilities",
-		"--s3-bucket",
-		"--s3-prefix", "--role-arn", "--tags"},
+		"--s3-bucket", "--s3-prefix", "--role-arn", "--tags"},
 	"ecr get-login-password":        {},
 	"ecs execute-command":           {"--cluster", "--task", "--container", "--interactive", "--command"},
 	"ecs register-task-definition":  {},
@@ -160,7 +161,7 @@ func flagFaults(of reflect.Type, command, flag string, values []string) []string
 	return []string{fmt.Sprintf("%s has no flag %s", command, flag)}
 }
 
-// valueFaults returns what is wrong with a value of a field: a word that is none of
+// valueFaults returns what is wrong with a value of a field: a word that is not one of
 // an enumeration's, a key that a structure does not have, a text for a number.
 func valueFaults(of reflect.Type, flag, value string) []string {
 	for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
@@ -200,6 +201,7 @@ func valueFaults(of reflect.Type, flag, value string) []string {
 var (
 	continued = regexp.MustCompile(`\\\n\s*`)
 	awsCall   = regexp.MustCompile("(?m)(?:^|[\\s(`\"'$])aws ([a-z0-9-]+ [^\n]*)")
+	awsWord   = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 )
 
 // awsCommands returns the words of each call of the AWS command line in a text of
@@ -207,48 +209,11 @@ var (
 func awsCommands(text string) [][]string {
 	var all [][]string
 	for _, m := range awsCall.FindAllStringSubmatch(continued.ReplaceAllString(text, " "), -1) {
-		if words := shellWords(m[1]); len(words) > 1 && regexp.MustCompile(`^[a-z][a-z0-9-]*$`).MatchString(words[1]) {
+		if words := shellwords.Split(m[1]); len(words) > 1 && awsWord.MatchString(words[1]) {
 			all = append(all, words)
 		}
 	}
 	return all
-}
-
-// shellWords are those of the first command of a line.
-func shellWords(line string) []string {
-	var (
-		words []string
-		word  strings.Builder
-		quote rune
-		any   bool
-	)
-	end := func() {
-		if any {
-			words = append(words, word.String())
-		}
-		word.Reset()
-		any = false
-	}
-	for _, r := range line {
-		switch {
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote != 0:
-			word.WriteRune(r)
-		case r == '\'' || r == '"':
-			quote, any = r, true
-		case r == ' ' || r == '\t':
-			end()
-		case strings.ContainsRune("|;&)`", r), r == '#' && !any, r == '>' && !strings.Contains(word.String(), "<"):
-			end()
-			return words
-		default:
-			word.WriteRune(r)
-			any = true
-		}
-	}
-	end()
-	return words
 }
 
 // Every call of the AWS command line that a page has is of a command with such

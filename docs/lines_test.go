@@ -85,8 +85,9 @@ func TestTooLong(t *testing.T) {
 	}
 }
 
-// Code can be read in two columns on a screen, and in a review.
-func TestLinesOfCode(t *testing.T) {
+// goFiles calls do with each file of Go and its path in the repository.
+func goFiles(t *testing.T, do func(file string, source []byte)) {
+	t.Helper()
 	files := 0
 	err := filepath.WalkDir("..", func(name string, d fs.DirEntry, err error) error {
 		switch {
@@ -103,12 +104,19 @@ func TestLinesOfCode(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for _, line := range tooLong(source) {
-			t.Errorf("%s:%d has more than %d columns, a tab being %d", file, line, maxColumns, tabColumns)
-		}
+		do(file, source)
 		return nil
 	})
 	if err != nil || files < 500 {
 		t.Errorf("%d files of Go were looked at: %v", files, err)
 	}
+}
+
+// Code can be read in two columns on a screen, and in a review.
+func TestLinesOfCode(t *testing.T) {
+	goFiles(t, func(file string, source []byte) {
+		for _, line := range tooLong(source) {
+			t.Errorf("%s:%d has more than %d columns, a tab being %d", file, line, maxColumns, tabColumns)
+		}
+	})
 }

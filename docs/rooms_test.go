@@ -55,6 +55,33 @@ func named(t *testing.T, rooms string) map[string]int {
 	return count
 }
 
+// The comments of the two large packages name each of their files once.
+func TestFilesAreInPackageComment(t *testing.T) {
+	for _, pkg := range []string{"../pkg/soci", "../pkg/ecrclient"} {
+		count := map[string]int{}
+		for _, m := range regexp.MustCompile(`[a-z0-9]+\.go\b`).FindAllString(read(t, pkg+"/doc.go"), -1) {
+			count[m]++
+		}
+		entries, err := os.ReadDir(pkg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			name := entry.Name()
+			if filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") || name == "doc.go" {
+				continue
+			}
+			if count[name] != 1 {
+				t.Errorf("%s/doc.go names %s %d times, not once", pkg, name, count[name])
+			}
+			delete(count, name)
+		}
+		for name := range count {
+			t.Errorf("%s/doc.go names %s, which is not there", pkg, name)
+		}
+	}
+}
+
 // The map of CONTRIBUTING.md names each folder of internal, and those right below
 // one, once.
 func TestRoomsAreOnTheMap(t *testing.T) {

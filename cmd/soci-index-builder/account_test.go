@@ -34,9 +34,9 @@ import (
 //	old BUCKET KEY                 write an object that is two days old
 //	spoil BUCKET SETTING           somebody empties a setting of a bucket
 //	noaccountregional              S3 has no account-regional names here
-//	uploaded BUCKET N              fail unless so many objects are in the bucket
+//	uploaded BUCKET N              fail unless N objects are in the bucket
 //	repository NAME [KEY=VALUE...]  make a repository with these tags
-//	imagesin REPOSITORY N|absent   fail unless so many images are in the repository
+//	imagesin REPOSITORY N|absent   fail unless N images are in the repository
 //	protected STACK on|off         fail unless the stack is protected from
 //	                               termination, or is not; with ! make it so
 //	failresource STACK ID WHAT REASON

@@ -99,7 +99,7 @@ func (w *backfillWork) survey(ctx context.Context) error {
 
 func (w *backfillWork) handOver(ctx context.Context) error {
 	cfg := *w.look.config
-	w.began = time.Now().Truncate(time.Second) // failures are told by the second
+	w.began = time.Now().Truncate(time.Second) // failures are logged by the second
 	h := &backfill.Handover{
 		Invoker:   lambda.NewFromConfig(cfg),
 		FilterARN: w.stack.Outputs[deployed.OutFilterFunctionARN],

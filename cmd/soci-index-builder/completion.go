@@ -99,7 +99,7 @@ func completeFlag(cmd *cobra.Command, f *pflag.Flag) {
 	_ = cmd.RegisterFlagCompletionFunc(f.Name, complete) // there is none yet
 }
 
-// namesFiles tells whether the flag was marked by MarkFlagFilename or
+// namesFiles reports whether the flag was marked by MarkFlagFilename or
 // MarkFlagDirname.
 func namesFiles(f *pflag.Flag) bool {
 	_, file := f.Annotations[cobra.BashCompFilenameExt]

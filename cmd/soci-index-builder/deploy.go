@@ -41,15 +41,15 @@ or put it right; write a record of this deploy, and bring the functions' code to
 AWS, as far as it is not there; have CloudFormation make a change set, show it
 and ask; execute it and watch; mark the record, and delete code that nothing names
 any more; look at the stack as doctor does. All that can be checked is checked
-before anything is written, also which rights are missing: AWS is asked for what
-does not exist, and refuses that for want of the right or for want of the thing.
+before anything is written, also which permissions are missing: AWS is asked for
+what does not exist, and its refusal says whether only that is missing.
 docs/artifacts.md lists what is made and kept.
 
 Settings come from flags, then from answers, then from soci-index-builder.toml in
 this folder (docs/deploy-file.md), then from what the stack has. --guided asks for
-them, shows what the filters choose, what that costs and which rights are used,
-and saves the answers; so does the first deploy on a terminal without a settings
-file. --save writes what the flags say to the file.
+them, shows what the filters choose, what that costs and which permissions are
+used, and saves the answers; so does the first deploy on a terminal without a
+settings file. --save writes what the flags say to the file.
 
 Without --bucket the code goes to a bucket that deploy makes for itself, one for
 all stacks of an account in a region; a stack whose code is in a bucket of yours
@@ -106,9 +106,9 @@ With --output json each line is one JSON object with a type:
   next       lines
   file       name, of a dry run
 
-Whoever deploys needs what docs/permissions.md lists: the policies
+The permissions that deploying needs are listed in docs/permissions.md: the policies
 deployer-policy.json, deployer-policy-commands.json and the one of the package mode,
-which --guided names. The rights on cloudformation that are used: CancelUpdateStack,
+which --guided names. Of cloudformation these are used: CancelUpdateStack,
 ContinueUpdateRollback, CreateChangeSet, DeleteChangeSet, DeleteStack,
 DescribeChangeSet, DescribeEvents, DescribeStackEvents, DescribeStacks (on all
 stacks, to know which code is named), ExecuteChangeSet, GetTemplate, ListChangeSets,

@@ -127,7 +127,7 @@ func (s *deployScreen) Failed(o *execution.Outcome) {
 		}
 	}
 	if m := f.Missing; m != nil {
-		s.write("  missing right: %s, for %s\n", m.Action, m.Principal)
+		s.write("  missing permission: %s, for %s\n", m.Action, m.Principal)
 		if m.Explicit {
 			s.write("  a policy denies it%s, so that allowing it elsewhere does not help\n", of(m.Policy))
 		} else {
@@ -213,8 +213,8 @@ func (s *deployScreen) Findings(r *doctor.Report) {
 		}
 		found := fmt.Sprintf("  %s  %s  %s%s", severityText(screen, f.Severity), f.Check, subject, f.Found)
 		s.write("%s\n", found)
-		if f.Cure != "" {
-			s.write("    -> %s\n", f.Cure)
+		if f.Hint != "" {
+			s.write("    -> %s\n", f.Hint)
 		}
 	}
 }

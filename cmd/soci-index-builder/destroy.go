@@ -31,7 +31,7 @@ running, and the exit code is 130.
 With --output json each line is one JSON object with a type: goes, stays (with a
 text), step, line, event and failure, as "help json deploy" shows.
 
-The rights that are used: cloudformation:DeleteStack, DescribeEvents,
+The permissions used: cloudformation:DeleteStack, DescribeEvents,
 DescribeStackEvents, DescribeStacks (of all stacks), GetTemplate, ListChangeSets and
 ListStackResources; ecr:BatchGetImage, DescribeImages and GetDownloadUrlForLayer on
 the companion's repositories; s3:DeleteBucket, DeleteObjectVersion, GetBucketTagging,

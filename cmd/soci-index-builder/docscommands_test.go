@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"soci-index-builder/internal/testkit/shellwords"
 )
 
 // shownCommand finds the program's commands in a text: at the beginning of a line or
@@ -18,45 +20,9 @@ func commandsIn(text string) [][]string {
 	text = strings.NewReplacer("\\\n", " ", `"$region"`, "eu-west-1").Replace(text)
 	var all [][]string
 	for _, m := range shownCommand.FindAllStringSubmatch(text, -1) {
-		all = append(all, shellWords(m[1]))
+		all = append(all, shellwords.Split(m[1]))
 	}
 	return all
-}
-
-// shellWords splits a command at its blanks, as a shell does, up to a comment, a
-// pipe, a redirection or the end of a substitution.
-func shellWords(s string) []string {
-	var words []string
-	var word strings.Builder
-	in, quote := false, rune(0)
-	for i, r := range s {
-		switch {
-		case quote != 0 && r == quote:
-			quote = 0
-		case quote != 0:
-			word.WriteRune(r)
-		case r == '\'' || r == '"':
-			in, quote = true, r
-		case strings.ContainsRune("|<>;)&", r), r == '#' && (i == 0 || s[i-1] == ' '):
-			if in {
-				words = append(words, word.String())
-			}
-			return words
-		case r == ' ':
-			if in {
-				words = append(words, word.String())
-			}
-			word.Reset()
-			in = false
-		default:
-			in = true
-			word.WriteRune(r)
-		}
-	}
-	if in {
-		words = append(words, word.String())
-	}
-	return words
 }
 
 // Every command that a document or a help text shows is one that the program takes.
@@ -104,19 +70,5 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 	if checked < 150 {
 		t.Errorf("only %d commands were found", checked)
-	}
-}
-
-func TestShellWords(t *testing.T) {
-	for text, want := range map[string]string{
-		`index 'a b' "c" d # e`:  "index|a b|c|d",
-		`logs --since 2d | jq .`: "logs|--since|2d",
-		`wait "$IMAGE")`:         "wait|$IMAGE",
-		`status a > b`:           "status|a",
-		`x ''`:                   "x|",
-	} {
-		if got := strings.Join(shellWords(text), "|"); got != want {
-			t.Errorf("%s: %q, want %q", text, got, want)
-		}
 	}
 }

@@ -111,8 +111,8 @@ func writeDoctorText(w io.Writer, r *doctor.Report) error {
 			found = f.Subject + ": " + found
 		}
 		t.Row(severityText(screen, f.Severity), string(f.Check), found)
-		if f.Cure != "" {
-			t.Row("", "", "-> "+f.Cure)
+		if f.Hint != "" {
+			t.Row("", "", "-> "+f.Hint)
 		}
 	}
 	if err := t.Flush(); err != nil {
@@ -176,7 +176,7 @@ func newDoctorJSON(r *doctor.Report) doctorJSON {
 		out.Counts[s] = r.Count(s)
 	}
 	for _, f := range r.Findings {
-		out.Findings = append(out.Findings, findingJSON{f.Check, f.Severity, f.Subject, f.Found, f.Cure})
+		out.Findings = append(out.Findings, findingJSON{f.Check, f.Severity, f.Subject, f.Found, f.Hint})
 	}
 	return out
 }

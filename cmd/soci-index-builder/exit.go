@@ -32,7 +32,7 @@ const exitCodeHelp = `Exit codes:
   3  wait: the time is up, and the image may still get its SOCI index
   130  it was interrupted, with Ctrl-C; CloudFormation goes on with what deploy began`
 
-// errReported stands for failures that were told already, each on its line.
+// errReported stands for failures that were printed already, each on its line.
 var errReported = errors.New("failed")
 
 // interruptedError is what was interrupted, and what it has left.

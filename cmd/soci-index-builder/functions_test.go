@@ -45,7 +45,7 @@ import (
 //	pushed NAME:TAG          the event of a push of the image comes
 //	lose NAME:TAG            a layer of the image is gone from the registry
 //	readonly NAME            nothing can be pushed to a repository
-//	cure                     the registry is sound again
+//	repair                   the registry is sound again
 //	images NAME N MIB DATE   push N images, tagged 1 to N, a day apart up to
 //	                         DATE, each with a layer of MiB that all have, one
 //	                         of half of that, and a small one; the descriptors
@@ -157,7 +157,7 @@ func (w *functionsWorld) readOnly(_ *testscript.TestScript, _ bool, args []strin
 		Fault: registrytest.Status(http.StatusForbidden, "DENIED", "User is not authorized to perform ecr:PutImage")})
 }
 
-func (w *functionsWorld) cure(*testscript.TestScript, bool, []string) { w.registry.Clear() }
+func (w *functionsWorld) repair(*testscript.TestScript, bool, []string) { w.registry.Clear() }
 
 func (w *functionsWorld) lose(ts *testscript.TestScript, _ bool, args []string) {
 	m := nameTag.FindStringSubmatch(args[0])

@@ -131,7 +131,7 @@ func jsonPages(cmd *cobra.Command) []string {
 // gapped is an indented line with a word, and what is said of it further right.
 var gapped = lazyregexp.New(`^ +\S+(?: \S+)* {2,}`)
 
-// reflow fits a description to helpWidth: it breaks prose anew, and of what is
+// reflow fits a description to helpWidth: it breaks prose again, and of what is
 // indented the lines that are too wide, whose rest goes to the line that
 // continues them.
 func reflow(text string) string {

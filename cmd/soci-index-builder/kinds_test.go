@@ -44,7 +44,7 @@ func (k kindsSaid) read(t *testing.T, document any) {
 	}
 }
 
-// kindWord finds what each verb calls a manifest that is none of its business.
+// kindWord finds what each verb calls a manifest that is not its business.
 var kindWord = map[string]*regexp.Regexp{
 	"verify":   regexp.MustCompile(`sha256:[0-9a-f]{64} is not an image \(([a-z0-9-]+)`),
 	"estimate": regexp.MustCompile(`sha256:[0-9a-f]{64} is ([a-z0-9-]+)`),

@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/internal/verify"
 )
@@ -49,7 +50,7 @@ func (p *printer) image(name string) string {
 	if p.screen.Width == 0 || at < 0 {
 		return name
 	}
-	return name[:at+1] + shortDigest(digest.Digest(name[at+1:]))
+	return name[:at+1] + names.ShortDigest(name[at+1:])
 }
 
 func (p *printer) differences(all []verify.Difference, omitted int) {
@@ -75,7 +76,7 @@ func (f fullFlag) digest(d digest.Digest) string {
 	if f {
 		return d.String()
 	}
-	return shortDigest(d)
+	return names.ShortDigest(d.String())
 }
 
 func (f fullFlag) table(w io.Writer, indent string) *terminal.Table {

@@ -13,11 +13,12 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/internal/text/terminal"
 )
 
-// progressEvery is how often progress is told where it cannot be renewed.
+// progressEvery is how often progress is printed where it cannot be redrawn.
 const progressEvery = 10 * time.Second
 
 // quiet reports whether --quiet is given.
@@ -146,7 +147,7 @@ func (p *progress) layer(layer ocispec.Descriptor, n int64) {
 	case l.bar == nil && n < l.size && p.shown < max(1, p.screen.Height-4):
 		p.shown++
 		l.bar = p.take()
-		l.bar.layer.Store(&shownLayer{shortDigest(layer.Digest), time.Now()})
+		l.bar.layer.Store(&shownLayer{names.ShortDigest(layer.Digest.String()), time.Now()})
 		l.bar.SetTotal(l.size, false)
 	}
 	if l.bar != nil {
@@ -231,10 +232,4 @@ func (p *progress) end() {
 	fmt.Fprint(p.w, "\r") // Ctrl-C has left the cursor behind what it shows
 	p.bars.Wait()
 	p.bars = nil
-}
-
-// shortDigest is for people: enough of a digest to tell layers apart.
-func shortDigest(d digest.Digest) string {
-	const length = len("sha256:") + 12
-	return string(d[:min(len(d), length)])
 }

@@ -18,7 +18,7 @@ import (
 //	message FILE [NAME=VALUE...]  put FILE's content into the queue, with
 //	                              message attributes; ids end in ...001, ...002;
 //	                              $DIGEST in it is the environment's
-//	queued N                      so many messages are there, all to be seen
+//	queued N                      N messages are there, all to be seen
 //	invoked FUNCTION N [FILE]     Filter or Generator was invoked N times, the
 //	                              last time with FILE's content
 //	await FUNCTION N              waits until it was invoked N times

@@ -112,7 +112,7 @@ func shellWord(s string) string {
 }
 
 // oneLine makes a text from outside fit for a line of a terminal, of at most
-// so many characters.
+// the given number of characters.
 func oneLine(s string, most int) string {
 	runes := []rune(strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

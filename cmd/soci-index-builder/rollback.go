@@ -27,13 +27,13 @@ is made, shown and asked about, executed and watched, and a failure is reported;
 and it writes a record, so that a second rollback goes back to where the first
 began. After deploy --code-only the code is put back.
 
-Only what deploy has done can be rolled back. Without a record of an earlier
-version this is said, and nothing is changed. Parameters that CloudFormation hides
+Only what deploy has done can be rolled back. If there is no record of an earlier
+version, rollback says so and changes nothing. Parameters that CloudFormation hides
 are not in records: they stay as they are.
 
 Without a terminal --yes, --capabilities CAPABILITY_IAM and --allow-replacement
-stand for the answers, as they do for deploy. The rights that are needed are those
-of deploy, and "help json deploy" shows the fields of --output json.`,
+stand for the answers, as they do for deploy. The permissions needed are those of
+deploy, and "help json deploy" shows the fields of --output json.`,
 		Example: `  soci-index-builder rollback --stack soci --region eu-west-1`,
 		Args:    takes(0, 0, "no argument"),
 	}

@@ -124,7 +124,7 @@ func TestScripts(t *testing.T) {
 					"refuse":    queue.refuse,
 					"functions": functions.functions, "logged": functions.logged, "lose": functions.lose,
 					"images": functions.images,
-					"pushed": functions.pushed, "readonly": functions.readOnly, "cure": functions.cure,
+					"pushed": functions.pushed, "readonly": functions.readOnly, "repair": functions.repair,
 					"deploy": deploy.deploy, "drift": deploy.drift, "waiting": deploy.waiting, "metric": deploy.metric,
 					"account": account.open, "bucket": account.bucket, "ecrrepository": account.ecrRepository,
 					"damage": account.damage, "signs": account.signs,

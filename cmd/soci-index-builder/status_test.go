@@ -20,7 +20,7 @@ import (
 // statusWorld is what scripts about status tell of the images in ECR:
 //
 //	pushedat NAME:TAG DATE      when an image was pushed
-//	oldimages NAME NUMBER DATE  so many images are listed that were pushed then
+//	oldimages NAME NUMBER DATE  NUMBER images are listed that were pushed then
 //	archived NAME TAG STATUS    an image in ECR's archive storage class is listed
 //	deny NAME                   the registry refuses everything of a repository
 //	ztocs NAME missing|damaged  the zTOCs of a repository are, until they are pushed again

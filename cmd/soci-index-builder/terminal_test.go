@@ -142,7 +142,7 @@ func TestUsageErrorsOnATerminal(t *testing.T) {
 	}
 }
 
-// An error that is told above a bar is broken between words too.
+// An error that is printed above a bar is broken between words too.
 func TestErrorsAboveABar(t *testing.T) {
 	server := registrytest.Start(t)
 	repository := server.Host() + "/a-team-with-a-name/an-application-that-is-not-there"

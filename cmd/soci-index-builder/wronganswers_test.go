@@ -31,7 +31,7 @@ func as(mediaType, body string) wrongAnswer {
 	return wrongAnswer{200, map[string]string{"Content-Type": mediaType}, body}
 }
 
-// What a registry answers is told in one line of plain words, and ends with 1.
+// What a registry answers is reported in one line of plain words, with exit code 1.
 func TestWrongAnswers(t *testing.T) {
 	const image, index = ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex
 	gone := digest.FromString("gone").String()

@@ -162,8 +162,7 @@ func limit(p properties, label string, value float64) properties {
 var (
 	skipReasons = []string{
 		"not-matched", "untagged", "own-artifact", "referrer", "image-gone", "no-layer-to-index", "opted-out",
-		"superseded",
-		"passed-over", "platform-not-chosen",
+		"superseded", "passed-over", "platform-not-chosen",
 	}
 	failClasses = []string{"permanent", "transient"}
 )
@@ -172,14 +171,14 @@ var (
 func widgets(generatorTimeout float64) []widget {
 	var skipped, failed []series
 	for _, reason := range skipReasons {
-		skipped = append(skipped, own("ImagesSkipped", "Reason", reason))
+		skipped = append(skipped, own(metrics.ImagesSkipped, metrics.Reason, reason))
 	}
 	for _, class := range failClasses {
-		failed = append(failed, own("ImagesFailed", "Class", class))
+		failed = append(failed, own(metrics.ImagesFailed, metrics.Class, class))
 	}
 	oldest := series{metric: []string{"AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName",
 		"${FailureQueue.QueueName}"}, label: "age of the oldest, seconds", stat: "Maximum", right: true}
-	peak := own("PeakMemory").as("Maximum", "bytes")
+	peak := own(metrics.PeakMemory).as("Maximum", "bytes")
 	peak.id, peak.hidden = "peak", true
 	failures, err := logquery.Find("failures")
 	if err != nil {
@@ -189,8 +188,7 @@ func widgets(generatorTimeout float64) []widget {
 	w := []widget{{Type: "text", Width: 24, Height: 3, Properties: properties{Markdown: strings.Join([]string{
 		"**SOCI Index Builder, stack ${AWS::StackName}**",
 		"Why was an image not indexed? `soci-index-builder logs --stack ${AWS::StackName} --image REPOSITORY:TAG`, " +
-			"or Logs " +
-			"Insights, Queries, folder *${AWS::StackName}*.",
+			"or Logs Insights, Queries, folder *${AWS::StackName}*.",
 		"Events that failed for good: `soci-index-builder redrive --stack ${AWS::StackName}`. Is all as it should " +
 			"be? `soci-index-builder doctor --stack ${AWS::StackName}`",
 	}, "\n\n")}}}
@@ -204,10 +202,11 @@ func widgets(generatorTimeout float64) []widget {
 		}
 	}
 	row(
-		graph("Images", "images", own("ImagesMatched").as("Sum", "chosen by a filter"),
-			own("ImagesIndexed").as("Sum", "indexed"),
-			own("ImagesHandedOver").as("Sum", "handed over"),
-			own("ImagesSkipped").as("Sum", "left alone"), own("ImagesFailed").as("Sum", "attempts failed")),
+		graph("Images", "images", own(metrics.ImagesMatched).as("Sum", "chosen by a filter"),
+			own(metrics.ImagesIndexed).as("Sum", "indexed"),
+			own(metrics.ImagesHandedOver).as("Sum", "handed over"),
+			own(metrics.ImagesSkipped).as("Sum", "left alone"),
+			own(metrics.ImagesFailed).as("Sum", "attempts failed")),
 		graph("Left alone, by reason", "images", skipped...),
 		graph("Attempts failed, by class", "attempts", failed...),
 	)
@@ -216,11 +215,13 @@ func widgets(generatorTimeout float64) []widget {
 			own(metric).as("p99", "p99"), own(metric).as("Maximum", "longest"))
 	}
 	row(
-		graph("Layers", "layers", own("LayersBuilt").as("Sum", "indexed"), own("LayersReused").as("Sum", "reused"),
-			own("LayersSkipped").as("Sum", "skipped"), own("LayersSkippedZstd").as("Sum", "of these zstd")),
-		graph("Bytes of layers read (compressed)", "bytes", own("BytesRead").as("Sum", "bytes")),
-		times("Duration of an image", "Duration"),
-		times("From push to index", "PushToIndex"),
+		graph("Layers", "layers", own(metrics.LayersBuilt).as("Sum", "indexed"),
+			own(metrics.LayersReused).as("Sum", "reused"),
+			own(metrics.LayersSkipped).as("Sum", "skipped"),
+			own(metrics.LayersSkippedZstd).as("Sum", "of these zstd")),
+		graph("Bytes of layers read (compressed)", "bytes", own(metrics.BytesRead).as("Sum", "bytes")),
+		times("Duration of an image", metrics.Duration),
+		times("From push to index", metrics.PushToIndex),
 	)
 	row(
 		limit(graph("Generator: most memory used", "percent", peak,

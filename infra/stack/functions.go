@@ -182,7 +182,7 @@ func addReponame(s *builder) {
 	s.reponame = f
 }
 
-// addAsyncConfig says what becomes of events that a function does not manage.
+// addAsyncConfig sets how often a failed event is retried, and where it goes then.
 func addAsyncConfig(s *builder, id string, f function) {
 	s.first = append(s.first,
 		awslambda.NewCfnEventInvokeConfig(s.stack, jsii.String(id), &awslambda.CfnEventInvokeConfigProps{

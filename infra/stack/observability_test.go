@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/internal/logquery"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/lambdas/filter/eventfilter"
 	"soci-index-builder/lambdas/indexgen/generator"
 	"soci-index-builder/pkg/soci"
@@ -159,20 +161,27 @@ func TestMetricsExist(t *testing.T) {
 	used := map[string]bool{}
 	for _, m := range all {
 		if of, ok := ofAWS[m[0]]; ok {
-			if len(m) != 4 || !slices.Contains(of.names, m[1]) || m[2] != of.dimension ||
-				!slices.Contains(of.of, m[3]) {
-				t.Errorf("AWS has no metric %q", m)
+			if len(m) != 4 {
+				t.Errorf("metric %q has %d parts, want 4", m, len(m))
+				continue
 			}
+			expect.Equal(t, expect.Facts{
+				{"name known", slices.Contains(of.names, m[1]), true},
+				{"dimension", m[2], of.dimension},
+				{"its value known", slices.Contains(of.of, m[3]), true},
+			}, "AWS has no metric %q", m)
 			continue
 		}
 		by := ""
 		if len(m) == 6 {
 			by = m[4]
 		}
-		if m[0] != metrics.Namespace || !slices.Contains(documented[m[1]], by) || m[2] != metrics.Stack ||
-			m[3] != "${AWS::StackName}" {
-			t.Errorf("the functions have no metric %q", m)
-		}
+		expect.Equal(t, expect.Facts{
+			{"namespace", m[0], metrics.Namespace},
+			{"documented", slices.Contains(documented[m[1]], by), true},
+			{"dimension", m[2], metrics.Stack},
+			{"its value", m[3], "${AWS::StackName}"},
+		}, "the functions have no metric %q", m)
 		used[m[1]+by] = true
 	}
 	for name, dimensions := range documented {
@@ -205,7 +214,8 @@ func TestReasonsExist(t *testing.T) {
 			reasons[m[4]] = append(reasons[m[4]], m[5])
 		}
 	}
-	for dimension, want := range map[string][]string{"Reason": want, "Class": {"permanent", "transient"}} {
+	for dimension, want := range map[string][]string{metrics.Reason: want,
+		metrics.Class: {string(failure.Permanent), string(failure.Transient)}} {
 		got := slices.Sorted(slices.Values(reasons[dimension]))
 		if !slices.Equal(got, want) {
 			t.Errorf("the dashboard has the values %q of %s, want %q", got, dimension, want)
@@ -294,8 +304,7 @@ func TestAlarms(t *testing.T) {
 			"/1",
 			""},
 		{"FailureQueueAgeAlarm", "AWS/SQS ApproximateAgeOfOldestMessage", "${FailureQueue.QueueName}", "Maximum",
-			"864000",
-			"/1", ""},
+			"864000", "/1", ""},
 		{"FilterErrorsAlarm", "AWS/Lambda Errors", "${FilterFunction}", "Sum", "0", "2/3", ""},
 		{"GeneratorErrorsAlarm", "AWS/Lambda Errors", "${GeneratorFunction}", "Sum", "0", "2/3", ""},
 		{"RepositoryNameErrorsAlarm", "AWS/Lambda Errors", "${RepositoryNameFunction}", "Sum", "0", "/1", ""},
@@ -310,11 +319,9 @@ func TestAlarms(t *testing.T) {
 			""},
 		{"PushRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${PushRule}", "Sum", "0", "/1", ""},
 		{"ReplicationRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${ReplicationRule}", "Sum",
-			"0",
-			"/1", "Replicated"},
+			"0", "/1", "Replicated"},
 		{"PullThroughCacheRuleEventsLostAlarm", "AWS/Events InvocationsFailedToBeSentToDlq", "${PullThroughCacheRule}",
-			"Sum",
-			"0", "/1", "Cached"},
+			"Sum", "0", "/1", "Cached"},
 	}
 	var ids []string
 	for _, tt := range tests {

@@ -36,9 +36,8 @@ func TestOutputs(t *testing.T) {
 		deployed.OutFailureQueueARN: "${FailureQueue.Arn}",
 		deployed.OutRuleName:        "${PushRule}",
 		deployed.OutDashboardURL: "https://${AWS::Region}.if(China, console.amazonaws.cn, if(GovCloud, " +
-			"console.amazonaws-us-gov.com, " +
-			"if(Sovereign, console.amazonaws-eusc.eu, console.aws.amazon.com)))" +
-			"/cloudwatch/home?region=${AWS::Region}#dashboards/dashboard/${AWS::StackName}",
+			"console.amazonaws-us-gov.com, if(Sovereign, console.amazonaws-eusc.eu, " +
+			"console.aws.amazon.com)))/cloudwatch/home?region=${AWS::Region}#dashboards/dashboard/${AWS::StackName}",
 		deployed.OutVersion: version.Version,
 	}
 	tmpl := synth(t)

@@ -30,8 +30,7 @@ var (
 
 	// retentions are the days that CloudWatch Logs takes.
 	retentions = []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
-		3288,
-		3653}
+		3288, 3653}
 )
 
 // Partitions, regions and accounts as they stand in ARNs.
@@ -60,8 +59,7 @@ var everywhere = []parameter{
 	{
 		name: deployed.ParamFilters, kind: "CommaDelimitedList",
 		description: "Images to index. * is any run of characters, ! in front excludes, and the last filter that " +
-			"matches " +
-			"decides",
+			"matches decides",
 		byDefault: "*:*", pattern: filters.Pattern,
 		constraint: "comma-separated repository:tag, without a registry's host",
 	},

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/lambdas/filter/eventfilter"
 	"soci-index-builder/lambdas/indexgen/generator"
 )
@@ -28,7 +29,7 @@ func parameters() map[string]parameter {
 
 var wholePatterns = map[string]*regexp.Regexp{}
 
-// accepts tells whether CloudFormation takes the value: the pattern must match
+// accepts reports whether CloudFormation takes the value: the pattern must match
 // the whole of it, or of each value of a list.
 func accepts(t *testing.T, p parameter, value string) bool {
 	t.Helper()
@@ -177,8 +178,12 @@ func TestParameterValues(t *testing.T) {
 		if _, ok := tests[name]; ok == number {
 			t.Errorf("%s has no row", name)
 		}
-		if number && (p.kind != "Number" || *p.low != limits[0] || limits[1] >= 0 && *p.high != limits[1]) {
-			t.Errorf("%s: %+v", name, p)
+		if number {
+			expect.Equal(t, expect.Facts{
+				{"type", p.kind, "Number"},
+				{"least", bound(p.low), limits[0]},
+				{"most", bound(p.high), limits[1]},
+			}, "%s", name)
 		}
 		if p.byDefault != nil && !number && !accepts(t, p, fmt.Sprint(p.byDefault)) {
 			t.Errorf("%s does not take its own default %v", name, p.byDefault)
@@ -187,6 +192,14 @@ func TestParameterValues(t *testing.T) {
 			t.Errorf("%s is not described: %+v", name, p)
 		}
 	}
+}
+
+// bound returns a limit of a number, or -1 when there is none.
+func bound(limit *float64) float64 {
+	if limit == nil {
+		return -1
+	}
+	return *limit
 }
 
 // The template's patterns and the functions accept the same values: one that only
@@ -318,10 +331,12 @@ func TestParametersOfTheTemplate(t *testing.T) {
 		}
 		for name, got := range tmpl.Parameters {
 			p := all[name]
-			if got.AllowedPattern != p.pattern || got.Description != p.description ||
-				got.ConstraintDescription != p.constraint || (got.Default == nil) != (p.byDefault == nil) {
-				t.Errorf("%s is %+v, want %+v", name, got, p)
-			}
+			expect.Equal(t, expect.Facts{
+				{"AllowedPattern", got.AllowedPattern, p.pattern},
+				{"Description", got.Description, p.description},
+				{"ConstraintDescription", got.ConstraintDescription, p.constraint},
+				{"no default", got.Default == nil, p.byDefault == nil},
+			}, "parameter %s", name)
 			if len(got.AllowedValues) != len(p.values) {
 				t.Errorf("%s allows %v, want %q", name, got.AllowedValues, p.values)
 			}

@@ -301,8 +301,7 @@ func rolePoliciesFit(t *testing.T, stack string) {
 	repositories, arns := size(tmpl.Resources["GeneratorRepositoryPolicy"].Properties["PolicyDocument"]),
 		response-len(envelope)
 	if own < 500 || repositories < 200 || own+2*(repositories+arns) > most {
-		t.Errorf("stack name of %d: the policies have %d and twice %d characters besides the ARNs, which have %d "+
-			"at most: "+
-			"a role takes %d", len(stack), own, repositories, arns, most)
+		t.Errorf("stack name of %d: the policies have %d and twice %d characters besides the ARNs, which have %d at "+
+			"most: a role takes %d", len(stack), own, repositories, arns, most)
 	}
 }

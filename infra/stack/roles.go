@@ -69,8 +69,7 @@ func addRoleFor(s *builder, id, service, name string, rights map[string]any) aws
 // targetOrder is the order of the statements.
 var targetOrder = []permission.Target{
 	permission.Everything, permission.Repositories, permission.Generator, permission.StateMachine,
-	permission.Executions,
-	permission.EventBus, permission.SigningProfiles, permission.FailureQueue,
+	permission.Executions, permission.EventBus, permission.SigningProfiles, permission.FailureQueue,
 	permission.LogGroup,
 }
 

@@ -65,7 +65,7 @@ func (s setting) resolve(t *testing.T, v any) (resolved any, ok bool) {
 	return v, true
 }
 
-// matches tells whether EventBridge would take an event for one of a pattern:
+// matches reports whether EventBridge would take an event for one of a pattern:
 // every field of the pattern is in the event, with a value that is in the
 // pattern's list; {"anything-but": [...]} is every value that is not in it.
 func matches(t *testing.T, pattern, event map[string]any) bool {

@@ -78,7 +78,7 @@ var (
 	ErrNotBuilt     = errors.New("is not built: run make build")
 )
 
-// Check tells whether New can make a stack with these properties.
+// Check reports whether New can make a stack with these properties.
 func (p Props) Check() error {
 	p = p.complete()
 	if !names.IsStack(p.StackName) {

@@ -129,9 +129,11 @@ func TestLocalFails(t *testing.T) {
 	if !errors.Is(err, backfill.ErrFailed) {
 		t.Errorf("Run = %v, want ErrFailed", err)
 	}
-	if len(became) != 3 || became["team/app:v1"] != nil || !errors.Is(became["team/bad:v1"], soci.ErrTruncated) ||
-		!errors.Is(became["team/large:v1"], soci.ErrLimit) {
-		t.Errorf("became %v", became)
+	for name, want := range map[string]error{"team/app:v1": nil, "team/bad:v1": soci.ErrTruncated,
+		"team/large:v1": soci.ErrLimit} {
+		if err, ok := became[name]; !ok || !errors.Is(err, want) || len(became) != 3 {
+			t.Errorf("%s: %v, want %v, of 3: %v", name, err, want, became)
+		}
 	}
 	if left, want := namesOf(plan(t, src).Items), []string{"team/bad:v1", "team/large:v1"}; !slices.Equal(left, want) {
 		t.Errorf("a second backfill finds %q, want %q", left, want)

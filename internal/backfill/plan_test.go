@@ -36,7 +36,7 @@ func record(name string, days int, state inventory.State, layers ...int64) inven
 	}
 	m.Layers = append(m.Layers,
 		soci.LayerStatus{Layer: ocispec.Descriptor{Digest: "sha256:small", Size: 1}, Reason: soci.SkipTooSmall})
-	// Another manifest that is none of an image.
+	// Another manifest that is not one of an image.
 	r.Manifests = []soci.ManifestStatus{m, {Reason: "attestation", Layers: m.Layers}}
 	return r
 }

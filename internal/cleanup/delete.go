@@ -56,7 +56,7 @@ const (
 // image manifests before the SOCI index that they name. Before every batch the
 // repository is listed again, and what is needed by then stays. done is called
 // with each item when it is known what became of it. An error ends it; what was
-// deleted until then has been told.
+// deleted until then has been reported.
 func (p *Plan) Delete(ctx context.Context, done func(Result)) error {
 	d := &deletion{plan: p, done: done, open: map[digest.Digest]*attempt{}, failed: map[digest.Digest]bool{}}
 	for _, item := range p.Items {
@@ -146,7 +146,7 @@ func (d *deletion) settle(now *selection) {
 	}
 }
 
-// partOfGone tells whether an item was part of a SOCI-enabled image that has
+// partOfGone reports whether an item was part of a SOCI-enabled image that has
 // been deleted, and nothing leads to it since. By itself it might be taken for
 // a part of a build under way, or not be known for what it is.
 func (d *deletion) partOfGone(item Item, now *selection) bool {

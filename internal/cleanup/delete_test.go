@@ -129,8 +129,7 @@ func TestChangesMeanwhile(t *testing.T) {
 	}{
 		{"another tag", soci.KindEnabledImage,
 			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, false,
-			cleanup.Stayed,
-			"has another tag: prod"},
+			cleanup.Stayed, "has another tag: prod"},
 		{"another tag on a part", soci.KindEnabledManifest,
 			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, false,
 			cleanup.Stayed, "something has come to need it"},
@@ -156,8 +155,7 @@ func TestChangesMeanwhile(t *testing.T) {
 		}, true, cleanup.Deleted, ""},
 		{"another tag on a part when its image has gone", soci.KindEnabledManifest,
 			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageManifest) }, true,
-			cleanup.Stayed,
-			"something has come to need it"},
+			cleanup.Stayed, "something has come to need it"},
 		{"an image index that lists a part when its image has gone", soci.KindSOCIIndexV2,
 			func(a *account, i cleanup.Item) {
 				a.registry.PushIndex(a.t, repository, "mine", false,
@@ -171,8 +169,7 @@ func TestChangesMeanwhile(t *testing.T) {
 			}, true, cleanup.Stayed, "may be listed by an image index that cannot be read"},
 		{"another tag at the last moment", soci.KindEnabledImage,
 			func(a *account, i cleanup.Item) { push(a, "prod", i.Digest, ocispec.MediaTypeImageIndex) }, true,
-			cleanup.Stayed,
-			"has another tag: prod"},
+			cleanup.Stayed, "has another tag: prod"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -32,15 +32,15 @@ type content struct {
 	size  int64            // of the manifest in bytes
 }
 
-// is tells whether the content is known, and of a kind.
+// is reports whether the content is known, and of a kind.
 func (n *node) is(kinds ...soci.Kind) bool {
 	return n != nil && n.content != nil && slices.Contains(kinds, n.Kind)
 }
 
-// isImage tells whether the content is known to be an image manifest.
+// isImage reports whether the content is known to be an image manifest.
 func (n *node) isImage() bool { return n.is(soci.KindImage, soci.KindEnabledManifest) }
 
-// isIndex tells whether the manifest lists others.
+// isIndex reports whether the manifest lists others.
 func (n *node) isIndex() bool { return images.IsIndexType(n.MediaType) }
 
 // reader reads manifests, each once however often the repository is listed.

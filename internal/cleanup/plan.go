@@ -75,7 +75,7 @@ type selection struct {
 	kept    []Kept
 }
 
-// look lists the repository anew.
+// look lists the repository again.
 func (p *Plan) look(ctx context.Context) (*selection, error) {
 	g, err := p.reader.load(ctx)
 	if err != nil {
@@ -150,7 +150,7 @@ func (s *selection) findImages() {
 	}
 }
 
-// proven tells whether an image manifest that names a SOCI index is a copy: the
+// proven reports whether an image manifest that names a SOCI index is a copy: the
 // repository has an original of the same config and layers that stays. Images
 // that were built from a SOCI-enabled one, or copied out of one, name its SOCI
 // index too, and may be all that there is of them.
@@ -205,7 +205,7 @@ func (s *selection) readOriginals(ctx context.Context) error {
 	return s.readImages(ctx, roots)
 }
 
-// root tells whether n is a SOCI artifact that is to be judged by itself: one
+// root reports whether n is a SOCI artifact that is to be judged by itself: one
 // that belongs to no SOCI-enabled image, or such an image.
 func (s *selection) root(n *node) bool {
 	if n.Archived && (n.ArtifactType == soci.ArtifactTypeV1 || n.ArtifactType == soci.ArtifactTypeV2) {
@@ -291,7 +291,7 @@ func (s *selection) keep(n *node) (Reason, string) {
 	return "", ""
 }
 
-// orphaned tells whether a root has lost its original.
+// orphaned reports whether a root has lost its original.
 func (s *selection) orphaned(n *node) bool {
 	switch n.Kind {
 	case soci.KindSOCIIndexV1:
@@ -302,7 +302,7 @@ func (s *selection) orphaned(n *node) bool {
 	return true // nothing leads to it
 }
 
-// serves tells whether a SOCI-enabled image is, under one of its tags, that of
+// serves reports whether a SOCI-enabled image is, under one of its tags, that of
 // an original, or will be replaced there by a build under way.
 func (s *selection) serves(n *node, tag string) bool {
 	if s.originalTag(tag) == "" {
@@ -338,7 +338,7 @@ func (s *selection) undated(n *node) string {
 	return ""
 }
 
-// madeOf tells whether a SOCI-enabled image is, or may be, made of an original.
+// madeOf reports whether a SOCI-enabled image is, or may be, made of an original.
 // Other tools leave out platforms.
 func (s *selection) madeOf(n, original *node) bool {
 	if slices.ContainsFunc(s.below(original), func(c *node) bool { return c.content == nil }) {

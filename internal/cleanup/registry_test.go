@@ -122,7 +122,7 @@ func (a *account) empty(d digest.Digest) bool {
 	return len(imageIndexOf(a.t, a.registry.Manifest(a.t, repository, d.String())).Manifests) == 0
 }
 
-// A tag that is formed like the list of an image's referrers, but is none, is
+// A tag that is formed like the list of an image's referrers, but is not one, is
 // that of an original.
 func TestRegistryTagWithDigest(t *testing.T) {
 	a := newAccount(t)

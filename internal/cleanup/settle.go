@@ -8,8 +8,8 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// settle adds to what goes what was made for it, and takes out of it what
-// something that stays leads to, until neither changes anything.
+// settle adds to the manifests to delete those that were made for them, and
+// removes from them those that a kept manifest leads to, until nothing changes.
 func (s *selection) settle() {
 	for changed := true; changed; {
 		changed = false
@@ -50,7 +50,7 @@ func (s *selection) addParts(root *node) (changed bool) {
 	return changed
 }
 
-// madeFor tells whether a manifest below a SOCI-enabled image, or an unindexed
+// madeFor reports whether a manifest below a SOCI-enabled image, or an unindexed
 // one, was made for it, as its content proves.
 func (s *selection) madeFor(root, n *node, named map[digest.Digest]bool) bool {
 	switch {
@@ -59,7 +59,7 @@ func (s *selection) madeFor(root, n *node, named map[digest.Digest]bool) bool {
 	case n.is(soci.KindEnabledManifest):
 		return named[n.indexDigest()] && s.proven(n) || root.is(soci.KindUnindexed) && s.isCopy(root, n)
 	case n.is(soci.KindImageIndex):
-		// A nested image index is written anew for what it lists.
+		// A nested image index is rewritten for what it lists.
 		return slices.ContainsFunc(s.below(n), func(c *node) bool {
 			return c.is(soci.KindEnabledManifest) && named[c.indexDigest()] ||
 				(c.is(soci.KindImage) || root.is(soci.KindUnindexed)) && s.isCopy(root, c)
@@ -78,7 +78,7 @@ func (s *selection) below(n *node) []*node {
 	return all
 }
 
-// isCopy tells whether n is an image manifest of the original as it is rewritten
+// isCopy reports whether n is an image manifest of the original as it is rewritten
 // for a SOCI-enabled image, or, if it named a SOCI index, for an unindexed one.
 // One that rewriting does not change is the original itself, and no copy.
 func (s *selection) isCopy(root, n *node) bool {
@@ -97,7 +97,7 @@ func (s *selection) isCopy(root, n *node) bool {
 	return false
 }
 
-// needed says why something that was to go has to stay with what stays.
+// needed returns why a manifest that was to be deleted must be kept with others.
 func (s *selection) needed(n *node) (Reason, string) {
 	for _, parent := range n.listedBy {
 		if !s.going[parent] {

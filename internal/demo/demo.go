@@ -42,7 +42,7 @@ type Options struct {
 	// which is then no error.
 	Keep bool
 
-	// Program is how the command line is called in what the demo tells to do next.
+	// Program is the name of the command line in what the demo says to do next.
 	// The default is "soci-index-builder".
 	Program string
 
@@ -169,7 +169,7 @@ func (r *run) step(number int, format string, args ...any) {
 // digest returns a digest for people, which is short on a terminal.
 func (r *run) digest(d digest.Digest) string {
 	if r.screen.Width > 0 {
-		return short(d)
+		return names.ShortDigest(d.String())
 	}
 	return d.String()
 }
@@ -199,8 +199,7 @@ func (r *run) all(ctx context.Context, image *source) error {
 	}
 	if result.Outcome != soci.OutcomeIndexed {
 		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed", ErrNoLayer,
-			image.what,
-			bytesize.Format(soci.DefaultMinLayerSize))
+			image.what, bytesize.Format(soci.DefaultMinLayerSize))
 	}
 	r.step(4, "Ask the registry for the referrers of each platform's image manifest (v1), and for the suffixed "+
 		"tag (v2)")
@@ -249,9 +248,8 @@ func (r *run) next(file string) {
 	r.printf("\n%s\n   Deploy the builder into an AWS account, and push an image:\n",
 		r.screen.Paint(terminal.Bold, "What to do next"))
 	r.command(r.deploy)
-	r.paragraph("To have it loaded lazily, name the suffixed tag in the task definition (Fargate and ECS), or in "+
-		"the pod's "+
-		"manifest: REPOSITORY:TAG%s instead of REPOSITORY:TAG. Nothing else changes.", names.DefaultTagSuffix)
+	r.paragraph("To have it loaded lazily, name the suffixed tag in the task definition (Fargate and ECS), or in the "+
+		"pod's manifest: REPOSITORY:TAG%s instead of REPOSITORY:TAG. Nothing else changes.", names.DefaultTagSuffix)
 	if !r.keep {
 		r.printf("   Look at what this demo made, in a registry that keeps running:\n")
 		r.command(r.again)

@@ -271,7 +271,7 @@ func TestInterrupted(t *testing.T) {
 			defer cancel()
 			temp := t.TempDir()
 			err := Run(ctx, cancelAt{step, cancel}, Options{Files: dir, TempDir: temp})
-			// The generator has finished when the third step is told.
+			// The generator has finished when the third step is shown.
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("%v, want context.Canceled", err)
 			}

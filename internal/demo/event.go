@@ -33,7 +33,7 @@ const (
 func pushEvent(image ocispec.Descriptor) ([]byte, error) {
 	return json.Marshal(ecrevent.Event{
 		Version: "0", ID: "00000000-0000-0000-0000-000000000000",
-		DetailType: "ECR Image Action", Source: "aws.ecr",
+		DetailType: ecrevent.ImageAction, Source: "aws.ecr",
 		Account: account, Region: region, Time: time.Now().UTC().Format(time.RFC3339), Resources: []string{},
 		Detail: ecrevent.Detail{
 			Result: "SUCCESS", ActionType: "PUSH",
@@ -115,14 +115,15 @@ func (r *run) table(result *report.Image, checked *verify.Report) {
 	for _, m := range result.Manifests {
 		for _, l := range m.Layers {
 			if l.Skipped != "" {
-				t.Row(m.Platform, short(l.Digest), bytesize.Format(l.Size), "not indexed: "+l.Skipped.Text())
+				t.Row(m.Platform, names.ShortDigest(l.Digest.String()), bytesize.Format(l.Size),
+					"not indexed: "+l.Skipped.Text())
 				continue
 			}
 			v := verified[l.Digest]
 			if v == nil {
 				continue
 			}
-			t.Row(m.Platform, short(l.Digest), bytesize.Format(l.Size), bytesize.Format(v.Bytes),
+			t.Row(m.Platform, names.ShortDigest(l.Digest.String()), bytesize.Format(l.Size), bytesize.Format(v.Bytes),
 				bytesize.Format(v.Ztoc.Size), fmt.Sprint(v.Spans), fmt.Sprint(v.Files), fmt.Sprintf("%.2f", l.Seconds),
 				fmt.Sprintf("%.0f", float64(l.Size)/(1<<20)/max(l.Seconds, 1e-9)))
 		}
@@ -136,6 +137,3 @@ func (r *run) table(result *report.Image, checked *verify.Report) {
 	}
 	r.asIs("\n")
 }
-
-// short returns enough of a digest to tell layers apart.
-func short(d digest.Digest) string { return string(d[:min(len(d), len("sha256:")+12)]) }

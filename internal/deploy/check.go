@@ -13,9 +13,9 @@ import (
 
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/lambdaimage"
+	"soci-index-builder/internal/deploy/ours"
 	"soci-index-builder/internal/deploy/parameters"
 	"soci-index-builder/internal/deploy/settings"
-	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/filters"
@@ -23,7 +23,7 @@ import (
 	"soci-index-builder/pkg/ecrclient"
 )
 
-// capabilityIAM is what CloudFormation wants to be told before it makes roles.
+// capabilityIAM is what CloudFormation requires before it makes roles.
 const capabilityIAM = string(types.CapabilityCapabilityIam)
 
 func settingf(format string, v ...any) error {
@@ -178,7 +178,7 @@ func (d *Deploy) tags() map[string]string {
 	if all == nil {
 		all = map[string]string{}
 	}
-	all[target.TagKey] = target.TagValue
+	all[ours.TagKey] = ours.TagValue
 	return all
 }
 
@@ -196,9 +196,9 @@ func (d *Deploy) checkTags() error {
 				settingf("--tag %.200q: a key must have 1 to 128 characters and not begin with aws:", key))
 		case len(value) > 256:
 			errs = append(errs, settingf("--tag %s: a value must have at most 256 characters", key))
-		case key == target.TagKey && value != target.TagValue:
+		case key == ours.TagKey && value != ours.TagValue:
 			errs = append(errs,
-				settingf("--tag %s=%s: deploy itself sets this tag, to %s", key, value, target.TagValue))
+				settingf("--tag %s=%s: deploy itself sets this tag, to %s", key, value, ours.TagValue))
 		}
 	}
 	if len(tags) >= maxTags {

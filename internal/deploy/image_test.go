@@ -13,6 +13,7 @@ import (
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/awstest/stacktest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/functionzip"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
@@ -124,11 +125,12 @@ func TestCompanionGetsWhatTheStackGets(t *testing.T) {
 	}
 	for _, name := range []string{"prod", companion.StackName("prod")} {
 		is := w.stacks.Stack(name)
-		if is.RoleARN != s.RoleARN || is.Tags["team"] != "platform" ||
-			is.Tags["ManagedStackSource"] != "SociIndexBuilder" ||
-			len(is.NotificationARNs) != 1 {
-			t.Errorf("%s is %+v", name, is)
-		}
+		expect.Equal(t, expect.Facts{
+			{"RoleARN", is.RoleARN, s.RoleARN},
+			{"tag team", is.Tags["team"], "platform"},
+			{"tag ManagedStackSource", is.Tags["ManagedStackSource"], "SociIndexBuilder"},
+			{"number of NotificationARNs", len(is.NotificationARNs), 1},
+		}, "stack %s", name)
 	}
 }
 

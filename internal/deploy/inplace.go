@@ -268,7 +268,7 @@ func (d *Deploy) differences(s *target.Stack) ([]string, error) {
 		return all, nil
 	}
 	all = append(all, "the template")
-	// The parameters have been told.
+	// The parameters have been shown.
 	for name, value := range s.Parameters {
 		if _, ok := next.Parameters[name]; ok {
 			next.Parameters[name] = value

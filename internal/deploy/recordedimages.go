@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
@@ -67,8 +66,7 @@ func (i *recordedImages) Upload(_ context.Context, d *Deploy) error {
 func (i *recordedImages) Check(ctx context.Context, _ *Deploy) error {
 	for _, f := range companion.Functions {
 		image := i.record.Code[f.LogicalID].Image
-		_, digest, _ := strings.Cut(image, "@")
-		_, err := i.repositories[f.LogicalID].Registry().Resolve(ctx, digest)
+		_, err := i.repositories[f.LogicalID].Registry().Resolve(ctx, i.record.Code[f.LogicalID].Digest())
 		if errors.Is(err, ecrclient.ErrNotFound) {
 			err = fmt.Errorf(
 				"the image %s that the record %s names %w: it was deleted, so that this version cannot be "+
@@ -96,7 +94,7 @@ func (i *recordedImages) Code() (bucket string, code map[string]record.Code) {
 func (i *recordedImages) Sums() map[string]string {
 	sums := map[string]string{}
 	for function, code := range i.record.Code {
-		_, sums[function], _ = strings.Cut(code.Image, "@")
+		sums[function] = code.Digest()
 	}
 	return sums
 }

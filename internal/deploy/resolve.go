@@ -7,6 +7,7 @@ import (
 	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/lambdaimage"
+	"soci-index-builder/internal/deploy/ours"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"
@@ -21,7 +22,7 @@ func StackSettings(t *target.Target) settings.Given {
 	}
 	s := t.Stack
 	out := settings.Settings{NotificationARNs: s.NotificationARNs, Tags: maps.Clone(s.Tags)}
-	delete(out.Tags, target.TagKey)
+	delete(out.Tags, ours.TagKey)
 	out.Package, out.Architecture = codeOf(s.Template)
 	bucket := s.Parameters[deployed.ParamCodeBucket]
 	if out.Package == embedded.Zip && !codebucket.IsManagedName(bucket, t.Account, t.Region) {

@@ -58,7 +58,7 @@ type rightsError struct {
 func (e *rightsError) Is(target error) bool { return target == awserror.ErrDenied }
 
 func (e *rightsError) Error() string {
-	// What one statement gives is told together.
+	// What one statement allows is listed together.
 	var order []string
 	of := map[string][]rights.Missing{}
 	for _, m := range e.missing {

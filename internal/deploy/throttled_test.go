@@ -21,7 +21,7 @@ var throttles = map[string]*awstest.Error{
 }
 
 // throttle has the first requests for each operation of AWS, and of each kind for
-// the registry, refused so many times. It returns a function that has those of AWS
+// the registry, refused, times of them. It returns a function that has those of AWS
 // refused again.
 func (w *imageWorld) throttle(times int) (again func()) {
 	var mu sync.Mutex

@@ -55,7 +55,7 @@ type Stack struct {
 var stackARN = lazyregexp.New(`^arn:` + names.Partition + `:cloudformation:` + names.Region + `:` + names.Account +
 	`:stack/` + names.Stack + `/[a-zA-Z0-9-]{1,64}$`)
 
-// CheckName tells whether a stack can have this name or ARN. Its error
+// CheckName reports whether a stack can have this name or ARN. Its error
 // matches ErrInvalidName.
 func CheckName(stack string) error {
 	if !names.IsStack(stack) && !stackARN.MatchString(stack) {

@@ -1,5 +1,5 @@
-// Package deployed knows a stack of this project that runs in an account: how
-// its parameters and outputs are called, and what CloudFormation says of it.
+// Package deployed knows a stack of this project that runs in an account: the
+// names of its parameters and outputs, and what CloudFormation says of it.
 //
 // Start with [Find].
 package deployed

@@ -38,7 +38,7 @@ func (x *examination) pullTime(ctx context.Context) ([]Finding, error) {
 	return wellOr(found, CheckPullTime, "the generator's pulls do not count as pulls"), nil
 }
 
-// blobMounting tells whether repositories of the account can share blobs. The
+// blobMounting reports whether repositories of the account can share blobs. The
 // builder does not depend on it: it pushes each zTOC to the image's own
 // repository.
 func (x *examination) blobMounting(ctx context.Context) ([]Finding, error) {

@@ -83,6 +83,5 @@ func (x *examination) allowEntry(acl vpc.ACL, c crossing) string {
 	return fmt.Sprintf("aws ec2 create-network-acl-entry --network-acl-id %s %s --rule-number %d --protocol tcp "+
 		"--port-range "+
 		"From=%d,To=%d --cidr-block %s --rule-action allow%s", acl.ID, direction, first-1, c.ports.From, c.ports.To,
-		block,
-		x.region())
+		block, x.region())
 }

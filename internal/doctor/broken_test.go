@@ -18,7 +18,7 @@ type row struct {
 	severity doctor.Severity
 	subject  func(*stacktest.Deployment) string
 	found    string
-	cure     string
+	hint     string
 }
 
 // physical is a subject by its logical id.
@@ -191,8 +191,7 @@ var broken = []row{
 		doctor.CheckFunction, doctor.Problem, physical(filterFunction),
 		"its variables cannot be read: AccessDeniedException, kms", "KMS key"},
 	{"runtime", set(generator, "provided.al2", "Runtime"), doctor.CheckConfiguration, doctor.Problem,
-		physical(generator),
-		"runtime is provided.al2, the stack's is provided.al2023", "set it back"},
+		physical(generator), "runtime is provided.al2, the stack's is provided.al2023", "set it back"},
 	{"handler", set(generator, "main", "Handler"), doctor.CheckConfiguration, doctor.Problem, physical(generator),
 		"handler is main", "set it back"},
 	{"role of a function", set(generator, "arn:aws:iam::123456789012:role/x", "Role"), doctor.CheckConfiguration,
@@ -217,8 +216,7 @@ var broken = []row{
 	{"log format", set(filterFunction, "Text", "LoggingConfig", "LogFormat"), doctor.CheckLogging, doctor.Warning,
 		physical(filterFunction), "log format is Text", "LogFormat=JSON"},
 	{"another log group", set(filterFunction, "/other", "LoggingConfig", "LogGroup"), doctor.CheckLogging,
-		doctor.Problem,
-		physical(filterFunction), "logs to /other", "LogGroup=/aws/lambda/prod-soci-"},
+		doctor.Problem, physical(filterFunction), "logs to /other", "LogGroup=/aws/lambda/prod-soci-"},
 	{"held back", set(generator, "0", "ReservedConcurrentExecutions"),
 		doctor.CheckConcurrency, doctor.Problem, physical(generator), "it never runs",
 		"aws lambda delete-function-concurrency --function-name prod-soci-GeneratorFunction-1A2B3C4D5E6F"},
@@ -327,8 +325,7 @@ var broken = []row{
 	{"policy denies everybody", denying(`"Principal": "*"`, ""), doctor.CheckPolicy, doctor.Problem, named("prod/api"),
 		"statement 2 (NoPush) of its policy denies the generator ecr:PutImage", "aws ecr set-repository-policy"},
 	{"policy denies the account", denying(`"Principal": {"AWS": "123456789012"}`, ""), doctor.CheckPolicy,
-		doctor.Problem,
-		named("prod/api"), "ecr:PutImage", "set-repository-policy"},
+		doctor.Problem, named("prod/api"), "ecr:PutImage", "set-repository-policy"},
 	{"policy denies all but one", denying(`"NotPrincipal": {"AWS": "arn:aws:iam::123456789012:role/ci"}`, ""),
 		doctor.CheckPolicy, doctor.Problem, named("prod/api"), "ecr:PutImage", "set-repository-policy"},
 	{"policy denies the steps alone", func(d *stacktest.Deployment) {
@@ -356,8 +353,7 @@ var broken = []row{
 		doctor.CheckMutability, doctor.Warning, named("prod/api"),
 		"the filters of its mutable tags make those that end with -soci immutable", "put-image-tag-mutability"},
 	{"lifecycle rule on any tag", counting(`"tagStatus": "any"`), doctor.CheckLifecycle, doctor.Warning,
-		named("prod/api"),
-		"lifecycle rule 7 keeps 11 images, and counts those with the tag suffix -soci: about 6",
+		named("prod/api"), "lifecycle rule 7 keeps 11 images, and counts those with the tag suffix -soci: about 6",
 		"set its countNumber to 22"},
 	{"lifecycle rule on a prefix", counting(`"tagStatus": "tagged", "tagPrefixList": ["v"]`), doctor.CheckLifecycle,
 		doctor.Warning, named("prod/api"), "lifecycle rule 7", "put-lifecycle-policy --repository-name prod/api"},
@@ -366,8 +362,7 @@ var broken = []row{
 
 	// The state machine.
 	{"state machine deleted", remove(deployed.MachineID), doctor.CheckMachine, doctor.Problem,
-		physical(deployed.MachineID),
-		"was deleted by hand", "docs/deploy.md"},
+		physical(deployed.MachineID), "was deleted by hand", "docs/deploy.md"},
 	{"state machine being deleted", set(deployed.MachineID, "DELETING", "Status"), doctor.CheckMachine, doctor.Problem,
 		physical(deployed.MachineID), "is DELETING: large images are not indexed", "update the stack"},
 	{"role of the state machine", set(deployed.MachineID, "arn:aws:iam::123456789012:role/other", "RoleArn"),

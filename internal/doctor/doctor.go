@@ -75,7 +75,7 @@ const (
 	CheckQueue         Check = "queue"                  // there, may be written to
 	CheckMessages      Check = "queue-messages"         // nothing waits in it
 	CheckAlarm         Check = "alarm"                  // there, and quiet
-	CheckAlarmActions  Check = "alarm-actions"          // somebody is told
+	CheckAlarmActions  Check = "alarm-actions"          // somebody is notified
 	CheckActivity      Check = "activity"               // images are indexed
 	CheckFilters       Check = "filters"                // each matches a repository
 	CheckPolicy        Check = "repository-policy"      // denies nothing that the generator does
@@ -96,7 +96,7 @@ type Finding struct {
 	Severity Severity
 	Subject  string // the name of the rule, function, repository; empty for the stack or the account
 	Found    string // one line
-	Cure     string // one line, a command where there is one; empty when nothing is to be done
+	Hint     string // one line, a command where there is one; empty when nothing is to be done
 }
 
 // Report of an examination. Findings are in the order of the checks, those of
@@ -243,11 +243,11 @@ func fatal(ctx context.Context, err error) bool {
 // notChecked is the finding of a check that could not be made.
 func notChecked(c Check, err error) Finding {
 	err = awserror.Explain(err)
-	f := Finding{Check: c, Severity: Warning, Found: "could not be checked: " + oneLine(err), Cure: "try again later"}
+	f := Finding{Check: c, Severity: Warning, Found: "could not be checked: " + oneLine(err), Hint: "try again later"}
 	if errors.Is(err, awserror.ErrDenied) {
-		f.Cure = "allow the action to whoever runs this"
+		f.Hint = "allow the action to whoever runs this"
 		if action := awserror.Action(err); action != "" {
-			f.Cure = "allow " + action + " to whoever runs this"
+			f.Hint = "allow " + action + " to whoever runs this"
 		}
 	}
 	return f

@@ -12,6 +12,7 @@ import (
 	"soci-index-builder/internal/doctor"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/awstest/stacktest"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 const stackName = "prod-soci"
@@ -65,13 +66,15 @@ func TestHealthy(t *testing.T) {
 	r := examine(t, server)
 	seen := map[doctor.Check]bool{}
 	for _, f := range r.Findings {
-		if f.Severity != doctor.OK || f.Cure != "" || f.Found == "" || seen[f.Check] {
-			t.Errorf("finding %+v", f)
-		}
+		expect.Equal(t, expect.Facts{
+			{"Severity", f.Severity, doctor.OK},
+			{"hint", f.Hint, ""},
+			{"nothing found", f.Found == "", false},
+			{"the check's second finding", seen[f.Check], false},
+		}, "finding %+v", f)
 		seen[f.Check] = true
 		const activity = "last image indexed within the hour of 2026-03-20 10:00 UTC; in 14 days 5 passed on, 4 " +
-			"indexed, 0 " +
-			"skipped, 1 failed attempts"
+			"indexed, 0 skipped, 1 failed attempts"
 		if f.Check == doctor.CheckActivity && f.Found != activity {
 			t.Errorf("%s, want %s", f.Found, activity)
 		}
@@ -228,10 +231,10 @@ func TestDenied(t *testing.T) {
 					continue
 				}
 				if f.Severity != doctor.Warning || !strings.HasPrefix(f.Found, "could not be checked: ") ||
-					!strings.HasPrefix(f.Cure, "allow ") {
+					!strings.HasPrefix(f.Hint, "allow ") {
 					t.Errorf("%+v", f)
 				}
-				named = named || strings.Contains(f.Cure, tt.action)
+				named = named || strings.Contains(f.Hint, tt.action)
 			}
 			if !named {
 				t.Errorf("%s is not named: %+v", tt.action, r.Findings)
@@ -281,12 +284,12 @@ func TestFindings(t *testing.T) {
 			if f.Severity != tt.severity || f.Subject != tt.subject(d) {
 				t.Errorf("%+v, want a %s of %s", f, tt.severity, tt.subject(d))
 			}
-			if !strings.Contains(f.Found, tt.found) || !strings.Contains(f.Cure, tt.cure) || f.Cure == "" ||
-				strings.ContainsAny(f.Found+f.Cure, "\n\x00") {
-				t.Errorf("found %q, cure %q, want %q and %q in them", f.Found, f.Cure, tt.found, tt.cure)
+			if !strings.Contains(f.Found, tt.found) || !strings.Contains(f.Hint, tt.hint) || f.Hint == "" ||
+				strings.ContainsAny(f.Found+f.Hint, "\n\x00") {
+				t.Errorf("found %q, hint %q, want %q and %q in them", f.Found, f.Hint, tt.found, tt.hint)
 			}
-			if strings.HasPrefix(f.Cure, "aws ") && !strings.Contains(f.Cure, " --region eu-west-1") {
-				t.Errorf("the cure names no region: %s", f.Cure)
+			if strings.HasPrefix(f.Hint, "aws ") && !strings.Contains(f.Hint, " --region eu-west-1") {
+				t.Errorf("the hint names no region: %s", f.Hint)
 			}
 		})
 	}

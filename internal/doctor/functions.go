@@ -59,8 +59,8 @@ func (x *examination) functions(ctx context.Context) ([]Finding, error) {
 
 func functionState(r resource, out *lambda.GetFunctionConfigurationOutput) []Finding {
 	var found []Finding
-	add := func(s Severity, what, cure string) {
-		found = append(found, Finding{CheckFunction, s, r.physical, what, cure})
+	add := func(s Severity, what, hint string) {
+		found = append(found, Finding{CheckFunction, s, r.physical, what, hint})
 	}
 	update := "update the stack with the code of its version (docs/deploy.md)"
 	switch out.State {
@@ -84,7 +84,7 @@ func functionState(r resource, out *lambda.GetFunctionConfigurationOutput) []Fin
 	if e := out.Environment; e != nil && e.Error != nil {
 		add(Problem, fmt.Sprintf("its variables cannot be read: %s, %s", aws.ToString(e.Error.ErrorCode),
 			aws.ToString(e.Error.Message)),
-			"give the function's role the right to use the KMS key of its variables")
+			"allow the function's role to use the KMS key of its variables")
 	}
 	return found
 }
@@ -162,7 +162,7 @@ func functionEnvironment(r resource, out *lambda.GetFunctionConfigurationOutput)
 	return found
 }
 
-// functionLogging looks at what becomes of the function's lines: metrics are
+// functionLogging checks where the function's lines go: metrics are
 // lines without a level, which Lambda drops when its own level is above INFO.
 func (x *examination) functionLogging(r resource, out *lambda.GetFunctionConfigurationOutput) []Finding {
 	l := out.LoggingConfig
@@ -209,22 +209,22 @@ func (x *examination) concurrency(ctx context.Context) ([]Finding, error) {
 		}
 		want, reserved := r.want.number("ReservedConcurrentExecutions")
 		is := out.ReservedConcurrentExecutions
-		cure := "aws lambda delete-function-concurrency --function-name " + r.physical + x.region()
+		hint := "aws lambda delete-function-concurrency --function-name " + r.physical + x.region()
 		if reserved {
-			cure = fmt.Sprintf(
+			hint = fmt.Sprintf(
 				"aws lambda put-function-concurrency --function-name %s --reserved-concurrent-executions %d%s",
 				r.physical, want, x.region())
 		}
 		switch {
 		case is != nil && *is == 0:
 			found = append(found, Finding{CheckConcurrency, Problem, r.physical,
-				"has a reserved concurrency of 0: it never runs", cure})
+				"has a reserved concurrency of 0: it never runs", hint})
 		case reserved && (is == nil || int(*is) != want):
 			found = append(found, Finding{CheckConcurrency, Warning, r.physical,
-				fmt.Sprintf("has a reserved concurrency of %s, the stack's is %d", optional(is), want), cure})
+				fmt.Sprintf("has a reserved concurrency of %s, the stack's is %d", optional(is), want), hint})
 		case !reserved && is != nil:
 			found = append(found, Finding{CheckConcurrency, Warning, r.physical,
-				fmt.Sprintf("has a reserved concurrency of %d, the stack has none", *is), cure})
+				fmt.Sprintf("has a reserved concurrency of %d, the stack has none", *is), hint})
 		}
 	}
 	if len(errs) == 0 {
@@ -233,7 +233,7 @@ func (x *examination) concurrency(ctx context.Context) ([]Finding, error) {
 	return found, errors.Join(errs...)
 }
 
-// async looks at what becomes of events that a function does not manage.
+// async checks where the events go that a function cannot handle.
 func (x *examination) async(ctx context.Context) ([]Finding, error) {
 	var (
 		found []Finding
@@ -243,12 +243,12 @@ func (x *examination) async(ctx context.Context) ([]Finding, error) {
 		function, queue := r.want.text("FunctionName"), r.want.text("DestinationConfig", "OnFailure", "Destination")
 		retries, _ := r.want.number("MaximumRetryAttempts")
 		age, _ := r.want.number("MaximumEventAgeInSeconds")
-		cure := fmt.Sprintf(
+		hint := fmt.Sprintf(
 			"aws lambda put-function-event-invoke-config --function-name %s --maximum-retry-attempts %d "+
 				"--maximum-event-age-in-seconds %d --destination-config '{\"OnFailure\":{\"Destination\":\"%s\"}}'%s",
 			function, retries, age, queue, x.region())
 		add := func(s Severity, format string, v ...any) {
-			found = append(found, Finding{CheckAsync, s, function, fmt.Sprintf(format, v...), cure})
+			found = append(found, Finding{CheckAsync, s, function, fmt.Sprintf(format, v...), hint})
 		}
 		in := &lambda.GetFunctionEventInvokeConfigInput{FunctionName: &function}
 		if q := r.want.text("Qualifier"); q != "" {

@@ -28,8 +28,7 @@ func (x *examination) logGroups(ctx context.Context) ([]Finding, error) {
 		}
 		days, wanted := r.want.number("RetentionInDays")
 		retention := fmt.Sprintf("aws logs put-retention-policy --log-group-name %s --retention-in-days %d%s",
-			r.physical,
-			days, x.region())
+			r.physical, days, x.region())
 		switch {
 		case live == nil:
 			found = append(found, Finding{CheckLogGroup, Problem, r.physical,

@@ -17,15 +17,6 @@ import (
 // for so long will not miss a SOCI index.
 const lookBack = 14 * 24 * time.Hour
 
-// The metrics that tell of the activity, see docs/logs.md.
-const (
-	metricMatched = "ImagesMatched"
-	metricIndexed = "ImagesIndexed"
-	metricSkipped = "ImagesSkipped"
-	metricFailed  = "ImagesFailed"
-	metricHanded  = "ImagesHandedOver"
-)
-
 // series is a metric over a time.
 type series struct {
 	sum  float64
@@ -84,16 +75,15 @@ func (x *examination) oldestMessage(ctx context.Context) (time.Duration, error) 
 
 // activity looks whether images have been indexed of late.
 func (x *examination) activity(ctx context.Context) ([]Finding, error) {
-	all, err := x.query(ctx, metrics.Namespace, "StackName", x.stack.Name, "Sum",
-		x.now.Add(-lookBack).Truncate(time.Hour),
-		time.Hour,
-		metricMatched, metricIndexed, metricSkipped, metricFailed, metricHanded)
+	all, err := x.query(ctx, metrics.Namespace, metrics.Stack, x.stack.Name, "Sum",
+		x.now.Add(-lookBack).Truncate(time.Hour), time.Hour, metrics.ImagesMatched, metrics.ImagesIndexed,
+		metrics.ImagesSkipped, metrics.ImagesFailed, metrics.ImagesHandedOver)
 	if err != nil {
 		return nil, err
 	}
 	var (
-		matched, indexed = all[metricMatched], all[metricIndexed]
-		skipped, failed  = all[metricSkipped], all[metricFailed]
+		matched, indexed = all[metrics.ImagesMatched], all[metrics.ImagesIndexed]
+		skipped, failed  = all[metrics.ImagesSkipped], all[metrics.ImagesFailed]
 		handed           = ""
 		since            = "in " + days(lookBack)
 		logs             = "soci-index-builder logs --stack " + x.stack.Name + x.region()
@@ -101,7 +91,7 @@ func (x *examination) activity(ctx context.Context) ([]Finding, error) {
 	if age := x.now.Sub(x.stack.CreatedAt); age < lookBack {
 		since = "since the stack was made " + days(max(age, time.Minute)) + " ago"
 	}
-	if n := all[metricHanded].sum; n > 0 {
+	if n := all[metrics.ImagesHandedOver].sum; n > 0 {
 		handed = fmt.Sprintf(" (%.0f handed over to the state machine)", n)
 	}
 	f := Finding{Check: CheckActivity, Severity: Warning}
@@ -116,18 +106,18 @@ func (x *examination) activity(ctx context.Context) ([]Finding, error) {
 	case failed.sum > 0:
 		f.Severity = Problem
 		f.Found = fmt.Sprintf("no image was indexed %s, and %.0f attempts failed", since, failed.sum)
-		f.Cure = "see why: " + logs + " failures"
+		f.Hint = "see why: " + logs + " failures"
 	case matched.sum > 0:
 		f.Found = fmt.Sprintf(
 			"no image was indexed %s, although %.0f were passed on%s: nothing in them was to be indexed, "+
 				"or the generator does not run", since, matched.sum, handed)
-		f.Cure = "see why: soci-index-builder logs --stack " + x.stack.Name + x.region() + " --image REPOSITORY:TAG"
+		f.Hint = "see why: soci-index-builder logs --stack " + x.stack.Name + x.region() + " --image REPOSITORY:TAG"
 	case skipped.sum > 0:
 		f.Found = fmt.Sprintf("no filter chose an image %s, of %.0f that came", since, skipped.sum)
-		f.Cure = "see which filter decides: soci-index-builder filters test --stack " + x.stack.Name + x.region()
+		f.Hint = "see which filter decides: soci-index-builder filters test --stack " + x.stack.Name + x.region()
 	default:
 		f.Found = "no event came " + since
-		f.Cure = fmt.Sprintf("push an image to %s, then: aws logs tail %s --since 10m%s",
+		f.Hint = fmt.Sprintf("push an image to %s, then: aws logs tail %s --since 10m%s",
 			"a repository of this account and region", x.stack.Outputs[deployed.OutFilterLogGroup], x.region())
 	}
 	return []Finding{f}, nil

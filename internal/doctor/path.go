@@ -15,12 +15,12 @@ import (
 // if they get through.
 func (x *examination) path(n *privateNetwork, service string, s vpc.Subnet) []trouble {
 	var gateway *vpc.Endpoint
-	why, cure := "", ""
+	why, hint := "", ""
 	for _, e := range x.endpointsOf(n, service) {
 		ok, no, helps := x.usable(n, e, s)
 		switch {
 		case !ok && why == "":
-			why, cure = no, helps
+			why, hint = no, helps
 		case ok && e.Type != "Gateway": // its name hides the public one
 			return x.intoEndpoint(n, service, e, s)
 		case ok && gateway == nil:
@@ -48,7 +48,7 @@ func (x *examination) path(n *privateNetwork, service string, s vpc.Subnet) []tr
 		why += fmt.Sprintf("; the egress-only internet gateway %s is of no use to functions, which use IPv4", w.six)
 	}
 	return []trouble{{Problem, "", why,
-		cmp.Or(cure, "make an endpoint for it in "+n.id+
+		cmp.Or(hint, "make an endpoint for it in "+n.id+
 			", or a route to a NAT gateway (docs/deploy.md, Private networks)")}}
 }
 
@@ -85,8 +85,7 @@ func (n *privateNetwork) wayOut(subnet string) way {
 			nat = r.NAT
 		default:
 			target := cmp.Or(r.TransitGateway, r.Peering, r.Instance, r.Interface, r.Gateway, r.NAT, r.LocalGateway,
-				r.Carrier,
-				r.CoreNetwork)
+				r.Carrier, r.CoreNetwork)
 			if target != "" {
 				w.target, w.unseen = cmp.Or(w.target, target), true
 			}
@@ -104,7 +103,7 @@ func (n *privateNetwork) isGatewayEndpoint(id string) bool {
 
 // usable reports whether the functions in a subnet ask the service by the endpoint,
 // or why they do not and what helps.
-func (x *examination) usable(n *privateNetwork, e vpc.Endpoint, s vpc.Subnet) (ok bool, why, cure string) {
+func (x *examination) usable(n *privateNetwork, e vpc.Endpoint, s vpc.Subnet) (ok bool, why, hint string) {
 	modify := "aws ec2 modify-vpc-endpoint --vpc-endpoint-id " + e.ID
 	switch {
 	case !strings.EqualFold(e.State, "available"):
@@ -287,8 +286,7 @@ func (x *examination) throughNAT(n *privateNetwork, s vpc.Subnet, id string) []t
 	case !private && w.public != "":
 	case w.target != "":
 		all = append(all, note("the route of the NAT gateway %s leads to %s, and what is behind that was not looked at",
-			id,
-			w.target))
+			id, w.target))
 	case !private && w.partly != "":
 		all = append(all, note("the internet gateway %s gets some packets of the NAT gateway %s", w.partly, id))
 	case vpc.TableOf(n.tables, g.Subnet) == nil:

@@ -10,6 +10,7 @@ import (
 	"soci-index-builder/internal/doctor"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/awstest/stacktest"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 // deployWith deploys the stack with more parameters.
@@ -49,7 +50,7 @@ func TestSigning(t *testing.T) {
 		rules   []awstest.SigningRule
 		allowed []string
 		want    []string // subject and text of each warning; none: all is well
-		cure    string   // of each; empty: any
+		hint    string   // of each; empty: any
 	}{
 		{"off", nil, nil, nil, ""},
 		{"no rule", []awstest.SigningRule{}, nil, nil, ""},
@@ -85,18 +86,20 @@ func TestSigning(t *testing.T) {
 			if len(found) != len(tt.want) {
 				t.Fatalf("%+v, want %q", found, tt.want)
 			}
-			cure := map[string]int{}
+			hint := map[string]int{}
 			for i, want := range tt.want {
-				cure[found[i].Cure]++
+				hint[found[i].Hint]++
 				name, text, _ := strings.Cut(want, " ")
-				if f := found[i]; f.Severity != doctor.Warning || f.Subject != profile(name) ||
-					!strings.Contains(f.Found, text) ||
-					f.Cure == "" {
-					t.Errorf("%+v, want %q", f, want)
-				}
+				f := found[i]
+				expect.Equal(t, expect.Facts{
+					{"Severity", f.Severity, doctor.Warning},
+					{"Subject", f.Subject, profile(name)},
+					{"has the text", strings.Contains(f.Found, text), true},
+					{"has a hint", f.Hint != "", true},
+				}, "%q, want %q", f.Found, want)
 			}
-			if tt.cure != "" && cure[tt.cure] != len(tt.want) {
-				t.Errorf("the cures are %v, want %q", cure, tt.cure)
+			if tt.hint != "" && hint[tt.hint] != len(tt.want) {
+				t.Errorf("the hints are %v, want %q", hint, tt.hint)
 			}
 			for _, f := range only(r, doctor.CheckRole) {
 				if f.Severity != doctor.OK {
@@ -117,9 +120,8 @@ func TestSigningLimit(t *testing.T) {
 	}
 	d.ECR.Sign(rules...)
 	for _, f := range only(examine(t, server), doctor.CheckSigning) {
-		if f.Cure != "the stack's parameter SigningProfileArns takes 3 profiles, and these would be 4: let the "+
-			"rules share "+
-			"profiles" {
+		if f.Hint != "the stack's parameter SigningProfileArns takes 3 profiles, and these would be 4: let the rules "+
+			"share profiles" {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -136,7 +138,7 @@ func TestSigningLimit(t *testing.T) {
 	}
 	d.ECR.Sign(rules[:3]...)
 	found := only(examine(t, server), doctor.CheckSigning)
-	if len(found) != 3 || strings.Count(found[0].Cure, "/signing-profiles/") != 3 {
+	if len(found) != 3 || strings.Count(found[0].Hint, "/signing-profiles/") != 3 {
 		t.Errorf("%+v", found)
 	}
 }
@@ -171,9 +173,11 @@ func TestNetwork(t *testing.T) {
 			server, d := deployWith(t, tt.parameters)
 			r := examine(t, server)
 			found := only(r, doctor.CheckNetwork)
-			if len(found) != 1 || found[0].Severity != doctor.OK || !strings.Contains(found[0].Found, tt.want) ||
-				strings.Contains(found[0].Found, tt.not) {
-				t.Errorf("%+v, want %q", found, tt.want)
+			if len(found) != 1 || found[0].Severity != doctor.OK {
+				t.Fatalf("%+v, want one finding that is OK", found)
+			}
+			if text := found[0].Found; !strings.Contains(text, tt.want) || strings.Contains(text, tt.not) {
+				t.Errorf("%q, want %q in it, and no %q", text, tt.want, tt.not)
 			}
 			if r.Count(doctor.Problem) > 0 {
 				t.Errorf("%+v", r.Findings)

@@ -44,8 +44,8 @@ func (x *examination) queue(ctx context.Context) ([]Finding, error) {
 		return nil, err
 	}
 	var found []Finding
-	add := func(s Severity, what, cure string) {
-		found = append(found, Finding{CheckQueue, s, x.queueName(), what, cure})
+	add := func(s Severity, what, hint string) {
+		found = append(found, Finding{CheckQueue, s, x.queueName(), what, hint})
 	}
 	url := x.stack.Outputs[deployed.OutFailureQueueURL]
 	if key := attributes[string(types.QueueAttributeNameKmsMasterKeyId)]; key != "" {
@@ -78,8 +78,7 @@ func (x *examination) queue(ctx context.Context) ([]Finding, error) {
 			add(Warning, fmt.Sprintf("keeps events for %s, the stack's time is %s", time.Duration(n)*time.Second,
 				time.Duration(want)*time.Second),
 				fmt.Sprintf("aws sqs set-queue-attributes --queue-url %s --attributes MessageRetentionPeriod=%d%s", url,
-					want,
-					x.region()))
+					want, x.region()))
 		}
 	}
 	return wellOr(found, CheckQueue, "takes the events of the rules and functions"), nil

@@ -24,10 +24,10 @@ type privateNetwork struct {
 	groups    map[string]vpc.Group // the functions' and the endpoints'
 }
 
-// reach looks whether the functions can reach the services that they call from
-// the stack's subnets, as far as routes, NAT gateways, endpoints, network ACLs and
-// security groups tell. What is behind a transit gateway, a peering or an appliance
-// cannot be told, which is neither well nor a problem.
+// reach checks whether the functions can reach the services that they call from
+// the stack's subnets, by routes, NAT gateways, endpoints, network ACLs and
+// security groups. What is behind a transit gateway, a peering or an appliance is
+// unknown, which is neither in order nor a problem.
 func (x *examination) reach(ctx context.Context) ([]Finding, error) {
 	subnets := x.stack.Subnets()
 	if len(subnets) == 0 {
@@ -66,7 +66,7 @@ type trouble struct {
 	severity Severity
 	subject  string // what is at fault; empty: the service
 	why      string
-	cure     string // of a Problem
+	hint     string // of a Problem
 }
 
 // troubles are those of all subnets and services, each once.
@@ -108,10 +108,10 @@ func (all *troubles) findings() []Finding {
 				fmt.Sprintf("whether %s can be reached from %s cannot be told: %s", services, subnets, o.why), ""})
 		case o.subject == "":
 			problems = append(problems, Finding{CheckReach, Problem, services,
-				fmt.Sprintf("cannot be reached from %s: %s", subnets, o.why), o.cure})
+				fmt.Sprintf("cannot be reached from %s: %s", subnets, o.why), o.hint})
 		default:
 			problems = append(problems, Finding{CheckReach, Problem, o.subject,
-				fmt.Sprintf("%s: %s cannot be reached from %s", o.why, services, subnets), o.cure})
+				fmt.Sprintf("%s: %s cannot be reached from %s", o.why, services, subnets), o.hint})
 		}
 	}
 	return append(problems, notes...)

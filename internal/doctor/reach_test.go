@@ -9,6 +9,7 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 var needed = []string{"ecr.api", "ecr.dkr", "s3", "lambda", "sqs", "events", "states"}
@@ -40,7 +41,7 @@ func TestReach(t *testing.T) {
 		name       string
 		parameters map[string]string
 		change     func(*awstest.EC2)
-		want       []string // subject, text and cure of each problem, by "|"
+		want       []string // subject, text and hint of each problem, by "|"
 		notes      []string // what cannot be told
 		well       string   // in what is said of what can be reached; empty: nothing is
 	}{
@@ -89,9 +90,8 @@ func TestReach(t *testing.T) {
 			for _, s := range needed {
 				n.Endpoint(s)
 			}
-		}, want: []string{"s3|cannot be reached from subnet-01234568: the endpoint vpce-s3 is not in the route " +
-			"table rtb-2|" +
-			"modify-vpc-endpoint --vpc-endpoint-id vpce-s3 --add-route-table-ids rtb-2 --region eu-west-1"}},
+		}, want: []string{"s3|cannot be reached from subnet-01234568: the endpoint vpce-s3 is not in the route table " +
+			"rtb-2|modify-vpc-endpoint --vpc-endpoint-id vpce-s3 --add-route-table-ids rtb-2 --region eu-west-1"}},
 		{name: "no private DNS", change: func(n *awstest.EC2) {
 			isolate(n, needed...)
 			endpoint(n, "lambda").PrivateDNS = false
@@ -170,8 +170,7 @@ func TestReach(t *testing.T) {
 			n.Endpoint("sqs")
 			endpoint(n, "sqs").Groups = []awstest.EC2ID{{ID: "sg-foreign"}}
 		}, notes: []string{"whether sqs can be reached from subnet-01234567, subnet-01234568 cannot be told: the " +
-			"security " +
-			"group sg-foreign of the endpoint vpce-sqs was not found"},
+			"security group sg-foreign of the endpoint vpce-sqs was not found"},
 			well: "ecr.api, ecr.dkr, s3, lambda, events, states can be reached"},
 		{name: "deleted subnet", change: func(n *awstest.EC2) { n.Subnets = n.Subnets[1:] },
 			want: []string{"subnet-01234567|not there any more|--parameter SubnetIds="}},
@@ -196,15 +195,22 @@ func testReach(t *testing.T, more map[string]string, change func(*awstest.EC2), 
 		by[f.Severity] = append(by[f.Severity], f)
 	}
 	problems := by[doctor.Problem]
-	if len(problems) != len(want) || r.Count(doctor.Problem) != len(want) || len(by[doctor.Note]) != len(notes) ||
-		len(by[doctor.Warning]) != 0 || (len(by[doctor.OK]) == 1) != (well != "") {
-		t.Fatalf("%+v, want %q, %q, %q", by, want, notes, well)
+	if !expect.Equal(t, expect.Facts{
+		{"number of problems of networks", len(problems), len(want)},
+		{"number of problems", r.Count(doctor.Problem), len(want)},
+		{"number of notes", len(by[doctor.Note]), len(notes)},
+		{"number of warnings", len(by[doctor.Warning]), 0},
+		{"all in order", len(by[doctor.OK]) == 1, well != ""},
+	}, "%+v, want %q, %q, %q", by, want, notes, well) {
+		t.FailNow()
 	}
 	for i, f := range problems {
 		part := strings.Split(want[i]+"|", "|")
-		if f.Subject != part[0] || !strings.Contains(f.Found, part[1]) || !strings.Contains(f.Cure, part[2]) ||
-			f.Cure == "" {
-			t.Errorf("%+v, want %q", f, want[i])
+		if f.Subject != part[0] || !strings.Contains(f.Found, part[1]) {
+			t.Errorf("%s: %q, want %q", f.Subject, f.Found, want[i])
+		}
+		if f.Hint == "" || !strings.Contains(f.Hint, part[2]) {
+			t.Errorf("%s has the hint %q, want %q", f.Subject, f.Hint, want[i])
 		}
 	}
 	for i, f := range by[doctor.Note] {
@@ -228,7 +234,7 @@ func TestReachDenied(t *testing.T) {
 			Message: "You are not authorized to perform this operation."})
 		found := only(examine(t, server), doctor.CheckReach)
 		if len(found) != 1 || found[0].Severity != doctor.Warning ||
-			!strings.HasPrefix(found[0].Cure, fmt.Sprintf("allow ec2:%s to ", operation)) {
+			!strings.HasPrefix(found[0].Hint, fmt.Sprintf("allow ec2:%s to ", operation)) {
 			t.Errorf("%s: %+v", operation, found)
 		}
 	}

@@ -73,8 +73,7 @@ func TestReachRoutes(t *testing.T) {
 			func(n *awstest.EC2) { public(n).Routes[1].State = "blackhole" },
 			[]string{awstest.NAT + "|no route leads"}, nil, ""},
 		{"NAT gateway in front of a firewall", func(n *awstest.EC2) { public(n).Routes[1].Gateway = "vpce-firewall" },
-			nil,
-			[]string{"the route of the NAT gateway " + awstest.NAT + " leads to vpce-firewall"}, ""},
+			nil, []string{"the route of the NAT gateway " + awstest.NAT + " leads to vpce-firewall"}, ""},
 		{"NAT gateway with the internet in part", func(n *awstest.EC2) { public(n).Routes[1].Block = "0.0.0.0/1" }, nil,
 			[]string{"igw-01234567 gets some packets"}, ""},
 		{"private NAT gateway", func(n *awstest.EC2) { n.NATs[0].Connectivity = "private" },
@@ -214,8 +213,7 @@ func TestReachACLs(t *testing.T) {
 			" to public addresses: " + all + " cannot be reached from " + functions + "|" + create + "acl-" +
 			functions +
 			" --egress --rule-number 100 --protocol tcp --port-range From=443,To=443 --cidr-block 0.0.0.0/0 " +
-			"--rule-action " +
-			"allow --region eu-west-1"}, nil, ""},
+			"--rule-action allow --region eu-west-1"}, nil, ""},
 		{"no reply comes in", inner(out, entry(100, false, "allow", "0.0.0.0/0", 443, 443)),
 			[]string{"acl-" + functions +
 				"|lets no replies (TCP 1024 to 65535) into " + functions +

@@ -93,7 +93,7 @@ func TestRegistryNotAnswering(t *testing.T) {
 		t.Fatalf("%+v", all)
 	}
 	if f := all[doctor.CheckPolicy][0]; f.Severity != doctor.Warning || !strings.Contains(f.Found, "asked too often") ||
-		f.Cure != "try again later" {
+		f.Hint != "try again later" {
 		t.Errorf("throttled: %+v", f)
 	}
 	if f := all[doctor.CheckBlobMounting][0]; f.Severity != doctor.Warning ||
@@ -126,7 +126,8 @@ func TestInforms(t *testing.T) {
 		found string
 	}{
 		{doctor.CheckBlobMounting, "on; the builder does not depend on it"},
-		{doctor.CheckEncryption, "1 repository is encrypted under a KMS key, for which the generator needs no right"},
+		{doctor.CheckEncryption,
+			"1 repository is encrypted under a KMS key, for which the generator needs no permission"},
 	} {
 		for _, f := range examine(t, server).Findings {
 			if f.Check == tt.check && (f.Severity != doctor.OK || f.Found != tt.found) {

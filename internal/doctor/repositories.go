@@ -122,7 +122,7 @@ func (x *examination) repositoryPolicies(ctx context.Context) ([]Finding, error)
 		for i, s := range policy.Statements {
 			for _, f := range x.denials(s, i+1, workers) {
 				f.Subject = name
-				f.Cure += policyOf(s, name) + x.region()
+				f.Hint += policyOf(s, name) + x.region()
 				found = append(found, f)
 			}
 		}
@@ -165,11 +165,11 @@ func (x *examination) denials(s iampolicy.Statement, number int, workers []worke
 		}
 		f := Finding{Check: CheckPolicy, Severity: Problem,
 			Found: name + " of its policy denies " + first.text + " " + list + also,
-			Cure:  "take " + strings.Join(roles, " and ") + " out of that statement: aws ecr set-repository-policy"}
+			Hint:  "take " + strings.Join(roles, " and ") + " out of that statement: aws ecr set-repository-policy"}
 		if s.Condition != nil {
 			f.Severity = Warning
 			f.Found = name + " of its policy denies " + first.text + ", under a condition, " + list + also
-			f.Cure = "see whether the condition holds for " + strings.Join(roles, " and ") +
+			f.Hint = "see whether the condition holds for " + strings.Join(roles, " and ") +
 				": aws ecr get-repository-policy"
 		}
 		found = append(found, f)
@@ -213,7 +213,7 @@ func (x *examination) encryption(context.Context) ([]Finding, error) {
 	f := Finding{Check: CheckEncryption, Severity: OK, Found: "no repository is encrypted under a KMS key"}
 	if n > 0 {
 		f.Found = plural.Count(n, "repository is", "repositories are") +
-			" encrypted under a KMS key, for which the generator needs no right"
+			" encrypted under a KMS key, for which the generator needs no permission"
 	}
 	return []Finding{f}, nil
 }
@@ -250,7 +250,7 @@ func (x *examination) mutability(context.Context) ([]Finding, error) {
 		if r.ImageTagMutability == types.ImageTagMutabilityMutableWithExclusion {
 			f.Found = "the filters of its mutable tags make those that end with " + x.stack.TagSuffix() +
 				" immutable: such a tag can be made, but never corrected"
-			f.Cure = "leave tags that end with " + x.stack.TagSuffix() +
+			f.Hint = "leave tags that end with " + x.stack.TagSuffix() +
 				" out of the filters: aws ecr put-image-tag-mutability --repository-name " + name +
 				" --image-tag-mutability " +
 				"MUTABLE_WITH_EXCLUSION --image-tag-mutability-exclusion-filters filterType=WILDCARD,filter='PATTERN'" +

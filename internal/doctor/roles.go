@@ -33,7 +33,7 @@ func (x *examination) roles(ctx context.Context) ([]Finding, error) {
 		}
 	}
 	if len(errs) == 0 {
-		found = wellOr(found, CheckRole, "%d roles have the stack's rights, on %s", len(all),
+		found = wellOr(found, CheckRole, "%d roles have the stack's permissions, on %s", len(all),
 			plural.Count(len(x.repositoryARNs()), "pattern of repositories", "patterns of repositories"))
 	}
 	return found, errors.Join(errs...)
@@ -93,9 +93,8 @@ func (x *examination) role(ctx context.Context, r resource) ([]Finding, error) {
 			missing = missing[:show]
 		}
 		found = append(found, Finding{CheckRole, Problem, r.physical, "lacks " + strings.Join(missing, ", ") + more,
-			"put the right back into an inline policy of the role (docs/permissions.md): an update of the stack " +
-				"leaves it as " +
-				"it is now"})
+			"put the permission back into an inline policy of the role (docs/permissions.md): an update of the stack " +
+				"leaves it as it is now"})
 	}
 	return found, nil
 }

@@ -50,7 +50,7 @@ func (x *examination) signing(ctx context.Context) ([]Finding, error) {
 				plural.Count(len(matched), "chosen repository", "chosen repositories"), matched[0]), ""})
 	}
 	for i := range found {
-		found[i].Cure = x.allowSigning(allowed, lacking)
+		found[i].Hint = x.allowSigning(allowed, lacking)
 	}
 	for _, profile := range allowed {
 		if !slices.ContainsFunc(rules,
@@ -71,7 +71,7 @@ func (x *examination) signing(ctx context.Context) ([]Finding, error) {
 // maxSigningProfiles is how many the stack's parameter takes.
 const maxSigningProfiles = 3
 
-// allowSigning is the cure of profiles that the generator may not sign with. It is
+// allowSigning is the hint of profiles that the generator may not sign with. It is
 // the same for all of them, since a parameter that is set twice has the last value.
 func (x *examination) allowSigning(allowed, lacking []string) string {
 	all := slices.Concat(allowed, lacking)

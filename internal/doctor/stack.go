@@ -16,14 +16,14 @@ func (x *examination) stackStatus(context.Context) ([]Finding, error) {
 	switch {
 	case strings.HasSuffix(status, "_FAILED"):
 		f.Severity, f.Found = Problem, "the last update failed and the stack stands in between: status "+status
-		f.Cure = "see why, then update or roll back: " + events
+		f.Hint = "see why, then update or roll back: " + events
 	case strings.HasPrefix(status, "UPDATE_ROLLBACK_"), strings.HasPrefix(status, "IMPORT_ROLLBACK_"):
 		f.Severity, f.Found = Warning, "the last update failed, and the stack is as it was before: status "+status
-		f.Cure = "see why: " + events
+		f.Hint = "see why: " + events
 	case strings.HasSuffix(status, "_IN_PROGRESS"):
 		f.Severity, f.Found = Warning, "the stack is being updated, so that what follows may be out of date: status "+
 			status
-		f.Cure = "wait: aws cloudformation wait stack-update-complete --stack-name " + x.stack.Name + x.region()
+		f.Hint = "wait: aws cloudformation wait stack-update-complete --stack-name " + x.stack.Name + x.region()
 	}
 	return []Finding{f}, nil
 }
@@ -34,7 +34,7 @@ func (x *examination) stackVersion(context.Context) ([]Finding, error) {
 	if of != version.Version {
 		f.Severity = Warning
 		f.Found = fmt.Sprintf("the stack is of version %s, this program of version %s", orNone(of), version.Version)
-		f.Cure = "update the stack (docs/deploy.md), or use the program of its version"
+		f.Hint = "update the stack (docs/deploy.md), or use the program of its version"
 	}
 	return []Finding{f}, nil
 }

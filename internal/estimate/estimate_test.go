@@ -216,10 +216,12 @@ func TestSources(t *testing.T) {
 			t.Errorf("%s of %s: from %s, tag %q, built %q", row.asked, row.there, e.Source, e.Tag, built)
 		}
 		f := e.Files
-		if f.Asked != 7 || f.Found != 2 || f.Different != 2 || f.Directories != 2 || f.NotFound != 3 || f.Kernel != 2 ||
-			len(f.Missing) != 3 || f.Missing[2].Path != "/gone" || f.Missing[2].Reason != soci.FileAbsent {
-			t.Errorf("%+v", f)
+		if m := f.Missing; len(m) != 3 || m[2].Path != "/gone" || m[2].Reason != soci.FileAbsent {
+			t.Errorf("missing are %+v, want three, the last /gone, which is %s", m, soci.FileAbsent)
 		}
+		f.Missing = nil
+		want := estimate.Files{Asked: 7, Found: 2, Different: 2, Directories: 2, NotFound: 3, Kernel: 2}
+		expect.Equal(t, expect.Facts{{"Files", f, want}}, "%s of %s", row.asked, row.there)
 		if e.Label != "/usr/bin/python3,/app/server" || len(e.PrefetchFiles) != 2 || e.PrefetchLimits != nil {
 			t.Errorf("label %q, files %q, limits %q", e.Label, e.PrefetchFiles, e.PrefetchLimits)
 		}
@@ -240,12 +242,12 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// checkSums adds up anew what an estimate says.
+// checkSums checks the sums of an estimate.
 func checkSums(t *testing.T, i *image, e *estimate.Image) {
 	t.Helper()
 	l := e.Layers
 	if len(l) != 3 || l[0].Ztoc == nil || l[1].Ztoc == nil || l[2].Ztoc != nil || l[2].Spans != nil {
-		t.Fatalf("%+v", l)
+		t.Fatalf("%d layers, want two with a zTOC and one without: %+v", len(l), l)
 	}
 	full := i.pushed.Layers[0].Size + i.pushed.Layers[1].Size + i.pushed.Layers[2].Size
 	lazy := e.IndexSize + l[0].Ztoc.Size + l[1].Ztoc.Size + l[2].Size + l[0].ReadBytes + l[1].ReadBytes
@@ -321,9 +323,10 @@ func TestPrefetchLimits(t *testing.T) {
 		files = append(files, "/app"+strings.Repeat("/.", n%100)+strings.Repeat("/", n/100)+"/end")
 	}
 	e := i.run(t, estimate.Options{Files: files})
-	if e.Files.Found != len(files) || e.Files.Different != 1 || e.Label != "" || len(e.PrefetchLimits) != 1 ||
-		!strings.HasPrefix(e.PrefetchLimits[0], "10001 paths are more than the 10000") {
-		t.Errorf("%+v, label of %d bytes, %q", e.Files, len(e.Label), e.PrefetchLimits)
+	expect.Equal(t, expect.Facts{{"Files.Found", e.Files.Found, len(files)}, {"Files.Different", e.Files.Different, 1},
+		{"Label", e.Label, ""}}, "more paths than allowed")
+	if len(e.PrefetchLimits) != 1 || !strings.HasPrefix(e.PrefetchLimits[0], "10001 paths are more than the 10000") {
+		t.Errorf("the limits are %q", e.PrefetchLimits)
 	}
 	e = i.run(t, estimate.Options{Files: files[1:]})
 	if e.Files.Found != len(files)-1 || e.Label != "" || len(e.PrefetchLimits) != 1 {
@@ -338,10 +341,11 @@ func TestPrefetchLimits(t *testing.T) {
 func TestNothingLazy(t *testing.T) {
 	i := push(t, "")
 	e := i.run(t, estimate.Options{Files: []string{"/app/end"}})
-	if e.Lazy != e.Full || e.Prefetch != e.Full || e.Files.Found != 0 || e.Layers[0].Ztoc != nil ||
-		e.Layers[0].Skipped != soci.SkipTooSmall || e.LeftAlone != "" {
-		t.Errorf("%+v", e)
+	if l := e.Layers[0]; l.Ztoc != nil || l.Skipped != soci.SkipTooSmall {
+		t.Errorf("the layer has the zTOC %v, and is skipped for %q", l.Ztoc, l.Skipped)
 	}
+	expect.Equal(t, expect.Facts{{"Lazy", e.Lazy, e.Full}, {"Prefetch", e.Prefetch, e.Full},
+		{"Files.Found", e.Files.Found, 0}, {"LeftAlone", e.LeftAlone, ""}}, "nothing lazy")
 	i.pushed = i.server.PushImage(t, "team/app", "1", registrytest.Image{
 		Config: []byte(`{"os":"linux","architecture":"amd64","config":{"Labels":{"` + soci.LabelSkip + `":"true"}}}`),
 		Layers: []registrytest.Layer{{Content: compressed(archive(t, 1, "a=100000"))}}})
@@ -444,7 +448,7 @@ func TestReadList(t *testing.T) {
 		got, err := estimate.ReadList(strings.NewReader(row.in))
 		if !slices.Equal(got, row.want) || (err != nil) != (row.text != "") ||
 			err != nil && (!errors.Is(err, estimate.ErrInvalidList) || !strings.Contains(err.Error(), row.text)) {
-			t.Errorf("%.40q: %.40q %v", row.in, got, err)
+			t.Errorf("%.40q: %.40q %v, want %.40q %q", row.in, got, err, row.want, row.text)
 		}
 	}
 	var many strings.Builder

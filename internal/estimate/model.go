@@ -39,7 +39,7 @@ func (s Start) at(n Network) Start {
 	return s
 }
 
-// turns is how many requests wait for one another if so many are made at once.
+// turns is how many requests wait for one another if several are made at once.
 func turns(requests, atOnce int) int { return (requests + atOnce - 1) / atOnce }
 
 // starts works out the three ways to start.

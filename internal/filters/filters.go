@@ -40,8 +40,7 @@ var (
 	// ErrRepositoryPart: no repository of ECR can have a name like this.
 	ErrRepositoryPart = errors.New(
 		"has a repository part that no repository can match: allowed are 1 to 256 of a-z, 0-9 and *, separated by " +
-			"one of / " +
-			". _ __ or by hyphens")
+			"one of / . _ __ or by hyphens")
 
 	// ErrHost: the filter begins with the host of a registry.
 	ErrHost = errors.New("begins with the host of a registry, so it would match nothing: allowed is repository:tag " +
@@ -50,8 +49,7 @@ var (
 	// ErrTagPart: no tag can read like this.
 	ErrTagPart = errors.New(
 		"has a tag part that no tag can match: allowed are 1 to 128 of A-Z, a-z, 0-9, _, *, and, but not at its " +
-			"beginning, " +
-			". and -")
+			"beginning, . and -")
 )
 
 // Error tells which filter of a list is malformed.

@@ -20,11 +20,9 @@ var (
 func TestPattern(t *testing.T) {
 	for _, list := range []string{
 		"*:*", "a:b", "prod/*:*", "prod/*:*,!*:*-debug", "!a:*", "a:Release-1", "a:V*", "a_b:_x", "a__b:1", "a--b:1",
-		"a-*:*",
-		"*/app:*",
+		"a-*:*", "*/app:*",
 		"a.b-c/d:v1.2_3-rc", "a.d:b", "a.dk:b", "a.dkrx:b", "a.dxr/b:c", "a.d.dkr:b", "a/b.dkr:c", "a-dkr:b",
-		"a.dk.ecr:b",
-		"a.dkrs.ecr:b",
+		"a.dk.ecr:b", "a.dkrs.ecr:b",
 		"a-dkr.ecr:b", "a/b.dkr.ecr.c:d", "dkr.ecr.a:b", "a.b.dkr.ecr:c", "a.d*r.ecr:b", "docker.io/a:*",
 		"public.ecr.aws/a:*", "a:*, b:*", " a:* , b:* ", "a:1,a:2,!a:3", "a:" + strings.Repeat("T", 128),
 	} {

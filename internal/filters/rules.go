@@ -3,6 +3,8 @@ package filters
 import (
 	"slices"
 	"strings"
+
+	"soci-index-builder/internal/names"
 )
 
 // Image is what a push, or a listing, tells of an image: enough to decide
@@ -19,13 +21,6 @@ type Image struct {
 	Referrer bool
 }
 
-// The artifact types of SOCI indexes. pkg/soci has them too; not to import it
-// keeps the engine out of the function that only knows filters.
-const (
-	sociIndexV1 = "application/vnd.amazon.soci.index.v1+json"
-	sociIndexV2 = "application/vnd.amazon.soci.index.v2+json"
-)
-
 // DeploymentRecord is the artifact type of the records of deployments that
 // deploy keeps beside the functions' images.
 const DeploymentRecord = "application/vnd.soci-index-builder.deployment.v1+json"
@@ -36,7 +31,7 @@ const DeploymentRecord = "application/vnd.soci-index-builder.deployment.v1+json"
 // another one. An empty tagSuffix matches no tag.
 func (i Image) own(tagSuffix string) (why string, own bool) {
 	switch t := strings.ToLower(i.ArtifactType); t {
-	case sociIndexV1, sociIndexV2, DeploymentRecord:
+	case names.SociIndexV1, names.SociIndexV2, DeploymentRecord:
 		return "artifact media type " + t, true
 	}
 	// The suffix by itself is not a <tag><suffix>.

@@ -126,8 +126,7 @@ func (s *Store) FetchManifest(_ context.Context, desc ocispec.Descriptor) ([]byt
 	b, err := s.bytes(desc.Digest, ecrclient.MaxManifestSize)
 	if err == nil && int64(len(b)) != desc.Size {
 		return nil, fmt.Errorf("%s: %w: manifest %s has %d bytes, not %d", s.path, ecrclient.ErrDigestMismatch,
-			desc.Digest,
-			len(b), desc.Size)
+			desc.Digest, len(b), desc.Size)
 	}
 	return b, err
 }

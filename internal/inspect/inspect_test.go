@@ -20,7 +20,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-var update = flag.Bool("update", false, "write testdata anew")
+var update = flag.Bool("update", false, "renew testdata")
 
 // stored is a layer whose bytes are the same in every build.
 func stored(t *testing.T, name string) []byte {

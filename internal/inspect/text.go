@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/pkg/soci"
@@ -53,11 +54,10 @@ type tree struct {
 
 // digest returns a digest, of which people need the beginning.
 func (t *tree) digest(d digest.Digest) string {
-	const length = len("sha256:") + 12
 	if t.full {
 		return d.String()
 	}
-	return string(d[:min(len(d), length)])
+	return names.ShortDigest(d.String())
 }
 
 // bad lets a text stand out.

@@ -184,7 +184,7 @@ func described(repository string, d types.ImageDetail) Image {
 		Subject:  digest.Digest(aws.ToString(d.SubjectManifestDigest)),
 		PushedAt: aws.ToTime(d.ImagePushedAt), PulledAt: aws.ToTime(d.LastRecordedPullTime),
 		Size: aws.ToInt64(d.ImageSizeInBytes),
-		// A status that is new to this release is none in which it can be pulled.
+		// With a status that is new to this release it cannot be pulled.
 		Archived:  d.ImageStatus != "" && d.ImageStatus != types.ImageStatusActive,
 		Restoring: d.ImageStatus == types.ImageStatusActivating,
 	}

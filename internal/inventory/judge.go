@@ -237,7 +237,7 @@ func (e *evidence) nothingToBuild(manifests []soci.ManifestStatus) (State, strin
 	return "", ""
 }
 
-// stale reports whether an index run would write the SOCI-enabled image anew: it
+// stale reports whether an index run would write the SOCI-enabled image again: it
 // was made of another image, or by this tool in another way than it would be now.
 func (e *evidence) stale() bool {
 	if !e.v2 {

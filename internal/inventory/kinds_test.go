@@ -74,9 +74,8 @@ func TestSurveyKinds(t *testing.T) {
 		"app:erofs unindexable no layer can be indexed: 2 of a media type that is not a tar layer's",
 		"app:foreign unindexable no layer can be indexed: 1 of a kind that may not be distributed",
 		"app:nydus unindexable no layer can be indexed: 1 of a media type that is not a tar layer's",
-		"app:small nothing-to-index no layer to index: 1 smaller than the minimum layer size, 1 of a media type " +
-			"that is " +
-			"not a tar layer's",
+		"app:small nothing-to-index no layer to index: 1 smaller than the minimum layer size, 1 of a media type that " +
+			"is not a tar layer's",
 		"app:squashfs unindexable no layer can be indexed: 1 of a media type that is not a tar layer's",
 		"app:wasm unindexable no layer can be indexed: 1 of a media type that is not a tar layer's",
 		"app:zstd unindexable no layer can be indexed: 2 compressed with zstd",

@@ -167,9 +167,12 @@ func TestSurveyErrors(t *testing.T) {
 		one := all
 		one.Concurrency = 1
 		r := survey(t.Context(), a.source(), one)
-		if r.records != 1 || len(r.errs) != 1 || r.of[0] != "aa" || !errors.Is(r.errs[0], ecrclient.ErrDenied) ||
-			!strings.Contains(r.errs[0].Error(), "199 more images of aa are not looked at") {
-			t.Errorf("%+v", r)
+		if r.records != 1 || len(r.errs) != 1 || r.of[0] != "aa" {
+			t.Fatalf("%+v, want one record, and one error of aa", r)
+		}
+		const rest = "199 more images of aa are not looked at"
+		if err := r.errs[0]; !errors.Is(err, ecrclient.ErrDenied) || !strings.Contains(err.Error(), rest) {
+			t.Errorf("%v, want %v with %q", err, ecrclient.ErrDenied, rest)
 		}
 		if n := a.registry.Count("", "/v2/aa/"); n >= 200 {
 			t.Errorf("%d requests to a repository that denies", n)

@@ -25,7 +25,7 @@ func ParseImage(s string) (names.Image, error) {
 	return image, nil
 }
 
-// check tells whether the image is one that ParseImage reads: none of its
+// check reports whether the image is one that ParseImage reads: none of its
 // characters needs an escape in a query.
 func check(image names.Image) error {
 	again, err := ParseImage(image.String())

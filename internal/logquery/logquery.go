@@ -26,7 +26,7 @@ const (
 	Repositories Group = "repository names" // of the custom resource
 )
 
-// Use tells whether a query is about one image.
+// Use reports whether a query is about one image.
 type Use int
 
 // The uses of an image.

@@ -1,6 +1,11 @@
 package logquery
 
-import "soci-index-builder/pkg/soci"
+import (
+	"strings"
+
+	"soci-index-builder/internal/function/messages"
+	"soci-index-builder/pkg/soci"
+)
 
 var (
 	bothGroups = []Group{Filter, Generator}
@@ -15,10 +20,8 @@ var queries = []Query{
 		Name:     "why",
 		Question: "Why was this image not indexed?",
 		Note: "Each event of the image ends with one line of the filter and, when that passed it on, one of the " +
-			"generator; " +
-			"[Messages](#messages) and [Outcomes](#outcomes) say what they mean. " +
-			"If there is no line, no event arrived: check that the rule is enabled, and that the image is in the " +
-			"stack's registry and region.",
+			"generator; [Messages](#messages) and [Outcomes](#outcomes) say what they mean. If there is no line, no " +
+			"event arrived: check that the rule is enabled, and that the image is in the stack's registry and region.",
 		Nothing: "no event of this image came within that time: was it pushed then, to the registry and region of " +
 			"the stack, and is the stack's rule enabled?",
 		Groups: bothGroups,
@@ -26,8 +29,7 @@ var queries = []Query{
 		stages: []string{
 			`filter ispresent(message) and message != "trying again"`,
 			"fields @timestamp, message, platform, outcome, reason, `filter`, sociOutcome, sociReason, layer, hint, " +
-				"class, " +
-				"permission, error",
+				"class, permission, error",
 			"sort @timestamp asc",
 		},
 		Columns: []Column{{"@timestamp", Time}, {"message", Text}, {"platform", Text}, {"outcome", Text},
@@ -64,7 +66,7 @@ var queries = []Query{
 		Groups:  bothGroups,
 		Image:   OptionalImage,
 		stages: []string{
-			`filter message in ["image passed on", "image not chosen", "untagged image left alone", "own artifact left alone", "referrer left alone", "event failed", "image handed over", "image finished", "image gone", "image failed"]`,
+			`filter message in ["` + strings.Join(messages.Decisions(), `", "`) + `"]`,
 			"stats count(*) as events, max(@timestamp) as lastTime, latest(repository) as example by message, outcome",
 			"sort events desc",
 		},
@@ -79,10 +81,9 @@ var queries = []Query{
 		Groups: []Group{Filter},
 		Image:  OptionalImage,
 		stages: []string{
-			`filter message in ["image passed on", "image not chosen"]`,
+			`filter message in ["` + messages.PassedOn + `", "` + messages.NotChosen + `"]`,
 			"stats count(*) as images, max(@timestamp) as lastTime, latest(repository) as exampleRepository, " +
-				"latest(tag) as " +
-				"exampleTag by message, `filter`",
+				"latest(tag) as exampleTag by message, `filter`",
 			"sort images desc",
 		},
 		Columns: []Column{{"images", Number}, {"lastTime", Time}, {"message", Text}, {"filter", Text},
@@ -95,10 +96,9 @@ var queries = []Query{
 		Groups:   []Group{Generator},
 		Image:    OptionalImage,
 		stages: []string{
-			`filter message = "image finished" and outcome = "indexed"`,
+			`filter message = "` + messages.Finished + `" and outcome = "indexed"`,
 			"fields @timestamp, repository, tag, digest, sociTag, sociOutcome, manifests, bytesRead / 1048576 as " +
-				"readMiB, " +
-				"bytesPushed / 1048576 as pushedMiB, seconds, pushToIndexSeconds",
+				"readMiB, bytesPushed / 1048576 as pushedMiB, seconds, pushToIndexSeconds",
 			"sort @timestamp desc",
 		},
 		limit: 100,
@@ -116,7 +116,7 @@ var queries = []Query{
 		Groups:  []Group{Generator},
 		Image:   OptionalImage,
 		stages: []string{
-			`filter message in ["image handed over", "image planned", "layer failed", "step failed"]`,
+			`filter message in ["` + messages.HandedOver + `", "image planned", "layer failed", "step failed"]`,
 			"fields @timestamp, message, repository, tag, execution, layers, bytes, layer, class, reason, error",
 			"sort @timestamp desc",
 		},
@@ -166,8 +166,7 @@ var queries = []Query{
 		stages: []string{
 			`filter message = "layer skipped" and level = "WARN"`,
 			"stats count_distinct(layer) as layers, sum(size) / 1048576 as MiB, max(@timestamp) as lastTime, " +
-				"latest(detail) " +
-				"as example, latest(hint) as whatToDo by reason, repository",
+				"latest(detail) as example, latest(hint) as whatToDo by reason, repository",
 			"sort MiB desc",
 		},
 		Columns: []Column{{"layers", Number}, {"MiB", Number}, {"lastTime", Time}, {"reason", Text},
@@ -181,7 +180,7 @@ var queries = []Query{
 		Groups:   []Group{Generator},
 		Image:    OptionalImage,
 		stages: []string{
-			`filter message = "image finished" and (outcome = "superseded" or sociOutcome = "superseded")`,
+			`filter message = "` + messages.Finished + `" and (outcome = "superseded" or sociOutcome = "superseded")`,
 			"fields @timestamp, repository, tag, digest, sociTag, sociReason",
 			"sort @timestamp desc",
 		},
@@ -193,8 +192,7 @@ var queries = []Query{
 		Name:     "permissions",
 		Question: "Which permissions does a role lack?",
 		Note: "The filters decide which repositories the generator's role may use; anything else that it lacks is " +
-			"denied " +
-			"by a repository policy, a permissions boundary, an organization's policy or a KMS key.",
+			"denied by a repository policy, a permissions boundary, an organization's policy or a KMS key.",
 		Nothing: "nothing was denied",
 		Groups:  allGroups,
 		Image:   OptionalImage,
@@ -234,8 +232,7 @@ var queries = []Query{
 		stages: []string{
 			`filter message = "trying again"`,
 			"stats count(*) as times, max(attempt) as attempts, max(@timestamp) as lastTime, latest(error) as " +
-				"example by op, " +
-				"status, repository",
+				"example by op, status, repository",
 			"sort times desc",
 		},
 		Columns: []Column{{"times", Number}, {"attempts", Number}, {"lastTime", Time}, {"op", Text}, {"status", Text},
@@ -262,20 +259,16 @@ var queries = []Query{
 		Name:     "crashes",
 		Question: "Which invocations did Lambda count as failed?",
 		Note: "`timeout`: the function was ended. `error` and `failure` with an `errorType` that begins with " +
-			"`Runtime.`: " +
-			"it crashed, usually because it ran out of memory. " +
-			"Any other `errorType`: the function itself reported a failure that Lambda retries.",
+			"`Runtime.`: it crashed, usually because it ran out of memory. Any other `errorType`: the function " +
+			"itself reported a failure that Lambda retries.",
 		Nothing: "all invocations succeeded",
 		Groups:  allGroups,
 		Image:   NoImage,
 		stages: []string{
 			`filter type = "platform.report" and record.status in ["timeout", "failure", "error"]`,
 			"fields @timestamp, record.status as status, record.errorType as errorType, record.metrics.durationMs / " +
-				"1000 as " +
-				"seconds, " +
-				"record.metrics.maxMemoryUsedMB as usedMB, record.metrics.memorySizeMB as memoryMB, " +
-				"record.requestId as " +
-				"requestId, @log",
+				"1000 as seconds, record.metrics.maxMemoryUsedMB as usedMB, record.metrics.memorySizeMB as memoryMB, " +
+				"record.requestId as requestId, @log",
 			"sort @timestamp desc",
 		},
 		Columns: []Column{{"@timestamp", Time}, {"status", Text}, {"errorType", Text}, {"seconds", Number},
@@ -285,9 +278,7 @@ var queries = []Query{
 		Name:     "limits",
 		Question: "Which invocations came close to a limit?",
 		Note: "More than 12 of the generator's 15 minutes, or 90 % of its memory. `GeneratorMemorySize` gives it " +
-			"more of " +
-			"both: processors grow with memory. " +
-			"The image is in the lines with this `requestId`.",
+			"more of both: processors grow with memory. The image is in the lines with this `requestId`.",
 		Nothing: "no invocation came close to a limit",
 		Groups:  []Group{Generator},
 		Image:   NoImage,
@@ -333,10 +324,8 @@ var queries = []Query{
 	{
 		Name:     "cost",
 		Question: "What did the functions cost?",
-		Note: "`GBSeconds` times the price of a GB-second in your region and for arm64 or x86-64, plus " +
-			"`invocations` times " +
-			"the price of a request, is what Lambda bills. " +
-			"Log storage, queue and events cost extra.",
+		Note: "`GBSeconds` times the price of a GB-second in your region and for arm64 or x86-64, plus `invocations` " +
+			"times the price of a request, is what Lambda bills. Log storage, queue and events cost extra.",
 		Groups: allGroups,
 		Image:  NoImage,
 		stages: []string{

@@ -101,7 +101,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// All that is wrong is told at once.
+// The error lists everything that is wrong.
 func TestError(t *testing.T) {
 	for text, want := range map[string]string{
 		"Prod/api:-x": `invalid image name "Prod/api:-x": its repository name "Prod/api" must be 2 to 256 of a-z and ` +

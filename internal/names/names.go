@@ -1,7 +1,7 @@
 // Package names holds the grammars of the names of repositories, tags, digests,
 // regions, accounts, stacks, buckets and registry hosts, and reads the text that
-// names an image: [Parse]. Of this project it imports only lazyregexp, so that every
-// package may use it.
+// names an image: [Parse]. It has the names of SOCI's artifact types too. Of this
+// project it imports only lazyregexp, so that every package may use it.
 package names
 
 import (

@@ -61,7 +61,7 @@ type Message struct {
 	Attempts  int       // 0 if unknown
 	Failed    time.Time // when it failed
 
-	Class  failure.Class // empty if the failure is none of failure's reasons
+	Class  failure.Class // empty if the failure is not one of failure's reasons
 	Reason string        // a failure.Reason, or what AWS calls it
 	Error  string
 

@@ -13,6 +13,7 @@ import (
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
 	"soci-index-builder/internal/names"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -172,12 +173,13 @@ func TestFormats(t *testing.T) {
 			if arn != tt.arn || !errors.Is(err, tt.err) || (err == nil) != (tt.err == nil) {
 				t.Errorf("Of = %q, %v, want %q, %v", arn, err, tt.arn, tt.err)
 			}
-			if got.ID != id || got.Received != 1 || !got.Sent.Equal(start) || got.Body != tt.body ||
-				len(got.Attributes) != len(tt.attributes) {
-				t.Errorf("message %s, received %d times, sent %v, %d attributes, %.100s", got.ID, got.Received,
-					got.Sent,
-					len(got.Attributes), got.Body)
-			}
+			expect.Equal(t, expect.Facts{
+				{"ID", got.ID, id},
+				{"Received", got.Received, 1},
+				{"Sent", got.Sent.UTC(), start.UTC()},
+				{"Body", got.Body, tt.body},
+				{"number of attributes", len(got.Attributes), len(tt.attributes)},
+			}, "the message")
 			if (got.Cut != nil) != (tt.err == ErrEventCut) {
 				t.Errorf("cut %+v", got.Cut)
 			}
@@ -189,8 +191,7 @@ func TestFormats(t *testing.T) {
 			}
 			names := func(m *Message) [12]string {
 				return [12]string{string(m.Origin), m.EventID, m.Repository, m.Tag, m.Digest, m.FunctionARN,
-					m.RequestID,
-					m.Condition, string(m.Class), m.Reason, m.Error, m.Image()}
+					m.RequestID, m.Condition, string(m.Class), m.Reason, m.Error, m.Image()}
 			}
 			if names(got) != names(&tt.want) || got.Attempts != tt.want.Attempts {
 				t.Errorf("message\n%q, %d attempts, want\n%q, %d", names(got), got.Attempts, names(&tt.want),

@@ -26,7 +26,7 @@ var (
 	ErrNoEvent = errors.New("it has no event")
 
 	// ErrOtherFunction: the message is about a function of another stack, or
-	// of this one before it was made anew.
+	// of this one before it was made again.
 	ErrOtherFunction = errors.New("it names a function that is not of this stack")
 
 	// ErrLapsed: it became visible to others before it was worked on.

@@ -210,7 +210,8 @@ func (i *Image) Bound() {
 	}
 }
 
-// Cut bounds a text to so many characters, and marks what it cut.
+// Cut shortens a text to at most the given number of characters, and marks that
+// it did.
 func Cut(s string, most int) string {
 	if runes := []rune(s); len(runes) > most {
 		return string(runes[:most]) + "..."

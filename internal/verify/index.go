@@ -78,7 +78,7 @@ func checkSubject(subject *ocispec.Descriptor, version string, image ocispec.Des
 }
 
 // checkBytes looks for the one form in which a reader finds the SOCI index
-// again: it parses the manifest, writes it anew as compact JSON, and takes
+// again: it parses the manifest, writes it again as compact JSON, and takes
 // that for the content of the same digest.
 func checkBytes(raw []byte) error {
 	var m ocispec.Manifest

@@ -95,8 +95,7 @@ func verifyLayer(ctx context.Context, repo Repository, layer, ztoc ocispec.Descr
 	}
 	if whole.n != layer.Size || whole.digester.Digest() != layer.Digest {
 		diffs.addf(layer.Digest, "the layer itself is not what the image names: %d bytes with digest %s, not %d",
-			whole.n,
-			whole.digester.Digest(), layer.Size)
+			whole.n, whole.digester.Digest(), layer.Size)
 	}
 	return nil
 }

@@ -45,8 +45,7 @@ type LazyLayer struct {
 func NewLazyLayer(src Ranger, layer ocispec.Descriptor, z *soci.Ztoc) (*LazyLayer, error) {
 	if z.CompressedSize != layer.Size {
 		return nil, fmt.Errorf("%w: the zTOC is for a layer of %d bytes, the layer has %d", ErrDifference,
-			z.CompressedSize,
-			layer.Size)
+			z.CompressedSize, layer.Size)
 	}
 	spans := z.Spans()
 	if n := len(z.Checkpoints); n != len(spans) || n != len(z.SpanDigests) {
@@ -60,13 +59,11 @@ func NewLazyLayer(src Ranger, layer ocispec.Descriptor, z *soci.Ztoc) (*LazyLaye
 	for i, s := range spans {
 		if s.Start < 0 || s.End < s.Start || s.End > layer.Size {
 			return nil, fmt.Errorf("%w: span %d is said to be at %d to %d of %d compressed bytes", ErrDifference, i,
-				s.Start,
-				s.End, layer.Size)
+				s.Start, s.End, layer.Size)
 		}
 		if s.OutStart < out || (i == 0 && s.OutStart != 0) {
 			return nil, fmt.Errorf("%w: span %d is said to begin at %d of the archive, behind %d", ErrDifference, i,
-				s.OutStart,
-				out)
+				s.OutStart, out)
 		}
 		out = s.OutStart
 	}

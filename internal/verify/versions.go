@@ -68,7 +68,7 @@ func versionOf(want soci.IndexVersion) func(version string) bool {
 }
 
 // SameImage reports whether two image manifests are of one image: that of a
-// SOCI-enabled image is written anew, with the same layers.
+// SOCI-enabled image is written again, with the same layers.
 func SameImage(a, b *inspect.Node) bool {
 	return a.Digest == b.Digest || a.Platform == b.Platform && slices.EqualFunc(a.Layers, b.Layers,
 		func(a, b inspect.Layer) bool { return a.Digest == b.Digest })

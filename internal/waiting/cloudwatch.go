@@ -30,7 +30,7 @@ type CloudWatch struct {
 // position is how far a log group was read.
 type position struct {
 	from   time.Time            // where the reading began that goes on
-	token  *string              // of its next page; nil to begin anew
+	token  *string              // of its next page; nil to start over
 	latest time.Time            // of all lines before it
 	passed time.Time            // the latest of the lines since
 	seen   map[string]time.Time // the lines since from, by their ids

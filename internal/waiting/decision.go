@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"soci-index-builder/internal/function/messages"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/pkg/soci"
 )
@@ -24,13 +26,6 @@ type Decision struct {
 	EventID                                  string
 }
 
-// The messages that decide.
-const (
-	passedOn   = "image passed on"
-	handedOver = "image handed over"
-	finished   = "image finished"
-)
-
 // line is a line of the log as the functions write it.
 type line struct {
 	Message, Repository, Digest, Tag         string
@@ -45,14 +40,12 @@ func decision(at time.Time, text, repository, image, tag string) (Decision, bool
 	if json.Unmarshal([]byte(text), &l) != nil || l.Repository != repository || l.Digest != image || l.Tag != tag {
 		return Decision{}, false
 	}
-	switch l.Message {
-	case passedOn, handedOver, finished, "image not chosen", "untagged image left alone", "own artifact left alone",
-		"referrer left alone", "event failed", "image gone", "image failed":
-		return Decision{At: at, Message: l.Message, Outcome: l.Outcome, Reason: l.Reason, SociOutcome: l.SociOutcome,
-			SociReason: l.SociReason, Class: l.Class, Error: l.Error, Filter: l.Filter, Execution: l.Execution,
-			EventID: l.EventID}, true
+	if !slices.Contains(messages.Decisions(), l.Message) {
+		return Decision{}, false
 	}
-	return Decision{}, false
+	return Decision{At: at, Message: l.Message, Outcome: l.Outcome, Reason: l.Reason, SociOutcome: l.SociOutcome,
+		SociReason: l.SociReason, Class: l.Class, Error: l.Error, Filter: l.Filter, Execution: l.Execution,
+		EventID: l.EventID}, true
 }
 
 // builder is what is known of the builder's work on the image. Only the latest
@@ -72,18 +65,18 @@ const together = 2 * time.Second
 
 // take adds a decision. It returns what is worth telling.
 func (b *builder) take(d *Decision) (note string) {
-	if d.Message == passedOn && b.last.Message != "event failed" && d.EventID == b.last.EventID &&
+	if d.Message == messages.PassedOn && b.last.Message != messages.EventFailed && d.EventID == b.last.EventID &&
 		d.At.Sub(b.last.At) < together {
 		return ""
 	}
 	*b = builder{seen: true, last: *d}
 	failed := fmt.Sprintf("%s: %s", d.Reason, d.Error)
 	switch d.Message {
-	case passedOn:
+	case messages.PassedOn:
 		return "the builder has the event, and the filter " + d.Filter + " chooses it"
-	case handedOver:
+	case messages.HandedOver:
 		return "the builder's state machine works on the layers: execution " + d.Execution
-	case finished:
+	case messages.Finished:
 		what := soci.Outcome(d.Outcome).Text()
 		if why := cmp.Or(d.Reason, d.SociReason); why != "" {
 			what += ": " + why
@@ -97,18 +90,18 @@ func (b *builder) take(d *Decision) (note string) {
 		if soci.Outcome(d.Outcome) == soci.OutcomePlatformNotChosen {
 			b.none += ": " + inventory.FixPlatforms
 		}
-	case "event failed", "image failed":
+	case messages.EventFailed, messages.Failed:
 		if d.Class == "transient" {
 			b.attempt = failed
 			return "an attempt failed and is made again: " + failed
 		}
 		b.none = "the builder failed: " + failed
-	case "image not chosen":
+	case messages.NotChosen:
 		b.none = "no filter chooses it"
 		if d.Filter != "" {
 			b.none = "the filter " + d.Filter + " excludes it"
 		}
-	default: // "image gone" and what is left alone
+	default: // messages.Gone, and what is left alone
 		b.none = strings.TrimSuffix(d.Message+": "+d.Reason, ": ")
 	}
 	return ""

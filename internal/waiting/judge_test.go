@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/function/messages"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
@@ -56,14 +57,15 @@ func TestJudge(t *testing.T) {
 		{"no image", soci.Both, false, inventory.Record{State: inventory.StateNoImage, Reason: "signature"}, false,
 			"not an image to index, but: signature"},
 		{"opted out", soci.Both, false, inventory.Record{State: inventory.StateOptedOut, Reason: "the label says so"},
-			false,
-			"the label says so"},
+			false, "the label says so"},
 	} {
 		w := &Wait{Options: inventory.Options{IndexVersion: tt.version}, TagUnindexed: tt.tagUnindexed}
 		ready, err := w.judge(&tt.record)
-		if ready != tt.ready || (err != nil) != (tt.none != "") ||
-			err != nil && (!errors.Is(err, ErrNone) || !strings.Contains(err.Error(), tt.none)) {
-			t.Errorf("%s: %t, %v", tt.name, ready, err)
+		if ready != tt.ready || (err != nil) != (tt.none != "") {
+			t.Errorf("%s: ready: %t, %v, want %t, %q", tt.name, ready, err, tt.ready, tt.none)
+		}
+		if err != nil && (!errors.Is(err, ErrNone) || !strings.Contains(err.Error(), tt.none)) {
+			t.Errorf("%s: %v, want %v with %q", tt.name, err, ErrNone, tt.none)
 		}
 	}
 }
@@ -73,11 +75,11 @@ func TestDecisionsOfTwoEvents(t *testing.T) {
 	at := time.Unix(0, 0)
 	var b builder
 	b.take(&Decision{At: at, Message: "image failed", Class: "permanent", Reason: "corrupt", EventID: "1"})
-	b.take(&Decision{At: at.Add(time.Millisecond), Message: passedOn, EventID: "1"})
+	b.take(&Decision{At: at.Add(time.Millisecond), Message: messages.PassedOn, EventID: "1"})
 	if b.none == "" {
 		t.Error("the filter's late line of the same event counts")
 	}
-	b.take(&Decision{At: at.Add(time.Second), Message: passedOn, EventID: "2"})
+	b.take(&Decision{At: at.Add(time.Second), Message: messages.PassedOn, EventID: "2"})
 	if b.none != "" {
 		t.Errorf("another event was passed on, and still %s", b.none)
 	}
@@ -101,7 +103,7 @@ func TestEndedUnknown(t *testing.T) {
 		Options: inventory.Options{IndexVersion: soci.Both, All: true, Tags: map[string][]string{"team/app": {"1"}},
 			Rules: filters.Rules{Filters: everything, TagSuffix: "-soci"}},
 		TagUnindexed: true,
-		Log:          &said{c, []time.Duration{0}, []Decision{{Message: handedOver, Execution: "x-1"}}},
+		Log:          &said{c, []time.Duration{0}, []Decision{{Message: messages.HandedOver, Execution: "x-1"}}},
 		Ended: func(context.Context, string) (string, error) {
 			asked++
 			return "", errors.New("not allowed")

@@ -12,6 +12,7 @@ import (
 	smithytime "github.com/aws/smithy-go/time"
 	"github.com/opencontainers/go-digest"
 
+	"soci-index-builder/internal/function/messages"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -52,7 +53,7 @@ type Wait struct {
 	// For is how long to wait at most.
 	For time.Duration
 
-	// Note is told what is new, for people.
+	// Note gets what is new, in words for people.
 	Note func(text string)
 
 	// Now and Sleep are the clock's by default.
@@ -141,7 +142,7 @@ func (w *Wait) Run(ctx context.Context) (*Result, error) {
 // the log. The builder is then known to have failed, until it logs something
 // newer.
 func (w *Wait) ended(ctx context.Context, b *builder) bool {
-	if w.Ended == nil || b.last.Message != handedOver {
+	if w.Ended == nil || b.last.Message != messages.HandedOver {
 		return false
 	}
 	how, err := w.Ended(ctx, b.last.Execution)
@@ -231,7 +232,7 @@ func (w *Wait) read(ctx context.Context, r *Result, b *builder) error {
 		if note := b.take(&d); note != "" {
 			w.Note(note)
 		}
-		r.HandedOver = r.HandedOver || d.Message == handedOver
+		r.HandedOver = r.HandedOver || d.Message == messages.HandedOver
 	}
 	return nil
 }

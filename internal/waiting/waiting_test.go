@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/function/messages"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
@@ -62,10 +63,14 @@ func TestWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	var (
-		passed  = Decision{Message: passedOn, EventID: "1"}
-		indexed = Decision{Message: finished, EventID: "1", Outcome: "indexed", SociReason: "an image has the tag"}
-		gone    = Decision{Message: "image gone", Reason: "it is not there"}
-		failed  = Decision{Message: "image failed", EventID: "1", Class: "permanent", Reason: "corrupt",
+		passed = Decision{Message: messages.PassedOn, EventID: "1"}
+		handed = func(execution string) Decision {
+			return Decision{Message: messages.HandedOver, Execution: execution}
+		}
+		indexed = Decision{Message: messages.Finished, EventID: "1", Outcome: "indexed",
+			SociReason: "an image has the tag"}
+		gone   = Decision{Message: "image gone", Reason: "it is not there"}
+		failed = Decision{Message: "image failed", EventID: "1", Class: "permanent", Reason: "corrupt",
 			Error: "bad bytes"}
 		again = Decision{Message: "image failed", EventID: "1", Class: "transient", Reason: "throttled",
 			Error: "slowly"}
@@ -97,15 +102,15 @@ func TestWait(t *testing.T) {
 		{name: "finished without an index", at: []time.Duration{3 * second}, lines: []Decision{indexed}, err: ErrNone,
 			text: "the builder has finished (indexed: an image has the tag), and no SOCI index", seconds: 33},
 		{name: "finished, then another event", at: []time.Duration{3 * second, 20 * second},
-			lines: []Decision{indexed, {Message: handedOver}}, err: ErrTimeUp,
+			lines: []Decision{indexed, {Message: messages.HandedOver}}, err: ErrTimeUp,
 			text:    "the builder's state machine works on it",
 			seconds: 120},
-		{name: "stopped", at: []time.Duration{second}, lines: []Decision{{Message: handedOver, Execution: "x-1"}},
+		{name: "stopped", at: []time.Duration{second}, lines: []Decision{handed("x-1")},
 			ends: 50 * second, err: ErrNone, text: "the builder failed: the execution x-1 was stopped", seconds: 50},
 		{name: "stopped, then another event", at: []time.Duration{second, 50 * second},
-			lines: []Decision{{Message: handedOver, Execution: "x-1"}, {Message: handedOver, Execution: "x-2"}},
+			lines: []Decision{handed("x-1"), handed("x-2")},
 			ends:  50 * second, err: ErrTimeUp, text: "the builder's state machine works on it", seconds: 120},
-		{name: "no platform is chosen", at: []time.Duration{second}, lines: []Decision{{Message: finished,
+		{name: "no platform is chosen", at: []time.Duration{second}, lines: []Decision{{Message: messages.Finished,
 			Outcome: "platform-not-chosen", Reason: "the image has a, and chosen are b"}}, err: ErrNone,
 			text: "chosen: the image has a, and chosen are b: to have it indexed, add its platform to the stack's"},
 		{name: "gone", at: []time.Duration{second}, lines: []Decision{gone}, err: ErrNone,

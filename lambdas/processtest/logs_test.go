@@ -26,8 +26,7 @@ func logCalls(t *testing.T) (calls []logCall, metrics []string) {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f",
 		`{{if .Module}}{{if .Module.Main}}{{.Dir}}{{range .GoFiles}},{{.}}{{end}}{{end}}{{end}}`, "../filter",
-		"../indexgen",
-		"../reponame")
+		"../indexgen", "../reponame")
 	out, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -35,6 +34,7 @@ func logCalls(t *testing.T) (calls []logCall, metrics []string) {
 	levels := map[string]string{"DebugContext": "DEBUG", "InfoContext": "INFO", "WarnContext": "WARN",
 		"ErrorContext": "ERROR", "Log": ""}
 	files := token.NewFileSet()
+	var all []*ast.File
 	for line := range strings.Lines(string(out)) {
 		parts := strings.Split(strings.TrimSpace(line), ",")
 		for _, name := range parts[1:] {
@@ -42,75 +42,118 @@ func logCalls(t *testing.T) (calls []logCall, metrics []string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ast.Inspect(parsed, func(n ast.Node) bool {
-				call, ok := n.(*ast.CallExpr)
-				if !ok {
-					return true
-				}
-				selector, ok := call.Fun.(*ast.SelectorExpr)
-				if !ok {
-					return true
-				}
-				if name, ok := metric(call); ok {
-					metrics = append(metrics, name)
-				}
-				at := files.Position(call.Pos()).String()
-				if slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, selector.Sel.Name) &&
-					len(call.Args) > 0 {
-					t.Errorf("%s: %s writes a line without the request id: use %[2]sContext", at, selector.Sel.Name)
-				}
-				level, ok := levels[selector.Sel.Name]
-				if !ok {
-					return true
-				}
-				args := call.Args[1:] // behind the context
-				if selector.Sel.Name == "Log" {
-					args = args[1:]
-				}
-				message, ok := text(args[0])
-				if !ok {
-					t.Errorf("%s: the message is not a constant", at)
-					return true
-				}
-				c := logCall{at: at, message: message, level: level}
-				for i := 1; i < len(args); i += 2 {
-					key, ok := text(args[i])
-					if !ok {
-						break // a group, or attributes from elsewhere
-					}
-					c.attributes = append(c.attributes, key)
-				}
-				calls = append(calls, c)
-				return true
-			})
+			all = append(all, parsed)
 		}
+	}
+	known := constantsOf(all)
+	for _, parsed := range all {
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			selector, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if name, ok := known.metric(call); ok {
+				metrics = append(metrics, name)
+			}
+			at := files.Position(call.Pos()).String()
+			if slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, selector.Sel.Name) &&
+				len(call.Args) > 0 {
+				t.Errorf("%s: %s writes a line without the request id: use %[2]sContext", at, selector.Sel.Name)
+			}
+			level, ok := levels[selector.Sel.Name]
+			if !ok {
+				return true
+			}
+			args := call.Args[1:] // behind the context
+			if selector.Sel.Name == "Log" {
+				args = args[1:]
+			}
+			message, ok := known.text(args[0])
+			if !ok {
+				t.Errorf("%s: the message is not a constant", at)
+				return true
+			}
+			c := logCall{at: at, message: message, level: level}
+			for i := 1; i < len(args); i += 2 {
+				key, ok := known.text(args[i])
+				if !ok {
+					break // a group, or attributes from elsewhere
+				}
+				c.attributes = append(c.attributes, key)
+			}
+			calls = append(calls, c)
+			return true
+		})
 	}
 	slices.Sort(metrics)
 	return calls, slices.Compact(metrics)
 }
 
-// metric returns the name of a metric that is added: the string in front of its
-// unit, metrics.Count or another.
-func metric(call *ast.CallExpr) (name string, ok bool) {
-	for i, arg := range call.Args {
-		unit, isSelector := arg.(*ast.SelectorExpr)
-		if !isSelector || i == 0 {
-			continue
+// constants are the texts of constants by their names, "messages.Failed".
+type constants map[string]string
+
+// unit is the type of the constants that are units of metrics.
+const unit = "Unit"
+
+// constantsOf returns those of packages, of the types that are texts by themselves
+// or units.
+func constantsOf(files []*ast.File) constants {
+	known := constants{}
+	for _, file := range files {
+		for _, d := range file.Decls {
+			group, ok := d.(*ast.GenDecl)
+			if !ok || group.Tok != token.CONST {
+				continue
+			}
+			for _, s := range group.Specs {
+				spec := s.(*ast.ValueSpec)
+				for i, value := range spec.Values {
+					text, ok := known.text(value)
+					if kind, isName := spec.Type.(*ast.Ident); isName && kind.Name == unit {
+						text = unit
+					} else if spec.Type != nil {
+						continue
+					}
+					if ok {
+						known[file.Name.Name+"."+spec.Names[i].Name] = text
+					}
+				}
+			}
 		}
-		if pkg, isName := unit.X.(*ast.Ident); isName && pkg.Name == "metrics" {
-			return text(call.Args[i-1])
+	}
+	return known
+}
+
+// metric returns the name of a metric that is added: the text in front of its
+// unit, metrics.Count or another.
+func (c constants) metric(call *ast.CallExpr) (name string, ok bool) {
+	for i, arg := range call.Args {
+		if text, isText := c.text(arg); isText && text == unit && i > 0 {
+			return c.text(call.Args[i-1])
 		}
 	}
 	return "", false
 }
 
-func text(e ast.Expr) (string, bool) {
-	literal, ok := e.(*ast.BasicLit)
-	if !ok || literal.Kind != token.STRING {
-		return "", false
+// text returns what a literal or a constant of another package says.
+func (c constants) text(e ast.Expr) (string, bool) {
+	switch e := e.(type) {
+	case *ast.SelectorExpr:
+		if pkg, ok := e.X.(*ast.Ident); ok {
+			s, ok := c[pkg.Name+"."+e.Sel.Name]
+			return s, ok
+		}
+	case *ast.BasicLit:
+		if e.Kind == token.STRING {
+			s, err := strconv.Unquote(e.Value)
+			return s, err == nil
+		}
 	}
-	s, err := strconv.Unquote(literal.Value)
-	return s, err == nil
+	return "", false
 }
 
 // docs/logs.md has a row for each message in the code, with its level and its

@@ -13,6 +13,7 @@ import (
 
 	"soci-index-builder/internal/function/fanout"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/lambdaruntime"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
@@ -99,20 +100,27 @@ func TestMachineOfCorruptLayer(t *testing.T) {
 	}
 
 	all := takeMessages(t, m.queue)
-	if len(all) != 1 || !strings.Contains(string(all[0]), `"reason":"corrupt"`) ||
-		!strings.Contains(string(all[0]), p.Manifest.Digest.String()) ||
-		!strings.Contains(string(all[0]), p.Layers[23].Digest.String()) {
-		t.Fatalf("the queue has %s", all)
+	if len(all) != 1 {
+		t.Fatalf("the queue has %s, want one message", all)
+	}
+	for _, want := range []string{`"reason":"corrupt"`, p.Manifest.Digest.String(), p.Layers[23].Digest.String()} {
+		if !strings.Contains(string(all[0]), want) {
+			t.Fatalf("the message is %s, want %s in it", all[0], want)
+		}
 	}
 	validate(t, "failure-message.schema.json", all[0])
 	if events := takeEvents(t, m.bus); len(events) != 1 || events[0].DetailType != "SOCI Index Failed" {
 		t.Errorf("announced: %v", events)
 	}
-	if lines := m.measured(t); len(lines) != 1 || lines[0]["ImagesFailed"] != 1.0 ||
-		lines[0]["FailureReason"] != "corrupt" ||
-		lines[0]["ImagesIndexed"] != nil {
-		t.Errorf("measured: %v", lines)
+	lines := m.measured(t)
+	if len(lines) != 1 {
+		t.Fatalf("%d lines of metrics, want 1: %v", len(lines), lines)
 	}
+	expect.Equal(t, expect.Facts{
+		{"ImagesFailed", lines[0]["ImagesFailed"], 1.0},
+		{"FailureReason", lines[0]["FailureReason"], "corrupt"},
+		{"ImagesIndexed", lines[0]["ImagesIndexed"], nil},
+	}, "measured")
 }
 
 // The generator hands a large image over, and the state machine runs. The event comes

@@ -32,10 +32,14 @@ func TestOnePlatformFails(t *testing.T) {
 			Index                   *struct{ Digest string }
 		}
 	}](t, answer)
-	if r.Outcome != "failed" || r.Reason != "corrupt" || len(r.Manifests) != 2 ||
-		r.Manifests[0].Outcome != "failed" || r.Manifests[0].Index != nil || r.Manifests[1].Outcome != "indexed" ||
-		r.Manifests[1].Index == nil {
-		t.Fatalf("the function answers %s", answer)
+	if r.Outcome != "failed" || r.Reason != "corrupt" || len(r.Manifests) != 2 {
+		t.Fatalf("%s of two manifests, want failed, corrupt: %s", r.Outcome, answer)
+	}
+	if m := r.Manifests[0]; m.Outcome != "failed" || m.Index != nil {
+		t.Fatalf("the first manifest is %+v, want one that failed", m)
+	}
+	if m := r.Manifests[1]; m.Outcome != "indexed" || m.Index == nil {
+		t.Fatalf("the second manifest is %+v, want one that is indexed", m)
 	}
 	if s.Manifest(t, repository, r.Manifests[1].Index.Digest) == nil {
 		t.Error("the SOCI index v1 of the sound platform is not there")

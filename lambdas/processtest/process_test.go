@@ -28,6 +28,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/devtools/dist"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/lambdaruntime"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
@@ -194,9 +195,14 @@ func TestEventBecomesIndex(t *testing.T) {
 		BytesRead int64
 		Seconds   float64
 	}](t, answer)
-	if result.Outcome != "indexed" || result.Digest != image.Digest.String() || result.Tag != "v1" ||
-		result.BytesRead == 0 || len(result.Manifests) != 3 {
-		t.Fatalf("the generator answers %s", answer)
+	if !expect.Equal(t, expect.Facts{
+		{"outcome", result.Outcome, "indexed"},
+		{"digest", result.Digest, image.Digest.String()},
+		{"tag", result.Tag, "v1"},
+		{"nothing read", result.BytesRead == 0, false},
+		{"number of manifests", len(result.Manifests), 3},
+	}, "the generator's answer") {
+		t.FailNow()
 	}
 
 	client, err := ecrclient.New(s.Host() + "/" + repository)
@@ -217,9 +223,11 @@ func TestEventBecomesIndex(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if index.Config.MediaType != soci.ArtifactTypeV1 || index.Subject == nil || index.Subject.Digest != m.Digest ||
-			len(index.Layers) != 1 {
-			t.Errorf("the SOCI index is %+v", index)
+		if index.Subject == nil || index.Subject.Digest != m.Digest {
+			t.Errorf("the SOCI index's subject is %v, want %s", index.Subject, m.Digest)
+		}
+		if index.Config.MediaType != soci.ArtifactTypeV1 || len(index.Layers) != 1 {
+			t.Fatalf("the SOCI index is of %s, with %d layers, want 1", index.Config.MediaType, len(index.Layers))
 		}
 		ztoc, err := soci.ParseZtoc(s.Blob(t, repository, index.Layers[0].Digest))
 		if err != nil {
@@ -266,9 +274,13 @@ func TestEventBecomesIndex(t *testing.T) {
 			t.Error("nothing is logged")
 		}
 		for _, line := range lines {
-			if line["repository"] != repository || line["requestId"] == nil || line["message"] == nil ||
-				line["level"] == nil {
-				t.Errorf("log line %v", line)
+			if line["repository"] != repository {
+				t.Errorf("log line %v is not of %s", line, repository)
+			}
+			for _, field := range []string{"requestId", "message", "level"} {
+				if line[field] == nil {
+					t.Errorf("log line %v has no %s", line, field)
+				}
 			}
 		}
 		left, err := os.ReadDir(f.Dir())

@@ -73,9 +73,11 @@ func TestStepsProcess(t *testing.T) {
 
 	// An event of ECR is refused with a reason that the state machine knows.
 	_, err = f.Invoke(t.Context(), event)
-	if e, ok := errors.AsType[messages.InvokeResponse_Error](err); ok && e.Type != "invalid-event" ||
-		err == nil || !strings.Contains(err.Error(), "is not a step") {
-		t.Errorf("an event: %v", err)
+	if err == nil || !strings.Contains(err.Error(), "is not a step") {
+		t.Errorf("an event: %v, want that it is not a step", err)
+	}
+	if e, ok := errors.AsType[messages.InvokeResponse_Error](err); ok && e.Type != "invalid-event" {
+		t.Errorf("an event: the reason is %s, want invalid-event", e.Type)
 	}
 	err = do(t, f, &image, map[string]any{"step": "fail", "event": event, "error": "Lambda.TooManyRequestsException",
 		"cause": "Rate Exceeded"})

@@ -107,8 +107,7 @@ func (r *Repository) getBlob(ctx context.Context, desc ocispec.Descriptor, want 
 	if err != nil {
 		if e, ok := err.(*statusError); ok && e.status == http.StatusRequestedRangeNotSatisfiable {
 			err = fmt.Errorf("%w: the registry has no byte at offset %d of %d: %w", ErrDigestMismatch, want.start,
-				desc.Size,
-				err)
+				desc.Size, err)
 		}
 		return nil, err
 	}

@@ -12,17 +12,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/documents"
+	"soci-index-builder/internal/names"
 )
-
-// The artifact types of SOCI indexes.
-const (
-	sociIndexV1 = "application/vnd.amazon.soci.index.v1+json"
-	sociIndexV2 = "application/vnd.amazon.soci.index.v2+json"
-)
-
-// unindexed is the annotation of an image index that stands in for a
-// SOCI-enabled image.
-const unindexed = "soci-index-builder.unindexed"
 
 // CatalogOptions of a Catalog. A field left zero has its default.
 type CatalogOptions struct {
@@ -161,7 +152,7 @@ func (s *search) goesOn(ctx context.Context, err error) bool {
 
 // referrers offers those of an image.
 func (s *search) referrers(ctx context.Context, image ocispec.Descriptor) (goOn bool) {
-	indexes, err := s.r.Referrers(ctx, image, sociIndexV1)
+	indexes, err := s.r.Referrers(ctx, image, names.SociIndexV1)
 	for _, index := range indexes {
 		if s.done(ctx) {
 			break
@@ -188,14 +179,14 @@ func (s *search) enabledImage(ctx context.Context, tag string) (goOn bool) {
 	if err := documents.Index(b, &image); err != nil {
 		return s.goesOn(ctx, s.r.fail(operation{opSearch, tag}, fmt.Errorf("image index: %w", err)))
 	}
-	if image.Annotations[unindexed] == "true" {
+	if image.Annotations[names.Unindexed] == "true" {
 		s.offer(desc)
 	}
 	for _, index := range image.Manifests {
 		if s.done(ctx) {
 			break
 		}
-		if index.ArtifactType == sociIndexV2 && checkDescriptor(index) == nil {
+		if index.ArtifactType == names.SociIndexV2 && checkDescriptor(index) == nil {
 			s.offer(index)
 		}
 	}

@@ -207,7 +207,7 @@ func with(fault registrytest.Fault) func(*testing.T, *fixture) registrytest.Faul
 }
 
 // ring answers a list with pages of tags: what a page has and where it leads to
-// is told by its number, from 0.
+// is named by its number, from 0.
 func ring(page func(n int) (tags []string, link string)) registrytest.Fault {
 	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("page"))

@@ -19,6 +19,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 )
@@ -274,7 +275,7 @@ func TestEndlessAnswers(t *testing.T) {
 	}
 }
 
-// dripping answers with so many bytes at once, and a pause before them.
+// dripping answers with step bytes at once, and a pause before them.
 func dripping(content []byte, step int, pause time.Duration) registrytest.Fault {
 	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
@@ -486,9 +487,8 @@ func TestNamesThatAreNoTags(t *testing.T) {
 		if n := strings.Count(log.String(), "\n"); n != 1 {
 			t.Errorf("%d lines are logged: %s", n, &log)
 		}
-		if err := json.Unmarshal(log.Bytes(), &line); err != nil || line.Level != "WARN" || line.Names != 2 ||
-			line.First != first {
-			t.Errorf("%q: logged %s", tag, &log)
-		}
+		err = json.Unmarshal(log.Bytes(), &line)
+		expect.Equal(t, expect.Facts{{"error", err, nil}, {"level", line.Level, "WARN"}, {"names", line.Names, 2},
+			{"first", line.First, first}}, "%q: logged %s", tag, &log)
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // The registry is asked for a blob once, as long as what it redirected to
-// serves; what storage is told and what the log shows is as for one stream.
+// serves; what storage gets and what the log shows is as for one stream.
 func TestPiecesOfRedirectedBlob(t *testing.T) {
 	const piece = 5000
 	content := noise(37, 100_000)

@@ -200,8 +200,7 @@ func TestFaultsOfOnePiece(t *testing.T) {
 		{"another Content-Range", 0, registrytest.Header("Content-Range", "bytes 40001-49999/95000"),
 			ecrclient.ErrDigestMismatch, 0, at},
 		{"another total", 0, registrytest.Header("Content-Range", "bytes 40000-49999/95001"),
-			ecrclient.ErrDigestMismatch,
-			0, at},
+			ecrclient.ErrDigestMismatch, 0, at},
 		{"no Content-Range", 0, registrytest.Header("Content-Range", ""), ecrclient.ErrDigestMismatch, 0, at},
 		{"cannot be satisfied", 0, forceRange("bytes=100000-100001"), nil, 0, 0}, // but the whole blob can be had
 		{"range refused with 400", 0, registrytest.RefuseRange(400), nil, 0, 0},

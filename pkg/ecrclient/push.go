@@ -83,8 +83,7 @@ func (r *Repository) pushManifest(ctx context.Context, op operation, desc ocispe
 			// The new list of referrers is in place; only its predecessor,
 			// which nothing refers to any more, could not be removed.
 			r.log.InfoContext(ctx, "old referrers list left behind", "op", op.name, "repository",
-				r.remote.Reference.Repository,
-				"digest", desc.Digest.String(), "error", redact(err).Error())
+				r.remote.Reference.Repository, "digest", desc.Digest.String(), "error", redact(err).Error())
 			return nil
 		}
 		return err

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/opencontainers/go-digest"
+
+	"soci-index-builder/internal/names"
 )
 
 // pushedIndex is a SOCI index as ECR describes it.
@@ -63,7 +65,7 @@ func (s *search) describeImages(ctx context.Context, tokens *tokenSource) []push
 		}
 		listed += len(out.ImageDetails)
 		for _, image := range out.ImageDetails {
-			if t := aws.ToString(image.ArtifactMediaType); t == sociIndexV1 || t == sociIndexV2 {
+			if t := aws.ToString(image.ArtifactMediaType); t == names.SociIndexV1 || t == names.SociIndexV2 {
 				indexes = append(indexes, pushedIndex{aws.ToString(image.ImageDigest), aws.ToTime(image.ImagePushedAt)})
 			}
 		}
@@ -77,7 +79,7 @@ func (s *search) describeImages(ctx context.Context, tokens *tokenSource) []push
 	}
 	if s.bounded(ctx, within, err, listed, enough) {
 		failure := awsError(&Error{Op: opListImages, Repository: s.r.name}, err)
-		if slices.Contains(deniedCodes, failure.Code) {
+		if isDenied(failure.Code) {
 			failure.Err = fmt.Errorf("%w; the permission ecr:DescribeImages is needed", failure.Err)
 		}
 		s.goesOn(ctx, failure)

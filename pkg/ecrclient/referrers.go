@@ -15,6 +15,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"soci-index-builder/internal/documents"
+	"soci-index-builder/internal/names"
 )
 
 // maxReferrers bounds the list that Referrers collects.
@@ -147,7 +148,7 @@ func (r *Repository) takesReferrers(ctx context.Context, subject ocispec.Descrip
 	if r.ofECR || r.referrersAPI.is(apiServes) || checkDescriptor(subject) != nil {
 		return true
 	}
-	_, err := r.askReferrersAPI(ctx, operation{opReferrers, subject.Digest.String()}, subject, sociIndexV1)
+	_, err := r.askReferrersAPI(ctx, operation{opReferrers, subject.Digest.String()}, subject, names.SociIndexV1)
 	return err == nil || r.judgeReferrersAPI(err) != apiMissing
 }
 

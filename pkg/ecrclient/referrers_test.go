@@ -175,8 +175,7 @@ func TestError(t *testing.T) {
 		text      string
 	}{
 		{"404", &ecrclient.Error{Op: "resolve", Repository: "h/app", Reference: "v1", Status: 404},
-			ecrclient.ErrNotFound,
-			false, "resolve h/app:v1: 404 Not Found"},
+			ecrclient.ErrNotFound, false, "resolve h/app:v1: 404 Not Found"},
 		{"401", &ecrclient.Error{Op: "resolve", Repository: "h/app", Status: 401}, ecrclient.ErrDenied, false,
 			"resolve h/app: 401 Unauthorized"},
 		{"403", &ecrclient.Error{Status: 403}, ecrclient.ErrDenied, false, ""},
@@ -186,8 +185,7 @@ func TestError(t *testing.T) {
 		{"504", &ecrclient.Error{Status: 504}, ecrclient.ErrUnavailable, true, ""},
 		{"400", &ecrclient.Error{Status: 400}, nil, false, ""},
 		{"cause", &ecrclient.Error{Op: "fetch blob", Repository: "h/app", Reference: "sha256:0", Err: cause}, cause,
-			false,
-			"fetch blob h/app@sha256:0: cause"},
+			false, "fetch blob h/app@sha256:0: cause"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if row.class != nil && !errors.Is(row.err, row.class) {

@@ -194,8 +194,11 @@ func TestReferrersUnknown(t *testing.T) {
 				got, err := r.Referrers(t.Context(), img.Manifest, "application/vnd.mine")
 				checkError(t, err, row.class, row.status)
 				e, ok := errors.AsType[*ecrclient.Error](err)
-				if !ok || !e.ReferrersUnknown() || !errors.Is(err, ecrclient.ErrReferrersUnknown) || len(got) != 1 {
-					t.Errorf("%v, %v", got, err)
+				if !ok || !e.ReferrersUnknown() || !errors.Is(err, ecrclient.ErrReferrersUnknown) {
+					t.Errorf("%v, want %v", err, ecrclient.ErrReferrersUnknown)
+				}
+				if len(got) != 1 {
+					t.Errorf("%d referrers, want 1: %v", len(got), got)
 				}
 				if n := s.Count("", "/referrers/"); n != row.requests+call {
 					t.Errorf("%d requests after %d calls, want %d", n, call+1, row.requests+call)
@@ -233,9 +236,11 @@ func TestReferrersOfECR(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := r.Referrers(t.Context(), img.Manifest, "")
-			if e, ok := errors.AsType[*ecrclient.Error](err); !ok || e.Status != status || e.ReferrersUnknown() ||
-				got != nil {
-				t.Errorf("%v, %v", got, err)
+			if e, ok := errors.AsType[*ecrclient.Error](err); !ok || e.Status != status || e.ReferrersUnknown() {
+				t.Errorf("%v, want status %d, which is no answer to whether there are referrers", err, status)
+			}
+			if got != nil {
+				t.Errorf("referrers %v, want none", got)
 			}
 			if s.Count("", "/manifests/sha256-") > 0 {
 				t.Error("the tag schema was read")

@@ -1,6 +1,3 @@
-// Package ecrclient reads and writes one repository of an OCI registry: Amazon
-// ECR, where it authenticates through the AWS SDK, or any other, where it uses
-// the credentials of docker login or podman login. Begin with New.
 package ecrclient
 
 import (

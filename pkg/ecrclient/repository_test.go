@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/localregistry"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
@@ -128,10 +129,13 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, reference := range []string{"v1", desc.Digest.String()} {
-		if got, err := r.Resolve(ctx, reference); err != nil || got.Digest != desc.Digest || got.Size != desc.Size ||
-			got.MediaType != desc.MediaType {
-			t.Errorf("Resolve(%q): %+v, %v", reference, got, err)
-		}
+		got, err := r.Resolve(ctx, reference)
+		expect.Equal(t, expect.Facts{
+			{"error", err, nil},
+			{"Digest", got.Digest, desc.Digest},
+			{"Size", got.Size, desc.Size},
+			{"MediaType", got.MediaType, desc.MediaType},
+		}, "Resolve(%q)", reference)
 	}
 	untyped := desc
 	untyped.MediaType = ""
@@ -339,10 +343,15 @@ func TestPushTagImmutable(t *testing.T) {
 		t.Errorf("the same manifest: %v", err)
 	}
 	err := r.PushTag(t.Context(), other.Manifest, bytes.NewReader(other.Bytes), "v1")
-	if e, ok := errors.AsType[*ecrclient.Error](err); !ok || e.Code != "TAG_INVALID" || e.Status != 400 ||
-		e.Temporary() {
-		t.Errorf("another manifest: %v", err)
+	e, ok := errors.AsType[*ecrclient.Error](err)
+	if !ok {
+		t.Fatalf("another manifest: %v", err)
 	}
+	expect.Equal(t, expect.Facts{
+		{"Code", e.Code, "TAG_INVALID"},
+		{"Status", e.Status, 400},
+		{"Temporary", e.Temporary(), false},
+	}, "another manifest")
 }
 
 func TestReferrers(t *testing.T) {
@@ -362,8 +371,7 @@ func TestReferrers(t *testing.T) {
 					`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"digest":%q,"size":2},`+
 						`"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"n":"%d"}}`,
 					ocispec.MediaTypeImageManifest, artifactType, config.Digest, img.Manifest.MediaType,
-					img.Manifest.Digest,
-					img.Manifest.Size, i)
+					img.Manifest.Digest, img.Manifest.Size, i)
 				desc := describe(ocispec.MediaTypeImageManifest, m)
 				for range 2 { // the second time nothing changes
 					if err := r.Push(t.Context(), desc, bytes.NewReader(m)); err != nil {

@@ -88,8 +88,7 @@ func (e *thisMachineError) refusal(host string) string {
 		to += " (" + e.address + ")"
 	}
 	return fmt.Sprintf("refused a request to %s, where the registry leads: an address of this machine or of its "+
-		"network "+
-		"alone, and the registry is elsewhere", to)
+		"network alone, and the registry is elsewhere", to)
 }
 
 // isThisMachine reports whether a host is this machine, or an address that only

@@ -18,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/smithy-go"
+
+	"soci-index-builder/internal/awsconfig/awscode"
 )
 
 const (
@@ -253,12 +255,9 @@ func (s *tokenSource) endpoint(o *ecr.Options) {
 	}
 }
 
-// deniedCodes are AWS's error codes for credentials or permissions.
-var deniedCodes = []string{
-	"AccessDenied", "AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId",
-	"InvalidSignatureException", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException",
-	"IncompleteSignature", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
-}
+// isDenied reports whether an error code of AWS is about credentials or
+// permissions.
+func isDenied(code string) bool { return awscode.IsDenied(code) || awscode.IsCredentials(code) }
 
 // fail returns err with its class.
 func (s *tokenSource) fail(err error) error {
@@ -276,7 +275,7 @@ func awsError(out *Error, err error) *Error {
 	}
 	var class error
 	switch {
-	case slices.Contains(deniedCodes, out.Code):
+	case isDenied(out.Code):
 		class = ErrDenied
 	case retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary:
 		class = ErrThrottled

@@ -83,8 +83,8 @@ func (s *Search) Find(stop func() error, patterns ...string) (files int, steps i
 type Workers struct{ p *processors }
 
 // WithWorkers has layers of from compressed bytes or more decoded by several
-// workers, in segments of so many bytes, on so many processors, which all calls
-// share.
+// workers, in segments of the given bytes, on the given number of processors,
+// which all calls share.
 func WithWorkers(o Options, processors, segment int, from int64) (Options, Workers) {
 	p := processorsOf(processors)
 	o.LayerWorkers, o.parallel = processors, parallelism{from, segment, p}

@@ -137,8 +137,7 @@ func TestGoldenIndexes(t *testing.T) {
 		t.Run(want.Name, func(t *testing.T) {
 			if image.Name != want.Name || image.Desc.Digest != want.Manifest {
 				t.Fatalf("image %d is %s %s, the golden record is of %s %s", i, image.Name, image.Desc.Digest,
-					want.Name,
-					want.Manifest)
+					want.Name, want.Manifest)
 			}
 			repo := memrepo.New()
 			for d, c := range image.Contents {

@@ -96,7 +96,7 @@ func (h *hasher) borrow(lend func() (p []byte, release func())) {
 	})
 }
 
-// consumed is told how many compressed bytes the decoder has used more.
+// consumed counts n more compressed bytes as used by the decoder.
 func (h *hasher) consumed(n int) {
 	h.used += int64(n)
 	switch {
@@ -108,7 +108,7 @@ func (h *hasher) consumed(n int) {
 	}
 }
 
-// begin has a span begin behind the bytes consumed; withByte, with the last of
+// begin starts a span after the bytes consumed, or, withByte, at the last of
 // them.
 func (h *hasher) begin(withByte bool) { h.order(spanOrder{begin: true, byte: withByte}) }
 

@@ -9,12 +9,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/documents"
+	"soci-index-builder/internal/names"
 )
 
 // Media types and annotations of the SOCI formats.
 const (
-	ArtifactTypeV1 = "application/vnd.amazon.soci.index.v1+json"
-	ArtifactTypeV2 = "application/vnd.amazon.soci.index.v2+json"
+	ArtifactTypeV1 = names.SociIndexV1
+	ArtifactTypeV2 = names.SociIndexV2
 
 	// ZtocMediaType is that of a zTOC blob.
 	ZtocMediaType = "application/octet-stream"
@@ -38,7 +39,7 @@ const (
 	// AnnotationUnindexed, with the value "true", marks an image index that
 	// stands in for the SOCI-enabled image of an image without a layer to
 	// index, under the same tag.
-	AnnotationUnindexed = "soci-index-builder.unindexed"
+	AnnotationUnindexed = names.Unindexed
 
 	// LabelSkip, with the value "true" in the config of an image, makes the
 	// builder skip the image.

@@ -136,8 +136,7 @@ func sizesContradicted(targets []target) map[digest.Digest]error {
 				first[l.Digest] = place{l.Size, t.desc.Digest}
 			} else if p.size != l.Size {
 				wrong[l.Digest] = fmt.Errorf("%w image: the layer has %d bytes by manifest %s and %d by manifest %s",
-					ErrCorrupt,
-					p.size, p.manifest, l.Size, t.desc.Digest)
+					ErrCorrupt, p.size, p.manifest, l.Size, t.desc.Digest)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/soci"
 )
@@ -71,10 +72,15 @@ func TestLeftAlone(t *testing.T) {
 				}
 				o.IndexVersion = version
 				r, err := soci.IndexImage(t.Context(), repo, repo, tt.image, o)
-				if err != nil || r.Outcome() != tt.want || r.Reason == "" || len(r.Manifests) != 0 ||
-					r.Enabled.Outcome != "" {
-					t.Errorf("%s: %v %+v", version, err, r)
+				if err != nil {
+					t.Fatalf("%s: %v", version, err)
 				}
+				expect.Equal(t, expect.Facts{
+					{"Outcome", r.Outcome(), tt.want},
+					{"without a reason", r.Reason == "", false},
+					{"number of manifests", len(r.Manifests), 0},
+					{"Enabled.Outcome", r.Enabled.Outcome, ""},
+				}, "%s", version)
 			}
 			if n := s.Count(http.MethodPut, "") + s.Count(http.MethodPost, ""); n != 0 {
 				t.Errorf("%d requests that write", n)

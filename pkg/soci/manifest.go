@@ -169,13 +169,11 @@ func checkLayers(m *ocispec.Manifest, desc ocispec.Descriptor, limits Limits) er
 		}
 		if l.Size > limits.MaxUncompressedSize {
 			return fmt.Errorf("%w: layer %s of manifest %s has %d bytes, and at most %d are supported", ErrLimit,
-				l.Digest,
-				desc.Digest, l.Size, limits.MaxUncompressedSize)
+				l.Digest, desc.Digest, l.Size, limits.MaxUncompressedSize)
 		}
 		if size, ok := sizes[l.Digest]; ok && size != l.Size {
 			return fmt.Errorf("%w manifest %s: layer %s has %d bytes in one place and %d in another", ErrCorrupt,
-				desc.Digest,
-				l.Digest, size, l.Size)
+				desc.Digest, l.Digest, size, l.Size)
 		}
 		sizes[l.Digest] = l.Size
 	}

@@ -10,7 +10,7 @@ import (
 
 // matchEnabled returns the SOCI index of each image manifest that the
 // SOCI-enabled image lists, nil when it is not of this image. It is, when
-// writing it anew with these SOCI indexes has the same digest; one that
+// writing it again with these SOCI indexes has the same digest; one that
 // another tool made may differ in what is no image.
 func matchEnabled(ctx context.Context, tree *tree, desc ocispec.Descriptor, enabled *ocispec.Index,
 	indexes []ocispec.Descriptor) (map[*target]ocispec.Descriptor, error) {

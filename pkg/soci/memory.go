@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// errPreempted ends the work on a layer for want of memory that an older one
+// errPreempted ends the work on a layer when it lacks memory that an older one
 // needs or holds; the layer is begun again later.
 var errPreempted = errors.New("internal error: preempted")
 
@@ -116,7 +116,7 @@ func (t *tenant) takeFor(n, later int64) error {
 }
 
 // borrow takes n bytes that press asks for when a tenant needs them: they never
-// keep one from taking. It reports whether there are so many to spare. press
+// keep one from taking. It reports whether n bytes are free. press
 // is called with the budget locked, at most once from then on.
 func (t *tenant) borrow(n int64, press func()) bool {
 	m := t.memory

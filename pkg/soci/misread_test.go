@@ -31,7 +31,7 @@ func TestMisread(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s (%s), as upstream does: %v", l.Name, l.How, err)
 		} else if err := z.Misread(); !errors.Is(err, soci.ErrUnsupported) {
-			t.Errorf("%s (%s): the zTOC is said to be read rightly: %v", l.Name, l.How, err)
+			t.Errorf("%s (%s): the zTOC is said to be read correctly: %v", l.Name, l.How, err)
 		}
 	}
 	for _, b := range testlayers.MisreadLayers() {
@@ -40,7 +40,7 @@ func TestMisread(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s (%s), as upstream does: %v", b.Name, b.How, err)
 		} else if err := z.Misread(); !errors.Is(err, soci.ErrUnsupported) {
-			t.Errorf("%s (%s): the zTOC is said to be read rightly: %v", b.Name, b.How, err)
+			t.Errorf("%s (%s): the zTOC is said to be read correctly: %v", b.Name, b.How, err)
 		}
 	}
 	if len(found) < 10 {

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -160,10 +161,17 @@ func TestOneChildNeverTakesTheOthers(t *testing.T) {
 				o := both("v1")
 				o.IndexVersion, o.TagSuffix = soci.V2, "-two"
 				r, err = soci.IndexImage(t.Context(), repo, repo, image, o)
-				if tt.err != nil && (r == nil || r.BytesPushed != 0 || r.Manifests[at].Outcome == soci.OutcomeIndexed ||
-					r.Outcome() != soci.OutcomeFailed) {
-					t.Errorf("V2: %v %+v", err, r)
+				if tt.err == nil {
+					return
 				}
+				if r == nil {
+					t.Fatalf("V2: no result, %v", err)
+				}
+				expect.Equal(t, expect.Facts{
+					{"BytesPushed", r.BytesPushed, 0},
+					{"this manifest indexed", r.Manifests[at].Outcome == soci.OutcomeIndexed, false},
+					{"Outcome", r.Outcome(), soci.OutcomeFailed},
+				}, "V2")
 			})
 		}
 	}
@@ -178,17 +186,21 @@ func checkPartial(t *testing.T, s *registrytest.Server, r *soci.Result, err, wan
 		return
 	}
 	failed, ok := errors.AsType[soci.ManifestErrors](err)
-	if !ok || len(failed) != 1 || failed[0].Manifest != child && !strings.Contains(err.Error(), "nested") ||
-		!errors.Is(err, want) {
-		t.Errorf("%v, want %v", err, want)
+	if !ok || len(failed) != 1 || !errors.Is(err, want) {
+		t.Fatalf("%v, want %v of one manifest", err, want)
+	}
+	if failed[0].Manifest != child && !strings.Contains(err.Error(), "nested") {
+		t.Errorf("manifest %s failed, want %s: %v", failed[0].Manifest, child, err)
 	}
 	if n := strings.Count(err.Error(), child.String()); n > 2 {
 		t.Errorf("the digest stands %d times: %v", n, err)
 	}
-	if r.Outcome() != soci.OutcomeFailed || r.Enabled.Outcome != soci.OutcomeFailed || r.Enabled.Reason == "" ||
-		tagged(t, s, "v1-soci") != "" {
-		t.Errorf("%s, %+v", r.Outcome(), r.Enabled)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Outcome", r.Outcome(), soci.OutcomeFailed},
+		{"Enabled.Outcome", r.Enabled.Outcome, soci.OutcomeFailed},
+		{"without a reason", r.Enabled.Reason == "", false},
+		{"the suffixed tag", tagged(t, s, "v1-soci"), ""},
+	}, "of a failed manifest")
 }
 
 // A source that is out of order is not asked for every layer.

@@ -52,8 +52,7 @@ func ParsePrefetch(b []byte) (*Prefetch, error) {
 		}
 		if r.Last < r.First {
 			return nil, fmt.Errorf("%w prefetch artifact: range %d begins at span %d and ends at %d", ErrCorrupt, i,
-				r.First,
-				r.Last)
+				r.First, r.Last)
 		}
 	}
 	return &p, nil

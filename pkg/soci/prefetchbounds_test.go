@@ -77,7 +77,7 @@ func TestPrefetchBounds(t *testing.T) {
 			layer := s.add(tarred, archiveOfMembers(1, row.members...))
 			o := everyLayer
 			o.SpanSize, o.Prefetch = row.span, row.paths
-			o.Limits.MaxMemory = 4 << 30 // which so many spans count for, though an archive's are small
+			o.Limits.MaxMemory = 4 << 30 // which that many spans count for, though an archive's are small
 			r, err := soci.IndexImage(t.Context(), s, s, s.image("amd64", layer), o)
 			if err != nil {
 				t.Fatal(err)
@@ -127,9 +127,12 @@ func TestPrefetchMemory(t *testing.T) {
 		t.Fatalf("%v %+v", err, r)
 	}
 	r, err = soci.IndexImage(t.Context(), s, s, s.image("amd64", one, two), o)
-	if err != nil || r.Manifests[0].Prefetch != nil || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0],
-		"nothing is prefetched: the names of all files take more than 2097152 bytes") {
-		t.Errorf("%v %q", err, r.Warnings)
+	if err != nil || r.Manifests[0].Prefetch != nil {
+		t.Fatalf("%v %+v, want that nothing is prefetched", err, r)
+	}
+	const want = "nothing is prefetched: the names of all files take more than 2097152 bytes"
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], want) {
+		t.Errorf("warnings %q, want %q", r.Warnings, want)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+
+	"soci-index-builder/internal/testkit/expect"
 )
 
 // No more processors are taken than there are.
@@ -81,9 +83,13 @@ func TestLayerWaitsForPiece(t *testing.T) {
 		for range 4 {
 			p.leave()
 		}
-		if p.layers != 0 || p.pieces != 0 || p.waiting != 0 || p.most != 3 || p.waited != 3 || p.begun != 2 {
-			t.Errorf("at the end: %d layers, %d pieces, %d wait; %d at most, %d waited, %d pieces begun",
-				p.layers, p.pieces, p.waiting, p.most, p.waited, p.begun)
-		}
+		expect.Equal(t, expect.Facts{
+			{"layers", p.layers, 0},
+			{"pieces", p.pieces, 0},
+			{"waiting", p.waiting, 0},
+			{"most", p.most, 3},
+			{"waited", p.waited, 3},
+			{"begun", p.begun, 2},
+		}, "at the end")
 	})
 }

@@ -219,7 +219,7 @@ func TestReuseOnlyWhatFits(t *testing.T) {
 	})
 }
 
-// addEmptyFiles adds so many files to the table of contents.
+// addEmptyFiles adds n files to the table of contents.
 func addEmptyFiles(z *soci.Ztoc, n int) {
 	for i := range n {
 		e := z.Entries[len(z.Entries)-1]

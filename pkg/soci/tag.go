@@ -227,8 +227,7 @@ func (t *tagger) refused(ctx context.Context, err error) (tagNames, Outcome, err
 	}
 	return n, OutcomeTagImmutable,
 		fmt.Errorf("%w: %q names %s and cannot be moved to %s (%v); delete that tag, or exclude it from the "+
-			"repository's "+
-			"immutability",
+			"repository's immutability",
 			ErrTagImmutable, t.enabledTag, n.enabled.Digest, t.root.desc.Digest, answer)
 }
 

@@ -42,8 +42,7 @@ func (a *archiveReader) fill() error {
 		case a.given/a.limits.MaxRatio > a.taken():
 			a.chunk = nil
 			a.err = fmt.Errorf("%w: the layer expands to more than %d times its size, the most that is supported",
-				ErrLimit,
-				a.limits.MaxRatio)
+				ErrLimit, a.limits.MaxRatio)
 		}
 	}
 	return nil

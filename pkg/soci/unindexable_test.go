@@ -12,6 +12,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
 	"soci-index-builder/pkg/ecrclient"
@@ -128,10 +129,12 @@ func TestUnindexableLayersAreRemembered(t *testing.T) {
 			}
 			for i, l := range known {
 				got := r.Manifests[0].Layers[i]
-				if read := s.fetched[l.Digest] > 0; read != tt.again || got.Reused == tt.again ||
-					got.Reason != m.Layers[i].Reason || got.Detail == "" {
-					t.Errorf("layer %d: read %v, %+v", i, read, got)
-				}
+				expect.Equal(t, expect.Facts{
+					{"read", s.fetched[l.Digest] > 0, tt.again},
+					{"Reused", got.Reused, !tt.again},
+					{"Reason", got.Reason, m.Layers[i].Reason},
+					{"without a detail", got.Detail == "", false},
+				}, "layer %d", i)
 			}
 			if s.fetched[zstd.Digest] == 0 {
 				t.Error("a layer of another compression was not looked at")
@@ -219,10 +222,14 @@ func TestUnindexedImageRemembers(t *testing.T) {
 	for round, wantRead := range []int{1, 0, 0} {
 		s.Clear()
 		r, err := soci.IndexImage(t.Context(), repo, repo, desc, o)
-		if err != nil || !r.Enabled.Unindexed || r.Manifests[0].Layers[0].Reason != soci.SkipNotTar ||
-			r.SearchError != nil {
-			t.Fatalf("round %d: %v %+v", round, err, r)
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
 		}
+		expect.Equal(t, expect.Facts{
+			{"Unindexed", r.Enabled.Unindexed, true},
+			{"Reason", r.Manifests[0].Layers[0].Reason, soci.SkipNotTar},
+			{"SearchError", r.SearchError, nil},
+		}, "round %d", round)
 		if n := s.Count(http.MethodGet, image.Layers[0].Digest.String()); n != wantRead {
 			t.Errorf("round %d: the layer was read %d times, want %d", round, n, wantRead)
 		}

@@ -63,8 +63,7 @@ func enabledTag(tag, suffix string) (string, error) {
 	}
 	if n := len(tag) + len(suffix); n > names.MaxTag {
 		return "", fmt.Errorf("%w: %q with the suffix %q has %d characters, more than the %d of a tag", errTagTooLong,
-			tag,
-			suffix, n, names.MaxTag)
+			tag, suffix, n, names.MaxTag)
 	}
 	return tag + suffix, nil
 }

@@ -106,7 +106,7 @@ type walker struct {
 	notChosen []string              // the platforms met that are not among them
 }
 
-// walk finds what image leads to. A *leftAlone says that it is none of our
+// walk finds what image leads to. A *leftAlone says that it is not our
 // business. What an image index lists fails by itself; the error is one of the
 // image as a whole.
 func walk(ctx context.Context, src Source, image ocispec.Descriptor, o Options) (*tree, error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/names/lazyregexp"
 	"soci-index-builder/internal/permission"
 	"soci-index-builder/internal/text/netfailure"
@@ -54,27 +55,15 @@ func (e *Error) Error() string        { return e.text }
 func (e *Error) Unwrap() error        { return e.err }
 func (e *Error) Is(target error) bool { return e.Kind != nil && target == e.Kind }
 
-// credentialCodes are answers about who asks, not about what was asked.
-var credentialCodes = []string{
-	"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException",
-	"InvalidAccessKeyId", "InvalidSignatureException", "SignatureDoesNotMatch", "MissingAuthenticationToken",
-	"MissingAuthenticationTokenException", "InvalidToken", "AuthFailure", "IncompleteSignature",
-}
-
-var expiredCodes = []string{"ExpiredToken", "ExpiredTokenException"}
-
 // clockCodes are answers about the time that the request says it is.
 var clockCodes = []string{"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
 
 // isClock reports whether the request's time is wrong. A signature that is of
 // another time has the code of one that is wrong.
 func isClock(code, message string) bool {
-	return slices.Contains(clockCodes, code) || slices.Contains(credentialCodes, code) &&
+	return slices.Contains(clockCodes, code) || awscode.IsCredentials(code) &&
 		(strings.HasPrefix(message, "Signature expired") || strings.HasPrefix(message, "Signature not yet current"))
 }
-
-var deniedCodes = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError",
-	"NotAuthorized"}
 
 // Explain returns err in one line that says what to do. An error that is
 // nothing of AWS's, and one that the end of the context made, is returned as
@@ -102,7 +91,7 @@ func Explain(err error) error {
 		e.text = fmt.Sprintf(
 			"%s: %v: %s answered %d %s with %s: if a proxy is in between, check HTTPS_PROXY, NO_PROXY and "+
 				"AWS_ENDPOINT_URL", call(err), ErrNotAWS, endpoint(r), status, http.StatusText(status), what)
-	case slices.Contains(expiredCodes, code):
+	case awscode.IsExpired(code):
 		e.Kind = ErrCredentials
 		e.text = "the AWS credentials have expired: get new ones (for example: aws sso login), then try again"
 	case isClock(code, message):
@@ -110,11 +99,11 @@ func Explain(err error) error {
 		e.text = fmt.Sprintf(
 			"AWS does not accept the time of the request (%s): set this machine's clock, which is at %s",
 			code, time.Now().UTC().Format(time.DateTime+" UTC"))
-	case slices.Contains(credentialCodes, code):
+	case awscode.IsCredentials(code):
 		e.Kind = ErrCredentials
 		e.text = fmt.Sprintf("AWS does not accept the credentials (%s): check --profile and the AWS_ variables of the "+
 			"environment, and that the account has the region switched on", code)
-	case slices.Contains(deniedCodes, code), status == http.StatusForbidden && code != "":
+	case awscode.IsDenied(code), status == http.StatusForbidden && code != "":
 		e.Kind = ErrDenied
 		e.text = deniedText(e.Action, message)
 	case retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary,
@@ -135,14 +124,14 @@ func Explain(err error) error {
 }
 
 func deniedText(action, message string) string {
-	cure := "allow it"
+	hint := "allow it"
 	if action != "" {
-		cure = "it needs the action " + action
+		hint = "it needs the action " + action
 	}
 	if message == "" {
-		return fmt.Sprintf("%v: %s", ErrDenied, cure)
+		return fmt.Sprintf("%v: %s", ErrDenied, hint)
 	}
-	return fmt.Sprintf("%v: %s; %s", ErrDenied, strings.TrimSuffix(message, "."), cure)
+	return fmt.Sprintf("%v: %s; %s", ErrDenied, strings.TrimSuffix(message, "."), hint)
 }
 
 // isPage reports whether an answer is a web page.

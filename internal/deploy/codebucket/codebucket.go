@@ -45,7 +45,7 @@ var (
 	// ErrOwner: the bucket may belong to another account.
 	ErrOwner = errors.New("does not belong to the account")
 
-	// ErrForeign: the bucket is none that the program made.
+	// ErrForeign: the program did not make the bucket.
 	ErrForeign = errors.New(
 		"was not made by soci-index-builder (it lacks the tag " + ours.TagKey + "=" + ours.TagValue +
 			"): name another one with --bucket")
@@ -57,13 +57,15 @@ var (
 	ErrNoObject = errors.New("does not exist")
 	ErrTooLarge = errors.New("has more than")
 
-	// ErrNotOurs: a key is none of the program's.
+	// ErrNotOurs: a key is not one of the program's.
 	ErrNotOurs = errors.New("is not deleted: its key does not begin with")
 )
 
+// keyPrefix leaves room for the version and the digest that follow it: the
+// template's CodeS3KeyPrefix takes 302 characters.
 var keyPrefix = lazyregexp.New(`^(?:[A-Za-z0-9._-][A-Za-z0-9._/-]{0,198}/)?$`)
 
-// CheckBucketName and CheckPrefix tell whether a name can be used, without
+// CheckBucketName and CheckPrefix report whether a name can be used, without
 // asking AWS. Their errors name the value and match ErrBucketName, ErrPrefix.
 func CheckBucketName(name string) error {
 	if !names.IsBucket(name) {
@@ -72,7 +74,7 @@ func CheckBucketName(name string) error {
 	return nil
 }
 
-// CheckPrefix: see CheckBucketName. The empty prefix is one.
+// CheckPrefix: see CheckBucketName. The empty prefix is allowed.
 func CheckPrefix(prefix string) error {
 	if !keyPrefix.MatchString(prefix) || strings.Contains(prefix, "//") {
 		return fmt.Errorf("%q %w", prefix, ErrPrefix)

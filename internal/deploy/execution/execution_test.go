@@ -93,8 +93,11 @@ func TestRootCause(t *testing.T) {
 	if err != nil || outcome.Failure == nil {
 		t.Fatal(outcome, err)
 	}
-	if f := outcome.Failure; f.Root.LogicalID != "B" || f.Cancelled != 1 || len(f.Others) != 1 ||
-		f.Others[0].LogicalID != "C" {
-		t.Errorf("%+v", f)
+	f := outcome.Failure
+	if f.Root.LogicalID != "B" || f.Cancelled != 1 {
+		t.Errorf("%+v, want B, and one that was cancelled", f)
+	}
+	if len(f.Others) != 1 || f.Others[0].LogicalID != "C" {
+		t.Errorf("others that failed are %+v, want C", f.Others)
 	}
 }

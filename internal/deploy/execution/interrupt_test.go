@@ -161,7 +161,7 @@ func TestIdle(t *testing.T) {
 		outcome, err := w.Run(ctx)
 		asked := server.Count("cloudformation", "DescribeStacks")
 		if status == "UPDATE_COMPLETE" && (err != nil || outcome.Status != status || asked != 4) {
-			t.Errorf("%+v, %v, after %d questions", outcome, err, asked)
+			t.Errorf("%+v, %v, after %d questions, want %s after 4", outcome, err, asked, status)
 		}
 		if status != "UPDATE_COMPLETE" && (!errors.Is(err, context.Canceled) || asked != 8) {
 			t.Errorf("%s: %+v, %v, after %d questions", status, outcome, err, asked)

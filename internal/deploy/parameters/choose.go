@@ -46,7 +46,7 @@ func (c Choice) Shown() (old, value string) {
 
 // Choose returns the value of each parameter, by name: what the user named,
 // what deploy itself makes, what the stack had (nil for a new stack), the
-// default. All that is wrong is told at once; the error matches the ones of
+// default. Its error lists everything that is wrong, and matches the errors of
 // this package.
 func (t *Template) Choose(named, managed, had map[string]string) ([]Choice, error) {
 	var errs []error

@@ -29,7 +29,7 @@ var (
 	// ErrUnknown: the template has no such parameter.
 	ErrUnknown = errors.New("the template has no such parameter")
 
-	// ErrValue: the value is none that the template allows.
+	// ErrValue: the value is not one that the template allows.
 	ErrValue = errors.New("is not allowed")
 
 	// ErrMissing: the parameter has neither a value nor a default.

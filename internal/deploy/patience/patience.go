@@ -1,6 +1,6 @@
-// Package patience asks AWS again and again until something has come to pass.
-// An AWS that cannot be reached for a while, or that is asked too often, ends
-// nothing: what is waited for goes on without us.
+// Package patience asks AWS again and again until something has happened.
+// It goes on when AWS cannot be reached for a while or throttles the requests:
+// what is waited for does not depend on them.
 //
 // Start with [Patience.Until].
 package patience
@@ -14,11 +14,11 @@ import (
 	"soci-index-builder/internal/awsconfig/awserror"
 )
 
-// ErrTooLong: it has not come to pass in the time that was given.
+// ErrTooLong: it has not happened in the time allowed.
 var ErrTooLong = errors.New("it takes too long")
 
-// Patience is how to wait. Its zero value asks every 3 s and for ever, and bears
-// 5 min of passing errors.
+// Patience is how to wait. Its zero value asks every 3 s, without end, and
+// tolerates 5 min of temporary errors.
 type Patience struct {
 	Pause  time.Duration // between two questions; 0 is 3 s
 	Errors time.Duration // for which passing errors are borne; 0 is 5 min

@@ -19,6 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/names/lazyregexp"
 )
 
@@ -48,6 +49,16 @@ var (
 type Code struct {
 	Key   string `json:"key,omitempty"`   // of the zip file, in the record's bucket
 	Image string `json:"image,omitempty"` // URI, by digest
+}
+
+// Digest returns the image's digest. It is empty if there is no image that is
+// named by one.
+func (c Code) Digest() string {
+	image, err := names.ParseHosted(c.Image)
+	if err != nil {
+		return ""
+	}
+	return image.Digest
 }
 
 // Record is one deploy.
@@ -139,7 +150,7 @@ func (r *Record) check() error {
 			return fmt.Errorf("the code of %.100q is no zip file in the bucket", function)
 		}
 		if r.Package == embedded.Image {
-			if _, d, ok := strings.Cut(c.Image, "@"); !ok || digest.Digest(d).Validate() != nil || c.Key != "" {
+			if c.Digest() == "" || c.Key != "" {
 				return fmt.Errorf("the code of %.100q is no image named by digest: %.300q", function, c.Image)
 			}
 		}

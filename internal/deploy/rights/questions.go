@@ -37,10 +37,9 @@ func (s Stack) name() string {
 	return s.Now.ID
 }
 
-// ChangeSet begins the names of the change sets in all requests here. There never
-// is one of these names. The one that is asked to be executed has another name
-// than the one that is asked for, which something that stands for CloudFormation
-// may make.
+// ChangeSet begins the names of the change sets in all requests here. No change
+// set has such a name. The request to execute one names another than the request
+// to create one, since a stand-in for CloudFormation may create it.
 const ChangeSet = "soci-index-builder-question"
 
 // withoutResources is a template that CloudFormation refuses.

@@ -1,12 +1,12 @@
-// Package rights finds out, before anything is made, which rights a deploy will
-// miss. Each [Question] is a request that changes nothing whoever sends it: AWS
-// refuses it, for want of the right or for want of what the request names.
+// Package rights finds out, before anything is made, which permissions a deploy
+// will lack. Each [Question] is a request that changes nothing: AWS refuses it,
+// since the permission or what the request names is missing.
 //
 // AWS decides who may do something by the request alone, before a service looks
 // whether what it names exists:
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
-// So ECR tells a caller with the right that a repository does not exist, and one
-// without that the call is denied. Where a service goes about it the other way
+// So ECR answers a caller with the permission that a repository does not exist, and
+// one without that the call is denied. Where a service goes about it the other way
 // round, the answer tells nothing, and the deploy goes on as if it had not been
 // asked: only a refusal that names the action counts.
 //

@@ -11,6 +11,7 @@ import (
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/permission/deployer"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 // notAllowed is AWS's message.
@@ -53,10 +54,15 @@ func TestAnswers(t *testing.T) {
 			s := rights.Stack{Name: "s", Scope: deployer.Stack, RoleARN: "arn:aws:iam::123456789012:role/r",
 				Tags: map[string]string{"k": "v"}}
 			missing := rights.Ask(t.Context(), s.ChangeSets(server.RetryingConfig(3)))
-			if tt.missing == "" && len(missing) != 0 || tt.missing != "" && (len(missing) != 1 ||
-				missing[0].Question.Action != tt.missing || missing[0].Scope != tt.scope ||
-				missing[0].Policy != "identity-based") {
-				t.Errorf("missing %+v, want %q", missing, tt.missing)
+			if got := len(missing) > 0; got != (tt.missing != "") || len(missing) > 1 {
+				t.Fatalf("missing %+v, want %q", missing, tt.missing)
+			}
+			for _, m := range missing {
+				expect.Equal(t, expect.Facts{
+					{"Action", m.Question.Action, tt.missing},
+					{"Scope", m.Scope, tt.scope},
+					{"Policy", m.Policy, "identity-based"},
+				}, "missing")
 			}
 			if n := len(server.Requests()); n != 3 {
 				t.Errorf("%d requests, want each question once", n)
@@ -85,10 +91,15 @@ func TestChangeSetsMakeNothing(t *testing.T) {
 		if missing := rights.Ask(t.Context(), questions); len(missing) > 0 {
 			t.Errorf("%s: missing %+v", status, missing)
 		}
+		if left := stacks.ChangeSets(); len(left) > 0 {
+			t.Errorf("%s: the change sets %q are left", status, left)
+		}
 		is := stacks.Stack("s")
-		if len(stacks.ChangeSets()) > 0 || (is == nil) != (status == "") || is != nil && (is.Status != status ||
-			is.Protected) {
-			t.Errorf("%s: the stack is %+v, with the change sets %q", status, is, stacks.ChangeSets())
+		if (is == nil) != (status == "") {
+			t.Errorf("%s: the stack is %+v", status, is)
+		}
+		if is != nil && (is.Status != status || is.Protected) {
+			t.Errorf("%s: the stack is %s, protected: %t", status, is.Status, is.Protected)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"soci-index-builder/internal/deploy/codebucket"
+	"soci-index-builder/internal/deploy/ours"
 	"soci-index-builder/internal/deploy/parameters"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/filters"
@@ -33,10 +34,9 @@ var (
 	errEnvironment = errors.New("must be 1 to 64 of A-Z, a-z, 0-9, - and _, a letter or digit at the beginning")
 )
 
-// The tags that deploy sets itself, to know its own again.
+// How many tags and topics there can be.
 const (
-	ManagedTag  = "ManagedStackSource"
-	managedTags = 2  // ManagedTag, and the companion stack's name on what it has
+	managedTags = 2  // ours.TagKey, and the companion stack's name on what it has
 	maxTags     = 50 // that CloudFormation takes for a stack
 	maxTopics   = 5  // likewise
 )
@@ -97,8 +97,8 @@ func checkFilters(s string) error {
 
 func checkTag(key, value string) error {
 	switch {
-	case key == ManagedTag:
-		return fmt.Errorf("the tag %s is set by deploy itself: choose another key", ManagedTag)
+	case key == ours.TagKey:
+		return fmt.Errorf("the tag %s is set by deploy itself: choose another key", ours.TagKey)
 	case key == "", !isTagText(key, 128), strings.HasPrefix(strings.ToLower(key), "aws:"):
 		return fmt.Errorf("the tag's key %.200q %w", key, errTagKey)
 	case !isTagText(value, 256):

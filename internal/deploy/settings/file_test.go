@@ -187,7 +187,7 @@ func TestFileRefuses(t *testing.T) {
 			}
 		})
 	}
-	// Everything is told at once.
+	// The error lists everything.
 	_, _, err := read("f.toml", []byte("a = 1\nb = 2\n[prod]\nc = 3"), "prod", true)
 	for _, line := range []string{"f.toml:1: ", "f.toml:2: ", "f.toml:4: "} {
 		if err == nil || !strings.Contains(err.Error(), line) {

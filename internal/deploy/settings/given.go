@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+
 	"soci-index-builder/internal/embedded"
 )
 
@@ -257,9 +259,9 @@ func (g Given) CheckAccount(account, region string) error {
 				g.origins["repository."+function], g.Repositories[function], host.Account, host.Region, account,
 				region))
 	}
-	if parts := strings.Split(g.RoleARN, ":"); len(parts) > 4 && parts[4] != account {
+	if role, err := arn.Parse(g.RoleARN); err == nil && role.AccountID != account {
 		errs = append(errs, invalidf("%s: the role %s is of account %s: allowed are those of account %s",
-			g.origins["role-arn"], g.RoleARN, parts[4], account))
+			g.origins["role-arn"], g.RoleARN, role.AccountID, account))
 	}
 	return errors.Join(errs...)
 }

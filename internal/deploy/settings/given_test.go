@@ -9,6 +9,7 @@ import (
 	"soci-index-builder/internal/deploy/parameters"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 func TestMerge(t *testing.T) {
@@ -42,10 +43,15 @@ b = "file"
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.Stack != "a" || g.Filters != "file:*" || g.DisableRollback || !*g.TerminationProtection ||
-		g.Package != embedded.Image || g.Architecture != "arm64" || len(g.NotificationARNs) != 0 {
-		t.Errorf("the settings are %+v", g.Settings)
-	}
+	expect.Equal(t, expect.Facts{
+		{"Stack", g.Stack, "a"},
+		{"Filters", g.Filters, "file:*"},
+		{"DisableRollback", g.DisableRollback, false},
+		{"TerminationProtection", *g.TerminationProtection, true},
+		{"Package", g.Package, embedded.Image},
+		{"Architecture", g.Architecture, "arm64"},
+		{"number of NotificationARNs", len(g.NotificationARNs), 0},
+	}, "the settings")
 	if !maps.Equal(g.Parameters,
 		map[string]string{"LogLevel": "DEBUG", "SociTagSuffix": "-file", "EventBusName": "stack"}) {
 		t.Errorf("the parameters are %v", g.Parameters)
@@ -185,10 +191,13 @@ func TestValues(t *testing.T) {
 		if v := got["SociTagSuffix"]; v.Value != "-stack" || v.Kind != Stack || !v.Previous {
 			t.Errorf("stack: %+v", v)
 		}
-		if v := got["GeneratorMemorySize"]; v.Value != "1769" || v.Kind != Default || v.Previous ||
-			v.String() != "default" {
-			t.Errorf("default: %+v", v)
-		}
+		v := got["GeneratorMemorySize"]
+		expect.Equal(t, expect.Facts{
+			{"Value", v.Value, "1769"},
+			{"Kind", v.Kind, Default},
+			{"Previous", v.Previous, false},
+			{"String", v.String(), "default"},
+		}, "the default")
 		settable := 0
 		for _, p := range Parameters(p) {
 			if p.Flag() == "--filters" || p.Flag() == "--parameter" {

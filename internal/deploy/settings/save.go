@@ -115,7 +115,7 @@ func byHand(changes []change) string {
 	for _, c := range changes {
 		line, err := c.line()
 		if err != nil {
-			continue // its error would have been told instead
+			continue // its error would have been returned instead
 		}
 		line.key = strings.Join(append(slices.Clone(c.path[:len(c.path)-1]), line.key), ".")
 		lines = append(lines, line.String())

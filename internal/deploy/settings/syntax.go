@@ -37,13 +37,13 @@ var expected = []struct {
 	{"strings must be quoted", "a text must be in quotation marks"},
 }
 
-// endless is told without what stands at its end.
+// endless needs no mention of what was found: it is the end of the text.
 const endless = "the text has no quotation mark at its end"
 
 // anyValue is what is expected elsewhere.
 const anyValue = "a value must be a text in quotation marks, a number, true, false, a list or a table"
 
-// syntaxError tells where a file is no TOML, and what is expected there.
+// syntaxError says where a file is not valid TOML, and what is expected there.
 func syntaxError(name string, text []byte, at *toml.DecodeError) error {
 	if bytes.HasPrefix(text, []byte("\ufeff")) {
 		return invalidf("%s:1:1: a byte order mark is not allowed: save the file as UTF-8 without one", name)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What is no TOML is told with file, line and column, what stands there and what
+// What is not valid TOML is reported with file, line and column, what stands there and what
 // is allowed.
 func TestSyntax(t *testing.T) {
 	for _, tt := range []struct{ file, want string }{

@@ -14,7 +14,7 @@ type setting struct {
 	value string // what stands for the value in a help text
 	usage string
 
-	// check tells whether the value is allowed. The key is empty but for
+	// check reports whether the value is allowed. The key is empty but for
 	// settings that are a table.
 	check func(key, value string) error
 

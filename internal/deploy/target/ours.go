@@ -8,12 +8,6 @@ import (
 	"soci-index-builder/internal/deployed"
 )
 
-// The tag of everything that deploy makes.
-const (
-	TagKey   = "ManagedStackSource"
-	TagValue = "SociIndexBuilder"
-)
-
 // ErrForeign: the stack is somebody else's. It is not updated and not deleted.
 var ErrForeign = errors.New("is not a stack of soci-index-builder: give another --stack")
 

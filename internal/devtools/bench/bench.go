@@ -264,8 +264,7 @@ func (r *runner) measure(ctx context.Context, l *corpus.Layer, plain bool, round
 		}
 		if m.Ztoc == "" && m.Uncompressed != l.Uncompressed {
 			return nil, fmt.Errorf("layer %s: %w: %s finds %d bytes, not %d", l.Name, ErrDisagree, e.title(),
-				m.Uncompressed,
-				l.Uncompressed)
+				m.Uncompressed, l.Uncompressed)
 		}
 	}
 	return results, nil

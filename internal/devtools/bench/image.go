@@ -177,8 +177,7 @@ func (r *runner) image(ctx context.Context) ([]*table.Table, error) {
 			"CPU, × upstream"},
 		Notes: []string{
 			"Download and upload are counted for everybody. The registry is a process of its own, whose CPU is not " +
-				"counted, " +
-				"but it has the same cores.",
+				"counted, but it has the same cores.",
 		},
 	}
 	var up imageResult
@@ -188,9 +187,8 @@ func (r *runner) image(ctx context.Context) ([]*table.Table, error) {
 			return nil, fmt.Errorf("%w: the SOCI index is %s or %s", ErrDisagree, ours, up.out.Index)
 		}
 		t.Notes = append(t.Notes,
-			fmt.Sprintf("Upstream's index builder works on containerd's content store, as its command does; "+
-				"bringing the "+
-				"layers there took %.1f s of the last round. Both SOCI indexes are the same, byte for byte.",
+			fmt.Sprintf("Upstream's index builder works on containerd's content store, as its command does; bringing "+
+				"the layers there took %.1f s of the last round. Both SOCI indexes are the same, byte for byte.",
 				up.out.Download))
 	} else {
 		t.Notes = append(t.Notes, "Upstream is left out: this build has no cgo.")
@@ -198,8 +196,7 @@ func (r *runner) image(ctx context.Context) ([]*table.Table, error) {
 	t.Notes = append(t.Notes, imageReference)
 	for i, m := range results {
 		t.Add(rows[i].title, table.Seconds(m.Wall), table.Seconds(m.CPU), table.Rate(size, m.Wall),
-			table.MB(m.PeakMemory),
-			disk(m.DiskWritten),
+			table.MB(m.PeakMemory), disk(m.DiskWritten),
 			table.Ratio(up.Wall, m.Wall), table.Ratio(up.CPU, m.CPU))
 	}
 	r.imageRun = &imageFigures{peak: results[0].PeakMemory}

@@ -56,12 +56,10 @@ func lambdaTable(rate float64) *table.Table {
 			"s per GB", "GB-s per GB", "$ per 1,000 GB, x86-64", "$ per 1,000 GB, arm64"},
 		Notes: []string{
 			"Computed from this run, not measured there: a vCPU is taken to be as fast as a core of this machine, " +
-				"and an " +
-				"image to have layers enough to keep all of them busy. GB of compressed layers; GB-s as Lambda " +
-				"bills them.",
+				"and an image to have layers enough to keep all of them busy. GB of compressed layers; GB-s as " +
+				"Lambda bills them.",
 			"1 vCPU for each 1,769 MB; a network of about 75 MiB/s (78.6 MB/s) per function; prices of us-east-1 " +
-				"before " +
-				"discounts, arm64 20 % less for the same time.",
+				"before discounts, arm64 20 % less for the same time.",
 		},
 	}
 	for _, memory := range lambdaMemory {
@@ -74,8 +72,7 @@ func lambdaTable(rate float64) *table.Table {
 		seconds := 1e9 / effective
 		billed := seconds * float64(memory) / 1024
 		t.Add(table.Count(memory), fmt.Sprintf("%.2f", cpus), table.MB(int64(processors)), table.MB(int64(effective)),
-			first,
-			fmt.Sprintf("%.1f", seconds), fmt.Sprintf("%.1f", billed), fmt.Sprintf("%.2f", 1000*billed*priceX86),
+			first, fmt.Sprintf("%.1f", seconds), fmt.Sprintf("%.1f", billed), fmt.Sprintf("%.2f", 1000*billed*priceX86),
 			fmt.Sprintf("%.2f", 1000*billed*priceARM))
 	}
 	return t

@@ -85,8 +85,7 @@ func (r *runner) layers(ctx context.Context) ([]*table.Table, error) {
 			fmt.Sprintf("wall s, ours, %d cores", r.cores), "wall s, upstream", "wall ratio", "peak MB, ours",
 			"peak MB, upstream"},
 		Notes: []string{"The CPU ratio on one core compares the same work; beside it stands the ratio with the " +
-			"digest of " +
-			"the whole blob, which upstream does not take. On two cores the digest is part of ours."},
+			"digest of the whole blob, which upstream does not take. On two cores the digest is part of ours."},
 	}
 	tables := []*table.Table{headline}
 	r.rates = make(map[string]measurement)
@@ -107,9 +106,8 @@ func (r *runner) layers(ctx context.Context) ([]*table.Table, error) {
 	}
 	headline.Notes = append(headline.Notes, missing()...)
 	headline.Notes = append(headline.Notes,
-		fmt.Sprintf("Of %d rounds, in which the contenders take turns, the least CPU and the least wall time; of "+
-			"the peak "+
-			"the most.", r.Rounds))
+		fmt.Sprintf("Of %d rounds, in which the contenders take turns, the least CPU and the least wall time; of the "+
+			"peak the most.", r.Rounds))
 	return tables, nil
 }
 

@@ -126,8 +126,7 @@ func (r *runner) compressors(ctx context.Context) ([]*table.Table, error) {
 	}
 	rows = append(rows, matrixRow{name: corpus.None().Name, archive: archive, packer: corpus.None(), plain: true})
 	t, err := r.matrix(ctx, "Compressors, on a sample of all real files; one core", "packed by", "compressor",
-		everybody,
-		rows)
+		everybody, rows)
 	return []*table.Table{t}, err
 }
 

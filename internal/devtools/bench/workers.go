@@ -33,8 +33,7 @@ func (r *runner) workers(ctx context.Context) ([]*table.Table, error) {
 			"× one worker, CPU", "× one worker, wall", "× upstream, wall", "peak MB"},
 		Notes: []string{
 			fmt.Sprintf("The last columns compare with one worker and with upstream on %d processors, of which the "+
-				"second one "+
-				"hashes.", r.cores),
+				"second one hashes.", r.cores),
 			fmt.Sprintf("Of %d rounds, in which all take turns, the least CPU and wall time; of the peak the most.",
 				r.Rounds),
 		},

@@ -175,7 +175,7 @@ func (r *resolver) sub(format string, names map[string]any) (any, error) {
 	return out, nil
 }
 
-// condition tells whether one of the template's conditions holds; no
+// condition reports whether one of the template's conditions holds; no
 // condition does.
 func (r *resolver) condition(name string) (bool, error) {
 	if name == "" {

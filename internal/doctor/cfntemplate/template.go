@@ -163,7 +163,7 @@ func (t *Template) ResolveOutputs(v Values) (map[string]any, error) {
 	return out, nil
 }
 
-// anyMap is never nil, so that a resource without properties is none.
+// anyMap is never nil, so that a resource may have no properties.
 func anyMap(m map[string]any) map[string]any {
 	if m == nil {
 		return map[string]any{}

@@ -22,7 +22,7 @@ type Policy struct {
 }
 
 // Statement allows or denies. Of Actions and NotActions, Principals and
-// NotPrincipals, Resources and NotResources one at most has something in it.
+// NotPrincipals, Resources and NotResources, at most one of each pair is set.
 type Statement struct {
 	ID           string // Sid
 	Deny         bool

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"soci-index-builder/internal/doctor/iampolicy"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 func one(t *testing.T, statement string) iampolicy.Statement {
@@ -82,10 +83,12 @@ func TestHasRole(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	s := one(t, `{"Sid": "S", "Effect": "Deny", "Action": "*", "Principal": "*", "Condition": {"Bool": {"aws:SecureTransport": false}, "ArnEquals": {"aws:SourceArn": ["a", "b"]}}}`)
-	if s.ID != "S" || !s.Deny || s.Condition["Bool"]["aws:SecureTransport"][0] != "false" ||
-		len(s.Condition["ArnEquals"]["aws:SourceArn"]) != 2 {
-		t.Errorf("%+v", s)
-	}
+	expect.Equal(t, expect.Facts{
+		{"ID", s.ID, "S"},
+		{"Deny", s.Deny, true},
+		{"SecureTransport", s.Condition["Bool"]["aws:SecureTransport"][0], "false"},
+		{"number of ARNs", len(s.Condition["ArnEquals"]["aws:SourceArn"]), 2},
+	}, "the statement")
 	for _, text := range []string{"", "{", "[]", `{"Statement": 1}`, `{"Statement": [{"Effect": "allow"}]}`,
 		`{"Statement": [{"Effect": "Allow", "Action": {}}]}`, `{}`} {
 		if p, err := iampolicy.Parse([]byte(text)); !errors.Is(err, iampolicy.ErrInvalid) {

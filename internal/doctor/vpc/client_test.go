@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,8 +36,8 @@ func TestPages(t *testing.T) {
 	subnets, err := c.Subnets(t.Context(), []string{"subnet-2", "subnet-1", "subnet-3"})
 	want := []vpc.Subnet{{ID: "subnet-1", VPC: awstest.VPC, Block: "10.0.0.0/24"},
 		{ID: "subnet-2", VPC: awstest.VPC, Block: "10.0.1.0/24"}}
-	if err != nil || len(subnets) != 2 || subnets[0] != want[0] || subnets[1] != want[1] {
-		t.Errorf("%+v %v", subnets, err)
+	if err != nil || !slices.Equal(subnets, want) {
+		t.Errorf("%+v, want %+v; %v", subnets, want, err)
 	}
 	if n := server.Count("ec2", "DescribeSubnets"); n != 2 {
 		t.Errorf("%d requests", n)

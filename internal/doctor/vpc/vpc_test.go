@@ -60,7 +60,7 @@ func TestPermission(t *testing.T) {
 	}
 }
 
-// large answers with a sound document of so many bytes.
+// large answers with a sound document of that many bytes.
 type large int
 
 func (n large) Do(r *http.Request) (*http.Response, error) {

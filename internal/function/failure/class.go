@@ -1,6 +1,6 @@
 package failure
 
-// Class tells whether trying again can help. It is what the log attribute
+// Class reports whether trying again can help. It is what the log attribute
 // "class" of a failure says.
 type Class string
 

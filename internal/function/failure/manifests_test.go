@@ -36,8 +36,7 @@ func TestOfManifests(t *testing.T) {
 		{"corrupt, throttled", of(soci.ErrCorrupt, ecrclient.ErrThrottled), Transient, Throttled},
 		{"throttled, corrupt", of(ecrclient.ErrThrottled, soci.ErrCorrupt), Transient, Throttled},
 		{"corrupt, unavailable, throttled", of(soci.ErrCorrupt, ecrclient.ErrUnavailable, ecrclient.ErrThrottled),
-			Transient,
-			Unavailable},
+			Transient, Unavailable},
 		{"corrupt, denied", of(soci.ErrCorrupt, denied), Transient, AccessDenied},
 	} {
 		f := Of(tt.err)

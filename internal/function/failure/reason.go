@@ -31,7 +31,7 @@ func TriedAgain(name string) bool {
 	return ClassOf(Reason(name)) == Transient || slices.Contains(lambdaErrors, name)
 }
 
-// ClassOf returns the class of a reason; it is empty if the reason is none of
+// ClassOf returns the class of a reason; it is empty if the reason is not one of
 // this package's.
 func ClassOf(r Reason) Class {
 	if r == Unexpected {

@@ -204,8 +204,7 @@ func (q *Queue) Settle(ctx context.Context, logger *slog.Logger, event []byte, f
 	if err := q.Send(ctx, event, f); err != nil {
 		failed := failure.Of(err)
 		logger.ErrorContext(ctx, "event not queued", "queue", q.URL, "class", failed.Class, "reason", failed.Reason,
-			"error",
-			failed)
+			"error", failed)
 		// Not joined with f, which would make it permanent.
 		return &failure.Error{Class: failed.Class, Reason: failed.Reason, Permission: failed.Permission,
 			Err: fmt.Errorf("%w; the event had failed for good: %v", failed.Err, f)}

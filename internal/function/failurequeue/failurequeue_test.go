@@ -134,7 +134,7 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// A failure of a kind that passes, but did not in many attempts, is told as such.
+// A failure of a kind that passes, but did not in many attempts, is reported as such.
 func TestNewMessageOfSteps(t *testing.T) {
 	for reason, want := range map[failure.Reason]string{
 		failure.Throttled: ConditionSteps + " transient", failure.Corrupt: Condition + " permanent",

@@ -18,21 +18,21 @@ const (
 	buffers    = 34 << 20 // bytes of memory for what is read ahead, and for the decoder's buffers
 )
 
-// Time returns how long one function reads so many compressed bytes of layers.
+// Time returns how long one function takes to read compressed bytes of layers.
 func Time(compressed int64) time.Duration {
 	return time.Duration(float64(compressed) / Rate * float64(time.Second))
 }
 
 // Memory returns the bytes of the budget, soci.Limits.MaxMemory, that the zTOC
-// of a layer takes while it is built, if the layer has so many compressed
-// bytes and ratio times as many uncompressed ones. The entries of its table of
+// of a layer takes while it is built: of one with compressed bytes, and ratio
+// times as many uncompressed ones. The entries of its table of
 // contents, about a kilobyte each, are not in it.
 func Memory(compressed int64, ratio float64, span int64) int64 {
 	return int64(math.Ceil(float64(compressed)*ratio/float64(span)))*checkpoint + buffers
 }
 
-// RatioWithin returns how many times its size a layer of so many compressed bytes may
-// unpack to, so that Memory stays within a budget.
+// RatioWithin returns how many times its size a layer of compressed bytes may unpack
+// to, so that Memory stays within a budget.
 func RatioWithin(budget, compressed, span int64) float64 {
 	return float64((budget-buffers)/checkpoint*span) / float64(compressed)
 }

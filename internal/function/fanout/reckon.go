@@ -10,8 +10,8 @@ import (
 // read manifests and to push.
 const Overhead = 2 * time.Second
 
-// Alone returns how long one function takes for an image with layers of so many
-// compressed bytes: all come over its one network.
+// Alone returns how long one function takes for an image with layers of these
+// compressed sizes: all come over its one network.
 func Alone(layers []int64) time.Duration {
 	t := Overhead
 	for _, size := range layers {
@@ -21,7 +21,7 @@ func Alone(layers []int64) time.Duration {
 }
 
 // InParts returns how long the state machine takes for the same layers, of which
-// it reads so many at once, the largest first. The generator, Plan and Publish
+// it reads atOnce at a time, the largest first. The generator, Plan and Publish
 // are one invocation each, before and after.
 func InParts(layers []int64, atOnce int) time.Duration {
 	layers = slices.Sorted(slices.Values(layers))

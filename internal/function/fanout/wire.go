@@ -65,7 +65,7 @@ func (i Item) Descriptor() ocispec.Descriptor {
 }
 
 // Fits reports whether a plan can pass between the states of an execution that
-// began with an event of so many bytes, together with the results of all its
+// began with an event of that size in bytes, together with the results of all its
 // items, and whether its history has room for them.
 func Fits(items []Item, event int) bool {
 	if len(items) > MaxItems {
@@ -109,7 +109,7 @@ func mark(layer digest.Digest, o soci.Options) string {
 	return hex.EncodeToString(sum[:markSize])
 }
 
-// ErrMalformed: a result or an item is none.
+// ErrMalformed: a result or an item is malformed.
 var ErrMalformed = errors.New("not what a step answers")
 
 // Built returns the result of a layer that BuildLayer has read, with these options.

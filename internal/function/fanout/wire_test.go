@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/function/failure"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -116,10 +117,13 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		o, err := got.Outcome(i, soci.Options{})
-		if err != nil || o.Layer != i.Layer || o.Size != i.Size || o.Err != nil ||
-			string(encoded(t, o.Result)) != string(encoded(t, want)) {
-			t.Errorf("%v %+v, want %+v", err, o, want)
-		}
+		expect.Equal(t, expect.Facts{
+			{"error", err, nil},
+			{"Layer", o.Layer, i.Layer},
+			{"Size", o.Size, i.Size},
+			{"Err", o.Err, nil},
+			{"Result", string(encoded(t, o.Result)), string(encoded(t, want))},
+		}, "decoded")
 	}
 	f := failure.Of(&soci.LayerError{Layer: i.Layer, Err: fmt.Errorf("%w gzip stream", soci.ErrCorrupt)})
 	o, err := Failed(i.Layer, f, soci.Options{}).Outcome(i, soci.Options{})

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// PeakMemory returns the most memory that the process has had so far, in bytes,
+// MostMemory returns the most memory that the process has had so far, in bytes,
 // as Linux counts it (VmHWM); elsewhere ok is false.
-func PeakMemory() (bytes int64, ok bool) {
+func MostMemory() (bytes int64, ok bool) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0, false

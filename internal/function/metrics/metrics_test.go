@@ -85,19 +85,19 @@ func TestPeakOf(t *testing.T) {
 	}
 }
 
-func TestPeakMemory(t *testing.T) {
+func TestMostMemory(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("Linux alone counts it")
 	}
-	before, ok := PeakMemory()
+	before, ok := MostMemory()
 	if !ok || before < 1<<20 {
-		t.Fatalf("PeakMemory = %d, %t", before, ok)
+		t.Fatalf("MostMemory = %d, %t", before, ok)
 	}
 	ballast := make([]byte, 2*before)
 	for i := 0; i < len(ballast); i += os.Getpagesize() {
 		ballast[i] = 1
 	}
-	after, _ := PeakMemory()
+	after, _ := MostMemory()
 	runtime.KeepAlive(ballast)
 	if after < 2*before {
 		t.Errorf("after %d bytes more it is %d, before it was %d", len(ballast), after, before)

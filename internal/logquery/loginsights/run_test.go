@@ -132,11 +132,9 @@ func TestRunFails(t *testing.T) {
 		},
 			ErrFailed, "Failed"},
 		{"cancelled by somebody else", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Cancelled" },
-			ErrFailed,
-			"Cancelled"},
+			ErrFailed, "Cancelled"},
 		{"a status that nobody knows", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Unknown" },
-			ErrFailed,
-			"Unknown"},
+			ErrFailed, "Unknown"},
 		{"timeout", func(_ *awstest.Server, l *awstest.Logs, _ *Query) { l.End = "Timeout" }, ErrTimeout,
 			"shorter time"},
 		{"no right to start", func(s *awstest.Server, _ *awstest.Logs, _ *Query) {

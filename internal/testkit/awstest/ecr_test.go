@@ -138,14 +138,18 @@ func TestECRPages(t *testing.T) {
 		}
 	}
 	out, err := a.api.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{MaxResults: aws.Int32(1)})
-	if err != nil || len(out.Repositories) != 1 || *out.Repositories[0].RepositoryName != "many" ||
-		out.NextToken == nil {
-		t.Fatalf("%+v, %v", out, err)
+	if err != nil || len(out.Repositories) != 1 || *out.Repositories[0].RepositoryName != "many" {
+		t.Fatalf("%+v, %v, want many", out, err)
+	}
+	if out.NextToken == nil {
+		t.Fatalf("the page of many has the token %v for a next one", out.NextToken)
 	}
 	out, err = a.api.DescribeRepositories(t.Context(), &ecr.DescribeRepositoriesInput{NextToken: out.NextToken})
-	if err != nil || len(out.Repositories) != 1 || *out.Repositories[0].RepositoryName != "team/app" ||
-		out.NextToken != nil {
-		t.Fatalf("%+v, %v", out, err)
+	if err != nil || len(out.Repositories) != 1 || *out.Repositories[0].RepositoryName != "team/app" {
+		t.Fatalf("%+v, %v, want team/app", out, err)
+	}
+	if out.NextToken != nil {
+		t.Fatalf("the page of team/app has the token %v for a next one", out.NextToken)
 	}
 }
 

@@ -131,7 +131,7 @@ type ecrImage struct {
 }
 
 // list returns all images of a repository, in the order of their digests, which
-// is none that a caller could expect.
+// is not one that a caller could expect.
 func (e *ECR) list(repository string) []*ecrImage {
 	var all []*ecrImage
 	for _, image := range e.images[repository] {

@@ -114,8 +114,7 @@ func (e *ECR) describeImages(in describeImagesInput) (any, error) {
 			if failure != nil {
 				return nil, &Error{Status: 400, Code: "ImageNotFoundException", Message: fmt.Sprintf(
 					"The image with imageId {imageDigest:'%s', imageTag:'%s'} does not exist within the repository "+
-						"with name '%s' "+
-						"in the registry with id '%s'",
+						"with name '%s' in the registry with id '%s'",
 					orNull(string(id.ImageDigest)), orNull(id.ImageTag), in.RepositoryName, Account)}
 			}
 			if !slices.Contains(chosen, image) {

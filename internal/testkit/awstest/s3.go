@@ -75,8 +75,8 @@ func (s *S3) Objects(name string) map[string][]byte {
 	return all
 }
 
-// Fail has the next requests for an operation ("HeadBucket"; "*" is any)
-// answered with err, so many times. The answers to HEAD have no body, as those
+// Fail has the next requests for an operation ("HeadBucket"; "*" is any), times
+// of them, answered with err. The answers to HEAD have no body, as those
 // of S3.
 func (s *S3) Fail(operation string, times int, err *Error) {
 	s.mu.Lock()
@@ -84,7 +84,7 @@ func (s *S3) Fail(operation string, times int, err *Error) {
 	s.faults = append(s.faults, &fault{"s3", operation, times, err})
 }
 
-// Lose has the next requests for an operation done, so many times, and the
+// Lose has the next requests for an operation, times of them, done, and the
 // connection ended in place of an answer.
 func (s *S3) Lose(operation string, times int) {
 	s.mu.Lock()
@@ -223,7 +223,7 @@ var s3Operations = map[string]func(*S3, *s3Request) *Error{
 }
 
 // s3Settings are what a bucket has, by the parameter of the URL that asks for
-// it: how the operations are called, and what the answer is when there is none.
+// it: the names of the operations, and what the answer is when there is none.
 var s3Settings = map[string]struct{ name, none string }{
 	"tagging":           {"BucketTagging", "NoSuchTagSet"},
 	"versioning":        {"BucketVersioning", ""},

@@ -89,7 +89,7 @@ func (s *Server) Config() aws.Config {
 	}
 }
 
-// RetryingConfig is Config for clients that send a request up to so many times,
+// RetryingConfig is Config for clients that make up to the given number of attempts,
 // as the SDK decides, but without its pauses.
 func (s *Server) RetryingConfig(attempts int) aws.Config {
 	cfg := s.Config()
@@ -154,8 +154,8 @@ type fault struct {
 	err                *Error
 }
 
-// Fail has the next requests for an operation answered with err, so many
-// times; an operation of "*" is any. A Status of 0 ends the connection; an
+// Fail has the next requests for an operation, times of them, answered with err;
+// an operation of "*" is any. A Status of 0 ends the connection; an
 // error with no Code only delays the answer.
 func (s *Server) Fail(service, operation string, times int, err *Error) {
 	s.mu.Lock()

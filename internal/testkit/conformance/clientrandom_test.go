@@ -64,7 +64,7 @@ func TestClientReadsRandomTrees(t *testing.T) {
 	}
 	group.Wait()
 	if same < archives/10 || len(reasons) < 3 {
-		t.Errorf("too little occurred: %d read rightly, wrongly %v", same, reasons)
+		t.Errorf("too little occurred: %d read correctly, wrongly %v", same, reasons)
 	}
 }
 
@@ -87,8 +87,7 @@ func randomTree(r *rand.Rand) ([]byte, string) {
 		h := tar.Header{
 			Name: name(), ModTime: time.Unix(1_700_000_000+r.Int64N(3), 0), Mode: []int64{0, 0o644, 0o4755}[r.IntN(3)],
 			Typeflag: []byte{tar.TypeReg, tar.TypeReg, tar.TypeDir, tar.TypeDir, tar.TypeDir, tar.TypeSymlink,
-				tar.TypeLink,
-				tar.TypeFifo}[r.IntN(8)],
+				tar.TypeLink, tar.TypeFifo}[r.IntN(8)],
 			Format: tar.FormatPAX,
 		}
 		if r.IntN(4) == 0 {

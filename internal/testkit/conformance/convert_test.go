@@ -241,8 +241,7 @@ func TestConvertSamePlatform(t *testing.T) {
 			}
 			if replaced != 1 || len(ours.Manifests) != len(theirs.Manifests)+1 {
 				t.Errorf("%d manifests are indexed besides; ours lists %d, upstream's %d", replaced,
-					len(ours.Manifests),
-					len(theirs.Manifests))
+					len(ours.Manifests), len(theirs.Manifests))
 			}
 			for _, d := range ours.Manifests {
 				if d.ArtifactType == soci.ArtifactTypeV2 {

@@ -28,8 +28,7 @@ func TestDifferences(t *testing.T) {
 		ours, upstream bool                   // who takes it
 	}{
 		{"empty", "a layer without any bytes is no archive; its zTOC would have no span", nil, testlayers.Uncompressed,
-			false,
-			true},
+			false, true},
 		{"name of 511 bytes", "the longest that compress/gzip takes, and so the snapshotter",
 			member(testlayers.GzipHeader{Name: strings.Repeat("n", 511)}), testlayers.Gzip, true, true},
 		{"gzip called tar", "upstream goes by the media type, we by the bytes", member(testlayers.GzipHeader{}),

@@ -17,7 +17,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-var update = flag.Bool("update", false, "write the golden record of upstream's output anew")
+var update = flag.Bool("update", false, "renew the golden record of upstream's output")
 
 // TestGolden holds the golden record to what upstream makes of the stored
 // layers today.

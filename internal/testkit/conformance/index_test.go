@@ -226,8 +226,7 @@ func compareIndex(t *testing.T, r *repository, image ocispec.Descriptor, p ocisp
 	parsed, err := soci.ParseIndex(want)
 	if err != nil || parsed.Subject == nil || parsed.Subject.Digest != m.Manifest.Digest {
 		t.Errorf("%s: we read upstream's index with error %v and subject %v, of manifest %s", m.Platform, err,
-			parsed.Subject,
-			m.Manifest.Digest)
+			parsed.Subject, m.Manifest.Digest)
 	}
 	all[m.Index.Digest] = true
 	for _, desc := range append(index.Blobs, index.Config) {

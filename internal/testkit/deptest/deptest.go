@@ -41,8 +41,8 @@ func Check(t testing.TB, forbidden Forbidden, patterns ...string) {
 	CheckExcept(t, nil, forbidden, patterns...)
 }
 
-// CheckExcept is Check without the imports of some files. It fails for a file
-// that is none.
+// CheckExcept is Check without the imports of some files. The test fails for a
+// file that does not exist.
 func CheckExcept(t testing.TB, except Except, forbidden Forbidden, patterns ...string) {
 	t.Helper()
 	g, err := load(except, patterns...)

@@ -45,9 +45,8 @@ func TestHouse(t *testing.T) {
 			"github.com/vbauerster/mpb":      "nobody watches a function's progress",
 			"github.com/aws/aws-cdk-go":      "a function deploys nothing",
 			"github.com/aws/jsii-runtime-go": "a function deploys nothing",
-			"github.com/aws/aws-sdk-go-v2/service/cloudformation": "a function gets what it knows of the stack " +
-				"from its " +
-				"environment",
+			"github.com/aws/aws-sdk-go-v2/service/cloudformation": "a function gets what it knows of the stack from " +
+				"its environment",
 			"github.com/google/go-containerregistry": "ecrclient is the functions' client, a second one makes " +
 				"the first start slower",
 			"github.com/olareg/olareg": "a function serves no registry",

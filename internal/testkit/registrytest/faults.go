@@ -15,8 +15,8 @@ import (
 type Rule struct {
 	Method string // "" is every method
 	Path   string // regular expression, found anywhere in the path; "" is every path
-	Skip   int    // so many matching requests pass first
-	Times  int    // so many then meet the fault; 0 is all
+	Skip   int    // how many matching requests pass first
+	Times  int    // how many then meet the fault; 0 is all
 	Fault  Fault
 }
 

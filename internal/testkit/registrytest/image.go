@@ -174,8 +174,7 @@ func (s *Server) Blob(t testing.TB, repository string, d digest.Digest) []byte {
 func (s *Server) Manifest(t testing.TB, repository, reference string) []byte {
 	t.Helper()
 	return s.request(t, http.MethodGet, fmt.Sprintf("/v2/%s/manifests/%s", repository, reference), "", nil,
-		http.StatusOK,
-		http.StatusNotFound)
+		http.StatusOK, http.StatusNotFound)
 }
 
 // request talks to the registry past all faults; the first of want has a body

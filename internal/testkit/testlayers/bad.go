@@ -83,8 +83,7 @@ func UnsupportedLayers() []Bad {
 	})
 	add("pax-sparse-0.0", "a PAX sparse file, format 0.0"+offsets, "sparse-file", true, func(t *tarBuilder) {
 		t.pax("GNU.sparse.size", "4096", "GNU.sparse.numblocks", "1", "GNU.sparse.offset", "1024",
-			"GNU.sparse.numbytes",
-			"512")
+			"GNU.sparse.numbytes", "512")
 		t.raw(rawHeader{name: "sparse", size: octal12(512)}, Text(204, 512))
 	})
 	add("pax-sparse-0.1", "a PAX sparse file, format 0.1"+offsets, "sparse-file", true, func(t *tarBuilder) {

@@ -152,8 +152,12 @@ func (d *Deflate) DynamicHead(final bool, lits, dists int, cl []uint8) {
 }
 
 // flatLit and flatDist are complete codes that know every symbol.
-var flatLit, flatDist = func() ([]uint8, []uint8) {
-	lit, dist := make([]uint8, 286), make([]uint8, 30)
+var flatLit, flatDist = FlatCodes()
+
+// FlatCodes returns the lengths of complete codes that know every symbol, and in
+// which none is much shorter than others.
+func FlatCodes() (lit, dist []uint8) {
+	lit, dist = make([]uint8, 286), make([]uint8, 30)
 	for i := range lit {
 		lit[i] = 8
 		if i >= 226 {
@@ -167,7 +171,7 @@ var flatLit, flatDist = func() ([]uint8, []uint8) {
 		}
 	}
 	return lit, dist
-}()
+}
 
 func (d *Deflate) sym(codes []huffCode, s int) { d.Bits(uint64(codes[s].code), uint(codes[s].len)) }
 
@@ -191,8 +195,7 @@ func (d *Deflate) End() { d.LitSym(256) }
 // lengthBase and distBase are the least values of the symbols.
 var (
 	lengthBase = []int{3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131,
-		163,
-		195, 227, 258}
+		163, 195, 227, 258}
 	lengthBits = []uint{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0}
 	distBase   = []int{1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049,
 		3073, 4097, 6145, 8193, 12289, 16385, 24577}

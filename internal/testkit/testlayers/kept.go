@@ -35,7 +35,7 @@ var keptFolder = sync.OnceValue(func() string {
 })
 
 // kept returns what write makes of data at the level with flushes every step bytes:
-// as it was kept, if its checksum is right, or anew.
+// as it was kept, if its checksum is right, or newly made.
 func kept(data []byte, level, step int, write func() []byte) []byte {
 	folder := keptFolder()
 	if folder == "" || len(data) < keepFrom || level == gzip.NoCompression {

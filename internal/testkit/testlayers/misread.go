@@ -121,8 +121,7 @@ func MisreadLayers() []Bad {
 		link(t, "hard", "after")
 	})
 	add("hard-link-through-symlink", "a hard link whose target's path leads through a symbolic link",
-		"hard-link-target",
-		func(t *tarBuilder) {
+		"hard-link-target", func(t *tarBuilder) {
 			t.file("real/x", nil)
 			t.symlink("lnk", "real")
 			link(t, "hard", "lnk/x")

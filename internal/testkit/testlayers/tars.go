@@ -101,8 +101,7 @@ func tarLayers() []Layer {
 		gzTar("names", "names in several scripts, with dots, slashes, spaces and bytes that are not UTF-8",
 			of(func(t *tarBuilder) {
 				for i, name := range []string{"./", "./a", "/absolute", "a//b", "../up", "spaces in it", "new\nline",
-					"grüße",
-					"日本語",
+					"grüße", "日本語",
 					"x/../y", "a"} {
 					if strings.HasSuffix(name, "/") {
 						t.dir(name)

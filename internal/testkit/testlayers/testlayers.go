@@ -52,7 +52,7 @@ type Layer struct {
 	SpanSizes   []int64 // uncompressed bytes; those that are interesting here
 
 	// Blob returns the layer's bytes; the caller must not change them. They are
-	// made anew by each call for generated layers.
+	// made again by each call for generated layers.
 	Blob func() []byte
 
 	// Stored: the bytes are kept under testdata.

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the stored layers anew; their golden digests must be renewed then, too")
+var update = flag.Bool("update", false, "write the stored layers again; their golden digests must be renewed then, too")
 
 // content of a layer, its tar archive.
 func content(t *testing.T, c Compression, blob []byte) []byte {

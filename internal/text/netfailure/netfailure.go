@@ -104,7 +104,7 @@ func hasDeadline(err error) bool {
 	return false
 }
 
-// mostNames is how many names of a certificate are told.
+// mostNames is how many names of a certificate are listed.
 const mostNames = 5
 
 // certificateNames lists names of a certificate, which may come from anyone: there

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// What real connections fail with is told in plain words, with the host.
+// Errors of real connections are explained in plain words, with the host.
 func TestText(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

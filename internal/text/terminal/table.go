@@ -109,7 +109,7 @@ func (l *layout) measure() {
 	}
 }
 
-// fit finds a layout for so many columns of a terminal.
+// fit finds a layout for the columns of a terminal.
 func (l *layout) fit(width int) {
 	names := l.table.head
 	if l.fits(width, false) || l.fits(width, true) {

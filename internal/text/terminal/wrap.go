@@ -45,8 +45,8 @@ func words(s string) []word {
 	}
 }
 
-// wrap breaks words into lines of at most so many columns. A mark of one column
-// stays with what it is the mark of.
+// wrap breaks words into lines, the first of at most first columns and all others
+// of others. A mark of one column stays with what it is the mark of.
 func wrap(all []word, first, others int) []string {
 	var lines []string
 	line, at, width := "", 0, first

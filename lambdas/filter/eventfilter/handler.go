@@ -18,6 +18,7 @@ import (
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
 	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/function/messages"
 	"soci-index-builder/internal/function/metrics"
 )
 
@@ -83,8 +84,8 @@ func (h *Handler) Handle(ctx context.Context, event []byte) (*Result, error) {
 	var f *failure.Error
 	if err != nil {
 		f = failure.Of(err)
-		h.logger(r).ErrorContext(ctx, "event failed", "class", f.Class, "reason", f.Reason, "permission", f.Permission,
-			"filter", r.Filter, "error", f)
+		h.logger(r).ErrorContext(ctx, messages.EventFailed, "class", f.Class, "reason", f.Reason,
+			"permission", f.Permission, "filter", r.Filter, "error", f)
 		if err = h.Queue.Settle(ctx, h.logger(r), event, f); err == nil {
 			r.Decision, r.Reason = Failed, string(f.Reason)
 		}
@@ -117,23 +118,23 @@ func (h *Handler) decide(ctx context.Context, event []byte, r *Result) error {
 	}
 	switch v.Decision {
 	case OwnArtifact:
-		logger.InfoContext(ctx, "own artifact left alone", "reason", v.Reason)
+		logger.InfoContext(ctx, messages.OwnArtifact, "reason", v.Reason)
 		return nil
 	case Referrer:
-		logger.InfoContext(ctx, "referrer left alone", "artifactType", e.Detail.ArtifactMediaType)
+		logger.InfoContext(ctx, messages.Referrer, "artifactType", e.Detail.ArtifactMediaType)
 		return nil
 	case Untagged:
-		logger.InfoContext(ctx, "untagged image left alone")
+		logger.InfoContext(ctx, messages.Untagged)
 		return nil
 	case NotMatched:
-		logger.InfoContext(ctx, "image not chosen", "filter", v.Filter)
+		logger.InfoContext(ctx, messages.NotChosen, "filter", v.Filter)
 		return nil
 	}
 	if err := h.invoke(ctx, event); err != nil {
 		return fmt.Errorf("image %s@%s: %w", r.Repository, r.Digest, err)
 	}
 	r.Decision = Matched
-	logger.InfoContext(ctx, "image passed on", "filter", v.Filter)
+	logger.InfoContext(ctx, messages.PassedOn, "filter", v.Filter)
 	return nil
 }
 
@@ -173,11 +174,11 @@ func (h *Handler) count(ctx context.Context, r *Result, f *failure.Error) {
 	switch {
 	case f != nil:
 		m.Set("FailureReason", string(f.Reason))
-		m.AddBy("Class", string(f.Class), "ImagesFailed", metrics.Count, 1)
+		m.AddBy(metrics.Class, string(f.Class), metrics.ImagesFailed, metrics.Count, 1)
 	case r.Decision == Matched:
-		m.Add("ImagesMatched", metrics.Count, 1)
+		m.Add(metrics.ImagesMatched, metrics.Count, 1)
 	default:
-		m.AddBy("Reason", string(r.Decision), "ImagesSkipped", metrics.Count, 1)
+		m.AddBy(metrics.Reason, string(r.Decision), metrics.ImagesSkipped, metrics.Count, 1)
 	}
 	if err := h.Metrics.Emit(&m); err != nil {
 		h.Logger.ErrorContext(ctx, "metrics not written", "error", err)

@@ -15,7 +15,7 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// announced returns a bus, and what it was told so far.
+// announced returns a bus, and the events that it got so far.
 func announced(t *testing.T) (*announce.Bus, func() []string) {
 	server := awstest.Start(t)
 	var told []string

@@ -12,6 +12,7 @@ import (
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -141,9 +142,15 @@ func TestConfigFanOut(t *testing.T) {
 		from    int64 // 0: nothing is handed over
 	}{{"", 0, 0}, {"", 3, 0}, {awstest.StateMachineARN, 0, 0}, {awstest.StateMachineARN, 3, 3 << 30}} {
 		f := Config{StateMachine: tt.machine, FanOutFromGiB: tt.gib, StepsMemoryMiB: 5120}.FanOut(aws.Config{})
-		if (f == nil) != (tt.from == 0) || f != nil && (f.From != tt.from || f.Starter.ARN != tt.machine ||
-			f.StepsMemorySizeMiB != 5120) {
+		if (f == nil) != (tt.from == 0) {
 			t.Errorf("%q from %d GiB: %+v", tt.machine, tt.gib, f)
+		}
+		if f != nil {
+			expect.Equal(t, expect.Facts{
+				{"From", f.From, tt.from},
+				{"Starter.ARN", f.Starter.ARN, tt.machine},
+				{"StepsMemorySizeMiB", f.StepsMemorySizeMiB, int64(5120)},
+			}, "%q from %d GiB", tt.machine, tt.gib)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"soci-index-builder/internal/function/announce"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/failurequeue"
+	"soci-index-builder/internal/function/messages"
 	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/internal/report"
 	"soci-index-builder/pkg/ecrclient"
@@ -171,11 +172,11 @@ func (i *invocation) run(ctx context.Context, event []byte,
 	switch {
 	case over:
 		i.joined = handed.Joined
-		i.logger.InfoContext(ctx, "image handed over", "execution", handed.Name, "joined", handed.Joined,
+		i.logger.InfoContext(ctx, messages.HandedOver, "execution", handed.Name, "joined", handed.Joined,
 			"layers", handed.layers, "bytes", handed.bytes, "reason", handed.why, "seconds", i.seconds())
 		return i.passedOver(OutcomeHandedOver, handed.Error()), nil
 	case errors.Is(err, errImageGone):
-		i.logger.InfoContext(ctx, "image gone", "reason", err)
+		i.logger.InfoContext(ctx, messages.Gone, "reason", err)
 		return i.passedOver(OutcomeImageGone, ""), nil
 	case err != nil && context.Cause(work) == failure.ErrOutOfTime:
 		// An operation that failed because it was cancelled has no cause of its

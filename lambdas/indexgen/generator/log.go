@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"soci-index-builder/internal/function/messages"
 	"soci-index-builder/internal/report"
 	"soci-index-builder/pkg/soci"
 )
@@ -63,7 +64,7 @@ func logResult(ctx context.Context, logger *slog.Logger, r *soci.Result, announc
 	if sincePush >= 0 {
 		logger = logger.With("pushToIndexSeconds", sincePush)
 	}
-	logger.Log(ctx, level, "image finished", "outcome", r.Outcome(), "reason", r.Reason, "manifests", len(r.Manifests),
+	logger.Log(ctx, level, messages.Finished, "outcome", r.Outcome(), "reason", r.Reason, "manifests", len(r.Manifests),
 		"sociTag", r.Enabled.Tag, "sociDigest", r.Enabled.Image.Digest.String(),
 		"sociOutcome", r.Enabled.Outcome, "sociReason", r.Enabled.Reason,
 		"bytesRead", r.BytesRead, "bytesPushed", r.BytesPushed, "seconds", r.Seconds, "announced", announced)

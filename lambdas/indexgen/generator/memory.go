@@ -20,7 +20,7 @@ const (
 	stepsMemory     = "StepsMemorySize"
 )
 
-// withParameter adds to an error for want of memory which value of the stack's
+// withParameter adds to an error about a lack of memory which value of the stack's
 // parameter would do.
 func withParameter(err error, parameter string) error {
 	limit, ok := errors.AsType[*soci.MemoryError](err)
@@ -55,8 +55,8 @@ func shortOfMemory(err error) error {
 	return errors.New(lacks + "index the image with the command line")
 }
 
-// memoryFor says which value of the parameter would do for a layer of so many
-// compressed bytes, as far as that is known before it is read.
+// memoryFor says which value of the parameter would do for a layer, as far as
+// its compressed size tells that before it is read.
 func (s *Steps) memoryFor(layer fanout.Item) string {
 	span := cmp.Or(s.Options.SpanSize, soci.DefaultSpanSize)
 	enough := fanout.MemorySize(fanout.Memory(layer.Size, fanout.Ratio, span))

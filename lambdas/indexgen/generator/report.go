@@ -9,6 +9,7 @@ import (
 	"soci-index-builder/internal/function/announce"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/function/messages"
 	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/internal/report"
 	"soci-index-builder/pkg/soci"
@@ -17,7 +18,7 @@ import (
 // fail says that the event failed, to everybody who should know. Its error is
 // what Lambda gets, nil when the queue has the event.
 func (i *invocation) fail(ctx context.Context, event []byte, f *failure.Error) (*report.Image, error) {
-	i.logger.ErrorContext(ctx, "image failed", append(i.progress.attrs(),
+	i.logger.ErrorContext(ctx, messages.Failed, append(i.progress.attrs(),
 		"class", f.Class, "reason", f.Reason, "permission", f.Permission, "seconds", i.seconds(), "error", f)...)
 	// The announcement comes first: when the bus does not take it, the event
 	// is tried again, and is not in the queue twice.
@@ -80,33 +81,33 @@ func (i *invocation) measure(ctx context.Context, r *report.Image, f *failure.Er
 	switch {
 	case f != nil:
 		m.Set("FailureReason", string(f.Reason))
-		m.AddBy("Class", string(f.Class), "ImagesFailed", metrics.Count, 1)
+		m.AddBy(metrics.Class, string(f.Class), metrics.ImagesFailed, metrics.Count, 1)
 	case r.Outcome == OutcomeHandedOver:
 		if !i.joined { // counted when its execution began
-			m.Add("ImagesHandedOver", metrics.Count, 1)
+			m.Add(metrics.ImagesHandedOver, metrics.Count, 1)
 		}
 	case r.Outcome == soci.OutcomeIndexed:
-		m.Add("ImagesIndexed", metrics.Count, 1)
+		m.Add(metrics.ImagesIndexed, metrics.Count, 1)
 		if i.sincePush >= 0 {
-			m.Add("PushToIndex", metrics.Seconds, i.sincePush)
+			m.Add(metrics.PushToIndex, metrics.Seconds, i.sincePush)
 		}
 	default:
-		m.AddBy("Reason", string(r.Outcome), "ImagesSkipped", metrics.Count, 1)
+		m.AddBy(metrics.Reason, string(r.Outcome), metrics.ImagesSkipped, metrics.Count, 1)
 	}
 	_, _, read := i.progress.sum()
 	if i.built != nil {
 		read = i.built.BytesRead + i.read // the progress of a reused layer is that of one read
 		layers := report.CountLayers(i.built.Manifests...)
-		m.Add("LayersBuilt", metrics.Count, float64(layers.Built))
-		m.Add("LayersReused", metrics.Count, float64(layers.Reused))
-		m.Add("LayersSkipped", metrics.Count, float64(layers.WithoutZtoc()))
-		m.Add("LayersSkippedZstd", metrics.Count, float64(layers.Skipped[soci.SkipZstd]))
+		m.Add(metrics.LayersBuilt, metrics.Count, float64(layers.Built))
+		m.Add(metrics.LayersReused, metrics.Count, float64(layers.Reused))
+		m.Add(metrics.LayersSkipped, metrics.Count, float64(layers.WithoutZtoc()))
+		m.Add(metrics.LayersSkippedZstd, metrics.Count, float64(layers.Skipped[soci.SkipZstd]))
 		m.Set("LayersSkippedByReason", layers.Skipped)
 	}
-	m.Add("BytesRead", metrics.Bytes, float64(read))
-	m.Add("Duration", metrics.Seconds, i.seconds())
-	if peak, ok := metrics.PeakMemory(); ok {
-		m.Add("PeakMemory", metrics.Bytes, float64(peak))
+	m.Add(metrics.BytesRead, metrics.Bytes, float64(read))
+	m.Add(metrics.Duration, metrics.Seconds, i.seconds())
+	if peak, ok := metrics.MostMemory(); ok {
+		m.Add(metrics.PeakMemory, metrics.Bytes, float64(peak))
 	}
 	if err := i.Metrics.Emit(&m); err != nil {
 		i.Logger.ErrorContext(ctx, "metrics not written", "error", err)

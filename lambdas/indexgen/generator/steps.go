@@ -48,7 +48,7 @@ type planned struct {
 	Items []fanout.Item `json:"items"`
 }
 
-// errStep: the request is none of a step.
+// errStep: the request is not one of a step.
 var errStep = errors.New("is not a step of the state machine")
 
 // Steps does the steps of the state machine that works on large images. Its

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"soci-index-builder/internal/function/fanout"
 	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/soci"
 )
@@ -254,12 +256,15 @@ func TestStepFail(t *testing.T) {
 			}
 			payload, _ := json.Marshal(m.RequestPayload)
 			var want, got any
-			if json.Unmarshal(event, &want) != nil || json.Unmarshal(payload, &got) != nil ||
-				fmt.Sprint(want) != fmt.Sprint(got) || m.Reason != tt.reason ||
-				m.RequestContext.Condition != tt.condition ||
-				m.ResponsePayload.ErrorMessage != tt.text {
-				t.Errorf("%+v", m)
+			if err := errors.Join(json.Unmarshal(event, &want), json.Unmarshal(payload, &got)); err != nil {
+				t.Fatal(err)
 			}
+			expect.Equal(t, expect.Facts{
+				{"RequestPayload", got, want},
+				{"Reason", m.Reason, tt.reason},
+				{"Condition", m.RequestContext.Condition, tt.condition},
+				{"ErrorMessage", m.ResponsePayload.ErrorMessage, tt.text},
+			}, "the message")
 			var metric map[string]any // what was given up is permanent, whatever it was
 			if err := json.Unmarshal(measured.Bytes(), &metric); err != nil {
 				t.Fatalf("%v in %s", err, measured.Bytes())
@@ -342,10 +347,14 @@ func TestHandOver(t *testing.T) {
 				t.Errorf("%d requests that write", n)
 			}
 			x := states.Executions()
-			if len(x) != 1 || x[0].Input != string(event) || !strings.Contains(answer.Reason, x[0].Name) ||
-				len(logged(t, out, "image handed over")) != 1 {
-				t.Errorf("%+v %+v", x, answer)
+			if len(x) != 1 {
+				t.Fatalf("%d executions, want 1", len(x))
 			}
+			expect.Equal(t, expect.Facts{
+				{"Input", x[0].Input, string(event)},
+				{"named in the answer", strings.Contains(answer.Reason, x[0].Name), true},
+				{"number of lines", len(logged(t, out, "image handed over")), 1},
+			}, "handed over as %s, answered %q", x[0].Name, answer.Reason)
 			for _, status := range []string{"RUNNING", "SUCCEEDED", "FAILED"} {
 				states.Close(status)
 				if _, err := h.Handle(t.Context(), event); err != nil {

@@ -40,8 +40,7 @@ func TestResponseLimit(t *testing.T) {
 	}
 	if a := respond(room); a.Status != "SUCCESS" || a.size != maxResponse || len(a.Data.RepositoryArns) != len(list) {
 		t.Errorf("%s with %d bytes and %d ARNs, want SUCCESS with %d and %d", a.Status, a.size,
-			len(a.Data.RepositoryArns),
-			maxResponse, len(list))
+			len(a.Data.RepositoryArns), maxResponse, len(list))
 	}
 	a := respond(room + 1)
 	if a.Status != "FAILED" || a.size > maxResponse {

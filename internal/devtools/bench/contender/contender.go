@@ -90,8 +90,7 @@ var all = map[string]Func{
 func Names() []string {
 	var names []string
 	for _, name := range []string{Ours, OursAlike, OursAlone, Upstream, Inflate, ZlibCRC, Zlib, Klauspost, Go,
-		DeflateCR,
-		Deflate} {
+		DeflateCR, Deflate} {
 		if all[name] != nil {
 			names = append(names, name)
 		}

@@ -44,16 +44,14 @@ func libdeflate(in Input, crc bool) (func() (Output, error), error) {
 		dst := unsafe.Add(out, total)
 		if crc {
 			r = C.libdeflate_gzip_decompress_ex(d, unsafe.Pointer(&blob[0]), C.size_t(len(blob)), dst,
-				room-C.size_t(total),
-				&used, &made)
+				room-C.size_t(total), &used, &made)
 		} else {
 			n, err := gzipHeader(blob)
 			if err != nil {
 				return nil, err
 			}
 			r = C.libdeflate_deflate_decompress_ex(d, unsafe.Pointer(&blob[n]), C.size_t(len(blob)-n), dst,
-				room-C.size_t(total),
-				&used, &made)
+				room-C.size_t(total), &used, &made)
 			used += C.size_t(n + gzipTrailer)
 		}
 		if r != C.LIBDEFLATE_SUCCESS || used > C.size_t(len(blob)) {

@@ -6,13 +6,15 @@ import (
 	"hash/crc32"
 	"io"
 	"math/bits"
+
+	"soci-index-builder/internal/testkit/testlayers"
 )
 
 // OneBlock makes a single deflate block of everything, as no usual compressor
 // does.
 func OneBlock() Packer {
 	return Packer{Name: "one block", writer: func(w io.Writer) (io.WriteCloser, error) {
-		lit, dist := flatCodes()
+		lit, dist := testlayers.FlatCodes()
 		return newBlocks(w, 0, lit, dist), nil
 	}}
 }
@@ -20,7 +22,7 @@ func OneBlock() Packer {
 // OneBlockMembers makes gzip members of one block each, as bgzip does of what
 // compresses well.
 func OneBlockMembers() Packer {
-	lit, dist := flatCodes()
+	lit, dist := testlayers.FlatCodes()
 	return Packer{Name: "members of one block", writer: func(w io.Writer) (io.WriteCloser, error) {
 		return &oneBlockMembers{new: func() *blocks { return newBlocks(w, 0, lit, dist) }}, nil
 	}}
@@ -78,25 +80,6 @@ func FixedBlocks() Packer {
 		}
 		return newBlocks(w, 64<<10, lit, dist), nil
 	}}
-}
-
-// flatCodes are the lengths of complete codes in which no symbol is much shorter
-// than others.
-func flatCodes() (lit, dist []uint8) {
-	lit, dist = make([]uint8, 286), make([]uint8, 30)
-	for i := range lit {
-		lit[i] = 8
-		if i >= 226 {
-			lit[i] = 9
-		}
-	}
-	for i := range dist {
-		dist[i] = 5
-		if i < 2 {
-			dist[i] = 4
-		}
-	}
-	return lit, dist
 }
 
 // blocks is a gzip compressor that leaves the codes to its caller (RFC 1951),

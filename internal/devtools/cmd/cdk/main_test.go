@@ -113,8 +113,7 @@ func TestCommands(t *testing.T) {
 		{"deploy", []string{"deploy", "-filters", nasty, "-parameters", " LogLevel=DEBUG  EventBusName= ", "--",
 			"--require-approval", "never"},
 			[]string{"--parameters", "SociRepositoryImageTagFilters=" + nasty, "--parameters", "LogLevel=DEBUG",
-				"--parameters",
-				"EventBusName=",
+				"--parameters", "EventBusName=",
 				"--require-approval", "never"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -27,15 +27,13 @@ func TestMakeDeploy(t *testing.T) {
 	const list = `prod/*:*,!*:*-debug, a__b:Release_1,"b":'c'`
 	cmd := exec.Command(mk, "-C", root, "--no-print-directory", "-s", "deploy", "GO="+fake, "DIST=dist",
 		"FILTERS="+list, "PARAMETERS=LogLevel=DEBUG EventBusName=", "STACK=my stack", "PROFILE=p*", "REGION=eu-west-1",
-		"ARCH=amd64",
-		"CDK_FLAGS=--require-approval never")
+		"ARCH=amd64", "CDK_FLAGS=--require-approval never")
 	const says = "compiling the stack and the functions: some minutes the first time\n"
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != says {
 		t.Fatalf("make: %v\n%s", err, out)
 	}
 	want := []string{"run", "./internal/devtools/cmd/cdk", "deploy", "-o", "dist", "-stack", "my stack", "-arch",
-		"amd64",
-		"-region", "eu-west-1", "-profile", "p*",
+		"amd64", "-region", "eu-west-1", "-profile", "p*",
 		"-filters", list, "-parameters", "LogLevel=DEBUG EventBusName=", "--", "--require-approval", "never"}
 	if got := calls(); len(got) != 1 || !slices.Equal(got[0].args, want) {
 		t.Errorf("make ran\n%q, want\n%q", got, want)

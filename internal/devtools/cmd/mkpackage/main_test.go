@@ -78,8 +78,7 @@ func TestRun(t *testing.T) {
 	const list = "prod/*:*,!*:*-debug,team/app:v*"
 	folder := t.TempDir()
 	args := []string{"-bucket", bucket, "-o", folder, "-stack", "index-prod", "-filters", list, "-region",
-		awstest.Region,
-		"-template", plainTemplate(t, arm, 0)}
+		awstest.Region, "-template", plainTemplate(t, arm, 0)}
 	var out, progress bytes.Buffer
 	if err := run(t.Context(), args, &out, &progress, fakeBuild); err != nil {
 		t.Fatal(err)

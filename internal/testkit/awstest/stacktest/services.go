@@ -162,8 +162,7 @@ func (d *Deployment) lambda() http.Handler {
 			d.Functions[id] = map[string]any{"State": "Pending", "woken": true}
 			return nil, &awstest.Error{Status: http.StatusConflict, Code: "ResourceConflictException",
 				Message: "The operation cannot be performed at this time. The function is currently in the following " +
-					"state: " +
-					"Pending"}
+					"state: Pending"}
 		}
 		return map[string]any{}, nil
 	})
