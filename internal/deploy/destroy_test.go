@@ -343,7 +343,8 @@ func TestDestroyOwnBucketAgain(t *testing.T) {
 			t.Fatalf("%v, the stack is %s", err, w.status())
 		}
 		if !l.has("in your bucket there may still be s3://code/soci-index-builder/records/prod/ and 4 zip files that " +
-			"the records there name; to go on: soci-index-builder destroy --stack prod --bucket code --region eu-west-1") {
+			"the records there name; to go on: soci-index-builder destroy --stack prod --bucket code --region " +
+			awstest.Region) {
 			t.Errorf("said %q", l.said)
 		}
 		w.s3.Lock("code", key, false)
@@ -364,6 +365,22 @@ func TestDestroyOwnBucketAgain(t *testing.T) {
 			!slices.Contains(l.said, "nothing is left of stack prod") {
 			t.Errorf("%v, goes %q, said %q", err, l.goes, l.said)
 		}
+	}
+}
+
+// What the stack left in deploy's own bucket, when its code moved to one of the
+// user's, is said, and a second destroy deletes it.
+func TestDestroyNamesManaged(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.managed(settings.Settings{}, nil))
+	w.run(w.deploy(settings.Settings{}, nil))
+	l, err := w.destroy(deploy.DestroyOptions{})
+	if err != nil || !hasLine(l.stays, "3 zip files of earlier versions, and their records, in the bucket "+
+		managedBucket+", which deploy made: a second destroy deletes them") || len(w.keys(managedBucket)) != 5 {
+		t.Errorf("%v, stays %q, left are %q", err, l.stays, w.keys(managedBucket))
+	}
+	if l, err := w.destroy(deploy.DestroyOptions{}); err != nil || w.keys(managedBucket) != nil {
+		t.Errorf("%v, said %q, left are %q", err, l.said, w.keys(managedBucket))
 	}
 }
 
