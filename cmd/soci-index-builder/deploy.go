@@ -81,6 +81,11 @@ refuses, with a list, when more than the code differs. The next deploy without i
 puts the code back that the stack names, unless it brings other code. rollback
 deploys the version that ran before.
 
+--detach does not wait for CloudFormation. Termination protection is set all the
+same. What needs the end of the update is left to a later deploy: doctor, the mark
+of the record, old code, repositories that no function needs any more, and code that
+was changed in place, which is said.
+
 --dry-run writes nothing to AWS. It writes the template, the parameters, the
 functions and the plan to a folder, without credentials as far as it can.
 

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/deploy"
+	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/names"
 )
 
@@ -22,7 +23,11 @@ in its own bucket, that soci-index-builder did not put there stop it, unless
 then nothing else is.
 
 When something fails, what comes after it is not deleted. A second destroy finishes
-what a first could not; one that finds nothing is a success.
+what a first could not; one that finds nothing is a success. The stack alone names a
+bucket of yours, so once it is gone, also after --keep-code, --bucket names the bucket
+whose zip files and records are to go. Of a bucket of yours only zip files that a
+record of the stack names are deleted, and these records; one that cannot be read is
+listed, and stays.
 
 Without a terminal nothing is asked: --yes is needed. Ctrl-C while CloudFormation works
 does not cancel a deletion; the second one, or the first without a terminal, leaves it
@@ -52,7 +57,8 @@ func newDestroyCommand() *cobra.Command {
 		Short: "Delete a stack and what deploy made for it",
 		Long:  destroyLong,
 		Example: `  soci-index-builder destroy --stack soci-index-builder --region eu-west-1
-  soci-index-builder destroy --stack soci-index-builder --yes --keep-code`,
+  soci-index-builder destroy --stack soci-index-builder --yes --keep-code
+  soci-index-builder destroy --stack soci-index-builder --bucket my-code-bucket`,
 		Args: takes(0, 0, "no argument"),
 	}
 	stack.add(cmd)
@@ -60,6 +66,8 @@ func newDestroyCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&yes, "yes", false, "delete without a question")
 	cmd.Flags().BoolVar(&options.KeepCode, "keep-code", false,
 		"keep the functions' code and the records: repositories, zip files, the bucket")
+	cmd.Flags().StringVar(&options.Bucket, "bucket", "",
+		"the `name` of your bucket with the code of a stack that is gone")
 	cmd.Flags().BoolVar(&options.DeleteForeign, "delete-foreign", false,
 		"delete also what others put into deploy's own repositories and bucket")
 	from.add(cmd)
@@ -72,6 +80,11 @@ func newDestroyCommand() *cobra.Command {
 		if options.Stack = stack.name; !names.IsStack(stack.name) {
 			return usageErrorf("%s: --stack %s: must be the stack's name, not its ARN", cmd.CommandPath(), stack.name)
 		}
+		if cmd.Flags().Changed("bucket") {
+			if err := codebucket.CheckBucketName(options.Bucket); err != nil {
+				return usageErrorf("%s: --bucket %w", cmd.CommandPath(), err)
+			}
+		}
 		terminal := openTerminal(cmd.InOrStdin(), cmd.ErrOrStderr())
 		screen := newDeployScreen(cmd, output, terminal)
 		m := deploy.Mode{Interactive: terminal != nil, Yes: yes, Patience: deployPatience, Interrupts: interrupts,
@@ -83,7 +96,11 @@ func newDestroyCommand() *cobra.Command {
 		if x.Deploy().AWS, err = from.load(cmd); err != nil {
 			return err
 		}
-		return errors.Join(explainDeploy(x.Run(cmd.Context())), screen.err)
+		err = x.Run(cmd.Context())
+		if errors.Is(err, deploy.ErrSetting) {
+			return deployError("destroy", err)
+		}
+		return errors.Join(explainDeploy(err), screen.err)
 	}
 	return cmd
 }

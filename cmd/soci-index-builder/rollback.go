@@ -25,7 +25,9 @@ func newRollbackCommand() *cobra.Command {
 code, from the record that deploy wrote. It is a deploy as any other: a change set
 is made, shown and asked about, executed and watched, and a failure is reported;
 and it writes a record, so that a second rollback goes back to where the first
-began. After deploy --code-only the code is put back.
+began. After deploy --code-only the code is put back. When an update has failed
+without being rolled back, or somebody else has updated the stack, it goes to the
+last version that was deployed.
 
 Only what deploy has done can be rolled back. If there is no record of an earlier
 version, rollback says so and changes nothing. Parameters that CloudFormation hides

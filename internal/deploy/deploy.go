@@ -220,10 +220,26 @@ func (d *Deploy) Run(ctx context.Context) (err error) {
 			planned = append(planned[:i+1], again...)
 		}
 		if d.Left { // CloudFormation is not waited for
-			return nil
+			return d.detach(ctx)
 		}
 	}
 	return nil
+}
+
+// detach does what can be done while the execution goes on, and says what is not
+// done since nobody waits for its end.
+func (d *Deploy) detach(ctx context.Context) error {
+	if names := d.setFunctions(); names != "" {
+		d.Screen.Say("not done because of --detach: the code of " + names + " was changed in place since the last " +
+			"deploy; the next deploy without --detach puts back what the stack names")
+	}
+	p := &protection{}
+	lines, err := p.Plan(ctx, d)
+	if err != nil || len(lines) == 0 {
+		return err
+	}
+	d.Screen.Step(p.Name())
+	return p.Do(ctx, d)
 }
 
 // Planned is what a step would do.

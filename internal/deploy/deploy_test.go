@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -232,48 +231,6 @@ func TestThrottled(t *testing.T) {
 			}
 			if is := w.status(); is != "CREATE_COMPLETE" {
 				t.Errorf("the stack is %s", is)
-			}
-		})
-	}
-}
-
-// A lost answer is no second change set, and no second update.
-func TestLostAnswers(t *testing.T) {
-	for _, operation := range []string{"CreateChangeSet", "ExecuteChangeSet"} {
-		t.Run(operation, func(t *testing.T) {
-			w := newWorld(t)
-			w.created()
-			lost := false
-			w.server.Handle("cloudformation", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				if err := r.ParseForm(); err != nil {
-					t.Error(err)
-				}
-				form := r.PostForm
-				r.Body = http.NoBody
-				recorder := &answer{header: http.Header{}}
-				w.stacks.ServeHTTP(recorder, withForm(r, form))
-				if form.Get("Action") == operation && !strings.HasPrefix(form.Get("ChangeSetName"), rights.ChangeSet) &&
-					!lost {
-					lost = true
-					panic(http.ErrAbortHandler)
-				}
-				recorder.copy(rw)
-			}))
-			d, screen := w.deploy(another, nil)
-			if err := d.Run(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if !lost || w.status() != "UPDATE_COMPLETE" || !screen.examined {
-				t.Errorf("lost %t, the stack is %s", lost, w.status())
-			}
-			begun := 0
-			for _, e := range screen.events {
-				if e.OfStack && e.Status == "UPDATE_IN_PROGRESS" {
-					begun++
-				}
-			}
-			if begun != 1 {
-				t.Errorf("%d updates", begun)
 			}
 		})
 	}

@@ -18,8 +18,9 @@ import (
 // DestroyOptions of [NewDestroy].
 type DestroyOptions struct {
 	Stack         string
-	KeepCode      bool // repositories, zip files and records stay
-	DeleteForeign bool // also what the program did not make, in repositories and a bucket of its own
+	Bucket        string // of the user's own, that had the code of a stack that is gone
+	KeepCode      bool   // repositories, zip files and records stay
+	DeleteForeign bool   // also what the program did not make, in repositories and a bucket of its own
 }
 
 // DestroyScreen shows also what a destroy is about to do.
@@ -73,7 +74,11 @@ func (x *Destroy) Run(ctx context.Context) error {
 		return err
 	}
 	if len(x.goes) == 0 {
-		x.d.Screen.Say("nothing is left of stack " + x.options.Stack)
+		text := "nothing is left of stack " + x.options.Stack
+		if x.options.Bucket == "" { // the stack alone could name one
+			text += ", unless its code was in a bucket of yours: then give --bucket"
+		}
+		x.d.Screen.Say(text)
 		x.screen.Listed(nil, x.stays)
 		return nil
 	}
@@ -85,6 +90,14 @@ func (x *Destroy) Run(ctx context.Context) error {
 		x.d.AWS.Region)); err != nil {
 		return err
 	}
+	err := x.deleteAll(ctx)
+	if err != nil {
+		x.sayLeft()
+	}
+	return err
+}
+
+func (x *Destroy) deleteAll(ctx context.Context) error {
 	if err := x.deleteMain(ctx); err != nil {
 		return err
 	}
@@ -99,6 +112,18 @@ func (x *Destroy) Run(ctx context.Context) error {
 	}
 	x.d.Screen.Step("code")
 	return x.code.remove(ctx, x)
+}
+
+// sayLeft says how to go on where a second destroy, without the stack, would not
+// know the bucket.
+func (x *Destroy) sayLeft() {
+	c := x.code
+	if c == nil || c.managed != nil || len(c.mine)+len(c.records) == 0 {
+		return
+	}
+	x.d.Screen.Say(fmt.Sprintf("in your bucket there may still be s3://%s/%s and %s that the records there name; "+
+		"to go on: %s", c.bucket.Name, c.folder(x.options.Stack), number(len(c.mine), "zip file", "zip files"),
+		x.again(c.bucket.Name)))
 }
 
 // allowed returns why nothing is deleted.
@@ -137,6 +162,9 @@ func (x *Destroy) look(ctx context.Context) error {
 		}
 		x.goes = append(x.goes, fmt.Sprintf("stack %s (%s), with its functions, rules, alarms, logs and failure queue",
 			x.main.Name, x.main.Status))
+		for _, set := range x.main.ChangeSets {
+			x.goes = append(x.goes, "its change set "+set.Name+", which somebody may be about to execute")
+		}
 		if line := x.events(ctx); line != "" {
 			x.goes = append(x.goes, line)
 		}
@@ -156,6 +184,10 @@ func (x *Destroy) look(ctx context.Context) error {
 	}
 	if err := x.lookAtCode(ctx, others); err != nil {
 		return err
+	}
+	if x.main == nil && x.options.Bucket == "" {
+		x.stays = append(x.stays, "zip files and records in a bucket of yours, if the stack's code was in one, which "+
+			"the stack alone named: to delete them: "+x.again("NAME"))
 	}
 	x.lookAtEarlier(ctx)
 	x.stays = append(x.stays, fmt.Sprintf("SOCI indexes and SOCI-enabled images, if there are any: to list them: "+
@@ -246,6 +278,20 @@ func (x *Destroy) deleteCompanion(ctx context.Context) error {
 		return err
 	} else if s != nil {
 		return fmt.Errorf("%w: stack %s is there again, so that %s stays", ErrState, s.Name, x.companion.Name)
+	}
+	// The repositories go with all that is in them, also what was pushed since they
+	// were listed.
+	for _, r := range x.repositories {
+		if x.options.DeleteForeign {
+			break
+		}
+		err := x.d.checkForeign(ctx, r)
+		if errors.Is(err, companion.ErrForeignImages) {
+			err = fmt.Errorf("%w: move that elsewhere, or give --delete-foreign to delete it too", err)
+		}
+		if err != nil {
+			return fmt.Errorf("stack %s stays: %w", x.companion.Name, err)
+		}
 	}
 	return x.delete(ctx, x.companion, func(ctx context.Context) (*target.Stack, error) {
 		return target.Status(ctx, x.d.cloudFormation(), x.companion.Name)

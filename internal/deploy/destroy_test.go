@@ -11,8 +11,10 @@ import (
 
 	"soci-index-builder/internal/deploy"
 	"soci-index-builder/internal/deploy/codebucket"
+	"soci-index-builder/internal/deploy/execution"
 	"soci-index-builder/internal/deploy/patience"
 	"soci-index-builder/internal/deploy/record"
+	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/testkit/awstest"
@@ -104,6 +106,13 @@ func (w *world) another(bucket, prefix string) {
 
 func (w *world) destroy(o deploy.DestroyOptions) (*listing, error) {
 	w.t.Helper()
+	l, x := w.destroying(o)
+	return l, x.Run(w.t.Context())
+}
+
+// destroying makes a destroy of the stack.
+func (w *world) destroying(o deploy.DestroyOptions) (*listing, *deploy.Destroy) {
+	w.t.Helper()
 	l := &listing{screen: &screen{}}
 	o.Stack = "prod"
 	x, err := deploy.NewDestroy(o, deploy.Mode{Yes: true,
@@ -112,7 +121,7 @@ func (w *world) destroy(o deploy.DestroyOptions) (*listing, error) {
 		w.t.Fatal(err)
 	}
 	x.Deploy().AWS = w.config
-	return l, x.Run(w.t.Context())
+	return l, x
 }
 
 // keys are those of a bucket; nil when it is gone.
@@ -248,18 +257,184 @@ func TestDestroyAgain(t *testing.T) {
 	}
 }
 
-// A bucket of somebody else with the name of deploy's own is left alone.
+// A bucket of somebody else with the name of deploy's own is left alone. It is not
+// even asked for while the stack names one of the user's own: the policies for
+// that do not allow it.
 func TestDestroyForeignBucket(t *testing.T) {
 	w := newWorld(t)
 	w.created()
 	w.s3.AddBucket(managedBucket, awstest.Region)
 	w.put(managedBucket, "code/theirs", true)
+	w.s3.Own(managedBucket, "999999999999", true)
 	l, err := w.destroy(deploy.DestroyOptions{})
-	if err != nil || w.status() != "absent" || len(w.keys(managedBucket)) != 1 {
+	if err != nil || w.status() != "absent" || len(w.keys(managedBucket)) != 1 || hasLine(l.stays, managedBucket) {
 		t.Fatalf("%v, stays %q", err, l.stays)
 	}
-	if !hasLine(l.stays, "the bucket "+managedBucket+" was not made by soci-index-builder") {
+	if l, err = w.destroy(deploy.DestroyOptions{}); err != nil || !hasLine(l.stays, managedBucket+
+		" does not belong to the account") {
 		t.Errorf("%v, stays %q", err, l.stays)
+	}
+	w.s3.Own(managedBucket, awstest.Account, true)
+	l, err = w.destroy(deploy.DestroyOptions{})
+	if err != nil || !hasLine(l.stays, "the bucket "+managedBucket+" was not made by soci-index-builder") ||
+		len(w.keys(managedBucket)) != 1 {
+		t.Errorf("%v, stays %q", err, l.stays)
+	}
+}
+
+// In a bucket of the user's own nothing goes but records that can be read and what
+// they name, however many they are, and what stays is said.
+func TestDestroyOwnRecords(t *testing.T) {
+	w := inBucket(t, "code", false)
+	const folder = codebucket.OwnPrefix + "records/prod/"
+	w.record(w.openOwn(), "prod", codebucket.OwnPrefix+"code/mine/filter.zip")
+	for _, key := range []string{"code/mine/filter.zip", "code/unknown/filter.zip", "records/prod/README",
+		"records/prod/backup/20260101t000000z-00000001.json", "records/prod/20260101t000000z-00000002",
+		"records/prod/20260101t000000z-00000003.succeeded"} {
+		w.put("code", codebucket.OwnPrefix+key, true)
+	}
+	damaged := []string{folder + "20270101t000000z-00000004.json", folder + "20270101t000000z-00000004.succeeded"}
+	for _, key := range damaged {
+		w.s3.Put("code", key, []byte("{"))
+	}
+	later := folder + "20250101t000000z-00000005.json"
+	w.s3.Put("code", later, []byte(`{"format":7}`))
+	l, err := w.destroy(deploy.DestroyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append([]string{codebucket.OwnPrefix + "code/unknown/filter.zip", folder + "README", later,
+		folder + "backup/20260101t000000z-00000001.json", folder + "20260101t000000z-00000002",
+		codebucket.OwnPrefix + "code/new/filter.zip"}, damaged...)
+	slices.Sort(want)
+	if left := w.keys("code"); !slices.Equal(left, want) {
+		t.Errorf("left are\n%q, want\n%q", left, want)
+	}
+	for _, line := range []string{
+		"a record that cannot be read, and the zip files that it names: s3://code/" + damaged[0] + ": ",
+		"a record that cannot be read, and the zip files that it names: s3://code/" + later + ": ",
+		"3 objects among the records in the bucket code that soci-index-builder did not write, such as " + folder,
+	} {
+		if !hasLine(l.stays, line) {
+			t.Errorf("%q is not in %q", line, l.stays)
+		}
+	}
+}
+
+// A second destroy needs to be told the user's own bucket, since the stack that
+// named it is gone: the first says so where it fails, and none says that nothing is
+// left.
+func TestDestroyOwnBucketAgain(t *testing.T) {
+	const key = codebucket.OwnPrefix + "code/new/filter.zip"
+	for _, fails := range []func(*world){
+		func(w *world) { w.s3.Lock("code", key, true) },
+		func(w *world) {
+			w.s3.Fail("DeleteObjects", 1, &awstest.Error{Status: 403, Code: "AccessDenied", Message: "no"})
+		},
+		func(w *world) {
+			w.s3.Fail("DeleteObjects", 1, &awstest.Error{Status: 403, Code: "ExpiredToken", Message: "it has expired"})
+		},
+	} {
+		w := inBucket(t, "code", false)
+		w.record(w.openOwn(), "prod", key)
+		fails(w)
+		l, err := w.destroy(deploy.DestroyOptions{})
+		if err == nil || w.status() != "absent" {
+			t.Fatalf("%v, the stack is %s", err, w.status())
+		}
+		if !l.has("in your bucket there may still be s3://code/soci-index-builder/records/prod/ and 4 zip files that " +
+			"the records there name; to go on: soci-index-builder destroy --stack prod --bucket code --region " +
+			awstest.Region) {
+			t.Errorf("said %q", l.said)
+		}
+		w.s3.Lock("code", key, false)
+		before := w.keys("code")
+		l, err = w.destroy(deploy.DestroyOptions{})
+		if err != nil || len(l.goes) > 0 || !l.has("nothing is left of stack prod, unless its code was in a bucket of "+
+			"yours: then give --bucket") ||
+			!hasLine(l.stays, "soci-index-builder destroy --stack prod --bucket NAME --region eu-west-1") {
+			t.Errorf("%v, goes %q, said %q, stays %q", err, l.goes, l.said, l.stays)
+		}
+		if left := w.keys("code"); !slices.Equal(left, before) || !slices.Contains(left, key) {
+			t.Errorf("left are %q, before %q", left, before)
+		}
+		if l, err = w.destroy(deploy.DestroyOptions{Bucket: "code"}); err != nil || len(w.keys("code")) > 0 {
+			t.Errorf("%v, left are %q, said %q", err, w.keys("code"), l.said)
+		}
+		if l, err = w.destroy(deploy.DestroyOptions{Bucket: "code"}); err != nil || len(l.goes) > 0 ||
+			!slices.Contains(l.said, "nothing is left of stack prod") {
+			t.Errorf("%v, goes %q, said %q", err, l.goes, l.said)
+		}
+	}
+}
+
+// What the stack left in deploy's own bucket, when its code moved to one of the
+// user's, is said, and a second destroy deletes it.
+func TestDestroyNamesManaged(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.managed(settings.Settings{}, nil))
+	w.run(w.deploy(settings.Settings{}, nil))
+	l, err := w.destroy(deploy.DestroyOptions{})
+	if err != nil || !hasLine(l.stays, "3 zip files of earlier versions, and their records, in the bucket "+
+		managedBucket+", which deploy made: a second destroy deletes them") || len(w.keys(managedBucket)) != 5 {
+		t.Errorf("%v, stays %q, left are %q", err, l.stays, w.keys(managedBucket))
+	}
+	if l, err := w.destroy(deploy.DestroyOptions{}); err != nil || w.keys(managedBucket) != nil {
+		t.Errorf("%v, said %q, left are %q", err, l.said, w.keys(managedBucket))
+	}
+}
+
+// Ctrl-C leaves the deletion of the stack running: what comes after it needs to be
+// told the bucket too.
+func TestDestroyLeft(t *testing.T) {
+	w := inBucket(t, "code", false)
+	w.stacks.Pace = 1
+	l, x := w.destroying(deploy.DestroyOptions{})
+	interrupts := make(chan struct{}, 1)
+	x.Deploy().Mode.Interrupts = func() (<-chan struct{}, func()) { return interrupts, func() {} }
+	l.seen = func(e execution.Event) {
+		if e.OfStack {
+			w.stacks.Hold("prod", true)
+			interrupts <- struct{}{}
+		}
+	}
+	err := x.Run(t.Context())
+	if !errors.Is(err, execution.ErrLeft) ||
+		!l.has("to go on: soci-index-builder destroy --stack prod --bucket code --region eu-west-1") {
+		t.Errorf("the error is %v, want ErrLeft; said %q", err, l.said)
+	}
+}
+
+// What was never created goes with the change set of whoever may be about to execute
+// it, as is said.
+func TestDestroyReview(t *testing.T) {
+	w := newWorld(t)
+	d, screen := w.deploy(settings.Settings{}, nil)
+	d.Screen = &meanwhile{screen, func() {
+		l, err := w.destroy(deploy.DestroyOptions{})
+		if err != nil || !hasLine(l.goes, "its change set soci-index-builder-") {
+			t.Errorf("%v, goes %q", err, l.goes)
+		}
+	}}
+	if err := d.Run(t.Context()); err == nil || w.status() != "absent" {
+		t.Errorf("the error is %v, the stack is %s", err, w.status())
+	}
+}
+
+// A bucket that the stack does not name is refused before anything is deleted, and
+// one that does not exist is an error once the stack is gone.
+func TestDestroyOtherBucket(t *testing.T) {
+	w := inBucket(t, "code", false)
+	_, err := w.destroy(deploy.DestroyOptions{Bucket: "other"})
+	if !errors.Is(err, deploy.ErrSetting) || !strings.Contains(err.Error(), "has its code in the bucket code") ||
+		w.status() != "CREATE_COMPLETE" {
+		t.Errorf("the error is %v, want ErrSetting; the stack is %s", err, w.status())
+	}
+	if _, err := w.destroy(deploy.DestroyOptions{Bucket: "code"}); err != nil || w.status() != "absent" {
+		t.Errorf("%v, the stack is %s", err, w.status())
+	}
+	if _, err := w.destroy(deploy.DestroyOptions{Bucket: "other"}); !errors.Is(err, codebucket.ErrNoBucket) {
+		t.Errorf("the error is %v, want ErrNoBucket", err)
 	}
 }
 

@@ -35,6 +35,7 @@ type storedCode struct {
 	mine    []string            // keys, as far as they are known, that no other stack needs
 	records []string            // keys of the stack's records
 	keep    []string            // what other stacks need, as codebucket.Pruning has it
+	unread  []string            // what stays of them in a bucket of the user's own, and why
 	users   []string            // other stacks
 }
 
@@ -93,17 +94,74 @@ func ownRepository(uri string, managed []companion.Repository) string {
 	return image.Repository
 }
 
+// codeBucket returns the name of the bucket with the stack's code, as far as the
+// stack or the user tells it.
+func (x *Destroy) codeBucket() (string, error) {
+	if x.main == nil {
+		return x.options.Bucket, nil
+	}
+	named := x.main.Parameters[deployed.ParamCodeBucket]
+	if given := x.options.Bucket; given != "" && given != named {
+		has := "in no bucket"
+		if named != "" {
+			has = "in the bucket " + named
+		}
+		return "", settingf("--bucket %s: stack %s is there, and has its code %s: leave --bucket out, and give it to "+
+			"another destroy, once the stack is gone", given, x.main.Name, has)
+	}
+	return named, nil
+}
+
 // lookAtCode finds the bucket with the stack's code and records, and who else
 // uses it.
 func (x *Destroy) lookAtCode(ctx context.Context, others []*target.Stack) error {
-	named := ""
-	if x.main != nil {
-		named = x.main.Parameters[deployed.ParamCodeBucket]
+	named, err := x.codeBucket()
+	if err != nil {
+		return err
 	}
+	c := &storedCode{}
+	if named != "" && !codebucket.IsManagedName(named, x.d.Target.Account, x.d.Target.Region) {
+		c.bucket, err = codebucket.OpenOwn(ctx, x.d.AWS, named, x.d.Target.Account)
+		if errors.Is(err, codebucket.ErrNoBucket) && x.main != nil {
+			return nil
+		}
+	} else {
+		err = x.findManaged(ctx, c, named)
+	}
+	if err != nil || c.bucket == nil {
+		return err
+	}
+	if x.options.KeepCode {
+		line := fmt.Sprintf("the code in the bucket %s (--keep-code)", c.bucket.Name)
+		if c.managed == nil {
+			line += ": to delete it later: " + x.again(c.bucket.Name)
+		}
+		x.stays = append(x.stays, line)
+		return nil
+	}
+	if err := c.look(ctx, x.options.Stack, others); err != nil {
+		return err
+	}
+	if err := c.list(ctx, x); err != nil {
+		return err
+	}
+	x.code = c
+	return nil
+}
+
+// again is the command that deletes what is in a bucket of the user's own once
+// the stack is gone, which had its name.
+func (x *Destroy) again(bucket string) string {
+	return fmt.Sprintf("soci-index-builder destroy --stack %s --bucket %s --region %s", x.options.Stack, bucket,
+		x.d.AWS.Region)
+}
+
+// findManaged opens the managed bucket, if there is one; named is that which the
+// stack has, empty if it has none.
+func (x *Destroy) findManaged(ctx context.Context, c *storedCode, named string) error {
 	managed := codebucket.NewManaged(x.d.AWS,
 		codebucket.ManagedOptions{Account: x.d.Target.Account, Partition: x.d.Target.Partition})
 	name, err := managed.Find(ctx, named)
-	c := &storedCode{}
 	switch {
 	case err != nil && named == "" && (errors.Is(err, codebucket.ErrOwner) || errors.Is(err, awserror.ErrDenied)):
 		x.stays = append(x.stays, fmt.Sprintf("code of earlier zip files, if there is any: %v", err))
@@ -117,29 +175,16 @@ func (x *Destroy) lookAtCode(ctx context.Context, others []*target.Stack) error 
 	if name != "" && (named == "" || named == name) {
 		c.managed = managed
 		c.bucket, err = managed.Open(ctx, name)
-	} else if named != "" {
-		c.bucket, err = codebucket.OpenOwn(ctx, x.d.AWS, named, x.d.Target.Account)
-		if errors.Is(err, codebucket.ErrNoBucket) {
-			return nil
-		}
-	} else {
+		return err
+	}
+	if named == "" {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	if x.options.KeepCode {
-		x.stays = append(x.stays, fmt.Sprintf("the code in the bucket %s (--keep-code)", c.bucket.Name))
+	c.bucket, err = codebucket.OpenOwn(ctx, x.d.AWS, named, x.d.Target.Account)
+	if errors.Is(err, codebucket.ErrNoBucket) {
 		return nil
 	}
-	if err := c.look(ctx, x.options.Stack, others); err != nil {
-		return err
-	}
-	if err := c.list(ctx, x); err != nil {
-		return err
-	}
-	x.code = c
-	return nil
+	return err
 }
 
 // look finds out what in the bucket is whose.
@@ -171,16 +216,30 @@ func (c *storedCode) look(ctx context.Context, stack string, others []*target.St
 	}
 	slices.Sort(c.users)
 	c.users = slices.Compact(c.users)
-	if c.records, err = c.bucket.Keys(ctx, c.bucket.Prefix()+codebucket.RecordsFolder+stack+"/"); err != nil {
+	stored, err := record.AllInBucket(ctx, c.bucket, stack)
+	if err != nil {
 		return err
 	}
-	all, err := record.InBucket(c.bucket, stack).List(ctx)
-	if err != nil && !errors.Is(err, record.ErrCorrupt) && !errors.Is(err, record.ErrUnsupported) {
+	keys, _ := record.Needed(stored.Records)
+	c.mine, c.records = keys[c.bucket.Name], stored.Keys
+	if c.managed != nil { // where all is the program's
+		c.records, err = c.bucket.Keys(ctx, c.folder(stack))
 		return err
 	}
-	keys, _ := record.Needed(all)
-	c.mine = keys[c.bucket.Name]
+	for _, why := range stored.Unread {
+		c.unread = append(c.unread,
+			fmt.Sprintf("a record that cannot be read, and the zip files that it names: %v", why))
+	}
+	if n := len(stored.Others); n > 0 {
+		c.unread = append(c.unread, fmt.Sprintf("%s among the records in the bucket %s that soci-index-builder did "+
+			"not write, such as %s", number(n, "object", "objects"), c.bucket.Name, stored.Others[0]))
+	}
 	return nil
+}
+
+// folder is where the records of a stack are.
+func (c *storedCode) folder(stack string) string {
+	return c.bucket.Prefix() + codebucket.RecordsFolder + stack + "/"
 }
 
 // list adds to the lists what goes and what stays in the bucket.
@@ -222,7 +281,7 @@ func (c *storedCode) list(ctx context.Context, x *Destroy) error {
 	case c.managed != nil:
 		x.stays = append(x.stays, fmt.Sprintf("%s: it has code of %s", where, strings.Join(c.users, ", ")))
 	default:
-		x.stays = append(x.stays, where+", which is yours")
+		x.stays = append(append(x.stays, where+", which is yours"), c.unread...)
 	}
 	if n := len(c.mine) + len(c.records); n > 0 {
 		x.goes = append(x.goes, fmt.Sprintf("%s and %s in %s", number(len(c.mine), "zip file", "zip files"),

@@ -35,11 +35,15 @@ func (x *Destroy) lookAtEarlier(ctx context.Context) {
 	}
 	keys, images := record.Needed(all)
 	for _, bucket := range slices.Sorted(maps.Keys(keys)) {
-		if bucket != x.main.Parameters[deployed.ParamCodeBucket] &&
-			!codebucket.IsManagedName(bucket, x.d.Target.Account, x.d.Target.Region) {
-			x.stays = append(x.stays,
-				fmt.Sprintf("%s of earlier versions, and their records, in the bucket %s, which is "+
-					"yours, such as %s", number(len(keys[bucket]), "zip file", "zip files"), bucket, keys[bucket][0]))
+		line := fmt.Sprintf("%s of earlier versions, and their records, in the bucket %s",
+			number(len(keys[bucket]), "zip file", "zip files"), bucket)
+		switch named := x.main.Parameters[deployed.ParamCodeBucket]; {
+		case bucket == named:
+		case !codebucket.IsManagedName(bucket, x.d.Target.Account, x.d.Target.Region):
+			x.stays = append(x.stays, fmt.Sprintf("%s, which is yours, such as %s: to delete them later: %s", line,
+				keys[bucket][0], x.again(bucket)))
+		case named != "": // else it has been looked at
+			x.stays = append(x.stays, line+", which deploy made: a second destroy deletes them")
 		}
 	}
 	count := map[string]int{}

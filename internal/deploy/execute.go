@@ -62,9 +62,19 @@ func (*execute) Do(ctx context.Context, d *Deploy) error {
 		return awserror.Explain(err)
 	case outcome.Failure != nil:
 		d.Screen.Failed(outcome)
+		d.sayInTheWay(outcome.Failure)
 		return Failure(d.Settings.Stack, outcome)
 	}
 	return nil
+}
+
+// sayInTheWay says how to get rid of a log group that has the name of one of the
+// stack's, which are fixed: CloudFormation does not take it over.
+func (d *Deploy) sayInTheWay(f *execution.Failure) {
+	if group := f.LogGroupThere(); group != "" {
+		d.Screen.Say(fmt.Sprintf("the log group %s was there before: if nothing needs it, delete it, with its lines, "+
+			"and deploy again: aws logs delete-log-group --log-group-name %[1]s --region %[2]s", group, d.AWS.Region))
+	}
 }
 
 // Failure is the error of an operation that failed, in a sentence.

@@ -347,6 +347,7 @@ func TestDestroyNamesEarlier(t *testing.T) {
 	for _, want := range []string{
 		"3 zip files of earlier versions, and their records, in the bucket code, which is yours, such as " +
 			"soci-index-builder/code/",
+		"to delete them later: soci-index-builder destroy --stack prod --bucket code --region eu-west-1",
 		"1 image of earlier versions in the repository team/filter, which is yours",
 		"the image of GeneratorFunction and the records in the repository team/generator, which is yours",
 	} {

@@ -86,11 +86,14 @@ func (p *inPlace) Plan(ctx context.Context, d *Deploy) (lines []string, err erro
 			continue
 		}
 		d.sets = append(d.sets, set)
-		if d.Mode.CodeOnly {
+		changed := "the code of " + function + " (" + set.name + ") was changed in place since the last deploy: "
+		switch {
+		case d.Mode.CodeOnly:
 			lines = append(lines, "change the code of "+function+" ("+set.name+")")
-		} else {
-			lines = append(lines, "the code of "+function+" ("+set.name+
-				") was changed in place since the last deploy: put back what the stack names")
+		case d.Mode.Detach && !d.unchanged() && !d.same(): // then CloudFormation is at work
+			lines = append(lines, changed+"it is left because of --detach")
+		default:
+			lines = append(lines, changed+"put back what the stack names")
 		}
 	}
 	return lines, nil
@@ -114,15 +117,11 @@ func (p *inPlace) Do(ctx context.Context, d *Deploy) error {
 		return nil
 	}
 	if !d.Mode.CodeOnly && d.asks() {
-		var names []string
-		for _, set := range d.sets {
-			names = append(names, set.function)
-		}
+		names := d.setFunctions()
 		yes, err := d.Screen.Ask(ctx, fmt.Sprintf(
-			"The code of %s was changed in place since the last deploy. Put back what the stack names?",
-			strings.Join(names, ", ")))
+			"The code of %s was changed in place since the last deploy. Put back what the stack names?", names))
 		if err == nil && !yes {
-			err = fmt.Errorf("the code of %s stays as it is: %w", strings.Join(names, ", "), ErrDeclined)
+			err = fmt.Errorf("the code of %s stays as it is: %w", names, ErrDeclined)
 		}
 		if err != nil {
 			return err
@@ -139,6 +138,15 @@ func (p *inPlace) Do(ctx context.Context, d *Deploy) error {
 		d.Screen.Say("changed        the code of " + set.function + " (" + set.name + ")")
 	}
 	return nil
+}
+
+// setFunctions are the functions whose code is changed in place, as a text.
+func (d *Deploy) setFunctions() string {
+	var names []string
+	for _, set := range d.sets {
+		names = append(names, set.function)
+	}
+	return strings.Join(names, ", ")
 }
 
 // maxUpdate bounds how long Lambda may take for new code.
@@ -309,14 +317,10 @@ func (*codeOnly) Do(ctx context.Context, d *Deploy) error {
 		}
 		return nil
 	}
-	var names []string
-	for _, set := range d.sets {
-		names = append(names, set.function)
-	}
 	if !d.asks() {
 		return nil
 	}
-	yes, err := d.Screen.Ask(ctx, "Change the code of "+strings.Join(names, ", ")+" in place?")
+	yes, err := d.Screen.Ask(ctx, "Change the code of "+d.setFunctions()+" in place?")
 	if err == nil && !yes {
 		err = ErrDeclined
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/awsconfig/awserror"
@@ -84,7 +85,7 @@ func (r *records) begin(ctx context.Context, d *Deploy) error {
 // same reports whether the stack has template, parameters and tags already.
 func (d *Deploy) same() bool {
 	s := d.stack()
-	if s == nil || string(s.Template) != string(d.Template) || len(d.TagChanges()) > 0 {
+	if s == nil || halfway(s) || string(s.Template) != string(d.Template) || len(d.TagChanges()) > 0 {
 		return false
 	}
 	for _, c := range d.Choices {
@@ -224,6 +225,39 @@ func isOf(r *record.Record, s *target.Stack) bool {
 	}
 	return maps.Equal(r.Tags, s.Tags)
 }
+
+// runs reports whether a record, of all of them, is of what a stack runs. The
+// stack does not name code that was changed in place, but that of an earlier
+// record.
+func runs(r *record.Record, all []*record.Record, s *target.Stack) bool {
+	if halfway(s) {
+		return false
+	}
+	return isOf(r, s) || slices.ContainsFunc(all, func(other *record.Record) bool {
+		return other.Succeeded && isOf(other, s) && sameButCode(r, other)
+	})
+}
+
+// halfway reports whether an update of a stack has failed and was not rolled
+// back: it names what it was to have, of which it has some.
+func halfway(s *target.Stack) bool { return s.Status == string(types.StackStatusUpdateFailed) }
+
+// sameButCode reports whether two records differ in nothing but the code.
+func sameButCode(a, b *record.Record) bool {
+	withoutCode := func(r *record.Record) map[string]string {
+		all := maps.Clone(r.Parameters)
+		for _, name := range codeParameters {
+			delete(all, name)
+		}
+		return all
+	}
+	return a.TemplateDigest == b.TemplateDigest && maps.Equal(a.Tags, b.Tags) &&
+		maps.Equal(withoutCode(a), withoutCode(b))
+}
+
+// codeParameters are those that say where the code is.
+var codeParameters = []string{deployed.ParamCodeBucket, deployed.ParamCodeKeyPrefix, deployed.ParamFilterImage,
+	deployed.ParamGeneratorImage, deployed.ParamRepositoryNameImage}
 
 // drop deletes the record of a deploy that ended before its execution.
 func (r *records) drop(ctx context.Context, d *Deploy, failed error) {

@@ -74,7 +74,7 @@ func (r *repositories) Plan(ctx context.Context, d *Deploy) (lines []string, err
 	if err != nil {
 		return nil, err
 	}
-	if r.stack.Condition() == target.Ready && bytes.Equal(body, r.stack.Template) &&
+	if r.stack.Condition() == target.Ready && !halfway(r.stack) && bytes.Equal(body, r.stack.Template) &&
 		maps.Equal(d.tags(), r.stack.Tags) {
 		return append(append(lines, "stack "+name+" has the repositories"), d.planProtection(r.stack)...), nil
 	}
@@ -252,7 +252,7 @@ func (d *Deploy) changeCompanion(ctx context.Context, s *target.Stack, body []by
 		return discard(err)
 	}
 	token := changeset.Token()
-	if err := set.Execute(ctx, client, token, false, d.Mode.Patience); err != nil {
+	if err := set.Execute(ctx, client, token, d.Settings.DisableRollback, d.Mode.Patience); err != nil {
 		return discard(err)
 	}
 	d.stale = true

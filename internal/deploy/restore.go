@@ -37,7 +37,7 @@ func (*restore) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	if late := unmarked(all, s); late != nil {
 		late.Succeeded = true // it is marked when all has been planned
 	}
-	r, err := record.Target(all)
+	r, err := record.Target(all, func(r *record.Record) bool { return runs(r, all, s) })
 	if err != nil {
 		return nil, fmt.Errorf("stack %s: %w: nothing was changed", s.Name, err)
 	}

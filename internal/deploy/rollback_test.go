@@ -207,6 +207,84 @@ func TestRollbackAcrossBuckets(t *testing.T) {
 	}
 }
 
+// Where the stack is not what the last version that was deployed is, a rollback goes
+// to that one, not beyond it.
+func TestRollbackOfSomethingElse(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		do   func(*world)
+	}{
+		{"an update that failed and was not rolled back", func(w *world) {
+			w.version = "c"
+			w.stacks.FailResource("prod", "FilterFunction", "", "no")
+			d, _ := w.managed(settings.Settings{Filters: "c/*:*", DisableRollback: true}, nil)
+			if err := d.Run(t.Context()); !errors.Is(err, deploy.ErrFailed) || w.status() != "UPDATE_FAILED" {
+				t.Fatalf("%v, the stack is %s", err, w.status())
+			}
+		}},
+		{"somebody else's update", func(w *world) {
+			w.stacks.Change("prod", func(s *awstest.Stack) {
+				s.Parameters = maps.Clone(s.Parameters)
+				s.Parameters[deployed.ParamFilters] = "theirs/*:*"
+			})
+		}},
+		{"somebody else's code", func(w *world) {
+			w.s3.Put(managedName, "code/theirs/filter.zip", nil)
+			w.stacks.Change("prod", func(s *awstest.Stack) {
+				s.Parameters = maps.Clone(s.Parameters)
+				s.Parameters[deployed.ParamCodeKeyPrefix] = "code/theirs/"
+			})
+		}},
+		{"a newer version that is not marked, and somebody else's update", func(w *world) {
+			w.version = "c"
+			w.stacks.FailResource("prod", "FilterFunction", "", "no")
+			d, _ := w.managed(settings.Settings{Filters: "c/*:*"}, nil)
+			if err := d.Run(t.Context()); !errors.Is(err, deploy.ErrFailed) {
+				t.Fatalf("the error is %v", err)
+			}
+			w.stacks.Change("prod", func(s *awstest.Stack) { s.Tags = map[string]string{"team": "theirs"} })
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			for _, version := range []string{"a", "b"} {
+				w.version = version
+				w.run(w.managed(settings.Settings{Filters: version + "/*:*"}, nil))
+			}
+			b, sums, tags := maps.Clone(w.stacks.Stack("prod").Parameters), w.sums(), w.stacks.Stack("prod").Tags
+			tt.do(w)
+			w.run(w.rollback(nil))
+			if s := w.stacks.Stack("prod"); !maps.Equal(s.Parameters, b) || !maps.Equal(s.Tags, tags) ||
+				!maps.Equal(w.sums(), sums) {
+				t.Errorf("parameters %v, want %v", s.Parameters, b)
+			}
+			// From there the next one goes on to the version before.
+			w.run(w.rollback(nil))
+			if s := w.stacks.Stack("prod"); s.Parameters[deployed.ParamFilters] != "a/*:*" {
+				t.Errorf("the filters are %s", s.Parameters[deployed.ParamFilters])
+			}
+		})
+	}
+}
+
+// A version that failed and was rolled back has not changed what runs.
+func TestRollbackAfterFailure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(w.managed(settings.Settings{Filters: "a/*:*"}, nil))
+	w.run(w.managed(settings.Settings{Filters: "b/*:*"}, nil))
+	w.stacks.FailResource("prod", "FilterFunction", "", "no")
+	d, _ := w.managed(settings.Settings{Filters: "c/*:*"}, nil)
+	if err := d.Run(t.Context()); !errors.Is(err, deploy.ErrFailed) || w.status() != "UPDATE_ROLLBACK_COMPLETE" {
+		t.Fatalf("%v, the stack is %s", err, w.status())
+	}
+	w.run(w.rollback(nil))
+	if s := w.stacks.Stack("prod"); s.Parameters[deployed.ParamFilters] != "a/*:*" {
+		t.Errorf("the filters are %s", s.Parameters[deployed.ParamFilters])
+	}
+}
+
 // Code in place: only the functions change, and the next deploy puts back what
 // the stack names.
 func TestCodeOnly(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
@@ -74,10 +75,10 @@ func (d *Deploy) planState(s *target.Stack) ([]string, error) {
 	}
 	if !d.Settings.DeleteFailed && (!d.Mode.Interactive || d.Mode.Yes) && !d.Mode.DryRun() {
 		return nil, fmt.Errorf(
-			"%s: a stack in this state can only be deleted: %w: give --delete-failed to have that done",
-			is, ErrConsent)
+			"%s: a stack in this state can only be deleted%s: %w: give --delete-failed to have that done",
+			is, waiting(s), ErrConsent)
 	}
-	return []string{is + reason(s), "delete what is left of it, after asking"}, nil
+	return []string{is + reason(s), "delete what is left of it" + waiting(s) + ", after asking"}, nil
 }
 
 // unprotect is the command that lifts the termination protection of a stack.
@@ -176,7 +177,11 @@ func (d *Deploy) continueRollback(ctx context.Context, s *target.Stack) error {
 	if d.Settings.RoleARN != "" {
 		in.RoleARN = &d.Settings.RoleARN
 	}
-	if _, err := d.cloudFormation().ContinueUpdateRollback(ctx, in); err != nil {
+	err := d.Mode.Patience.Until(ctx, func(ctx context.Context) (bool, error) {
+		_, err := d.cloudFormation().ContinueUpdateRollback(ctx, in)
+		return true, err
+	})
+	if err != nil {
 		return fmt.Errorf("continuing the rollback of stack %s: %w", s.Name, err)
 	}
 	outcome, err := d.watch(ctx, s.ID, token)
@@ -193,8 +198,8 @@ func (d *Deploy) continueRollback(ctx context.Context, s *target.Stack) error {
 func (d *Deploy) remove(ctx context.Context, s *target.Stack) error {
 	if !d.Settings.DeleteFailed {
 		yes, err := d.Screen.Ask(ctx,
-			fmt.Sprintf("Stack %s is %s%s: it can only be deleted. Delete what is left of it?",
-				s.Name, s.Status, reason(s)))
+			fmt.Sprintf("Stack %s is %s%s: it can only be deleted%s. Delete what is left of it?",
+				s.Name, s.Status, reason(s), waiting(s)))
 		if err != nil {
 			return err
 		}
@@ -202,8 +207,27 @@ func (d *Deploy) remove(ctx context.Context, s *target.Stack) error {
 			return fmt.Errorf("stack %s is %s: %w", s.Name, s.Status, ErrDeclined)
 		}
 	}
-	d.Screen.Say(fmt.Sprintf("stack %s is %s%s: deleting it", s.Name, s.Status, reason(s)))
+	// Meanwhile somebody may have had it created after all.
+	now, err := target.Status(ctx, d.cloudFormation(), s.ID)
+	if err != nil || now.Condition() != target.Leftover {
+		return err
+	}
+	d.Screen.Say(fmt.Sprintf("stack %s is %s%s: deleting it%s", s.Name, s.Status, reason(s), waiting(s)))
 	return d.deleteStack(ctx, s)
+}
+
+// waiting tells of change sets of a stack that was never deployed, as what
+// follows why it is to be deleted; empty for none.
+func waiting(s *target.Stack) string {
+	if len(s.ChangeSets) == 0 {
+		return ""
+	}
+	var names []string
+	for _, set := range s.ChangeSets {
+		names = append(names, set.Name)
+	}
+	return fmt.Sprintf(", and with it the change set %s, which somebody may be about to execute",
+		strings.Join(names, ", "))
 }
 
 // deleteStack deletes a stack and waits until it is gone.
@@ -213,7 +237,11 @@ func (d *Deploy) deleteStack(ctx context.Context, s *target.Stack) error {
 	if d.Settings.RoleARN != "" {
 		in.RoleARN = aws.String(d.Settings.RoleARN)
 	}
-	if _, err := d.cloudFormation().DeleteStack(ctx, in); err != nil {
+	err := d.Mode.Patience.Until(ctx, func(ctx context.Context) (bool, error) {
+		_, err := d.cloudFormation().DeleteStack(ctx, in)
+		return true, err
+	})
+	if err != nil {
 		return fmt.Errorf("deleting stack %s: %w", s.Name, err)
 	}
 	outcome, err := d.watch(ctx, s.ID, token)

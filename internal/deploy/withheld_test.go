@@ -46,23 +46,34 @@ func (p *policy) refuses(needs []iamtest.Need) string {
 	for _, n := range needs {
 		p.asked[n.Action] = true
 		if n.Action == p.denies {
-			return fmt.Sprintf(
-				"User: %s is not authorized to perform: %s on resource: %s because no identity-based policy "+
-					"allows the %[2]s action", caller, n.Action, n.Resource)
+			return notAllowed(n)
 		}
 	}
 	return ""
 }
 
+// notAllowed is what AWS says of a need that no policy allows.
+func notAllowed(n iamtest.Need) string {
+	return fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s because no identity-based policy "+
+		"allows the %[2]s action", caller, n.Action, n.Resource)
+}
+
 // guard has a policy decide on all requests to AWS and to the registry.
 func (w *imageWorld) guard() *policy {
 	p := &policy{asked: map[string]bool{}}
+	w.guardBy(p.refuses)
+	return p
+}
+
+// guardBy has a function decide on all requests, by what they need: it returns the
+// message of a refusal, or nothing.
+func (w *imageWorld) guardBy(refuses func([]iamtest.Need) string) {
 	w.server.Refuse(func(r awstest.Request) *awstest.Error {
 		needs, err := iamtest.OfRequest(r)
 		if err != nil {
 			w.t.Error(err)
 		}
-		if said := p.refuses(needs); said != "" {
+		if said := refuses(needs); said != "" {
 			return &awstest.Error{Status: http.StatusForbidden, Code: "AccessDenied", Message: said}
 		}
 		return nil
@@ -72,13 +83,12 @@ func (w *imageWorld) guard() *policy {
 		if err != nil {
 			w.t.Error(err)
 		}
-		if said := p.refuses(needs); said != "" {
+		if said := refuses(needs); said != "" {
 			registrytest.Status(http.StatusForbidden, "DENIED", said)(rw, r, next)
 			return
 		}
 		next.ServeHTTP(rw, r)
 	}})
-	return p
 }
 
 // things are all that deploy makes, by a name that a user knows it by, with its
@@ -128,15 +138,23 @@ func (w *imageWorld) try(d *deploy.Deploy, s *screen) (*screen, error) {
 }
 
 func (w *imageWorld) destroyed() (*screen, error) {
+	l, x := w.destroying(deploy.DestroyOptions{})
+	return l.screen, x.Run(w.t.Context())
+}
+
+// destroying makes a destroy of the stack.
+func (w *imageWorld) destroying(o deploy.DestroyOptions) (*listing, *deploy.Destroy) {
+	w.t.Helper()
 	l := &listing{screen: &screen{}}
-	x, err := deploy.NewDestroy(deploy.DestroyOptions{Stack: "prod"}, deploy.Mode{Yes: true,
+	o.Stack = "prod"
+	x, err := deploy.NewDestroy(o, deploy.Mode{Yes: true,
 		Registry: []ecrclient.Option{ecrclient.WithEndpoint(w.registry.URL())},
 		Patience: patience.Patience{Pause: 1, Errors: 1}}, l)
 	if err != nil {
-		return nil, err
+		w.t.Fatal(err)
 	}
 	x.Deploy().AWS = w.config
-	return l.screen, x.Run(w.t.Context())
+	return l, x
 }
 
 // looking are the actions with which only something is looked at, by doctor, for a

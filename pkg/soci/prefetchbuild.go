@@ -11,8 +11,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"soci-index-builder/internal/text/plural"
 )
 
 // PrefetchResult is what clients may fetch of an image manifest before a
@@ -240,41 +238,4 @@ func withPrefetch(ztocs []ocispec.Descriptor, prefetch []content) []ocispec.Desc
 		ztocs = append(ztocs, c.desc)
 	}
 	return ztocs
-}
-
-// prefetchLost returns a warning for each SOCI index of a SOCI-enabled image that
-// lists prefetch artifacts, while the one in its place has none for its
-// platform; kept are the platforms for which that has some. What cannot be read
-// is left out.
-func prefetchLost(ctx context.Context, src Source, enabled ocispec.Descriptor, index *ocispec.Index,
-	kept map[string]bool, limits Limits) (warnings []string, err error) {
-	for i, d := range listedIndexes(index.Manifests) {
-		if i == limits.MaxManifests {
-			break
-		}
-		platform := platformOf(d.Platform).String()
-		if kept[platform] {
-			continue
-		}
-		b, err := fetchVerified(ctx, src, d, limits)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		var m *ocispec.Manifest
-		if err == nil {
-			m, err = ParseIndex(b)
-		}
-		if err != nil {
-			continue // its artifacts are of no use either
-		}
-		if n := len(ContentOf(m).Prefetch); n > 0 {
-			warnings = append(warnings,
-				fmt.Sprintf("the tag named the SOCI-enabled image %s, by %q, whose SOCI index %s for %s "+
-					"lists %s; the one in its place has none for that platform, since none were asked for or no file "+
-					"was found",
-					enabled.Digest, cut(m.Annotations[AnnotationBuildToolIdentifier], 100), d.Digest, platform,
-					plural.Count(n, "prefetch artifact")))
-		}
-	}
-	return warnings, nil
 }

@@ -87,8 +87,38 @@ func TestPrefetchLost(t *testing.T) {
 		if r := index(tool, "/app/server"); len(r.Warnings) != 0 {
 			t.Error(r.Warnings)
 		}
-		if r := index("", "/usr/lib/libc.so.6"); len(r.Warnings) != 0 {
+		// An artifact of another layer does not take its place, one of the same layer
+		// does.
+		r := index("", "/usr/lib/libc.so.6")
+		lost := fmt.Sprintf("has none for layer %s, since", with.Manifests[0].Prefetch.Artifacts[0].Layer)
+		if len(r.Warnings) != 1 || !strings.HasPrefix(r.Warnings[0], want) || !strings.Contains(r.Warnings[0], lost) {
+			t.Errorf("%q, want %q and %q", r.Warnings, want, lost)
+		}
+		if r := index(tool, "/usr/lib/libc.so.6", "/usr/lib/libm.so.1", "/app/server", "/app/config.json"); len(
+			r.Warnings) != 0 {
 			t.Error(r.Warnings)
+		}
+		r = index("", "/usr/lib/libc.so.6")
+		if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "lists 3 prefetch artifacts; the one in its place "+
+			"has none for 2 layers, the first of them "+with.Manifests[0].Prefetch.Artifacts[0].Layer.String()) {
+			t.Errorf("%q", r.Warnings)
+		}
+	}
+}
+
+// A layer that the image under the tag no longer has takes its artifact along.
+func TestPrefetchOfAnotherImage(t *testing.T) {
+	s := registrytest.Start(t)
+	repo := openRepo(t, s)
+	for i, paths := range [][]string{{"/usr/lib/libc.so.6", "/app/server"}, {"/usr/lib/libc.so.6"}} {
+		of := rootFS()[:2-i] // at last without the layer of /app
+		image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(of...)}).Manifest
+		r, err := soci.IndexImage(t.Context(), repo, repo, image, smallSpans(paths...))
+		if err != nil || r.Enabled.Outcome != soci.OutcomeTagged || len(r.Manifests[0].Prefetch.Artifacts) != 2-i {
+			t.Fatal(err, r)
+		}
+		if len(r.Warnings) != 0 {
+			t.Errorf("%q", r.Warnings)
 		}
 	}
 }

@@ -97,21 +97,21 @@ func (x *indexer) publish(ctx context.Context, p *publisher, result *Result, out
 func (x *indexer) newTagger(p *publisher, result *Result, out *output) *tagger {
 	t := &tagger{publisher: p, src: x.src, limits: x.o.Limits, dst: x.tagger, tag: x.o.Tag,
 		enabledTag: result.Enabled.Tag,
-		image:      result.Image, root: out.enabled.root, prefetch: make(map[string]bool), tree: out.tree}
-	for of := range out.enabled.indexOf {
-		if of.kept.Digest != "" { // it stays, whatever it lists
-			t.prefetch[platformOf(of.platform.listed()).String()] = true
+		image:      result.Image, root: out.enabled.root, prefetch: make(map[string]*prefetchOf), tree: out.tree}
+	made := make(map[digest.Digest]*PrefetchResult)
+	for _, m := range result.Manifests {
+		if m.Prefetch != nil {
+			made[m.IndexV2.Digest] = m.Prefetch
 		}
 	}
-	for _, m := range result.Manifests {
-		if m.Prefetch == nil || len(m.Prefetch.Artifacts) == 0 {
-			continue
+	for of, index := range out.enabled.indexOf {
+		platform := platformOf(of.platform.listed()).String()
+		p := t.prefetch[platform]
+		if p == nil {
+			p = &prefetchOf{layers: make(map[digest.Digest]bool)}
+			t.prefetch[platform] = p
 		}
-		for of, index := range out.enabled.indexOf {
-			if index.Digest == m.IndexV2.Digest {
-				t.prefetch[platformOf(of.platform.listed()).String()] = true
-			}
-		}
+		p.add(of, made[index.Digest])
 	}
 	return t
 }

@@ -24,10 +24,10 @@ type tagger struct {
 	dst        Tagger
 	tag        string // of the image
 	enabledTag string
-	image      ocispec.Descriptor // what was asked to be indexed
-	root       content            // what the enabled tag shall name
-	prefetch   map[string]bool    // the platforms, as listed, whose SOCI indexes list prefetch artifacts
-	tree       *tree              // of the image; nil unless root is an unindexed one
+	image      ocispec.Descriptor     // what was asked to be indexed
+	root       content                // what the enabled tag shall name
+	prefetch   map[string]*prefetchOf // of the root's SOCI indexes, by the platforms as listed
+	tree       *tree                  // of the image; nil unless root is an unindexed one
 
 	warnings []string // of what the tag named before
 }

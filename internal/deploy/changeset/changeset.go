@@ -21,6 +21,7 @@ import (
 
 	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/patience"
+	"soci-index-builder/internal/deploy/target"
 )
 
 // Errors beside those of awserror.
@@ -192,24 +193,67 @@ func (c *ChangeSet) validation(ctx context.Context, client *cloudformation.Clien
 	return strings.Join(all, "")
 }
 
-// Discard deletes the change set, and with it the stack that it was to create.
-// Change sets that are left count against a quota of the account.
+// Discard deletes the change set. With created it also deletes the stack that
+// the change set was to create, unless somebody else is about to create it too,
+// or has done so: two first deploys share one stack. Change sets that are left
+// count against a quota of the account.
 func (c *ChangeSet) Discard(ctx context.Context, client *cloudformation.Client, created bool) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	_, err := client.DeleteChangeSet(ctx,
 		&cloudformation.DeleteChangeSetInput{ChangeSetName: &c.ID, StackName: &c.StackID})
-	if err != nil {
+	// The execution of another one has it deleted.
+	if err != nil && codeOf(err) != "ChangeSetNotFound" {
 		return fmt.Errorf("deleting the change set %s: %w", c.ID, awserror.Explain(err))
 	}
-	if created {
-		_, err = client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: &c.StackID,
-			ClientRequestToken: aws.String(Token())})
-		if err != nil {
-			return fmt.Errorf("deleting the stack %s, which has no resources: %w", c.StackID, awserror.Explain(err))
-		}
+	if !created {
+		return nil
+	}
+	unused, err := c.unused(ctx, client)
+	if err != nil {
+		return fmt.Errorf("the stack %s stays: whether somebody else uses it is not known: %w", c.StackID,
+			awserror.Explain(err))
+	}
+	if !unused {
+		return nil
+	}
+	_, err = client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: &c.StackID,
+		ClientRequestToken: aws.String(Token())})
+	if err != nil {
+		return fmt.Errorf("deleting the stack %s, which has no resources: %w", c.StackID, awserror.Explain(err))
 	}
 	return nil
+}
+
+// unused reports whether nobody has a change set of a stack, or has executed
+// one. The order counts: an execution takes the change set away and changes the
+// status in one go, so that whoever has one is seen by one of the two answers.
+func (c *ChangeSet) unused(ctx context.Context, client *cloudformation.Client) (bool, error) {
+	pages := cloudformation.NewListChangeSetsPaginator(client,
+		&cloudformation.ListChangeSetsInput{StackName: &c.StackID})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if target.Missing(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		for _, set := range page.Summaries {
+			if aws.ToString(set.ChangeSetId) != c.ID { // which may be listed for a while
+				return false, nil
+			}
+		}
+	}
+	s, err := target.Status(ctx, client, c.StackID)
+	return s != nil && s.Status == string(types.StackStatusReviewInProgress), err
+}
+
+func codeOf(err error) string {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorCode()
+	}
+	return ""
 }
 
 // Execute has the changes made; the token marks the events. A second request
@@ -224,6 +268,11 @@ func (c *ChangeSet) Execute(ctx context.Context, client *cloudformation.Client, 
 		_, err := client.ExecuteChangeSet(ctx, in)
 		return true, err
 	})
+	switch codeOf(err) {
+	case "InvalidChangeSetStatus", "ChangeSetNotFound":
+		return fmt.Errorf("executing the change set: somebody else has changed the stack since it was made, so "+
+			"deploy again: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("executing the change set: %w", err)
 	}

@@ -207,6 +207,92 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// Two make the change set that creates a stack: there is one stack, and it stays
+// as long as the other needs it.
+func TestDiscardOfTwo(t *testing.T) {
+	server, stacks, client := account(t)
+	stacks.PageSize = 1
+	create := changeset.Request{Stack: "n", Create: true, Template: []byte(before)}
+	made := func() *changeset.ChangeSet {
+		set, err := changeset.Make(t.Context(), client, create, quick)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set
+	}
+	first, second := made(), made()
+	if first.StackID != second.StackID {
+		t.Fatalf("two stacks: %s, %s", first.StackID, second.StackID)
+	}
+	// A third cannot be read.
+	server.Fail("cloudformation", "DescribeChangeSet", 1,
+		&awstest.Error{Status: 403, Code: "AccessDenied", Message: "no"})
+	if _, err := changeset.Make(t.Context(), client, create, quick); err == nil {
+		t.Error("the change set was read")
+	}
+	if s := stacks.Stack("n"); s == nil || len(stacks.ChangeSets()) != 2 {
+		t.Fatalf("the stack is %+v, change sets %q", s, stacks.ChangeSets())
+	}
+	if err := second.Discard(t.Context(), client, true); err != nil || stacks.Stack("n") == nil {
+		t.Fatalf("%v, the stack is %+v", err, stacks.Stack("n"))
+	}
+	// It is not known whether somebody needs it.
+	third := made()
+	for _, operation := range []string{"ListChangeSets", "DescribeStacks"} {
+		if operation == "DescribeStacks" { // the first is in no list then
+			if err := first.Discard(t.Context(), client, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		server.Fail("cloudformation", operation, 1,
+			&awstest.Error{Status: 403, Code: "AccessDenied", Message: "no"})
+		if err := third.Discard(t.Context(), client, true); !errors.Is(err, awserror.ErrDenied) ||
+			!strings.Contains(err.Error(), "stays") || stacks.Stack("n") == nil {
+			t.Errorf("%s: the error is %v, the stack is %+v", operation, err, stacks.Stack("n"))
+		}
+	}
+	// Nobody needs it; what is gone already is no error.
+	for range 2 {
+		if err := third.Discard(t.Context(), client, true); err != nil || stacks.Stack("n") != nil {
+			t.Fatalf("%v, the stack is %+v", err, stacks.Stack("n"))
+		}
+	}
+}
+
+// The other one has created the stack: it stays, and to execute the change set is
+// an error that says so.
+func TestDiscardAfterCreation(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		_, stacks, client := account(t)
+		create := changeset.Request{Stack: "n", Create: true, Template: []byte(before)}
+		var sets []*changeset.ChangeSet
+		for range 2 {
+			set, err := changeset.Make(t.Context(), client, create, quick)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sets = append(sets, set)
+		}
+		stacks.Pace = 1
+		if ended {
+			stacks.Pace = 1000
+		}
+		if err := sets[0].Execute(t.Context(), client, changeset.Token(), false, quick); err != nil {
+			t.Fatal(err)
+		}
+		err := sets[1].Execute(t.Context(), client, changeset.Token(), false, quick)
+		if err == nil || !strings.Contains(err.Error(), "somebody else has changed the stack since it was made") {
+			t.Errorf("the error is %v", err)
+		}
+		if err := sets[1].Discard(t.Context(), client, true); err != nil {
+			t.Error(err)
+		}
+		if s := stacks.Stack("n"); s == nil || !strings.HasPrefix(s.Status, "CREATE_") {
+			t.Errorf("the stack is %+v", s)
+		}
+	}
+}
+
 func TestDifference(t *testing.T) {
 	long := strings.Repeat("a", 200)
 	for _, tt := range []struct{ old, value, want string }{

@@ -207,6 +207,20 @@ func ParseMissing(reason string) *Missing {
 	return missing
 }
 
+// existing is the name of a log group that Lambda writes to, in a reason.
+var existing = lazyregexp.New(`/aws/lambda/[A-Za-z0-9._/#-]+`)
+
+// LogGroupThere returns the name of a log group of the template that could not be
+// made since there is one already; empty if that is not why.
+func (f *Failure) LogGroupThere() string {
+	for _, e := range append([]Event{f.Root}, f.Others...) {
+		if e.Type == "AWS::Logs::LogGroup" && strings.Contains(e.Reason, "already exists") {
+			return existing.Compiled().FindString(e.Reason)
+		}
+	}
+	return ""
+}
+
 // Statement is the statement of an IAM policy that grants the permission.
 func (m *Missing) Statement() string {
 	resource := m.Resource

@@ -225,7 +225,7 @@ func Merge(lists ...[]*Record) []*Record {
 func newestFirst(a, b *Record) int { return cmp.Compare(b.ID, a.ID) }
 
 // Running returns the newest record that succeeded, of those that Merge or List
-// returns; nil if there is none.
+// returns; nil if there is none. It runs, unless the stack has changed since.
 func Running(all []*Record) *Record { return before(all, func(*Record) bool { return true }) }
 
 // SucceededBefore returns the newest record older than id that succeeded, nil
@@ -234,18 +234,25 @@ func SucceededBefore(all []*Record, id string) *Record {
 	return before(all, func(r *Record) bool { return r.ID < id })
 }
 
-// Target returns what a rollback goes to: the newest version that succeeded
-// before the one that runs and is another one. The error is ErrNone.
-func Target(all []*Record) (*Record, error) {
-	running := Running(all)
-	if running == nil {
-		return nil, ErrNone
+// Target returns what a rollback goes to: the newest version that succeeded, or,
+// when that is what runs, the newest before it that is another one. After an
+// update that failed halfway, or one by somebody else, it does not run. The error
+// is ErrNone.
+func Target(all []*Record, runs func(*Record) bool) (*Record, error) {
+	newest := Running(all)
+	if newest != nil && !runs(newest) {
+		return newest, nil
 	}
-	target := before(all, func(r *Record) bool { return r.ID < running.ID && !r.SameVersion(running) })
-	if target == nil {
-		return nil, ErrNone
+	if target := earlier(all, newest); target != nil {
+		return target, nil
 	}
-	return target, nil
+	return nil, ErrNone
+}
+
+// earlier returns the newest version that succeeded before another one and
+// differs from it, nil if there is none.
+func earlier(all []*Record, than *Record) *Record {
+	return before(all, func(r *Record) bool { return r.ID < than.ID && !r.SameVersion(than) })
 }
 
 func before(all []*Record, chosen func(*Record) bool) *Record {
@@ -264,8 +271,8 @@ func Kept(all []*Record, n int) (kept, old []*Record) {
 	if n == 0 {
 		return nil, all
 	}
-	running := Running(all)
-	target, _ := Target(all) // nil without one
+	running := Running(all) // nil without one, and then there is none before it
+	target := earlier(all, running)
 	for i, r := range all {
 		if i < n || r == running || r == target {
 			kept = append(kept, r)

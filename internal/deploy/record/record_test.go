@@ -156,17 +156,12 @@ func TestTarget(t *testing.T) {
 		"": -1, "A": -1, "a": -1, "AB": 0, "Ab": -1, "ABc": 0, "ABC": 1, "AbC": 0, "ABB": 0, "AbAB": 2, "aB": -1,
 		"ABA": 1, // after a rollback there is a way forward again
 	} {
-		all := deploys(t, versions)
-		got, err := Target(all)
-		if want < 0 {
-			if !errors.Is(err, ErrNone) {
-				t.Errorf("%s: %v, %v, want ErrNone", versions, got, err)
-			}
-			continue
-		}
-		if err != nil || got != all[len(all)-1-want] {
-			t.Errorf("%s: %+v, %v, want number %d", versions, got, err, want)
-		}
+		checkTarget(t, versions, want, true)
+	}
+	// What runs is none of them: an update that failed halfway, or somebody else's.
+	for versions, want := range map[string]int{"": -1, "a": -1, "A": 0, "AB": 1, "Ab": 0, "ABc": 1, "ABB": 2,
+		"aBcd": 1} {
+		checkTarget(t, versions, want, false)
 	}
 	all := deploys(t, "ABcD")
 	if got := SucceededBefore(all, all[1].ID); got != all[2] {
@@ -174,6 +169,28 @@ func TestTarget(t *testing.T) {
 	}
 	if got := SucceededBefore(all, all[3].ID); got != nil {
 		t.Errorf("before the first was %+v", got)
+	}
+}
+
+// checkTarget wants the target at a place from the oldest, or none for a negative
+// one; runs is whether the newest that succeeded does.
+func checkTarget(t *testing.T, versions string, want int, runs bool) {
+	t.Helper()
+	all := deploys(t, versions)
+	got, err := Target(all, func(r *Record) bool {
+		if r != Running(all) {
+			t.Errorf("%s: asked about %s", versions, r.ID)
+		}
+		return runs
+	})
+	if want < 0 {
+		if !errors.Is(err, ErrNone) {
+			t.Errorf("%s, runs %t: %v, %v, want ErrNone", versions, runs, got, err)
+		}
+		return
+	}
+	if err != nil || got != all[len(all)-1-want] {
+		t.Errorf("%s, runs %t: %+v, %v, want number %d", versions, runs, got, err, want)
 	}
 }
 
@@ -185,9 +202,12 @@ func TestKept(t *testing.T) {
 		if len(kept) != want || len(kept)+len(old) != len(all) {
 			t.Errorf("%s: %d are kept, want %d", versions, len(kept), want)
 		}
-		before, err := Target(all)
-		if after, afterErr := Target(kept); before != after || !errors.Is(afterErr, err) {
-			t.Errorf("%s: the target is gone", versions)
+		for _, runs := range []bool{true, false} {
+			does := func(*Record) bool { return runs }
+			before, err := Target(all, does)
+			if after, afterErr := Target(kept, does); before != after || !errors.Is(afterErr, err) {
+				t.Errorf("%s, runs %t: the target is gone", versions, runs)
+			}
 		}
 	}
 	if kept, old := Kept(deploys(t, "ABC"), 0); len(kept) != 0 || len(old) != 3 {

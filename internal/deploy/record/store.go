@@ -109,9 +109,9 @@ func (s *bucketStore) MarkSucceeded(ctx context.Context, r *Record) error {
 	return s.bucket.Put(ctx, s.folder+r.ID+markEnd, "application/json", []byte("{}"))
 }
 
-// newest returns the ids that names name, the newest first, and which of them
+// identify returns the ids that names name, the newest first, and which of them
 // are marked.
-func newest(names []string) (ids []string, marked map[string]bool) {
+func identify(names []string) (ids []string, marked map[string]bool) {
 	marked = map[string]bool{}
 	for _, name := range names {
 		id, isMark := strings.CutSuffix(name, markEnd)
@@ -127,39 +127,109 @@ func newest(names []string) (ids []string, marked map[string]bool) {
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	slices.Reverse(ids)
+	return ids, marked
+}
+
+// newest is identify for those that List reads.
+func newest(names []string) (ids []string, marked map[string]bool) {
+	ids, marked = identify(names)
 	return ids[:min(len(ids), maxListed)], marked
 }
 
-func (s *bucketStore) List(ctx context.Context) ([]*Record, error) {
+// names are those of the objects in the folder.
+func (s *bucketStore) names(ctx context.Context) ([]string, error) {
 	keys, err := s.bucket.Keys(ctx, s.folder)
-	if err != nil {
-		return nil, err
-	}
 	for i := range keys {
 		keys[i] = strings.TrimPrefix(keys[i], s.folder)
 	}
+	return keys, err
+}
+
+func (s *bucketStore) List(ctx context.Context) ([]*Record, error) {
+	names, err := s.names(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var all []*Record
-	ids, marked := newest(keys)
+	ids, marked := newest(names)
 	for _, id := range ids {
-		if !slices.Contains(keys, id+recordEnd) {
+		if !slices.Contains(names, id+recordEnd) {
 			continue // a mark whose record is being deleted
 		}
-		content, err := s.bucket.Get(ctx, s.folder+id+recordEnd, maxSize)
-		if errors.Is(err, codebucket.ErrNoObject) {
-			continue // deleted meanwhile
-		}
-		if errors.Is(err, codebucket.ErrTooLarge) {
-			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
+		r, err := s.read(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		r, err := decode(content, s.stack, id, "s3://"+s.bucket.Name+"/"+s.folder+id+recordEnd)
-		if err != nil {
-			return nil, err
+		if r != nil {
+			r.Succeeded = marked[id]
+			all = append(all, r)
 		}
-		r.Succeeded = marked[id]
-		all = append(all, r)
+	}
+	return all, nil
+}
+
+// read reads a record; nil for one that was deleted meanwhile.
+func (s *bucketStore) read(ctx context.Context, id string) (*Record, error) {
+	content, err := s.bucket.Get(ctx, s.folder+id+recordEnd, maxSize)
+	if errors.Is(err, codebucket.ErrNoObject) {
+		return nil, nil
+	}
+	if errors.Is(err, codebucket.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decode(content, s.stack, id, "s3://"+s.bucket.Name+"/"+s.folder+id+recordEnd)
+}
+
+// Stored is all that a bucket has of a stack's records.
+type Stored struct {
+	Records []*Record // the newest first; which of them succeeded is not among it
+	Keys    []string  // of the objects of these records, and of marks that are left of others
+
+	// Unread says why records could not be read, one each. What they name is not
+	// known, and their objects are not among Keys.
+	Unread []error
+
+	Others []string // keys that are none of the program's
+}
+
+// AllInBucket reads every record of a stack in a bucket, also those beside one
+// that cannot be read. The error matches one of awserror.
+func AllInBucket(ctx context.Context, b *codebucket.Bucket, stack string) (*Stored, error) {
+	s := InBucket(b, stack).(*bucketStore)
+	names, err := s.names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := &Stored{}
+	ids, _ := identify(names)
+	for _, name := range names {
+		id := strings.TrimSuffix(strings.TrimSuffix(name, markEnd), recordEnd)
+		if id == name || !slices.Contains(ids, id) {
+			all.Others = append(all.Others, s.folder+name)
+		}
+	}
+	for _, id := range ids {
+		if slices.Contains(names, id+recordEnd) {
+			r, err := s.read(ctx, id)
+			if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnsupported) {
+				all.Unread = append(all.Unread, err)
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			if r != nil {
+				all.Records = append(all.Records, r)
+			}
+		}
+		for _, end := range []string{recordEnd, markEnd} {
+			if slices.Contains(names, id+end) {
+				all.Keys = append(all.Keys, s.folder+id+end)
+			}
+		}
 	}
 	return all, nil
 }

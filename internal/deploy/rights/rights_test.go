@@ -116,6 +116,12 @@ func TestTakenChangeSet(t *testing.T) {
 			asked = append(asked, "set "+form.Get("ChangeSetName"))
 			return "", nil
 		},
+		"ListChangeSets": func(url.Values) (string, error) { return "<Summaries></Summaries>", nil },
+		"DescribeStacks": func(form url.Values) (string, error) {
+			return "<Stacks><member><StackName>s</StackName><StackId>" + form.Get("StackName") + "</StackId>" +
+				"<StackStatus>REVIEW_IN_PROGRESS</StackStatus><CreationTime>2026-01-02T03:04:05Z</CreationTime>" +
+				"</member></Stacks>", nil
+		},
 		"DeleteStack": func(form url.Values) (string, error) {
 			asked = append(asked, "stack "+form.Get("StackName"))
 			return "", nil

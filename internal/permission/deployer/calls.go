@@ -165,6 +165,8 @@ var Calls = []Call{
 	{Use{Functions, []string{"lambda:InvokeFunction"}}, Image, Waking, waking},
 
 	{Use{OwnRepositories, pushing}, OwnImage, Pushed, "pushing images and records, only what is not there yet"},
+	{Use{AllStacks, []string{"cloudformation:DescribeStacks"}}, OwnImage, Companions,
+		"whether there is a companion stack; for `destroy`, which code other stacks use"},
 	{Use{Anything, []string{"ecr:GetAuthorizationToken"}}, OwnImage, Pushed, "the registry's token"},
 	{Use{Functions, []string{"lambda:InvokeFunction"}}, OwnImage, Waking, waking},
 

@@ -90,15 +90,9 @@ var taggable = []string{"AWS::Lambda::Function", "AWS::SQS::Queue", "AWS::Logs::
 // gets from one that is replaced is known only when it is executed.
 func differences(set *changeSet, template *cfntemplate.Template) ([]change, error) {
 	s := set.stack
-	old := map[string]cfntemplate.Resource{}
-	if s.Status != inReview && s.Template != "" {
-		before, err := cfntemplate.Parse([]byte(s.Template))
-		if err != nil {
-			return nil, err
-		}
-		if old, err = s.resolve(before, s.Parameters, nil); err != nil {
-			return nil, err
-		}
+	old, err := s.has()
+	if err != nil {
+		return nil, err
 	}
 	renewed := map[string]int{}
 	var known map[string]bool // details that follow from template and parameters alone
@@ -107,7 +101,14 @@ func differences(set *changeSet, template *cfntemplate.Template) ([]change, erro
 		if err != nil {
 			return nil, err
 		}
-		changes, again := compare(set, old, next, renewed)
+		was, tags := old, s.Tags
+		if s.half != nil {
+			if was, err = s.half.has(old, next); err != nil {
+				return nil, err
+			}
+			tags = s.half.before.Tags
+		}
+		changes, again := compare(set, tags, was, next, renewed)
 		if known == nil {
 			known = map[string]bool{}
 			for _, c := range changes {
@@ -136,8 +137,8 @@ const knownAfter = "{{changeSet:KNOWN_AFTER_APPLY}}"
 
 // compare adds to renewed what is replaced; then the attributes of others may
 // differ too, and again is true.
-func compare(set *changeSet, old, next map[string]cfntemplate.Resource, renewed map[string]int) (changes []change,
-	again bool) {
+func compare(set *changeSet, tags map[string]string, old, next map[string]cfntemplate.Resource,
+	renewed map[string]int) (changes []change, again bool) {
 	for _, id := range slices.Sorted(maps.Keys(next)) {
 		r := next[id]
 		before, there := old[id]
@@ -150,8 +151,8 @@ func compare(set *changeSet, old, next map[string]cfntemplate.Resource, renewed 
 		for _, name := range slices.Sorted(maps.Keys(union(before.Properties, r.Properties))) {
 			leaves(&c, name, "/Properties/"+name, before.Properties[name], r.Properties[name])
 		}
-		if slices.Contains(taggable, r.Type) && !maps.Equal(set.tags, set.stack.Tags) {
-			c.details = append(c.details, detail{attribute: "Tags", path: "/Tags", before: jsonText(set.stack.Tags),
+		if slices.Contains(taggable, r.Type) && !maps.Equal(set.tags, tags) {
+			c.details = append(c.details, detail{attribute: "Tags", path: "/Tags", before: jsonText(tags),
 				after: jsonText(set.tags), recreation: "Never"})
 		}
 		if len(c.details) == 0 {

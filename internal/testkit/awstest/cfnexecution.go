@@ -180,6 +180,12 @@ func (c *CloudFormation) execute(set *changeSet, disableRollback bool) ([]StackE
 	switch {
 	case disableRollback:
 		p.stack(whole+"_FAILED", strings.TrimSpace(why))
+		// What was to be deployed is the stack's from now on, though some resources
+		// are as they were.
+		return p.events, func() {
+			s.half = newHalfway(s, p)
+			s.Template, s.Parameters, s.Tags = set.template, set.parameters, set.tags
+		}
 	case creating:
 		p.stack("ROLLBACK_IN_PROGRESS", why+"Rollback requested by user.")
 		p.takeBack("ROLLBACK", set.template)

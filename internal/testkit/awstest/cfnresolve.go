@@ -142,7 +142,7 @@ func (s *Stack) take(body string, parameters, tags map[string]string) error {
 	if err != nil {
 		return err
 	}
-	s.Template, s.Parameters, s.Tags, s.Resources = body, parameters, tags, nil
+	s.Template, s.Parameters, s.Tags, s.Resources, s.half = body, parameters, tags, nil, nil
 	for _, id := range slices.Sorted(maps.Keys(resources)) {
 		kind := resources[id].Type
 		physical := cmp.Or(repositoryName(t.Resources[id]), s.Physical(kind, id))

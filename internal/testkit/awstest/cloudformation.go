@@ -30,6 +30,7 @@ type Stack struct {
 
 	made    int            // how many stacks of this name there were before
 	renewed map[string]int // how often a resource was replaced, by logical id
+	half    *halfway       // after an update that failed and was not rolled back
 }
 
 // StackResource is a resource of a stack.
