@@ -188,6 +188,10 @@ func (s *Server) request(t testing.TB, method, path, contentType string, body []
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
+	if len(body) > 0 {
+		// What the registry has it does not read: it answers and closes the connection.
+		req.Header.Set("Expect", "100-continue")
+	}
 	resp, err := Client.Do(req)
 	if err != nil {
 		t.Fatal(err)
