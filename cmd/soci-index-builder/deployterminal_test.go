@@ -67,7 +67,7 @@ func TestDeployTerminal(t *testing.T) {
 	for _, talk := range [][2]string{{"Stack name [soci-index-builder]: ", ""}, {"Region [eu-west-1]: ", ""},
 		{"Package [zip]: ", ""}, {"SociIndexVersion [", ""}, {"GeneratorMemorySize [", "3008"}, {"AlarmTopicArn: ", ""},
 		{"LogRetentionDays [30]: ", ""}, {"IamPermissionsBoundaryArn: ", ""}, {"ends this): ", ""},
-		{"Save this to soci-index-builder.toml [default]? [Y/n] ", ""}, {"Deploy this (60 to add)? [y/N] ", "y"}} {
+		{"Save this to soci-index-builder.toml [default]? [Y/n] ", ""}, {"Deploy this (59 to add)? [y/N] ", "y"}} {
 		if !wait(talk[0]) {
 			t.Fatalf("the screen does not show %q: %q", talk[0], screen)
 		}
