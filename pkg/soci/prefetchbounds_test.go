@@ -128,7 +128,8 @@ func TestPrefetchMemory(t *testing.T) {
 	}
 	r, err = soci.IndexImage(t.Context(), s, s, s.image("amd64", one, two), o)
 	if err != nil || r.Manifests[0].Prefetch != nil || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0],
-		"nothing is prefetched: the names of all files take more than 2097152 bytes") {
+		"nothing is prefetched: the names of all files take more than 2.0 MiB of memory, an eighth of the memory "+
+			"limit: with --max-memory 19MiB, or a larger GeneratorMemorySize, there is room for them") {
 		t.Errorf("%v %q", err, r.Warnings)
 	}
 }
