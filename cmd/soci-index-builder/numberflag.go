@@ -57,7 +57,7 @@ func (f *rateFlag) String() string {
 	return strconv.FormatFloat(*f.perSecond, 'g', -1, 64)
 }
 
-func (f *rateFlag) Type() string { return "float" }
+func (f *rateFlag) Type() string { return "float64" }
 
 // mostRate is the largest rate, far beyond what ECR takes.
 const mostRate = 1000
