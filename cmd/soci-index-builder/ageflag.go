@@ -37,8 +37,12 @@ func (f *ageFlag) Set(s string) error {
 		}
 		d = time.Duration(days) * day
 	}
+	if weeks, ok := strings.CutSuffix(s, "w"); ok && weeks != "" && strings.Trim(weeks, "0123456789") == "" {
+		return errors.New("must be in days, such as 7d for a week")
+	}
 	if err != nil || d <= 0 {
-		return errors.New("must be a time such as 90m, 24h or 7d")
+		return fmt.Errorf("must be a time such as 90m, 24h or 7d, more than 0 and at most %dd",
+			math.MaxInt64/int64(day))
 	}
 	*f = ageFlag(d)
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/awsconfig"
@@ -84,6 +85,9 @@ func loadAWS(cmd *cobra.Command, o awsconfig.Options) (aws.Config, error) {
 // so does one that is explained already: exitCode explains what a command
 // returns.
 func explain(err error) error {
+	if _, known := errors.AsType[*hostlessError](err); known {
+		return err
+	}
 	if credentials, ok := errors.AsType[*awsconfig.CredentialsError](err); ok {
 		return credentials
 	}
@@ -97,7 +101,30 @@ func explain(err error) error {
 	if _, ofAPI := errors.AsType[*awserror.Error](err); ofAPI {
 		return err // it names the action
 	}
-	return explainRights(explainMissing(err))
+	return explainTemporary(explainRights(explainMissing(err)))
+}
+
+// temporaryError says that the same may succeed later.
+type temporaryError struct {
+	error
+	hint string
+}
+
+func (e *temporaryError) Unwrap() error { return e.error }
+func (e *temporaryError) Error() string { return e.error.Error() + e.hint }
+
+// explainTemporary adds to an answer of a registry that has too much to do, or a
+// fault, that it may be another one later.
+func explainTemporary(err error) error {
+	_, known := errors.AsType[*temporaryError](err)
+	e, ok := errors.AsType[*ecrclient.Error](err)
+	if !ok || known || !e.Temporary() || e.Status < http.StatusTooManyRequests {
+		return err
+	}
+	if e.Status == http.StatusTooManyRequests {
+		return &temporaryError{err, ": the registry wants fewer requests, try again in a minute"}
+	}
+	return &temporaryError{err, ": the registry has a fault, try again later"}
 }
 
 // missingError says what a registry does not have that answers no more than 404.
@@ -200,13 +227,42 @@ func (f *stackFlag) find(cmd *cobra.Command, from *awsFlags) (aws.Config, *deplo
 		return aws.Config{}, nil,
 			usageErrorf("%s: --stack is required, the name of the deployed stack", cmd.CommandPath())
 	}
+	if err := f.locate(cmd, from); err != nil {
+		return aws.Config{}, nil, err
+	}
 	cfg, err := from.load(cmd)
 	if err != nil {
 		return cfg, nil, err
 	}
 	stack, err := deployed.Find(cmd.Context(), cfg, f.name)
 	if err != nil {
-		return cfg, nil, explain(err)
+		return cfg, nil, explain(withoutStack(err, from))
 	}
 	return cfg, stack, nil
+}
+
+// locate has a stack that is named by its ARN looked for in the region that the
+// ARN says.
+func (f *stackFlag) locate(cmd *cobra.Command, from *awsFlags) error {
+	named, err := arn.Parse(f.name)
+	if err != nil {
+		return nil
+	}
+	if from.region == "" {
+		from.region = named.Region
+	}
+	if from.region != named.Region {
+		return usageErrorf("%s: --region %s contradicts --stack %s: leave it out", cmd.CommandPath(), from.region,
+			f.name)
+	}
+	return nil
+}
+
+// withoutStack adds to an error of a stack that is not there what to look at.
+func withoutStack(err error, from *awsFlags) error {
+	if !errors.Is(err, deployed.ErrNotFound) {
+		return err
+	}
+	return fmt.Errorf("%w: check --stack, --region and --profile, or see which stacks there are: "+
+		"aws cloudformation describe-stacks --query 'Stacks[].StackName'%s", err, from.words())
 }

@@ -108,9 +108,9 @@ and a last one with
 	c.look.registry.add(cmd)
 	c.output.add(cmd)
 	f.Var(&c.look.since, "since", "only images pushed within that time, such as 24h or 7d; ECR only")
-	f.IntVar(&c.limit, "limit", 0, "at most n images, the newest; 0 means all")
+	addLimit(f, &c.limit, 0, mostImages, "at most n images, the newest; 0 means all")
 	f.BoolVar(&c.look.anyTool, "any-tool", false, "SOCI indexes of other build tools count as well")
-	f.Float64Var(&c.rate, "rate", 0, "images per second; 0 means as fast as ECR and the generator allow")
+	addRate(f, &c.rate, 0, "images per second; 0 means as fast as ECR and the generator allow")
 	f.Var(&c.wait, "wait", "with --stack: how long to wait for the SOCI indexes, such as 30m")
 	addAtOnce(f, &c.parallel, "parallel", 2, "with --local: images processed at once")
 	addAtOnce(f, &c.concurrency, "concurrency", 0, "with --local: layers of an image processed at once")
@@ -157,14 +157,8 @@ func (c *backfillCommand) check(cmd *cobra.Command, targets []inventory.Target) 
 		return usageErrorf("%s: --local needs --filters, --stack or a REPOSITORY, to say which images are meant",
 			cmd.CommandPath())
 	}
-	if c.limit < 0 {
-		return usageErrorf("invalid argument \"%d\" for \"--limit\" flag: must be 0 or more", c.limit)
-	}
-	if !(c.rate >= 0 && c.rate <= 1000) {
-		return usageErrorf("invalid argument \"%g\" for \"--rate\" flag: must be 0 to 1000", c.rate)
-	}
-	if err := soci.CheckTagSuffix(c.look.rules.suffix); err != nil {
-		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+	if err := checkTagSuffix(c.look.rules.suffix); err != nil {
+		return err
 	}
 	return nil
 }
@@ -178,6 +172,9 @@ func (c *backfillCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	w := &backfillWork{backfillCommand: c, cmd: cmd, place: place, named: inventory.NewNamed(targets)}
+	if err := c.look.rules.aws.forECR(cmd, args); err != nil {
+		return err
+	}
 	if w.options, w.stack, err = c.options(cmd); err != nil {
 		return err
 	}
@@ -198,7 +195,7 @@ func (c *backfillCommand) place(cmd *cobra.Command, args []string) (inventory.Pl
 	for _, arg := range args {
 		t, err := inventory.ParseTarget(arg)
 		if err != nil {
-			return inventory.Place{}, nil, usageErrorf("%w", err)
+			return inventory.Place{}, nil, usageErrorf("%w", orPath(err, arg))
 		}
 		if t.Host != "" && !isECR(t.Host) && c.look.since > 0 {
 			return inventory.Place{}, nil,

@@ -141,8 +141,8 @@ func (c *cleanupCommand) run(cmd *cobra.Command, args []string) error {
 	if c.yes && c.dryRun {
 		return usageErrorf("%s: --yes and --dry-run exclude each other", cmd.CommandPath())
 	}
-	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
-		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+	if err := checkTagSuffix(c.tagSuffix); err != nil {
+		return err
 	}
 	repos, err := c.repositories(cmd, args)
 	if err != nil {
@@ -179,6 +179,9 @@ func (c *cleanupCommand) repositories(cmd *cobra.Command, args []string) ([]clea
 	if err != nil {
 		return nil, err
 	}
+	if err := c.aws.forECR(cmd, args); err != nil {
+		return nil, err
+	}
 	c.listed = len(targets) == 0
 	var cfg aws.Config
 	chosen := func(string) bool { return true }
@@ -197,6 +200,9 @@ func (c *cleanupCommand) repositories(cmd *cobra.Command, args []string) ([]clea
 			c.aws.region = regionOf(targets)
 		}
 		if cfg, err = c.aws.load(cmd); err != nil {
+			if i := slices.IndexFunc(targets, func(t inventory.Target) bool { return t.Host == "" }); i >= 0 {
+				err = hostless(cmd, err, targets[i].String())
+			}
 			return nil, err
 		}
 	}
@@ -220,7 +226,7 @@ func (c *cleanupCommand) targets(args []string) ([]inventory.Target, error) {
 		t, err := inventory.ParseTarget(arg)
 		switch {
 		case err != nil:
-			return nil, usageErrorf("%w", err)
+			return nil, usageErrorf("%w", orPath(err, arg))
 		case t.Tag != "":
 			return nil, usageErrorf("%s names a tag: cleanup takes whole repositories", arg)
 		case !ofECR(t) && (c.olderThan > 0 || c.unusedFor > 0):

@@ -66,8 +66,8 @@ completions.`,
 					return s.write(cmd.Root(), cmd.OutOrStdout())
 				}
 			}
-			return usageErrorf("%s: shell %q, the shells are %s", cmd.CommandPath(), args[0],
-				strings.Join(shellNames(), ", "))
+			return usageErrorf("%s: unknown shell %q%s the shells are %s", cmd.CommandPath(), args[0],
+				separator(valueMeant(args[0], shellNames())), strings.Join(shellNames(), ", "))
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 
@@ -68,10 +69,25 @@ func checkDemo(cmd *cobra.Command, o demo.Options) error {
 		return usageErrorf("%s: invalid argument %q for \"--files\" flag: there is no such folder", cmd.CommandPath(),
 			o.Files)
 	}
-	if _, err := os.Stat(o.Image); names.IsPath(o.Image) && err != nil {
-		return usageErrorf(
-			"%s: invalid argument %q for \"--image\" flag: there is no such file or folder; an image in a "+
-				"registry is named [HOST/]REPOSITORY[:TAG]", cmd.CommandPath(), o.Image)
+	if _, err := os.Stat(o.Image); o.Image == "" || err == nil {
+		return nil
+	}
+	wrong := ""
+	image, err := names.Parse(o.Image)
+	unnamed, _ := errors.AsType[*names.Error](err)
+	switch {
+	case names.IsPath(o.Image):
+		wrong = "there is no such file or folder; an image in a registry is named HOST/REPOSITORY[:TAG]"
+	case err != nil && unnamed.Whole != "":
+		wrong = unnamed.Whole
+	case err != nil:
+		wrong = unnamed.Reason() + "; an image is named HOST/REPOSITORY[:TAG]"
+	case image.Host == "":
+		wrong = "it names no host; on Docker Hub it is " + onDockerHub(o.Image)
+	}
+	if wrong != "" {
+		return usageErrorf("%s: invalid argument %.200q for \"--image\" flag: %s", cmd.CommandPath(),
+			names.WithoutSecrets(o.Image), wrong)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ type estimateCommand struct {
 	tagSuffix    string
 	minLayerSize sizeFlag
 	bandwidth    sizeFlag
-	latency      time.Duration
+	latency      latencyFlag
 	prefetchFile string
 }
 
@@ -39,6 +39,7 @@ func newEstimateCommand() *cobra.Command {
 	c := &estimateCommand{
 		minLayerSize: sizeFlag{bytes: soci.DefaultMinLayerSize},
 		bandwidth:    sizeFlag{bytes: estimate.DefaultNetwork.Bandwidth, least: 1},
+		latency:      latencyFlag(estimate.DefaultNetwork.Latency),
 	}
 	cmd := &cobra.Command{
 		Use:   "estimate REF|PATH (--files LIST | --path GLOB...)",
@@ -122,18 +123,36 @@ Sizes are in bytes, compressed.`,
 	f.Var(&c.minLayerSize, "min-layer-size",
 		"layers with fewer compressed bytes get no zTOC, if there is no SOCI index")
 	f.Var(&c.bandwidth, "bandwidth", "bytes that the client fetches in a second")
-	f.DurationVar(&c.latency, "latency", estimate.DefaultNetwork.Latency, "time until a request's first byte comes")
+	f.Var(&c.latency, "latency", "time until a request's first byte comes")
 	f.StringVar(&c.prefetchFile, "write-prefetch-files", "",
 		"write the file that \"index --prefetch-files-json\" takes")
 	return cmd
 }
 
-// maxLatency is the largest --latency.
+// latencyFlag is --latency.
+type latencyFlag time.Duration
+
+// maxLatency is the largest.
 const maxLatency = time.Minute
+
+func (f *latencyFlag) String() string { return time.Duration(*f).String() }
+func (f *latencyFlag) Type() string   { return "duration" }
+
+func (f *latencyFlag) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || d > maxLatency {
+		return errors.New("must be a time from 0s to 1m, such as 50ms")
+	}
+	*f = latencyFlag(d)
+	return nil
+}
 
 func (c *estimateCommand) run(cmd *cobra.Command, args []string) error {
 	files, err := c.files(cmd)
 	if err != nil {
+		return err
+	}
+	if err := c.registry.aws.forECR(cmd, args); err != nil {
 		return err
 	}
 	repo, reference, desc, err := c.registry.find(cmd, args[0])
@@ -150,7 +169,7 @@ func (c *estimateCommand) run(cmd *cobra.Command, args []string) error {
 	images, err := estimate.Run(cmd.Context(), repo, image, estimate.Options{
 		Files: files, Patterns: c.paths, Platforms: c.platforms, Version: soci.IndexVersion(c.version),
 		MinLayerSize: max(c.minLayerSize.bytes, 1),
-		Network:      estimate.Network{Bandwidth: c.bandwidth.bytes, Latency: c.latency},
+		Network:      estimate.Network{Bandwidth: c.bandwidth.bytes, Latency: time.Duration(c.latency)},
 		Progress: func(layer ocispec.Descriptor, n int64) {
 			begin.Do(func() { progress.begin([]ocispec.Descriptor{layer}) })
 			progress.layer(layer, n)
@@ -182,7 +201,7 @@ func (c *estimateCommand) run(cmd *cobra.Command, args []string) error {
 		Bandwidth int64             `json:"bandwidth"`
 		Latency   float64           `json:"latency"`
 		Images    []*estimate.Image `json:"images"`
-	}{args[0], c.bandwidth.bytes, c.latency.Seconds(), images})
+	}{args[0], c.bandwidth.bytes, time.Duration(c.latency).Seconds(), images})
 }
 
 // files checks the flags, and reads the list of files.
@@ -193,12 +212,9 @@ func (c *estimateCommand) files(cmd *cobra.Command) ([]string, error) {
 	case soci.IndexVersion(c.version) == soci.Both:
 		return nil, usageErrorf(
 			"invalid argument \"Both\" for \"--index-version\" flag: a client reads one; must be V1 or V2")
-	case c.latency < 0 || c.latency > maxLatency:
-		return nil, usageErrorf("invalid argument %q for \"--latency\" flag: must be from 0s to %v", c.latency,
-			maxLatency)
 	}
-	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
-		return nil, usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+	if err := checkTagSuffix(c.tagSuffix); err != nil {
+		return nil, err
 	}
 	if err := soci.CheckPrefetch(c.paths); err != nil {
 		return nil, usageErrorf("invalid argument for \"--path\" flag: %w", err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"soci-index-builder/internal/estimate"
 	"soci-index-builder/internal/text/bytesize"
@@ -158,7 +159,7 @@ func (c *estimateCommand) starts(p *printer, image *estimate.Image) {
 	p.table(t)
 	p.printf("Seconds are bytes at %s/s plus turns at %v (--bandwidth, --latency);\n"+
 		"unpacking, decoding and the program's own time are not in it.\n", bytesize.Format(c.bandwidth.bytes),
-		c.latency)
+		time.Duration(c.latency))
 }
 
 // prefetch says how these files are prefetched.

@@ -7,7 +7,6 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/names"
-	"soci-index-builder/pkg/soci"
 )
 
 func newFiltersCommand() *cobra.Command {
@@ -68,11 +67,8 @@ func (f *ruleFlags) rules(cmd *cobra.Command) (rules filters.Rules, cfg *aws.Con
 		return rules, nil, nil, usageErrorf("%s: --filters or --stack is required", cmd.CommandPath())
 	}
 	if given("tag-suffix") {
-		if f.suffix == "" {
-			return rules, nil, nil, usageErrorf(`invalid argument "" for "--tag-suffix" flag: must not be empty`)
-		}
-		if err := soci.CheckTagSuffix(f.suffix); err != nil {
-			return rules, nil, nil, usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+		if err := checkTagSuffix(f.suffix); err != nil {
+			return rules, nil, nil, err
 		}
 	}
 	rules = filters.Rules{Filters: f.filters.Filters, TagSuffix: f.suffix, Untagged: f.untagged}

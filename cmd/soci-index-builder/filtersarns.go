@@ -73,6 +73,14 @@ With --output json, the output is one JSON object: filters, and repositoryArns, 
 				list = stack.Filters
 			}
 			where = arn.ARN{Partition: stack.Partition, Region: stack.Region, AccountID: stack.Account}
+			if !given("filters") && given("account") && flags.account != stack.Account {
+				return usageErrorf("%s: --account %s contradicts --stack: %s is in account %s", cmd.CommandPath(),
+					flags.account, stack.Name, stack.Account)
+			}
+			if !given("filters") && given("partition") && flags.partition != stack.Partition {
+				return usageErrorf("%s: --partition %s contradicts --stack: %s is in partition %s", cmd.CommandPath(),
+					flags.partition, stack.Name, stack.Partition)
+			}
 		} else if !given("account") || !given("region") {
 			cfg, err := flags.aws.load(cmd)
 			if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 
@@ -57,7 +58,17 @@ var habits = map[string]func(status int) registrytest.Rule{
 		}}
 	},
 	// A page in the place of every answer.
-	"page": func(int) registrytest.Rule { return registrytest.Rule{Fault: registrytest.Page(http.StatusOK)} },
+	"page": func(status int) registrytest.Rule {
+		return registrytest.Rule{Fault: registrytest.Page(cmp.Or(status, http.StatusOK))}
+	},
+	// It has too much to do, or a fault.
+	"busy": func(status int) registrytest.Rule {
+		return registrytest.Rule{Fault: registrytest.Status(status, "", "")}
+	},
+	// It is a proxy, which connects nobody.
+	"proxy": func(status int) registrytest.Rule {
+		return registrytest.Rule{Method: http.MethodConnect, Fault: registrytest.Status(status, "", "")}
+	},
 	// Manifests are not deleted.
 	"undeletable": func(status int) registrytest.Rule {
 		return registrytest.Rule{Method: http.MethodDelete, Path: "/manifests/",

@@ -54,7 +54,7 @@ func (f *imageFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository
 	}
 	if image.Host == "" {
 		if image.Host, err = f.accountHost(cmd); err != nil {
-			return nil, "", orPath(err, ref)
+			return nil, "", orPath(hostless(cmd, err, ref), ref)
 		}
 		ref = image.String()
 	}

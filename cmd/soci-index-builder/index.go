@@ -166,8 +166,8 @@ func isFile(path string) bool {
 }
 
 func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
-	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
-		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+	if err := checkTagSuffix(c.tagSuffix); err != nil {
+		return err
 	}
 	for _, p := range c.platforms {
 		if err := checkPlatform(p); err != nil {
@@ -184,6 +184,9 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 	}
 	if c.outputLayout != "" && len(refs) > 1 {
 		return usageErrorf("%s: --output-layout takes one image, not %d", cmd.CommandPath(), len(refs))
+	}
+	if err := c.registry.aws.forECR(cmd, refs); err != nil {
+		return err
 	}
 	var err error
 	if c.paths, err = c.prefetch.paths(); err != nil {
@@ -224,6 +227,10 @@ func (c *indexCommand) run(cmd *cobra.Command, refs []string) error {
 
 // checkPlatform checks an argument of --platform.
 func checkPlatform(p string) error {
+	if strings.Contains(p, ",") {
+		return usageErrorf("invalid argument %.100q for \"--platform\" flag: must be one platform; repeat the flag "+
+			"for each, as in --platform linux/amd64 --platform linux/arm64", p)
+	}
 	if !names.IsPlatform(p) || !strings.Contains(p, "/") {
 		return usageErrorf(
 			"invalid argument %.100q for \"--platform\" flag: must be OS/ARCHITECTURE[/VARIANT], such as "+

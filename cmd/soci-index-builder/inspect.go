@@ -63,8 +63,11 @@ With --output json, the output is one JSON object, a manifest:
 	full.add(cmd)
 	cmd.Flags().StringVar(&tagSuffix, "tag-suffix", soci.DefaultTagSuffix, "suffix of the tags of SOCI-enabled images")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := soci.CheckTagSuffix(tagSuffix); err != nil {
-			return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+		if err := checkTagSuffix(tagSuffix); err != nil {
+			return err
+		}
+		if err := registry.aws.forECR(cmd, args); err != nil {
+			return err
 		}
 		repo, reference, desc, err := registry.find(cmd, args[0])
 		if err != nil {

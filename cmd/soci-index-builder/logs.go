@@ -69,13 +69,21 @@ The queries:
 	cmd.Flags().StringVar(&l.image, "image", "",
 		"ask about one image: `REPO:TAG` or REPO@DIGEST, with or without the registry's host")
 	cmd.Flags().Var(&l.since, "since", "how far to look back, such as 90m, 24h or 7d")
-	cmd.Flags().IntVar(&l.limit, "limit", 0, fmt.Sprintf(
+	addLimit(cmd.Flags(), &l.limit, 0, maxRows, fmt.Sprintf(
 		"at most n rows; 0 means all, which is at most %d; the default is 100, and 20 for slowest", maxRows))
 	cmd.Flags().BoolVar(&l.list, "list", false, "list the queries, without running one")
 	for _, name := range []string{"image", "since", "limit"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
 	}
 	return cmd
+}
+
+func queryNames() []string {
+	var names []string
+	for _, q := range logquery.All() {
+		names = append(names, q.Name)
+	}
+	return names
 }
 
 // queryList is for the help text.
@@ -168,16 +176,14 @@ func (l *logsCommand) query(cmd *cobra.Command, args []string) (logquery.Query, 
 		name = "why"
 	}
 	limited := cmd.Flags().Changed("limit")
-	if limited && (l.limit < 0 || l.limit > maxRows) {
-		return logquery.Query{}, logquery.Params{}, fmt.Errorf("--limit %d: must be 0 to %d", l.limit, maxRows)
-	}
 	if limited && l.limit == 0 { // all, not the query's default
 		l.limit = maxRows
 	}
 	params := logquery.Params{Limit: l.limit}
 	query, err := logquery.Find(name)
 	if err != nil {
-		return query, params, err
+		return query, params, fmt.Errorf("%w %q%s the queries are %s", logquery.ErrUnknown, name,
+			separator(didYouMean(name, queryNames())), strings.Join(queryNames(), ", "))
 	}
 	if cmd.Flags().Changed("image") {
 		if params.Image, err = logquery.ParseImage(l.image); err != nil {

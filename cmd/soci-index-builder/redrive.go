@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -97,8 +98,8 @@ line:
 		"only messages about this REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST; may be repeated")
 	f.StringArrayVar(&c.reasons, "reason", nil, "only messages with this reason, as the list shows it; may be repeated")
 	f.StringArrayVar(&c.ids, "id", nil, "only the message with this id; may be repeated")
-	f.IntVar(&c.limit, "limit", 1000, "read at most n messages; 0 means all")
-	f.Float64Var(&c.rate, "rate", 2,
+	addLimit(f, &c.limit, 1000, mostImages, "read at most n messages; 0 means all")
+	addRate(f, &c.rate, 2,
 		"retries per second; 0 means as fast as Lambda allows; more than 2 can exceed ECR's limit of 10 manifests "+
 			"per second")
 	return cmd
@@ -142,10 +143,6 @@ func (c *redriveCommand) selection(cmd *cobra.Command) (redrive.Selection, error
 		return s, usageErrorf("%s: --retry and --discard exclude each other", cmd.CommandPath())
 	case c.yes && !c.retry && !c.discard:
 		return s, usageErrorf("%s: --yes needs --retry or --discard", cmd.CommandPath())
-	case c.limit < 0:
-		return s, usageErrorf("invalid argument \"%d\" for \"--limit\" flag: must be 0 or more", c.limit)
-	case !(c.rate >= 0 && c.rate <= 1000):
-		return s, usageErrorf("invalid argument \"%g\" for \"--rate\" flag: must be 0 to 1000", c.rate)
 	}
 	for name, values := range map[string][]string{"id": c.ids, "reason": c.reasons} {
 		if slices.Contains(values, "") {
@@ -212,6 +209,7 @@ func (w *redriveWork) do(ctx context.Context, selection redrive.Selection) error
 			w.failed++
 		}
 	}
+	w.warnUnmatched(selection)
 	if err := w.summary(ctx); err != nil {
 		return cmp.Or(abort, err)
 	}
@@ -219,6 +217,38 @@ func (w *redriveWork) do(ctx context.Context, selection redrive.Selection) error
 		return errReported
 	}
 	return abort
+}
+
+// warnUnmatched tells of reasons and images that no message has: they may be
+// mistyped. A queue in which there is nothing, or nothing left of them, is no failure.
+func (w *redriveWork) warnUnmatched(s redrive.Selection) {
+	read := w.lease.Messages()
+	if len(read) == 0 {
+		return
+	}
+	var reasons []string
+	for _, m := range read {
+		if m.Reason != "" && !slices.Contains(reasons, m.Reason) {
+			reasons = append(reasons, m.Reason)
+		}
+	}
+	slices.Sort(reasons)
+	has := func(s redrive.Selection) bool { return slices.ContainsFunc(read, s.Matches) }
+	warn := func(what, hint string) {
+		printError(w.cmd.ErrOrStderr(), fmt.Errorf("warning: no message %s among the %d that were read%s", what,
+			len(read), hint))
+	}
+	for _, reason := range s.Reasons {
+		if !has(redrive.Selection{Reasons: []string{reason}}) {
+			warn(fmt.Sprintf("with the reason %.100q", reason), fmt.Sprintf("%s their reasons are %s",
+				separator(didYouMean(reason, reasons)), cmp.Or(strings.Join(reasons, ", "), "not told")))
+		}
+	}
+	for _, image := range s.Images {
+		if !has(redrive.Selection{Images: []names.Image{image}}) {
+			warn("about "+image.String(), "")
+		}
+	}
 }
 
 // work retries or discards one message.

@@ -44,7 +44,7 @@ func (w *redriveWork) text(out io.Writer, m *redrive.Message) error {
 		p.printf("  no retry  %s\n", err)
 	}
 	if logs := w.logs(m); logs != "" {
-		p.asIs("  logs      " + logs + "\n")
+		p.printf("  logs      %s\n", logs)
 	}
 	p.printf("\n")
 	return p.err

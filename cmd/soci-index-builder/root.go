@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/pkg/ecrclient"
 )
@@ -43,7 +44,10 @@ standard error.
 		SilenceErrors: true, // exitCode prints them
 		SilenceUsage:  true,
 		Args:          needsCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		PersistentPreRunE: checkEndpoint,
+
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n" + terminal.Of(os.Stdout).Fill(functionsText()) + "\n")
 	cmd.PersistentFlags().BoolP("verbose", "v", false, "log what the libraries do, to standard error")
@@ -97,6 +101,9 @@ func takes(low, high int, what string) cobra.PositionalArgs {
 			if f := cmd.Flags().Lookup("stack"); high == 0 && f != nil && !f.Changed {
 				hint = fmt.Sprintf("; a stack is named by --stack %.100s", args[0])
 			}
+			if hint == "" && len(args) > max(high, 0) {
+				hint = fmt.Sprintf("; leave out %.100q", args[max(high, 0)])
+			}
 			return usageErrorf("%s takes %s, not %s%s", cmd.CommandPath(), what, count(len(args), "argument"), hint)
 		}
 		return nil
@@ -133,6 +140,20 @@ func (f *registryFlags) options(cmd *cobra.Command) []ecrclient.Option {
 var ecrEndpoint = func() []ecrclient.Option {
 	if endpoint := os.Getenv("ECR_REGISTRY_ENDPOINT"); endpoint != "" {
 		return []ecrclient.Option{ecrclient.WithEndpoint(endpoint)}
+	}
+	return nil
+}
+
+// checkEndpoint looks at ECR_REGISTRY_ENDPOINT before a command that asks a registry
+// does anything.
+func checkEndpoint(cmd *cobra.Command, _ []string) error {
+	endpoint := os.Getenv("ECR_REGISTRY_ENDPOINT")
+	if endpoint == "" || cmd.Flags().Lookup("plain-http") == nil {
+		return nil
+	}
+	if _, _, err := names.ParseEndpoint(endpoint); err != nil {
+		return usageErrorf("%s: ECR_REGISTRY_ENDPOINT %.200q: %w", cmd.CommandPath(), names.WithoutSecrets(endpoint),
+			err)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func (f *sizeFlag) Set(s string) error {
 		return err
 	}
 	if n < f.least {
-		return fmt.Errorf("must be at least %d", f.least)
+		return fmt.Errorf("must be at least %s, such as 1GiB", bytesize.Format(f.least))
 	}
 	f.bytes = n
 	return nil

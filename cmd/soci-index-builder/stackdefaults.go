@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"soci-index-builder/internal/deploy/settings"
+	"soci-index-builder/internal/names"
 )
 
 // The environment variables that say what --stack and --region are where they
@@ -65,6 +66,9 @@ func takeDefaults(cmd *cobra.Command, needed func() bool) {
 // setFlag sets a flag to a value that comes from elsewhere.
 func setFlag(cmd *cobra.Command, flag, value, origin string) error {
 	err := cmd.Flags().Set(flag, value)
+	if flag == "region" && !names.IsRegion(value) {
+		err = fmt.Errorf("%.100q: must look like us-east-1", value)
+	}
 	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		err = invalid.Unwrap() // without the flag, which was not given
 	}

@@ -174,14 +174,14 @@ func (c *statusCommand) run(cmd *cobra.Command, args []string) error {
 	if c.all && c.missing {
 		return usageErrorf("--all and --missing contradict each other")
 	}
-	if err := soci.CheckTagSuffix(c.rules.suffix); err != nil {
-		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+	if err := checkTagSuffix(c.rules.suffix); err != nil {
+		return err
 	}
 	var targets []inventory.Target
 	for _, arg := range args {
 		t, err := inventory.ParseTarget(arg)
 		if err != nil {
-			return usageErrorf("%w", err)
+			return usageErrorf("%w", orPath(err, arg))
 		}
 		if _, ofECR := ecrclient.ParseECRHost(t.Host); t.Host != "" && !ofECR && c.since > 0 {
 			return usageErrorf("%s: --since is for ECR; %s does not tell when an image was pushed", arg, t.Host)
@@ -191,6 +191,9 @@ func (c *statusCommand) run(cmd *cobra.Command, args []string) error {
 	places := inventory.Places(targets)
 	if len(places) == 0 {
 		places = []inventory.Place{{}}
+	}
+	if err := c.rules.aws.forECR(cmd, args); err != nil {
+		return err
 	}
 	o, err := c.options(cmd)
 	if err != nil {
@@ -255,6 +258,9 @@ func (c *statusCommand) source(cmd *cobra.Command, p inventory.Place) (inventory
 			c.rules.aws.region = host.Region
 		}
 		cfg, err := c.rules.aws.load(cmd)
+		if err != nil && !ofECR && len(p.Repositories) > 0 {
+			err = hostless(cmd, err, p.Repositories[0])
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -345,7 +351,8 @@ func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, place
 // explainRegistry is explain for errors of a registry as well.
 func explainRegistry(err error, source inventory.Source) error {
 	e, ok := errors.AsType[*ecrclient.Error](err)
-	if _, ofECR := source.(*inventory.ECRSource); ok && ofECR && e.Status == http.StatusForbidden {
+	if _, ofECR := source.(*inventory.ECRSource); ok && ofECR && e.Status == http.StatusForbidden &&
+		!errors.Is(err, ecrclient.ErrNotRegistry) {
 		return fmt.Errorf(
 			"%w: the caller, and the repository's policy if it has one, must allow ecr:BatchGetImage and "+
 				"ecr:GetDownloadUrlForLayer", err)

@@ -98,21 +98,17 @@ func valueMeant(value string, known []string) string {
 	return ""
 }
 
-// numberText says what a flag of a type takes that package strconv, or package
-// time, could not read; empty for any other error.
+// numberText says what a flag of a type takes that package strconv could not read;
+// empty for any other error.
 func numberText(err error, kind string) string {
 	number, ok := errors.AsType[*strconv.NumError](err)
 	switch {
-	case kind == "duration" && strings.Contains(err.Error(), "time: "): // has no type
-		return "must be a time such as 50ms, 30s or 5m"
 	case !ok:
 		return ""
 	case kind == "bool":
 		return "must be true or false"
 	case errors.Is(number, strconv.ErrRange):
-		return "the number is too large"
-	case strings.HasPrefix(kind, "float"):
-		return "must be a number, such as 0.5"
+		return "the number is out of range"
 	}
 	return "must be a whole number"
 }

@@ -115,8 +115,11 @@ line:
 }
 
 func (c *verifyCommand) run(cmd *cobra.Command, refs []string) error {
-	if err := soci.CheckTagSuffix(c.tagSuffix); err != nil {
-		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+	if err := checkTagSuffix(c.tagSuffix); err != nil {
+		return err
+	}
+	if err := c.registry.aws.forECR(cmd, refs); err != nil {
+		return err
 	}
 	for _, ref := range refs { // before anything was done
 		if err := c.check(cmd, ref); err != nil {

@@ -71,7 +71,8 @@ logs:FilterLogEvents and states:DescribeExecution; without the last it waits for
 execution that has failed until the time is up. Reading a manifest may count as a pull in ECR.
 
 With --output json, the output is one JSON object, also with the exit codes 1 and 3:
-  reference, digest, result (index, none, time-up, failed), reason, state (as in "status"),
+  reference, digest, result (index, none, time-up, failed), reason, failure (the word in
+    the log for the builder's failure, such as out-of-time), state (as in "status"),
   deploy (the reference to deploy; with index alone), sociTag, sociDigest (what the
     suffixed tag names), handedOver (to the state machine), seconds`,
 		Example: `  soci-index-builder wait --stack soci-index-builder team/app:1.4
@@ -104,6 +105,7 @@ type waitJSON struct {
 	Digest     digest.Digest   `json:"digest,omitempty"`
 	Result     string          `json:"result"`
 	Reason     string          `json:"reason,omitempty"`
+	Failure    string          `json:"failure,omitempty"`
 	State      inventory.State `json:"state,omitempty"`
 	Deploy     string          `json:"deploy,omitempty"`
 	SociTag    string          `json:"sociTag,omitempty"`
@@ -113,8 +115,11 @@ type waitJSON struct {
 }
 
 func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
-	if err := soci.CheckTagSuffix(c.suffix); err != nil {
-		return usageErrorf("invalid argument for \"--tag-suffix\" flag: %w", err)
+	if err := checkTagSuffix(c.suffix); err != nil {
+		return err
+	}
+	if err := c.registry.aws.forECR(cmd, args); err != nil {
+		return err
 	}
 	repository, reference, err := c.registry.open(cmd, args[0])
 	if err != nil {
@@ -259,8 +264,8 @@ func (c *waitCommand) ofStack(cmd *cobra.Command, w *waiting.Wait, image names.I
 func (c *waitCommand) result(repository *ecrclient.Repository, reference string, w *waiting.Wait,
 	r *waiting.Result) *waitJSON {
 	enabled := r.Record.Enabled
-	out := &waitJSON{Digest: r.Record.Digest, Result: "index", Reason: r.Record.Reason, State: r.Record.State,
-		HandedOver: r.HandedOver, Seconds: r.Seconds, SociDigest: enabled.Image.Digest}
+	out := &waitJSON{Digest: r.Record.Digest, Result: "index", Reason: r.Record.Reason, Failure: r.Failure,
+		State: r.Record.State, HandedOver: r.HandedOver, Seconds: r.Seconds, SociDigest: enabled.Image.Digest}
 	if enabled.Image.Digest != "" {
 		out.SociTag = enabled.EnabledTag
 	}

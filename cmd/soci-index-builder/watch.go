@@ -47,6 +47,9 @@ fields that deploy --help names.`,
 		if stack.name == "" {
 			return usageErrorf("%s: --stack is required, the name of the stack", cmd.CommandPath())
 		}
+		if err := stack.locate(cmd, &from); err != nil {
+			return err
+		}
 		cfg, err := from.load(cmd)
 		if err != nil {
 			return err
@@ -57,7 +60,7 @@ fields that deploy --help names.`,
 			return explain(err)
 		}
 		if found == nil {
-			return fmt.Errorf("stack %s: %w in region %s", stack.name, deployed.ErrNotFound, cfg.Region)
+			return withoutStack(deployed.NotFound(cmd.Context(), cfg, stack.name), &from)
 		}
 		screen := newDeployScreen(cmd, output, nil)
 		display := screen.Events()

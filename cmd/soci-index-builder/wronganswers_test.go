@@ -82,7 +82,13 @@ func TestWrongAnswers(t *testing.T) {
 		"otherwhere": {wrongAnswer{200, map[string]string{"Content-Type": image, "Docker-Content-Digest": gone}, `{}`},
 			"404 Not Found: the registry has no such content"},
 		"page": {wrongAnswer{404, map[string]string{"Content-Type": "text/html"}, "<h1>nothing</h1>"},
+			"404 Not Found, with a web page instead of a registry's answer (check the image's name, the host, and " +
+				"HTTPS_PROXY)"},
+		"pageofregistry": {wrongAnswer{404, map[string]string{"Content-Type": "text/html",
+			"Docker-Distribution-Api-Version": "registry/2.0"}, "<h1>nothing</h1>"},
 			"404 Not Found: the registry has no such repository or tag"},
+		"refusedpage": {wrongAnswer{403, map[string]string{"Content-Type": "text/html"}, "<h1>no</h1>"},
+			"403 Forbidden, with a web page instead of a registry's answer (check the host, and HTTPS_PROXY)"},
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/page" {

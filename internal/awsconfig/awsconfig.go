@@ -7,9 +7,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"strconv"
@@ -18,6 +20,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/smithy-go"
@@ -77,8 +81,8 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	}
 	cfg, err := loadDefault(ctx, options)
 	if unknown, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
-		return cfg, settingf("no AWS profile %q: %s, or make it with: aws configure --profile %s", unknown.Profile,
-			another(o.ProfileFlag), unknown.Profile)
+		return cfg, settingf("no AWS profile %q: %s, or make it with: aws configure --profile %s%s", unknown.Profile,
+			another(o.ProfileFlag), unknown.Profile, missingFiles())
 	}
 	if errors.Is(err, ErrSetting) {
 		return cfg, err
@@ -95,16 +99,43 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 		cfg.Region = regionOfMachine(ctx, cfg)
 	}
 	if cfg.Region == "" {
-		return cfg, settingf("no AWS region is set: %sset AWS_REGION, or set a region in the profile",
-			give(o.RegionFlag))
+		return cfg, settingf("no AWS region is set: %sset AWS_REGION, or set a region in the profile%s",
+			give(o.RegionFlag), missingFiles())
 	}
 	if !names.IsRegion(cfg.Region) {
-		return cfg, settingf("AWS region %q: must look like us-east-1", cfg.Region)
+		return cfg, settingf("AWS region %.100q, which %s says: must look like us-east-1", cfg.Region, o.saysRegion())
 	}
 	cfg.HTTPClient = NewHTTPClient(cfg.HTTPClient)
 	cfg.Credentials = &provider{cfg.Credentials, o.ProfileFlag}
 	_, err = cfg.Credentials.Retrieve(ctx)
 	return cfg, err
+}
+
+// saysRegion names what the region is from.
+func (o *Options) saysRegion() string {
+	switch {
+	case o.Region != "":
+		return cmp.Or(o.RegionFlag, "the caller")
+	case os.Getenv("AWS_REGION") != "":
+		return "AWS_REGION"
+	case os.Getenv("AWS_DEFAULT_REGION") != "":
+		return "AWS_DEFAULT_REGION"
+	}
+	return "the profile"
+}
+
+// missingFiles says which of the files that the environment names are not there: the
+// SDK goes on without them. It is for errors of what they may have had.
+func missingFiles() string {
+	text := ""
+	for _, name := range []string{"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"} {
+		if file := os.Getenv(name); file != "" {
+			if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+				text += fmt.Sprintf("; %s names %s, which is not there", name, file)
+			}
+		}
+	}
+	return text
 }
 
 // checkEnvironment looks for mistakes in variables that the SDK reports in words
@@ -128,7 +159,8 @@ func checkEnvironment(environ []string) error {
 			}
 		case name == "AWS_ENDPOINT_URL" || strings.HasPrefix(name, "AWS_ENDPOINT_URL_"):
 			if u, err := url.Parse(value); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-				return settingf("%s: must be http:// or https:// and a host, such as https://proxy.example", name)
+				return settingf("%s %.200q: must be http:// or https:// and a host, such as https://proxy.example",
+					name, names.WithoutSecrets(value))
 			}
 		}
 	}
@@ -218,13 +250,53 @@ type CredentialsError struct {
 }
 
 func (e *CredentialsError) Error() string {
-	why := e.err.Error()
-	// The instance's role is what the SDK tries last.
-	if last, ok := errors.AsType[*smithy.OperationError](e.err); ok && last.Service() == imds.ServiceID {
-		why = "there are none in the environment, in the profile or from the machine's role"
+	why, instead := e.why()
+	if !instead {
+		return fmt.Sprintf("%v: %s", awserror.ErrCredentials, why)
 	}
-	return fmt.Sprintf("%v: %s: %sset AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (for example: aws sso login)",
-		awserror.ErrCredentials, why, give(e.profileFlag))
+	return fmt.Sprintf("%v: %s: %sset AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (for example: aws sso login)%s",
+		awserror.ErrCredentials, why, give(e.profileFlag), missingFiles())
+}
+
+// why says what went wrong where the credentials come from, and whether others may
+// be given instead, since nothing else helps.
+func (e *CredentialsError) why() (text string, instead bool) {
+	op, called := errors.AsType[*smithy.OperationError](e.err)
+	process, ofProcess := errors.AsType[*processcreds.ProviderError](e.err)
+	_, ofSession := errors.AsType[*ssocreds.InvalidTokenError](e.err)
+	switch {
+	case called && op.Service() == imds.ServiceID: // which the SDK tries last
+		return "there are none in the environment, in the profile or from the machine's role", true
+	case ofSession, !called && strings.Contains(e.err.Error(), "cached SSO token"), ofSSO(e.err):
+		return "the session of the single sign-on has ended, or was not begun: sign in again with: aws sso login", false
+	case ofProcess:
+		return "the profile's credential_process failed: " + plainly(process.Err), true
+	case called:
+		return strings.TrimPrefix(awserror.Explain(e.err).Error(), "failed to refresh cached credentials, "), false
+	}
+	return e.err.Error(), true
+}
+
+// ofSSO reports whether the single sign-on does not take the session; what else it
+// refuses is about a role.
+func ofSSO(err error) bool {
+	op, called := errors.AsType[*smithy.OperationError](err)
+	answer, answered := errors.AsType[smithy.APIError](err)
+	return called && answered && (op.Service() == "SSO OIDC" ||
+		op.Service() == "SSO" && answer.ErrorCode() == "UnauthorizedException")
+}
+
+// plainly is the innermost error in plain words, without the output of a process,
+// which may have secrets.
+func plainly(err error) string {
+	for errors.Unwrap(err) != nil {
+		err = errors.Unwrap(err)
+	}
+	switch err.(type) {
+	case *json.SyntaxError, *json.UnmarshalTypeError:
+		return "it does not write the JSON that it should"
+	}
+	return err.Error()
 }
 
 // give is the advice to use a flag, if there is one.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsclient "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"soci-index-builder/internal/text/netfailure"
 )
 
 // HTTPClient sends the SDK's requests.
@@ -23,6 +25,9 @@ type HTTPClient struct{ from aws.HTTPClient }
 func NewHTTPClient(from aws.HTTPClient) *HTTPClient {
 	if from == nil {
 		from = awsclient.NewBuildableClient()
+	}
+	if builds, ok := from.(*awsclient.BuildableClient); ok {
+		from = builds.WithTransportOptions(func(t *http.Transport) { t.OnProxyConnectResponse = netfailure.Connected })
 	}
 	return &HTTPClient{from}
 }

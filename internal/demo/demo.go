@@ -198,8 +198,9 @@ func (r *run) all(ctx context.Context, image *source) error {
 		return fmt.Errorf("%w: layers of %s are compressed with zstd; %s", ErrNoLayer, image.what, fix)
 	}
 	if result.Outcome != soci.OutcomeIndexed {
-		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed", ErrNoLayer,
-			image.what, bytesize.Format(soci.DefaultMinLayerSize))
+		return fmt.Errorf("%w: the layers of %s are below %s, or of a kind that cannot be indexed: name more files by "+
+			"--files, such as /usr/share, or another --image", ErrNoLayer, image.what,
+			bytesize.Format(soci.DefaultMinLayerSize))
 	}
 	r.step(4, "Ask the registry for the referrers of each platform's image manifest (v1), and for the suffixed "+
 		"tag (v2)")

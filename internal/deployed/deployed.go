@@ -76,18 +76,23 @@ func Find(ctx context.Context, cfg aws.Config, stack string) (*Stack, error) {
 		// CloudFormation has no error code of its own for a name that it does
 		// not know; the name's form was checked above.
 		if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "ValidationError" {
-			return nil, fmt.Errorf("stack %s: %w in region %s%s", stack, ErrNotFound, cfg.Region, ofAccount(ctx, cfg))
+			return nil, NotFound(ctx, cfg, stack)
 		}
 		return nil, fmt.Errorf("describing stack %s: %w", stack, err)
 	}
 	if len(out.Stacks) == 0 || out.Stacks[0].StackStatus == types.StackStatusDeleteComplete {
-		return nil, fmt.Errorf("stack %s: %w in region %s%s", stack, ErrNotFound, cfg.Region, ofAccount(ctx, cfg))
+		return nil, NotFound(ctx, cfg, stack)
 	}
 	s, err := read(out.Stacks[0])
 	if err != nil {
 		return nil, fmt.Errorf("stack %s: %w", stack, err)
 	}
 	return s, nil
+}
+
+// NotFound returns the ErrNotFound of a stack in cfg's account and region.
+func NotFound(ctx context.Context, cfg aws.Config, stack string) error {
+	return fmt.Errorf("stack %s: %w in region %s%s", stack, ErrNotFound, cfg.Region, ofAccount(ctx, cfg))
 }
 
 // ofAccount names the account for a message, when it can be known.

@@ -179,13 +179,13 @@ func TestStepsMemory(t *testing.T) {
 				found = append(found, f)
 			}
 		}
-		severity, cure := doctor.OK, ""
+		severity, hint := doctor.OK, ""
 		if tt.want != "" {
 			severity = doctor.Warning
-			cure = "soci-index-builder deploy --stack " + stackName + " --region eu-west-1 --parameter " +
+			hint = "soci-index-builder deploy --stack " + stackName + " --region eu-west-1 --parameter " +
 				"StepsMemorySize=" + tt.want
 		}
-		if len(found) != 1 || found[0].Severity != severity || found[0].Cure != cure ||
+		if len(found) != 1 || found[0].Severity != severity || found[0].Hint != hint ||
 			tt.want != "" && !strings.Contains(found[0].Found, "StepsMemorySize is "+tt.steps+", less than ") {
 			t.Errorf("%+v: %+v", tt, found)
 		}

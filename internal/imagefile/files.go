@@ -113,8 +113,9 @@ type entry struct {
 }
 
 // compressions are told by their first bytes.
-var compressions = []struct{ magic, name string }{
-	{"\x1f\x8b", "gzip"}, {"\x28\xb5\x2f\xfd", "zstd"}, {"BZh", "bzip2"}, {"\xfd7zXZ", "xz"},
+var compressions = []struct{ magic, name, undo string }{
+	{"\x1f\x8b", "gzip", "gunzip"}, {"\x28\xb5\x2f\xfd", "zstd", "unzstd"}, {"BZh", "bzip2", "bunzip2"},
+	{"\xfd7zXZ", "xz", "unxz"},
 }
 
 func openTar(f *os.File, size int64) (*archive, error) {
@@ -125,7 +126,8 @@ func openTar(f *os.File, size int64) (*archive, error) {
 	}
 	for _, c := range compressions {
 		if bytes.HasPrefix(start[:n], []byte(c.magic)) {
-			return nil, fmt.Errorf("the file is compressed with %s: decompress it first", c.name)
+			return nil, fmt.Errorf("the file is compressed with %s: decompress it first, with: %s < %s > image.tar",
+				c.name, c.undo, f.Name())
 		}
 	}
 	a := &archive{f, map[string]entry{}}

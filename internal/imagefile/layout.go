@@ -179,6 +179,9 @@ func (l *Layout) write(ctx context.Context, desc ocispec.Descriptor, from io.Rea
 		errors.Is(err, content.ErrInvalidDescriptorSize), errors.Is(err, io.ErrUnexpectedEOF):
 		return &damagedError{desc, err}
 	}
+	if path, ok := errors.AsType[*fs.PathError](err); ok && filepath.Dir(path.Path) == filepath.Join(l.path, ingest) {
+		err = path.Err // the file is a temporary one, whose name means nothing to people
+	}
 	return fmt.Errorf("writing %s to %s: %w", desc.Digest, l.path, err)
 }
 
@@ -216,6 +219,9 @@ func (l *Layout) list(desc ocispec.Descriptor, tag string) error {
 	return l.save()
 }
 
+// ingest is the folder of the layout in which content is until it is complete.
+const ingest = "ingest"
+
 // Finish removes the folder in which unfinished content was, also what a run
 // left there that was interrupted.
 func (l *Layout) Finish() error {
@@ -223,7 +229,7 @@ func (l *Layout) Finish() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(root.RemoveAll("ingest"), root.Close())
+	return errors.Join(root.RemoveAll(ingest), root.Close())
 }
 
 // From is where Copy reads an image.

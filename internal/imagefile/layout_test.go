@@ -3,6 +3,7 @@ package imagefile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,6 +64,27 @@ func TestFinish(t *testing.T) {
 		if _, err := os.Stat(filepath.Dir(left)); !os.IsNotExist(err) {
 			t.Errorf("the folder of unfinished content is still there: %v", err)
 		}
+	}
+}
+
+// What cannot be written is told without the name of the temporary file that it
+// was to be in.
+func TestWriteFails(t *testing.T) {
+	dir := t.TempDir()
+	l, err := CreateLayout(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.Symlink("/proc/self", filepath.Join(dir, "ingest")); err != nil { // where nobody can make a file
+		t.Fatal(err)
+	}
+	b := []byte("content")
+	desc := ocispec.Descriptor{Digest: digest.FromBytes(b), Size: int64(len(b))}
+	err = l.Push(t.Context(), desc, bytes.NewReader(b))
+	prefix := fmt.Sprintf("writing %s to %s: ", desc.Digest, dir)
+	if err == nil || !strings.HasPrefix(err.Error(), prefix) || strings.Contains(err.Error(), "ingest") {
+		t.Errorf("%v, want %q and why", err, prefix)
 	}
 }
 

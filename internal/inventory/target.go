@@ -27,11 +27,15 @@ type Target struct {
 // ParseTarget reads a target as [names.Parse] does. The error is ErrTarget.
 func ParseTarget(s string) (Target, error) {
 	image, err := names.Parse(s)
-	if e, ok := errors.AsType[*names.Error](err); ok && e.Whole != "" {
-		return Target{}, &targetError{fmt.Sprintf("%.300q: %s", e.Text, e.Whole)}
+	if e, ok := errors.AsType[*names.Error](err); ok {
+		return Target{}, &targetError{fmt.Sprintf("%.300q: %s", e.Text, e.Reason())}
 	}
 	if err != nil {
 		return Target{}, fmt.Errorf("%.300q: %w", s, ErrTarget)
+	}
+	if names.IsPath(s) {
+		return Target{}, &targetError{fmt.Sprintf("%.300q: this is a path; an image is named [HOST/]REPOSITORY[:TAG]",
+			s)}
 	}
 	if image.Digest != "" {
 		return Target{}, fmt.Errorf("%.300q names an image by digest: %w", s, ErrTarget)

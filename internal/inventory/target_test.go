@@ -31,7 +31,7 @@ func TestParseTarget(t *testing.T) {
 	}
 	for _, in := range []string{
 		"", ":", "App", "app:", "app:-x", "app@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
-		"team//app",
+		"team//app", "app.tar",
 		"registry.example.com/", "http://registry.example.com/app", strings.Repeat("x", 5000) + "!",
 	} {
 		got, err := inventory.ParseTarget(in)
@@ -41,6 +41,20 @@ func TestParseTarget(t *testing.T) {
 		}
 		if text := err.Error(); len(text) > 600 || strings.Contains(text, "invalid/") {
 			t.Errorf("%.100q: %.700s", in, text)
+		}
+	}
+}
+
+// What is wrong with a name is said.
+func TestParseTargetSaysWhy(t *testing.T) {
+	for in, want := range map[string]string{
+		"Team/App":      `"Team/App": its repository name "Team/App" must be 2 to 256 of `,
+		"team/app:-x":   `its tag "-x" must be 1 to 128 of `,
+		"localhost/App": `its repository name "App" must be 1 to 256 of `,
+		"app.tar":       `"app.tar": this is a path; an image is named [HOST/]REPOSITORY[:TAG]`,
+	} {
+		if _, err := inventory.ParseTarget(in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", in, err, want)
 		}
 	}
 }

@@ -112,6 +112,23 @@ func hasPathPrefix(text string) bool {
 		func(start string) bool { return strings.HasPrefix(text, start) })
 }
 
+// WithoutSecrets returns a URL that may be malformed without what may be secret in
+// it: the user and the query.
+func WithoutSecrets(text string) string {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		scheme, rest = "", text
+	}
+	rest = withoutSecrets(rest)
+	if at := strings.LastIndex(rest, "@"); at >= 0 { // elsewhere than in front of the host
+		rest = rest[at+1:]
+	}
+	if ok {
+		return scheme + "://" + rest
+	}
+	return rest
+}
+
 // withoutSecrets leaves out what may be secret in what follows the scheme of a
 // URL: the user in front of the host, and the query.
 func withoutSecrets(rest string) string {
@@ -182,6 +199,10 @@ func parse(text string, isHost func(first string) bool, onlyECR bool) (Image, er
 		check(!hasDigest || IsECRDigest(image.Digest), "digest", image.Digest, ECRDigestAllowed)
 	} else {
 		check(!hasDigest || IsDigest(image.Digest), "digest", image.Digest, DigestAllowed)
+	}
+	if problems == nil && image.Host == "docker.io" && !strings.Contains(image.Repository, "/") {
+		return Image{}, &Error{Text: text,
+			Whole: "Docker Hub's own images are in library, as in docker.io/library/" + image.Repository}
 	}
 	if problems != nil {
 		return Image{}, &Error{Text: text, Problems: problems}

@@ -152,3 +152,28 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What may be secret in a URL is not shown, however it is malformed.
+func TestWithoutSecrets(t *testing.T) {
+	for text, want := range map[string]string{
+		"http://me:secret@host:5000/path?token=secret": "http://host:5000/path", "host:5000": "host:5000",
+		"me:secret@host": "host", "http:/me:secret@host": "host", "": "",
+		"https://host/me:secret@other": "https://other",
+	} {
+		if got := names.WithoutSecrets(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// Docker Hub has no repository without a folder, which is library for its own.
+func TestDockerHub(t *testing.T) {
+	for _, text := range []string{"docker.io/nginx", "docker.io/nginx:1"} {
+		if _, err := names.Parse(text); err == nil || !strings.Contains(err.Error(), "docker.io/library/nginx") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if _, err := names.Parse("docker.io/library/nginx:1"); err != nil {
+		t.Error(err)
+	}
+}

@@ -126,7 +126,7 @@ func List(actions []string) string {
 // then it shows a missing permission to push.
 func OfRefusal(err error) []string {
 	e, ok := errors.AsType[*ecrclient.Error](err)
-	if !ok {
+	if !ok || errors.Is(err, ecrclient.ErrNotRegistry) {
 		return nil
 	}
 	if inner, ok := errors.AsType[*ecrclient.Error](e.Err); ok && inner.Op == "authenticate" {

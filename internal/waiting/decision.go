@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/messages"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/pkg/soci"
@@ -55,6 +56,7 @@ type builder struct {
 	none     string // why there will be no SOCI index
 	finished string // the outcome of one that has finished
 	attempt  string // how the last attempt failed, which is made again
+	reason   string // of that failure, or of the one for good, in the log's word
 
 	last Decision
 }
@@ -70,7 +72,7 @@ func (b *builder) take(d *Decision) (note string) {
 		return ""
 	}
 	*b = builder{seen: true, last: *d}
-	failed := fmt.Sprintf("%s: %s", d.Reason, d.Error)
+	failed := fmt.Sprintf("%s: %s", cmp.Or(failure.Reason(d.Reason).Text(), d.Reason), d.Error)
 	switch d.Message {
 	case messages.PassedOn:
 		return "the builder has the event, and the filter " + d.Filter + " chooses it"
@@ -91,7 +93,8 @@ func (b *builder) take(d *Decision) (note string) {
 			b.none += ": " + inventory.FixPlatforms
 		}
 	case messages.EventFailed, messages.Failed:
-		if d.Class == "transient" {
+		b.reason = d.Reason
+		if failure.Class(d.Class) == failure.Transient {
 			b.attempt = failed
 			return "an attempt failed and is made again: " + failed
 		}

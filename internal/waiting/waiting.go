@@ -71,6 +71,7 @@ type Log interface {
 type Result struct {
 	Record     inventory.Record // of the last look; zero if there was none
 	HandedOver bool             // the builder's state machine works on the image, or has
+	Failure    string           // the reason of the builder's last attempt, if that failed, in the log's word
 	Seconds    float64
 }
 
@@ -232,7 +233,7 @@ func (w *Wait) read(ctx context.Context, r *Result, b *builder) error {
 		if note := b.take(&d); note != "" {
 			w.Note(note)
 		}
-		r.HandedOver = r.HandedOver || d.Message == messages.HandedOver
+		r.HandedOver, r.Failure = r.HandedOver || d.Message == messages.HandedOver, b.reason
 	}
 	return nil
 }

@@ -73,23 +73,26 @@ func (c *client) send(via doer, req *http.Request, asked *url.URL) (*http.Respon
 		defer resp.Body.Close()
 		return nil, nil, newStatusError(resp, redirectedTo, c.now())
 	}
-	if isPage(resp) && from == nil && (strings.Contains(asked.Path, "/manifests/") ||
-		strings.HasSuffix(asked.Path, "/tags/list")) {
+	list := strings.HasSuffix(asked.Path, "/tags/list")
+	switch page := isPage(resp) && from == nil; {
+	case page && list && resp.StatusCode >= 300: // 404, which oras-go would tell without the page
+		defer resp.Body.Close()
+		return nil, nil, newStatusError(resp, "", c.now())
+	case page && (list || strings.Contains(asked.Path, "/manifests/")) && resp.StatusCode < 300:
 		resp.Body.Close()
-		return nil, nil, fmt.Errorf("%w: %d %s with a web page", errNotRegistry, resp.StatusCode,
-			http.StatusText(resp.StatusCode))
+		return nil, nil, fmt.Errorf("%w (check the host, and HTTPS_PROXY): %d %s with a web page", ErrNotRegistry,
+			resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
 	return resp, from, nil
 }
 
-// errNotRegistry: something else answered in the registry's place.
-var errNotRegistry = errors.New("the answer is not from a registry (check the host, and HTTPS_PROXY)")
-
 // isPage reports whether an answer is a web page, as of a proxy, and not one of
-// a registry that names no better media type.
+// a registry that names no better media type. A registry that asks for a login
+// may do so with a page.
 func isPage(resp *http.Response) bool {
 	return strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") &&
-		resp.Header.Get("Docker-Content-Digest") == "" && resp.StatusCode < 300
+		resp.StatusCode != http.StatusUnauthorized && resp.Header.Get("Docker-Content-Digest") == "" &&
+		resp.Header.Get("Docker-Distribution-Api-Version") == ""
 }
 
 // statusError is an answer with an error status.
@@ -98,6 +101,7 @@ type statusError struct {
 	code         string // the first of the body's error codes
 	message      string
 	redirectedTo string        // the host that answered, when not the registry
+	page         bool          // the answer is a web page, so it is hardly the registry's
 	retryAfter   time.Duration // 0 if the answer did not say
 }
 
@@ -110,7 +114,13 @@ func (e *statusError) Error() string {
 	case e.code != "" || e.message != "":
 		fmt.Fprintf(&b, " (%s%s)", e.code, e.message)
 	}
-	if e.redirectedTo != "" {
+	switch {
+	case e.page && e.status == http.StatusNotFound:
+		b.WriteString(", with a web page instead of a registry's answer (check the image's name, the host, and " +
+			"HTTPS_PROXY)")
+	case e.page:
+		b.WriteString(", with a web page instead of a registry's answer (check the host, and HTTPS_PROXY)")
+	case e.redirectedTo != "":
 		fmt.Fprintf(&b, " from %s, where the registry redirects to", e.redirectedTo)
 	}
 	return b.String()
@@ -118,6 +128,9 @@ func (e *statusError) Error() string {
 
 // Is matches the class that the status stands for.
 func (e *statusError) Is(target error) bool {
+	if target == ErrNotRegistry {
+		return e.page
+	}
 	class := classOf(e.status)
 	return class != nil && class == target
 }
@@ -131,6 +144,7 @@ func newStatusError(resp *http.Response, redirectedTo string, now time.Time) *st
 	e := &statusError{
 		status:       resp.StatusCode,
 		redirectedTo: redirectedTo,
+		page:         redirectedTo == "" && isPage(resp),
 		retryAfter:   retryAfter(resp.Header.Get("Retry-After"), now),
 	}
 	var body struct {

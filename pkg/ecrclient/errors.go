@@ -39,6 +39,10 @@ var (
 	// has no referrers.
 	ErrReferrersUnknown = errors.New("the registry does not tell which manifests refer to this one")
 
+	// ErrNotRegistry: the answer is a web page, as of a proxy or of a server that is
+	// no registry. It matches the class of its status too.
+	ErrNotRegistry = errors.New("the answer is not from a registry")
+
 	// ErrNoRange: the registry does not serve Range requests.
 	ErrNoRange = errors.New("registry does not serve ranges")
 )

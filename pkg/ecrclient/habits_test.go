@@ -309,3 +309,37 @@ func TestRedirectsEnd(t *testing.T) {
 		t.Errorf("got %v after %d redirects", err, hops)
 	}
 }
+
+// A web page in the place of an answer is told as such, and keeps the class of its
+// status; one that a registry says is its own is none, and asking for a login neither.
+func TestPages(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	own := registrytest.Header("Docker-Distribution-Api-Version", "registry/2.0")
+	for _, row := range []struct {
+		name  string
+		fault registrytest.Fault
+		class error
+		page  bool
+	}{
+		{"403", registrytest.Page(http.StatusForbidden), ecrclient.ErrDenied, true},
+		{"404", registrytest.Page(http.StatusNotFound), ecrclient.ErrNotFound, true},
+		{"502", registrytest.Page(http.StatusBadGateway), ecrclient.ErrUnavailable, true},
+		{"401", registrytest.Page(http.StatusUnauthorized), ecrclient.ErrDenied, false},
+		{"404 of a registry", registrytest.Both(own, registrytest.Page(http.StatusNotFound)), ecrclient.ErrNotFound,
+			false},
+		{"403 without a page", registrytest.Status(http.StatusForbidden, "", ""), ecrclient.ErrDenied, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.Add(registrytest.Rule{Fault: row.fault})
+			r := open(t, f.Server, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}))
+			_, resolved := r.Resolve(t.Context(), "v1")
+			_, listed := r.Tags(t.Context())
+			for _, err := range []error{resolved, listed} {
+				if !errors.Is(err, row.class) || errors.Is(err, ecrclient.ErrNotRegistry) != row.page {
+					t.Errorf("%v, want %v, and that it is a page: %t", err, row.class, row.page)
+				}
+			}
+		})
+	}
+}

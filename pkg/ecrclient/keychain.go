@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
@@ -38,14 +40,35 @@ type authFile struct {
 	paths bool
 }
 
+// keysError says in plain words why a file has no credentials.
+type keysError struct {
+	text  string
+	cause error
+}
+
+func (e *keysError) Error() string { return e.text }
+func (e *keysError) Unwrap() error { return e.cause }
+
+// systemText is what the system says of a file, without its name.
+func systemText(err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err
+	}
+	return err
+}
+
 // files are the places to look, in this order; the first that has credentials
 // for the registry decides.
 func (k *keychain) files() []authFile {
 	var all []authFile
 	if named := os.Getenv(authFileVariable); named != "" {
-		_, err := os.Stat(named)
+		info, err := os.Stat(named)
+		if err == nil && info.IsDir() {
+			err = syscall.EISDIR
+		}
 		if err != nil {
-			err = fmt.Errorf("%s: %w", authFileVariable, err)
+			err = &keysError{fmt.Sprintf("%s names %s, which cannot be read (%v)", authFileVariable, named,
+				systemText(err)), err}
 		}
 		all = append(all, authFile{named, err, true})
 	}
@@ -81,11 +104,16 @@ func (k *keychain) get(ctx context.Context, host string) (auth.Credential, error
 
 func (k *keychain) from(ctx context.Context, file authFile, host string) (auth.Credential, error) {
 	if file.err != nil {
-		return auth.EmptyCredential, fmt.Errorf("read the credentials for %s: %w", host, file.err)
+		return auth.EmptyCredential, file.err
 	}
 	store, err := credentials.NewStore(file.path, credentials.StoreOptions{})
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return auth.EmptyCredential, &keysError{fmt.Sprintf("the file of credentials %s cannot be read (%v)", file.path,
+			systemText(path)), err}
+	}
 	if err != nil {
-		return auth.EmptyCredential, fmt.Errorf("read the credentials for %s: %w", host, err)
+		return auth.EmptyCredential, &keysError{fmt.Sprintf("the file of credentials %s is no JSON as "+
+			"\"docker login\" writes it", file.path), err}
 	}
 	for _, address := range k.addresses(host, file.paths) {
 		c, err := store.Get(ctx, address)

@@ -40,7 +40,10 @@ func newDialer() *net.Dialer {
 
 func newTransport(dialer *net.Dialer) *http.Transport {
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
+		Proxy: http.ProxyFromEnvironment,
+
+		OnProxyConnectResponse: netfailure.Connected,
+
 		DialContext:           dialer.DialContext,
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   15 * time.Second,
@@ -262,6 +265,9 @@ func lost(parent, ctx context.Context, host string, err error) error {
 	if here, ok := errors.AsType[*thisMachineError](err); ok {
 		return &refusedError{here.refusal(host), err}
 	}
+	if netfailure.OfProxy(err) {
+		return &refusedError{netfailure.Text(host, err), err}
+	}
 	if permanent(err) {
 		return err
 	}
@@ -282,6 +288,9 @@ func (e *refusedError) Unwrap() error { return e.cause }
 func plain(err error) error {
 	if _, authenticating := errors.AsType[*Error](err); authenticating {
 		return err
+	}
+	if keys, ok := errors.AsType[*keysError](err); ok {
+		return keys
 	}
 	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return &refusedError{"the server that gives out the registry's tokens answered with none (check the host, " +

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/opencontainers/go-digest"
+
+	"soci-index-builder/internal/text/bytesize"
 )
 
 // FileReason says why a FileSearch has not found a file.
@@ -62,7 +64,8 @@ func (s *FileSearch) Add(layer digest.Digest, z *Ztoc) error {
 	s.tables.mu.Lock()
 	defer s.tables.mu.Unlock()
 	if s.tables.full() {
-		return fmt.Errorf("%w: the names of all files of the image have more than %d bytes", ErrLimit, s.tables.max)
+		return fmt.Errorf("%w: the names of all files of the image take more than %s of memory", ErrLimit,
+			bytesize.Format(s.tables.max))
 	}
 	return nil
 }

@@ -2,12 +2,15 @@ package soci
 
 import (
 	"cmp"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+
+	"soci-index-builder/internal/text/bytesize"
 )
 
 // pathTable is what is kept of a layer's zTOC to find the spans of files: the
@@ -51,12 +54,12 @@ const maxPathText = 4095
 
 // pathTables are those of an image, within a bound.
 type pathTables struct {
-	wanted map[digest.Digest]bool // the layers of which one is needed
-	max    int64                  // bytes of all
+	max int64 // bytes of all
 
 	mu     sync.Mutex
-	used   int64 // bytes, of those that there is no room for too
-	making int64 // bytes that it took to make the one that took most; one is made at a time
+	wanted map[digest.Digest]bool // the layers of which one is needed and was not added yet
+	used   int64                  // bytes, of those that there is no room for too
+	making int64                  // bytes that it took to make the one that took most; one is made at a time
 	of     map[digest.Digest]*pathTable
 }
 
@@ -85,9 +88,10 @@ func newPathTables(targets []target, o Options) *pathTables {
 }
 
 // add makes the table of a layer, if one is needed and there is room. When the
-// layers of an image do not fit together none is kept, whatever their order.
+// layers of an image do not fit together none is kept, whatever their order, and
+// the others are still counted, for lack.
 func (t *pathTables) add(layer digest.Digest, z *Ztoc) {
-	if t == nil || !t.wanted[layer] {
+	if t == nil {
 		return
 	}
 	size, making := int64(len(layer)), int64(0)
@@ -101,15 +105,28 @@ func (t *pathTables) add(layer digest.Digest, z *Ztoc) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.of[layer] != nil || t.full() {
+	if !t.wanted[layer] {
 		return
 	}
+	t.wanted[layer] = false
 	t.used, t.making = t.used+size, max(t.making, making)
 	if t.full() {
 		t.of = nil
 		return
 	}
 	t.of[layer] = newPathTable(z, int(size))
+}
+
+// lack says why the tables had to be given up, and what would be enough.
+func (t *pathTables) lack() string {
+	need := t.used + t.making
+	if need > pathTablesMost {
+		return fmt.Sprintf("the names of all files take %s of memory, and at most %s are used for them",
+			bytesize.Format(need), bytesize.Format(pathTablesMost))
+	}
+	limit := (8*need + 1<<20 - 1) >> 20
+	return fmt.Sprintf("the names of all files take more than %s of memory, an eighth of the memory limit: with "+
+		"--max-memory %dMiB, or a larger GeneratorMemorySize, there is room for them", bytesize.Format(t.max), limit)
 }
 
 // full reports whether the tables had to be given up. It is called with mu

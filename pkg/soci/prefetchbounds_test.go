@@ -130,7 +130,8 @@ func TestPrefetchMemory(t *testing.T) {
 	if err != nil || r.Manifests[0].Prefetch != nil {
 		t.Fatalf("%v %+v, want that nothing is prefetched", err, r)
 	}
-	const want = "nothing is prefetched: the names of all files take more than 2097152 bytes"
+	const want = "nothing is prefetched: the names of all files take more than 2.0 MiB of memory, an eighth of the " +
+		"memory limit: with --max-memory 19MiB, or a larger GeneratorMemorySize, there is room for them"
 	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], want) {
 		t.Errorf("warnings %q, want %q", r.Warnings, want)
 	}

@@ -52,9 +52,7 @@ func (w *layerWork) prefetch(ctx context.Context, t *target) (*PrefetchResult, [
 	case len(t.prefetch) == 0:
 		return nil, nil, f.warnings, nil
 	case w.tables.full():
-		f.warn("nothing is prefetched: the names of all files take more than %d bytes, an eighth of "+
-			"Limits.MaxMemory or "+
-			"128 MiB", w.tables.max)
+		f.warn("nothing is prefetched: %s", w.tables.lack())
 		return nil, nil, f.warnings, nil
 	}
 	for _, l := range t.manifest.Layers {

@@ -12,12 +12,15 @@ import (
 	"time"
 	"unicode"
 
+	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/logquery"
 	"soci-index-builder/internal/text/terminal"
+	"soci-index-builder/pkg/soci"
 )
 
 // WriteTable writes rows as a table with a line of column names. Columns that
-// are empty in all rows are left out. Times are in UTC. On a terminal that is too
+// are empty in all rows are left out, and the words of the functions' log are told
+// as sentences. Times are in UTC. On a terminal that is too
 // narrow for the columns, each row is a block of lines.
 func WriteTable(w io.Writer, columns []logquery.Column, rows []Row) error {
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c logquery.Column) bool {
@@ -33,7 +36,7 @@ func WriteTable(w io.Writer, columns []logquery.Column, rows []Row) error {
 	cells := make([][]string, len(rows))
 	for n, row := range rows {
 		for i, c := range columns {
-			cells[n] = append(cells[n], show(c.Kind, row[c.Name]))
+			cells[n] = append(cells[n], show(c, row[c.Name]))
 			widths[i] = max(widths[i], len(names[i]), terminal.Width(cells[n][i]))
 		}
 		t.Row(cells[n]...)
@@ -83,8 +86,8 @@ func writeBlocks(w io.Writer, names []string, rows [][]string) error {
 	return nil
 }
 
-func show(kind logquery.Kind, value string) string {
-	switch v := parse(kind, value).(type) {
+func show(c logquery.Column, value string) string {
+	switch v := parse(c.Kind, value).(type) {
 	case time.Time:
 		return v.Format("2006-01-02T15:04:05Z")
 	case json.Number:
@@ -92,7 +95,24 @@ func show(kind logquery.Kind, value string) string {
 			return strconv.FormatFloat(math.Round(f*100)/100, 'f', -1, 64)
 		}
 	}
-	return printable(value)
+	return printable(cmp.Or(sentence(c.Name, value), value))
+}
+
+// sentence says for people what a word means that the functions log; it is empty
+// for a value that is none.
+func sentence(column, value string) string {
+	if strings.Trim(value, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return ""
+	}
+	switch column {
+	case "class":
+		return failure.Class(value).Text()
+	case "outcome", "sociOutcome":
+		return soci.Outcome(value).Text()
+	case "reason", "sociReason":
+		return cmp.Or(failure.Reason(value).Text(), soci.SkipReason(value).Text())
+	}
+	return ""
 }
 
 // printable keeps what stands in a log from steering the terminal: names in it

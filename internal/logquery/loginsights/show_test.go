@@ -26,7 +26,8 @@ func TestWriteTable(t *testing.T) {
 		{"columns that are empty are left out", []Row{{"MiB": "1.5", "reason": ""}, {"MiB": "20"}}, "MiB\n1.5\n20\n"},
 		{"aligned, no blanks at the end",
 			[]Row{{"MiB": "1", "reason": "zstd", "error": "e"}, {"MiB": "123", "reason": "corrupt"}, {"reason": "x"}},
-			"MiB  reason   error\n1    zstd     e\n123  corrupt\n     x\n"},
+			"MiB  reason                          error\n1    compressed with zstd            e\n" +
+				"123  a layer or manifest is damaged\n     x\n"},
 		{"times", []Row{{"@timestamp": "2026-01-02 12:00:01.678", "lastTime": "1767355200999"},
 			{"@timestamp": "2026-01-02 12:00:02.000", "lastTime": "1.767355200999E12"}},
 			"timestamp             lastTime\n2026-01-02T12:00:01Z  2026-01-02T12:00:00Z\n2026-01-02T12:00:02Z  " +
@@ -58,12 +59,13 @@ func TestWriteTableTerminal(t *testing.T) {
 		"reason": "corrupt",
 		"error":  "layer sha256:2222: corrupt gzip stream"}, {"MiB": "2", "reason": "zstd"}}
 	for size, want := range map[uint16]string{
-		60: "2026-01-02T12:00:01Z\n  lastTime  2026-01-02T12:00:00Z\n  MiB       1\n  reason    corrupt\n" +
-			"  error     layer sha256:2222: corrupt gzip stream\n-\n  MiB     2\n  reason  zstd\n",
-		90: "timestamp             lastTime              MiB  reason   error\n" +
-			"2026-01-02T12:00:01Z  2026-01-02T12:00:00Z  1    corrupt  layer sha256:2222: corrupt gzip\n" +
-			"                                                          stream\n" +
-			"                                            2    zstd\n",
+		60: "2026-01-02T12:00:01Z\n  lastTime  2026-01-02T12:00:00Z\n  MiB       1\n" +
+			"  reason    a layer or manifest is damaged\n" +
+			"  error     layer sha256:2222: corrupt gzip stream\n-\n  MiB     2\n  reason  compressed with zstd\n",
+		116: "timestamp             lastTime              MiB  reason                          error\n" +
+			"2026-01-02T12:00:01Z  2026-01-02T12:00:00Z  1    a layer or manifest is damaged  layer sha256:2222: " +
+			"corrupt gzip\n" + strings.Repeat(" ", 81) + "stream\n" +
+			"                                            2    compressed with zstd\n",
 	} {
 		screen, tty, err := pty.Open()
 		if err != nil {

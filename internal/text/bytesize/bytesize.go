@@ -41,6 +41,9 @@ func Parse(s string) (int64, error) {
 			break
 		}
 	}
+	if strings.HasPrefix(number, "-") {
+		return invalid("negative")
+	}
 	// ParseFloat also takes signs, exponents, underscores and Inf.
 	if number == "" || strings.Trim(number, "0123456789.") != "" {
 		return invalid("not a number with one of the units")

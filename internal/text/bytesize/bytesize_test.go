@@ -2,6 +2,7 @@ package bytesize
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -41,6 +42,14 @@ func TestParseRefuses(t *testing.T) {
 				t.Fatalf("%d, %v; want ErrInvalid", got, err)
 			}
 		})
+	}
+}
+
+func TestParseNegative(t *testing.T) {
+	for _, in := range []string{"-1", "-4MiB", "-0.5 GiB"} {
+		if _, err := Parse(in); err == nil || !strings.Contains(err.Error(), in+`": negative; a size is `) {
+			t.Errorf("%q: %v", in, err)
+		}
 	}
 }
 

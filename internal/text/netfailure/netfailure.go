@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -26,6 +27,12 @@ func Text(host string, err error) string {
 			host = parsed.Host
 		}
 	}
+	if text := wrongProxy(err); text != "" {
+		return text
+	}
+	if refused, ok := errors.AsType[*ProxyError](err); ok {
+		return refused.Error()
+	}
 	op, ok := errors.AsType[*net.OpError](err)
 	if host == "" && ok && op.Addr != nil {
 		host = op.Addr.String()
@@ -35,7 +42,11 @@ func Text(host string, err error) string {
 		if inner, ok := errors.AsType[*net.OpError](op.Err); ok && inner.Addr != nil {
 			proxy = inner.Addr.String()
 		}
-		if text := words("the proxy "+proxy, op.Err); text != "" {
+		text := words("the proxy "+proxy, op.Err)
+		if _, unknown := errors.AsType[*net.DNSError](op.Err); unknown {
+			text += ", which HTTPS_PROXY or HTTP_PROXY names"
+		}
+		if text != "" {
 			return text
 		}
 	}
@@ -68,9 +79,7 @@ func words(host string, err error) string {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return fmt.Sprintf("%s broke off the connection (unexpected EOF)", host)
 	case errors.As(err, &authority):
-		return fmt.Sprintf(
-			"the certificate of %s is not trusted (unknown authority); SSL_CERT_FILE names a file of others "+
-				"to trust", host)
+		return fmt.Sprintf("the certificate of %s is not trusted (unknown authority); %s", host, trusted())
 	case errors.As(err, &hostname):
 		if names := hostname.Certificate.DNSNames; len(names) > 0 {
 			return fmt.Sprintf("the certificate of %s is for other names: %s", host, certificateNames(names))
@@ -87,6 +96,25 @@ func words(host string, err error) string {
 		return fmt.Sprintf("%s does not answer (timeout)", host)
 	}
 	return ""
+}
+
+// trusted says what SSL_CERT_FILE has to do with a certificate that is not trusted.
+func trusted() string {
+	file := os.Getenv("SSL_CERT_FILE")
+	if file == "" {
+		return "SSL_CERT_FILE names a file of others to trust"
+	}
+	text, err := os.ReadFile(file)
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		err = path.Err
+	}
+	switch {
+	case err != nil:
+		return fmt.Sprintf("SSL_CERT_FILE %q cannot be read: %v", file, err)
+	case !x509.NewCertPool().AppendCertsFromPEM(text):
+		return fmt.Sprintf("SSL_CERT_FILE %q has no certificate in PEM's form", file)
+	}
+	return fmt.Sprintf("SSL_CERT_FILE %q does not have the authority that signed it", file)
 }
 
 // hasDeadline reports whether an error is that of a context, which is the caller's

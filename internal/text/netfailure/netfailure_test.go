@@ -3,12 +3,14 @@ package netfailure
 import (
 	"context"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,8 +38,20 @@ func TestText(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	t.Cleanup(silent.Close)
-	proxy := &url.URL{Scheme: "http", Host: closed}
 	host := func(u string) string { return strings.TrimPrefix(strings.TrimPrefix(u, "https://"), "http://") }
+	proxy := &url.URL{Scheme: "http", Host: closed}
+	through := func(u *url.URL) *http.Client {
+		return &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(u), OnProxyConnectResponse: Connected}}
+	}
+	refuses := func(status int) *url.URL {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+		}))
+		t.Cleanup(server.Close)
+		return &url.URL{Scheme: "http", Host: host(server.URL)}
+	}
+	login, forbids := refuses(http.StatusProxyAuthRequired), refuses(http.StatusForbidden)
+	t.Setenv("SSL_CERT_FILE", "")
 	otherName := secure.Client()
 	otherName.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, host(secure.URL))
@@ -55,6 +69,12 @@ func TestText(t *testing.T) {
 			host(silent.URL) + " broke off the connection (unexpected EOF)"},
 		{"proxy", &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy)}}, "http://registry.example/v2/",
 			"nothing listens at the proxy " + closed + " (connection refused)"},
+		{"proxy with login", through(login), "https://registry.example/v2/",
+			"the proxy " + login.Host + " answers 407 Proxy Authentication Required: put USER:PASSWORD@ " +
+				"before the host in HTTPS_PROXY"},
+		{"proxy that refuses", through(forbids), "https://registry.example/v2/",
+			"the proxy " + forbids.Host + " answers 403 Forbidden: check HTTPS_PROXY, and NO_PROXY for hosts " +
+				"that are reached without it"},
 		{"untrusted", &http.Client{}, secure.URL,
 			"the certificate of " + host(secure.URL) + " is not trusted (unknown " +
 				"authority); SSL_CERT_FILE names a file of others to trust"},
@@ -80,6 +100,10 @@ func TestText(t *testing.T) {
 			"there is no host registry.test (no such host)"},
 		{&net.DNSError{Err: "server misbehaving", Name: "registry.test", IsTemporary: true},
 			"the name of the host registry.test cannot be resolved now (server misbehaving)"},
+		{&net.OpError{Op: "proxyconnect", Net: "tcp",
+			Err: &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "proxy.test",
+				IsNotFound: true}}},
+			"there is no host proxy.test (no such host), which HTTPS_PROXY or HTTP_PROXY names"},
 		{&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}, "there is no way to h:1 from here (no route)"},
 		{&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET},
 			"h:1 broke off the connection (connection reset)"},
@@ -96,6 +120,56 @@ func TestText(t *testing.T) {
 	} {
 		if got := Text("h:1", tt.err); got != tt.want {
 			t.Errorf("%v is told as %q, want %q", tt.err, got, tt.want)
+		}
+	}
+}
+
+// A proxy's variable that is malformed is named, and its password is not.
+func TestWrongProxy(t *testing.T) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
+		t.Setenv(name, "proxy.example:3128")
+	}
+	t.Setenv("https_proxy", "me:secret@proxy:port")
+	const want = "https_proxy is no proxy's address: it must be such as http://proxy.example:3128"
+	for _, cause := range []error{
+		fmt.Errorf("invalid proxy address %q: %w", "me:secret@proxy:port", http.ErrNoLocation),
+		&net.OpError{Op: "proxyconnect",
+			Err: &net.OpError{Op: "dial", Addr: &net.TCPAddr{}, Err: syscall.ECONNREFUSED}},
+		&net.OpError{Op: "proxyconnect", Err: &net.OpError{Op: "dial", Err: &net.DNSError{Name: "http"}}},
+	} {
+		err := &url.Error{Op: "Get", URL: "https://h/v2/", Err: cause}
+		if got := Text("", err); got != want || !OfProxy(err) {
+			t.Errorf("%v: %q, want %q, and that no other attempt goes better", cause, got, want)
+		}
+	}
+	if OfProxy(&ProxyError{"proxy", http.StatusBadGateway}) || OfProxy(http.ErrNoLocation) {
+		t.Error("what may go better is taken for what does not")
+	}
+}
+
+// What SSL_CERT_FILE names is looked at when a certificate is not trusted.
+func TestTrusted(t *testing.T) {
+	words := filepath.Join(t.TempDir(), "words")
+	if err := os.WriteFile(words, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(secure.Close)
+	other := filepath.Join(t.TempDir(), "other.pem")
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}
+	if err := os.WriteFile(other, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		"":        "SSL_CERT_FILE names a file of others to trust",
+		"/nosuch": `SSL_CERT_FILE "/nosuch" cannot be read: no such file or directory`,
+		words:     fmt.Sprintf("SSL_CERT_FILE %q has no certificate in PEM's form", words),
+		other:     fmt.Sprintf("SSL_CERT_FILE %q does not have the authority that signed it", other),
+	} {
+		t.Setenv("SSL_CERT_FILE", file)
+		want = "the certificate of h is not trusted (unknown authority); " + want
+		if got := Text("h", x509.UnknownAuthorityError{}); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }
