@@ -44,5 +44,6 @@
 //   - plan.go: Plan, BuildLayer and Publish, the same job in several processes.
 //   - prefetch.go: prefetch artifacts; prefetchpattern.go reads what is to be
 //     prefetched, prefetchfind.go, prefetchglob.go and pathtable.go find it,
-//     prefetchbuild.go makes the artifacts; filesearch.go finds single files.
+//     prefetchbuild.go makes the artifacts, prefetchlost.go warns of those that a tag
+//     loses; filesearch.go finds single files.
 package soci
