@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -32,8 +33,8 @@ func takeDefaults(cmd *cobra.Command, needed func() bool) {
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		given := cmd.Flags().Changed
 		set := func(flag, value, origin string) error {
-			if value == "" || given(flag) {
-				return nil
+			if value == "" || given(flag) || flag == "region" && arn.IsARN(cmd.Flag("stack").Value.String()) {
+				return nil // an ARN says its region itself
 			}
 			return setFlag(cmd, flag, value, origin)
 		}

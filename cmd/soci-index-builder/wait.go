@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/opencontainers/go-digest"
@@ -154,7 +155,7 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 		out.Result, out.Reason = "failed", err.Error()
 	}
 	if err != nil {
-		out.Deploy = ""
+		out.Deploy, out.Failure = "", r.Failure
 	}
 	if c.output == outputJSON {
 		if err := writeJSONLine(cmd.OutOrStdout(), out); err != nil {
@@ -218,7 +219,7 @@ func (c *waitCommand) ofStack(cmd *cobra.Command, w *waiting.Wait, image names.I
 	if !ofECR {
 		return nil, usageErrorf("%s: --stack is for images in ECR", image)
 	}
-	if c.registry.aws.region == "" {
+	if c.registry.aws.region == "" && !arn.IsARN(c.stack.name) {
 		c.registry.aws.region = host.Region
 	}
 	cfg, stack, err := c.stack.find(cmd, &c.registry.aws)
@@ -264,7 +265,7 @@ func (c *waitCommand) ofStack(cmd *cobra.Command, w *waiting.Wait, image names.I
 func (c *waitCommand) result(repository *ecrclient.Repository, reference string, w *waiting.Wait,
 	r *waiting.Result) *waitJSON {
 	enabled := r.Record.Enabled
-	out := &waitJSON{Digest: r.Record.Digest, Result: "index", Reason: r.Record.Reason, Failure: r.Failure,
+	out := &waitJSON{Digest: r.Record.Digest, Result: "index", Reason: r.Record.Reason,
 		State: r.Record.State, HandedOver: r.HandedOver, Seconds: r.Seconds, SociDigest: enabled.Image.Digest}
 	if enabled.Image.Digest != "" {
 		out.SociTag = enabled.EnabledTag

@@ -110,8 +110,8 @@ var queries = []Query{
 	{
 		Name:     "large-images",
 		Question: "Which images were handed over to the state machine, and how far are they?",
-		Note: "`image planned` and `layer failed` are of the steps; `step failed` is tried again, unless its class " +
-			"is permanent. `why` for one image shows each layer, and its end.",
+		Note: "`image planned` and `layer failed` are of the steps; `step failed` is tried again, unless it failed " +
+			"for good (class permanent). `why` for one image shows each layer, and its end.",
 		Nothing: "no image was handed over",
 		Groups:  []Group{Generator},
 		Image:   OptionalImage,

@@ -6,8 +6,8 @@ import (
 )
 
 // NotFound reports whether the registry has no such repository, manifest, tag
-// or blob.
-func (e *Error) NotFound() bool { return errors.Is(e, ErrNotFound) }
+// or blob. A web page of something before it says nothing of that.
+func (e *Error) NotFound() bool { return errors.Is(e, ErrNotFound) && !errors.Is(e, ErrNotRegistry) }
 
 // ReferrersUnknown reports whether a list of referrers may be incomplete,
 // because the registry refused or failed to list them.

@@ -27,7 +27,7 @@ func (r Reason) Text() string { return texts[r] }
 
 var classTexts = map[Class]string{
 	Permanent: "failed for good",
-	Transient: "is tried again",
+	Transient: "may succeed later",
 }
 
 // Text returns what becomes of an event that failed with the class, for people;

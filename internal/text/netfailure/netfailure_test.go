@@ -142,6 +142,11 @@ func TestWrongProxy(t *testing.T) {
 			t.Errorf("%v: %q, want %q, and that no other attempt goes better", cause, got, want)
 		}
 	}
+	for _, status := range []int{http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		if OfProxy(&ProxyError{"proxy", status}) {
+			t.Errorf("a proxy's %d is for good", status)
+		}
+	}
 	if OfProxy(&ProxyError{"proxy", http.StatusBadGateway}) || OfProxy(http.ErrNoLocation) {
 		t.Error("what may go better is taken for what does not")
 	}

@@ -11,8 +11,7 @@ import (
 	"strings"
 )
 
-// ProxyError is the answer of a proxy that does not connect to a host. The same
-// request gets it again.
+// ProxyError is the answer of a proxy that does not connect to a host.
 type ProxyError struct {
 	Proxy  string // HOST[:PORT]
 	Status int
@@ -24,6 +23,12 @@ func (e *ProxyError) Error() string {
 		return text + ": put USER:PASSWORD@ before the host in HTTPS_PROXY"
 	}
 	return text + ": check HTTPS_PROXY, and NO_PROXY for hosts that are reached without it"
+}
+
+// passes reports whether another attempt may be answered otherwise.
+func (e *ProxyError) passes() bool {
+	return e.Status >= http.StatusInternalServerError || e.Status == http.StatusTooManyRequests ||
+		e.Status == http.StatusRequestTimeout
 }
 
 // Connected is for http.Transport's OnProxyConnectResponse: net/http reports what
@@ -39,7 +44,7 @@ func Connected(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.
 // by its word: no other attempt goes better.
 func OfProxy(err error) bool {
 	refused, ok := errors.AsType[*ProxyError](err)
-	return ok && refused.Status < http.StatusInternalServerError || wrongProxy(err) != ""
+	return ok && !refused.passes() || wrongProxy(err) != ""
 }
 
 // wrongProxy says which variable names no proxy, if that is what an error of

@@ -116,6 +116,7 @@ type invocation struct {
 	detail   ecrevent.Detail // of a valid event
 	built    *soci.Result    // once the engine is done, also with a part of the image
 	read     int64           // bytes of layers that other invocations have read for this image
+	others   bool            // other invocations have built zTOCs for it
 	joined   bool            // it was handed over before, by another attempt
 
 	// sincePush is the seconds from the push to a SOCI index that was not there
@@ -159,10 +160,10 @@ func (i *invocation) run(ctx context.Context, event []byte,
 	// invoke this function.
 	switch v := i.rules().Decide(e.Image()); v.Decision {
 	case filters.OwnArtifact:
-		i.logger.InfoContext(ctx, "own artifact left alone", "reason", v.Reason)
+		i.logger.InfoContext(ctx, messages.OwnArtifact, "reason", v.Reason)
 		return i.passedOver(soci.OutcomeOwnArtifact, v.Reason), nil
 	case filters.Referrer:
-		i.logger.InfoContext(ctx, "referrer left alone", "artifactType", i.detail.ArtifactMediaType)
+		i.logger.InfoContext(ctx, messages.Referrer, "artifactType", i.detail.ArtifactMediaType)
 		return i.passedOver(OutcomeReferrer, ""), nil
 	}
 	work, cancel := i.stopInTime(ctx)
@@ -254,7 +255,7 @@ func (i *invocation) onImage(ctx context.Context, j *job,
 		return nil, err
 	}
 	image, err := repository.Resolve(ctx, i.detail.ImageDigest)
-	if errors.Is(err, ecrclient.ErrNotFound) {
+	if missing(err) {
 		return nil, fmt.Errorf("%w: %w", errImageGone, err)
 	}
 	if err != nil {
@@ -265,13 +266,19 @@ func (i *invocation) onImage(ctx context.Context, j *job,
 	j.options.Tag = i.detail.ImageTag
 	j.options.Catalog = repository.Catalog(ecrclient.CatalogOptions{Tag: i.detail.ImageTag, TagSuffix: i.tagSuffix()})
 	result, err := index(ctx, j)
-	if errors.Is(err, ecrclient.ErrNotFound) {
+	if missing(err) {
 		// Deleted while it was read, or is just a part of it missing?
-		if _, again := repository.Resolve(ctx, i.detail.ImageDigest); errors.Is(again, ecrclient.ErrNotFound) {
+		if _, again := repository.Resolve(ctx, i.detail.ImageDigest); missing(again) {
 			return nil, fmt.Errorf("%w: %w", errImageGone, err)
 		}
 	}
 	return result, err
+}
+
+// missing reports whether the registry has not what was asked for. A web page of
+// something before it says nothing of that.
+func missing(err error) bool {
+	return errors.Is(err, ecrclient.ErrNotFound) && !errors.Is(err, ecrclient.ErrNotRegistry)
 }
 
 // index indexes an image, or hands it over to the state machine.

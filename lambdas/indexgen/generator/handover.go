@@ -46,8 +46,8 @@ func (h *handedOver) Error() string {
 // errPlanTooLarge: the plan of an image does not fit the state machine.
 var errPlanTooLarge = errors.New("its plan does not fit the state machine")
 
-// impossible reports whether an error of begin says that no other attempt would hand
-// the image over either.
+// impossible reports whether an error of begin says that the image cannot be handed
+// over, or, without an answer, that it may not be.
 func impossible(err error) bool {
 	return errors.Is(err, errPlanTooLarge) || errors.Is(err, fanout.ErrOutOfReach)
 }
@@ -87,8 +87,8 @@ func (i *invocation) handOverShort(ctx context.Context, j *job, layers []ocispec
 		return withParameter(failed, stepsMemory) // with more there it is handed over
 	}
 	err := i.begin(ctx, j, layers, "one needs more than "+bytesize.Format(short.Max)+" of memory")
-	if !impossible(err) {
-		return err
+	if !impossible(err) || errors.Is(err, fanout.ErrOutOfReach) && failure.Of(err).Reason != failure.AccessDenied {
+		return err // without an answer it may even have begun
 	}
 	i.notHandedOver(ctx, layers, err)
 	return withParameter(failed, generatorMemory)

@@ -79,6 +79,9 @@ func TestHandOverShortOfMemory(t *testing.T) {
 			aws.Fail("states", "StartExecution", 1,
 				&awstest.Error{Status: 400, Code: "AccessDeniedException", Message: "no"})
 		}, failure.LimitExceeded, failure.Permanent, "set GeneratorMemorySize to ", "access-denied"},
+		{"no answer", func(_ *Handler, aws *awstest.Server) {
+			aws.Fail("states", "StartExecution", 1, &awstest.Error{})
+		}, failure.Unavailable, failure.Transient, "", ""},
 		{"throttled", func(_ *Handler, aws *awstest.Server) {
 			aws.Fail("states", "StartExecution", 1,
 				&awstest.Error{Status: 400, Code: "ThrottlingException", Message: "slow down"})

@@ -117,11 +117,11 @@ func (i *invocation) measure(ctx context.Context, r *report.Image, f *failure.Er
 // secondsSincePush returns the seconds from the image's arrival to the SOCI index
 // that was just pushed, at least 0 as clocks differ. It returns -1 if the event does
 // not tell when that was, and if all was there before: a duplicate of an event
-// would measure its own delay. Of an image whose layers were read for it by others the
+// would measure its own delay. Of an image whose zTOCs others have built the
 // SOCI index is new, though an earlier attempt of the last step may have pushed it.
 func (i *invocation) secondsSincePush(e *ecrevent.Event) float64 {
 	arrival, ok := e.Arrival()
-	if !ok || i.built.Outcome() != soci.OutcomeIndexed || i.built.BytesPushed+i.read == 0 {
+	if !ok || i.built.Outcome() != soci.OutcomeIndexed || i.built.BytesPushed == 0 && !i.others {
 		return -1
 	}
 	return max(time.Since(arrival).Seconds(), 0)

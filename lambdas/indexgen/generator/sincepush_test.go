@@ -12,6 +12,7 @@ import (
 	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/internal/testkit/emfcheck"
 	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/internal/testkit/testlayers"
 )
 
 // The seconds from push to index are logged and measured by the generator and
@@ -20,9 +21,9 @@ func TestSincePush(t *testing.T) {
 	const ago = 100 // seconds
 	pushed := time.Now().Add(-ago * time.Second).UTC().Format(time.RFC3339)
 	s := registrytest.Start(t)
-	image := func(seed uint64) func(id, at string) []byte {
+	image := func(seed uint64, more ...registrytest.Layer) func(id, at string) []byte {
 		p := s.PushImage(t, repository, "", registrytest.Image{
-			Layers: []registrytest.Layer{{Content: layer(t, seed, 2*minSize)}}})
+			Layers: append(more, registrytest.Layer{Content: layer(t, seed, 2*minSize)})})
 		return func(id, at string) []byte {
 			return bytes.Replace(push(p.Manifest.Digest, ""), []byte("{"),
 				fmt.Appendf(nil, `{"id":%q,"time":%q,`, id, at), 1)
@@ -42,7 +43,8 @@ func TestSincePush(t *testing.T) {
 		_, err := steps.all(t, event)
 		return err
 	}
-	first, second := image(1), image(2)
+	zstd := append([]byte{0x28, 0xb5, 0x2f, 0xfd}, testlayers.Noise(9, 2*minSize)...)
+	first, second, third := image(1), image(2), image(8, registrytest.Layer{Content: zstd})
 	for _, tt := range []struct {
 		name  string
 		build func([]byte) error
@@ -54,6 +56,8 @@ func TestSincePush(t *testing.T) {
 		{"its duplicate", whole, out, first("1", pushed), -1},
 		{"the steps", parts, steps.out, second("2", pushed), ago},
 		{"their duplicate", parts, steps.out, second("2", pushed), -1},
+		{"the steps, with a layer of zstd", parts, steps.out, third("8", pushed), ago},
+		{"its duplicate, for which that layer is read again", parts, steps.out, third("8", pushed), -1},
 		{"a backfill", whole, out, image(3)("backfill-20260102T030405Z-000001", pushed), -1},
 		{"no time", whole, out, image(4)("4", ""), -1},
 		{"a time that is none", whole, out, image(5)("5", "yesterday"), -1},

@@ -235,6 +235,7 @@ func (s *Steps) publish(ctx context.Context, i *invocation, r *stepRequest) (*re
 	for n, item := range r.Items {
 		if r.Results[n].Failure == "" {
 			i.read += item.Size
+			i.others = i.others || r.Results[n].Ztoc != ""
 		}
 	}
 	image, err := i.run(ctx, r.Event, func(ctx context.Context, j *job) (*soci.Result, error) {
