@@ -36,6 +36,13 @@ func (w *where) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	}
 	t := d.Target
 	s := t.Stack
+	if id := d.Mode.StackID; id != "" && (s == nil || s.ID != id) {
+		has := "there is no such stack"
+		if s != nil {
+			has = "the stack of this name is " + s.ID
+		}
+		return nil, settingf("--stack %s: in account %s, region %s %s", id, t.Account, t.Region, has)
+	}
 	if s != nil {
 		if err := s.Mine(); err != nil {
 			return nil, err
