@@ -361,8 +361,8 @@ func (r *records) succeeded(ctx context.Context, d *Deploy, one *record.Record) 
 	return nil
 }
 
-// fresh is for how long code is kept that nothing names: another deploy, which
-// does not name it yet, may have just uploaded it.
+// fresh is for how long code is kept that nothing names, and a change set that was
+// not executed: another deploy may have just brought it, and go on.
 const fresh = time.Hour
 
 // prune deletes old records with the code that they alone name. The code comes

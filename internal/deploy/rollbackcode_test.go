@@ -71,7 +71,8 @@ func TestRollbackWithoutTheStacksRecord(t *testing.T) {
 	c := w.sums()
 	screen := w.run(w.rollback(at(time.Hour)))
 	records := w.objects(managedName, "records/prod/", ".json")
-	if maps.Equal(w.sums(), c) || !screen.has("record "+strings.TrimSuffix(records[0][len("records/prod/"):], ".json")) {
+	want := "record " + strings.TrimSuffix(strings.TrimPrefix(records[0], "records/prod/"), ".json")
+	if maps.Equal(w.sums(), c) || !screen.has(want) {
 		t.Errorf("the code is that which ran before: %t, said %q", maps.Equal(w.sums(), c), screen.said)
 	}
 }
