@@ -41,8 +41,8 @@ or put it right; write a record of this deploy, and bring the functions' code to
 AWS, as far as it is not there; have CloudFormation make a change set, show it
 and ask; execute it and watch; mark the record, and delete code that nothing names
 any more; look at the stack as doctor does. All that can be checked is checked
-before anything is written, also which permissions are missing: AWS is asked for
-what does not exist, and its refusal says whether only that is missing.
+before anything is written, permissions too: AWS is asked to work on something that
+does not exist, and its error shows whether the permission is missing.
 docs/artifacts.md lists what is made and kept.
 
 Settings come from flags, then from answers, then from soci-index-builder.toml in
@@ -69,8 +69,10 @@ Parameters that are not named keep the value that the stack has; new ones take
 the template's default. A stack that the AWS CDK or the plain template deployed is
 taken over; one of somebody else is refused. One that is being updated is watched
 until that has ended. What is left of a creation that failed is deleted after
-asking, or with --delete-failed; a rollback that failed is continued after asking,
-or with --yes. Without a change nothing is done, which is a success.
+asking, or with --delete-failed, which leaves a stack that has only a change set of
+the last hour: somebody may be about to execute that. A rollback that failed is
+continued after asking, or with --yes. Without a change nothing is done, which is a
+success.
 
 Ctrl-C while CloudFormation works offers to cancel the update. A second one, or
 the first without a terminal, leaves it running and says how to go on watching;
@@ -82,9 +84,11 @@ puts the code back that the stack names, unless it brings other code. rollback
 deploys the version that ran before.
 
 --detach does not wait for CloudFormation. Termination protection is set all the
-same. What needs the end of the update is left to a later deploy: doctor, the mark
-of the record, old code, repositories that no function needs any more, and code that
-was changed in place, which is said.
+same, but not on a new stack, which must be deleted if its creation fails: the next
+deploy with the setting sets it. What needs the end of the update is left to a later
+deploy: doctor, the mark of the record, old code, repositories that no function needs
+any more, and code that was changed in place. Where code is left that way, deploy
+says so.
 
 --dry-run writes nothing to AWS. It writes the template, the parameters, the
 functions and the plan to a folder, without credentials as far as it can.

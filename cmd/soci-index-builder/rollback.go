@@ -57,12 +57,17 @@ deploy, and "help json deploy" shows the fields of --output json.`,
 		if stack.name == "" {
 			return usageErrorf("%s: --stack is required, the name of the stack", cmd.CommandPath())
 		}
+		if err := stack.locate(cmd, &from); err != nil {
+			return err
+		}
+		id := ""
 		s.Stack = stack.name
 		if _, name, isARN := strings.Cut(stack.name, ":stack/"); isARN {
+			id = stack.name
 			s.Stack, _, _ = strings.Cut(name, "/")
 		}
 		terminal := openTerminal(cmd.InOrStdin(), cmd.ErrOrStderr())
-		m := deploy.Mode{Rollback: true, Interactive: terminal != nil, Yes: yes, Detach: detach,
+		m := deploy.Mode{Rollback: true, StackID: id, Interactive: terminal != nil, Yes: yes, Detach: detach,
 			Patience:   deployPatience,
 			Interrupts: interrupts, Registry: ecrEndpoint(), Functions: functionCode}
 		screen := newDeployScreen(cmd, output, terminal)

@@ -23,17 +23,27 @@ func (*protection) Plan(_ context.Context, d *Deploy) ([]string, error) {
 	if want == nil {
 		return nil, nil
 	}
-	if s := d.stack(); s != nil && s.Protected == *want || s == nil && !*want {
+	s := d.stack()
+	if s != nil && s.Protected == *want || s == nil && !*want {
 		return nil, nil
+	}
+	if s == nil && d.Mode.Detach {
+		return []string{"left off because of --detach: a creation that fails must be deleted, which it forbids; the " +
+			"next deploy with the setting switches it on"}, nil
 	}
 	return []string{map[bool]string{true: "switch it on", false: "switch it off"}[*want]}, nil
 }
 
 func (p *protection) Do(ctx context.Context, d *Deploy) error {
-	if todo, err := p.Plan(ctx, d); err != nil || len(todo) == 0 {
+	todo, err := p.Plan(ctx, d)
+	if err != nil || len(todo) == 0 {
 		return err
 	}
-	_, err := d.cloudFormation().UpdateTerminationProtection(ctx, &cloudformation.UpdateTerminationProtectionInput{
+	if d.stack() == nil && d.Mode.Detach {
+		d.Screen.Say(todo[0])
+		return nil
+	}
+	_, err = d.cloudFormation().UpdateTerminationProtection(ctx, &cloudformation.UpdateTerminationProtectionInput{
 		StackName: aws.String(d.Settings.Stack), EnableTerminationProtection: d.Settings.TerminationProtection})
 	if err != nil {
 		return fmt.Errorf("setting the termination protection of stack %s: %w", d.Settings.Stack, err)

@@ -9,6 +9,7 @@ import (
 
 	"soci-index-builder/internal/deploy/changeset"
 	"soci-index-builder/internal/deploy/parameters"
+	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/embedded"
 )
 
@@ -139,6 +140,9 @@ func (c *changes) Do(ctx context.Context, d *Deploy) (err error) {
 	}()
 	d.Screen.Changes(d)
 	if d.ChangeSet.Empty {
+		if s != nil && halfway(s) {
+			return d.unfinished(s)
+		}
 		if d.Settings.FailOnEmpty && len(d.sets) == 0 {
 			return fmt.Errorf("stack %s: %w", d.Settings.Stack, ErrEmpty)
 		}
@@ -146,6 +150,14 @@ func (c *changes) Do(ctx context.Context, d *Deploy) (err error) {
 		return nil
 	}
 	return c.consent(ctx, d)
+}
+
+// unfinished is the error of a stack whose failed update a change set would not
+// finish: it has no changes, and some resources do not have what the stack names.
+func (d *Deploy) unfinished(s *target.Stack) error {
+	return fmt.Errorf("%w: %s is %s, since an update failed halfway, and CloudFormation finds nothing to change: roll "+
+		"the update back, and deploy again: aws cloudformation rollback-stack --stack-name %[2]s --region %[4]s",
+		ErrState, s.Name, s.Status, d.AWS.Region)
 }
 
 // unchanged reports whether the change set has turned out to be empty.

@@ -38,6 +38,21 @@ func TestCompanionWithoutRollback(t *testing.T) {
 	}
 }
 
+// A companion stack that an update has left halfway is not done when CloudFormation
+// sees nothing to change in it.
+func TestCompanionHalfway(t *testing.T) {
+	t.Parallel()
+	w := newImageWorld(t)
+	w.created()
+	name := companion.StackName("prod")
+	w.stacks.Change(name, func(s *awstest.Stack) { s.Status = "UPDATE_FAILED" })
+	d, screen := w.deploy(another, nil)
+	if err := d.Run(t.Context()); !errors.Is(err, deploy.ErrState) ||
+		!strings.Contains(err.Error(), "rollback-stack --stack-name "+name+" ") {
+		t.Errorf("the error is %v, want ErrState; said %q", err, screen.said)
+	}
+}
+
 // Images that somebody else pushes while the stack is deleted stop what would
 // delete them.
 func TestDestroyPushedMeanwhile(t *testing.T) {

@@ -115,6 +115,8 @@ type Mode struct {
 	CodeOnly bool // the functions' code is changed in place, and nothing else
 	Rollback bool // the version that ran before is deployed
 
+	StackID string // the ARN that the stack must have; empty: any
+
 	Folder  string // of a dry run; empty: it is none
 	Offline error  // why AWS cannot be asked, in a dry run; nil: it can
 

@@ -433,8 +433,9 @@ func TestDestroyOtherBucket(t *testing.T) {
 	if _, err := w.destroy(deploy.DestroyOptions{Bucket: "code"}); err != nil || w.status() != "absent" {
 		t.Errorf("%v, the stack is %s", err, w.status())
 	}
-	if _, err := w.destroy(deploy.DestroyOptions{Bucket: "other"}); !errors.Is(err, codebucket.ErrNoBucket) {
-		t.Errorf("the error is %v, want ErrNoBucket", err)
+	_, err = w.destroy(deploy.DestroyOptions{Bucket: "other"})
+	if !errors.Is(err, codebucket.ErrNoBucket) || strings.Contains(err.Error(), "aws s3 mb") {
+		t.Errorf("the error is %v, want ErrNoBucket, and no advice to make the bucket", err)
 	}
 }
 

@@ -42,6 +42,12 @@ type storedCode struct {
 // otherStacks are all others of the account in the region: any of them may name
 // code or images.
 func (x *Destroy) otherStacks(ctx context.Context) ([]*target.Stack, error) {
+	all, err := x.stacks(ctx)
+	return slices.DeleteFunc(all, func(s *target.Stack) bool { return s.Name == x.options.Stack }), err
+}
+
+// stacks are all of the account in the region, with their parameters.
+func (x *Destroy) stacks(ctx context.Context) ([]*target.Stack, error) {
 	var all []*target.Stack
 	pages := cloudformation.NewDescribeStacksPaginator(x.d.cloudFormation(), &cloudformation.DescribeStacksInput{})
 	for pages.HasMorePages() {
@@ -54,7 +60,7 @@ func (x *Destroy) otherStacks(ctx context.Context) ([]*target.Stack, error) {
 			for _, p := range in.Parameters {
 				s.Parameters[aws.ToString(p.ParameterKey)] = aws.ToString(p.ParameterValue)
 			}
-			if s.Name != x.options.Stack && in.StackStatus != types.StackStatusDeleteComplete {
+			if in.StackStatus != types.StackStatusDeleteComplete {
 				all = append(all, s)
 			}
 		}
@@ -122,8 +128,12 @@ func (x *Destroy) lookAtCode(ctx context.Context, others []*target.Stack) error 
 	c := &storedCode{}
 	if named != "" && !codebucket.IsManagedName(named, x.d.Target.Account, x.d.Target.Region) {
 		c.bucket, err = codebucket.OpenOwn(ctx, x.d.AWS, named, x.d.Target.Account)
-		if errors.Is(err, codebucket.ErrNoBucket) && x.main != nil {
-			return nil
+		if errors.Is(err, codebucket.ErrNoBucket) {
+			if x.main != nil {
+				return nil
+			}
+			return fmt.Errorf("--bucket: the bucket %s %w: give the name of the bucket that has the stack's code",
+				named, codebucket.ErrNoBucket)
 		}
 	} else {
 		err = x.findManaged(ctx, c, named)
@@ -256,12 +266,8 @@ func (c *storedCode) list(ctx context.Context, x *Destroy) error {
 		}
 	}
 	slices.Sort(c.mine)
-	folder := c.bucket.Prefix() + codebucket.CodeFolder
-	c.mine = slices.DeleteFunc(slices.Compact(c.mine), func(key string) bool {
-		return !strings.HasPrefix(key, folder) || slices.ContainsFunc(c.keep, func(k string) bool {
-			return k == key || strings.HasSuffix(k, "/") && strings.HasPrefix(key, k)
-		})
-	})
+	c.mine = slices.Compact(c.mine)
+	c.leaveKept()
 	last := c.managed != nil && len(c.users) == 0
 	switch {
 	case last:
@@ -290,8 +296,43 @@ func (c *storedCode) list(ctx context.Context, x *Destroy) error {
 	return nil
 }
 
+// leaveKept takes out of what is deleted what other stacks need.
+func (c *storedCode) leaveKept() {
+	folder := c.bucket.Prefix() + codebucket.CodeFolder
+	c.mine = slices.DeleteFunc(c.mine, func(key string) bool {
+		return !strings.HasPrefix(key, folder) || slices.ContainsFunc(c.keep, func(k string) bool {
+			return k == key || strings.HasSuffix(k, "/") && strings.HasPrefix(key, k)
+		})
+	})
+}
+
+// lookAgain finds out who has come to need the code while the user was asked and
+// the stacks were deleted.
+func (c *storedCode) lookAgain(ctx context.Context, x *Destroy) error {
+	if s, err := target.Status(ctx, x.d.cloudFormation(), x.options.Stack); err != nil {
+		return err
+	} else if s != nil {
+		return fmt.Errorf("%w: stack %s is there again, so that its code and records in the bucket %s stay", ErrState,
+			s.Name, c.bucket.Name)
+	}
+	others, err := x.otherStacks(ctx)
+	if err != nil {
+		return err
+	}
+	now := &storedCode{bucket: c.bucket, managed: c.managed}
+	if err := now.look(ctx, x.options.Stack, others); err != nil {
+		return err
+	}
+	c.keep, c.users = now.keep, now.users
+	c.leaveKept()
+	return nil
+}
+
 // remove deletes the code, then the records, which name it, then the bucket.
 func (c *storedCode) remove(ctx context.Context, x *Destroy) error {
+	if err := c.lookAgain(ctx, x); err != nil {
+		return err
+	}
 	if err := c.bucket.Remove(ctx, c.mine...); err != nil {
 		return err
 	}
@@ -322,11 +363,11 @@ func (c *storedCode) remove(ctx context.Context, x *Destroy) error {
 		return nil
 	}
 	// Another deploy may have begun to use it.
-	others, err := x.otherStacks(ctx)
+	all, err := x.stacks(ctx)
 	if err != nil {
 		return err
 	}
-	for _, s := range others {
+	for _, s := range all {
 		if s.Parameters[deployed.ParamCodeBucket] == c.bucket.Name {
 			x.d.Screen.Say(fmt.Sprintf("the bucket %s stays: stack %s uses it now", c.bucket.Name, s.Name))
 			return nil

@@ -11,23 +11,42 @@ import (
 func detached(m *deploy.Mode) { m.Detach = true }
 
 // Without waiting for the end the protection from termination is set all the same,
-// of a new stack and of one that is updated.
+// or taken away, where the stack was there before.
 func TestDetachProtects(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.stacks.Pace = 1
+	w.run(w.managed(settings.Settings{}, nil))
 	yes, no := true, false
-	w.run(w.managed(settings.Settings{TerminationProtection: &yes}, detached))
-	if s := w.stacks.Stack("prod"); !s.Protected || s.Status != "CREATE_IN_PROGRESS" {
-		t.Errorf("protected %t, the stack is %s", s.Protected, s.Status)
+	for i, want := range []*bool{&yes, &no} {
+		w.stacks.Pace = 1
+		filters := []string{"a/*:*", "b/*:*"}[i]
+		screen := w.run(w.managed(settings.Settings{Filters: filters, TerminationProtection: want}, detached))
+		if s := w.stacks.Stack("prod"); s.Protected != *want || s.Status != "UPDATE_IN_PROGRESS" ||
+			!screen.has("step termination protection") {
+			t.Errorf("protected %t, the stack is %s, said %q", s.Protected, s.Status, screen.said)
+		}
+		w.stacks.Pace = 1000
+		w.run(w.managed(settings.Settings{}, nil))
+	}
+}
+
+// A creation that fails must be deleted, which protection would forbid: without
+// waiting a new stack gets none, and the next deploy sets it.
+func TestDetachedCreationFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.stacks.Pace = 1
+	w.stacks.FailResource("prod", "FilterFunction", "", "no")
+	yes := true
+	screen := w.run(w.managed(settings.Settings{TerminationProtection: &yes}, detached))
+	if s := w.stacks.Stack("prod"); s.Protected || s.Status != "CREATE_IN_PROGRESS" ||
+		!screen.has("left off because of --detach: a creation that fails must be deleted") {
+		t.Errorf("protected %t, the stack is %s, said %q", s.Protected, s.Status, screen.said)
 	}
 	w.stacks.Pace = 1000
-	w.run(w.managed(settings.Settings{}, nil))
-	w.stacks.Pace = 1
-	screen := w.run(w.managed(settings.Settings{Filters: another.Filters, TerminationProtection: &no}, detached))
-	if s := w.stacks.Stack("prod"); s.Protected || s.Status != "UPDATE_IN_PROGRESS" ||
-		!screen.has("step termination protection") {
-		t.Errorf("protected %t, the stack is %s, said %q", s.Protected, s.Status, screen.said)
+	w.run(w.managed(settings.Settings{TerminationProtection: &yes, DeleteFailed: true}, nil))
+	if s := w.stacks.Stack("prod"); !s.Protected || s.Status != "CREATE_COMPLETE" {
+		t.Errorf("protected %t, the stack is %s", s.Protected, s.Status)
 	}
 }
 

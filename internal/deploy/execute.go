@@ -69,9 +69,16 @@ func (*execute) Do(ctx context.Context, d *Deploy) error {
 }
 
 // sayInTheWay says how to get rid of a log group that has the name of one of the
-// stack's, which are fixed: CloudFormation does not take it over.
+// stack's, which are fixed: CloudFormation does not take it over. That of another
+// stack is in use.
 func (d *Deploy) sayInTheWay(f *execution.Failure) {
-	if group := f.LogGroupThere(); group != "" {
+	group, stack := f.LogGroupThere()
+	switch {
+	case group == "":
+	case stack != "":
+		d.Screen.Say(fmt.Sprintf("the log group %s belongs to the stack %s: deploy under another name, or, if nothing "+
+			"needs that stack, delete it first", group, stack))
+	default:
 		d.Screen.Say(fmt.Sprintf("the log group %s was there before: if nothing needs it, delete it, with its lines, "+
 			"and deploy again: aws logs delete-log-group --log-group-name %[1]s --region %[2]s", group, d.AWS.Region))
 	}

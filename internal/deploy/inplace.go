@@ -64,15 +64,9 @@ func (p *inPlace) Plan(ctx context.Context, d *Deploy) (lines []string, err erro
 		return nil, nil
 	}
 	client := lambda.NewFromConfig(d.AWS)
-	sums := code.Sums()
-	for _, function := range slices.Sorted(maps.Keys(nameOutputs)) {
-		set := codeSet{function: function, name: s.Outputs[nameOutputs[function]], code: function}
-		set.name = set.name[strings.LastIndexByte(set.name, ':')+1:]
-		if function == stepsFunction {
-			set.code = recorder
-		}
-		set.want = sums[set.code]
-		if set.name == "" || set.want == "" || !d.Mode.CodeOnly && d.codeChanges(set.code) {
+	for _, set := range codeSets(code, s) {
+		function := set.function
+		if !d.Mode.CodeOnly && d.codeChanges(set.code) {
 			continue // CloudFormation changes it
 		}
 		has, err := d.codeOfFunction(ctx, client, set.name)
@@ -97,6 +91,23 @@ func (p *inPlace) Plan(ctx context.Context, d *Deploy) (lines []string, err erro
 		}
 	}
 	return lines, nil
+}
+
+// codeSets are the functions of a stack whose names and code are known.
+func codeSets(code InPlace, s *target.Stack) (sets []codeSet) {
+	sums := code.Sums()
+	for _, function := range slices.Sorted(maps.Keys(nameOutputs)) {
+		set := codeSet{function: function, name: s.Outputs[nameOutputs[function]], code: function}
+		set.name = set.name[strings.LastIndexByte(set.name, ':')+1:]
+		if function == stepsFunction {
+			set.code = recorder
+		}
+		set.want = sums[set.code]
+		if set.name != "" && set.want != "" {
+			sets = append(sets, set)
+		}
+	}
+	return sets
 }
 
 func isNotFound(err error) bool {

@@ -214,12 +214,18 @@ func unmarked(all []*record.Record, s *target.Stack) *record.Record {
 }
 
 // isOf reports whether a record is of what a stack has.
-func isOf(r *record.Record, s *target.Stack) bool {
+func isOf(r *record.Record, s *target.Stack) bool { return isOfWithout(r, s, nil) }
+
+// isOfButCode is as isOf, wherever the code is.
+func isOfButCode(r *record.Record, s *target.Stack) bool { return isOfWithout(r, s, codeParameters) }
+
+// isOfWithout is as isOf, whatever the values of some parameters.
+func isOfWithout(r *record.Record, s *target.Stack, without []string) bool {
 	if r.TemplateDigest != digest.FromBytes(s.Template) {
 		return false
 	}
 	for name, value := range r.Parameters {
-		if s.Parameters[name] != value {
+		if s.Parameters[name] != value && !slices.Contains(without, name) {
 			return false
 		}
 	}
@@ -233,9 +239,18 @@ func runs(r *record.Record, all []*record.Record, s *target.Stack) bool {
 	if halfway(s) {
 		return false
 	}
-	return isOf(r, s) || slices.ContainsFunc(all, func(other *record.Record) bool {
-		return other.Succeeded && isOf(other, s) && sameButCode(r, other)
-	})
+	other := named(all, s)
+	return isOf(r, s) || other != nil && sameButCode(r, other)
+}
+
+// named is the newest record that succeeded of what a stack has; nil for none, or
+// no stack.
+func named(all []*record.Record, s *target.Stack) *record.Record {
+	i := slices.IndexFunc(all, func(r *record.Record) bool { return s != nil && r.Succeeded && isOf(r, s) })
+	if i < 0 {
+		return nil
+	}
+	return all[i]
 }
 
 // halfway reports whether an update of a stack has failed and was not rolled
@@ -346,8 +361,8 @@ func (r *records) succeeded(ctx context.Context, d *Deploy, one *record.Record) 
 	return nil
 }
 
-// fresh is for how long code is kept that nothing names: another deploy, which
-// does not name it yet, may have just uploaded it.
+// fresh is for how long code is kept that nothing names, and a change set that was
+// not executed: another deploy may have just brought it, and go on.
 const fresh = time.Hour
 
 // prune deletes old records with the code that they alone name. The code comes
@@ -359,13 +374,15 @@ func (*keep) prune(ctx context.Context, d *Deploy) error {
 		return err
 	}
 	kept, old := record.Kept(all, record.Keep)
-	// Code of the last hour stays, so its record does.
+	named := named(all, d.stack())
 	old = slices.DeleteFunc(old, func(one *record.Record) bool {
-		young := one.Time.After(d.Mode.Now().Add(-fresh))
-		if young {
+		// Code of the last hour stays, so its record does; and without the record of
+		// what the stack names a rollback could not tell what was changed in place.
+		stays := one == named || one.Time.After(d.Mode.Now().Add(-fresh))
+		if stays {
 			kept = append(kept, one)
 		}
-		return young
+		return stays
 	})
 	gone, err := d.Artifacts.(Recorder).Prune(ctx, d, kept, old)
 	for _, name := range gone {

@@ -239,6 +239,9 @@ func (d *Deploy) changeCompanion(ctx context.Context, s *target.Stack, body []by
 		return errors.Join(err, set.Discard(context.WithoutCancel(ctx), client, r.Create))
 	}
 	if set.Empty {
+		if s != nil && halfway(s) {
+			return discard(d.unfinished(s))
+		}
 		return discard(nil)
 	}
 	var table bytes.Buffer

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"soci-index-builder/internal/deploy/record"
+	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/embedded"
 )
@@ -37,14 +38,51 @@ func (*restore) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	if late := unmarked(all, s); late != nil {
 		late.Succeeded = true // it is marked when all has been planned
 	}
-	r, err := record.Target(all, func(r *record.Record) bool { return runs(r, all, s) })
+	running := func(r *record.Record) bool { return runs(r, all, s) }
+	if newest := record.Running(all); newest != nil && !running(newest) && named(all, s) == nil {
+		here, err := d.runsCodeOf(ctx, newest, s)
+		if err != nil {
+			return nil, fmt.Errorf("stack %s: whether the version of the record %s runs is not known: %w: nothing was "+
+				"changed", s.Name, newest.ID, err)
+		}
+		running = func(*record.Record) bool { return here }
+	}
+	r, err := record.Target(all, running)
 	if err != nil {
 		return nil, fmt.Errorf("stack %s: %w: nothing was changed", s.Name, err)
 	}
+	d.restore(r)
+	return []string{d.to()}, nil
+}
+
+func (d *Deploy) restore(r *record.Record) {
 	d.restored = r
 	d.Artifacts = recorded(r)
 	d.Settings.Package, d.Settings.Architecture = r.Package, r.Architecture
-	return []string{d.to()}, nil
+}
+
+// runsCodeOf reports whether a stack, of whose last update there is no record,
+// is that of another record but for code that was changed in place: its functions
+// tell. A user's own repository may have more records than are read.
+func (d *Deploy) runsCodeOf(ctx context.Context, r *record.Record, s *target.Stack) (bool, error) {
+	if halfway(s) || !isOfButCode(r, s) {
+		return false, nil
+	}
+	d.restore(r)
+	if _, err := d.Artifacts.Plan(ctx, d); err != nil {
+		return false, err
+	}
+	client := lambda.NewFromConfig(d.AWS)
+	for _, set := range codeSets(d.Artifacts.(InPlace), s) {
+		has, err := d.codeOfFunction(ctx, client, set.name)
+		if err != nil {
+			return false, fmt.Errorf("asking for the code of the function %s: %w", set.name, err)
+		}
+		if has.sum != set.want {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // to says what the rollback goes to.

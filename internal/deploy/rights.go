@@ -173,7 +173,8 @@ func (*inPlace) Questions(d *Deploy) []rights.Question {
 
 // Questions implements asker.
 func (p *protection) Questions(d *Deploy) []rights.Question {
-	if todo, err := p.Plan(context.Background(), d); err != nil || len(todo) == 0 {
+	todo, err := p.Plan(context.Background(), d)
+	if err != nil || len(todo) == 0 || d.stack() == nil && d.Mode.Detach {
 		return nil
 	}
 	return []rights.Question{d.mainStack().Protection(d.AWS)}

@@ -230,7 +230,11 @@ func TestRollbackOfSomethingElse(t *testing.T) {
 			})
 		}},
 		{"somebody else's code", func(w *world) {
-			w.s3.Put(managedName, "code/theirs/filter.zip", nil)
+			const key = "code/theirs/filter.zip"
+			w.s3.Put(managedName, key, []byte("theirs"))
+			for _, name := range w.functions() {
+				w.code.Deploy(name, map[string]any{"S3Bucket": managedName, "S3Key": key})
+			}
 			w.stacks.Change("prod", func(s *awstest.Stack) {
 				s.Parameters = maps.Clone(s.Parameters)
 				s.Parameters[deployed.ParamCodeKeyPrefix] = "code/theirs/"

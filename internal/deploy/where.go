@@ -36,6 +36,13 @@ func (w *where) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	}
 	t := d.Target
 	s := t.Stack
+	if id := d.Mode.StackID; id != "" && (s == nil || s.ID != id) {
+		has := "there is no such stack"
+		if s != nil {
+			has = "the stack of this name is " + s.ID
+		}
+		return nil, settingf("--stack %s: in account %s, region %s %s", id, t.Account, t.Region, has)
+	}
 	if s != nil {
 		if err := s.Mine(); err != nil {
 			return nil, err
@@ -207,13 +214,36 @@ func (d *Deploy) remove(ctx context.Context, s *target.Stack) error {
 			return fmt.Errorf("stack %s is %s: %w", s.Name, s.Status, ErrDeclined)
 		}
 	}
-	// Meanwhile somebody may have had it created after all.
+	if d.Settings.DeleteFailed {
+		if err := d.checkWaiting(ctx, s); err != nil {
+			return err
+		}
+	}
+	// Meanwhile somebody may have had it created after all. The status comes last: an
+	// execution takes the change set away and changes it in one go.
 	now, err := target.Status(ctx, d.cloudFormation(), s.ID)
 	if err != nil || now.Condition() != target.Leftover {
 		return err
 	}
 	d.Screen.Say(fmt.Sprintf("stack %s is %s%s: deleting it%s", s.Name, s.Status, reason(s), waiting(s)))
 	return d.deleteStack(ctx, s)
+}
+
+// checkWaiting refuses to delete a stack, without anyone having been asked, that has
+// a change set which another deploy may be about to execute.
+func (d *Deploy) checkWaiting(ctx context.Context, s *target.Stack) error {
+	now, err := target.Find(ctx, d.cloudFormation(), s.ID)
+	if err != nil || now == nil {
+		return err
+	}
+	for _, set := range now.ChangeSets {
+		if set.Made.After(d.Mode.Now().Add(-fresh)) {
+			return fmt.Errorf("%w: %s is %s, and somebody may be about to execute the change set %s, made at %s: wait "+
+				"until it is an hour old, or delete the stack", ErrState, s.Name, now.Status, set.Name,
+				set.Made.UTC().Format("2006-01-02 15:04:05 UTC"))
+		}
+	}
+	return nil
 }
 
 // waiting tells of change sets of a stack that was never deployed, as what

@@ -207,18 +207,28 @@ func ParseMissing(reason string) *Missing {
 	return missing
 }
 
-// existing is the name of a log group that Lambda writes to, in a reason.
-var existing = lazyregexp.New(`/aws/lambda/[A-Za-z0-9._/#-]+`)
+var (
+	// existing is the name of a log group that Lambda writes to, in a reason.
+	existing = lazyregexp.New(`/aws/lambda/[A-Za-z0-9._/#-]+`)
+
+	// owning is the stack that has it, which CloudFormation names if there is one.
+	owning = lazyregexp.New(`already exists in stack (arn:[A-Za-z0-9:/-]+)`)
+)
 
 // LogGroupThere returns the name of a log group of the template that could not be
-// made since there is one already; empty if that is not why.
-func (f *Failure) LogGroupThere() string {
+// made since there is one already, and the ARN of the stack that it belongs to.
+// The name is empty if that is not why, and the stack if it is not known.
+func (f *Failure) LogGroupThere() (group, stack string) {
 	for _, e := range append([]Event{f.Root}, f.Others...) {
-		if e.Type == "AWS::Logs::LogGroup" && strings.Contains(e.Reason, "already exists") {
-			return existing.Compiled().FindString(e.Reason)
+		if e.Type != "AWS::Logs::LogGroup" || !strings.Contains(e.Reason, "already exists") {
+			continue
 		}
+		if m := owning.Compiled().FindStringSubmatch(e.Reason); m != nil {
+			stack = m[1]
+		}
+		return existing.Compiled().FindString(e.Reason), stack
 	}
-	return ""
+	return "", ""
 }
 
 // Statement is the statement of an IAM policy that grants the permission.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -42,6 +43,7 @@ type Stack struct {
 // ChangeSet is one of a stack that was never deployed.
 type ChangeSet struct {
 	Name     string
+	Made     time.Time
 	Template []byte
 }
 
@@ -126,7 +128,8 @@ func (s *Stack) addChangeSets(ctx context.Context, client *cloudformation.Client
 			if err != nil {
 				return err
 			}
-			s.ChangeSets = append(s.ChangeSets, ChangeSet{aws.ToString(set.ChangeSetName), body})
+			s.ChangeSets = append(s.ChangeSets,
+				ChangeSet{aws.ToString(set.ChangeSetName), aws.ToTime(set.CreationTime), body})
 		}
 	}
 	return nil
