@@ -30,9 +30,9 @@ func TestStalledUpload(t *testing.T) {
 		Fault: func(http.ResponseWriter, *http.Request, http.Handler) {
 			<-end // the body stays unread
 		}})
-	content := noise(50, 24<<20) // far more than the connection's buffers
+	content := noise(50, 24<<20) // far more than the connection's buffers, and some seconds' work for a slow registry
 	desc := describe("application/octet-stream", content)
-	r := open(t, s, ecrclient.WithStallTimeout(time.Second))
+	r := open(t, s, ecrclient.WithStallTimeout(5*time.Second))
 	if err := r.Push(t.Context(), desc, bytes.NewReader(content)); err != nil {
 		t.Fatal(err)
 	}
