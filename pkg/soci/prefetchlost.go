@@ -24,7 +24,9 @@ func (p *prefetchOf) add(of *target, made *PrefetchResult) {
 	p.stays = p.stays || of.kept.Digest != ""
 	if of.manifest != nil {
 		for _, l := range of.manifest.Layers {
-			p.layers[l.Digest] = p.layers[l.Digest]
+			if _, known := p.layers[l.Digest]; !known {
+				p.layers[l.Digest] = false
+			}
 		}
 	}
 	if made != nil {
