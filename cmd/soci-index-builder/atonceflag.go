@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"runtime"
-	"strconv"
 
 	"github.com/spf13/pflag"
 )
@@ -13,32 +12,12 @@ import (
 // faster.
 const mostAtOnce = 64
 
-// atOnceFlag is how many things are done at once. 0 means as many as there are
-// processors, in every command.
-type atOnceFlag struct{ n *int }
-
-// addAtOnce adds such a flag, whose usage gets the bound and what 0 means.
+// addAtOnce adds a flag of how many things are done at once. 0 means as many as there
+// are processors, in every command; the usage gets that and the bound.
 func addAtOnce(f *pflag.FlagSet, n *int, name string, byDefault int, usage string) {
 	*n = byDefault
-	f.Var(&atOnceFlag{n}, name, fmt.Sprintf("%s; 0 means the number of processors; at most %d", usage, mostAtOnce))
-}
-
-func (f *atOnceFlag) String() string {
-	if f.n == nil { // pflag asks one of its own what an empty value is
-		return "0"
-	}
-	return strconv.Itoa(*f.n)
-}
-
-func (f *atOnceFlag) Type() string { return "int" }
-
-func (f *atOnceFlag) Set(s string) error {
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 || n > mostAtOnce {
-		return fmt.Errorf("must be a whole number from 0 to %d", mostAtOnce)
-	}
-	*f.n = n
-	return nil
+	f.Var(&countFlag{n, mostAtOnce}, name,
+		fmt.Sprintf("%s; 0 means the number of processors; at most %d", usage, mostAtOnce))
 }
 
 // resolveAtOnce returns the number that the value of such a flag stands for.

@@ -8,28 +8,28 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// limitFlag is how many of something there are at most, 0 being all.
-type limitFlag struct {
+// countFlag is a whole number from 0, with a bound.
+type countFlag struct {
 	n    *int
 	most int
 }
 
-// addLimit adds such a flag.
+// addLimit adds a flag of how many of something there are at most, 0 being all.
 func addLimit(f *pflag.FlagSet, n *int, byDefault, most int, usage string) {
 	*n = byDefault
-	f.Var(&limitFlag{n, most}, "limit", usage)
+	f.Var(&countFlag{n, most}, "limit", usage)
 }
 
-func (f *limitFlag) String() string {
+func (f *countFlag) String() string {
 	if f.n == nil { // pflag asks one of its own what an empty value is
 		return "0"
 	}
 	return strconv.Itoa(*f.n)
 }
 
-func (f *limitFlag) Type() string { return "int" }
+func (f *countFlag) Type() string { return "int" }
 
-func (f *limitFlag) Set(s string) error {
+func (f *countFlag) Set(s string) error {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 0 || n > f.most {
 		return fmt.Errorf("must be a whole number from 0 to %d", f.most)
