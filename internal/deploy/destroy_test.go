@@ -162,19 +162,23 @@ func TestDestroyLast(t *testing.T) {
 	}
 }
 
+// inEither is a world whose stack has its code in the managed bucket or in one of the
+// user's own, with the bucket, its name, and what precedes the keys in it.
+func inEither(t *testing.T, managed bool) (w *world, b *codebucket.Bucket, bucket, at string) {
+	t.Helper()
+	if managed {
+		w = inBucket(t, managedBucket, true)
+		return w, w.openManaged(), managedBucket, ""
+	}
+	w = inBucket(t, "code", false)
+	return w, w.openOwn(), "code", codebucket.OwnPrefix
+}
+
 // Code that another stack names, or needs to roll back, stays, and so does the
 // bucket.
 func TestDestroyShared(t *testing.T) {
 	for _, managed := range []bool{true, false} {
-		bucket, at := managedBucket, ""
-		if !managed {
-			bucket, at = "code", codebucket.OwnPrefix
-		}
-		w := inBucket(t, bucket, managed)
-		b := w.openOwn()
-		if managed {
-			b = w.openManaged()
-		}
+		w, b, bucket, at := inEither(t, managed)
 		w.another(bucket, at+"code/shared/")
 		for _, key := range []string{"code/shared/filter.zip", "code/back/filter.zip", "code/mine/filter.zip",
 			"code/lost/filter.zip"} {

@@ -12,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
 	"soci-index-builder/internal/deploy"
-	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/execution"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deployed"
@@ -24,15 +23,7 @@ import (
 func TestDestroyNeededMeanwhile(t *testing.T) {
 	t.Parallel()
 	for _, managed := range []bool{true, false} {
-		bucket, at := managedBucket, ""
-		if !managed {
-			bucket, at = "code", codebucket.OwnPrefix
-		}
-		w := inBucket(t, bucket, managed)
-		b := w.openOwn()
-		if managed {
-			b = w.openManaged()
-		}
+		w, b, bucket, at := inEither(t, managed)
 		w.record(b, "prod", at+"code/new/filter.zip", at+"code/back/filter.zip")
 		w.put(bucket, at+"code/back/filter.zip", true)
 		l, x := w.destroying(deploy.DestroyOptions{})
