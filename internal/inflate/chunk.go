@@ -15,6 +15,11 @@ const (
 	// segment's size of output.
 	maxPlaces    = 4 << 10
 	maxExpansion = 16
+
+	// It is given up when its first block has more output than that, which is more
+	// than a full block of zeros has: of a stream that is one block it would come to
+	// nothing, however much was decoded.
+	maxFirst = 5 << 20
 )
 
 // segment is a piece of the compressed stream.
@@ -321,7 +326,7 @@ func (d *chunkDecoder) room() error {
 
 // nextBuffer closes the present buffer.
 func (d *chunkDecoder) nextBuffer() (*buffer, error) {
-	if d.out() > d.maxOut {
+	if out := d.out(); out > d.maxOut || out > maxFirst && len(d.c.places) == 0 {
 		return nil, errChunkEnd
 	}
 	b := d.newBuffer()

@@ -5,6 +5,8 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+
+	"soci-index-builder/internal/inflate/largepages"
 )
 
 // ParallelOptions of a Parallel.
@@ -197,7 +199,9 @@ func (o ParallelOptions) MemoryBase() int64 {
 }
 
 // MemoryPressed is what it may still hold beside MemoryBase when Next has been
-// called after Press: output up to the next boundary.
+// called after Press: output up to the next boundary. A block that is larger than
+// a worker's segment and was decoded before its window was known may keep twice
+// as much, which is less than half full then.
 func (o ParallelOptions) MemoryPressed() int64 {
 	o = o.withDefaults()
 	return int64(maxExpansion*o.Segment/outChunk+3) * outSize
@@ -336,6 +340,7 @@ func (p *Parallel) newSegment(off int64) *segment {
 		p.spare = p.spare[:n-1]
 	} else {
 		s = &segment{buf: make([]byte, p.segmentCost())}
+		largepages.Prefer(s.buf)
 	}
 	s.off = off
 	s.refs.Store(1)
@@ -390,7 +395,9 @@ func (p *Parallel) newBuffer() *buffer {
 	}
 	p.taken += outSize
 	p.inUse++
-	return new(buffer)
+	b := new(buffer)
+	largepages.Prefer(b.b[:])
+	return b
 }
 
 // maxBuffers are for all chunks together: so many that those under way may

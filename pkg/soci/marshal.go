@@ -13,6 +13,7 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 
 	"soci-index-builder/internal/inflate"
+	"soci-index-builder/internal/inflate/largepages"
 )
 
 const (
@@ -45,6 +46,7 @@ func (z *Ztoc) Marshal() ([]byte, error) {
 	}
 	// The order of these calls decides the bytes.
 	b := flatbuffers.NewBuilder(size)
+	largepages.Prefer(b.Bytes)
 	version := b.CreateString(z.Version)
 	tool := b.CreateString(z.BuildToolIdentifier)
 	toc := z.marshalEntries(b)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"soci-index-builder/internal/inflate"
+	"soci-index-builder/internal/inflate/largepages"
 	"soci-index-builder/internal/text/bytesize"
 )
 
@@ -277,6 +278,9 @@ func (t *tocScanner) add(h *tar.Header) error {
 			t.before = append(t.before, t.entries)
 		}
 		t.entries = make([]Entry, 0, min(max(2*n, 64), 4096))
+		if cap(t.entries) == 4096 {
+			largepages.Prefer(t.entries)
+		}
 	}
 	t.count++
 	t.entries = append(t.entries, Entry{
@@ -304,6 +308,7 @@ func (t *tocScanner) all() []Entry {
 		return t.entries
 	}
 	all := make([]Entry, 0, t.count)
+	largepages.Prefer(all)
 	for _, entries := range t.before {
 		all = append(all, entries...)
 	}
