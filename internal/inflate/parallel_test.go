@@ -211,15 +211,15 @@ func letters(n int) []byte {
 }
 
 func TestParallelKinds(t *testing.T) {
-	_, all := streams(3 << 20)
+	size, sizes, counts := 3<<20, append(segmentSizes, 512<<10), []int{1, 3}
+	if testing.Short() {
+		size, sizes, counts = 1<<20, sizes[1:2], counts[1:]
+	}
+	_, all := streams(size)
 	for name, blob := range all {
 		want := sequentially(bytes.NewReader(blob))
 		if want.err != io.EOF {
 			t.Fatal(name, want.err)
-		}
-		sizes, counts := append(segmentSizes, 512<<10), []int{1, 3}
-		if testing.Short() {
-			sizes, counts = sizes[1:2], counts[1:]
 		}
 		for _, size := range sizes {
 			for _, workers := range counts {
