@@ -101,6 +101,29 @@ func UnsupportedLayers() []Bad {
 		"the zTOC", "entry-size", true, func(t *tarBuilder) {
 		t.raw(rawHeader{name: "link", typeflag: '1', linkname: "before", size: octal12(700)}, nil)
 	})
+	for _, e := range []struct {
+		typeflag byte
+		what     string
+	}{{'1', "hard-link"}, {'2', "symlink"}, {'3', "char-device"}, {'4', "block-device"}, {'5', "directory"},
+		{'6', "fifo"}} {
+		how := fmt.Sprintf("a %s of -512 bytes, behind which upstream's client looks for a header one block too early",
+			e.what)
+		h := rawHeader{name: "entry", typeflag: e.typeflag, linkname: "before"}
+		add("negative-size-"+e.what, how, "entry-size", true, func(t *tarBuilder) {
+			h.size = base256(-512, 12)
+			t.raw(h, nil)
+		})
+		add("negative-size-pax-"+e.what, how+", in a record", "entry-size", true, func(t *tarBuilder) {
+			t.pax("size", "-512")
+			t.raw(h, nil)
+		})
+	}
+	for _, size := range []string{"-1", "-9223372036854775808"} {
+		add("size"+size, "a directory of "+size+" bytes", "entry-size", true, func(t *tarBuilder) {
+			t.pax("size", size)
+			t.raw(rawHeader{name: "d/", typeflag: '5'}, nil)
+		})
+	}
 	long := string(bytes.Repeat([]byte{'n'}, 512))
 	for _, h := range []GzipHeader{{Name: long}, {Comment: long}} {
 		d := new(Deflate)
