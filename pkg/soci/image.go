@@ -38,6 +38,15 @@ type Replacer interface {
 	Replace(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error
 }
 
+// Lister is a Destination in which a manifest with a subject may be stored and
+// yet not be listed among the referrers of its subject, where clients look for
+// it: the two are not written at once. Without it, whatever exists is listed.
+type Lister interface {
+	// Listed reports whether a manifest that is there, with this content, is
+	// listed, or need not be since it has no subject. Push lists it.
+	Listed(ctx context.Context, desc ocispec.Descriptor, manifest []byte) (bool, error)
+}
+
 // Tagger is a Destination with tags, which V2 needs.
 type Tagger interface {
 	Destination

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"testing"
 
+	"soci-index-builder/internal/testkit/localregistry"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/soci"
 )
@@ -93,5 +94,30 @@ func TestOneLayerTwoMediaTypes(t *testing.T) {
 	if second.Outcome != soci.OutcomeNoLayer || second.Layers[0].Reason != soci.SkipForeign ||
 		s.fetched[layer.Digest] != 1 {
 		t.Errorf("%+v, read %d times", second, s.fetched[layer.Digest])
+	}
+}
+
+// A SOCI index v1 that was stored and not listed, which clients do not find, is
+// none that is there: the next run lists it.
+func TestStoredAndNotListed(t *testing.T) {
+	s := registrytest.StartWith(t, localregistry.Config{NoReferrers: true})
+	repo := openRepo(t, s)
+	image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 0))}).Manifest
+	o := both("v1")
+	o.IndexVersion = soci.V1
+	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/sha256-", Times: 1,
+		Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
+	if _, err := soci.IndexImage(t.Context(), repo, repo, image, o); err == nil {
+		t.Fatal("the list was not written, and there is no error")
+	}
+	for _, there := range []bool{false, true} {
+		r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
+		if err != nil || r.Manifests[0].AlreadyThere != there {
+			t.Errorf("%v, want already there: %t: %+v", err, there, r)
+		}
+		found, err := openRepo(t, s).Referrers(t.Context(), image, soci.ArtifactTypeV1)
+		if err != nil || len(found) != 1 {
+			t.Errorf("referrers: %v, %v", found, err)
+		}
 	}
 }
