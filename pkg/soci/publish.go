@@ -215,7 +215,7 @@ func (p *publisher) listed(ctx context.Context, c content) (bool, error) {
 // readBack makes sure that damaged content was replaced: a registry may take a
 // push of what it has by its digest for done already.
 func (p *publisher) readBack(ctx context.Context, what string, desc ocispec.Descriptor) error {
-	_, err := fetchWhole(ctx, p.src, desc)
+	err := verifyStored(ctx, p.src, desc)
 	switch {
 	case err == nil:
 		return nil
