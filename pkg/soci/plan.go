@@ -174,8 +174,10 @@ func (w *Work) finish(ctx context.Context) error {
 		return err
 	}
 	result.BytesRead = layers.bytesRead.Load()
-	if err := x.readTaken(ctx, w.tree, layers, result); err != nil {
-		return err
+	if !x.hopeless(w.tree, layers) {
+		if err := x.readTaken(ctx, w.tree, layers, result); err != nil {
+			return err
+		}
 	}
 
 	out, ztocsOf, failed, err := x.indexes(ctx, w.tree, layers, result)

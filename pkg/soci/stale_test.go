@@ -1,8 +1,11 @@
 package soci_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/testkit/localregistry"
 	"soci-index-builder/internal/testkit/registrytest"
@@ -118,6 +121,37 @@ func TestStoredAndNotListed(t *testing.T) {
 		found, err := openRepo(t, s).Referrers(t.Context(), image, soci.ArtifactTypeV1)
 		if err != nil || len(found) != 1 {
 			t.Errorf("referrers: %v, %v", found, err)
+		}
+	}
+}
+
+// What the image index of another image says of that one's layers is not said of
+// this one's, where the next build would believe it.
+func TestInheritedVerdict(t *testing.T) {
+	s := registrytest.Start(t)
+	repo := openRepo(t, s)
+	p := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 0))})
+	var index ocispec.Index
+	if err := json.Unmarshal(s.Manifest(t, repoName,
+		s.PushIndex(t, repoName, "", false, p.Manifest).Digest.String()), &index); err != nil {
+		t.Fatal(err)
+	}
+	index.Annotations = map[string]string{"kept": "yes", soci.AnnotationVerdict: "1,5",
+		soci.AnnotationUnindexable: "1,65536," + p.Layers[0].Digest.String() + "=sparse-file"}
+	image := s.PushManifest(t, repoName, "v1", ocispec.MediaTypeImageIndex, []byte(encoded(index)))
+	for _, tt := range []struct {
+		min     int64
+		verdict string
+	}{{1, ""}, {1 << 30, "1,1073741824"}} {
+		o := both("v1")
+		o.MinLayerSize = tt.min
+		r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
+		if err != nil || r.Enabled.Unindexed != (tt.verdict != "") {
+			t.Fatalf("%v %+v", err, r)
+		}
+		got := readIndex(t, s, "v1-soci").Annotations
+		if got[soci.AnnotationUnindexable] != "" || got[soci.AnnotationVerdict] != tt.verdict || got["kept"] != "yes" {
+			t.Errorf("minimum size %d: %v", tt.min, got)
 		}
 	}
 }
