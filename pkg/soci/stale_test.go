@@ -2,13 +2,16 @@ package soci_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/testkit/localregistry"
 	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -153,5 +156,23 @@ func TestInheritedVerdict(t *testing.T) {
 		if got[soci.AnnotationUnindexable] != "" || got[soci.AnnotationVerdict] != tt.verdict || got["kept"] != "yes" {
 			t.Errorf("minimum size %d: %v", tt.min, got)
 		}
+	}
+}
+
+// A suffixed tag that names something damaged stays, since it may be somebody's own
+// image, and the error says what to do.
+func TestTagNamesDamaged(t *testing.T) {
+	s := registrytest.Start(t)
+	repo := openRepo(t, s)
+	image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 0))}).Manifest
+	own := s.PushIndex(t, repoName, "v1-soci", false, image)
+	s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/manifests/" + own.Digest.String(),
+		Fault: registrytest.Corrupt(10)})
+	_, err := soci.IndexImage(t.Context(), repo, repo, image, both("v1"))
+	if !errors.Is(err, ecrclient.ErrDigestMismatch) || !strings.Contains(err.Error(), "delete that tag") {
+		t.Errorf("%v", err)
+	}
+	if got := tagged(t, s, "v1-soci"); got != own.Digest {
+		t.Errorf("the tag names %s", got)
 	}
 }
