@@ -26,8 +26,8 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// Layout is an OCI layout that is written. It is a soci.Tagger and a
-// soci.Replacer, and is read like every Store.
+// Layout is an OCI layout that is written. It is a soci.Tagger, a soci.Replacer and
+// a soci.Lister, and is read like every Store.
 type Layout struct {
 	*Store
 	blobs *oci.Storage
@@ -121,6 +121,26 @@ func (l *Layout) Exists(ctx context.Context, desc ocispec.Descriptor) (bool, err
 	return size == desc.Size, err
 }
 
+// Listed reports whether index.json lists a manifest that is there, if it has a
+// subject. A run that was interrupted may have written it and not listed it.
+func (l *Layout) Listed(_ context.Context, desc ocispec.Descriptor, manifest []byte) (bool, error) {
+	info, err := soci.Classify(desc.MediaType, manifest)
+	if err != nil || info.Subject == nil {
+		return err == nil, err
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.lists(desc.Digest, ""), nil
+}
+
+// lists reports whether index.json has a manifest, with a tag if one is named.
+// The caller holds the lock.
+func (l *Layout) lists(d digest.Digest, tag string) bool {
+	return slices.ContainsFunc(l.index, func(listed ocispec.Descriptor) bool {
+		return listed.Digest == d && (tag == "" || tagOf(listed) == tag)
+	})
+}
+
 // Push writes content, unless it is there, and verifies its size and digest. A
 // manifest with a subject is listed in index.json, where its referrers are found.
 func (l *Layout) Push(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
@@ -206,9 +226,7 @@ func (l *Layout) PushTag(ctx context.Context, desc ocispec.Descriptor, content i
 func (l *Layout) list(desc ocispec.Descriptor, tag string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if slices.ContainsFunc(l.index, func(d ocispec.Descriptor) bool {
-		return d.Digest == desc.Digest && (tag == "" || tagOf(d) == tag)
-	}) {
+	if l.lists(desc.Digest, tag) {
 		return nil
 	}
 	l.index = slices.DeleteFunc(l.index, func(d ocispec.Descriptor) bool { return tag != "" && tagOf(d) == tag })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/pkg/ecrclient"
+	"soci-index-builder/pkg/soci"
 )
 
 // No link in a folder leads out of it, neither for reading nor for writing.
@@ -100,6 +102,41 @@ func TestManifestTooLarge(t *testing.T) {
 			ocispec.Descriptor{MediaType: desc.MediaType, Digest: d, Size: size})
 		if tooLarge := size > ecrclient.MaxManifestSize; errors.Is(err, ErrFormat) != tooLarge {
 			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}
+
+// A run that was interrupted after it wrote a SOCI index v1 has not listed it yet,
+// where clients look for it: the next run does.
+func TestWrittenAndNotListed(t *testing.T) {
+	c, desc := image(t)
+	l, err := CreateLayout(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Copy(t.Context(), open(t, c.folder(t)), desc, "1"); err != nil {
+		t.Fatal(err)
+	}
+	for run := range 3 {
+		r, err := soci.IndexImage(t.Context(), l, l, desc,
+			soci.Options{IndexVersion: soci.V1, MinLayerSize: 1, SpanSize: 64 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		built := r.Manifests[0]
+		if built.AlreadyThere != (run == 2) {
+			t.Errorf("run %d: already there: %t", run, built.AlreadyThere)
+		}
+		if found, err := l.Referrers(t.Context(), desc, soci.ArtifactTypeV1); err != nil || len(found) != 1 {
+			t.Errorf("run %d: referrers %v, %v", run, found, err)
+		}
+		if run == 0 {
+			l.index = slices.DeleteFunc(l.index,
+				func(d ocispec.Descriptor) bool { return d.Digest == built.Index.Digest })
+			if err := l.save(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

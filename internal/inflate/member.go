@@ -50,7 +50,10 @@ func (r *Reader) memberHeader() error {
 	}
 	flags := next()
 	if flags&flagReserved != 0 {
-		return r.corrupt(fmt.Sprintf("reserved header flags set: %#02x", flags))
+		// zlib refuses it. compress/gzip ignores the flags, so that the image may
+		// well run.
+		return &Error{Class: ErrUnsupported, Offset: r.inBase + int64(r.inPos),
+			What: fmt.Sprintf("the reserved flags %#02x in a member's header", flags&flagReserved)}
 	}
 	for range 6 { // MTIME, XFL, OS
 		next()

@@ -15,6 +15,7 @@
 //   - blob.go: Fetch and FetchRange. resume.go goes on after a failure, by
 //     connection.go; pieces.go reads ahead, by parallel.go; location.go keeps where
 //     the bytes are, blobsize.go only asks for a size.
-//   - push.go and replace.go write, delete.go and deletetag.go delete.
+//   - push.go and replace.go write, delete.go and deletetag.go delete; listed.go sees
+//     to it that the list of referrers has what is written.
 //   - catalog.go and recent.go find SOCI indexes of earlier builds.
 package ecrclient

@@ -73,10 +73,17 @@ func (r *Repository) pushManifest(ctx context.Context, op operation, desc ocispe
 	if err != nil {
 		return r.fail(op, err)
 	}
-	to := r.remote
-	if subject := subjectOf(manifest); subject != nil && !r.takesReferrers(ctx, *subject) {
-		to = r.tagging
+	subject := subjectOf(desc, manifest)
+	if subject == nil || r.askAgain(ctx, *subject) != apiMissing {
+		return r.pushTo(ctx, op, r.remote, desc, manifest)
 	}
+	return r.pushListed(ctx, op, *subject, desc, manifest)
+}
+
+// pushTo pushes a manifest, and enters it into the list of its subject's
+// referrers as to does.
+func (r *Repository) pushTo(ctx context.Context, op operation, to *remote.Repository, desc ocispec.Descriptor,
+	manifest []byte) error {
 	return r.retry(ctx, op, func(ctx context.Context) error {
 		err := to.Manifests().PushReference(ctx, desc, bytes.NewReader(manifest), op.reference)
 		if e, ok := errors.AsType[*remote.ReferrersError](err); ok && e.IsReferrersIndexDelete() {
@@ -90,12 +97,14 @@ func (r *Repository) pushManifest(ctx context.Context, op operation, desc ocispe
 	})
 }
 
-// subjectOf returns the subject of a manifest, nil if it has none.
-func subjectOf(manifest []byte) *ocispec.Descriptor {
+// subjectOf returns the subject of a manifest, nil if it has none. Docker's media
+// types know no subject.
+func subjectOf(desc ocispec.Descriptor, manifest []byte) *ocispec.Descriptor {
 	var m struct {
 		Subject *ocispec.Descriptor `json:"subject"`
 	}
-	if json.Unmarshal(manifest, &m) != nil {
+	if desc.MediaType != ocispec.MediaTypeImageManifest && desc.MediaType != ocispec.MediaTypeImageIndex ||
+		json.Unmarshal(manifest, &m) != nil {
 		return nil
 	}
 	return m.Subject

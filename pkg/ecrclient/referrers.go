@@ -141,15 +141,17 @@ func (r *Repository) judgeReferrersAPI(err error) int32 {
 	return state
 }
 
-// takesReferrers reports whether a manifest that is pushed becomes a referrer
-// of its subject by itself. An earlier listing may have been a fluke, so it is
-// asked again.
-func (r *Repository) takesReferrers(ctx context.Context, subject ocispec.Descriptor) bool {
+// askAgain returns what is known about the referrers API before a manifest with
+// a subject is pushed. That an earlier listing failed may have been a fluke.
+func (r *Repository) askAgain(ctx context.Context, subject ocispec.Descriptor) int32 {
 	if r.ofECR || r.referrersAPI.is(apiServes) || checkDescriptor(subject) != nil {
-		return true
+		return apiServes
 	}
 	_, err := r.askReferrersAPI(ctx, operation{opReferrers, subject.Digest.String()}, subject, names.SociIndexV1)
-	return err == nil || r.judgeReferrersAPI(err) != apiMissing
+	if err == nil {
+		return apiServes
+	}
+	return r.judgeReferrersAPI(err)
 }
 
 func (r *Repository) referrersByAPI(ctx context.Context, desc ocispec.Descriptor, artifactType string) (

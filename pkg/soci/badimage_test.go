@@ -53,6 +53,22 @@ func TestBadImages(t *testing.T) {
 			s.content[l.Digest] = append(bytes.Clone(good(t, 1)), make([]byte, 1<<20)...)[:l.Size]
 			return s.image("amd64", l)
 		}, everyLayer, soci.ErrDigestMismatch, "digest"},
+		{"layer arrives as one of zstd", func(s *store) ocispec.Descriptor {
+			l := s.add(gz, good(t, 0))
+			s.content[l.Digest] = unsupported(t, "zstd").Blob
+			return s.image("amd64", l)
+		}, everyLayer, soci.ErrDigestMismatch, "zstd"},
+		{"layer of zstd arrives as one of xz", func(s *store) ocispec.Descriptor {
+			l := s.add(testlayers.MediaTypeZstd, unsupported(t, "zstd").Blob)
+			s.content[l.Digest] = []byte("\xfd7zXZ\x00")
+			return s.image("amd64", l)
+		}, everyLayer, soci.ErrDigestMismatch, "xz"},
+		{"layer arrives as one beyond a limit", func(s *store) ocispec.Descriptor {
+			l := s.add(gz, good(t, 0))
+			s.content[l.Digest] = testlayers.ManyFiles(1001)
+			return s.image("amd64", l)
+		}, soci.Options{MinLayerSize: 1, Limits: soci.Limits{MaxEntries: 1000}}, soci.ErrDigestMismatch,
+			"1000 tar entries"},
 		{"layer is longer than its descriptor says", func(s *store) ocispec.Descriptor {
 			l := s.add(gz, good(t, 0))
 			s.content[l.Digest] = append(bytes.Clone(good(t, 0)), 0)

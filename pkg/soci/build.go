@@ -23,6 +23,10 @@ type ZtocOptions struct {
 	Size   int64
 	Digest digest.Digest
 
+	// MediaType of the layer. If it is one of zstd, a layer that begins as such a
+	// stream is not read on. The default is any other.
+	MediaType string
+
 	// AllowMisread has the zTOC built, as upstream does, also where Ztoc.Misread
 	// finds that clients would read the layer wrongly. The default is an
 	// *UnsupportedError.
@@ -72,7 +76,8 @@ func (o ZtocOptions) withDefaults() (ZtocOptions, error) {
 // *UnsupportedError), ErrLimit or ErrInvalidOption, or the reader's own. When
 // the blob is bad or unsupported and its digest is known, it is read to its end
 // first: ErrDigestMismatch then distinguishes a bad transfer from a bad layer.
-// Only a compression that the first bytes rule out is not read on.
+// What is not read on is a layer that is of zstd as its MediaType says, and one for
+// which there is not enough memory, a *MemoryError.
 func BuildZtoc(layer io.Reader, o ZtocOptions) (*Ztoc, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -97,6 +102,7 @@ func buildZtoc(layer io.Reader, o ZtocOptions, memory *tenant) (*Ztoc, error) {
 	var (
 		source  *blobError
 		foreign *UnsupportedError
+		lack    *MemoryError
 	)
 	switch {
 	case err == nil:
@@ -106,9 +112,10 @@ func buildZtoc(layer io.Reader, o ZtocOptions, memory *tenant) (*Ztoc, error) {
 			z.SpanDigests = blob.hasher.digests
 			return z, nil
 		}
-	case errors.Is(err, ErrLimit):
+	case errors.As(err, &lack):
 		return nil, explainMemory(err, o)
-	case errors.Is(err, errPreempted), errors.As(err, &foreign) && foreign.compressed():
+	case errors.Is(err, errPreempted),
+		errors.As(err, &foreign) && foreign.Reason == SkipZstd && IsZstd(o.MediaType):
 		return nil, err
 	case o.Digest != "" && !errors.As(err, &source):
 		if verr := blob.finish(); verr != nil {

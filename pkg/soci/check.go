@@ -85,6 +85,10 @@ const MaxCheckedZtoc = 1 << 30
 // read and parsed.
 const maxCheckMemory = 1 << 30
 
+// parsedRatio is how many times the size of any zTOC, also of one that was crafted,
+// it and what is read from it take. The worst consist of entries with one record.
+const parsedRatio = 7
+
 // maxEmptyBlob is the size in bytes up to which a layer is read to check
 // whether it is an empty archive. No tool compresses an empty archive to more
 // than that.
@@ -227,8 +231,7 @@ func (c *Checker) readZtoc(ctx context.Context, desc ocispec.Descriptor) (ztocFa
 		return ztocFacts{kind: FaultNotZtoc,
 			detail: fmt.Sprintf("has %d bytes, more than the %d that are read", desc.Size, MaxCheckedZtoc)}, nil
 	}
-	// The blob, and its entries as they are read from it.
-	memory := min(4*desc.Size, maxCheckMemory)
+	memory := min(parsedRatio*desc.Size, maxCheckMemory)
 	if err := c.memory.Acquire(ctx, memory); err != nil {
 		return ztocFacts{}, err
 	}
@@ -284,7 +287,7 @@ func (c *Checker) fetch(ctx context.Context, desc ocispec.Descriptor) ([]byte, e
 		return nil, err
 	}
 	defer c.slots.Release(1)
-	return fetchWhole(ctx, c.r, desc)
+	return fetchExactly(ctx, c.r, desc)
 }
 
 // sizer asks for the size of each blob once.

@@ -133,6 +133,7 @@ func (e *enabler) rewriteRoot() (content, error) {
 		index.Annotations = map[string]string{AnnotationImageManifestDigest: e.out.manifestOf[t].Digest.String()}
 		root.Manifests = append(root.Manifests, index)
 	}
+	root.Annotations = withoutVerdict(root.Annotations)
 	return marshalImageIndex(root)
 }
 
@@ -209,11 +210,10 @@ func newUnindexedImage(t *tree, unindexable, verdict string) (*enabledImage, err
 	if root.Manifests, err = e.rewriteList(root.Manifests, t.places()); err != nil {
 		return nil, err
 	}
-	root.Annotations = annotated(root.Annotations, AnnotationUnindexed, "true")
+	root.Annotations = annotated(withoutVerdict(root.Annotations), AnnotationUnindexed, "true")
 	if unindexable != "" {
 		root.Annotations[AnnotationUnindexable] = unindexable
 	}
-	delete(root.Annotations, AnnotationVerdict) // of another image, if any
 	if verdict != "" {
 		root.Annotations[AnnotationVerdict] = verdict
 	}
@@ -274,6 +274,21 @@ func notInherited(annotations map[string]string) map[string]string {
 	out := maps.Clone(annotations)
 	delete(out, AnnotationIndexDigest)
 	delete(out, AnnotationUnindexed)
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// withoutVerdict drops the annotations in which the image index of another image
+// says what was found of that one's layers, and which the next build would believe.
+func withoutVerdict(annotations map[string]string) map[string]string {
+	if annotations[AnnotationUnindexable] == "" && annotations[AnnotationVerdict] == "" {
+		return annotations
+	}
+	out := maps.Clone(annotations)
+	delete(out, AnnotationUnindexable)
+	delete(out, AnnotationVerdict)
 	if len(out) == 0 {
 		return nil
 	}

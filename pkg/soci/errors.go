@@ -64,11 +64,6 @@ func (e *UnsupportedError) Error() string {
 // Is makes errors.Is(err, ErrUnsupported) true.
 func (e *UnsupportedError) Is(target error) bool { return target == ErrUnsupported }
 
-// compressed reports whether the layer's first bytes told enough.
-func (e *UnsupportedError) compressed() bool {
-	return e.Reason == SkipZstd || e.Reason == SkipCompression
-}
-
 // MemoryError is an ErrLimit: building needs more than Limits.MaxMemory.
 type MemoryError struct {
 	Max    int64 // bytes, the limit

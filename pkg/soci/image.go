@@ -38,6 +38,15 @@ type Replacer interface {
 	Replace(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error
 }
 
+// Lister is a Destination in which a manifest with a subject may be stored and
+// yet not be listed among the referrers of its subject, where clients look for
+// it: the two are not written at once. Without it, whatever exists is listed.
+type Lister interface {
+	// Listed reports whether a manifest that is there, with this content, is
+	// listed, or need not be since it has no subject. Push lists it.
+	Listed(ctx context.Context, desc ocispec.Descriptor, manifest []byte) (bool, error)
+}
+
 // Tagger is a Destination with tags, which V2 needs.
 type Tagger interface {
 	Destination
@@ -140,19 +149,18 @@ func (x *indexer) indexes(ctx context.Context, tree *tree, work *layerWork, resu
 	map[digest.Digest][]ocispec.Descriptor, ManifestErrors, error) {
 	var failed ManifestErrors
 	out := &output{}
+	hopeless := x.hopeless(tree, work)
 	ztocsOf := make(map[digest.Digest][]ocispec.Descriptor)
 	for _, t := range tree.targets {
 		mr := ManifestResult{Manifest: t.desc, Platform: t.platform.String(), Outcome: OutcomeNoLayer}
-		err := t.err
-		switch {
-		case !t.isImage():
+		if !t.isImage() {
 			result.Manifests = append(result.Manifests,
 				ManifestResult{Manifest: t.desc, Outcome: t.outcome, Reason: t.reason})
 			continue
-		case err == nil && !t.wanted:
+		}
+		err := t.failure(work)
+		if err == nil && !t.wanted {
 			continue
-		case err == nil:
-			err = work.failure(t.manifest)
 		}
 		if err != nil {
 			mr.Outcome, mr.Reason = OutcomeFailed, err.Error()
@@ -163,10 +171,22 @@ func (x *indexer) indexes(ctx context.Context, tree *tree, work *layerWork, resu
 		var ztocs []ocispec.Descriptor
 		for _, layer := range t.manifest.Layers {
 			lr := work.result(layer)
-			mr.Layers = append(mr.Layers, lr)
 			if lr.Indexed() {
 				ztocs = append(ztocs, lr.Ztoc)
+			} else if lr.Reason == "" {
+				continue // it was given up
 			}
+			mr.Layers = append(mr.Layers, lr)
+		}
+		if hopeless {
+			if len(ztocs) > 0 || len(mr.Layers) < len(t.manifest.Layers) {
+				mr.Outcome = OutcomePassedOver
+				mr.Reason = "there is no SOCI-enabled image, since another manifest failed"
+			} else {
+				mr.Reason = mr.whyNoLayer()
+			}
+			result.Manifests = append(result.Manifests, mr)
+			continue
 		}
 		var (
 			prefetch []content
@@ -202,6 +222,21 @@ func (x *indexer) indexes(ctx context.Context, tree *tree, work *layerWork, resu
 	return out, ztocsOf, failed, nil
 }
 
+// failure returns why an image manifest has failed, if it has.
+func (t *target) failure(work *layerWork) error {
+	if t.err != nil || !t.wanted {
+		return t.err
+	}
+	return work.failure(t.manifest)
+}
+
+// hopeless reports whether nothing can come of any layer: a SOCI-enabled image,
+// all that was asked for, needs every image manifest, and one has failed.
+func (x *indexer) hopeless(tree *tree, work *layerWork) bool {
+	return !x.o.IndexVersion.v1() && slices.ContainsFunc(tree.targets,
+		func(t *target) bool { return t.isImage() && t.failure(work) != nil })
+}
+
 // enable makes the SOCI-enabled image, or the unindexed one, if there is to be
 // one.
 func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descriptor, failed ManifestErrors,
@@ -213,12 +248,6 @@ func (x *indexer) enable(tree *tree, ztocsOf map[digest.Digest][]ocispec.Descrip
 	if len(failed) > 0 {
 		result.Enabled = EnabledResult{Outcome: OutcomeFailed, Tag: x.o.Tag + x.o.TagSuffix,
 			Reason: failed[0].Platform + " failed"}
-		for i := range result.Manifests {
-			// With only V2 the others are not indexed either.
-			if m := &result.Manifests[i]; m.Outcome == OutcomeNoLayer && len(ztocsOf[m.Manifest.Digest]) > 0 {
-				m.Outcome, m.Reason = OutcomePassedOver, "there is no SOCI-enabled image, since another manifest failed"
-			}
-		}
 		return nil
 	}
 	result.Enabled = EnabledResult{Outcome: OutcomeTagged, Tag: x.o.Tag + x.o.TagSuffix}

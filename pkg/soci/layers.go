@@ -322,6 +322,7 @@ func (w *layerWork) build(ctx context.Context, age int, layer ocispec.Descriptor
 		Limits:              w.o.Limits,
 		Size:                layer.Size,
 		Digest:              layer.Digest,
+		MediaType:           layer.MediaType,
 		LayerWorkers:        w.o.LayerWorkers,
 		maxZtoc:             maxZtocSizeOf(layer.Size),
 		parallel:            w.o.parallel,

@@ -63,12 +63,32 @@ func fetchExactly(ctx context.Context, src Source, desc ocispec.Descriptor) ([]b
 	return b.Bytes(), verify(b.Bytes(), desc)
 }
 
+// verifyStored reads content that nothing is wanted of but that it is there as its
+// descriptor says. It holds none of it.
+func verifyStored(ctx context.Context, src Source, desc ocispec.Descriptor) error {
+	rc, err := src.Fetch(ctx, desc)
+	if err != nil {
+		return fmt.Errorf("fetching: %w", err)
+	}
+	defer rc.Close()
+	digester := desc.Digest.Algorithm().Digester()
+	n, err := io.Copy(digester.Hash(), io.LimitReader(rc, desc.Size+1))
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", desc.Digest, err)
+	}
+	return compare(n, digester.Digest(), desc)
+}
+
 // verify compares content that was read as a whole with its descriptor.
 func verify(b []byte, desc ocispec.Descriptor) error {
-	if int64(len(b)) != desc.Size {
-		return fmt.Errorf("%w: %d bytes arrived for %s, not %d", ErrDigestMismatch, len(b), desc.Digest, desc.Size)
+	return compare(int64(len(b)), desc.Digest.Algorithm().FromBytes(b), desc)
+}
+
+func compare(size int64, got digest.Digest, desc ocispec.Descriptor) error {
+	if size != desc.Size {
+		return fmt.Errorf("%w: %d bytes arrived for %s, not %d", ErrDigestMismatch, size, desc.Digest, desc.Size)
 	}
-	if got := desc.Digest.Algorithm().FromBytes(b); got != desc.Digest {
+	if got != desc.Digest {
 		return fmt.Errorf("%w: the digest of what arrived is %s, not %s", ErrDigestMismatch, got, desc.Digest)
 	}
 	return nil

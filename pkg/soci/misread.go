@@ -103,7 +103,7 @@ func modeOfFile(mode int64) bool {
 // headerMisplaced reports whether a client looks for the header behind e in
 // the wrong place: e has a size, and no content follows. That matters where it
 // reads that header, which it does for files.
-func headerMisplaced(e *Entry) bool { return e.Type != "reg" && e.Size > 0 }
+func headerMisplaced(e *Entry) bool { return e.Type != "reg" && e.Size != 0 }
 
 // The names that a client can have in its tree. No path of more than 4,095
 // bytes can be opened, and FUSE takes no name of more than 1,024.

@@ -16,7 +16,11 @@ import (
 
 // ParseZtoc reads a zTOC that any tool may have written. What it allocates is
 // in proportion to len(b). Its error is ErrTruncated or ErrCorrupt.
-func ParseZtoc(b []byte) (z *Ztoc, err error) {
+func ParseZtoc(b []byte) (*Ztoc, error) { return parseZtoc(b, func(int64) error { return nil }) }
+
+// parseZtoc is ParseZtoc within a budget, of which take takes what the zTOC needs
+// beside b, into which its windows lead. An error of take is returned as it is.
+func parseZtoc(b []byte, take func(int64) error) (z *Ztoc, err error) {
 	// A flatbuffer's accessors have no errors: they panic where an offset
 	// leads out of the buffer.
 	defer func() {
@@ -27,8 +31,11 @@ func ParseZtoc(b []byte) (z *Ztoc, err error) {
 	if len(b) < 8 {
 		return nil, fmt.Errorf("%w zTOC: %d bytes", ErrTruncated, len(b))
 	}
-	p := &ztocParser{left: len(b), root: fbs.GetRootAsZtoc(b, 0)}
+	p := &ztocParser{left: len(b), root: fbs.GetRootAsZtoc(b, 0), budget: take}
 	z, err = p.parse()
+	if p.refused != nil {
+		return nil, p.refused
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w zTOC: %w", ErrCorrupt, err)
 	}
@@ -41,6 +48,9 @@ type ztocParser struct {
 	// left bounds what is taken out: a crafted flatbuffer can point to the
 	// same bytes any number of times, a written one holds each once.
 	left int
+
+	budget  func(int64) error
+	refused error // of budget
 }
 
 // The least that an entry and a PAX record take in a written flatbuffer,
@@ -50,17 +60,42 @@ const (
 	leastPAX   = 24
 )
 
+// What is allocated for parts of a zTOC, in bytes, no less than that.
+const (
+	entryMemory      = 168 // an Entry
+	checkpointMemory = 48  // a Checkpoint without its window
+	digestMemory     = 16  // without its text
+
+	// A map of one record has room for 8. A larger one grows by doubling, and
+	// what it has outgrown is garbage that may still be there.
+	paxMemory    = 336
+	recordMemory = 160
+)
+
+// textMemory is what a string of n bytes takes, with what the allocator rounds up.
+func textMemory(n int) int64 {
+	if n == 0 {
+		return 0
+	}
+	return int64(n+n/8+15) &^ 15
+}
+
 var errRepeated = errors.New("it holds more than its bytes can")
 
-func (p *ztocParser) take(n int) error {
+// take takes n bytes of the flatbuffer, for which memory bytes are allocated.
+func (p *ztocParser) take(n int, memory int64) error {
 	if p.left -= n; p.left < 0 {
 		return errRepeated
 	}
-	return nil
+	p.refused = p.budget(memory)
+	return p.refused
 }
 
 func (p *ztocParser) text(s []byte) (string, error) {
-	return string(s), p.take(len(s))
+	if err := p.take(len(s), textMemory(len(s))); err != nil {
+		return "", err
+	}
+	return string(s), nil
 }
 
 // count checks the length of a vector of offsets, 4 bytes each.
@@ -122,6 +157,10 @@ func (p *ztocParser) digests(info *fbs.CompressionInfo) ([]digest.Digest, error)
 	if err := p.count("span digests", n); err != nil {
 		return nil, err
 	}
+	// There are as many checkpoints.
+	if err := p.take(0, int64(n)*(digestMemory+checkpointMemory)); err != nil {
+		return nil, err
+	}
 	digests := make([]digest.Digest, n)
 	for i := range digests {
 		s, err := p.text(info.SpanDigests(i))
@@ -140,7 +179,7 @@ func (p *ztocParser) entries(toc *fbs.TOC) ([]Entry, error) {
 	if err := p.count("entries", n); err != nil {
 		return nil, err
 	}
-	if err := p.take(n * leastEntry); err != nil {
+	if err := p.take(n*leastEntry, int64(n)*entryMemory); err != nil {
 		return nil, err
 	}
 	entries := make([]Entry, n)
@@ -195,7 +234,11 @@ func (p *ztocParser) entry(e *Entry, m *fbs.FileMetadata) error {
 	if err := p.count("PAX records", n); err != nil {
 		return err
 	}
-	if err := p.take(n * leastPAX); err != nil {
+	memory := int64(paxMemory)
+	if n > 8 {
+		memory += int64(n) * recordMemory
+	}
+	if err := p.take(n*leastPAX, memory); err != nil {
 		return err
 	}
 	e.PAX = make(map[string]string)

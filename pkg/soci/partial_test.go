@@ -296,3 +296,47 @@ func TestEarlyDocker(t *testing.T) {
 		t.Errorf("%+v", m.Config)
 	}
 }
+
+// With V2 alone one failed manifest ends the work on all layers. Those that were
+// given up are not said to be indexed, and no SOCI index names them, not even the
+// one by which zTOCs of other functions are read back.
+func TestLayersGivenUp(t *testing.T) {
+	s := registrytest.Start(t)
+	repo := openRepo(t, s)
+	amd64 := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(rootFS()[0], good(t, 1))})
+	none := s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/s390x"})
+	failing := s.PushImage(t, repoName, "", registrytest.Image{Platform: "linux/arm64", Layers: layers(good(t, 2))})
+	image := s.PushIndex(t, repoName, "v1", false, amd64.Manifest, none.Manifest, failing.Manifest)
+	o := smallSpans("/usr/lib/libc.so.6")
+	o.IndexVersion = soci.V2
+	built, err := soci.BuildLayer(t.Context(), repo, repo, amd64.Layers[0], o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Clear()
+	r, err := soci.Publish(t.Context(), repo, repo, image, o, []soci.LayerOutcome{built,
+		{Layer: failing.Layers[0].Digest, Size: failing.Layers[0].Size, Err: soci.ErrCorrupt}})
+	if failed, ok := errors.AsType[soci.ManifestErrors](err); !ok || len(failed) != 1 {
+		t.Fatal(err)
+	}
+	m := r.Manifests[0]
+	if len(m.Layers) != 1 || !m.Layers[0].Indexed() || m.Layers[0].Layer.Digest != amd64.Layers[0].Digest {
+		t.Errorf("layers %+v, want the one that was built", m.Layers)
+	}
+	for i, want := range []soci.Outcome{soci.OutcomePassedOver, soci.OutcomeNoLayer, soci.OutcomeFailed} {
+		if got := r.Manifests[i]; got.Outcome != want || got.Reason == "" {
+			t.Errorf("manifest %d: %s, %q, want %s", i, got.Outcome, got.Reason, want)
+		}
+	}
+	if n := s.Count(http.MethodPut, "/manifests/"); n != 0 || len(r.Warnings) != 0 {
+		t.Errorf("%d manifests were pushed, with warnings %q", n, r.Warnings)
+	}
+	// The same when none of its layers was built.
+	if r, err = soci.Publish(t.Context(), repo, repo, image, o, []soci.LayerOutcome{
+		{Layer: failing.Layers[0].Digest, Size: failing.Layers[0].Size, Err: soci.ErrCorrupt}}); r == nil {
+		t.Fatal(err)
+	}
+	if m := r.Manifests[0]; m.Outcome != soci.OutcomePassedOver || len(m.Layers) != 0 {
+		t.Errorf("%s, layers %+v", m.Outcome, m.Layers)
+	}
+}

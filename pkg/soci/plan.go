@@ -174,8 +174,10 @@ func (w *Work) finish(ctx context.Context) error {
 		return err
 	}
 	result.BytesRead = layers.bytesRead.Load()
-	if err := x.readTaken(ctx, w.tree, layers, result); err != nil {
-		return err
+	if !x.hopeless(w.tree, layers) {
+		if err := x.readTaken(ctx, w.tree, layers, result); err != nil {
+			return err
+		}
 	}
 
 	out, ztocsOf, failed, err := x.indexes(ctx, w.tree, layers, result)
@@ -217,7 +219,8 @@ type LayerOutcome struct {
 }
 
 // BuildLayer reads one layer of an image, of which only digest and size are
-// needed, and pushes its zTOC, which nothing names yet. What o says of the image
+// needed, and pushes its zTOC, which nothing names yet. A layer of zstd is read to
+// its end unless its media type, too, says so. What o says of the image
 // (IndexVersion, Tag, Platforms, Choice, Catalog) does not matter. The same layer and
 // options lead to the same zTOC as in IndexImage. The error is a *LayerError
 // without a Manifest when the layer could not be read, and otherwise that of

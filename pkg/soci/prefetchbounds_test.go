@@ -161,7 +161,7 @@ func TestPrefetchReadsBackLargeZtoc(t *testing.T) {
 	if err != nil || len(r.Warnings) != 0 || len(r.Manifests[0].Prefetch.Artifacts) != 1 {
 		t.Fatalf("%v %+v", err, r)
 	}
-	// A number of spans that is not that of the zTOC would be a wrong amount of memory.
+	// A number of spans that is not that of the zTOC is a sign of another one.
 	s = registrytest.Start(t)
 	repo = openRepo(t, s)
 	s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(layer)})

@@ -203,20 +203,16 @@ func (w *layerWork) readZtoc(ctx context.Context, layer ocispec.Descriptor) erro
 		return fmt.Errorf("%w: it was not pushed", ErrUnsupported)
 	}
 	made := w.built[layer.Digest].result
-	windows := int64(0)
-	if made.Compression == Gzip {
-		windows = min(int64(made.Spans), made.Ztoc.Size/packedCheckpoint) * packedCheckpoint
-	}
 	memory := w.memory.enter(0, func() {})
 	defer memory.leave()
-	if err := memory.take(windows + 4*(made.Ztoc.Size-windows)); err != nil {
+	if err := memory.take(made.Ztoc.Size); err != nil {
 		return err
 	}
 	b, err := fetchExactly(ctx, w.src, made.Ztoc)
 	if err != nil {
 		return err
 	}
-	z, err := ParseZtoc(b)
+	z, err := parseZtoc(b, memory.take)
 	if err != nil {
 		return err
 	}

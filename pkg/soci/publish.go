@@ -152,11 +152,15 @@ type publisher struct {
 }
 
 // put stores one content; it reports whether it was there before, unless it is
-// forced.
+// forced. A manifest that its subject's referrers do not list is not: clients would
+// not find it.
 func (p *publisher) put(ctx context.Context, what string, c content) (existed bool, err error) {
 	damaged := p.damaged[c.desc.Digest]
 	if !p.force && !damaged {
 		existed, damaged, err = p.exists(ctx, c.desc, what == "blob")
+		if existed && what != "blob" {
+			existed, err = p.listed(ctx, c)
+		}
 		if err != nil {
 			return false, fmt.Errorf("looking for %s %s: %w", what, c.desc.Digest, err)
 		}
@@ -199,10 +203,19 @@ func (p *publisher) exists(ctx context.Context, desc ocispec.Descriptor, blob bo
 	return err == nil && size == desc.Size, err == nil && size != desc.Size, err
 }
 
+// listed reports whether clients find a manifest that is there by its subject, if
+// it has one.
+func (p *publisher) listed(ctx context.Context, c content) (bool, error) {
+	if l, ok := p.dst.(Lister); ok {
+		return l.Listed(ctx, c.desc, c.b)
+	}
+	return true, nil
+}
+
 // readBack makes sure that damaged content was replaced: a registry may take a
 // push of what it has by its digest for done already.
 func (p *publisher) readBack(ctx context.Context, what string, desc ocispec.Descriptor) error {
-	_, err := fetchWhole(ctx, p.src, desc)
+	err := verifyStored(ctx, p.src, desc)
 	switch {
 	case err == nil:
 		return nil

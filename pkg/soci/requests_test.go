@@ -1,10 +1,12 @@
 package soci_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -14,20 +16,40 @@ import (
 func TestRequests(t *testing.T) {
 	for _, tt := range []struct {
 		version      soci.IndexVersion
+		ecr          bool
 		first, again int
 	}{
-		{soci.V1, 12, 8},
-		{soci.V2, 20, 13},
-		{soci.Both, 23, 14},
+		// ECR lists a SOCI index v1 that it has. Of another registry that is known
+		// once it is known to have the referrers API, for which it is asked.
+		{soci.V1, false, 12, 9},
+		{soci.V1, true, 11, 8},
+		{soci.V2, false, 20, 13},
+		{soci.V2, true, 20, 13},
+		{soci.Both, false, 23, 15},
+		{soci.Both, true, 22, 14},
 	} {
-		t.Run(string(tt.version), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s, ECR %t", tt.version, tt.ecr), func(t *testing.T) {
 			s := registrytest.Start(t)
 			s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 0))})
 			for _, want := range []int{tt.first, tt.again} {
 				s.Clear()
 				o := both("v1")
 				o.IndexVersion = tt.version
-				index(t, s, "v1", o)
+				host := s.Host()
+				if tt.ecr {
+					host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+				}
+				repo, err := ecrclient.New(host+"/"+repoName, ecrclient.WithEndpoint(s.URL()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				image, err := repo.Resolve(t.Context(), "v1")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := soci.IndexImage(t.Context(), repo, repo, image, o); err != nil {
+					t.Fatal(err)
+				}
 				if got := s.Requests(); len(got) > want {
 					var lines []string
 					for _, r := range got {

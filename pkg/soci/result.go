@@ -124,7 +124,7 @@ type LayerResult struct {
 }
 
 // Indexed reports whether the layer has a zTOC.
-func (l LayerResult) Indexed() bool { return l.Reason == "" }
+func (l LayerResult) Indexed() bool { return l.Reason == "" && l.Ztoc.Digest != "" }
 
 // ManifestResult is the result for one manifest of the image.
 type ManifestResult struct {
@@ -132,7 +132,10 @@ type ManifestResult struct {
 	Platform string // "linux/arm64", normalized, or "unknown"; empty when passed over
 	Outcome  Outcome
 	Reason   string // what it is, or why it has no SOCI index; empty for OutcomeIndexed
-	Layers   []LayerResult
+
+	// Layers are those of which it is known whether they can be indexed. With V2
+	// alone, the failure of another manifest ends the work on all others.
+	Layers []LayerResult
 
 	// Prefetch is nil when nothing was to be prefetched.
 	Prefetch *PrefetchResult

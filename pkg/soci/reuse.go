@@ -141,16 +141,15 @@ func (w *layerWork) reuseZtoc(ctx context.Context, desc, layer ocispec.Descripto
 	}
 	memory := w.memory.enter(0, func() {})
 	defer memory.leave()
-	// The blob, and its entries as they are read from it.
-	if err := memory.take(4 * desc.Size); err != nil {
+	if err := memory.take(desc.Size); err != nil {
 		return false, err
 	}
-	b, err := fetchWhole(ctx, w.src, desc)
+	b, err := fetchExactly(ctx, w.src, desc)
 	if err != nil {
 		w.noteDamage(desc, err)
 		return false, err
 	}
-	z, err := ParseZtoc(b)
+	z, err := parseZtoc(b, memory.take)
 	if err != nil {
 		return false, err
 	}

@@ -172,8 +172,22 @@ func TestReuseOnlyWhatFits(t *testing.T) {
 			}
 		}, everyLayer, nil},
 		{"the zTOC needs more memory than there is", func(s *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
-			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { addEmptyFiles(z, 5000) })
-			if size := m.Layers[0].Size; size > soci.SmallZtoc || 4*size <= little.Limits.MaxMemory {
+			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) { addEmptyFiles(z, 7000) })
+			if size := m.Layers[0].Size; size > soci.SmallZtoc || 3*size <= little.Limits.MaxMemory {
+				t.Fatalf("the zTOC has %d bytes", size)
+			}
+		}, little, soci.ErrLimit},
+		{"the zTOC needs more than its size", func(s *store, _ ocispec.Descriptor, m *ocispec.Manifest) {
+			m.Layers[0] = s.addZtoc(t, m.Layers[0], func(z *soci.Ztoc) {
+				addEmptyFiles(z, 1000)
+				for i := range z.Entries {
+					z.Entries[i].PAX = make(map[string]string)
+					for r := range 9 {
+						z.Entries[i].PAX[fmt.Sprint(r)] = ""
+					}
+				}
+			})
+			if size := m.Layers[0].Size; 4*size > little.Limits.MaxMemory {
 				t.Fatalf("the zTOC has %d bytes", size)
 			}
 		}, little, soci.ErrLimit},

@@ -1,10 +1,17 @@
 package soci_test
 
 import (
+	"encoding/json"
+	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"soci-index-builder/internal/testkit/localregistry"
 	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -93,5 +100,79 @@ func TestOneLayerTwoMediaTypes(t *testing.T) {
 	if second.Outcome != soci.OutcomeNoLayer || second.Layers[0].Reason != soci.SkipForeign ||
 		s.fetched[layer.Digest] != 1 {
 		t.Errorf("%+v, read %d times", second, s.fetched[layer.Digest])
+	}
+}
+
+// A SOCI index v1 that was stored and not listed, which clients do not find, is
+// none that is there: the next run lists it.
+func TestStoredAndNotListed(t *testing.T) {
+	s := registrytest.StartWith(t, localregistry.Config{NoReferrers: true})
+	repo := openRepo(t, s)
+	image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 0))}).Manifest
+	o := both("v1")
+	o.IndexVersion = soci.V1
+	s.Add(registrytest.Rule{Method: http.MethodPut, Path: "/manifests/sha256-", Times: 1,
+		Fault: registrytest.Status(http.StatusForbidden, "DENIED", "")})
+	if _, err := soci.IndexImage(t.Context(), repo, repo, image, o); err == nil {
+		t.Fatal("the list was not written, and there is no error")
+	}
+	for _, there := range []bool{false, true} {
+		r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
+		if err != nil || r.Manifests[0].AlreadyThere != there {
+			t.Errorf("%v, want already there: %t: %+v", err, there, r)
+		}
+		found, err := openRepo(t, s).Referrers(t.Context(), image, soci.ArtifactTypeV1)
+		if err != nil || len(found) != 1 {
+			t.Errorf("referrers: %v, %v", found, err)
+		}
+	}
+}
+
+// What the image index of another image says of that one's layers is not said of
+// this one's, where the next build would believe it.
+func TestInheritedVerdict(t *testing.T) {
+	s := registrytest.Start(t)
+	repo := openRepo(t, s)
+	p := s.PushImage(t, repoName, "", registrytest.Image{Layers: layers(good(t, 0))})
+	var index ocispec.Index
+	if err := json.Unmarshal(s.Manifest(t, repoName,
+		s.PushIndex(t, repoName, "", false, p.Manifest).Digest.String()), &index); err != nil {
+		t.Fatal(err)
+	}
+	index.Annotations = map[string]string{"kept": "yes", soci.AnnotationVerdict: "1,5",
+		soci.AnnotationUnindexable: "1,65536," + p.Layers[0].Digest.String() + "=sparse-file"}
+	image := s.PushManifest(t, repoName, "v1", ocispec.MediaTypeImageIndex, []byte(encoded(index)))
+	for _, tt := range []struct {
+		min     int64
+		verdict string
+	}{{1, ""}, {1 << 30, "1,1073741824"}} {
+		o := both("v1")
+		o.MinLayerSize = tt.min
+		r, err := soci.IndexImage(t.Context(), repo, repo, image, o)
+		if err != nil || r.Enabled.Unindexed != (tt.verdict != "") {
+			t.Fatalf("%v %+v", err, r)
+		}
+		got := readIndex(t, s, "v1-soci").Annotations
+		if got[soci.AnnotationUnindexable] != "" || got[soci.AnnotationVerdict] != tt.verdict || got["kept"] != "yes" {
+			t.Errorf("minimum size %d: %v", tt.min, got)
+		}
+	}
+}
+
+// A suffixed tag that names something damaged stays, since it may be somebody's own
+// image, and the error says what to do.
+func TestTagNamesDamaged(t *testing.T) {
+	s := registrytest.Start(t)
+	repo := openRepo(t, s)
+	image := s.PushImage(t, repoName, "v1", registrytest.Image{Layers: layers(good(t, 0))}).Manifest
+	own := s.PushIndex(t, repoName, "v1-soci", false, image)
+	s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/manifests/" + own.Digest.String(),
+		Fault: registrytest.Corrupt(10)})
+	_, err := soci.IndexImage(t.Context(), repo, repo, image, both("v1"))
+	if !errors.Is(err, ecrclient.ErrDigestMismatch) || !strings.Contains(err.Error(), "delete that tag") {
+		t.Errorf("%v", err)
+	}
+	if got := tagged(t, s, "v1-soci"); got != own.Digest {
+		t.Errorf("the tag names %s", got)
 	}
 }

@@ -146,6 +146,9 @@ func (t *tagger) taken(ctx context.Context, enabled ocispec.Descriptor) (Outcome
 	switch {
 	case notThere(err):
 		return "", nil // deleted a moment ago
+	case damaged(err): // whose it is cannot be told
+		return "", fmt.Errorf("the tag %q names a manifest that is damaged in the registry; if it stays so, delete "+
+			"that tag, and index the image again: %w", t.enabledTag, err)
 	case err != nil:
 		return "", fmt.Errorf("looking at what the tag %q names: %w", t.enabledTag, err)
 	case why == "" && t.serves(enabled, index):

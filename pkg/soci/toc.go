@@ -332,7 +332,9 @@ func (t *tocScanner) name(s string) string {
 // content is shorter in the archive than its size says, and the format has no
 // place for the difference. A client finds each header behind the content
 // before it, and refuses a zTOC in which a size reaches into the next content,
-// such as that of a hard link that has a size and no content.
+// such as that of a hard link that has a size and no content. A negative size,
+// which archive/tar accepts where no content follows, leads it back into the
+// content before, without an error until the next file is read.
 func (t *tocScanner) describable(h *tar.Header) error {
 	reason, what := SkipReason(""), ""
 	switch {
@@ -344,6 +346,8 @@ func (t *tocScanner) describable(h *tar.Header) error {
 		reason, what = SkipEntryType, fmt.Sprintf("tar entry type %q", h.Typeflag)
 	case t.nextHeader > t.archive.pos:
 		reason, what = SkipEntrySize, "size of the entry before reaches beyond its content"
+	case h.Size < 0:
+		reason, what = SkipEntrySize, fmt.Sprintf("size of %d bytes, less than 0", h.Size)
 	default:
 		for k := range h.PAXRecords {
 			if strings.HasPrefix(k, "GNU.sparse.") {

@@ -190,20 +190,32 @@ func TestZtocTooLarge(t *testing.T) {
 	}
 }
 
-// Of a layer whose first bytes tell that it cannot be indexed no more is read,
-// nor told.
+// Of a layer whose media type and first bytes tell that it is of zstd no more is
+// read, nor told. Where the media type does not, it is read to its end: its digest
+// shows whether it is so, or arrived so.
 func TestBytesReadOfZstd(t *testing.T) {
-	s := newStore()
-	l := s.add(testlayers.MediaTypeZstd, append(unsupported(t, "zstd").Blob, testlayers.Noise(1, 16<<20)...))
-	o := everyLayer
-	var most int64
-	o.Progress = func(_ ocispec.Descriptor, n int64) { most = max(most, n) }
-	r, err := soci.IndexImage(context.Background(), s, s, s.image("amd64", l), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.BytesRead == 0 || r.BytesRead > 4<<20 || most != r.BytesRead {
-		t.Errorf("%d bytes read of %d, progress came to %d", r.BytesRead, l.Size, most)
+	for _, mediaType := range []string{testlayers.MediaTypeZstd, gz, tarred, ""} {
+		s := newStore()
+		l := s.add(mediaType, append(unsupported(t, "zstd").Blob, testlayers.Noise(1, 16<<20)...))
+		o := everyLayer
+		var most int64
+		o.Progress = func(_ ocispec.Descriptor, n int64) { most = max(most, n) }
+		out, err := soci.BuildLayer(t.Context(), s, s, l, o)
+		if err != nil || out.Result.Reason != soci.SkipZstd {
+			t.Fatalf("%q: %v %+v", mediaType, err, out)
+		}
+		if mediaType == testlayers.MediaTypeZstd && (most == 0 || most > 4<<20) ||
+			mediaType != testlayers.MediaTypeZstd && most != l.Size {
+			t.Errorf("%q: %d bytes read of %d", mediaType, most, l.Size)
+		}
+		if mediaType == "" {
+			continue
+		}
+		most = 0
+		r, err := soci.IndexImage(t.Context(), s, s, s.image("amd64", l), o)
+		if err != nil || r.BytesRead != most {
+			t.Errorf("%q: %v, %d bytes read, progress came to %d", mediaType, err, r.BytesRead, most)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -54,12 +55,12 @@ func Remove(ctx context.Context, repo Repository, result *soci.Result, dryRun bo
 			continue
 		}
 		builds[m.Manifest.Digest.String()] = true
-		found, err := find(ctx, repo, m)
+		found, listed, err := find(ctx, repo, m)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("looking for older SOCI indexes v1 of %s: %w", m.Platform, err))
 		}
 		if !dryRun && len(found) > 0 {
-			if err := remove(ctx, repo, m.Index, found); err != nil {
+			if err := remove(ctx, repo, m.Index, listed, found); err != nil {
 				errs = append(errs, fmt.Errorf("SOCI index v1 %s of %s: %w", m.Index.Digest, m.Platform, err))
 			}
 		}
@@ -68,10 +69,11 @@ func Remove(ctx context.Context, repo Repository, result *soci.Result, dryRun bo
 	return all, errors.Join(errs...)
 }
 
-// find lists what refers to the image manifest beside its SOCI index.
-func find(ctx context.Context, repo Repository, m soci.ManifestResult) ([]Older, error) {
+// find lists what refers to the image manifest beside its SOCI index, and
+// reports whether that is listed too.
+func find(ctx context.Context, repo Repository, m soci.ManifestResult) (found []Older, listed bool, err error) {
 	list, err := repo.Referrers(ctx, m.Manifest, soci.ArtifactTypeV1)
-	var found []Older
+	listed = slices.ContainsFunc(list, func(d ocispec.Descriptor) bool { return d.Digest == m.Index.Digest })
 	for _, desc := range list {
 		if desc.Digest == m.Index.Digest {
 			continue
@@ -81,7 +83,7 @@ func find(ctx context.Context, repo Repository, m soci.ManifestResult) ([]Older,
 			continue
 		}
 		if readErr != nil {
-			return found, errors.Join(err, readErr)
+			return found, listed, errors.Join(err, readErr)
 		}
 		// The list is the registry's word; what it names decides.
 		info, readErr := soci.Classify(desc.MediaType, b)
@@ -91,13 +93,24 @@ func find(ctx context.Context, repo Repository, m soci.ManifestResult) ([]Older,
 		}
 		found = append(found, Older{Subject: m.Manifest, Platform: m.Platform, Index: desc})
 	}
-	return found, err
+	return found, listed, err
 }
 
-// remove deletes what was found, and sets the errors. Two runs with different
-// options that end at once may each delete what the other built; the last to
-// delete then puts its own back, so that one is always there.
-func remove(ctx context.Context, repo Repository, built ocispec.Descriptor, found []Older) error {
+// errUnlisted: clients that look for the SOCI index of an image would find none
+// if the older ones were deleted.
+var errUnlisted = errors.New("the registry does not list the new one yet; index the image again to delete older ones")
+
+// remove deletes what was found, and sets the errors, if the registry lists what
+// was built. Two runs with different options that end at once may each delete what
+// the other built; the last to delete then puts its own back, so that one is
+// always there.
+func remove(ctx context.Context, repo Repository, built ocispec.Descriptor, listed bool, found []Older) error {
+	if !listed {
+		for i := range found {
+			found[i].Err = errUnlisted
+		}
+		return errUnlisted
+	}
 	b, err := repo.FetchManifest(ctx, built)
 	if err != nil {
 		for i := range found {

@@ -2,8 +2,11 @@ package surplus_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -155,6 +158,35 @@ func TestRemoveKeepsOthers(t *testing.T) {
 		t.Errorf("%v, %v", older, err)
 	}
 	if there := indexes(t, repo, []*soci.Result{results[0], theirs}); !there[0] || !there[1] {
+		t.Errorf("there: %v", there)
+	}
+}
+
+// Nothing is deleted unless clients find what was built: a push that broke off may
+// have stored it without entering it into the list.
+func TestRemoveUnlisted(t *testing.T) {
+	server, repo, results := repository(t, 1<<20, 2<<20)
+	server.Add(registrytest.Rule{Path: "/referrers/", Fault: func(w http.ResponseWriter, r *http.Request,
+		next http.Handler) {
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		var list ocispec.Index
+		if err := json.Unmarshal(answer.Body.Bytes(), &list); err != nil {
+			t.Error(err)
+		}
+		list.Manifests = slices.DeleteFunc(list.Manifests, func(d ocispec.Descriptor) bool {
+			return d.Digest == built(results[1]).Digest
+		})
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+		if err := json.NewEncoder(w).Encode(list); err != nil {
+			t.Error(err)
+		}
+	}})
+	older, err := surplus.Remove(t.Context(), repo, results[1], false)
+	if err == nil || errors.Is(err, surplus.ErrLost) || len(older) != 1 || older[0].Err == nil {
+		t.Errorf("%v, %v", older, err)
+	}
+	if there := indexes(t, repo, results); !there[0] || !there[1] {
 		t.Errorf("there: %v", there)
 	}
 }

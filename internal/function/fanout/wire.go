@@ -27,7 +27,7 @@ const MaxPayload = 256 << 10 // 256 KiB
 
 // The maximum sizes of an item and of a result, in bytes of JSON.
 const (
-	maxItem   = 100
+	maxItem   = 110
 	maxResult = 140
 )
 
@@ -48,20 +48,25 @@ const MaxItems = 1_100
 type Item struct {
 	Layer digest.Digest `json:"d"`
 	Size  int64         `json:"s"` // compressed bytes
+	Zstd  bool          `json:"z,omitempty"`
 }
 
 // Items returns the items of a plan's layers, in their order.
 func Items(layers []ocispec.Descriptor) []Item {
 	items := make([]Item, len(layers))
 	for i, l := range layers {
-		items[i] = Item{Layer: l.Digest, Size: l.Size}
+		items[i] = Item{Layer: l.Digest, Size: l.Size, Zstd: soci.IsZstd(l.MediaType)}
 	}
 	return items
 }
 
-// Descriptor returns what a Source needs to fetch the layer.
+// Descriptor returns what BuildLayer needs to read the layer.
 func (i Item) Descriptor() ocispec.Descriptor {
-	return ocispec.Descriptor{Digest: i.Layer, Size: i.Size}
+	desc := ocispec.Descriptor{Digest: i.Layer, Size: i.Size}
+	if i.Zstd {
+		desc.MediaType = ocispec.MediaTypeImageLayerZstd
+	}
+	return desc
 }
 
 // Fits reports whether a plan can pass between the states of an execution that

@@ -47,7 +47,7 @@ func TestSizes(t *testing.T) {
 	for n := range 127 * 8 {
 		items = append(items, Item{Layer: digest.FromString(fmt.Sprint(n)), Size: largest})
 	}
-	if b := encoded(t, items[0]); len(b) > maxItem {
+	if b := encoded(t, Item{Layer: items[0].Layer, Size: largest, Zstd: true}); len(b) > maxItem {
 		t.Errorf("%d bytes: %s", len(b), b)
 	}
 	for _, r := range biggest(items[0]) {
@@ -98,6 +98,28 @@ func encoded(t *testing.T, v any) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// A step knows of each layer what it needs, and of one of zstd that it need not be
+// read to its end.
+func TestItems(t *testing.T) {
+	layers := []ocispec.Descriptor{
+		{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: digest.FromString("gzip"), Size: 1},
+		{MediaType: ocispec.MediaTypeImageLayerZstd, Digest: digest.FromString("zstd"), Size: 2},
+		{MediaType: "application/vnd.docker.image.rootfs.diff.tar.zstd", Digest: digest.FromString("Docker"), Size: 3},
+	}
+	for n, i := range Items(layers) {
+		var got Item
+		if err := json.Unmarshal(encoded(t, i), &got); err != nil {
+			t.Fatal(err)
+		}
+		desc := got.Descriptor()
+		expect.Equal(t, expect.Facts{
+			{"Digest", desc.Digest, layers[n].Digest},
+			{"Size", desc.Size, layers[n].Size},
+			{"of zstd", soci.IsZstd(desc.MediaType), n > 0},
+		}, "layer %d", n)
+	}
 }
 
 // A result says the same after encoding and decoding.

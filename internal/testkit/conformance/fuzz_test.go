@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	upstream "github.com/awslabs/soci-snapshotter/ztoc"
@@ -84,7 +85,7 @@ func compareBuilders(t *testing.T, c *child, blob []byte, span int64) {
 
 // knownRefusal reports whether upstream's zTOC of the layer is of no use: one
 // with sparse files, whose offsets are wrong, one that upstream cannot read
-// again, or one of a blob in which something that compress/gzip cannot read
+// again or in which a size is negative, or one of a blob in which something that compress/gzip cannot read
 // follows the archive.
 func knownRefusal(err error, blob, ztoc []byte) bool {
 	var unsupported *soci.UnsupportedError
@@ -96,8 +97,9 @@ func knownRefusal(err error, blob, ztoc []byte) bool {
 			z, err := upstream.Unmarshal(bytes.NewReader(ztoc))
 			return err == nil && len(z.FileMetadata) == 0
 		case soci.SkipEntrySize:
-			_, err := upstream.Unmarshal(bytes.NewReader(ztoc))
-			return err != nil
+			z, err := upstream.Unmarshal(bytes.NewReader(ztoc))
+			return err != nil || slices.ContainsFunc(z.FileMetadata,
+				func(f upstream.FileMetadata) bool { return f.UncompressedSize < 0 })
 		case soci.SkipEntryName: // what begins like it is unpacked as gzip or zstd
 			return true
 		}

@@ -101,6 +101,29 @@ func UnsupportedLayers() []Bad {
 		"the zTOC", "entry-size", true, func(t *tarBuilder) {
 		t.raw(rawHeader{name: "link", typeflag: '1', linkname: "before", size: octal12(700)}, nil)
 	})
+	for _, e := range []struct {
+		typeflag byte
+		what     string
+	}{{'1', "hard-link"}, {'2', "symlink"}, {'3', "char-device"}, {'4', "block-device"}, {'5', "directory"},
+		{'6', "fifo"}} {
+		how := fmt.Sprintf("a %s of -512 bytes, behind which upstream's client looks for a header one block too early",
+			e.what)
+		h := rawHeader{name: "entry", typeflag: e.typeflag, linkname: "before"}
+		add("negative-size-"+e.what, how, "entry-size", true, func(t *tarBuilder) {
+			h.size = base256(-512, 12)
+			t.raw(h, nil)
+		})
+		add("negative-size-pax-"+e.what, how+", in a record", "entry-size", true, func(t *tarBuilder) {
+			t.pax("size", "-512")
+			t.raw(h, nil)
+		})
+	}
+	for _, size := range []string{"-1", "-9223372036854775808"} {
+		add("size"+size, "a directory of "+size+" bytes", "entry-size", true, func(t *tarBuilder) {
+			t.pax("size", size)
+			t.raw(rawHeader{name: "d/", typeflag: '5'}, nil)
+		})
+	}
 	long := string(bytes.Repeat([]byte{'n'}, 512))
 	for _, h := range []GzipHeader{{Name: long}, {Comment: long}} {
 		d := new(Deflate)
@@ -113,6 +136,14 @@ func UnsupportedLayers() []Bad {
 			How: "a " + what +
 				" of 512 bytes in the gzip header, which compress/gzip and so the snapshotter refuses",
 			MediaType: MediaTypeGzip, Blob: Member(h, d), Verdict: Unsupported, Reason: "gzip-header"})
+	}
+	for bit := byte(0x20); bit != 0; bit <<= 1 {
+		d := new(Deflate)
+		d.Stored(true, smallTar())
+		all = append(all, Bad{Name: fmt.Sprintf("gzip-flag-%#02x", bit),
+			How:       "a reserved flag in the gzip header, which zlib refuses and compress/gzip ignores",
+			MediaType: MediaTypeGzip, Blob: Member(GzipHeader{Flags: bit}, d), Verdict: Unsupported,
+			Reason: "gzip-header"})
 	}
 	add("global-pax", "a global extended header", "global-pax-header", false, func(t *tarBuilder) {
 		records := paxRecords("comment", "for all")
@@ -345,9 +376,6 @@ func malformedGzip() []Bad {
 		return append(bytes.Clone(sound), MemberSum(GzipHeader{}, d, 1, 0)...)
 	}())
 	add("header-crc", "the CRC of the header is wrong", Corrupt, Member(GzipHeader{CRC: true, WrongCRC: true}, body()))
-	for bit := byte(0x20); bit != 0; bit <<= 1 {
-		add(fmt.Sprintf("flag-%#02x", bit), "a reserved flag is set", Corrupt, Member(GzipHeader{Flags: bit}, body()))
-	}
 	for _, method := range []byte{7, 9, 255} {
 		add(fmt.Sprintf("method-%d", method), "the method is not deflate", Corrupt,
 			Member(GzipHeader{Method: method}, body()))

@@ -78,6 +78,11 @@ func MisreadLayers() []Bad {
 		t.raw(rawHeader{name: "soft", typeflag: '2', linkname: "x", size: octal12(1)}, nil)
 	})
 
+	add("size-huge-before-file", "a directory with a size of 8 EiB less a byte, before a file", "entry-size",
+		func(t *tarBuilder) {
+			t.raw(rawHeader{name: "d/", typeflag: '5', size: base256(1<<63-1, 12)}, nil)
+		})
+
 	// Files that a client puts where nobody finds them.
 	add("below-symlink", "an entry below a symbolic link to a directory", "parent-not-a-directory",
 		func(t *tarBuilder) {
