@@ -301,7 +301,8 @@ func TestRefuses(t *testing.T) {
 		{"both", Options{Files: small, Image: &Image{"app", repo, gone}}, nil, "files or an image, not both"},
 		{"not in the registry", Options{Image: &Image{"app", repo, gone}}, ecrclient.ErrNotFound,
 			"pushing app: fetch manifest " + repo.Name()},
-		{"an image index whose images are not there", Options{Image: named(t, layoutOf(t, gone))}, ecrclient.ErrNotFound,
+		{"an image index whose images are not there", Options{Image: named(t, layoutOf(t, gone))},
+			ecrclient.ErrNotFound,
 			": its image index lists manifests that are not there: name one of its images by the digest"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
