@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -28,7 +30,7 @@ type awsFlags struct{ profile, region string }
 func (f *awsFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.profile, "profile", "", "profile of the AWS configuration; the default is AWS_PROFILE")
 	cmd.Flags().StringVar(&f.region, "region", "",
-		"AWS region; the default is AWS_REGION, else that of the profile or EC2 instance")
+		"AWS region; the default is "+regionVariable+" or AWS_REGION, else that of the profile or EC2 instance")
 }
 
 // words are the flags as they are given, each with a space before it, for a
@@ -42,6 +44,19 @@ func (f *awsFlags) words() string {
 		s += " --profile " + shellWord(f.profile)
 	}
 	return s
+}
+
+// wordsFor are words for a command that names a repository of a host: that of ECR
+// says the region, and of others these flags are not. An empty one is the account's
+// own.
+func (f *awsFlags) wordsFor(host string) string {
+	if host == "" {
+		return f.words()
+	}
+	if _, ofECR := ecrclient.ParseECRHost(host); !ofECR {
+		return ""
+	}
+	return (&awsFlags{profile: f.profile}).words()
 }
 
 // check refuses a flag that is given and empty, as one of an unset variable is.
@@ -62,10 +77,18 @@ func (f *awsFlags) load(cmd *cobra.Command) (aws.Config, error) {
 	if err := f.check(cmd); err != nil {
 		return aws.Config{}, err
 	}
-	return loadAWS(cmd, awsconfig.Options{
-		Profile: f.profile, ProfileFlag: "--profile",
-		Region: f.region, RegionFlag: "--region",
-	})
+	return f.in(cmd, "")
+}
+
+// in is load for a region; if it is empty, for that of the flag, or else of the
+// variable, before the SDK looks for one.
+func (f *awsFlags) in(cmd *cobra.Command, region string) (aws.Config, error) {
+	o := awsconfig.Options{Profile: f.profile, ProfileFlag: "--profile",
+		Region: cmp.Or(region, f.region), RegionFlag: "--region"}
+	if variable := os.Getenv(regionVariable); o.Region == "" && variable != "" {
+		o.Region, o.RegionFlag = variable, regionVariable
+	}
+	return loadAWS(cmd, o)
 }
 
 func loadAWS(cmd *cobra.Command, o awsconfig.Options) (aws.Config, error) {
@@ -101,7 +124,33 @@ func explain(err error) error {
 	if _, ofAPI := errors.AsType[*awserror.Error](err); ofAPI {
 		return err // it names the action
 	}
-	return explainTemporary(explainRights(explainMissing(err)))
+	return explainTemporary(explainRights(explainMissing(explainUnresolved(err))))
+}
+
+// unresolvedError says what to check where the name of a registry's host has no
+// address.
+type unresolvedError struct {
+	error
+	check string
+}
+
+func (e *unresolvedError) Unwrap() error { return e.error }
+func (e *unresolvedError) Error() string { return e.error.Error() + ": " + e.check }
+
+func explainUnresolved(err error) error {
+	_, ofRegistry := errors.AsType[*ecrclient.Error](err)
+	dns, unresolved := errors.AsType[*net.DNSError](err)
+	_, known := errors.AsType[*unresolvedError](err)
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "proxyconnect" {
+		return err // it names the variable
+	}
+	switch {
+	case !ofRegistry || !unresolved || known:
+		return err
+	case dns.IsNotFound:
+		return &unresolvedError{err, "check its name, and HTTPS_PROXY where hosts are reached through a proxy"}
+	}
+	return &unresolvedError{err, "check the network, and the DNS server of this machine"}
 }
 
 // temporaryError says that the same may succeed later.

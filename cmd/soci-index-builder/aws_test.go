@@ -1,14 +1,53 @@
 package main
 
 import (
+	"context"
+	"net"
+	"net/http"
 	"strconv"
 	"strings"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/registrytest"
+	"soci-index-builder/pkg/ecrclient"
 )
+
+// A host that has no address is named, with what to check; no resolver is asked.
+func TestUnresolvedHost(t *testing.T) {
+	const host = "no-such-host.invalid"
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{&net.DNSError{Err: "no such host", Name: host, Server: "192.0.2.1:53", IsNotFound: true},
+			"there is no host no-such-host.invalid (no such host): check its name, and HTTPS_PROXY where hosts are " +
+				"reached through a proxy"},
+		{&net.DNSError{Err: "read udp 192.0.2.2:1->192.0.2.1:53: i/o timeout", Name: host, IsTimeout: true,
+			IsTemporary: true}, "the name of the host no-such-host.invalid cannot be resolved now (timeout): " +
+			"check the network, and the DNS server of this machine"},
+		{&net.DNSError{Err: "server misbehaving", Name: host, IsTemporary: true},
+			"the name of the host no-such-host.invalid cannot be resolved now (server misbehaving): " +
+				"check the network, and the DNS server of this machine"},
+	} {
+		r, err := ecrclient.New(host+"/app:1", ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: 1}),
+			ecrclient.WithTransport(&http.Transport{
+				DialContext: func(context.Context, string, string) (net.Conn, error) {
+					return nil, &net.OpError{Op: "dial", Net: "tcp", Err: tt.err}
+				}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Resolve(t.Context(), "1")
+		var b strings.Builder
+		if code := exitCode(t.Context(), &b, explain(err)); code != exitFailure ||
+			!strings.HasSuffix(b.String(), "resolve "+host+"/app:1: "+tt.want+"\n") || raw.MatchString(b.String()) {
+			t.Errorf("%v is told with %d as %q, want %q", tt.err, code, b.String(), tt.want)
+		}
+	}
+}
 
 // awsWorld is the AWS account of a script, whose environment names it. These
 // commands go with it:

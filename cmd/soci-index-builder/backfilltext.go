@@ -185,8 +185,9 @@ func (w *backfillWork) writeEnd() error {
 			p.printf("%d indexed, %d not yet\n", len(w.done)-len(w.notIndexed), len(w.notIndexed))
 		}
 		if w.wait == 0 || len(w.notIndexed) > 0 {
-			p.asIs(fmt.Sprintf("what is left:  %s status --stack %s --missing\n", programName, w.look.rules.stack.name))
-			p.asIs(fmt.Sprintf("what failed:   %s redrive --stack %s\n", programName, w.look.rules.stack.name))
+			of := w.look.rules.stack.name + w.look.rules.aws.words()
+			p.asIs(fmt.Sprintf("what is left:  %s status --stack %s --missing\n", programName, of))
+			p.asIs(fmt.Sprintf("what failed:   %s redrive --stack %s\n", programName, of))
 		}
 	}
 	return p.err

@@ -55,7 +55,7 @@ func elapsed(d time.Duration) string {
 
 func (w *backfillWork) do(ctx context.Context) error {
 	if err := w.survey(ctx); err != nil {
-		return explain(err)
+		return w.look.registry.explain(w.cmd, err)
 	}
 	if w.output == outputText {
 		if err := w.writePlan(); err != nil {
@@ -216,7 +216,7 @@ func (w *backfillWork) await(ctx context.Context) error {
 func (w *backfillWork) end(err error) error {
 	stderr := w.cmd.ErrOrStderr()
 	for _, failure := range w.plan.Errors {
-		printError(stderr, explain(failure))
+		printError(stderr, w.look.registry.explain(w.cmd, failure))
 	}
 	for _, failure := range w.failures {
 		printError(stderr, failure)

@@ -155,14 +155,15 @@ func (c *cleanupCommand) run(cmd *cobra.Command, args []string) error {
 		Now: func() time.Time { return report.now },
 	}
 	failure := c.clean(cmd.Context(), repos, options, report, cmd.ErrOrStderr())
-	if c.output == outputJSON {
+	switch {
+	case c.output == outputJSON:
 		err = report.writeJSON(cmd.OutOrStdout())
-	} else {
+	case failure == nil || report.repositories > 0: // else there is nothing to sum up
 		err = report.writeText(cmd.OutOrStdout())
 	}
 	switch {
 	case failure != nil:
-		return explain(failure)
+		return c.registry.explain(cmd, failure)
 	case err != nil:
 		return err
 	case report.failed > 0 && c.output == outputJSON:

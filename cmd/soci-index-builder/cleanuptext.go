@@ -65,6 +65,16 @@ func (r *cleanupReport) outcome(i cleanup.Item) (outcome, reason string) {
 	return string(result.Outcome), result.Reason
 }
 
+// deleteSurplus is the command that deletes the SOCI indexes v1 of a repository
+// that a newer one has replaced. An empty host is that of the account's registry.
+func deleteSurplus(host, repository string, from *awsFlags) string {
+	name := repository
+	if host != "" {
+		name = host + "/" + name
+	}
+	return programName + " cleanup --surplus --yes" + from.wordsFor(host) + " " + name
+}
+
 func (r *cleanupReport) failure() error {
 	return fmt.Errorf("%d of %d could not be deleted; see their reasons, and try again", r.failed, len(r.items))
 }

@@ -236,7 +236,7 @@ func (c *estimateCommand) files(cmd *cobra.Command) ([]string, error) {
 		defer f.Close()
 		in = f
 	}
-	files, err := estimate.ReadList(in)
+	files, err := untilEnd(cmd.Context(), func() ([]string, error) { return estimate.ReadList(in) })
 	if err != nil {
 		return nil, usageErrorf("invalid argument %q for \"--files\" flag: %w", c.list, err)
 	}

@@ -40,6 +40,7 @@ With --output json, the output is one JSON object: filters, and repositoryArns, 
 	}
 	flags.filters.add(cmd)
 	flags.stack.add(cmd)
+	takeDefaults(cmd, never)
 	cmd.Flags().StringVar(&flags.account, "account", "",
 		"AWS account, 12 digits; the default is that of the stack or of the credentials")
 	cmd.Flags().StringVar(&flags.partition, "partition", "", "AWS partition; the default is that of the region")

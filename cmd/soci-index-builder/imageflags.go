@@ -18,7 +18,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
-	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/imagefile"
 	"soci-index-builder/internal/inspect"
 	"soci-index-builder/internal/names"
@@ -91,10 +90,7 @@ func (f *imageFlags) config(cmd *cobra.Command, region string) (aws.Config, erro
 	if cfg, ok := f.configs[region]; ok {
 		return cfg, nil
 	}
-	cfg, err := loadAWS(cmd, awsconfig.Options{
-		Profile: f.aws.profile, ProfileFlag: "--profile",
-		Region: cmp.Or(region, f.aws.region), RegionFlag: "--region",
-	})
+	cfg, err := f.aws.in(cmd, region)
 	if err != nil {
 		return cfg, err
 	}
@@ -138,7 +134,7 @@ func (f *imageFlags) resolve(cmd *cobra.Command, ref string) (
 		return nil, "", ocispec.Descriptor{}, err
 	}
 	desc, err := repo.Resolve(cmd.Context(), reference)
-	return repo, reference, desc, explainScheme(cmd.Context(), explain(err), repo)
+	return repo, reference, desc, f.explain(cmd, err)
 }
 
 // repository is what holds an image: one of a registry, or a file.
@@ -189,23 +185,28 @@ func (f *imageFlags) store(cmd *cobra.Command, ref string) (*imagefile.Store, st
 	return store, reference, nil
 }
 
-// explainScheme says that a registry was spoken to in the wrong one of HTTP and
-// HTTPS.
-func explainScheme(ctx context.Context, err error, from repository) error {
-	repo, ok := from.(*ecrclient.Repository)
-	if err == nil || !ok {
+// explain is the function of this name, and says of a registry other than ECR that
+// it was spoken to in the wrong one of HTTP and HTTPS.
+func (f *registryFlags) explain(cmd *cobra.Command, err error) error {
+	err = explain(err)
+	e, ok := errors.AsType[*ecrclient.Error](err)
+	if !ok {
 		return err
 	}
-	host, _, _ := strings.Cut(repo.Name(), "/")
+	host, _, _ := strings.Cut(e.Repository, "/")
+	if _, ofECR := e.ECRHost(); ofECR {
+		return err
+	}
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
 	if notTLS || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
 		return &otherSchemeError{err, host + " speaks plain HTTP: use --plain-http"}
 	}
-	e, ok := errors.AsType[*ecrclient.Error](err)
-	if !ok || ctx.Err() != nil || e.Status != http.StatusBadRequest && e.Status != 0 || !repo.PlainHTTP() {
+	repo, unnamed := ecrclient.New(e.Repository, f.options(cmd)...)
+	if unnamed != nil || !repo.PlainHTTP() || cmd.Context().Err() != nil ||
+		e.Status != http.StatusBadRequest && e.Status != 0 {
 		return err
 	}
-	if speaksTLS(ctx, host) {
+	if speaksTLS(cmd.Context(), host) {
 		return &otherSchemeError{err, host + " speaks HTTPS: use --plain-http=false"}
 	}
 	return err

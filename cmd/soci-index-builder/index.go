@@ -242,8 +242,9 @@ func checkPlatform(p string) error {
 // indexed is what became of an image.
 type indexed struct {
 	*soci.Result
-	older   []surplus.Older // SOCI indexes v1 that were replaced
-	unknown error           // why there may be more of them
+	repository string          // HOST/NAME; empty for an OCI layout
+	older      []surplus.Older // SOCI indexes v1 that were replaced
+	unknown    error           // why there may be more of them
 }
 
 // image indexes one image. There can be a result beside an error.
@@ -267,7 +268,7 @@ func (c *indexCommand) image(cmd *cobra.Command, ref string) (*indexed, error) {
 	if result == nil {
 		return nil, err
 	}
-	out := &indexed{Result: result}
+	out := &indexed{Result: result, repository: repo.Name()}
 	if err != nil {
 		return out, err
 	}

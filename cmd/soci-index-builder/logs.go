@@ -64,7 +64,7 @@ The queries:
 	}
 	l.aws.add(cmd)
 	l.stack.add(cmd)
-	takeDefaults(cmd, always)
+	takeDefaults(cmd, func() bool { return !l.list })
 	l.output.add(cmd)
 	cmd.Flags().StringVar(&l.image, "image", "",
 		"ask about one image: `REPO:TAG` or REPO@DIGEST, with or without the registry's host")

@@ -11,12 +11,13 @@ import (
 
 func newRollbackCommand() *cobra.Command {
 	var (
-		from   awsFlags
-		stack  stackFlag
-		output outputFlag
-		yes    bool
-		detach bool
-		s      settings.Settings
+		from    awsFlags
+		stack   stackFlag
+		output  outputFlag
+		given   settings.Flags
+		yes     bool
+		detach  bool
+		disable bool
 	)
 	cmd := &cobra.Command{
 		Use:   "rollback --stack NAME",
@@ -35,7 +36,11 @@ are not in records: they stay as they are.
 
 Without a terminal --yes, --capabilities CAPABILITY_IAM and --allow-replacement
 stand for the answers, as they do for deploy. The permissions needed are those of
-deploy, and "help json deploy" shows the fields of --output json.`,
+deploy.
+
+With --output json each line is one JSON object with a type: step, line, parameter,
+tag, change, empty, event, failure, outputs, doctor and next, with the fields that
+"help json deploy" shows.`,
 		Example: `  soci-index-builder rollback --stack soci --region eu-west-1`,
 		Args:    takes(0, 0, "no argument"),
 	}
@@ -45,13 +50,8 @@ deploy, and "help json deploy" shows the fields of --output json.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&yes, "yes", false, "roll back without a question")
 	flags.BoolVar(&detach, "detach", false, "do not wait for CloudFormation")
-	flags.StringVar(&s.RoleARN, "role-arn", "", "`ARN` of the IAM role that CloudFormation works with")
-	flags.BoolVar(&s.DisableRollback, "disable-rollback", false,
-		"leave a rollback that failed as it is, to look at it")
-	flags.StringSliceVar(&s.Capabilities, "capabilities", nil,
-		"acknowledge without a question that IAM roles are made: `CAPABILITY_IAM`")
-	flags.BoolVar(&s.AllowReplacement, "allow-replacement", false,
-		"replace functions and queues without a question; events in them are lost")
+	given.BindOnly(flags, "role-arn", "capabilities", "allow-replacement")
+	flags.BoolVar(&disable, "disable-rollback", false, "leave a rollback that failed as it is, to look at it")
 	output.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if stack.name == "" {
@@ -61,7 +61,8 @@ deploy, and "help json deploy" shows the fields of --output json.`,
 			return err
 		}
 		id := ""
-		s.Stack = stack.name
+		s := given.Given().Settings
+		s.Stack, s.DisableRollback = stack.name, disable
 		if _, name, isARN := strings.Cut(stack.name, ":stack/"); isARN {
 			id = stack.name
 			s.Stack, _, _ = strings.Cut(name, "/")

@@ -33,8 +33,9 @@ used (environment, profile, role), for other registries those of "docker login" 
 Registries on loopback addresses are contacted over plain HTTP.
 
 ` + stackDefaultsHelp + ` That holds for the
-commands that need a stack, but for destroy, whose stack is to be named; the
-others take region and profile from there when --stack is given.
+commands that need a stack, but for destroy, whose stack is to be named. Of the
+others, all take the region from ` + regionVariable + `, and those
+with --stack take region and profile from the file when it is given.
 
 Results go to standard output; errors (one line each), progress and logs go to
 standard error.

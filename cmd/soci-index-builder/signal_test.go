@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"testing"
@@ -12,8 +11,29 @@ import (
 
 // A signal ends the program with one line, also while it waits for input.
 func TestInterrupt(t *testing.T) {
+	// More than a pipe holds: the program has begun to read, and then waits
+	// for the rest.
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	if err := w.WriteHeader(&tar.Header{Name: "file", Size: 2 << 20, Mode: 0o644}); err != nil {
+		t.Fatal(err)
+	}
+	layer.Write(make([]byte, 1<<20))
+	for _, tt := range []struct {
+		input []byte
+		args  []string
+	}{
+		{layer.Bytes(), []string{"ztoc", "create", "-o", "out.ztoc", "-"}},
+		{make([]byte, 1<<20), []string{"ztoc", "info", "-"}},
+		{bytes.Repeat([]byte("/usr/bin/env\n"), 1<<17), []string{"estimate", "--files", "-", "./app.tar"}},
+	} {
+		t.Run(tt.args[0]+" "+tt.args[1], func(t *testing.T) { interrupt(t, tt.input, tt.args...) })
+	}
+}
+
+func interrupt(t *testing.T, input []byte, args ...string) {
 	dir := t.TempDir()
-	cmd := exec.Command(programName, "ztoc", "create", "-o", "out.ztoc", "-")
+	cmd := exec.Command(programName, args...)
 	cmd.Dir = dir
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -25,15 +45,7 @@ func TestInterrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stdin.Close()
-	// More than a pipe holds: the program has begun to read, and then waits
-	// for the rest of a layer.
-	var blob bytes.Buffer
-	w := tar.NewWriter(&blob)
-	if err := w.WriteHeader(&tar.Header{Name: "file", Size: 2 << 20, Mode: 0o644}); err != nil {
-		t.Fatal(err)
-	}
-	blob.Write(make([]byte, 1<<20))
-	if _, err := io.Copy(stdin, &blob); err != nil {
+	if _, err := stdin.Write(input); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {

@@ -283,7 +283,7 @@ func (c *statusCommand) source(cmd *cobra.Command, p inventory.Place) (inventory
 func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, places []inventory.Place,
 	sources []inventory.Source, o inventory.Options) error {
 	var (
-		out      statusWriter = newStatusText(cmd.OutOrStdout(), c.full)
+		out      statusWriter = newStatusText(cmd.OutOrStdout(), c.full, &c.rules.aws)
 		counts                = map[inventory.State]int{}
 		failed   bool
 		progress = newSurveyProgress(cmd)
@@ -305,16 +305,16 @@ func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, place
 			}
 			if err != nil {
 				failed = true
-				progress.print(explainRegistry(err, sources[i]))
+				progress.print(c.explain(cmd, err, sources[i]))
 				continue
 			}
 			counts[record.State]++
-			c.atWork.explain(cmd.Context(), &record, progress.print)
-			c.failed.explain(cmd.Context(), &record, progress.print)
+			more := c.atWork.explain(cmd.Context(), &record, progress.print) +
+				c.failed.explain(cmd.Context(), &record, progress.print)
 			if c.missing && !record.State.Lacking() && record.State != inventory.StateUnknown {
 				continue
 			}
-			if err := out.record(p.Host, sources[i], &record); err != nil {
+			if err := out.record(p.Host, sources[i], &record, more); err != nil {
 				return err
 			}
 		}
@@ -348,8 +348,9 @@ func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, place
 	return nil
 }
 
-// explainRegistry is explain for errors of a registry as well.
-func explainRegistry(err error, source inventory.Source) error {
+// explain is that of registryFlags, and says which permissions to read a manifest
+// may be missing.
+func (c *statusCommand) explain(cmd *cobra.Command, err error, source inventory.Source) error {
 	e, ok := errors.AsType[*ecrclient.Error](err)
 	if _, ofECR := source.(*inventory.ECRSource); ok && ofECR && e.Status == http.StatusForbidden &&
 		!errors.Is(err, ecrclient.ErrNotRegistry) {
@@ -357,7 +358,7 @@ func explainRegistry(err error, source inventory.Source) error {
 			"%w: the caller, and the repository's policy if it has one, must allow ecr:BatchGetImage and "+
 				"ecr:GetDownloadUrlForLayer", err)
 	}
-	return explain(err)
+	return c.registry.explain(cmd, err)
 }
 
 // errUnknown is what no registry told.

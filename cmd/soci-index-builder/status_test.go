@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,10 +13,40 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/soci"
 )
+
+// However long a reason is, WHY has the commands that it ends with as they can be
+// pasted.
+func TestStatusCommands(t *testing.T) {
+	const more = "; its failure waits in the failure queue: soci-index-builder redrive --stack s --image team/app:1"
+	for host, want := range map[string]string{
+		"": " --region eu-west-1 --profile work team/app",
+		"210987654321.dkr.ecr.us-east-1.amazonaws.com": " --profile work " +
+			"210987654321.dkr.ecr.us-east-1.amazonaws.com/team/app",
+		"registry.example": " registry.example/team/app",
+	} {
+		var b strings.Builder
+		s := newStatusText(&b, false, &awsFlags{region: "eu-west-1", profile: "work"})
+		r := &inventory.Record{Image: inventory.Image{Repository: "team/app"}, Tag: "1",
+			State: inventory.StateIncomplete, Reason: strings.Repeat("r", 1000), Surplus: 2}
+		if err := s.record(host, nil, r, more); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.end(nil); err != nil {
+			t.Fatal(err)
+		}
+		row := strings.Split(b.String(), "\n")[1]
+		want = strings.Repeat("r", 300) + "..." + more + "; 2 surplus SOCI indexes v1, clients may choose any: " +
+			"delete with: soci-index-builder cleanup --surplus --yes" + want
+		if !strings.HasSuffix(row, " "+want) {
+			t.Errorf("%q: the row is %q, want at its end %q", host, row, want)
+		}
+	}
+}
 
 // statusWorld is what scripts about status tell of the images in ECR:
 //

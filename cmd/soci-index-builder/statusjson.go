@@ -14,12 +14,14 @@ import (
 // statusJSONWriter writes each record on a line, and the summary elsewhere.
 type statusJSONWriter struct{ w, summary io.Writer }
 
-func (s *statusJSONWriter) record(_ string, source inventory.Source, r *inventory.Record) error {
+func (s *statusJSONWriter) record(_ string, source inventory.Source, r *inventory.Record, more string) error {
 	repo, err := source.Open(r.Repository)
 	if err != nil {
 		return err
 	}
-	return writeJSONLine(s.w, newStatusJSON(repo.Name(), r))
+	out := newStatusJSON(repo.Name(), r)
+	out.Reason += more
+	return writeJSONLine(s.w, out)
 }
 
 func (s *statusJSONWriter) end(counts map[inventory.State]int) error {

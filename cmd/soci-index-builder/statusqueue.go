@@ -29,12 +29,12 @@ type failedImages struct {
 	count   int // of the messages, when they were read
 }
 
-// explain adds to the reason of an image that lacks SOCI indexes that its failure
-// waits in the queue, and which command shows it. What it cannot find out it
-// notes, once.
-func (f *failedImages) explain(ctx context.Context, r *inventory.Record, note func(error)) {
+// explain returns, for the reason of an image that lacks SOCI indexes, that its
+// failure waits in the queue, and which command shows it. What it cannot find out
+// it notes, once.
+func (f *failedImages) explain(ctx context.Context, r *inventory.Record, note func(error)) string {
 	if f.url == "" || !r.State.Lacking() {
-		return
+		return ""
 	}
 	if !f.asked {
 		f.asked = true
@@ -44,14 +44,16 @@ func (f *failedImages) explain(ctx context.Context, r *inventory.Record, note fu
 			note(fmt.Errorf("which failures wait in the failure queue is not known: %w", explain(err)))
 		}
 	}
-	if m := f.of(r.Repository, r.Tag, r.Digest); m != nil {
-		image := r.Repository + "@" + r.Digest.String()
-		if r.Tag != "" && m.Tag == r.Tag {
-			image = r.Repository + ":" + r.Tag
-		}
-		r.Reason += fmt.Sprintf("; its failure of %s waits in the failure queue: %s --image %s",
-			m.Failed.UTC().Format(time.RFC3339), f.command, image)
+	m := f.of(r.Repository, r.Tag, r.Digest)
+	if m == nil {
+		return ""
 	}
+	image := r.Repository + "@" + r.Digest.String()
+	if r.Tag != "" && m.Tag == r.Tag {
+		image = r.Repository + ":" + r.Tag
+	}
+	return fmt.Sprintf("; its failure of %s waits in the failure queue: %s --image %s",
+		m.Failed.UTC().Format(time.RFC3339), f.command, image)
 }
 
 // of returns the latest failure of an image under a tag, nil if there is none.

@@ -21,11 +21,11 @@ type atWork struct {
 	found   map[executions.Image]executions.Execution
 }
 
-// explain adds to the reason of an image that lacks SOCI indexes that the state
-// machine works on it. What it cannot find out it notes, once.
-func (w *atWork) explain(ctx context.Context, r *inventory.Record, note func(error)) {
+// explain returns, for the reason of an image that lacks SOCI indexes, that the
+// state machine works on it. What it cannot find out it notes, once.
+func (w *atWork) explain(ctx context.Context, r *inventory.Record, note func(error)) string {
 	if w.machine == "" || !r.State.ToIndex() {
-		return
+		return ""
 	}
 	if !w.asked {
 		w.asked = true
@@ -35,8 +35,9 @@ func (w *atWork) explain(ctx context.Context, r *inventory.Record, note func(err
 		}
 	}
 	x, ok := w.found[executions.Image{Repository: r.Repository, Digest: r.Digest.String(), Tag: r.Tag}]
-	if ok {
-		r.Reason += fmt.Sprintf("; the state machine works on it since %s, execution %s",
-			x.Started.UTC().Format(time.RFC3339), x.Name)
+	if !ok {
+		return ""
 	}
+	return fmt.Sprintf("; the state machine works on it since %s, execution %s",
+		x.Started.UTC().Format(time.RFC3339), x.Name)
 }

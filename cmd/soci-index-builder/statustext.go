@@ -11,9 +11,10 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// statusWriter writes what a survey finds.
+// statusWriter writes what a survey finds, and what more there is to say than the
+// reason, which begins with "; ".
 type statusWriter interface {
-	record(host string, source inventory.Source, r *inventory.Record) error
+	record(host string, source inventory.Source, r *inventory.Record, more string) error
 	end(counts map[inventory.State]int) error
 }
 
@@ -22,16 +23,17 @@ type statusText struct {
 	*printer
 	table *terminal.Table
 	full  fullFlag
-	fix   string // for layers that cannot be indexed
+	aws   *awsFlags // for commands that are shown
+	fix   string    // for layers that cannot be indexed
 }
 
-func newStatusText(w io.Writer, full fullFlag) *statusText {
-	s := &statusText{printer: newPrinter(w), table: full.table(w, ""), full: full}
+func newStatusText(w io.Writer, full fullFlag, aws *awsFlags) *statusText {
+	s := &statusText{printer: newPrinter(w), table: full.table(w, ""), full: full, aws: aws}
 	s.table.Head("IMAGE", "PUSHED", "V1", "V2", "STATE", "WHY")
 	return s
 }
 
-func (s *statusText) record(host string, _ inventory.Source, r *inventory.Record) error {
+func (s *statusText) record(host string, _ inventory.Source, r *inventory.Record, more string) error {
 	name := r.Repository
 	if host != "" {
 		name = host + "/" + name
@@ -49,20 +51,22 @@ func (s *statusText) record(host string, _ inventory.Source, r *inventory.Record
 	if r.State == inventory.StateIndexed {
 		why = "by " + strings.Join(r.BuildTools, ", ")
 	}
-	if r.Surplus > 0 {
-		why += fmt.Sprintf("; %s v1, clients may choose any: delete with cleanup --surplus",
-			counted(r.Surplus, "surplus SOCI index", "surplus SOCI indexes"))
-	}
-	if fix := r.Fix(); fix != "" {
-		s.fix = fix
-	}
 	most := 300
 	if s.full {
 		most = 10000
 	}
+	// What is said besides is not cut: it ends with a command.
+	why = oneLine(why, most) + oneLine(more, 10000)
+	if r.Surplus > 0 {
+		why += fmt.Sprintf("; %s v1, clients may choose any: delete with: %s",
+			counted(r.Surplus, "surplus SOCI index", "surplus SOCI indexes"), deleteSurplus(host, r.Repository, s.aws))
+	}
+	if fix := r.Fix(); fix != "" {
+		s.fix = fix
+	}
 	tone := stateTone(r.State)
 	s.table.Row(name, pushed, v1Text[r.V1], v2Text[r.Enabled.State], s.screen.Paint(tone, string(r.State)),
-		oneLine(why, most))
+		why)
 	return nil
 }
 

@@ -216,7 +216,7 @@ func (c *verifyCommand) named(cmd *cobra.Command, ref string) error {
 func (c *verifyCommand) repository(cmd *cobra.Command, repo repository) error {
 	tags, err := repo.Tags(cmd.Context())
 	if err != nil {
-		return explainScheme(cmd.Context(), explain(fmt.Errorf("listing the tags of %s: %w", repo.Name(), err)), repo)
+		return c.registry.explain(cmd, fmt.Errorf("listing the tags of %s: %w", repo.Name(), err))
 	}
 	if len(tags) == 0 {
 		return fmt.Errorf("%w: the repository %s has no tag", verify.ErrNoIndex, repo.Name())

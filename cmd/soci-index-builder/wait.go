@@ -151,7 +151,7 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 	case errors.Is(err, waiting.ErrTimeUp):
 		out.Result, out.Reason = "time-up", err.Error()
 	case err != nil:
-		err = explain(err)
+		err = c.registry.explain(cmd, err)
 		out.Result, out.Reason = "failed", err.Error()
 	}
 	if err != nil {

@@ -35,7 +35,7 @@ for the reason of a failure also cloudformation:DescribeEvents,
 cloudformation:ListStackResources and logs:FilterLogEvents.
 
 With --output json each line is one JSON object, an event or failure, with the
-fields that deploy --help names.`,
+fields that "help json deploy" shows.`,
 		Example: `  soci-index-builder watch --stack soci-index-builder --region eu-west-1`,
 		Args:    takes(0, 0, "no argument"),
 	}

@@ -101,35 +101,42 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	return p.err
 }
 
-// build returns at once when ctx ends, even while the standard input is silent;
-// the process ends then, and the goroutine with it.
 func (c *ztocCreateCommand) build(ctx context.Context, layer io.Reader) (*soci.Ztoc, error) {
-	type result struct {
-		ztoc *soci.Ztoc
-		err  error
-	}
 	size := int64(0)
 	if f, ok := layer.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			size = info.Size()
 		}
 	}
-	done := make(chan result, 1)
-	go func() {
-		z, err := soci.BuildZtoc(layer, soci.ZtocOptions{
+	return untilEnd(ctx, func() (*soci.Ztoc, error) {
+		return soci.BuildZtoc(layer, soci.ZtocOptions{
 			SpanSize:            c.spanSize.bytes,
 			BuildToolIdentifier: c.buildTool,
 			Limits:              soci.Limits{MaxMemory: c.maxMemory.bytes},
 			LayerWorkers:        c.workers,
 			Size:                size,
 		})
-		done <- result{z, err}
+	})
+}
+
+// untilEnd returns what read returns, or at once when ctx ends, even while the
+// standard input is silent; the process ends then, and the goroutine with it.
+func untilEnd[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := read()
+		done <- result{value, err}
 	}()
 	select {
 	case r := <-done:
-		return r.ztoc, r.err
+		return r.value, r.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		var none T
+		return none, ctx.Err()
 	}
 }
 

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -46,7 +51,10 @@ Sizes and offsets are in bytes.`,
 			return err
 		}
 		defer in.Close()
-		b, err := io.ReadAll(in)
+		b, err := untilEnd(cmd.Context(), func() ([]byte, error) { return readZtoc(in, soci.MaxZtocSize) })
+		if errors.Is(err, errNoZtoc) {
+			return fmt.Errorf("reading %s as a zTOC: %w", name, err)
+		}
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", name, err)
 		}
@@ -60,6 +68,50 @@ Sizes and offsets are in bytes.`,
 		return writeZtocText(cmd.OutOrStdout(), z, files, full)
 	}
 	return cmd
+}
+
+// errNoZtoc: an input cannot be a zTOC, and is not read.
+var errNoZtoc = errors.New("it is no zTOC")
+
+// readZtoc reads a zTOC of at most so many bytes. A layer that is named by mistake
+// can have any size, and is known by its first bytes.
+func readZtoc(in io.Reader, most int64) ([]byte, error) {
+	if f, ok := in.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Size() > most {
+			return nil, tooLargeForZtoc(most)
+		}
+	}
+	r := bufio.NewReaderSize(in, 512)
+	head, err := r.Peek(512)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if kind := layerKind(head); kind != "" {
+		return nil, fmt.Errorf("%w, but %s, as layers are: \"ztoc create\" makes the zTOC of a layer", errNoZtoc, kind)
+	}
+	b, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(b)) > most {
+		return nil, tooLargeForZtoc(most)
+	}
+	return b, err
+}
+
+func tooLargeForZtoc(most int64) error {
+	return fmt.Errorf("%w: it has more than %s, the most that one can have", errNoZtoc, bytesize.Format(most))
+}
+
+// layerKind says what a layer begins with, empty for anything else. A zTOC begins
+// with the place of its root table, which is a small number.
+func layerKind(head []byte) string {
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b, 8}):
+		return "compressed with gzip"
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return "compressed with zstd"
+	case len(head) == 512 && string(head[257:262]) == "ustar" && binary.LittleEndian.Uint32(head) >= 1<<12:
+		return "a tar archive"
+	}
+	return ""
 }
 
 func writeZtocText(w io.Writer, z *soci.Ztoc, files bool, full fullFlag) error {

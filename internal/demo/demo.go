@@ -31,9 +31,8 @@ type Options struct {
 	// installation; without one, files of the system.
 	Files string
 
-	// Image is used as it is instead: an OCI layout directory, a docker-save
-	// tar, or a registry reference.
-	Image string
+	// Image is used as it is instead.
+	Image *Image
 
 	// Logger takes what the handlers log. The default is none.
 	Logger *slog.Logger
@@ -68,7 +67,7 @@ const (
 // Run does it all and tells w of each step. It leaves nothing behind when it
 // returns.
 func Run(ctx context.Context, w io.Writer, o Options) (err error) {
-	if o.Files != "" && o.Image != "" {
+	if o.Files != "" && o.Image != nil {
 		return errors.New("the demo takes files or an image, not both")
 	}
 	if o.Logger == nil {
@@ -98,12 +97,9 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 		run.deploy, run.again = "make install && soci-index-builder deploy", "make demo DEMO_FLAGS=--keep"
 	}
 	var image *source
-	if o.Image != "" {
-		image, err = openImage(ctx, o.Image)
-	} else {
-		image, err = imageOfFiles(ctx, o.Files, dir)
-	}
-	if err != nil {
+	if o.Image != nil {
+		image = o.Image.source()
+	} else if image, err = imageOfFiles(ctx, o.Files, dir); err != nil {
 		return err
 	}
 	if err := run.all(ctx, image); err != nil {
@@ -178,7 +174,7 @@ func (r *run) all(ctx context.Context, image *source) error {
 	ref := r.registry.host() + "/" + repository + ":" + tag
 	r.step(1, "Push %s to a registry on this machine", image.what)
 	if err := image.push(ctx, ref); err != nil {
-		return fmt.Errorf("pushing %s: %w", image.what, plain(err))
+		return fmt.Errorf("pushing %s: %w", image.what, err)
 	}
 	repo, err := ecrclient.New(ref, ecrclient.WithPlainHTTP(true), ecrclient.WithLogger(r.logger))
 	if err != nil {

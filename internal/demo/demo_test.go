@@ -2,7 +2,9 @@ package demo
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -20,10 +22,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/imagefile"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/internal/testkit/testlayers"
+	"soci-index-builder/pkg/ecrclient"
 )
 
 // filesDir has top-level entries of three sizes; the largest is over 10 MiB
@@ -161,7 +166,7 @@ func TestImages(t *testing.T) {
 	})
 	for _, row := range []struct {
 		name string
-		make func(t *testing.T) string
+		make func(t *testing.T) string // a path, or a reference
 	}{
 		{"OCI layout", func(t *testing.T) string {
 			dir := t.TempDir()
@@ -204,7 +209,7 @@ func TestImages(t *testing.T) {
 		{"registry, an image index", func(*testing.T) string { return ref("index").Name() }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			out, err := runDemo(t, context.Background(), Options{Image: row.make(t)})
+			out, err := runDemo(t, context.Background(), Options{Image: named(t, row.make(t))})
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
@@ -219,31 +224,91 @@ func TestImages(t *testing.T) {
 	}
 }
 
+// named opens an image as the command line does.
+func named(t *testing.T, what string) *Image {
+	t.Helper()
+	if filepath.IsAbs(what) {
+		s, err := imagefile.Open(t.Context(), what)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		only, err := s.Only(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		desc, err := s.Resolve(t.Context(), only)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &Image{what, s, desc}
+	}
+	r, err := ecrclient.New(what)
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc, err := r.Resolve(t.Context(), r.Reference())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Image{what, r, desc}
+}
+
+// layoutOf is an OCI layout with an image index, and nothing of what that lists.
+func layoutOf(t *testing.T, listed ocispec.Descriptor) string {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(path string, list ocispec.Descriptor) ocispec.Descriptor {
+		raw, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2},
+			MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{list}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := digest.FromBytes(raw)
+		path = filepath.Join(dir, cmp.Or(path, filepath.Join("blobs", "sha256", d.Encoded())))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, raw, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: d, Size: int64(len(raw))}
+	}
+	write("index.json", write("", listed))
+	return dir
+}
+
 func TestRefuses(t *testing.T) {
 	small := t.TempDir()
 	if err := os.WriteFile(filepath.Join(small, "file"), []byte("content"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	notAnImage := filepath.Join(small, "file")
+	repo, err := ecrclient.New(registrytest.Start(t).Host() + "/team/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("gone"), Size: 4}
 	for _, row := range []struct {
 		name    string
 		options Options
-		want    error // nil: any
+		want    error  // nil: any
+		text    string // in the error
 	}{
-		{"nothing large enough", Options{Files: small}, ErrNoLayer},
-		{"no such directory", Options{Files: filepath.Join(small, "nothing")}, fs.ErrNotExist},
-		{"empty directory", Options{Files: t.TempDir()}, nil},
-		{"both", Options{Files: small, Image: small}, nil},
-		{"no such image file", Options{Image: filepath.Join(small, "nothing")}, fs.ErrNotExist},
-		{"not a tar", Options{Image: notAnImage}, nil},
-		{"not a layout", Options{Image: small}, nil},
-		{"not a reference", Options{Image: "NOT A REFERENCE"}, nil},
-		{"not in the registry", Options{Image: registrytest.Start(t).Host() + "/team/app:1"}, nil},
+		{"nothing large enough", Options{Files: small}, ErrNoLayer, "below 10.0 MiB"},
+		{"no such directory", Options{Files: filepath.Join(small, "nothing")}, fs.ErrNotExist, "nothing"},
+		{"empty directory", Options{Files: t.TempDir()}, nil, ""},
+		{"both", Options{Files: small, Image: &Image{"app", repo, gone}}, nil, "files or an image, not both"},
+		{"not in the registry", Options{Image: &Image{"app", repo, gone}}, ecrclient.ErrNotFound,
+			"pushing app: fetch manifest " + repo.Name()},
+		{"an image index whose images are not there", Options{Image: named(t, layoutOf(t, gone))},
+			ecrclient.ErrNotFound,
+			": its image index lists manifests that are not there: name one of its images by the digest"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			out, err := runDemo(t, context.Background(), row.options)
-			if err == nil || row.want != nil && !errors.Is(err, row.want) {
-				t.Errorf("%v, want %v\n%s", err, row.want, out)
+			if err == nil || row.want != nil && !errors.Is(err, row.want) || !strings.Contains(err.Error(), row.text) {
+				t.Errorf("%v, want %v with %q\n%s", err, row.want, row.text, out)
 			}
 		})
 	}

@@ -1,7 +1,6 @@
 package imagefile
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,14 +12,12 @@ import (
 	"slices"
 
 	"github.com/containerd/containerd/v2/core/images"
-	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/content/oci"
 	"oras.land/oras-go/v2/errdef"
 
-	"soci-index-builder/internal/documents"
 	"soci-index-builder/internal/imagefile/atomicfile"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
@@ -250,93 +247,20 @@ func (l *Layout) Finish() error {
 	return errors.Join(root.RemoveAll(ingest), root.Close())
 }
 
-// From is where Copy reads an image.
-type From interface {
-	FetchManifest(ctx context.Context, desc ocispec.Descriptor) ([]byte, error)
-	Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error)
-}
-
-const (
-	maxCopied = 1000 // manifests
-	maxDepth  = 8    // image indexes in image indexes
-)
-
 // Copy writes an image with everything that it leads to, under a tag if that is
 // not empty. A manifest that an image index lists but that is not there is left
 // out.
 func (l *Layout) Copy(ctx context.Context, from From, image ocispec.Descriptor, tag string) error {
-	c := copier{l, from, map[digest.Digest]bool{}}
-	if err := c.manifest(ctx, image, 0); err != nil {
+	if err := Copy(ctx, from, unlisted{l}, image); err != nil {
 		return fmt.Errorf("copying %s to %s: %w", image.Digest, l.path, err)
 	}
 	return l.list(plainDescriptor(image), tag)
 }
 
-type copier struct {
-	to   *Layout
-	from From
-	done map[digest.Digest]bool
-}
+// unlisted is a layout to which parts of an image are copied: index.json lists no
+// part of one.
+type unlisted struct{ *Layout }
 
-func (c *copier) manifest(ctx context.Context, desc ocispec.Descriptor, depth int) error {
-	if c.done[desc.Digest] {
-		return nil
-	}
-	if len(c.done) == maxCopied || depth > maxDepth {
-		return fmt.Errorf("%w: more than %d manifests or %d levels of them", ErrFormat, maxCopied, maxDepth)
-	}
-	c.done[desc.Digest] = true
-	raw, err := c.from.FetchManifest(ctx, desc)
-	if errors.Is(err, ecrclient.ErrNotFound) && depth > 0 {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if soci.IsSchema1(desc.MediaType) {
-		return fmt.Errorf("%w: manifest %s is of Docker schema 1, which no OCI layout can hold", ErrFormat, desc.Digest)
-	}
-	var m struct {
-		ocispec.Manifest
-		Manifests []ocispec.Descriptor `json:"manifests"`
-	}
-	if err := documents.Unmarshal(raw, &m); err != nil {
-		return fmt.Errorf("%w: manifest %s: %w", ErrFormat, desc.Digest, err)
-	}
-	for _, child := range m.Manifests {
-		if err := c.manifest(ctx, child, depth+1); err != nil {
-			return err
-		}
-	}
-	blobs := m.Layers
-	if m.Config.Digest != "" {
-		blobs = append([]ocispec.Descriptor{m.Config}, blobs...)
-	}
-	for _, blob := range blobs {
-		if err := c.blob(ctx, blob); err != nil {
-			return err
-		}
-	}
-	return c.to.blobFrom(ctx, desc, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil })
-}
-
-func (c *copier) blob(ctx context.Context, desc ocispec.Descriptor) error {
-	return c.to.blobFrom(ctx, desc, func() (io.ReadCloser, error) { return c.from.Fetch(ctx, desc) })
-}
-
-// blobFrom writes content unless it is there.
-func (l *Layout) blobFrom(ctx context.Context, desc ocispec.Descriptor, open func() (io.ReadCloser, error)) error {
-	if err := desc.Digest.Validate(); err != nil {
-		return fmt.Errorf("%w: digest %.100q: %w", ErrFormat, desc.Digest, err)
-	}
-	exists, err := l.Exists(ctx, desc)
-	if err != nil || exists {
-		return err
-	}
-	content, err := open()
-	if err != nil {
-		return err
-	}
-	defer content.Close()
+func (l unlisted) Push(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
 	return l.write(ctx, desc, content)
 }

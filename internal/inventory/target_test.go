@@ -52,6 +52,8 @@ func TestParseTargetSaysWhy(t *testing.T) {
 		"team/app:-x":   `its tag "-x" must be 1 to 128 of `,
 		"localhost/App": `its repository name "App" must be 1 to 256 of `,
 		"app.tar":       `"app.tar": this is a path; an image is named [HOST/]REPOSITORY[:TAG]`,
+		"12345678901.dkr.ecr.eu-west-1.amazonaws.com/app": `its host "12345678901.dkr.ecr.eu-west-1.amazonaws.com" ` +
+			`must be <account>.dkr.ecr.<region>.amazonaws.com`,
 	} {
 		if _, err := inventory.ParseTarget(in); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", in, err, want)

@@ -42,6 +42,15 @@ func ParseECRHost(s string) (ECRHost, bool) {
 	return ECRHost{Account: m[1], DualStack: m[2] == "-", FIPS: m[3] != "", Region: m[4], Suffix: m[5]}, true
 }
 
+// misspeltECRHost reports whether the host of a registry, maybe with a port, is
+// meant to be ECR's, and cannot be: without that nobody would be told but by DNS.
+// Hosts of VPC endpoints have another beginning than an account.
+func misspeltECRHost(s string) bool {
+	s, _, _ = strings.Cut(s, ":")
+	_, ok := ParseECRHost(s)
+	return !ok && likeECRHost.MatchString(s) && !strings.HasPrefix(s, "vpce-")
+}
+
 // IsHost reports whether s can be the host of a registry: a name or an address,
 // and maybe a port.
 func IsHost(s string) bool {

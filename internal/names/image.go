@@ -161,8 +161,13 @@ func parse(text string, isHost func(first string) bool, onlyECR bool) (Image, er
 	if strings.HasPrefix(text, "arn:") {
 		return Image{}, &Error{Text: text, Whole: "this is an ARN; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]"}
 	}
-	if _, ofECR := ParseECRHost(text); ofECR || addressWithPort.MatchString(text) {
+	bare, _, _ := strings.Cut(text, ":")
+	if likeECRHost.MatchString(bare) && !strings.Contains(text, "/") || addressWithPort.MatchString(text) {
 		return Image{}, &Error{Text: text, Whole: "this is a host; an image is named HOST/REPOSITORY[:TAG|@DIGEST]"}
+	}
+	if IsDigest(text) { // or it would be the repository sha256 with a tag
+		return Image{}, &Error{Text: text, Whole: "this is a digest; an image is named [HOST/]REPOSITORY@" +
+			ShortDigest(text) + "..."}
 	}
 	var (
 		image    Image
@@ -179,10 +184,13 @@ func parse(text string, isHost func(first string) bool, onlyECR bool) (Image, er
 	rest := text
 	if first, after, ok := strings.Cut(text, "/"); ok && isHost(first) {
 		image.Host, rest = first, after
-		if ofECR = onlyECR; ofECR {
-			_, ok := ParseECRHost(first)
+		ofECR = onlyECR
+		switch _, ok := ParseECRHost(first); {
+		case ofECR:
 			check(ok, "host", first, ecrHostAllowed)
-		} else {
+		case misspeltECRHost(first):
+			check(false, "host", first, ecrHostAllowed)
+		default:
 			check(IsHost(first), "host", first, hostAllowed)
 		}
 	}
@@ -196,9 +204,9 @@ func parse(text string, isHost func(first string) bool, onlyECR bool) (Image, er
 	}
 	check(!hasTag || IsTag(image.Tag), "tag", image.Tag, TagAllowed)
 	if ofECR {
-		check(!hasDigest || IsECRDigest(image.Digest), "digest", image.Digest, ECRDigestAllowed)
+		check(!hasDigest || IsECRDigest(image.Digest), "digest", image.Digest, ECRDigestAllowed+shortened(image.Digest))
 	} else {
-		check(!hasDigest || IsDigest(image.Digest), "digest", image.Digest, DigestAllowed)
+		check(!hasDigest || IsDigest(image.Digest), "digest", image.Digest, DigestAllowed+shortened(image.Digest))
 	}
 	if problems == nil && image.Host == "docker.io" && !strings.Contains(image.Repository, "/") {
 		return Image{}, &Error{Text: text,
@@ -208,4 +216,13 @@ func parse(text string, isHost func(first string) bool, onlyECR bool) (Image, er
 		return Image{}, &Error{Text: text, Problems: problems}
 	}
 	return image, nil
+}
+
+// shortened says of a digest that is as long as tables show it how to see all of
+// it; it is empty for any other.
+func shortened(digest string) string {
+	if !shortDigest.MatchString(digest) {
+		return ""
+	}
+	return "; this one is cut: --no-trunc shows whole digests"
 }

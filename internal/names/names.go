@@ -103,6 +103,9 @@ var (
 	bucket     = whole(Bucket)
 	ecrDigest  = whole(Digest)
 	digest     = whole(Digest + `|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}`)
+
+	// shortDigest is what ShortDigest makes of a digest.
+	shortDigest = whole(`sha(?:256|384|512):[0-9a-f]{12}`)
 )
 
 // IsAccount reports whether s can be an AWS account.

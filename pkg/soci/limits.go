@@ -33,8 +33,9 @@ type Limits struct {
 // or of its name in GNU's long form: 1 MiB, as in archive/tar.
 const MaxHeaderExtension = 1 << 20
 
-// maxZtocSize is the maximum size of a flatbuffer, whose offsets have 31 bits.
-const maxZtocSize = 2<<30 - 64<<10
+// MaxZtocSize is the maximum size of a zTOC in bytes: it is a flatbuffer, whose
+// offsets have 31 bits.
+const MaxZtocSize = 2<<30 - 64<<10
 
 func (l Limits) withDefaults() (Limits, error) {
 	fields := []struct {

@@ -112,9 +112,9 @@ func (z *Ztoc) marshalBound() (int, error) {
 	for _, d := range z.SpanDigests {
 		size += 4 + str + int64(len(d))
 	}
-	if size > maxZtocSize {
+	if size > MaxZtocSize {
 		return 0, fmt.Errorf("%w: the zTOC would have about %d bytes, and its format holds %d", ErrLimit, size,
-			int64(maxZtocSize))
+			int64(MaxZtocSize))
 	}
 	return int(size), nil
 }

@@ -18,17 +18,24 @@ type Flags struct {
 
 // Bind defines the flags. Each checks its value when it is parsed.
 func (f *Flags) Bind(flags *pflag.FlagSet) {
+	f.BindOnly(flags, settingNames()...)
+	flags.Var(&checked{to: &f.file, of: "file", check: checkFile}, "config",
+		"settings file; the default is "+FileName+" in this folder, if it is there")
+	flags.Var(&checked{to: &f.env, of: "name", check: checkEnvironment}, "env",
+		"environment in the settings file; the default is the only one")
+}
+
+// BindOnly defines the flags of some settings alone, for a command that takes no
+// others; it needs Given, and no Load.
+func (f *Flags) BindOnly(flags *pflag.FlagSet, names ...string) {
 	f.given.origins = map[string]Origin{}
-	for _, t := range table {
+	for _, name := range names {
+		t := settingOf(name)
 		added := flags.VarPF(&flagValue{f, t}, t.name, "", t.usage)
 		if t.kind() == kindSwitch {
 			added.NoOptDefVal = "true"
 		}
 	}
-	flags.Var(&checked{to: &f.file, of: "file", check: checkFile}, "config",
-		"settings file; the default is "+FileName+" in this folder, if it is there")
-	flags.Var(&checked{to: &f.env, of: "name", check: checkEnvironment}, "env",
-		"environment in the settings file; the default is the only one")
 }
 
 // Given returns what was set by flags.

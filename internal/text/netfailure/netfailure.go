@@ -68,6 +68,8 @@ func words(host string, err error) string {
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return fmt.Sprintf("there is no host %s (no such host)", dns.Name)
+	case errors.As(err, &dns) && dns.IsTimeout: // whose text has addresses of this machine
+		return fmt.Sprintf("the name of the host %s cannot be resolved now (timeout)", dns.Name)
 	case errors.As(err, &dns):
 		return fmt.Sprintf("the name of the host %s cannot be resolved now (%s)", dns.Name, dns.Err)
 	case errors.Is(err, syscall.ECONNREFUSED):
