@@ -14,6 +14,7 @@ func newRollbackCommand() *cobra.Command {
 		from   awsFlags
 		stack  stackFlag
 		output outputFlag
+		full   fullFlag
 		yes    bool
 		detach bool
 		s      settings.Settings
@@ -43,7 +44,7 @@ deploy, and "help json deploy" shows the fields of --output json.`,
 	takeDefaults(cmd, always)
 	from.add(cmd)
 	flags := cmd.Flags()
-	flags.BoolVar(&yes, "yes", false, "roll back without a question")
+	addYes(cmd, &yes, "roll back without a question")
 	flags.BoolVar(&detach, "detach", false, "do not wait for CloudFormation")
 	flags.StringVar(&s.RoleARN, "role-arn", "", "`ARN` of the IAM role that CloudFormation works with")
 	flags.BoolVar(&s.DisableRollback, "disable-rollback", false,
@@ -53,6 +54,7 @@ deploy, and "help json deploy" shows the fields of --output json.`,
 	flags.BoolVar(&s.AllowReplacement, "allow-replacement", false,
 		"replace functions and queues without a question; events in them are lost")
 	output.add(cmd)
+	full.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if stack.name == "" {
 			return usageErrorf("%s: --stack is required, the name of the stack", cmd.CommandPath())
@@ -71,6 +73,7 @@ deploy, and "help json deploy" shows the fields of --output json.`,
 			Patience:   deployPatience,
 			Interrupts: interrupts, Registry: ecrEndpoint(), Functions: functionCode}
 		screen := newDeployScreen(cmd, output, terminal)
+		screen.full = full
 		d, err := deploy.New(settings.Of(settings.Flag, s), m, screen)
 		if err != nil {
 			return deployError("rollback", err)

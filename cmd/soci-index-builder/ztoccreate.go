@@ -1,17 +1,19 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"soci-index-builder/internal/imagefile/atomicfile"
+	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -74,7 +76,7 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer layer.Close()
-	z, err := c.build(cmd.Context(), layer)
+	z, err := c.build(cmd, layer, name)
 	if errors.Is(err, soci.ErrInvalidOption) {
 		return &usageError{err}
 	}
@@ -103,7 +105,7 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 
 // build returns at once when ctx ends, even while the standard input is silent;
 // the process ends then, and the goroutine with it.
-func (c *ztocCreateCommand) build(ctx context.Context, layer io.Reader) (*soci.Ztoc, error) {
+func (c *ztocCreateCommand) build(cmd *cobra.Command, layer io.Reader, name string) (*soci.Ztoc, error) {
 	type result struct {
 		ztoc *soci.Ztoc
 		err  error
@@ -114,9 +116,12 @@ func (c *ztocCreateCommand) build(ctx context.Context, layer io.Reader) (*soci.Z
 			size = info.Size()
 		}
 	}
+	read := &countingReader{Reader: layer}
+	progress := newActivity(cmd, func() string { return read.line(name, size) })
+	defer progress.end()
 	done := make(chan result, 1)
 	go func() {
-		z, err := soci.BuildZtoc(layer, soci.ZtocOptions{
+		z, err := soci.BuildZtoc(read, soci.ZtocOptions{
 			SpanSize:            c.spanSize.bytes,
 			BuildToolIdentifier: c.buildTool,
 			Limits:              soci.Limits{MaxMemory: c.maxMemory.bytes},
@@ -128,9 +133,35 @@ func (c *ztocCreateCommand) build(ctx context.Context, layer io.Reader) (*soci.Z
 	select {
 	case r := <-done:
 		return r.ztoc, r.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	case <-cmd.Context().Done():
+		return nil, cmd.Context().Err()
 	}
+}
+
+// countingReader counts what is read.
+type countingReader struct {
+	io.Reader
+	n     atomic.Int64
+	began atomic.Int64 // the first read, in nanoseconds of the epoch
+}
+
+func (r *countingReader) Read(b []byte) (int, error) {
+	r.began.CompareAndSwap(0, time.Now().UnixNano())
+	n, err := r.Reader.Read(b)
+	r.n.Add(int64(n))
+	return n, err
+}
+
+// line tells how much of a layer is read; its size is 0 when that is not known.
+func (r *countingReader) line(name string, size int64) string {
+	n := r.n.Load()
+	if size <= 0 || n <= 0 {
+		return fmt.Sprintf("%s: %s read", name, bytesize.Format(n))
+	}
+	took := time.Since(time.Unix(0, r.began.Load()))
+	left := time.Duration(float64(took) * (float64(size)/float64(n) - 1))
+	return fmt.Sprintf("%s: %d %%: %s of %s, about %s left", name, n*100/size, bytesize.Format(n),
+		bytesize.Format(size), about(left))
 }
 
 // openInput opens a file, or the standard input for "-", and returns its name

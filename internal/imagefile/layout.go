@@ -243,21 +243,80 @@ const (
 	maxDepth  = 8    // image indexes in image indexes
 )
 
+// Copying is told how far a Copy is.
+type Copying interface {
+	// Begin gets the layers that are to be written.
+	Begin(layers []ocispec.Descriptor)
+
+	// Layer gets how many bytes of a layer have been read.
+	Layer(layer ocispec.Descriptor, n int64)
+}
+
 // Copy writes an image with everything that it leads to, under a tag if that is
 // not empty. A manifest that an image index lists but that is not there is left
-// out.
-func (l *Layout) Copy(ctx context.Context, from From, image ocispec.Descriptor, tag string) error {
-	c := copier{l, from, map[digest.Digest]bool{}}
-	if err := c.manifest(ctx, image, 0); err != nil {
+// out. Nothing leads to what was written before all of it is there. copying may be nil.
+func (l *Layout) Copy(ctx context.Context, from From, image ocispec.Descriptor, tag string, copying Copying) error {
+	c := copier{to: l, from: from, copying: copying, done: map[digest.Digest]bool{}, listed: map[digest.Digest]bool{}}
+	if err := c.all(ctx, image); err != nil {
 		return fmt.Errorf("copying %s to %s: %w", image.Digest, l.path, err)
 	}
 	return l.list(plainDescriptor(image), tag)
 }
 
 type copier struct {
-	to   *Layout
-	from From
-	done map[digest.Digest]bool
+	to      *Layout
+	from    From
+	copying Copying
+
+	done    map[digest.Digest]bool // manifests
+	configs []ocispec.Descriptor
+	layers  []ocispec.Descriptor   // those that are not there, each once
+	listed  map[digest.Digest]bool // of layers
+}
+
+// all copies the manifests first, which tell what else there is.
+func (c *copier) all(ctx context.Context, image ocispec.Descriptor) error {
+	if err := c.manifest(ctx, image, 0); err != nil {
+		return err
+	}
+	for _, config := range c.configs {
+		open := func() (io.ReadCloser, error) { return c.from.Fetch(ctx, config) }
+		if err := c.to.blobFrom(ctx, config, open); err != nil {
+			return err
+		}
+	}
+	if c.copying != nil {
+		c.copying.Begin(c.layers)
+	}
+	for _, layer := range c.layers {
+		if err := c.to.blobFrom(ctx, layer, func() (io.ReadCloser, error) { return c.open(ctx, layer) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open opens a layer, and tells what is read of it.
+func (c *copier) open(ctx context.Context, layer ocispec.Descriptor) (io.ReadCloser, error) {
+	content, err := c.from.Fetch(ctx, layer)
+	if err != nil || c.copying == nil {
+		return content, err
+	}
+	return &layerReader{ReadCloser: content, layer: layer, copying: c.copying}, nil
+}
+
+type layerReader struct {
+	io.ReadCloser
+	layer   ocispec.Descriptor
+	copying Copying
+	n       int64
+}
+
+func (r *layerReader) Read(b []byte) (int, error) {
+	n, err := r.ReadCloser.Read(b)
+	r.n += int64(n)
+	r.copying.Layer(r.layer, r.n)
+	return n, err
 }
 
 func (c *copier) manifest(ctx context.Context, desc ocispec.Descriptor, depth int) error {
@@ -290,26 +349,37 @@ func (c *copier) manifest(ctx context.Context, desc ocispec.Descriptor, depth in
 			return err
 		}
 	}
-	blobs := m.Layers
 	if m.Config.Digest != "" {
-		blobs = append([]ocispec.Descriptor{m.Config}, blobs...)
+		c.configs = append(c.configs, m.Config)
 	}
-	for _, blob := range blobs {
-		if err := c.blob(ctx, blob); err != nil {
+	for _, layer := range m.Layers {
+		if err := checkDigest(layer); err != nil {
 			return err
+		}
+		exists, err := c.to.Exists(ctx, layer)
+		if err != nil {
+			return err
+		}
+		if !exists && !c.listed[layer.Digest] {
+			c.listed[layer.Digest] = true
+			c.layers = append(c.layers, layer)
 		}
 	}
 	return c.to.blobFrom(ctx, desc, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil })
 }
 
-func (c *copier) blob(ctx context.Context, desc ocispec.Descriptor) error {
-	return c.to.blobFrom(ctx, desc, func() (io.ReadCloser, error) { return c.from.Fetch(ctx, desc) })
+// checkDigest is for what a manifest names.
+func checkDigest(desc ocispec.Descriptor) error {
+	if err := desc.Digest.Validate(); err != nil {
+		return fmt.Errorf("%w: digest %.100q: %w", ErrFormat, desc.Digest, err)
+	}
+	return nil
 }
 
 // blobFrom writes content unless it is there.
 func (l *Layout) blobFrom(ctx context.Context, desc ocispec.Descriptor, open func() (io.ReadCloser, error)) error {
-	if err := desc.Digest.Validate(); err != nil {
-		return fmt.Errorf("%w: digest %.100q: %w", ErrFormat, desc.Digest, err)
+	if err := checkDigest(desc); err != nil {
+		return err
 	}
 	exists, err := l.Exists(ctx, desc)
 	if err != nil || exists {
