@@ -18,6 +18,7 @@ import (
 type backfillCommand struct {
 	look         statusCommand // which images are looked at, and what they should have
 	output       outputFlag
+	full         fullFlag
 	local        bool
 	dryRun       bool
 	limit        int
@@ -81,11 +82,12 @@ those to push: ecr:InitiateLayerUpload, ecr:UploadLayerPart,
 ecr:CompleteLayerUpload, ecr:BatchCheckLayerAvailability, ecr:PutImage.
 
 With --output json, the output is one JSON object for each image, each on its own line:
-  repository, tag, digest, pushedAt, state (as in "status"), manifests, layers
-    and bytes to read, result (planned, handed-over, built, failed), eventId,
+  reference (HOST/NAME:TAG, or @DIGEST without a tag), repository, tag, digest,
+    pushedAt, state (as in "status"), manifestCount, layerCount and bytes to read,
+    result (planned, handed-over, built, failed), eventId,
   outcome, bytesRead, bytesPushed, seconds (of what was built here), error
 and a last one with
-  summary: images, omitted (for --limit), layers, bytes, failed, notIndexed (after
+  summary: imageCount, omitted (for --limit), layerCount, bytes, failed, notIndexed (after
     --wait), archived (images left alone, if any), and the estimate: seconds,
     gbSeconds, dollarsArm64, dollarsX86, and of images that the stack hands over to
     its state machine: stateMachine (their number), stepSeconds, transitions`,
@@ -107,6 +109,7 @@ and a last one with
 	takeDefaults(cmd, func() bool { return !c.local })
 	c.look.registry.add(cmd)
 	c.output.add(cmd)
+	c.full.add(cmd)
 	f.Var(&c.look.since, "since", "only images pushed within that time, such as 24h or 7d; ECR only")
 	addLimit(f, &c.limit, 0, mostImages, "at most n images, the newest; 0 means all")
 	f.BoolVar(&c.look.anyTool, "any-tool", false, "SOCI indexes of other build tools count as well")

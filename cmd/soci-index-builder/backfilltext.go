@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -11,7 +12,6 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/text/bytesize"
-	"soci-index-builder/internal/text/terminal"
 )
 
 // writePlan says what there is to do.
@@ -19,7 +19,7 @@ func (w *backfillWork) writePlan() error {
 	out := w.cmd.OutOrStdout()
 	p := newPrinter(out)
 	if len(w.plan.Items) > 0 && w.dryRun {
-		t := terminal.NewTable(out, "", false)
+		t := w.full.table(out, "")
 		t.Head("REPOSITORY", "IMAGES", "LAYERS", "BYTES", "NEWEST", "OLDEST")
 		for _, r := range byRepository(w.plan.Items) {
 			t.Row(r.name, strconv.Itoa(r.images), strconv.Itoa(r.layers), bytesize.Format(r.bytes), date(r.newest),
@@ -133,12 +133,12 @@ func byRepository(items []backfill.Item) []*repositoryPlan {
 func (w *backfillWork) line(r *backfill.Result) string {
 	switch {
 	case r.Err != nil:
-		return "failed: " + r.Name()
+		return "failed: " + w.full.image(r.Name())
 	case r.Index != nil:
-		return fmt.Sprintf("%s: %s, %s read, %s pushed, %.1f s%s", r.Name(), r.Index.Outcome().Text(),
+		return fmt.Sprintf("%s: %s, %s read, %s pushed, %.1f s%s", w.full.image(r.Name()), r.Index.Outcome().Text(),
 			bytesize.Format(r.Index.BytesRead), bytesize.Format(r.Index.BytesPushed), r.Seconds, olderLine(r))
 	}
-	return fmt.Sprintf("%s: handed over as %s", r.Name(), r.EventID)
+	return fmt.Sprintf("%s: handed over as %s", w.full.image(r.Name()), r.EventID)
 }
 
 // olderLine says what became of the SOCI indexes v1 that were replaced.
@@ -196,13 +196,14 @@ func (w *backfillWork) writeEnd() error {
 // backfillJSON is the JSON output; its field names are promised in the help
 // text.
 type backfillJSON struct {
+	Reference   string          `json:"reference"`
 	Repository  string          `json:"repository"`
 	Tag         string          `json:"tag,omitempty"`
 	Digest      digest.Digest   `json:"digest"`
 	PushedAt    *time.Time      `json:"pushedAt,omitempty"`
 	State       inventory.State `json:"state"`
-	Manifests   int             `json:"manifests"`
-	Layers      int             `json:"layers"`
+	Manifests   int             `json:"manifestCount"`
+	Layers      int             `json:"layerCount"`
 	Bytes       int64           `json:"bytes"`
 	Result      string          `json:"result"`
 	EventID     string          `json:"eventId,omitempty"`
@@ -213,10 +214,13 @@ type backfillJSON struct {
 	Error       string          `json:"error,omitempty"`
 }
 
-func newBackfillJSON(r *backfill.Result, result string) backfillJSON {
+func (w *backfillWork) json(r *backfill.Result, result string) backfillJSON {
 	out := backfillJSON{
-		Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, State: r.State, Manifests: r.Manifests,
-		Layers: r.Layers, Bytes: r.Bytes, Result: result, EventID: r.EventID, Seconds: r.Seconds,
+		Reference: r.Name(), Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, State: r.State,
+		Manifests: r.Manifests, Layers: r.Layers, Bytes: r.Bytes, Result: result, EventID: r.EventID, Seconds: r.Seconds,
+	}
+	if repo, err := w.source.Open(r.Repository); err == nil { // which has a host
+		out.Reference = repo.Name() + strings.TrimPrefix(r.Name(), r.Repository)
 	}
 	if !r.PushedAt.IsZero() {
 		at := r.PushedAt.UTC()
@@ -231,11 +235,15 @@ func newBackfillJSON(r *backfill.Result, result string) backfillJSON {
 	return out
 }
 
-// backfillSummaryJSON is the last object of the JSON output.
+// backfillLastJSON is the last object of the JSON output.
+type backfillLastJSON struct {
+	Summary backfillSummaryJSON `json:"summary"`
+}
+
 type backfillSummaryJSON struct {
-	Images       int     `json:"images"`
+	Images       int     `json:"imageCount"`
 	Omitted      int     `json:"omitted"`
-	Layers       int     `json:"layers"`
+	Layers       int     `json:"layerCount"`
 	Bytes        int64   `json:"bytes"`
 	Failed       int     `json:"failed"`
 	NotIndexed   int     `json:"notIndexed"`
@@ -254,16 +262,14 @@ func (w *backfillWork) writeEndJSON() error {
 	if w.dryRun {
 		for n := range w.plan.Items {
 			if err := writeJSONLine(out,
-				newBackfillJSON(&backfill.Result{Item: &w.plan.Items[n]}, "planned")); err != nil {
+				w.json(&backfill.Result{Item: &w.plan.Items[n]}, "planned")); err != nil {
 				return err
 			}
 		}
 	}
 	layers, size := w.plan.Total()
 	c := w.plan.CostOf(w.builder())
-	return writeJSONLine(out, struct {
-		Summary backfillSummaryJSON `json:"summary"`
-	}{backfillSummaryJSON{
+	return writeJSONLine(out, backfillLastJSON{backfillSummaryJSON{
 		Images: len(w.plan.Items), Omitted: w.plan.Omitted, Layers: layers, Bytes: size,
 		Failed: len(w.failures), NotIndexed: len(w.notIndexed), Archived: w.plan.States[inventory.StateArchived],
 		Seconds: c.Seconds, GBSeconds: c.GBSeconds, DollarsARM64: c.DollarsARM, DollarsX86: c.DollarsX86,

@@ -121,9 +121,9 @@ func (w *backfillWork) tellPace(factor int, err error) {
 	case err != nil:
 		w.progress.print(fmt.Sprintf("the pace does not follow the generator: %v", explain(err)))
 	case factor == 1:
-		w.progress.print("the generator keeps up again: back to the full pace")
+		w.progress.note("the generator keeps up again: back to the full pace")
 	default:
-		w.progress.print(fmt.Sprintf("the generator is throttled or behind: the pace is 1/%d of the full one", factor))
+		w.progress.note(fmt.Sprintf("the generator is throttled or behind: the pace is 1/%d of the full one", factor))
 	}
 }
 
@@ -153,7 +153,7 @@ func (w *backfillWork) result(r backfill.Result) {
 	}
 	if w.output == outputJSON {
 		// An output that cannot be written fails at the summary too.
-		_ = writeJSONLine(w.cmd.OutOrStdout(), newBackfillJSON(&r, w.outcome(&r)))
+		_ = writeJSONLine(w.cmd.OutOrStdout(), w.json(&r, w.outcome(&r)))
 	}
 	w.progress.image(w.line(&r))
 }
@@ -176,8 +176,9 @@ func (w *backfillWork) await(ctx context.Context) error {
 	}
 	w.progress.end()
 	w.progress = newBackfillProgress(w.cmd, len(w.done))
-	w.progress.print(fmt.Sprintf("waiting for %s to be indexed, %s at most", count(len(w.done), "image"),
+	w.progress.note(fmt.Sprintf("waiting for %s to be indexed, %s at most", count(len(w.done), "image"),
 		w.wait.String()))
+	w.progress.await()
 	queue := &failedImages{url: w.stack.Outputs[deployed.OutFailureQueueURL], cfg: *w.look.config}
 	began := time.Now()
 	noted := false

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -94,15 +91,15 @@ list only manifests that a tag or a referrer leads to.
 
 With --output json, the output is one JSON object:
   dryRun, items, a list of
-    repository, digest, tags, kind (soci-index-v1, soci-index-v2,
+    reference, repository, digest, tags, kind (soci-index-v1, soci-index-v2,
     soci-enabled-image, soci-enabled-manifest, unindexed-image; also image and
     image-index for parts of a SOCI-enabled image that were rewritten without a
     SOCI index), tools, partOf, pushedAt, size (of manifest and zTOCs, in bytes),
     trouble (with --broken: what is wrong), outcome (would-delete, deleted, gone,
-    kept, failed), reason
+    kept, failed, not-tried after an error), reason
   kept, a list of SOCI artifacts that are kept, with the same fields and a reason,
-  and totals: repositories, items (to delete), size (a zTOC once, and not if a SOCI
-    index that is kept names it), deleted, gone, kept, failed`,
+  and totals: repositories, itemCount (to delete), size (a zTOC once, and not if a SOCI
+    index that is kept names it), deleted, gone, stayed (kept after all), failed`,
 		Example: `  # artifacts whose image is gone
   soci-index-builder cleanup --orphaned
   soci-index-builder cleanup --stack soci --older-than 90d --unused-for 30d \
@@ -127,7 +124,7 @@ With --output json, the output is one JSON object:
 	f.StringVar(&c.tagSuffix, "tag-suffix", soci.DefaultTagSuffix,
 		"suffix of the tags of SOCI-enabled images; with --stack the default is the stack's")
 	f.BoolVar(&c.dryRun, "dry-run", false, "delete nothing, which is the default")
-	f.BoolVarP(&c.yes, "yes", "y", false, "delete")
+	addYes(cmd, &c.yes, "delete")
 	c.stack.add(cmd)
 	takeDefaults(cmd, never)
 	c.aws.add(cmd)
@@ -154,7 +151,7 @@ func (c *cleanupCommand) run(cmd *cobra.Command, args []string) error {
 		Orphaned: c.orphaned, Broken: c.broken, Surplus: c.surplus, TagSuffix: c.tagSuffix, AnyTag: c.anyTag,
 		Now: func() time.Time { return report.now },
 	}
-	failure := c.clean(cmd.Context(), repos, options, report, cmd.ErrOrStderr())
+	failure := c.clean(cmd, repos, options, report)
 	switch {
 	case c.output == outputJSON:
 		err = report.writeJSON(cmd.OutOrStdout())
@@ -292,9 +289,14 @@ func (c *cleanupCommand) open(cmd *cobra.Command, cfg aws.Config, targets []inve
 // clean looks at one repository after the other, and ends with the first that
 // cannot be looked at or deleted from; what was found and done until then is
 // reported.
-func (c *cleanupCommand) clean(ctx context.Context, repos []cleanup.Repository, o cleanup.Options,
-	report *cleanupReport, progress io.Writer) error {
+func (c *cleanupCommand) clean(cmd *cobra.Command, repos []cleanup.Repository, o cleanup.Options,
+	report *cleanupReport) error {
+	progress := newCleanupProgress(cmd, len(repos))
+	defer progress.end()
+	o.Progress = progress.show
+	ctx := cmd.Context()
 	for _, repo := range repos {
+		progress.next(repo.Name())
 		plan, err := cleanup.Look(ctx, repo, o)
 		if errors.Is(err, inventory.ErrNoRepository) && c.listed {
 			continue // deleted since all were listed
@@ -307,8 +309,13 @@ func (c *cleanupCommand) clean(ctx context.Context, repos []cleanup.Repository, 
 			continue
 		}
 		deleted := report.deleted
-		err = plan.Delete(ctx, report.done)
-		fmt.Fprintf(progress, "%s: %d of %d deleted\n", repo.Name(), report.deleted-deleted, len(plan.Items))
+		err = plan.Delete(ctx, func(result cleanup.Result) {
+			report.done(result)
+			progress.deleted(report.deleted-deleted, len(plan.Items))
+		})
+		if !quiet(cmd) {
+			progress.printer().printf("%s: %d of %d deleted\n", repo.Name(), report.deleted-deleted, len(plan.Items))
+		}
 		if err != nil {
 			return err
 		}

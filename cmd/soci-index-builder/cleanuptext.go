@@ -55,12 +55,20 @@ func (r *cleanupReport) done(result cleanup.Result) {
 	}
 }
 
-// outcome is an item's outcome as it is printed; an item that was not reached
-// because of an earlier error is printed as in a dry run.
+// What is said of items without a result.
+const (
+	wouldDelete = "would-delete" // in a dry run
+	notTried    = "not-tried"    // an error came before them
+)
+
+// outcome is an item's outcome, as JSON has it.
 func (r *cleanupReport) outcome(i cleanup.Item) (outcome, reason string) {
 	result, ok := r.results[cleanupKey{i.Repository, i.Digest}]
-	if !ok {
-		return "would-delete", ""
+	switch {
+	case !ok && r.dryRun:
+		return wouldDelete, ""
+	case !ok:
+		return notTried, ""
 	}
 	return string(result.Outcome), result.Reason
 }
@@ -96,7 +104,7 @@ func (r *cleanupReport) writeText(w io.Writer) error {
 			orDash(strings.Join(i.Tools, ",")), r.age(i.PushedAt), bytesize.Format(i.Size)}
 		if !r.dryRun {
 			outcome, reason := r.outcome(i)
-			row = append(row, because(outcome, ": ", reason))
+			row = append(row, because(strings.ReplaceAll(outcome, "-", " "), ": ", reason))
 		}
 		t.Row(row...)
 	}
@@ -209,6 +217,7 @@ type (
 	}
 
 	cleanupItemJSON struct {
+		Reference  string        `json:"reference"`
 		Repository string        `json:"repository"`
 		Digest     digest.Digest `json:"digest"`
 		Tags       []string      `json:"tags,omitempty"`
@@ -224,11 +233,11 @@ type (
 
 	cleanupTotalsJSON struct {
 		Repositories int   `json:"repositories"`
-		Items        int   `json:"items"`
+		Items        int   `json:"itemCount"`
 		Size         int64 `json:"size"`
 		Deleted      int   `json:"deleted"`
 		Gone         int   `json:"gone"`
-		Kept         int   `json:"kept"`
+		Kept         int   `json:"stayed"`
 		Failed       int   `json:"failed"`
 	}
 )
@@ -257,8 +266,8 @@ func (r *cleanupReport) writeJSON(w io.Writer) error {
 
 func newCleanupItemJSON(i cleanup.Item) cleanupItemJSON {
 	one := cleanupItemJSON{
-		Repository: i.Repository, Digest: i.Digest, Tags: i.Tags, Kind: i.Kind, Tools: i.Tools, PartOf: i.PartOf,
-		Size: i.Size, Trouble: i.Trouble,
+		Reference: i.Repository + "@" + i.Digest.String(), Repository: i.Repository, Digest: i.Digest, Tags: i.Tags,
+		Kind: i.Kind, Tools: i.Tools, PartOf: i.PartOf, Size: i.Size, Trouble: i.Trouble,
 	}
 	if !i.PushedAt.IsZero() {
 		at := i.PushedAt.UTC()

@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -82,6 +84,12 @@ func (c *demoCommand) run(cmd *cobra.Command, _ []string) error {
 		o.Image = &demo.Image{Name: ref, From: from, Manifest: manifest}
 	}
 	o.Logger, o.Program = logger(cmd), callable()
+	o.Busy = func(image string) func() {
+		began := time.Now()
+		return newActivity(cmd, func() string {
+			return fmt.Sprintf("copying %s: %s", image, elapsed(time.Since(began).Truncate(time.Second)))
+		}).end
+	}
 	o.Clone = len(embedded.Architectures()) == 0
 	return demo.Run(cmd.Context(), cmd.OutOrStdout(), *o)
 }

@@ -108,8 +108,8 @@ With --output json each line is one JSON object with a type:
   empty      there is no change
   event      time, resource, resourceType, status, reason
   failure    status (of the stack), resource, reason, others (a list of resource,
-             reason), cancelled (how many), hooks, logGroup, lines, and missing:
-             principal, action, resource, explicit, statement
+             reason), cancelled (how many), hooks, logGroup, lines, and
+             missingPermission: principal, action, resource, explicit, statement
   outputs    outputs, an object
   doctor     the object that doctor prints
   next       lines
@@ -143,6 +143,7 @@ PutLifecyclePolicy, SetRepositoryPolicy, TagResource and UntagResource.`
 type deployOptions struct {
 	settings settings.Flags
 	output   outputFlag
+	full     fullFlag
 
 	yes, detach, dryRun, codeOnly, guided, save bool
 
@@ -159,13 +160,14 @@ func (o *deployOptions) add(cmd *cobra.Command) {
 	})
 	flags.BoolVar(&o.guided, "guided", false, "ask for the settings, on a terminal")
 	flags.BoolVar(&o.save, "save", false, "write the settings that flags and answers give to the settings file")
-	flags.BoolVar(&o.yes, "yes", false, "deploy without a question")
+	addYes(cmd, &o.yes, "deploy without a question")
 	flags.BoolVar(&o.detach, "detach", false, "do not wait for CloudFormation")
 	flags.BoolVar(&o.codeOnly, "code-only", false, "change the functions' code in place, and nothing else")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "write nothing to AWS; write what would be deployed to --output-dir")
 	flags.StringVar(&o.folder, "output-dir", dryRunFolder, "`folder` that --dry-run writes to")
 	_ = cmd.MarkFlagDirname("output-dir")
 	o.output.add(cmd)
+	o.full.add(cmd)
 }
 
 // check checks flags that depend on each other.
@@ -217,6 +219,7 @@ func newDeployCommand() *cobra.Command {
 			m.Folder = o.folder
 		}
 		screen := newDeployScreen(cmd, o.output, terminal)
+		screen.full = o.full
 		d, err := deploy.New(given, m, screen)
 		if err != nil {
 			return deployError("deploy", err)
@@ -286,7 +289,7 @@ func deployError(command string, err error) error {
 func save(screen *deployScreen, env *settings.Environment, given settings.Given) error {
 	changed, err := env.Save(given)
 	if err == nil && changed {
-		screen.Say("saved to " + env.String())
+		screen.Tell("saved to " + env.String())
 	}
 	return err
 }
@@ -310,6 +313,7 @@ func dryRun(cmd *cobra.Command, d *deploy.Deploy, account *accountLoader, screen
 	if err != nil {
 		return deployError("deploy", err)
 	}
+	screen.quiet = false // the plan is the result
 	for _, p := range plan {
 		if len(p.Lines) > 0 {
 			screen.Step(p.Step)

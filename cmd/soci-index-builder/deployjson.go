@@ -67,7 +67,7 @@ type (
 		Hooks     []string          `json:"hooks,omitempty"`
 		LogGroup  string            `json:"logGroup,omitempty"`
 		Lines     []string          `json:"lines,omitempty"`
-		Missing   *missingRightJSON `json:"missing,omitempty"`
+		Missing   *missingRightJSON `json:"missingPermission,omitempty"`
 	}
 
 	otherFailure struct {
@@ -86,6 +86,11 @@ type (
 	outputsJSON struct {
 		Type    string            `json:"type"`
 		Outputs map[string]string `json:"outputs"`
+	}
+
+	examinedJSON struct {
+		Type string `json:"type"`
+		doctorJSON
 	}
 
 	nextJSON struct {

@@ -25,12 +25,14 @@ type deployScreen struct {
 	out, progress io.Writer
 	terminal      *guided.Terminal // nil: nobody can be asked
 	json          bool
+	full          fullFlag
+	quiet         bool  // what goes on is not shown, unless as JSON
 	err           error // the first of writing to out
 }
 
 func newDeployScreen(cmd *cobra.Command, output outputFlag, terminal *guided.Terminal) *deployScreen {
 	return &deployScreen{out: cmd.OutOrStdout(), progress: cmd.ErrOrStderr(), terminal: terminal,
-		json: output == outputJSON}
+		json: output == outputJSON, quiet: quiet(cmd)}
 }
 
 // write writes lines of a result, which fit a terminal.
@@ -57,10 +59,18 @@ func (s *deployScreen) Step(name string) {
 		s.line(stepJSON{"step", name})
 		return
 	}
-	fmt.Fprintln(s.progress, name)
+	if !s.quiet {
+		fmt.Fprintln(s.progress, name)
+	}
 }
 
 func (s *deployScreen) Say(text string) {
+	if !s.quiet || s.json {
+		s.Tell(text)
+	}
+}
+
+func (s *deployScreen) Tell(text string) {
 	if s.json {
 		s.line(lineJSON{"line", text})
 		return
@@ -77,14 +87,18 @@ func (s *deployScreen) Changes(d *deploy.Deploy) {
 		s.write("stack %s: nothing to change\n", d.Settings.Stack)
 		return
 	}
-	t := terminal.NewTable(s.out, "", false)
+	t := s.full.table(s.out, "")
 	for _, c := range d.Choices {
 		if old, value := c.Shown(); c.Changed() {
 			if !c.Had {
 				old = ""
 			}
 			if old != value { // not an empty one of a new stack
-				t.Row("parameter", c.Name, changeset.Difference(old, value))
+				difference := changeset.Difference(old, value)
+				if s.full {
+					difference = changeset.Whole(old, value)
+				}
+				t.Row("parameter", c.Name, difference)
 			}
 		}
 	}
@@ -93,7 +107,7 @@ func (s *deployScreen) Changes(d *deploy.Deploy) {
 	}
 	s.flush(t)
 	s.write("\n")
-	if err := changeset.Write(s.out, d.ChangeSet.Changes); err != nil && s.err == nil {
+	if err := changeset.Write(s.out, d.ChangeSet.Changes, bool(s.full)); err != nil && s.err == nil {
 		s.err = err
 	}
 	s.write("\n%s\n", d.ChangeSet.Counts())
@@ -102,6 +116,9 @@ func (s *deployScreen) Changes(d *deploy.Deploy) {
 func (s *deployScreen) Events() live.Display {
 	if s.json {
 		return eventsJSON{s}
+	}
+	if s.quiet {
+		return live.NewLines(io.Discard)
 	}
 	if screen := terminal.Of(s.progress); screen.Live() {
 		return live.NewTree(s.progress, screen.Width, screen.Height)
@@ -177,7 +194,7 @@ func (s *deployScreen) Outputs(outputs map[string]string) {
 		return
 	}
 	s.write("\n")
-	t := terminal.NewTable(s.out, "", false)
+	t := s.full.table(s.out, "")
 	var commands []string
 	for _, name := range slices.Sorted(maps.Keys(outputs)) {
 		if value := outputs[name]; terminal.Of(s.out).Width > 0 && strings.HasPrefix(value, "aws ") {
@@ -195,10 +212,7 @@ func (s *deployScreen) Outputs(outputs map[string]string) {
 // Findings shows what is not well.
 func (s *deployScreen) Findings(r *doctor.Report) {
 	if s.json {
-		s.line(struct {
-			Type string `json:"type"`
-			doctorJSON
-		}{"doctor", newDoctorJSON(r)})
+		s.line(examinedJSON{"doctor", newDoctorJSON(r)})
 		return
 	}
 	s.write("\ndoctor: %s\n", severities(r))

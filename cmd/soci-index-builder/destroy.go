@@ -63,7 +63,7 @@ func newDestroyCommand() *cobra.Command {
 	}
 	stack.add(cmd)
 	takeDefaults(cmd, never)
-	cmd.Flags().BoolVar(&yes, "yes", false, "delete without a question")
+	addYes(cmd, &yes, "delete without a question")
 	cmd.Flags().BoolVar(&options.KeepCode, "keep-code", false,
 		"keep the functions' code and the records: repositories, zip files, the bucket")
 	cmd.Flags().StringVar(&options.Bucket, "bucket", "",

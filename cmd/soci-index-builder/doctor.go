@@ -22,6 +22,7 @@ func newDoctorCommand() *cobra.Command {
 		aws    awsFlags
 		stack  stackFlag
 		output outputFlag
+		full   fullFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "doctor --stack NAME",
@@ -62,7 +63,7 @@ A missing permission is a warning that names it.
 With --output json, the output is one JSON object:
   stack, region, account, version (of the stack), counts (ok, note, warning,
   problem), and findings, a list of check, severity (ok, note, warning, problem), subject
-    (what the finding is about, such as a function or a repository), found (what is so),
+    (what the finding is about, such as a function or a repository), detail (what is so),
     hint (what to do about it, as in "status")`,
 		Example: `  soci-index-builder doctor --stack soci-index-builder --region eu-west-1
   soci-index-builder doctor --stack soci-index-builder -o json \
@@ -73,6 +74,7 @@ With --output json, the output is one JSON object:
 	takeDefaults(cmd, always)
 	aws.add(cmd)
 	output.add(cmd)
+	full.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, found, err := stack.find(cmd, &aws)
 		if err != nil {
@@ -85,7 +87,7 @@ With --output json, the output is one JSON object:
 		if output == outputJSON {
 			err = writeJSONLine(cmd.OutOrStdout(), newDoctorJSON(report))
 		} else {
-			err = writeDoctorText(cmd.OutOrStdout(), report)
+			err = writeDoctorText(cmd.OutOrStdout(), report, full)
 		}
 		if err != nil {
 			return err
@@ -98,8 +100,8 @@ With --output json, the output is one JSON object:
 	return cmd
 }
 
-func writeDoctorText(w io.Writer, r *doctor.Report) error {
-	t := terminal.NewTable(w, "", false)
+func writeDoctorText(w io.Writer, r *doctor.Report, full fullFlag) error {
+	t := full.table(w, "")
 	screen := terminal.Of(w)
 	fmt.Fprintf(w, "stack %s in region %s of account %s\n\n", r.Stack.Name, r.Stack.Region, r.Stack.Account)
 	for _, f := range r.Findings {
@@ -161,7 +163,7 @@ type (
 		Check    doctor.Check    `json:"check"`
 		Severity doctor.Severity `json:"severity"`
 		Subject  string          `json:"subject,omitempty"`
-		Found    string          `json:"found"`
+		Found    string          `json:"detail"`
 		Hint     string          `json:"hint,omitempty"`
 	}
 )

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -88,15 +87,16 @@ of "docker save", whose layers are not compressed, so that everything is larger.
 
 With --output json, the output is one JSON object:
   reference, bandwidth (bytes a second), latency (seconds), images, a list of
-    platform, manifest, source (v1, v2, built), index, indexSize, sociTag
-      (if it led to the index), leftAlone (why "index" would build none),
+    platform, manifest, source (v1, v2, built), index {digest, size} (only its size
+      if it was built), sociTag (if it led to the index), leftAlone (why "index"
+      would build none),
     files: asked, found, directories, notFound, kernel (of these, below /proc,
-      /sys or /dev), different (files), missing, a list of the first 100: path,
+      /sys or /dev), different (files), missingFiles, a list of the first 100: path,
       reason (absent, removed, unreachable), detail
     layers, the lowest first, a list of layer, size, ztoc {digest, size} (absent
-      if it is fetched whole), skipped (why, if zTOCs were built), files,
+      if it is fetched whole), skipped (why, if zTOCs were built), fileCount,
       spanCount (of the layer), readSpans, readBytes, prefetchSpans, and spans, a
-      list of span, offset, size, read, prefetch
+      list of span, offset, size, read, prefetched
     fullPull, lazyStart, lazyStartWithPrefetch: bytes, requests, turns, seconds
     prefetchFiles (for --prefetch-files-json), label, prefetchLimits (those
       exceeded)
@@ -165,18 +165,19 @@ func (c *estimateCommand) run(cmd *cobra.Command, args []string) error {
 		return fail(err)
 	}
 	progress := newProgress(cmd)
-	var begin sync.Once // with the first layer that is read: most images have their zTOCs
 	images, err := estimate.Run(cmd.Context(), repo, image, estimate.Options{
 		Files: files, Patterns: c.paths, Platforms: c.platforms, Version: soci.IndexVersion(c.version),
 		MinLayerSize: max(c.minLayerSize.bytes, 1),
 		Network:      estimate.Network{Bandwidth: c.bandwidth.bytes, Latency: time.Duration(c.latency)},
-		Progress: func(layer ocispec.Descriptor, n int64) {
-			begin.Do(func() { progress.begin([]ocispec.Descriptor{layer}) })
-			progress.layer(layer, n)
-		},
-		Building: func(platform string) {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s has no SOCI index: its layers are read to build zTOCs in memory\n",
-				platform)
+		Progress:     func(layer ocispec.Descriptor, n int64) { progress.layer(layer, n) },
+		Building: func(platform string, layers []ocispec.Descriptor) {
+			progress.end() // of the platform before
+			if !quiet(cmd) {
+				fmt.Fprintf(cmd.ErrOrStderr(),
+					"%s has no SOCI index: its layers are read to build zTOCs in memory\n", platform)
+			}
+			progress = newProgress(cmd)
+			progress.begin(layers)
 		},
 	})
 	progress.end()
@@ -196,12 +197,16 @@ func (c *estimateCommand) run(cmd *cobra.Command, args []string) error {
 	if c.output == outputText {
 		return c.writeText(cmd.OutOrStdout(), args[0], images)
 	}
-	return writeJSONLine(cmd.OutOrStdout(), struct {
-		Reference string            `json:"reference"`
-		Bandwidth int64             `json:"bandwidth"`
-		Latency   float64           `json:"latency"`
-		Images    []*estimate.Image `json:"images"`
-	}{args[0], c.bandwidth.bytes, time.Duration(c.latency).Seconds(), images})
+	return writeJSONLine(cmd.OutOrStdout(),
+		estimateJSON{args[0], c.bandwidth.bytes, time.Duration(c.latency).Seconds(), images})
+}
+
+// estimateJSON is the JSON output; its field names are promised in the help text.
+type estimateJSON struct {
+	Reference string            `json:"reference"`
+	Bandwidth int64             `json:"bandwidth"` // bytes a second
+	Latency   float64           `json:"latency"`   // seconds
+	Images    []*estimate.Image `json:"images"`
 }
 
 // files checks the flags, and reads the list of files.

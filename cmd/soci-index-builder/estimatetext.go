@@ -38,9 +38,9 @@ func (c *estimateCommand) image(p *printer, ref string, image *estimate.Image) {
 	case image.Source == estimate.SourceBuilt:
 		p.printf("it has no SOCI index; zTOCs were built in memory\n")
 	case image.Tag != "":
-		p.printf("SOCI index %s %s, under the tag %s\n", image.Source, c.full.digest(image.Index), image.Tag)
+		p.printf("SOCI index %s %s, under the tag %s\n", image.Source, c.full.digest(image.Index.Digest), image.Tag)
 	default:
-		p.printf("SOCI index %s %s\n", image.Source, c.full.digest(image.Index))
+		p.printf("SOCI index %s %s\n", image.Source, c.full.digest(image.Index.Digest))
 	}
 	lazily := 0
 	for _, l := range image.Layers {

@@ -104,15 +104,18 @@ With --output json, the output is one JSON object: filters, and repositoryArns, 
 		}
 		arns := list.RepositoryARNs(where.Partition, where.Region, where.AccountID)
 		if output == outputJSON {
-			return writeJSONLine(cmd.OutOrStdout(), struct {
-				Filters        string   `json:"filters"`
-				RepositoryARNs []string `json:"repositoryArns"`
-			}{list.String(), arns})
+			return writeJSONLine(cmd.OutOrStdout(), filtersARNsJSON{list.String(), arns})
 		}
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(arns, "\n"))
 		return err
 	}
 	return cmd
+}
+
+// filtersARNsJSON is the JSON output; its field names are promised in the help text.
+type filtersARNsJSON struct {
+	Filters        string   `json:"filters"`
+	RepositoryARNs []string `json:"repositoryArns"`
 }
 
 // partitions by the beginning of their regions' names. All other regions are

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +39,7 @@ cloudformation:DescribeStacks.
 
 With --output json, the output is one JSON object:
   filters, and images, a list of
-    repository, tag, digest, decision (matched, not-matched, own-artifact,
+    reference, repository, tag, digest, decision (matched, not-matched, own-artifact,
     referrer, untagged), filter (that decided; absent when none matches), reason,
   and counts, the number of images by decision`,
 		Example: `  soci-index-builder filters test \
@@ -73,7 +74,7 @@ With --output json, the output is one JSON object:
 				}
 				cfg = &c
 			}
-			if images, err = inventory.PreviewListed(cmd.Context(), inventory.ECR(*cfg), rules); err != nil {
+			if images, err = previewAll(cmd, inventory.ECR(*cfg), rules); err != nil {
 				return explain(err)
 			}
 		}
@@ -83,6 +84,20 @@ With --output json, the output is one JSON object:
 		return writeFiltersTestText(cmd.OutOrStdout(), images, full)
 	}
 	return cmd
+}
+
+// previewAll judges all images of an account.
+func previewAll(cmd *cobra.Command, source inventory.Source, rules filters.Rules) ([]inventory.Preview, error) {
+	var repositories, images atomic.Int64
+	progress := newActivity(cmd, func() string {
+		return fmt.Sprintf("listing images: %s in %s", count(int(images.Load()), "image"),
+			counted(int(repositories.Load()), "repository", "repositories"))
+	})
+	defer progress.end()
+	return inventory.PreviewListed(cmd.Context(), source, rules, func(r, i int) {
+		repositories.Store(int64(r))
+		images.Store(int64(i))
+	})
 }
 
 var decisions = []filters.Decision{
@@ -99,18 +114,14 @@ func countDecisions(images []inventory.Preview) map[filters.Decision]int {
 
 func writeFiltersTestText(w io.Writer, images []inventory.Preview, full fullFlag) error {
 	t := full.table(w, "")
-	screen, shown := terminal.Of(w), newPrinter(w)
+	screen := terminal.Of(w)
 	t.Head("IMAGE", "DECISION", "DECIDED BY")
 	for _, image := range images {
 		tone := terminal.Faint
 		if image.Decision == filters.Matched {
 			tone = terminal.Good
 		}
-		name := image.Name()
-		if !full {
-			name = shown.image(name)
-		}
-		t.Row(name, screen.Paint(tone, string(image.Decision)), decidedBy(image.Verdict))
+		t.Row(full.image(image.Name()), screen.Paint(tone, image.Decision.Text()), decidedBy(image.Verdict))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -119,7 +130,7 @@ func writeFiltersTestText(w io.Writer, images []inventory.Preview, full fullFlag
 	var parts []string
 	for _, d := range decisions {
 		if n[d] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n[d], d))
+			parts = append(parts, fmt.Sprintf("%d %s", n[d], d.Text()))
 		}
 	}
 	if len(parts) == 0 {
@@ -157,6 +168,7 @@ type (
 	}
 
 	filtersTestImageJSON struct {
+		Reference  string           `json:"reference"`
 		Repository string           `json:"repository"`
 		Tag        string           `json:"tag,omitempty"`
 		Digest     string           `json:"digest,omitempty"`
@@ -171,7 +183,7 @@ func newFiltersTestJSON(rules filters.Rules, images []inventory.Preview) filters
 		Counts: countDecisions(images)}
 	for _, image := range images {
 		out.Images = append(out.Images, filtersTestImageJSON{
-			Repository: image.Repository, Tag: image.Tag, Digest: image.Digest.String(),
+			Reference: image.Name(), Repository: image.Repository, Tag: image.Tag, Digest: image.Digest.String(),
 			Decision: image.Decision, Filter: image.Filter, Reason: image.Reason,
 		})
 	}

@@ -134,6 +134,9 @@ func TestShorthands(t *testing.T) {
 			if f.Shorthand != "" && means[f.Shorthand] != f.Name {
 				t.Errorf("%s has -%s for --%s", cmd.CommandPath(), f.Shorthand, f.Name)
 			}
+			if f.Name == "yes" && f.Shorthand == "" {
+				t.Errorf("%s has --yes and no -y", cmd.CommandPath())
+			}
 		})
 	}
 }

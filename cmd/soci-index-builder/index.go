@@ -109,17 +109,19 @@ With --output json, the output is one JSON object for each REF, each on its own 
     reason, unindexed,
   and manifests, a list of
     digest, platform, outcome, reason, index {digest, size} of V1, indexV2 and
-    enabled {digest, size} of V2, alreadyThere, prefetch {files, layers, spans, how
-      many},
+    enabledManifest {digest, size} of V2, alreadyThere, prefetch {fileCount,
+      layerCount, spanCount},
     olderIndexes, a list of the SOCI indexes v1 that were replaced: digest,
       outcome (deleted, would-delete, kept), reason,
     and layers, a list of
       digest, mediaType, size, skipped (the reason), detail, compression,
-      uncompressedSize, spans, files, seconds, ztoc {digest, size}, reused
-        (the layer was not read), prefetch {digest, size}, its prefetch artifact
+      uncompressedSize, spanCount, entryCount (of the table of contents), seconds,
+      ztoc {digest, size}, reused (the layer was not read), prefetchArtifact
+      {digest, size}
 For a failed one it has reference and error, and the rest only if a manifest
 failed, or the suffixed tag is immutable or taken. Sizes are in bytes. The
-generator function's answer has the same form.`,
+generator function's answer has the same form, with repository and tag in place of
+reference, and layersOmitted, the number of layers that are left out of long lists.`,
 		Example: `  soci-index-builder index 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.4
   soci-index-builder index --index-version V2 \
       --tag-suffix .soci registry.example.com/team/app:1.4

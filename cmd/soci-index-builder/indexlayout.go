@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/imagefile"
@@ -50,7 +51,10 @@ func (c *indexCommand) toLayout(cmd *cobra.Command, ref string) (_ *soci.Result,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, layout.Finish(), layout.Close()) }()
-	if err := layout.Copy(cmd.Context(), from, image, tag); err != nil {
+	progress := newProgress(cmd)
+	err = layout.Copy(cmd.Context(), from, image, tag, copying{progress})
+	progress.end()
+	if err != nil {
 		return nil, err
 	}
 	var catalog soci.Catalog
@@ -59,3 +63,9 @@ func (c *indexCommand) toLayout(cmd *cobra.Command, ref string) (_ *soci.Result,
 	}
 	return c.build(cmd, ref, layout, layout, image, tag, catalog)
 }
+
+// copying shows how far the copying of an image is.
+type copying struct{ *progress }
+
+func (c copying) Begin(layers []ocispec.Descriptor)       { c.begin(layers) }
+func (c copying) Layer(layer ocispec.Descriptor, n int64) { c.layer(layer, n) }

@@ -116,7 +116,7 @@ func (t *indexText) layers(layers []soci.LayerResult) {
 			seconds = "reused"
 		}
 		table.Row(t.full.digest(l.Layer.Digest), bytesize.Format(l.Layer.Size), bytesize.Format(l.Ztoc.Size),
-			strconv.Itoa(l.Spans), strconv.Itoa(l.Files), seconds)
+			strconv.Itoa(l.Spans), strconv.Itoa(l.Entries), seconds)
 	}
 	if err := table.Flush(); t.err == nil {
 		t.err = err

@@ -31,7 +31,7 @@ that).
 PATH is an image in a file: an OCI layout (folder), an OCI archive or a tar file of
 "docker save", as ./app.tar or with :TAG or @DIGEST if it holds several images.
 
-With --output json, the output is one JSON object, a manifest:
+With --output json, the output is one JSON object: reference, and of a manifest
   kind (image, image-index, soci-enabled-image, soci-enabled-manifest,
   unindexed-image, soci-index-v1, soci-index-v2, artifact-list, attestation,
   signature, artifact), mediaType,
@@ -40,12 +40,12 @@ With --output json, the output is one JSON object, a manifest:
   layers (of an image), a list of mediaType, digest, size
   sociIndexes (of an image), a list of version (v1, v2), digest, size,
     buildTool, missing, invalid (why it cannot be read), and
-    ztocs, a list of digest, size, layer (the digest), spanSize, and if it
-      applies: foreign (the image does not have the layer), missing (not in the
+    ztocs, a list of digest, size, layer (the digest), annotatedSpanSize (a text),
+      and if it applies: foreign (the image does not have the layer), missing (not in the
       repository), storedSize (bytes in the repository, if different from size),
       invalid (why it cannot be checked)
-    prefetch, a list of the prefetch artifacts that upstream's tool can add, with
-      the same fields except spanSize
+    prefetchArtifacts, a list of those that upstream's tool can add, with the same
+      fields except annotatedSpanSize
     other, a list of blobs that clients do not read, with the same fields and
       mediaType
   sociTag, sociDigest (what that tag names), and suffixedTag, if REF has a tag and is
@@ -86,7 +86,13 @@ With --output json, the output is one JSON object, a manifest:
 		e := json.NewEncoder(cmd.OutOrStdout())
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
-		return e.Encode(image)
+		return e.Encode(inspectJSON{args[0], image})
 	}
 	return cmd
+}
+
+// inspectJSON is the JSON output; its field names are promised in the help text.
+type inspectJSON struct {
+	Reference string `json:"reference"`
+	*inspect.Versions
 }

@@ -66,7 +66,8 @@ func prefetchArtifacts(document any) []string {
 				listed = []any{one} // index has one for each layer
 			}
 			for _, artifact := range listed {
-				if m, ok := artifact.(map[string]any); ok && name == "prefetch" && m["digest"] != nil {
+				if m, ok := artifact.(map[string]any); ok && strings.HasPrefix(name, "prefetchArtifact") &&
+					m["digest"] != nil {
 					all = append(all, m["digest"].(string))
 				}
 			}

@@ -16,7 +16,6 @@ import (
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/logquery"
 	"soci-index-builder/internal/logquery/loginsights"
-	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -40,7 +39,7 @@ With --output json, the output is one JSON object:
   query (the name), question, text (as Logs Insights gets it), logGroups, from,
   to, linesScanned, bytesScanned, and
   rows, a list of objects with the columns of the query that apply
-With --list it is a list of name, question, image (required, optional, none),
+With --list it is a list of name, question, takesImage (required, optional, none),
 logGroups (of which functions), and text.
 
 The queries:
@@ -66,6 +65,7 @@ The queries:
 	l.stack.add(cmd)
 	takeDefaults(cmd, func() bool { return !l.list })
 	l.output.add(cmd)
+	l.full.add(cmd)
 	cmd.Flags().StringVar(&l.image, "image", "",
 		"ask about one image: `REPO:TAG` or REPO@DIGEST, with or without the registry's host")
 	cmd.Flags().Var(&l.since, "since", "how far to look back, such as 90m, 24h or 7d")
@@ -99,6 +99,7 @@ type logsCommand struct {
 	aws    awsFlags
 	stack  stackFlag
 	output outputFlag
+	full   fullFlag
 	image  string
 	since  ageFlag
 	limit  int
@@ -157,7 +158,7 @@ func (l *logsCommand) run(cmd *cobra.Command, args []string) error {
 		p.printf("%s\n", nothing(query, &l.since))
 		return p.err
 	}
-	if err := loginsights.WriteTable(cmd.OutOrStdout(), query.Columns, found.Rows); err != nil {
+	if err := loginsights.WriteTable(cmd.OutOrStdout(), query.Columns, found.Rows, bool(l.full)); err != nil {
 		return err
 	}
 	if len(found.Rows) == ask.Limit {
@@ -219,7 +220,38 @@ func writeJSONRows(w io.Writer, q logquery.Query, ask loginsights.Query, found *
 	for i, row := range found.Rows {
 		rows[i] = loginsights.Values(q.Columns, row)
 	}
-	return writeLogsJSON(w, struct {
+	return writeLogsJSON(w, logsJSON{q.Name, q.Question, ask.Text, ask.Groups, ask.From, ask.To,
+		found.LinesScanned, found.BytesScanned, rows})
+}
+
+func (l *logsCommand) writeList(w io.Writer) error {
+	if l.output == outputText {
+		t := l.full.table(w, "")
+		for _, q := range logquery.All() {
+			t.Row(q.Name, q.Question)
+		}
+		return t.Flush()
+	}
+	uses := map[logquery.Use]string{logquery.NoImage: "none", logquery.OptionalImage: "optional",
+		logquery.RequiredImage: "required"}
+	var all []listedJSON
+	for _, q := range logquery.All() {
+		all = append(all, listedJSON{q.Name, q.Question, uses[q.Image], q.Groups, q.Sample()})
+	}
+	return writeLogsJSON(w, all)
+}
+
+// The JSON output of logs; its field names are promised in the help text.
+type (
+	listedJSON struct {
+		Name      string           `json:"name"`
+		Question  string           `json:"question"`
+		Image     string           `json:"takesImage"`
+		LogGroups []logquery.Group `json:"logGroups"`
+		Text      string           `json:"text"`
+	}
+
+	logsJSON struct {
 		Query        string           `json:"query"`
 		Question     string           `json:"question"`
 		Text         string           `json:"text"`
@@ -229,32 +261,8 @@ func writeJSONRows(w io.Writer, q logquery.Query, ask loginsights.Query, found *
 		LinesScanned int64            `json:"linesScanned"`
 		BytesScanned int64            `json:"bytesScanned"`
 		Rows         []map[string]any `json:"rows"`
-	}{q.Name, q.Question, ask.Text, ask.Groups, ask.From, ask.To, found.LinesScanned, found.BytesScanned, rows})
-}
-
-func (l *logsCommand) writeList(w io.Writer) error {
-	if l.output == outputText {
-		t := terminal.NewTable(w, "", false)
-		for _, q := range logquery.All() {
-			t.Row(q.Name, q.Question)
-		}
-		return t.Flush()
 	}
-	type listed struct {
-		Name      string           `json:"name"`
-		Question  string           `json:"question"`
-		Image     string           `json:"image"`
-		LogGroups []logquery.Group `json:"logGroups"`
-		Text      string           `json:"text"`
-	}
-	uses := map[logquery.Use]string{logquery.NoImage: "none", logquery.OptionalImage: "optional",
-		logquery.RequiredImage: "required"}
-	var all []listed
-	for _, q := range logquery.All() {
-		all = append(all, listed{q.Name, q.Question, uses[q.Image], q.Groups, q.Sample()})
-	}
-	return writeLogsJSON(w, all)
-}
+)
 
 func writeLogsJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)

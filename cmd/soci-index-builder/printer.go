@@ -44,15 +44,6 @@ func (p *printer) asIs(text string) {
 	}
 }
 
-// image returns the name of an image, whose digest is short on a terminal.
-func (p *printer) image(name string) string {
-	at := strings.LastIndexByte(name, '@')
-	if p.screen.Width == 0 || at < 0 {
-		return name
-	}
-	return name[:at+1] + names.ShortDigest(name[at+1:])
-}
-
 func (p *printer) differences(all []verify.Difference, omitted int) {
 	difference := p.screen.Paint(terminal.Bad, "DIFFERENCE")
 	for _, d := range all {
@@ -63,7 +54,9 @@ func (p *printer) differences(all []verify.Difference, omitted int) {
 	}
 }
 
-// fullFlag is --no-trunc.
+// fullFlag is --no-trunc. What people read of digests and tables goes by it: without
+// it digests are short, on a terminal and elsewhere, and tables fit the terminal. Every
+// command with a table has it.
 type fullFlag bool
 
 func (f *fullFlag) add(cmd *cobra.Command) {
@@ -77,6 +70,15 @@ func (f fullFlag) digest(d digest.Digest) string {
 		return d.String()
 	}
 	return names.ShortDigest(d.String())
+}
+
+// image returns the name of an image for people.
+func (f fullFlag) image(name string) string {
+	at := strings.LastIndexByte(name, '@')
+	if f || at < 0 {
+		return name
+	}
+	return name[:at+1] + names.ShortDigest(name[at+1:])
 }
 
 func (f fullFlag) table(w io.Writer, indent string) *terminal.Table {

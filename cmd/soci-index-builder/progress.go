@@ -18,8 +18,9 @@ import (
 	"soci-index-builder/internal/text/terminal"
 )
 
-// progressEvery is how often progress is printed where it cannot be redrawn.
-const progressEvery = 10 * time.Second
+// progressEvery is how often progress is printed where it cannot be redrawn. Tests
+// do not wait for that long.
+var progressEvery = 10 * time.Second
 
 // quiet reports whether --quiet is given.
 func quiet(cmd *cobra.Command) bool {

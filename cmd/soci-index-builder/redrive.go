@@ -24,6 +24,7 @@ type redriveCommand struct {
 	aws     awsFlags
 	stack   stackFlag
 	output  outputFlag
+	full    fullFlag
 	retry   bool
 	discard bool
 	yes     bool
@@ -69,10 +70,11 @@ sqs:DeleteMessage.
 With --output json, the output is one JSON object for each message, each on its own
 line:
   id, origin (rule, lambda, function, event: put there by hand, unknown),
-  repository, tag, digest, eventId, failed (time), function (ARN), attempts,
+  reference, repository, tag, digest, eventId, failedAt (time), function (ARN), attempts,
   condition, requestId, class, reason, error, received (times), event,
   retriable, hindrance (why it is not), logs (the command for its log),
-  result (retried, discarded, failed; empty if nothing was done), failure, and
+  result (retried, discarded, failed; empty if nothing was done), resultError (why it
+    failed), and
   body and attributes of one whose format is unknown or whose event was cut`,
 		Example: `  soci-index-builder redrive --stack soci
   soci-index-builder redrive --stack soci-index-builder \
@@ -90,10 +92,11 @@ line:
 	c.stack.add(cmd)
 	takeDefaults(cmd, always)
 	c.output.add(cmd)
+	c.full.add(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&c.retry, "retry", false, "invoke the functions again")
 	f.BoolVar(&c.discard, "discard", false, "delete the messages")
-	f.BoolVar(&c.yes, "yes", false, "do what --retry or --discard asks for; without it nothing is changed")
+	addYes(cmd, &c.yes, "do what --retry or --discard asks for; without it nothing is changed")
 	f.StringArrayVar(&c.images, "image", nil,
 		"only messages about this REPOSITORY, REPOSITORY:TAG or REPOSITORY@DIGEST; may be repeated")
 	f.StringArrayVar(&c.reasons, "reason", nil, "only messages with this reason, as the list shows it; may be repeated")
@@ -305,7 +308,7 @@ func (w *redriveWork) show(m *redrive.Message, failure error) error {
 			return nil // told on the standard error
 		}
 		p := newPrinter(out)
-		p.printf("%s  %s  %s\n", result, m.ID, cmp.Or(p.image(m.Image()), "(no image)"))
+		p.printf("%s  %s  %s\n", result, m.ID, cmp.Or(w.full.image(m.Image()), "(no image)"))
 		return p.err
 	}
 	return w.text(out, m)

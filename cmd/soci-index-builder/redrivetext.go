@@ -20,7 +20,7 @@ func (w *redriveWork) text(out io.Writer, m *redrive.Message) error {
 	p := newPrinter(out)
 	p.printf("message %s\n", m.ID)
 	if image := m.Image(); image != "" {
-		p.printf("  image     %s\n", p.image(image))
+		p.printf("  image     %s\n", w.full.image(image))
 	}
 	if m.Origin == redrive.Unknown {
 		p.printf("  sent      %s\n", m.Failed.Format(time.RFC3339))
@@ -131,11 +131,12 @@ func oneLine(s string, most int) string {
 type redriveJSON struct {
 	ID         string            `json:"id"`
 	Origin     redrive.Origin    `json:"origin"`
+	Reference  string            `json:"reference,omitempty"`
 	Repository string            `json:"repository,omitempty"`
 	Tag        string            `json:"tag,omitempty"`
 	Digest     string            `json:"digest,omitempty"`
 	EventID    string            `json:"eventId,omitempty"`
-	Failed     time.Time         `json:"failed"`
+	Failed     time.Time         `json:"failedAt"`
 	Function   string            `json:"function,omitempty"`
 	Attempts   int               `json:"attempts,omitempty"`
 	Condition  string            `json:"condition,omitempty"`
@@ -149,15 +150,15 @@ type redriveJSON struct {
 	Hindrance  string            `json:"hindrance,omitempty"`
 	Logs       string            `json:"logs,omitempty"`
 	Result     string            `json:"result,omitempty"`
-	Failure    string            `json:"failure,omitempty"`
+	Failure    string            `json:"resultError,omitempty"`
 	Body       string            `json:"body,omitempty"`
 	Attributes map[string]string `json:"attributes,omitempty"`
 }
 
 func (w *redriveWork) json(m *redrive.Message, result string, failure error) redriveJSON {
 	out := redriveJSON{
-		ID: m.ID, Origin: m.Origin, Repository: m.Repository, Tag: m.Tag, Digest: m.Digest, EventID: m.EventID,
-		Failed: m.Failed, Function: m.FunctionARN, Attempts: m.Attempts, Condition: m.Condition, RequestID: m.RequestID,
+		ID: m.ID, Origin: m.Origin, Reference: m.Image(), Repository: m.Repository, Tag: m.Tag, Digest: m.Digest,
+		EventID: m.EventID, Failed: m.Failed, Function: m.FunctionARN, Attempts: m.Attempts, Condition: m.Condition, RequestID: m.RequestID,
 		Class: string(m.Class), Reason: m.Reason, Error: m.Error, Received: m.Received, Event: m.Event,
 		Retriable: true, Logs: w.logs(m), Result: result,
 	}

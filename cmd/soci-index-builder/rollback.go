@@ -14,6 +14,7 @@ func newRollbackCommand() *cobra.Command {
 		from    awsFlags
 		stack   stackFlag
 		output  outputFlag
+		full    fullFlag
 		given   settings.Flags
 		yes     bool
 		detach  bool
@@ -48,11 +49,12 @@ tag, change, empty, event, failure, outputs, doctor and next, with the fields th
 	takeDefaults(cmd, always)
 	from.add(cmd)
 	flags := cmd.Flags()
-	flags.BoolVar(&yes, "yes", false, "roll back without a question")
+	addYes(cmd, &yes, "roll back without a question")
 	flags.BoolVar(&detach, "detach", false, "do not wait for CloudFormation")
 	given.BindOnly(flags, "role-arn", "capabilities", "allow-replacement")
 	flags.BoolVar(&disable, "disable-rollback", false, "leave a rollback that failed as it is, to look at it")
 	output.add(cmd)
+	full.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if stack.name == "" {
 			return usageErrorf("%s: --stack is required, the name of the stack", cmd.CommandPath())
@@ -72,6 +74,7 @@ tag, change, empty, event, failure, outputs, doctor and next, with the fields th
 			Patience:   deployPatience,
 			Interrupts: interrupts, Registry: ecrEndpoint(), Functions: functionCode}
 		screen := newDeployScreen(cmd, output, terminal)
+		screen.full = full
 		d, err := deploy.New(settings.Of(settings.Flag, s), m, screen)
 		if err != nil {
 			return deployError("rollback", err)

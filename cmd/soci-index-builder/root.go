@@ -159,6 +159,11 @@ func checkEndpoint(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
+// addYes adds --yes, which has the same short name in all commands.
+func addYes(cmd *cobra.Command, yes *bool, usage string) {
+	cmd.Flags().BoolVarP(yes, "yes", "y", false, usage)
+}
+
 // outputFlag is --output.
 type outputFlag string
 

@@ -32,6 +32,7 @@ type sessionOptions struct {
 	env           []string
 	pipeStdout    bool   // only standard error is the terminal
 	interruptAt   string // Ctrl-C when the screen has had this; a regular expression
+	answerAt      string // "y" when the screen has had this; a regular expression
 
 	// When the screen has had resizeAt, the terminal gets another size.
 	resizeAt string // a regular expression
@@ -56,7 +57,7 @@ func onTerminal(t *testing.T, o sessionOptions, args ...string) *session {
 	defer terminal.Close()
 	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
-	interrupted, resized := false, -1
+	interrupted, answered, resized := false, false, -1
 	b := make([]byte, 4096)
 	for {
 		n, err := terminal.Read(b)
@@ -64,6 +65,12 @@ func onTerminal(t *testing.T, o sessionOptions, args ...string) *session {
 		if o.interruptAt != "" && !interrupted && regexp.MustCompile(o.interruptAt).MatchString(s.raw) {
 			interrupted = true
 			if _, err := terminal.Write([]byte{3}); err != nil { // Ctrl-C
+				t.Fatal(err)
+			}
+		}
+		if o.answerAt != "" && !answered && regexp.MustCompile(o.answerAt).MatchString(s.raw) {
+			answered = true
+			if _, err := terminal.WriteString("y\n"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -88,6 +95,9 @@ func onTerminal(t *testing.T, o sessionOptions, args ...string) *session {
 	s.code, s.stdout = cmd.ProcessState.ExitCode(), stdout.String()
 	if o.interruptAt != "" && !interrupted {
 		t.Fatalf("the screen never had %q: %q", o.interruptAt, s.raw)
+	}
+	if o.answerAt != "" && !answered {
+		t.Fatalf("the screen never had %q: %q", o.answerAt, s.raw)
 	}
 	if o.resizeAt != "" {
 		if resized < 0 {

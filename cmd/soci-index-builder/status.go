@@ -129,12 +129,13 @@ own line:
     the stack was created), buildTools (those of the SOCI indexes found),
   v1: none, part, full or unknown, surplus (SOCI indexes v1 by this tool beyond the
     first of each image manifest; clients may choose any),
-  sociTag, sociDigest (what that tag names), v2, on that tag: state (absent, matches,
-    differs, unindexed, stale, broken, not-soci-enabled), reason,
-  toRead, what an index run may have to read: layers, bytes,
-  and platforms, a list of platform, digest, layers (those large enough to be
-    indexed), skipped (the number of others by reason), v1 and v2, lists of
-    digest, buildTool and faults, a list of ztoc, layer, fault (missing,
+  sociTag, sociDigest (what that tag names), suffixedTag, on that tag: state (absent,
+    matches, differs, unindexed, stale, broken, not-soci-enabled), reason,
+  toRead, what an index run may have to read: layerCount, bytes,
+  and platforms, a list of platform, digest, layerCount (those large enough to be
+    indexed), skippedLayers (the number of others by reason), indexesV1 and
+    indexesV2, lists of digest, buildTool and faults, a list of ztocDigest, layer,
+    fault (missing,
     size-differs, invalid, foreign, no-ztoc; with --deep damaged, not-a-ztoc,
     other-layer, no-archive, misread), detail
 The summary then goes to standard error.`,

@@ -50,28 +50,28 @@ type (
 		Surplus     int                `json:"surplus,omitempty"`
 		SociTag     string             `json:"sociTag,omitempty"`
 		SociDigest  digest.Digest      `json:"sociDigest,omitempty"`
-		V2          *statusV2JSON      `json:"v2,omitempty"`
+		Suffixed    *suffixedTagJSON   `json:"suffixedTag,omitempty"`
 		ToRead      *statusToReadJSON  `json:"toRead,omitempty"`
 		Platforms   []statusPlatform   `json:"platforms,omitempty"`
 	}
 
-	statusV2JSON struct {
-		State  soci.EnabledState `json:"state"`
+	suffixedTagJSON struct {
+		State  soci.EnabledState `json:"state,omitempty"`
 		Reason string            `json:"reason,omitempty"`
 	}
 
 	statusToReadJSON struct {
-		Layers int   `json:"layers"`
+		Layers int   `json:"layerCount"`
 		Bytes  int64 `json:"bytes"`
 	}
 
 	statusPlatform struct {
 		Platform string                  `json:"platform"`
 		Digest   digest.Digest           `json:"digest"`
-		Layers   int                     `json:"layers"`
-		Skipped  map[soci.SkipReason]int `json:"skipped,omitempty"`
-		V1       []statusIndexJSON       `json:"v1,omitempty"`
-		V2       []statusIndexJSON       `json:"v2,omitempty"`
+		Layers   int                     `json:"layerCount"`
+		Skipped  map[soci.SkipReason]int `json:"skippedLayers,omitempty"`
+		V1       []statusIndexJSON       `json:"indexesV1,omitempty"`
+		V2       []statusIndexJSON       `json:"indexesV2,omitempty"`
 	}
 
 	statusIndexJSON struct {
@@ -81,7 +81,7 @@ type (
 	}
 
 	statusFaultJSON struct {
-		Ztoc   digest.Digest  `json:"ztoc,omitempty"`
+		Ztoc   digest.Digest  `json:"ztocDigest,omitempty"`
 		Layer  digest.Digest  `json:"layer,omitempty"`
 		Fault  soci.FaultKind `json:"fault"`
 		Detail string         `json:"detail"`
@@ -104,7 +104,7 @@ func newStatusJSON(name string, r *inventory.Record) statusJSON {
 	}
 	if e := r.Enabled; e.State != "" {
 		out.SociTag, out.SociDigest = e.EnabledTag, e.Image.Digest
-		out.V2 = &statusV2JSON{State: e.State, Reason: e.Reason}
+		out.Suffixed = &suffixedTagJSON{State: e.State, Reason: e.Reason}
 	}
 	for _, m := range r.Manifests {
 		if m.Reason != "" {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -10,36 +9,26 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/text/terminal"
 )
 
 // surveyProgress shows on a terminal how many images were looked at; elsewhere
 // a line every ten seconds.
 type surveyProgress struct {
-	w      io.Writer
-	bars   *mpb.Progress // nil when there is no terminal, or no bar any more
-	bar    *mpb.Bar
+	*activity
 	before inventory.Progress // that of the places before
 	now    inventory.Progress
-	stop   func() // the lines
 
 	images, done atomic.Int64 // of all places
 }
 
 func newSurveyProgress(cmd *cobra.Command) *surveyProgress {
-	w := cmd.ErrOrStderr()
-	p := &surveyProgress{w: w, stop: func() {}}
-	switch {
-	case quiet(cmd):
-	case !terminal.Of(w).Live():
-		p.stop = beat(w, progressEvery, p.line)
-	default:
-		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
-		p.bar = p.bars.AddBar(0,
+	p := &surveyProgress{}
+	p.activity = newActivityWith(cmd, p.line, func(bars *mpb.Progress) *mpb.Bar {
+		return bars.AddBar(0,
 			mpb.PrependDecorators(decor.Name("looking at images ")),
 			mpb.AppendDecorators(decor.CountersNoUnit("%d of %d"), decor.Name("  "), decor.Elapsed(decor.ET_STYLE_GO)),
 		)
-	}
+	})
 	return p
 }
 
@@ -64,25 +53,4 @@ func (p *surveyProgress) next() {
 	p.before.Images += p.now.Images
 	p.before.Done += p.now.Done
 	p.now = inventory.Progress{}
-}
-
-// print tells an error without disturbing the bar.
-func (p *surveyProgress) print(err error) {
-	if p.bars != nil {
-		printErrorFor(terminal.Of(p.w), p.bars, err)
-		return
-	}
-	printError(p.w, err)
-}
-
-// end takes the bar off the screen. It may be called again.
-func (p *surveyProgress) end() {
-	p.stop()
-	if p.bars == nil {
-		return
-	}
-	p.bar.Abort(true)
-	fmt.Fprint(p.w, "\r") // Ctrl-C has left the cursor behind what it shows
-	p.bars.Wait()
-	p.bars = nil
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/logquery"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/awstest/stacktest"
 	"soci-index-builder/internal/testkit/registrytest"
 )
 
@@ -177,5 +180,45 @@ func TestInterruptWatch(t *testing.T) {
 	}
 	if is := w.aws.stacks.Stack("soci-index-builder").Status; is != "UPDATE_IN_PROGRESS" {
 		t.Errorf("the stack is %s", is)
+	}
+}
+
+// A rollback shows what it goes back to and what changes, asks, and shows how it
+// goes on, all of which fits the terminal.
+func TestRollbackOnATerminal(t *testing.T) {
+	server, stacks, s3 := awstest.Start(t), awstest.NewCloudFormation(), awstest.NewS3()
+	account := stacktest.NewAccount(t, server, stacks, awstest.NewECR(nil))
+	account.Code = awstest.NewLambdaCode(s3)
+	server.Handle("s3", s3)
+	var env []string
+	for name, value := range server.Env() {
+		env = append(env, name+"="+value)
+	}
+	const stack = "a-stack-with-a-long-name-for-a-team-with-a-long-name"
+	for _, functions := range []string{"a", "b"} {
+		cmd := exec.Command(programName, "deploy", "--stack", stack, "--yes", "--capabilities", "CAPABILITY_IAM",
+			"--filters", longName+"-"+functions+"/*:*,!*:*-debug,another-team/*:release-*")
+		cmd.Env = append(append(os.Environ(), env...), "TEST_FUNCTIONS="+functions)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	for _, o := range sizes {
+		o.env = append(env, "TEST_TERMINAL=real")
+		o.answerAt = `\[y/N\] $`
+		args := []string{"rollback", "--stack", stack}
+		s := onTerminal(t, o, args...)
+		text := stripansi.Strip(s.raw)
+		for _, want := range []string{`back to what was deployed at `, `SociRepositoryImageTagFilters`,
+			`Deploy this \([0-9]+ to change\)\? \[y/N\] y`, `✓ stack ` + stack, `what to do next`} {
+			if !regexp.MustCompile(want).MatchString(text) {
+				t.Errorf("in %d columns it does not say %q:\n%s", o.columns, want, s.screen.text())
+			}
+		}
+		if s.code != exitOK || s.hidesCursor() {
+			t.Errorf("it ends with %d:\n%s", s.code, s.screen.text())
+		}
+		onlyCommandsTooWide(t, s.raw, int(o.columns))
+		t.Logf("%q\n%s", args, s.screen.text())
 	}
 }

@@ -75,21 +75,21 @@ several images fails, the rest are still verified.
 
 With --output json, the output is one JSON object for each image, each on its own
 line:
-  reference, differences (their number), seconds, withoutIndex (a list of
-  platforms), missing (a list of the manifests that the repository does not
-  have),
+  reference, differenceCount, seconds, withoutIndex (a list of platforms),
+  missingManifests (a list of the manifests that the repository does not have),
   versions, with v1 and v2: verified, differs or none; absent if not looked at
   sociTag, sociDigest (what that tag names), suffixedTag, on that tag: state (absent,
     matches, differs, unindexed, stale, broken, not-soci-enabled), reason,
   wrongTag (the differences of the suffixed tag itself),
   noIndex (which SOCI index does not exist), error (of a failed one; the rest may then
   be absent), and indexes, a list of
-    platform, manifest, version, index, sociTag (if it led to the index),
-    differences
-    layers, a list of layer, size, ztoc, spans, entries, files, bytes,
-      fetchedBytes, seconds, differences
-    prefetch, a list of the prefetch artifacts that are right: digest, size,
-      layer, ranges (their number), spans (in all ranges)
+    platform, manifest, version, index {digest, size}, sociTag (if it led to the
+      index), differences
+    layers, a list of layer, size, ztoc {digest, size}, spanCount, entryCount (of the
+      table of contents), fileCount (regular files), bytes, fetchedBytes, seconds,
+      differences
+    prefetchArtifacts, a list of those that are right: digest, size, layer, ranges
+      (their number), spanCount (in all ranges)
   a list of differences has layer, span, file, offset, what; it is cut after 20,
   and omitted is the number of the others`,
 		Example: `  soci-index-builder verify \

@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/opencontainers/go-digest"
 
-	"soci-index-builder/internal/inspect"
+	"soci-index-builder/internal/report"
 	"soci-index-builder/internal/verify"
 	"soci-index-builder/pkg/soci"
 )
@@ -12,16 +12,16 @@ import (
 type (
 	verifyJSON struct {
 		Reference    string            `json:"reference"`
-		Differences  int               `json:"differences"`
+		Differences  int               `json:"differenceCount"`
 		Seconds      float64           `json:"seconds"`
 		Indexes      []verifyIndexJSON `json:"indexes"`
 		WithoutIndex []string          `json:"withoutIndex,omitempty"`
-		Missing      []digest.Digest   `json:"missing,omitempty"`
+		Missing      []digest.Digest   `json:"missingManifests,omitempty"`
 
 		Versions    map[string]string `json:"versions,omitempty"`
 		SociTag     string            `json:"sociTag,omitempty"`
 		SociDigest  digest.Digest     `json:"sociDigest,omitempty"`
-		SuffixedTag *inspect.Suffixed `json:"suffixedTag,omitempty"`
+		SuffixedTag *suffixedTagJSON  `json:"suffixedTag,omitempty"`
 		Wrong       []differenceJSON  `json:"wrongTag,omitempty"`
 		NoIndex     string            `json:"noIndex,omitempty"`
 		Error       string            `json:"error,omitempty"`
@@ -31,12 +31,12 @@ type (
 		Platform    string            `json:"platform"`
 		Manifest    digest.Digest     `json:"manifest"`
 		Version     string            `json:"version"`
-		Index       digest.Digest     `json:"index"`
+		Index       report.Content    `json:"index"`
 		SociTag     string            `json:"sociTag,omitempty"`
 		Differences []differenceJSON  `json:"differences,omitempty"`
 		Omitted     int               `json:"omitted,omitempty"`
 		Layers      []verifyLayerJSON `json:"layers"`
-		Prefetch    []prefetchJSON    `json:"prefetch,omitempty"`
+		Prefetch    []prefetchJSON    `json:"prefetchArtifacts,omitempty"`
 	}
 
 	prefetchJSON struct {
@@ -44,16 +44,16 @@ type (
 		Size   int64         `json:"size"`
 		Layer  digest.Digest `json:"layer"`
 		Ranges int           `json:"ranges"`
-		Spans  int64         `json:"spans"`
+		Spans  int64         `json:"spanCount"`
 	}
 
 	verifyLayerJSON struct {
 		Layer        digest.Digest    `json:"layer"`
 		Size         int64            `json:"size"`
-		Ztoc         digest.Digest    `json:"ztoc"`
-		Spans        int              `json:"spans"`
-		Entries      int              `json:"entries"`
-		Files        int              `json:"files"`
+		Ztoc         report.Content   `json:"ztoc"`
+		Spans        int              `json:"spanCount"`
+		Entries      int              `json:"entryCount"`
+		Files        int              `json:"fileCount"`
 		Bytes        int64            `json:"bytes"`
 		FetchedBytes int64            `json:"fetchedBytes"`
 		Seconds      float64          `json:"seconds"`
@@ -83,19 +83,20 @@ func newVerifyJSON(ref string, r *verify.Report, want soci.IndexVersion) verifyJ
 		out.Versions[version] = versionState(r, version)
 	}
 	if r.Suffixed != nil {
-		tag := *r.Suffixed
-		tag.Image = nil // inspect shows it
-		out.SociTag, out.SociDigest, out.SuffixedTag = tag.Tag, tag.Digest, &tag
+		out.SociTag, out.SociDigest = r.Suffixed.Tag, r.Suffixed.Digest
+		out.SuffixedTag = &suffixedTagJSON{r.Suffixed.State, r.Suffixed.Reason}
 	}
 	for _, index := range r.Indexes {
 		one := verifyIndexJSON{
-			Platform: index.Platform, Manifest: index.Manifest, Version: index.Version, Index: index.Index,
+			Platform: index.Platform, Manifest: index.Manifest, Version: index.Version,
+			Index:       report.Content{Digest: index.Index, Size: index.Size},
 			SociTag:     index.Tag,
 			Differences: newDifferencesJSON(index.Differences), Omitted: index.Omitted, Layers: []verifyLayerJSON{},
 		}
 		for _, l := range index.Layers {
 			one.Layers = append(one.Layers, verifyLayerJSON{
-				Layer: l.Layer.Digest, Size: l.Layer.Size, Ztoc: l.Ztoc.Digest,
+				Layer: l.Layer.Digest, Size: l.Layer.Size,
+				Ztoc:  report.Content{Digest: l.Ztoc.Digest, Size: l.Ztoc.Size},
 				Spans: l.Spans, Entries: l.Entries, Files: l.Files, Bytes: l.Bytes,
 				FetchedBytes: l.FetchedBytes, Seconds: l.Seconds,
 				Differences: newDifferencesJSON(l.Differences), Omitted: l.Omitted,

@@ -133,8 +133,18 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 	if image.Host == "" {
 		image.Host = c.registry.host
 	}
-	w := &waiting.Wait{For: time.Duration(c.timeout),
-		Note: func(text string) { newPrinter(cmd.ErrOrStderr()).printf("%s\n", text) }}
+	began := time.Now()
+	progress := newActivity(cmd, func() string {
+		return fmt.Sprintf("waiting for %s: %s of %s", args[0], elapsed(time.Since(began).Truncate(time.Second)),
+			elapsed(time.Duration(c.timeout)))
+	})
+	defer progress.end()
+	warn := func(text string) { progress.printer().printf("%s\n", text) }
+	w := &waiting.Wait{For: time.Duration(c.timeout), Warn: warn, Note: func(text string) {
+		if !quiet(cmd) {
+			warn(text)
+		}
+	}}
 	if reference, err = c.options(cmd, w, image, reference); err != nil {
 		return err
 	}
@@ -143,6 +153,7 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 		return usageErrorf("%s: with V2 alone an image without a tag gets no SOCI index: name its tag", args[0])
 	}
 	r, err := w.Run(cmd.Context())
+	progress.end()
 	out := c.result(repository, reference, w, r)
 	out.Reference = args[0]
 	switch {
@@ -163,7 +174,7 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 		}
 	} else if err == nil {
 		if r.Record.State != inventory.StateIndexed {
-			w.Note(r.Record.Reason)
+			warn(r.Record.Reason)
 		}
 		if _, err := fmt.Fprintln(cmd.OutOrStdout(), out.Deploy); err != nil {
 			return err

@@ -34,8 +34,8 @@ Needed are cloudformation:DescribeStacks and cloudformation:DescribeStackEvents;
 for the reason of a failure also cloudformation:DescribeEvents,
 cloudformation:ListStackResources and logs:FilterLogEvents.
 
-With --output json each line is one JSON object, an event or failure, with the
-fields that "help json deploy" shows.`,
+With --output json each line is one JSON object, a line, event or failure, as
+"help json deploy" shows.`,
 		Example: `  soci-index-builder watch --stack soci-index-builder --region eu-west-1`,
 		Args:    takes(0, 0, "no argument"),
 	}
@@ -72,7 +72,7 @@ fields that "help json deploy" shows.`,
 		case errors.Is(err, context.Canceled):
 			return fmt.Errorf("stack %s: %w", found.Name, execution.ErrLeft)
 		case errors.Is(err, execution.ErrIdle):
-			screen.Say(err.Error())
+			screen.Tell(err.Error())
 			return screen.err
 		case err != nil:
 			return explain(err)

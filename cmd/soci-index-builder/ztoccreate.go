@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"soci-index-builder/internal/imagefile/atomicfile"
+	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -74,7 +77,7 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer layer.Close()
-	z, err := c.build(cmd.Context(), layer)
+	z, err := c.build(cmd, layer, name)
 	if errors.Is(err, soci.ErrInvalidOption) {
 		return &usageError{err}
 	}
@@ -101,15 +104,18 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	return p.err
 }
 
-func (c *ztocCreateCommand) build(ctx context.Context, layer io.Reader) (*soci.Ztoc, error) {
+func (c *ztocCreateCommand) build(cmd *cobra.Command, layer io.Reader, name string) (*soci.Ztoc, error) {
 	size := int64(0)
 	if f, ok := layer.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			size = info.Size()
 		}
 	}
-	return untilEnd(ctx, func() (*soci.Ztoc, error) {
-		return soci.BuildZtoc(layer, soci.ZtocOptions{
+	read := &countingReader{Reader: layer}
+	progress := newActivity(cmd, func() string { return read.line(name, size) })
+	defer progress.end()
+	return untilEnd(cmd.Context(), func() (*soci.Ztoc, error) {
+		return soci.BuildZtoc(read, soci.ZtocOptions{
 			SpanSize:            c.spanSize.bytes,
 			BuildToolIdentifier: c.buildTool,
 			Limits:              soci.Limits{MaxMemory: c.maxMemory.bytes},
@@ -138,6 +144,32 @@ func untilEnd[T any](ctx context.Context, read func() (T, error)) (T, error) {
 		var none T
 		return none, ctx.Err()
 	}
+}
+
+// countingReader counts what is read.
+type countingReader struct {
+	io.Reader
+	n     atomic.Int64
+	began atomic.Int64 // the first read, in nanoseconds of the epoch
+}
+
+func (r *countingReader) Read(b []byte) (int, error) {
+	r.began.CompareAndSwap(0, time.Now().UnixNano())
+	n, err := r.Reader.Read(b)
+	r.n.Add(int64(n))
+	return n, err
+}
+
+// line tells how much of a layer is read; its size is 0 when that is not known.
+func (r *countingReader) line(name string, size int64) string {
+	n := r.n.Load()
+	if size <= 0 || n <= 0 {
+		return fmt.Sprintf("%s: %s read", name, bytesize.Format(n))
+	}
+	took := time.Since(time.Unix(0, r.began.Load()))
+	left := time.Duration(float64(took) * (float64(size)/float64(n) - 1))
+	return fmt.Sprintf("%s: %d %%: %s of %s, about %s left", name, n*100/size, bytesize.Format(n),
+		bytesize.Format(size), about(left))
 }
 
 // openInput opens a file, or the standard input for "-", and returns its name

@@ -23,7 +23,7 @@ func newZtocInfoCommand() *cobra.Command {
 	var (
 		output outputFlag
 		full   fullFlag
-		files  bool
+		list   bool
 	)
 	cmd := &cobra.Command{
 		Use:   "info FILE",
@@ -32,19 +32,19 @@ func newZtocInfoCommand() *cobra.Command {
 
 With --output json, the output is one JSON object:
   version, buildTool, compression, compressedSize, uncompressedSize, spanSize,
-  entries (their number), spans, a list of start, end (compressed offsets),
+  entryCount, spanCount, spans, a list of start, end (compressed offsets),
   outStart, outEnd (offsets in the archive; -1: to its end), digest
-  and with --files files, a list of name, type, offset, size, linkname, mode
+  and with --entries entries, a list of name, type, offset, size, linkname, mode
   (octal), uid, gid, uname, gname, modTime, devmajor, devminor, pax
 Sizes and offsets are in bytes.`,
 		Example: `  soci-index-builder ztoc info layer.ztoc
-  soci-index-builder ztoc info --files -o json layer.ztoc \
-      | jq -r '.files[] | select(.size > 1000000).name'`,
+  soci-index-builder ztoc info --entries -o json layer.ztoc \
+      | jq -r '.entries[] | select(.size > 1000000).name'`,
 		Args: takes(1, 1, "one FILE"),
 	}
 	output.add(cmd)
 	full.add(cmd)
-	cmd.Flags().BoolVar(&files, "files", false, "list the entries of the table of contents")
+	cmd.Flags().BoolVar(&list, "entries", false, "list the entries of the table of contents")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		in, name, err := openInput(cmd, args[0])
 		if err != nil {
@@ -63,9 +63,9 @@ Sizes and offsets are in bytes.`,
 			return fmt.Errorf("reading %s as a zTOC: %w", name, err)
 		}
 		if output == outputJSON {
-			return writeJSONLine(cmd.OutOrStdout(), newZtocJSON(z, files))
+			return writeJSONLine(cmd.OutOrStdout(), newZtocJSON(z, list))
 		}
-		return writeZtocText(cmd.OutOrStdout(), z, files, full)
+		return writeZtocText(cmd.OutOrStdout(), z, list, full)
 	}
 	return cmd
 }
@@ -114,7 +114,7 @@ func layerKind(head []byte) string {
 	return ""
 }
 
-func writeZtocText(w io.Writer, z *soci.Ztoc, files bool, full fullFlag) error {
+func writeZtocText(w io.Writer, z *soci.Ztoc, list bool, full fullFlag) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "version:\t%s\n", z.Version)
 	fmt.Fprintf(t, "build tool:\t%s\n", z.BuildToolIdentifier)
@@ -124,7 +124,7 @@ func writeZtocText(w io.Writer, z *soci.Ztoc, files bool, full fullFlag) error {
 	fmt.Fprintf(t, "span size:\t%s\n", exactSize(z.SpanSize))
 	fmt.Fprintf(t, "spans:\t%d\n", len(z.Checkpoints))
 	fmt.Fprintf(t, "entries:\t%d\n", len(z.Entries))
-	if !files {
+	if !list {
 		return t.Flush()
 	}
 	if err := t.Flush(); err != nil {
@@ -164,12 +164,13 @@ type (
 		CompressedSize   int64            `json:"compressedSize"`
 		UncompressedSize int64            `json:"uncompressedSize"`
 		SpanSize         int64            `json:"spanSize"`
-		Entries          int              `json:"entries"`
-		Spans            []spanJSON       `json:"spans"`
-		Files            []fileJSON       `json:"files,omitempty"`
+		EntryCount       int              `json:"entryCount"`
+		SpanCount        int              `json:"spanCount"`
+		Spans            []ztocSpanJSON   `json:"spans"`
+		Entries          []entryJSON      `json:"entries,omitempty"`
 	}
 
-	spanJSON struct {
+	ztocSpanJSON struct {
 		Start    int64         `json:"start"`
 		End      int64         `json:"end"`
 		OutStart int64         `json:"outStart"`
@@ -177,7 +178,7 @@ type (
 		Digest   digest.Digest `json:"digest"`
 	}
 
-	fileJSON struct {
+	entryJSON struct {
 		Name     string            `json:"name"`
 		Type     string            `json:"type"`
 		Offset   int64             `json:"offset"`
@@ -195,20 +196,20 @@ type (
 	}
 )
 
-func newZtocJSON(z *soci.Ztoc, files bool) ztocJSON {
+func newZtocJSON(z *soci.Ztoc, list bool) ztocJSON {
 	out := ztocJSON{
 		Version: z.Version, BuildTool: z.BuildToolIdentifier, Compression: z.Compression,
 		CompressedSize: z.CompressedSize, UncompressedSize: z.UncompressedSize, SpanSize: z.SpanSize,
-		Entries: len(z.Entries), Spans: []spanJSON{},
+		EntryCount: len(z.Entries), SpanCount: len(z.Checkpoints), Spans: []ztocSpanJSON{},
 	}
 	for _, s := range z.Spans() {
-		out.Spans = append(out.Spans, spanJSON{s.Start, s.End, s.OutStart, s.OutEnd, s.Digest})
+		out.Spans = append(out.Spans, ztocSpanJSON{s.Start, s.End, s.OutStart, s.OutEnd, s.Digest})
 	}
-	if !files {
+	if !list {
 		return out
 	}
 	for _, e := range z.Entries {
-		out.Files = append(out.Files, fileJSON{
+		out.Entries = append(out.Entries, entryJSON{
 			Name: e.Name, Type: e.Type, Offset: e.Offset, Size: e.Size, Linkname: e.Linkname,
 			Mode: fmt.Sprintf("%04o", e.Mode), UID: e.UID, GID: e.GID, Uname: e.Uname, Gname: e.Gname,
 			ModTime: e.ModTime.UTC(), Devmajor: e.Devmajor, Devminor: e.Devminor, PAX: e.PAX,

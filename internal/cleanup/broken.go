@@ -3,6 +3,7 @@ package cleanup
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -25,6 +26,14 @@ func (s *selection) findBroken(ctx context.Context, check *soci.Checker) error {
 	}
 	s.trouble = map[*node]string{}
 	found := make([]string, len(s.order))
+	so := Progress{Manifests: len(s.reader.known)}
+	for _, n := range s.order {
+		if n.is(soci.KindSOCIIndexV1, soci.KindSOCIIndexV2) {
+			so.ToCheck++
+		}
+	}
+	var checked atomic.Int64
+	s.reader.progress(so)
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(readConcurrency)
 	for i, n := range s.order {
@@ -39,6 +48,9 @@ func (s *selection) findBroken(ctx context.Context, check *soci.Checker) error {
 			if len(faults) > 0 {
 				found[i] = soci.FoundIndex{Index: ocispec.Descriptor{Digest: n.Digest}, Faults: faults}.Trouble()
 			}
+			now := so
+			now.Checked = int(checked.Add(1))
+			s.reader.progress(now)
 			return nil
 		})
 	}

@@ -88,6 +88,10 @@ type Options struct {
 	// AnyTag takes also what has a tag without the suffix.
 	AnyTag bool
 
+	// Progress, if set, is told how far the work is. It may be called by several
+	// goroutines at once.
+	Progress func(Progress)
+
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 
@@ -100,6 +104,9 @@ func (o Options) withDefaults() Options {
 	if o.TagSuffix == "" {
 		o.TagSuffix = soci.DefaultTagSuffix
 	}
+	if o.Progress == nil {
+		o.Progress = func(Progress) {}
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -107,6 +114,12 @@ func (o Options) withDefaults() Options {
 		o.Pause = smithytime.SleepWithContext
 	}
 	return o
+}
+
+// Progress is how far the work on a repository is.
+type Progress struct {
+	Manifests        int // that were read
+	Checked, ToCheck int // SOCI indexes whose zTOCs were read, of how many, with Options.Broken
 }
 
 // Item is a SOCI artifact.

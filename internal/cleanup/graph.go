@@ -45,8 +45,9 @@ func (n *node) isIndex() bool { return images.IsIndexType(n.MediaType) }
 
 // reader reads manifests, each once however often the repository is listed.
 type reader struct {
-	repo  Repository
-	known map[digest.Digest]*content
+	repo     Repository
+	known    map[digest.Digest]*content
+	progress func(Progress)
 }
 
 // graph is what a repository held when it was listed.
@@ -141,6 +142,7 @@ func (g *graph) readSome(ctx context.Context, missing []inventory.Image) error {
 		}
 		g.reader.known[d], n.content = c, c
 	}
+	g.reader.progress(Progress{Manifests: len(g.reader.known)})
 	return nil
 }
 

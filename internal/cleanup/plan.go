@@ -24,7 +24,9 @@ type Plan struct {
 
 // Look lists a repository and tells what would go. It deletes nothing.
 func Look(ctx context.Context, repo Repository, o Options) (*Plan, error) {
-	p := &Plan{repo: repo, options: o.withDefaults(), reader: &reader{repo: repo, known: map[digest.Digest]*content{}}}
+	o = o.withDefaults()
+	p := &Plan{repo: repo, options: o,
+		reader: &reader{repo: repo, known: map[digest.Digest]*content{}, progress: o.Progress}}
 	s, err := p.look(ctx)
 	if err != nil {
 		return nil, err

@@ -14,8 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
-
 	"soci-index-builder/internal/inspect"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/text/bytesize"
@@ -49,6 +47,10 @@ type Options struct {
 	// cannot deploy, and "make" calls it.
 	Clone bool
 
+	// Busy, if set, is called when the image begins to be copied into the demo's
+	// registry, which may take long, and what it returns at the end of that.
+	Busy func(image string) (done func())
+
 	// TempDir is where all data is kept during the run. The default is the
 	// system's.
 	TempDir string
@@ -70,6 +72,9 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	if o.Files != "" && o.Image != nil {
 		return errors.New("the demo takes files or an image, not both")
 	}
+	if o.Busy == nil {
+		o.Busy = func(string) func() { return func() {} }
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -90,7 +95,7 @@ func Run(ctx context.Context, w io.Writer, o Options) (err error) {
 	// An error about its storage does not matter: the storage is deleted too.
 	defer func() { _ = registry.close() }()
 
-	run := &run{w: w, screen: terminal.Of(w), registry: registry, logger: o.Logger, keep: o.Keep,
+	run := &run{w: w, screen: terminal.Of(w), registry: registry, logger: o.Logger, keep: o.Keep, busy: o.Busy,
 		program: cmp.Or(o.Program, "soci-index-builder")}
 	run.deploy, run.again = run.program+" deploy", run.program+" demo --keep"
 	if o.Clone {
@@ -130,6 +135,7 @@ type run struct {
 	registry *localRegistry
 	logger   *slog.Logger
 	keep     bool
+	busy     func(image string) (done func())
 	program  string
 	deploy   string // what to type to deploy
 	again    string // what to type for a demo whose registry stays
@@ -162,18 +168,13 @@ func (r *run) step(number int, format string, args ...any) {
 	r.asIs(r.screen.Paint(terminal.Bold, text) + "\n")
 }
 
-// digest returns a digest for people, which is short on a terminal.
-func (r *run) digest(d digest.Digest) string {
-	if r.screen.Width > 0 {
-		return names.ShortDigest(d.String())
-	}
-	return d.String()
-}
-
 func (r *run) all(ctx context.Context, image *source) error {
 	ref := r.registry.host() + "/" + repository + ":" + tag
 	r.step(1, "Push %s to a registry on this machine", image.what)
-	if err := image.push(ctx, ref); err != nil {
+	done := r.busy(image.what)
+	err := image.push(ctx, ref)
+	done()
+	if err != nil {
 		return fmt.Errorf("pushing %s: %w", image.what, err)
 	}
 	repo, err := ecrclient.New(ref, ecrclient.WithPlainHTTP(true), ecrclient.WithLogger(r.logger))
@@ -184,7 +185,7 @@ func (r *run) all(ctx context.Context, image *source) error {
 	if err != nil {
 		return err
 	}
-	r.printf("   %s\n   %s\n", ref, r.digest(desc.Digest))
+	r.printf("   %s\n   %s\n", ref, names.ShortDigest(desc.Digest.String()))
 
 	result, err := r.handleEvent(ctx, desc)
 	if err != nil {
@@ -229,13 +230,14 @@ func (r *run) all(ctx context.Context, image *source) error {
 func (r *run) found(image *inspect.Versions) {
 	for _, m := range image.Images() {
 		for _, index := range m.SociIndexes {
-			r.printf("   %s: SOCI index %s %s\n", m.Platform, index.Version, r.digest(index.Digest))
+			r.printf("   %s: SOCI index %s %s\n", m.Platform, index.Version, names.ShortDigest(index.Digest.String()))
 		}
 	}
-	r.printf("   %s:%s is the SOCI-enabled image %s\n", repository, image.Suffixed.Tag, r.digest(image.Suffixed.Digest))
+	r.printf("   %s:%s is the SOCI-enabled image %s\n", repository, image.Suffixed.Tag,
+		names.ShortDigest(image.Suffixed.Digest.String()))
 	for _, m := range image.Suffixed.Image.Images() {
 		for _, index := range m.SociIndexes {
-			r.printf("   %s: SOCI index %s %s\n", m.Platform, index.Version, r.digest(index.Digest))
+			r.printf("   %s: SOCI index %s %s\n", m.Platform, index.Version, names.ShortDigest(index.Digest.String()))
 		}
 	}
 }

@@ -73,7 +73,7 @@ func runDemo(t *testing.T, ctx context.Context, o Options) (string, error) {
 
 var fixedTime = time.Unix(1_000_000_000, 0)
 
-var manifestDigest = regexp.MustCompile(`(?m)^   (sha256:[0-9a-f]{64})$`)
+var manifestDigest = regexp.MustCompile(`(?m)^   (sha256:[0-9a-f]{12})$`)
 
 func TestFiles(t *testing.T) {
 	dir := filesDir(t)
@@ -85,9 +85,9 @@ func TestFiles(t *testing.T) {
 		`1\. Push an image of the files in `,
 		`matched by the filter demo/\*:\*`,
 		`indexed: 1[0-9]\.[0-9] MiB of layers read`,
-		`SOCI index v1 sha256:[0-9a-f]{64}`,
-		`SOCI index v2 sha256:[0-9a-f]{64}`,
-		`demo/app:1\.0-soci is the SOCI-enabled image sha256:[0-9a-f]{64}`,
+		`SOCI index v1 sha256:[0-9a-f]{12}\b`,
+		`SOCI index v2 sha256:[0-9a-f]{12}\b`,
+		`demo/app:1\.0-soci is the SOCI-enabled image sha256:[0-9a-f]{12}\b`,
 		`name the suffixed tag in the task definition\s+\(Fargate and\s+ECS\), .*\n?.*REPOSITORY:TAG-soci\s+instead\s+of\s+REPOSITORY:TAG\.`,
 		`make install && soci-index-builder deploy\n`,
 		`make demo DEMO_FLAGS=--keep\n$`,

@@ -30,7 +30,7 @@ func (i *Image) source() *source {
 			return err
 		}
 		from := &gaps{From: i.From}
-		err = imagefile.Copy(ctx, from, to, i.Manifest)
+		err = imagefile.Copy(ctx, from, to, i.Manifest, nil)
 		if e, ok := errors.AsType[*ecrclient.Error](err); ok && from.found && e.Repository == to.Name() {
 			return fmt.Errorf("its image index lists manifests that are not there: name one of its images by the "+
 				"digest, as REPOSITORY@DIGEST or PATH@DIGEST; \"inspect\" shows which there are: %w", err)

@@ -40,7 +40,7 @@ func (p *protection) Do(ctx context.Context, d *Deploy) error {
 		return err
 	}
 	if d.stack() == nil && d.Mode.Detach {
-		d.Screen.Say(todo[0])
+		d.Screen.Tell(todo[0])
 		return nil
 	}
 	_, err = d.cloudFormation().UpdateTerminationProtection(ctx, &cloudformation.UpdateTerminationProtectionInput{
@@ -74,7 +74,7 @@ func (*after) Do(ctx context.Context, d *Deploy) error {
 	d.Screen.Outputs(stack.Outputs)
 	report, err := doctor.Examine(ctx, d.AWS, stack, d.Mode.Now())
 	if err != nil { // the deploy itself went well
-		d.Screen.Say(fmt.Sprintf("the stack could not be examined: %v", awserror.Explain(err)))
+		d.Screen.Tell(fmt.Sprintf("the stack could not be examined: %v", awserror.Explain(err)))
 	} else {
 		d.Screen.Findings(report)
 	}

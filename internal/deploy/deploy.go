@@ -95,6 +95,7 @@ type Artifacts interface {
 type Screen interface {
 	Step(name string)          // a step begins
 	Say(text string)           // a line of the step
+	Tell(text string)          // a line for whoever does not look on, too: what is left, kept, or not well
 	Changes(d *Deploy)         // of Deploy.ChangeSet and Deploy.Choices
 	Events() live.Display      // of an operation that begins
 	Failed(*execution.Outcome) // why it failed
@@ -232,7 +233,7 @@ func (d *Deploy) Run(ctx context.Context) (err error) {
 // done since nobody waits for its end.
 func (d *Deploy) detach(ctx context.Context) error {
 	if names := d.setFunctions(); names != "" {
-		d.Screen.Say("not done because of --detach: the code of " + names + " was changed in place since the last " +
+		d.Screen.Tell("not done because of --detach: the code of " + names + " was changed in place since the last " +
 			"deploy; the next deploy without --detach puts back what the stack names")
 	}
 	p := &protection{}
@@ -308,7 +309,7 @@ func (d *Deploy) watch(ctx context.Context, stackID, token string) (*execution.O
 // offer asks after the first Ctrl-C.
 func (d *Deploy) offer(ctx context.Context, cancellable bool) bool {
 	if !cancellable {
-		d.Screen.Say("this cannot be cancelled; Ctrl-C again leaves it running")
+		d.Screen.Tell("this cannot be cancelled; Ctrl-C again leaves it running")
 		return false
 	}
 	yes, err := d.Screen.Ask(ctx, "Cancel the update, and roll back? (Ctrl-C again leaves it running)")
@@ -324,5 +325,5 @@ func (d *Deploy) watchCommand(stack string) string {
 
 // left says that CloudFormation works on a stack although it cannot be watched.
 func (d *Deploy) left(stack string) {
-	d.Screen.Say("CloudFormation goes on without this program; to watch it: " + d.watchCommand(stack))
+	d.Screen.Tell("CloudFormation goes on without this program; to watch it: " + d.watchCommand(stack))
 }

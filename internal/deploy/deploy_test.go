@@ -75,6 +75,7 @@ func (s *screen) add(text string) {
 
 func (s *screen) Step(name string)            { s.add("step " + name) }
 func (s *screen) Say(text string)             { s.add(text) }
+func (s *screen) Tell(text string)            { s.add(text) }
 func (s *screen) Changes(d *deploy.Deploy)    { s.add("changes " + d.ChangeSet.Counts()) }
 func (s *screen) Events() live.Display        { return s }
 func (s *screen) Failed(o *execution.Outcome) { s.failed = o }

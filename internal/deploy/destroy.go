@@ -78,7 +78,7 @@ func (x *Destroy) Run(ctx context.Context) error {
 		if x.options.Bucket == "" { // the stack alone could name one
 			text += ", unless its code was in a bucket of yours: then give --bucket"
 		}
-		x.d.Screen.Say(text)
+		x.d.Screen.Tell(text)
 		x.screen.Listed(nil, x.stays)
 		return nil
 	}
@@ -121,7 +121,7 @@ func (x *Destroy) sayLeft() {
 	if c == nil || c.managed != nil || len(c.mine)+len(c.records) == 0 {
 		return
 	}
-	x.d.Screen.Say(fmt.Sprintf("in your bucket there may still be s3://%s/%s and %s that the records there name; "+
+	x.d.Screen.Tell(fmt.Sprintf("in your bucket there may still be s3://%s/%s and %s that the records there name; "+
 		"to go on: %s", c.bucket.Name, c.folder(x.options.Stack), number(len(c.mine), "zip file", "zip files"),
 		x.again(c.bucket.Name)))
 }

@@ -357,7 +357,7 @@ func (c *storedCode) remove(ctx context.Context, x *Destroy) error {
 		return err
 	}
 	if len(left) > 0 {
-		x.d.Screen.Say(fmt.Sprintf(
+		x.d.Screen.Tell(fmt.Sprintf(
 			"the bucket %s stays: in the last hour somebody has put code there that no stack names yet, "+
 				"such as %s", c.bucket.Name, left[0]))
 		return nil
@@ -369,7 +369,7 @@ func (c *storedCode) remove(ctx context.Context, x *Destroy) error {
 	}
 	for _, s := range all {
 		if s.Parameters[deployed.ParamCodeBucket] == c.bucket.Name {
-			x.d.Screen.Say(fmt.Sprintf("the bucket %s stays: stack %s uses it now", c.bucket.Name, s.Name))
+			x.d.Screen.Tell(fmt.Sprintf("the bucket %s stays: stack %s uses it now", c.bucket.Name, s.Name))
 			return nil
 		}
 	}

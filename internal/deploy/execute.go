@@ -48,7 +48,7 @@ func (*execute) Do(ctx context.Context, d *Deploy) error {
 	}
 	if d.Mode.Detach {
 		d.Left = true
-		d.Screen.Say("it goes on without this program; to watch it: " + d.WatchCommand())
+		d.Screen.Tell("it goes on without this program; to watch it: " + d.WatchCommand())
 		return nil
 	}
 	outcome, err := d.watch(ctx, d.ChangeSet.StackID, token)
@@ -76,10 +76,10 @@ func (d *Deploy) sayInTheWay(f *execution.Failure) {
 	switch {
 	case group == "":
 	case stack != "":
-		d.Screen.Say(fmt.Sprintf("the log group %s belongs to the stack %s: deploy under another name, or, if nothing "+
-			"needs that stack, delete it first", group, stack))
+		d.Screen.Tell(fmt.Sprintf("the log group %s belongs to the stack %s: deploy under another name, or, if "+
+			"nothing needs that stack, delete it first", group, stack))
 	default:
-		d.Screen.Say(fmt.Sprintf("the log group %s was there before: if nothing needs it, delete it, with its lines, "+
+		d.Screen.Tell(fmt.Sprintf("the log group %s was there before: if nothing needs it, delete it, with its lines, "+
 			"and deploy again: aws logs delete-log-group --log-group-name %[1]s --region %[2]s", group, d.AWS.Region))
 	}
 }

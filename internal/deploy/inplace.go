@@ -146,7 +146,7 @@ func (p *inPlace) Do(ctx context.Context, d *Deploy) error {
 		if err := p.set(ctx, d, set); err != nil {
 			return err
 		}
-		d.Screen.Say("changed        the code of " + set.function + " (" + set.name + ")")
+		d.Screen.Tell("changed        the code of " + set.function + " (" + set.name + ")")
 	}
 	return nil
 }
@@ -322,7 +322,7 @@ func movedCode(s *target.Stack, managed map[string]string) (all []string) {
 
 func (*codeOnly) Do(ctx context.Context, d *Deploy) error {
 	if len(d.sets) == 0 {
-		d.Screen.Say("the functions have this code already")
+		d.Screen.Tell("the functions have this code already")
 		if d.Settings.FailOnEmpty {
 			return fmt.Errorf("stack %s: %w", d.Settings.Stack, ErrEmpty)
 		}

@@ -146,7 +146,7 @@ func (r *records) carry(ctx context.Context, d *Deploy) (all []*record.Record, e
 		}
 	}
 	if err != nil {
-		d.Screen.Say(fmt.Sprintf(
+		d.Screen.Tell(fmt.Sprintf(
 			"the records of the deploys before cannot be read, so that rollback may not know them: %v",
 			awserror.Explain(err)))
 		return nil, nil
@@ -282,7 +282,7 @@ func (r *records) drop(ctx context.Context, d *Deploy, failed error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	if err := r.store.Delete(ctx, []*record.Record{r.written}); err != nil {
-		d.Screen.Say(fmt.Sprintf("the record %s of this deploy is left: %v", r.written.ID, awserror.Explain(err)))
+		d.Screen.Tell(fmt.Sprintf("the record %s of this deploy is left: %v", r.written.ID, awserror.Explain(err)))
 	}
 }
 
@@ -312,7 +312,7 @@ func (k *keep) Do(ctx context.Context, d *Deploy) error {
 	// The deployment has succeeded, so it is marked even if the caller gives up.
 	ctx = context.WithoutCancel(ctx)
 	if err := k.mark(ctx, d); err != nil {
-		d.Screen.Say(fmt.Sprintf("the record of this deploy could not be marked, the next one does that: %v",
+		d.Screen.Tell(fmt.Sprintf("the record of this deploy could not be marked, the next one does that: %v",
 			awserror.Explain(err)))
 		return nil
 	}
@@ -320,7 +320,7 @@ func (k *keep) Do(ctx context.Context, d *Deploy) error {
 		return nil
 	}
 	if err := k.prune(ctx, d); err != nil {
-		d.Screen.Say(fmt.Sprintf("no old code is deleted: %v", awserror.Explain(err)))
+		d.Screen.Tell(fmt.Sprintf("no old code is deleted: %v", awserror.Explain(err)))
 	}
 	return nil
 }

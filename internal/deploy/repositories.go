@@ -245,11 +245,11 @@ func (d *Deploy) changeCompanion(ctx context.Context, s *target.Stack, body []by
 		return discard(nil)
 	}
 	var table bytes.Buffer
-	if err := changeset.Write(&table, set.Changes); err != nil {
+	if err := changeset.Write(&table, set.Changes, false); err != nil {
 		return discard(err)
 	}
 	for line := range strings.Lines(table.String()) {
-		d.Screen.Say(strings.TrimRight(line, " \n"))
+		d.Screen.Tell(strings.TrimRight(line, " \n"))
 	}
 	if err := d.agree(ctx, fmt.Sprintf("%s, in stack %s (%s)?", question, name, set.Counts())); err != nil {
 		return discard(err)

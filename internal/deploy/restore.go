@@ -93,7 +93,7 @@ func (d *Deploy) to() string {
 }
 
 func (*restore) Do(_ context.Context, d *Deploy) error {
-	d.Screen.Say(d.to())
+	d.Screen.Tell(d.to())
 	return nil
 }
 

@@ -94,7 +94,7 @@ func (u *unneeded) Do(ctx context.Context, d *Deploy) error {
 		return nil
 	}
 	if why := u.kept(d); why != "" {
-		d.Screen.Say("kept: " + u.what() + why)
+		d.Screen.Tell("kept: " + u.what() + why)
 		return nil
 	}
 	// Whatever happened: while the main stack names an image, it stays.
@@ -104,13 +104,13 @@ func (u *unneeded) Do(ctx context.Context, d *Deploy) error {
 	}
 	for _, r := range u.gone {
 		if main != nil && namesRepository(main.Parameters, r.Name) {
-			d.Screen.Say(fmt.Sprintf("kept: stack %s still names an image of %s", main.Name, r.Name))
+			d.Screen.Tell(fmt.Sprintf("kept: stack %s still names an image of %s", main.Name, r.Name))
 			return nil
 		}
 	}
 	for _, r := range u.gone {
 		if err := d.checkForeign(ctx, r); errors.Is(err, companion.ErrForeignImages) {
-			d.Screen.Say("kept: " + err.Error())
+			d.Screen.Tell("kept: " + err.Error())
 			return nil
 		} else if err != nil {
 			return err
@@ -140,7 +140,7 @@ func (u *unneeded) declined(d *Deploy, err error) error {
 	if !errors.Is(err, ErrDeclined) {
 		return err
 	}
-	d.Screen.Say("kept: " + u.what())
+	d.Screen.Tell("kept: " + u.what())
 	return nil
 }
 

@@ -45,7 +45,7 @@ func (d *Deploy) wake(ctx context.Context) error {
 		_, denied := client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &name, Payload: []byte("{}")},
 			func(o *lambda.Options) { o.RetryMaxAttempts = 1 })
 		if denied = awserror.Explain(denied); errors.Is(denied, awserror.ErrDenied) {
-			d.Screen.Say(fmt.Sprintf("function %s is left to CloudFormation to wake: %v", name, denied))
+			d.Screen.Tell(fmt.Sprintf("function %s is left to CloudFormation to wake: %v", name, denied))
 			return nil
 		}
 		patience := d.Mode.Patience
@@ -56,7 +56,7 @@ func (d *Deploy) wake(ctx context.Context) error {
 		})
 	}
 	if err != nil && ctx.Err() == nil {
-		d.Screen.Say(fmt.Sprintf("whether function %s sleeps is not known: %v", name, awserror.Explain(err)))
+		d.Screen.Tell(fmt.Sprintf("whether function %s sleeps is not known: %v", name, awserror.Explain(err)))
 		return nil
 	}
 	return err

@@ -225,7 +225,7 @@ func (d *Deploy) remove(ctx context.Context, s *target.Stack) error {
 	if err != nil || now.Condition() != target.Leftover {
 		return err
 	}
-	d.Screen.Say(fmt.Sprintf("stack %s is %s%s: deleting it%s", s.Name, s.Status, reason(s), waiting(s)))
+	d.Screen.Tell(fmt.Sprintf("stack %s is %s%s: deleting it%s", s.Name, s.Status, reason(s), waiting(s)))
 	return d.deleteStack(ctx, s)
 }
 

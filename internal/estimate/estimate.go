@@ -41,10 +41,10 @@ type Options struct {
 	// Network is how fast the client fetches. The default is DefaultNetwork.
 	Network Network
 
-	// Building, if set, is called before the layers of an image manifest are read
-	// because it has no SOCI index, and Progress while they are, as
+	// Building, if set, is called before layers of an image manifest are read because
+	// it has no SOCI index, with these layers, and Progress while they are, as
 	// soci.Options.Progress.
-	Building func(platform string)
+	Building func(platform string, layers []ocispec.Descriptor)
 	Progress func(layer ocispec.Descriptor, n int64)
 }
 
@@ -146,7 +146,7 @@ func choose(image *inspect.Versions, wanted []string) ([]*inspect.Node, error) {
 
 // ztoc is what is kept of one.
 type ztoc struct {
-	desc  Ztoc
+	desc  Content
 	spans []extent
 }
 
@@ -232,7 +232,8 @@ func (e *estimator) index(image *inspect.Versions) (*inspect.SociIndex, string, 
 // read takes the zTOCs of a SOCI index. Of several of one layer a client takes
 // the last.
 func (e *estimator) read(ctx context.Context, index *inspect.SociIndex, tag string) error {
-	e.out.Source, e.out.Index, e.out.IndexSize, e.out.Tag = Source(index.Version), index.Digest, index.Size, tag
+	e.out.Source, e.out.Tag = Source(index.Version), tag
+	e.out.Index = Content{index.Digest, index.Size}
 	blobs := make(map[digest.Digest]*inspect.Blob)
 	for _, b := range index.Ztocs {
 		blobs[b.Layer] = b
@@ -249,7 +250,7 @@ func (e *estimator) read(ctx context.Context, index *inspect.SociIndex, tag stri
 			_, err = verify.NewLazyLayer(e.repo, layer, z)
 		}
 		if err == nil {
-			err = e.add(layer, z, Ztoc{b.Digest, b.Size})
+			err = e.add(layer, z, Content{b.Digest, b.Size})
 		}
 		if err != nil {
 			return fmt.Errorf("zTOC %s of layer %s, in SOCI index %s: %w", b.Digest, l.Digest, index.Digest, err)
@@ -261,30 +262,34 @@ func (e *estimator) read(ctx context.Context, index *inspect.SociIndex, tag stri
 // build makes the zTOCs, of which only what is needed is kept.
 func (e *estimator) build(ctx context.Context) error {
 	e.out.Source = SourceBuilt
-	if e.o.Building != nil {
-		e.o.Building(e.node.Platform)
-	}
-	result, err := soci.IndexImage(ctx, e.repo, nil, e.node.Descriptor(), soci.Options{
+	work, err := soci.Plan(ctx, e.repo, nil, e.node.Descriptor(), soci.Options{
 		DryRun: true, IndexVersion: soci.V1, MinLayerSize: e.o.MinLayerSize, Progress: e.o.Progress,
-		Built: func(layer ocispec.Descriptor, z *soci.Ztoc) error { return e.add(layer, z, Ztoc{}) },
+		Built: func(layer ocispec.Descriptor, z *soci.Ztoc) error { return e.add(layer, z, Content{}) },
 	})
+	if err != nil {
+		return err
+	}
+	if layers := work.Layers(); e.o.Building != nil && len(layers) > 0 {
+		e.o.Building(e.node.Platform, layers)
+	}
+	result, err := work.Index(ctx)
 	if err != nil {
 		return err
 	}
 	e.out.LeftAlone = result.Reason
 	for _, m := range result.Manifests {
-		e.out.IndexSize = m.Index.Size
+		e.out.Index.Size = m.Index.Size
 		for _, l := range m.Layers {
 			e.skipped[l.Layer.Digest] = l.Reason
 			if z := e.ztocs[l.Layer.Digest]; z != nil {
-				z.desc = Ztoc{l.Ztoc.Digest, l.Ztoc.Size}
+				z.desc = Content{l.Ztoc.Digest, l.Ztoc.Size}
 			}
 		}
 	}
 	return nil
 }
 
-func (e *estimator) add(layer ocispec.Descriptor, z *soci.Ztoc, desc Ztoc) error {
+func (e *estimator) add(layer ocispec.Descriptor, z *soci.Ztoc, desc Content) error {
 	kept := &ztoc{desc, make([]extent, len(z.Checkpoints))}
 	for i, s := range z.Spans() {
 		kept.spans[i] = extent{s.Start, s.End - s.Start}

@@ -200,7 +200,9 @@ func TestSources(t *testing.T) {
 		before := len(i.server.Requests())
 		built := ""
 		all, err := estimate.Run(t.Context(), i.repo, i.load(t), estimate.Options{Files: files, Version: row.asked,
-			MinLayerSize: 10_000, Building: func(platform string) { built += platform }})
+			MinLayerSize: 10_000, Building: func(platform string, layers []ocispec.Descriptor) {
+				built += fmt.Sprint(platform, " ", len(layers))
+			}})
 		if row.err != nil {
 			if !errors.Is(err, row.err) {
 				t.Errorf("%s of %s: %v", row.asked, row.there, err)
@@ -212,7 +214,7 @@ func TestSources(t *testing.T) {
 			continue
 		}
 		e := all[0]
-		if e.Source != row.want || e.Tag != row.tag || (built == "linux/amd64") != (row.want == estimate.SourceBuilt) {
+		if e.Source != row.want || e.Tag != row.tag || (built == "linux/amd64 2") != (row.want == estimate.SourceBuilt) {
 			t.Errorf("%s of %s: from %s, tag %q, built %q", row.asked, row.there, e.Source, e.Tag, built)
 		}
 		f := e.Files
@@ -250,7 +252,7 @@ func checkSums(t *testing.T, i *image, e *estimate.Image) {
 		t.Fatalf("%d layers, want two with a zTOC and one without: %+v", len(l), l)
 	}
 	full := i.pushed.Layers[0].Size + i.pushed.Layers[1].Size + i.pushed.Layers[2].Size
-	lazy := e.IndexSize + l[0].Ztoc.Size + l[1].Ztoc.Size + l[2].Size + l[0].ReadBytes + l[1].ReadBytes
+	lazy := e.Index.Size + l[0].Ztoc.Size + l[1].Ztoc.Size + l[2].Size + l[0].ReadBytes + l[1].ReadBytes
 	if e.Full.Bytes != full || e.Lazy.Bytes != lazy || e.Prefetch.Bytes != lazy {
 		t.Errorf("full %d, want %d; lazy %d and %d, want %d", e.Full.Bytes, full, e.Lazy.Bytes, e.Prefetch.Bytes, lazy)
 	}
@@ -490,7 +492,7 @@ func TestRepeatedLayer(t *testing.T) {
 		t.Errorf("full pull %+v, of each layer once %+v", twice.Full, once.Full)
 	}
 	if twice.Lazy.Requests != once.Lazy.Requests || twice.Lazy.Turns != once.Lazy.Turns ||
-		twice.Lazy.Bytes-twice.IndexSize != once.Lazy.Bytes-once.IndexSize {
+		twice.Lazy.Bytes-twice.Index.Size != once.Lazy.Bytes-once.Index.Size {
 		t.Errorf("lazy start %+v, of each layer once %+v", twice.Lazy, once.Lazy)
 	}
 }

@@ -80,9 +80,9 @@ func (i *Image) starts(n Network) {
 	}
 	// The SOCI index; all zTOCs at once; of all layers at once, where a redirect
 	// leads and then the gzip header; then one layer after the other that has no zTOC.
-	lazy.Bytes = i.IndexSize + both + needed
+	lazy.Bytes = i.Index.Size + both + needed
 	lazy.Requests, lazy.Turns = 1+lazily*(1+opening)+whole, 2+opening+whole
-	prefetch.Bytes += i.IndexSize + both
+	prefetch.Bytes += i.Index.Size + both
 	prefetch.Requests, prefetch.Turns = lazy.Requests+i.artifacts(), lazy.Turns
 	// A program waits for each span that it needs next.
 	lazy.Requests += onDemand

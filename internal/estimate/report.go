@@ -21,8 +21,7 @@ type Image struct {
 	Platform  string        `json:"platform"`
 	Manifest  digest.Digest `json:"manifest"`
 	Source    Source        `json:"source"`
-	Index     digest.Digest `json:"index,omitempty"`     // the SOCI index
-	IndexSize int64         `json:"indexSize,omitempty"` // bytes
+	Index     Content       `json:"index,omitzero"`      // the SOCI index; one that was built has no digest
 	Tag       string        `json:"sociTag,omitempty"`   // the suffixed tag that led to it
 	LeftAlone string        `json:"leftAlone,omitempty"` // why "index" would build none
 	Files     Files         `json:"files"`
@@ -51,8 +50,8 @@ type Files struct {
 	// links may lead to the same.
 	Different int `json:"different"`
 
-	Missing []Missing `json:"missing,omitempty"` // the first of those not found
-	Kernel  int       `json:"kernel"`            // how many of those not found are below /proc, /sys or /dev
+	Missing []Missing `json:"missingFiles,omitempty"` // the first of those not found
+	Kernel  int       `json:"kernel"`                 // how many of those not found are below /proc, /sys or /dev
 }
 
 // Missing is a path or pattern without a file.
@@ -70,8 +69,8 @@ const maxMissing = 100
 type Layer struct {
 	Layer digest.Digest `json:"layer"`
 	Size  int64         `json:"size"` // compressed bytes
-	Ztoc  *Ztoc         `json:"ztoc,omitempty"`
-	Files int           `json:"files"` // found in it
+	Ztoc  *Content      `json:"ztoc,omitempty"`
+	Files int           `json:"fileCount"` // found in it
 
 	// Skipped is why it has no zTOC, if zTOCs were built.
 	Skipped soci.SkipReason `json:"skipped,omitempty"`
@@ -85,17 +84,17 @@ type Layer struct {
 	repeated bool // the same layer is in the image before
 }
 
-// Ztoc of a layer.
-type Ztoc struct {
-	Digest digest.Digest `json:"digest"`
-	Size   int64         `json:"size"`
+// Content is a blob or a manifest of the registry.
+type Content struct {
+	Digest digest.Digest `json:"digest,omitempty"`
+	Size   int64         `json:"size"` // bytes
 }
 
 // Span of a layer.
 type Span struct {
-	Span     int32 `json:"span"`     // its number, from 0 on
-	Offset   int64 `json:"offset"`   // compressed, in the layer
-	Size     int64 `json:"size"`     // compressed bytes
-	Read     bool  `json:"read"`     // fetched to read the files, or their tar headers
-	Prefetch bool  `json:"prefetch"` // named by a prefetch artifact for the files
+	Span     int32 `json:"span"`       // its number, from 0 on
+	Offset   int64 `json:"offset"`     // compressed, in the layer
+	Size     int64 `json:"size"`       // compressed bytes
+	Read     bool  `json:"read"`       // fetched to read the files, or their tar headers
+	Prefetch bool  `json:"prefetched"` // named by a prefetch artifact for the files
 }

@@ -72,6 +72,17 @@ const (
 	Untagged Decision = "untagged"
 )
 
+// Text is the decision for people; what made it says the Verdict.
+func (d Decision) Text() string {
+	switch d {
+	case NotMatched:
+		return "not matched"
+	case OwnArtifact:
+		return "left alone"
+	}
+	return string(d)
+}
+
 // Verdict is a decision and what made it.
 type Verdict struct {
 	Decision Decision

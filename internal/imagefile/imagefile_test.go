@@ -147,7 +147,7 @@ func indexed(t *testing.T, s *Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Copy(t.Context(), s, desc, reference); err != nil {
+		if err := l.Copy(t.Context(), s, desc, reference, nil); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := soci.IndexImage(t.Context(), l, l, desc, soci.Options{IndexVersion: soci.Both, Tag: reference,
@@ -417,7 +417,8 @@ func TestDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.Close()
-			if err := l.Copy(t.Context(), s, desc, "1"); err == nil || row.want != nil && !errors.Is(err, row.want) {
+			if err := l.Copy(t.Context(), s, desc, "1", nil); err == nil ||
+				row.want != nil && !errors.Is(err, row.want) {
 				t.Errorf("%v, want %v", err, row.want)
 			}
 			if tags, err := l.Tags(t.Context()); err != nil || len(tags) != 0 {

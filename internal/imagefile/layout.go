@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/containerd/containerd/v2/core/images"
+	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/content"
@@ -249,9 +250,9 @@ func (l *Layout) Finish() error {
 
 // Copy writes an image with everything that it leads to, under a tag if that is
 // not empty. A manifest that an image index lists but that is not there is left
-// out.
-func (l *Layout) Copy(ctx context.Context, from From, image ocispec.Descriptor, tag string) error {
-	if err := Copy(ctx, from, unlisted{l}, image); err != nil {
+// out. Nothing leads to what was written before all of it is there. copying may be nil.
+func (l *Layout) Copy(ctx context.Context, from From, image ocispec.Descriptor, tag string, copying Copying) error {
+	if err := Copy(ctx, from, unlisted{l}, image, copying); err != nil {
 		return fmt.Errorf("copying %s to %s: %w", image.Digest, l.path, err)
 	}
 	return l.list(plainDescriptor(image), tag)

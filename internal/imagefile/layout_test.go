@@ -115,7 +115,7 @@ func TestWrittenAndNotListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if err := l.Copy(t.Context(), open(t, c.folder(t)), desc, "1"); err != nil {
+	if err := l.Copy(t.Context(), open(t, c.folder(t)), desc, "1", nil); err != nil {
 		t.Fatal(err)
 	}
 	for run := range 3 {
@@ -136,6 +136,41 @@ func TestWrittenAndNotListed(t *testing.T) {
 				func(d ocispec.Descriptor) bool { return d.Digest == built.Index.Digest })
 			if err := l.save(); err != nil {
 				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// told keeps what a Copy tells.
+type told struct {
+	layers []ocispec.Descriptor
+	read   map[digest.Digest]int64
+}
+
+func (c *told) Begin(layers []ocispec.Descriptor)       { c.layers = layers }
+func (c *told) Layer(layer ocispec.Descriptor, n int64) { c.read[layer.Digest] = n }
+
+// Copy tells which layers it writes before it does, each once, and how much of
+// each has been read. Those that are there are left out.
+func TestCopying(t *testing.T) {
+	c, desc := image(t)
+	s := open(t, c.folder(t))
+	l, err := CreateLayout(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, want := range []int{1, 0} {
+		copying := &told{read: map[digest.Digest]int64{}}
+		if err := l.Copy(t.Context(), s, desc, "1", copying); err != nil {
+			t.Fatal(err)
+		}
+		if len(copying.layers) != want || len(copying.read) != want {
+			t.Errorf("%d layers to write, %d read, want %d", len(copying.layers), len(copying.read), want)
+		}
+		for _, layer := range copying.layers {
+			if copying.read[layer.Digest] != layer.Size {
+				t.Errorf("%d bytes were read of %d", copying.read[layer.Digest], layer.Size)
 			}
 		}
 	}

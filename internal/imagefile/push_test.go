@@ -40,7 +40,7 @@ func TestPushByORAS(t *testing.T) {
 			if ierr == nil {
 				t.Error("an image that is not there was indexed")
 			}
-			if err := l.Copy(t.Context(), s, desc, "1"); err != nil {
+			if err := l.Copy(t.Context(), s, desc, "1", nil); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := soci.IndexImage(t.Context(), l, l, desc, soci.Options{IndexVersion: soci.Both, Tag: "1",

@@ -69,8 +69,8 @@ type SociIndex struct {
 	Missing   bool          `json:"missing,omitempty"` // named, but not in the repository
 	Invalid   string        `json:"invalid,omitempty"` // why it cannot be read
 	Ztocs     []*Blob       `json:"ztocs,omitempty"`
-	Prefetch  []*Blob       `json:"prefetch,omitempty"` // prefetch artifacts
-	Other     []*Blob       `json:"other,omitempty"`    // of no type that clients read
+	Prefetch  []*Blob       `json:"prefetchArtifacts,omitempty"`
+	Other     []*Blob       `json:"other,omitempty"` // of no type that clients read
 
 	// Raw and Manifest are what it says; Manifest is nil when it cannot be
 	// read.
@@ -85,8 +85,8 @@ type Blob struct {
 	Digest    digest.Digest `json:"digest"`
 	Size      int64         `json:"size"`
 	Layer     digest.Digest `json:"layer"`
-	Foreign   bool          `json:"foreign,omitempty"`  // the image does not have the layer
-	SpanSize  string        `json:"spanSize,omitempty"` // as the annotation says, uncompressed bytes
+	Foreign   bool          `json:"foreign,omitempty"`           // the image does not have the layer
+	SpanSize  string        `json:"annotatedSpanSize,omitempty"` // as the annotation says, uncompressed bytes
 
 	Missing    bool   `json:"missing,omitempty"`    // not in the repository
 	StoredSize *int64 `json:"storedSize,omitempty"` // bytes in the repository, where they are not Size

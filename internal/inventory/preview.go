@@ -47,8 +47,11 @@ func PreviewNamed(name string, rules filters.Rules) (Preview, error) {
 }
 
 // PreviewListed judges all images of a source, each of its tags by itself, in the
-// order of the source.
-func PreviewListed(ctx context.Context, source Source, rules filters.Rules) ([]Preview, error) {
+// order of the source. seen, if set, is told how many repositories and images there
+// were so far.
+func PreviewListed(ctx context.Context, source Source, rules filters.Rules,
+	seen func(repositories, images int)) ([]Preview, error) {
+	repositories, found := 0, 0
 	var all []Preview
 	for repository, err := range source.Repositories(ctx) {
 		if err != nil {
@@ -57,6 +60,10 @@ func PreviewListed(ctx context.Context, source Source, rules filters.Rules) ([]P
 		images, err := source.Images(ctx, repository)
 		if err != nil {
 			return nil, err
+		}
+		repositories, found = repositories+1, found+len(images)
+		if seen != nil {
+			seen(repositories, found)
 		}
 		for _, listed := range images {
 			tags := listed.Tags

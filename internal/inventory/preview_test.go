@@ -88,7 +88,7 @@ func TestPreviewListed(t *testing.T) {
 			"app@" + digest.FromString("sbom").String() + " referrer",
 			"app@" + digest.FromString("index").String() + " own-artifact", "lib@" + two.String() + " matched"}},
 	} {
-		images, err := inventory.PreviewListed(t.Context(), source, previewRules(t, "*:*,!*:*-debug", tt.untagged))
+		images, err := inventory.PreviewListed(t.Context(), source, previewRules(t, "*:*,!*:*-debug", tt.untagged), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,8 +107,8 @@ func TestPreviewListedFails(t *testing.T) {
 		"repositories": {err: errGone},
 		"images":       {repositories: []string{"app"}},
 	} {
-		if images, err := inventory.PreviewListed(t.Context(), source, previewRules(t, "*:*", false)); !errors.Is(err,
-			errGone) || images != nil {
+		images, err := inventory.PreviewListed(t.Context(), source, previewRules(t, "*:*", false), nil)
+		if !errors.Is(err, errGone) || images != nil {
 			t.Errorf("%s: %v, %v", name, images, err)
 		}
 	}

@@ -57,10 +57,10 @@ type Manifest struct {
 	Digest       digest.Digest `json:"digest"`
 	Platform     string        `json:"platform,omitempty"` // "linux/arm64/v8"
 	Outcome      soci.Outcome  `json:"outcome"`
-	Reason       string        `json:"reason,omitempty"`  // why it has no SOCI index
-	Index        *Content      `json:"index,omitempty"`   // the SOCI index v1
-	IndexV2      *Content      `json:"indexV2,omitempty"` // the SOCI index v2
-	Enabled      *Content      `json:"enabled,omitempty"` // its manifest in the SOCI-enabled image
+	Reason       string        `json:"reason,omitempty"`          // why it has no SOCI index
+	Index        *Content      `json:"index,omitempty"`           // the SOCI index v1
+	IndexV2      *Content      `json:"indexV2,omitempty"`         // the SOCI index v2
+	Enabled      *Content      `json:"enabledManifest,omitempty"` // its manifest in the SOCI-enabled image
 	AlreadyThere bool          `json:"alreadyThere,omitempty"`
 	Prefetch     *Prefetch     `json:"prefetch,omitempty"`     // if any was asked for
 	Older        []Older       `json:"olderIndexes,omitempty"` // of the command line alone
@@ -83,9 +83,9 @@ const (
 
 // Prefetch counts what clients may fetch before a container starts.
 type Prefetch struct {
-	Files  int `json:"files"`
-	Layers int `json:"layers"`
-	Spans  int `json:"spans"`
+	Files  int `json:"fileCount"`
+	Layers int `json:"layerCount"`
+	Spans  int `json:"spanCount"`
 }
 
 // Layer says what became of one layer. Sizes are in bytes.
@@ -99,12 +99,12 @@ type Layer struct {
 	// The rest is zero for a skipped layer, except Reused.
 	Compression      soci.Compression `json:"compression,omitempty"`
 	UncompressedSize int64            `json:"uncompressedSize,omitempty"`
-	Spans            int              `json:"spans,omitempty"`
-	Files            int              `json:"files,omitempty"`
+	Spans            int              `json:"spanCount,omitempty"`
+	Entries          int              `json:"entryCount,omitempty"` // of the table of contents
 	Seconds          float64          `json:"seconds,omitempty"`
 	Ztoc             *Content         `json:"ztoc,omitempty"`
-	Reused           bool             `json:"reused,omitempty"`   // the layer was not read
-	Prefetch         *Content         `json:"prefetch,omitempty"` // its prefetch artifact
+	Reused           bool             `json:"reused,omitempty"` // the layer was not read
+	Prefetch         *Content         `json:"prefetchArtifact,omitempty"`
 }
 
 // Content is a blob or a manifest of the registry.
@@ -145,7 +145,7 @@ func New(r *soci.Result) *Image {
 				Digest: l.Layer.Digest, MediaType: l.Layer.MediaType, Size: l.Layer.Size,
 				Skipped: l.Reason, Detail: l.Detail,
 				Compression: l.Compression, UncompressedSize: l.UncompressedSize,
-				Spans: l.Spans, Files: l.Files, Seconds: l.Seconds, Ztoc: content(l.Ztoc), Reused: l.Reused,
+				Spans: l.Spans, Entries: l.Entries, Seconds: l.Seconds, Ztoc: content(l.Ztoc), Reused: l.Reused,
 				Prefetch: content(artifacts[l.Layer.Digest]),
 			})
 		}

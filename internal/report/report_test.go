@@ -38,7 +38,7 @@ func TestBound(t *testing.T) {
 		for j := range layers {
 			l := soci.LayerResult{
 				Layer: large, Ztoc: large, Compression: soci.Gzip, UncompressedSize: 1 << 50,
-				Spans: 1 << 20, Files: 1 << 24, Seconds: 123.456789012345, Reused: true,
+				Spans: 1 << 20, Entries: 1 << 24, Seconds: 123.456789012345, Reused: true,
 			}
 			if j%2 == 0 {
 				l = soci.LayerResult{Layer: large, Reason: soci.SkipEntryType, Detail: detail}
@@ -85,7 +85,7 @@ func TestNew(t *testing.T) {
 				{Layer: desc("a", 10).Digest, Blob: desc("pa", 18), Ranges: 2, Spans: 19}}},
 			Layers: []soci.LayerResult{
 				{Layer: desc("a", 10), Ztoc: desc("za", 11), Compression: soci.Gzip, UncompressedSize: 12,
-					Spans: 13, Files: 14, Seconds: 15.5, Reused: true},
+					Spans: 13, Entries: 14, Seconds: 15.5, Reused: true},
 				{Layer: desc("b", 16), Reason: soci.SkipZstd, Detail: "frame"},
 			},
 		}},
@@ -110,12 +110,12 @@ func TestNew(t *testing.T) {
 		"enabled": map[string]any{"outcome": "tagged"},
 		"manifests": []any{map[string]any{
 			"digest": digest.FromString("m").String(), "platform": "linux/arm64", "outcome": "indexed",
-			"index": content("v1", 7), "indexV2": content("v2", 8), "enabled": content("em", 9), "alreadyThere": true,
-			"prefetch": map[string]any{"files": 17.0, "layers": 1.0, "spans": 19.0},
+			"index": content("v1", 7), "indexV2": content("v2", 8), "enabledManifest": content("em", 9), "alreadyThere": true,
+			"prefetch": map[string]any{"fileCount": 17.0, "layerCount": 1.0, "spanCount": 19.0},
 			"layers": []any{
 				with(content("a", 10), map[string]any{"mediaType": mediaType, "compression": "gzip",
-					"uncompressedSize": 12.0, "spans": 13.0, "files": 14.0, "seconds": 15.5, "reused": true,
-					"ztoc": content("za", 11), "prefetch": content("pa", 18)}),
+					"uncompressedSize": 12.0, "spanCount": 13.0, "entryCount": 14.0, "seconds": 15.5, "reused": true,
+					"ztoc": content("za", 11), "prefetchArtifact": content("pa", 18)}),
 				with(content("b", 16), map[string]any{"mediaType": mediaType, "skipped": "zstd", "detail": "frame"}),
 			},
 		}},

@@ -73,6 +73,7 @@ type IndexReport struct {
 	Manifest digest.Digest // the image manifest
 	Version  string        // v1 or v2
 	Index    digest.Digest
+	Size     int64  // of the SOCI index
 	Tag      string // the suffixed tag that led to it; empty if the image itself did
 
 	image *inspect.Node
@@ -178,8 +179,7 @@ func (w *work) images(images []*inspect.Node, chosen func(version string) bool, 
 				continue
 			}
 			one := IndexReport{Platform: node.Platform, Manifest: node.Digest, Version: index.Version,
-				Index: index.Digest,
-				Tag:   tag, image: node}
+				Index: index.Digest, Size: index.Size, Tag: tag, image: node}
 			pairs, err := checkIndex(w.ctx, w.repo, node, index, &one)
 			if err != nil {
 				return err

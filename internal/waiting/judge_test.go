@@ -108,7 +108,8 @@ func TestEndedUnknown(t *testing.T) {
 			asked++
 			return "", errors.New("not allowed")
 		},
-		Note: func(text string) {
+		Note: func(string) {},
+		Warn: func(text string) {
 			if strings.Contains(text, "not allowed") {
 				notes++
 			}

@@ -53,8 +53,9 @@ type Wait struct {
 	// For is how long to wait at most.
 	For time.Duration
 
-	// Note gets what is new, in words for people.
-	Note func(text string)
+	// Note gets what is new, in words for people, and Warn what keeps the waiting
+	// from ending early.
+	Note, Warn func(text string)
 
 	// Now and Sleep are the clock's by default.
 	Now   func() time.Time
@@ -149,7 +150,7 @@ func (w *Wait) ended(ctx context.Context, b *builder) bool {
 	how, err := w.Ended(ctx, b.last.Execution)
 	switch {
 	case err != nil && ctx.Err() == nil:
-		w.Note(fmt.Sprintf("whether the state machine still works is not known: %v", err))
+		w.Warn(fmt.Sprintf("whether the state machine still works is not known: %v", err))
 		w.Ended = nil
 	case err == nil && how != "":
 		b.none = fmt.Sprintf("the builder failed: the execution %s %s", b.last.Execution, how)

@@ -365,7 +365,7 @@ func indexedLayer(z *Ztoc, desc ocispec.Descriptor, start time.Time) LayerResult
 		Compression:      z.Compression,
 		UncompressedSize: z.UncompressedSize,
 		Spans:            len(z.Checkpoints),
-		Files:            len(z.Entries),
+		Entries:          len(z.Entries),
 		Seconds:          time.Since(start).Seconds(),
 	}
 }

@@ -119,7 +119,7 @@ type LayerResult struct {
 	Compression      Compression
 	UncompressedSize int64 // bytes of the tar archive
 	Spans            int
-	Files            int // entries of the table of contents
+	Entries          int // of the table of contents
 	Seconds          float64
 }
 

@@ -87,7 +87,7 @@ func TestReuse(t *testing.T) {
 		expect.Equal(t, expect.Facts{
 			{"Ztoc.Digest", l.Ztoc.Digest, m.Ztoc.Digest},
 			{"Spans", l.Spans, m.Spans},
-			{"Files", l.Files, m.Files},
+			{"Entries", l.Entries, m.Entries},
 			{"UncompressedSize", l.UncompressedSize, m.UncompressedSize},
 			{"Compression", l.Compression, m.Compression},
 		}, "layer %d: %+v, not %+v", i, m, l)

@@ -88,7 +88,7 @@ func TestWrite(t *testing.T) {
 		types.Parameter{ParameterKey: aws.String("Level"), ParameterValue: aws.String("DEBUG")},
 		types.Parameter{ParameterKey: aws.String("Key"), ParameterValue: aws.String("hush")})
 	var b bytes.Buffer
-	if err := changeset.Write(&b, set.Changes); err != nil {
+	if err := changeset.Write(&b, set.Changes, false); err != nil {
 		t.Fatal(err)
 	}
 	want := `- remove   Old     AWS::Logs::LogGroup
@@ -136,7 +136,7 @@ func TestExpect(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := changeset.Write(&b, changes); err != nil {
+	if err := changeset.Write(&b, changes, false); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"- remove   Old ", "! replace  Worker ", "+ add      New ", "LEVEL: INFO -> DEBUG\n",

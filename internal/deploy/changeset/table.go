@@ -15,10 +15,10 @@ var marks = map[Action]string{Remove: "-", Replace: "!", MayReplace: "?", Modify
 const maxShown = 70
 
 // Write writes the changes as a table, properties with old and new value. On a
-// terminal they fit its width.
-func Write(w io.Writer, changes []Change) error {
+// terminal they fit its width. With full nothing is shortened.
+func Write(w io.Writer, changes []Change, full bool) error {
 	screen := terminal.Of(w)
-	t := terminal.NewTable(w, "", false)
+	t := terminal.NewTable(w, "", full)
 	for _, c := range changes {
 		t.Row(marks[c.Action]+" "+string(c.Action), c.LogicalID, c.Type)
 	}
@@ -39,7 +39,7 @@ func Write(w io.Writer, changes []Change) error {
 			return err
 		}
 		for _, p := range c.Properties {
-			if _, err := fmt.Fprintln(w, screen.Fill("    "+p.Path+p.values())); err != nil {
+			if _, err := fmt.Fprintln(w, screen.Fill("    "+p.Path+p.values(full))); err != nil {
 				return err
 			}
 		}
@@ -47,10 +47,12 @@ func Write(w io.Writer, changes []Change) error {
 	return nil
 }
 
-func (p Property) values() string {
+func (p Property) values(full bool) string {
 	text := ""
 	if p.Known {
-		text = ": " + Difference(p.Old, p.New)
+		if text = ": " + Difference(p.Old, p.New); full {
+			text = ": " + Whole(p.Old, p.New)
+		}
 	}
 	if p.Replaces {
 		text += " (needs a new resource)"
@@ -63,8 +65,11 @@ func Difference(old, value string) string {
 	if len(old)+len(value) > 2*maxShown {
 		old, value = shorten(old, value)
 	}
-	return quote(old) + " -> " + quote(value)
+	return Whole(old, value)
 }
+
+// Whole is Difference without shortening anything.
+func Whole(old, value string) string { return quote(old) + " -> " + quote(value) }
 
 func quote(s string) string {
 	if s == "" {

@@ -93,7 +93,7 @@ type chosen struct {
 
 // choose judges everything that was listed, as the filter function would.
 func (l *listed) choose(ctx context.Context, rules filters.Rules, now time.Time) (*chosen, error) {
-	previews, err := inventory.PreviewListed(ctx, l, rules)
+	previews, err := inventory.PreviewListed(ctx, l, rules, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -96,7 +96,7 @@ type Result struct {
 	ZtocSize         int64           `json:"s,omitempty"` // bytes
 	UncompressedSize int64           `json:"u,omitempty"` // bytes
 	Spans            int             `json:"p,omitempty"`
-	Files            int             `json:"f,omitempty"`
+	Entries          int             `json:"f,omitempty"`
 	Plain            bool            `json:"n,omitempty"` // the layer is not compressed
 	Skip             soci.SkipReason `json:"k,omitempty"`
 	Failure          failure.Reason  `json:"e,omitempty"`
@@ -132,7 +132,7 @@ func Built(o soci.LayerOutcome, by soci.Options) (Result, error) {
 	}
 	return Result{Mark: mark(o.Layer, by), Ztoc: base64.RawURLEncoding.EncodeToString(sum), ZtocSize: r.Ztoc.Size,
 		UncompressedSize: r.UncompressedSize,
-		Spans:            r.Spans, Files: r.Files, Plain: r.Compression == soci.Uncompressed}, nil
+		Spans:            r.Spans, Entries: r.Entries, Plain: r.Compression == soci.Uncompressed}, nil
 }
 
 // Failed returns the result of a layer that failed for good, with these options.
@@ -172,12 +172,12 @@ func (r Result) Outcome(i Item, by soci.Options) (soci.LayerOutcome, error) {
 		return o, fmt.Errorf("%w: of layer %s the reason %.100q", ErrMalformed, i.Layer, r.Skip)
 	case r.Skip != "":
 		o.Result.Reason = r.Skip
-	case r.Ztoc != "" && min(r.ZtocSize, r.UncompressedSize, int64(r.Spans), int64(r.Files)) < 0:
+	case r.Ztoc != "" && min(r.ZtocSize, r.UncompressedSize, int64(r.Spans), int64(r.Entries)) < 0:
 		return o, fmt.Errorf("%w: of layer %s a negative number", ErrMalformed, i.Layer)
 	case r.Ztoc != "":
 		o.Result = soci.LayerResult{
 			Ztoc:        ocispec.Descriptor{Digest: digest.NewDigestFromBytes(digest.SHA256, sum), Size: r.ZtocSize},
-			Compression: soci.Gzip, UncompressedSize: r.UncompressedSize, Spans: r.Spans, Files: r.Files,
+			Compression: soci.Gzip, UncompressedSize: r.UncompressedSize, Spans: r.Spans, Entries: r.Entries,
 		}
 		if r.Plain {
 			o.Result.Compression = soci.Uncompressed

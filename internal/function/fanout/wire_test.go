@@ -24,7 +24,7 @@ func biggest(i Item) []Result {
 	long := strings.Repeat("\x00\\\"<é\U0001f600", 500)
 	ztoc, err := Built(soci.LayerOutcome{Layer: i.Layer, Size: i.Size, Result: soci.LayerResult{
 		Ztoc:             ocispec.Descriptor{Digest: digest.FromString("zTOC"), Size: 2 << 30},
-		UncompressedSize: 1 << 40, Spans: 1 << 20, Files: 4_000_000, Compression: soci.Uncompressed,
+		UncompressedSize: 1 << 40, Spans: 1 << 20, Entries: 4_000_000, Compression: soci.Uncompressed,
 	}}, soci.Options{})
 	if err != nil {
 		panic(err)
@@ -126,9 +126,9 @@ func TestItems(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	i := Item{Layer: digest.FromString("layer"), Size: 12345}
 	ztoc := soci.LayerResult{Ztoc: ocispec.Descriptor{Digest: digest.FromString("zTOC"), Size: 678},
-		Compression: soci.Gzip, UncompressedSize: 90123, Spans: 4, Files: 5}
+		Compression: soci.Gzip, UncompressedSize: 90123, Spans: 4, Entries: 5}
 	plain := ztoc
-	plain.Compression, plain.Files = soci.Uncompressed, 0
+	plain.Compression, plain.Entries = soci.Uncompressed, 0
 	for _, want := range []soci.LayerResult{ztoc, plain, {Reason: soci.SkipSparseFile}} {
 		r, err := Built(soci.LayerOutcome{Layer: i.Layer, Size: i.Size, Result: want}, soci.Options{})
 		if err != nil {
@@ -163,7 +163,7 @@ func TestMalformedResults(t *testing.T) {
 	ztoc := strings.Repeat("A", 43)
 	for _, r := range []Result{{}, {Failure: "made-up"}, {ZtocSize: 5}, {Skip: "made-up"}, {Skip: soci.SkipTooSmall},
 		{Ztoc: ztoc, ZtocSize: -1}, {Ztoc: ztoc, UncompressedSize: -1}, {Ztoc: ztoc, Spans: -1},
-		{Ztoc: ztoc, Files: -1},
+		{Ztoc: ztoc, Entries: -1},
 		{Ztoc: "A"}, {Ztoc: "A" + ztoc}, {Ztoc: strings.Repeat("0", 64)}, {Ztoc: strings.Repeat("=", 43)}} {
 		r.Mark = mark(i.Layer, soci.Options{})
 		if _, err := r.Outcome(i, soci.Options{}); !errors.Is(err, ErrMalformed) {

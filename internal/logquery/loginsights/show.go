@@ -14,6 +14,7 @@ import (
 
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/logquery"
+	imagenames "soci-index-builder/internal/names"
 	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/pkg/soci"
 )
@@ -21,8 +22,9 @@ import (
 // WriteTable writes rows as a table with a line of column names. Columns that
 // are empty in all rows are left out, and the words of the functions' log are told
 // as sentences. Times are in UTC. On a terminal that is too
-// narrow for the columns, each row is a block of lines.
-func WriteTable(w io.Writer, columns []logquery.Column, rows []Row) error {
+// narrow for the columns, each row is a block of lines. Digests of images are short.
+// With full they are whole, and nothing is done to fit a terminal.
+func WriteTable(w io.Writer, columns []logquery.Column, rows []Row, full bool) error {
 	columns = slices.DeleteFunc(slices.Clone(columns), func(c logquery.Column) bool {
 		return !slices.ContainsFunc(rows, func(r Row) bool { return r[c.Name] != "" })
 	})
@@ -30,18 +32,22 @@ func WriteTable(w io.Writer, columns []logquery.Column, rows []Row) error {
 	for _, c := range columns {
 		names = append(names, strings.TrimPrefix(c.Name, "@"))
 	}
-	t := terminal.NewTable(w, "", false)
+	t := terminal.NewTable(w, "", full)
 	t.Head(names...)
 	widths := make([]int, len(names))
 	cells := make([][]string, len(rows))
 	for n, row := range rows {
 		for i, c := range columns {
-			cells[n] = append(cells[n], show(c, row[c.Name]))
+			cell := show(c, row[c.Name])
+			if c.Name == "digest" && !full {
+				cell = imagenames.ShortDigest(cell)
+			}
+			cells[n] = append(cells[n], cell)
 			widths[i] = max(widths[i], len(names[i]), terminal.Width(cells[n][i]))
 		}
 		t.Row(cells[n]...)
 	}
-	if width := terminal.Of(w).Width; width == 0 || fits(widths, width) {
+	if width := terminal.Of(w).Width; full || width == 0 || fits(widths, width) {
 		return t.Flush()
 	}
 	return writeBlocks(w, names, cells)

@@ -42,7 +42,7 @@ func TestWriteTable(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var b strings.Builder
-			if err := WriteTable(&b, columns, tt.rows); err != nil {
+			if err := WriteTable(&b, columns, tt.rows, false); err != nil {
 				t.Fatal(err)
 			}
 			if b.String() != tt.want {
@@ -76,7 +76,7 @@ func TestWriteTableTerminal(t *testing.T) {
 		}
 		t.Setenv("NO_COLOR", "1")
 		written := make(chan error, 1)
-		go func() { written <- errors.Join(WriteTable(tty, columns, rows), tty.Close()) }()
+		go func() { written <- errors.Join(WriteTable(tty, columns, rows, false), tty.Close()) }()
 		b, _ := io.ReadAll(screen) // ends with EIO on Linux
 		if err := errors.Join(<-written, screen.Close()); err != nil {
 			t.Fatal(err)

@@ -47,7 +47,7 @@ func TestPrefetchLabel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.Contains(string(b), `"prefetch":{"files":1,"layers":1,"spans":`); got != row.allowed {
+			if got := strings.Contains(string(b), `"prefetch":{"fileCount":1,"layerCount":1,"spanCount":`); got != row.allowed {
 				t.Errorf("the answer is %s", b)
 			}
 			warnings := logged(t, s.out, "not prefetched")
