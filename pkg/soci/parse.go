@@ -32,7 +32,9 @@ func parseZtoc(b []byte, take func(int64) error) (z *Ztoc, err error) {
 		return nil, fmt.Errorf("%w zTOC: %d bytes", ErrTruncated, len(b))
 	}
 	p := &ztocParser{left: len(b), root: fbs.GetRootAsZtoc(b, 0), budget: take}
-	z, err = p.parse()
+	if z, err = p.parse(); err == nil {
+		err = p.settle()
+	}
 	if p.refused != nil {
 		return nil, p.refused
 	}
@@ -50,6 +52,7 @@ type ztocParser struct {
 	left int
 
 	budget  func(int64) error
+	owed    int64 // to budget
 	refused error // of budget
 }
 
@@ -72,6 +75,10 @@ const (
 	recordMemory = 160
 )
 
+// mostOwed is how many bytes may be allocated before the budget is asked, which
+// for each string would take longer than to read it.
+const mostOwed = 64 << 10 // 64 KiB
+
 // textMemory is what a string of n bytes takes, with what the allocator rounds up.
 func textMemory(n int) int64 {
 	if n == 0 {
@@ -87,7 +94,16 @@ func (p *ztocParser) take(n int, memory int64) error {
 	if p.left -= n; p.left < 0 {
 		return errRepeated
 	}
-	p.refused = p.budget(memory)
+	if p.owed += memory; p.owed < mostOwed {
+		return nil
+	}
+	return p.settle()
+}
+
+// settle takes from the budget what is owed to it.
+func (p *ztocParser) settle() error {
+	p.refused = p.budget(p.owed)
+	p.owed = 0
 	return p.refused
 }
 
