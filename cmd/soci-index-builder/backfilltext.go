@@ -217,7 +217,8 @@ type backfillJSON struct {
 func (w *backfillWork) json(r *backfill.Result, result string) backfillJSON {
 	out := backfillJSON{
 		Reference: r.Name(), Repository: r.Repository, Tag: r.Tag, Digest: r.Digest, State: r.State,
-		Manifests: r.Manifests, Layers: r.Layers, Bytes: r.Bytes, Result: result, EventID: r.EventID, Seconds: r.Seconds,
+		Manifests: r.Manifests, Layers: r.Layers,
+		Bytes: r.Bytes, Result: result, EventID: r.EventID, Seconds: r.Seconds,
 	}
 	if repo, err := w.source.Open(r.Repository); err == nil { // which has a host
 		out.Reference = repo.Name() + strings.TrimPrefix(r.Name(), r.Repository)

@@ -50,15 +50,14 @@ func (p *cleanupProgress) deleted(gone, all int) {
 func (p *cleanupProgress) line() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	text := fmt.Sprintf("%s (%d of %s): ", p.name, p.number,
-		counted(p.repositories, "repository", "repositories"))
-	if p.all > 0 {
-		return text + fmt.Sprintf("%d of %d deleted", p.gone, p.all)
-	}
-	text += count(p.now.Manifests, "manifest") + " read"
-	if p.now.ToCheck > 0 {
+	text := count(p.now.Manifests, "manifest") + " read"
+	switch {
+	case p.all > 0:
+		text = fmt.Sprintf("%d of %d deleted", p.gone, p.all)
+	case p.now.ToCheck > 0:
 		text += fmt.Sprintf(", the zTOCs of %d of %s", p.now.Checked,
 			counted(p.now.ToCheck, "SOCI index", "SOCI indexes"))
 	}
-	return text
+	// The name comes last: it may be too long for the terminal.
+	return fmt.Sprintf("%s, repository %d of %d: %s", text, p.number, p.repositories, p.name)
 }

@@ -87,7 +87,7 @@ func (c *demoCommand) run(cmd *cobra.Command, _ []string) error {
 	o.Busy = func(image string) func() {
 		began := time.Now()
 		return newActivity(cmd, func() string {
-			return fmt.Sprintf("copying %s: %s", image, elapsed(time.Since(began).Truncate(time.Second)))
+			return fmt.Sprintf("%s: copying %s", elapsed(time.Since(began).Truncate(time.Second)), image)
 		}).end
 	}
 	o.Clone = len(embedded.Architectures()) == 0

@@ -44,7 +44,7 @@ func manyLayers(t *testing.T, layers int, bytesPerSecond int64) string {
 	server.PushImage(t, "team/app", "1", img)
 	if bytesPerSecond > 0 {
 		server.Add(registrytest.Rule{Method: "GET", Path: "/blobs/sha256",
-			Fault: registrytest.Throttle(bytesPerSecond, 0)})
+			Fault: registrytest.Throttle(bytesPerSecond, 10*time.Millisecond)})
 	}
 	return server.Host() + "/team/app:1"
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -96,25 +97,26 @@ func TestProgressAndQuiet(t *testing.T) {
 	check([]quietRow{
 		{args: []string{"estimate", "--path", "/file", small, ref},
 			shows: `[0-9]+ %: [0-3] of 3 layers, `, never: `of [12] layers?,`},
-		{args: []string{"wait", small, "--timeout", "1s", "--index-version", "V2", ref}, shows: `waiting for `,
-			err: waiting.ErrTimeUp},
+		{args: []string{"wait", small, "--timeout", "1s", "--index-version", "V2", ref},
+			shows: `waiting [01]s of 1s for `, err: waiting.ErrTimeUp},
 		{args: []string{"index", small, "--force", ref}, shows: `[0-9]+ %: [0-3] of 3 layers, `},
 		{args: []string{"index", "--output-layout", "layout", ref}, shows: `[0-9]+ %: [0-3] of 3 layers, `,
 			before: func() { _ = os.RemoveAll("layout") }},
 		{args: []string{"verify", ref}, shows: `[0-9]+ %: [0-3] of 3 layers, `},
 		{args: []string{"status", small, repository}, shows: `looking at images: [0-9]+ of [0-9]+$`},
 		{args: []string{"cleanup", "--broken", repository},
-			shows: `\S+/team/app \(1 of 1 repository\): [0-9]+ manifests? read, the zTOCs of [0-2] of 2 SOCI indexes$`},
+			shows: `[0-9]+ manifests read, the zTOCs of [0-2] of 2 SOCI indexes, repository 1 of 1: \S+/team/app$`},
 		{args: []string{"cleanup", "--yes", repository}, shows: `\S+/team/app: [2-9] of [2-9] deleted$`,
 			before: func() { quietly("index", small, ref) }},
 		{args: []string{"backfill", "--local", small, repository}, shows: `looking at images: `,
 			before: func() { quietly("cleanup", "--any-tag", "-y", repository) }},
-		{args: []string{"ztoc", "create", "-o", "out.ztoc", "-"}, shows: `the standard input: .* read$`,
+		{args: []string{"ztoc", "create", "-o", "out.ztoc", "-"}, shows: `[0-9].* read$`,
 			in: func() io.Reader { return slowReader{bytes.NewReader(layer)} }},
-		{args: []string{"demo", "--image", ref}, shows: `copying \S+/team/app:1: `, err: demo.ErrNoLayer},
+		{args: []string{"demo", "--image", ref}, shows: `0s: copying \S+/team/app:1$`, err: demo.ErrNoLayer},
 	})
 
 	w := newStackOnTerminal(t)
+	w.aws.server.Handle("ecr", late{w.aws.ecr})
 	for _, variable := range w.env {
 		name, value, _ := strings.Cut(variable, "=")
 		t.Setenv(name, value)
@@ -159,6 +161,14 @@ func TestProgressAndQuiet(t *testing.T) {
 			t.Errorf("%s is not tried", cmd.CommandPath())
 		}
 	}
+}
+
+// late answers after a while, in which a line can be written.
+type late struct{ http.Handler }
+
+func (h late) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	time.Sleep(20 * time.Millisecond)
+	h.Handler.ServeHTTP(w, r)
 }
 
 // slowReader returns little at a time.

@@ -158,7 +158,8 @@ type redriveJSON struct {
 func (w *redriveWork) json(m *redrive.Message, result string, failure error) redriveJSON {
 	out := redriveJSON{
 		ID: m.ID, Origin: m.Origin, Reference: m.Image(), Repository: m.Repository, Tag: m.Tag, Digest: m.Digest,
-		EventID: m.EventID, Failed: m.Failed, Function: m.FunctionARN, Attempts: m.Attempts, Condition: m.Condition, RequestID: m.RequestID,
+		EventID: m.EventID, Failed: m.Failed, Function: m.FunctionARN, Attempts: m.Attempts,
+		Condition: m.Condition, RequestID: m.RequestID,
 		Class: string(m.Class), Reason: m.Reason, Error: m.Error, Received: m.Received, Event: m.Event,
 		Retriable: true, Logs: w.logs(m), Result: result,
 	}

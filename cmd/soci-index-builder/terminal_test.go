@@ -158,3 +158,25 @@ func TestErrorsAboveABar(t *testing.T) {
 		}
 	}
 }
+
+// The line that shows that a command waits fits the terminal, and nothing of it is
+// left.
+func TestWaitOnATerminal(t *testing.T) {
+	server := registrytest.Start(t)
+	const name = "a-team-with-a-long-name/an-application-with-a-long-name-that-nobody-builds"
+	server.PushImage(t, name, "1.0.0-release", registrytest.Image{
+		Layers: []registrytest.Layer{{Content: storedLayers(t)["writer/go-6"]}}})
+	for _, o := range sizes {
+		s := onTerminal(t, o, "wait", "--min-layer-size", "0", "--timeout", "1s",
+			server.Host()+"/"+name+":1.0.0-release")
+		if s.code != exitTimeUp || s.hidesCursor() || !strings.Contains(s.raw, "waiting 0s of 1s for "+server.Host()) ||
+			strings.Contains(s.screen.text(), "waiting ") {
+			t.Errorf("in %d columns it ends with %d: %q\n%s", o.columns, s.code, s.raw, s.screen.text())
+		}
+		for _, line := range tooWide(s.raw, int(o.columns)) {
+			if strings.Contains(line, "waiting ") {
+				t.Errorf("in %d columns: %q", o.columns, line)
+			}
+		}
+	}
+}

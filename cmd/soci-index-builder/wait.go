@@ -135,8 +135,8 @@ func (c *waitCommand) run(cmd *cobra.Command, args []string) error {
 	}
 	began := time.Now()
 	progress := newActivity(cmd, func() string {
-		return fmt.Sprintf("waiting for %s: %s of %s", args[0], elapsed(time.Since(began).Truncate(time.Second)),
-			elapsed(time.Duration(c.timeout)))
+		return fmt.Sprintf("waiting %s of %s for %s", elapsed(time.Since(began).Truncate(time.Second)),
+			elapsed(time.Duration(c.timeout)), args[0])
 	})
 	defer progress.end()
 	warn := func(text string) { progress.printer().printf("%s\n", text) }

@@ -77,7 +77,7 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer layer.Close()
-	z, err := c.build(cmd, layer, name)
+	z, err := c.build(cmd, layer)
 	if errors.Is(err, soci.ErrInvalidOption) {
 		return &usageError{err}
 	}
@@ -104,7 +104,7 @@ func (c *ztocCreateCommand) run(cmd *cobra.Command, args []string) error {
 	return p.err
 }
 
-func (c *ztocCreateCommand) build(cmd *cobra.Command, layer io.Reader, name string) (*soci.Ztoc, error) {
+func (c *ztocCreateCommand) build(cmd *cobra.Command, layer io.Reader) (*soci.Ztoc, error) {
 	size := int64(0)
 	if f, ok := layer.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
@@ -112,7 +112,7 @@ func (c *ztocCreateCommand) build(cmd *cobra.Command, layer io.Reader, name stri
 		}
 	}
 	read := &countingReader{Reader: layer}
-	progress := newActivity(cmd, func() string { return read.line(name, size) })
+	progress := newActivity(cmd, func() string { return read.line(size) })
 	defer progress.end()
 	return untilEnd(cmd.Context(), func() (*soci.Ztoc, error) {
 		return soci.BuildZtoc(read, soci.ZtocOptions{
@@ -161,15 +161,15 @@ func (r *countingReader) Read(b []byte) (int, error) {
 }
 
 // line tells how much of a layer is read; its size is 0 when that is not known.
-func (r *countingReader) line(name string, size int64) string {
+func (r *countingReader) line(size int64) string {
 	n := r.n.Load()
 	if size <= 0 || n <= 0 {
-		return fmt.Sprintf("%s: %s read", name, bytesize.Format(n))
+		return bytesize.Format(n) + " read"
 	}
 	took := time.Since(time.Unix(0, r.began.Load()))
 	left := time.Duration(float64(took) * (float64(size)/float64(n) - 1))
-	return fmt.Sprintf("%s: %d %%: %s of %s, about %s left", name, n*100/size, bytesize.Format(n),
-		bytesize.Format(size), about(left))
+	return fmt.Sprintf("%d %%: %s of %s, about %s left", n*100/size, bytesize.Format(n), bytesize.Format(size),
+		about(left))
 }
 
 // openInput opens a file, or the standard input for "-", and returns its name

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -80,7 +81,20 @@ func TestBroken(t *testing.T) {
 		}
 		o := options()
 		o.Broken = true
+		var mu sync.Mutex
+		var progress cleanup.Progress
+		o.Progress = func(now cleanup.Progress) {
+			mu.Lock()
+			defer mu.Unlock()
+			if now.Checked >= progress.Checked {
+				progress = now
+			}
+		}
 		plan := look(t, repo, o)
+		if progress.Checked != progress.ToCheck || progress.Checked < 5 || progress.Manifests <= progress.Checked {
+			t.Errorf("the progress was %+v at last", progress)
+		}
+		o.Progress = nil
 		trouble := map[digest.Digest]string{}
 		for _, i := range plan.Items {
 			trouble[i.Digest] = i.Trouble

@@ -214,7 +214,8 @@ func TestSources(t *testing.T) {
 			continue
 		}
 		e := all[0]
-		if e.Source != row.want || e.Tag != row.tag || (built == "linux/amd64 2") != (row.want == estimate.SourceBuilt) {
+		if e.Source != row.want || e.Tag != row.tag ||
+			(built == "linux/amd64 2") != (row.want == estimate.SourceBuilt) {
 			t.Errorf("%s of %s: from %s, tag %q, built %q", row.asked, row.there, e.Source, e.Tag, built)
 		}
 		f := e.Files

@@ -110,8 +110,9 @@ func TestNew(t *testing.T) {
 		"enabled": map[string]any{"outcome": "tagged"},
 		"manifests": []any{map[string]any{
 			"digest": digest.FromString("m").String(), "platform": "linux/arm64", "outcome": "indexed",
-			"index": content("v1", 7), "indexV2": content("v2", 8), "enabledManifest": content("em", 9), "alreadyThere": true,
-			"prefetch": map[string]any{"fileCount": 17.0, "layerCount": 1.0, "spanCount": 19.0},
+			"index": content("v1", 7), "indexV2": content("v2", 8), "enabledManifest": content("em", 9),
+			"alreadyThere": true,
+			"prefetch":     map[string]any{"fileCount": 17.0, "layerCount": 1.0, "spanCount": 19.0},
 			"layers": []any{
 				with(content("a", 10), map[string]any{"mediaType": mediaType, "compression": "gzip",
 					"uncompressedSize": 12.0, "spanCount": 13.0, "entryCount": 14.0, "seconds": 15.5, "reused": true,
