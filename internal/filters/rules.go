@@ -72,11 +72,14 @@ const (
 	Untagged Decision = "untagged"
 )
 
+// Decisions returns all of them.
+func Decisions() []Decision { return []Decision{Matched, NotMatched, OwnArtifact, Referrer, Untagged} }
+
 // Verdict is a decision and what made it.
 type Verdict struct {
 	Decision Decision
 	Filter   string // that decided, for Matched and NotMatched; empty when none matches
-	Reason   string // for OwnArtifact: what gave it away
+	Reason   string // for OwnArtifact: what gave it away; empty where the decision says it all
 }
 
 // Decide judges an image. What must never be indexed comes before the filters,
