@@ -17,8 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
-	"github.com/aws/smithy-go"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/patience"
 	"soci-index-builder/internal/deploy/target"
@@ -127,8 +127,7 @@ func (c *ChangeSet) read(ctx context.Context, client *cloudformation.Client, r R
 	describe := func(ctx context.Context) (*cloudformation.DescribeChangeSetOutput, error) {
 		out, err := client.DescribeChangeSet(ctx, in)
 		// Older partitions do not know that the values can be asked for.
-		if api, ok := errors.AsType[smithy.APIError](err); ok && in.IncludePropertyValues != nil &&
-			api.ErrorCode() == "ValidationError" && strings.Contains(api.ErrorMessage(), "IncludePropertyValues") {
+		if in.IncludePropertyValues != nil && awscode.Says(err, "ValidationError", "IncludePropertyValues") {
 			in.IncludePropertyValues = nil
 			out, err = client.DescribeChangeSet(ctx, in)
 		}
@@ -203,7 +202,7 @@ func (c *ChangeSet) Discard(ctx context.Context, client *cloudformation.Client, 
 	_, err := client.DeleteChangeSet(ctx,
 		&cloudformation.DeleteChangeSetInput{ChangeSetName: &c.ID, StackName: &c.StackID})
 	// The execution of another one has it deleted.
-	if err != nil && codeOf(err) != "ChangeSetNotFound" {
+	if err != nil && awscode.Of(err) != "ChangeSetNotFound" {
 		return fmt.Errorf("deleting the change set %s: %w", c.ID, awserror.Explain(err))
 	}
 	if !created {
@@ -249,13 +248,6 @@ func (c *ChangeSet) unused(ctx context.Context, client *cloudformation.Client) (
 	return s != nil && s.Status == string(types.StackStatusReviewInProgress), err
 }
 
-func codeOf(err error) string {
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		return api.ErrorCode()
-	}
-	return ""
-}
-
 // Execute has the changes made; the token marks the events. A second request
 // after a lost answer makes them once.
 func (c *ChangeSet) Execute(ctx context.Context, client *cloudformation.Client, token string, disableRollback bool,
@@ -268,7 +260,7 @@ func (c *ChangeSet) Execute(ctx context.Context, client *cloudformation.Client, 
 		_, err := client.ExecuteChangeSet(ctx, in)
 		return true, err
 	})
-	switch codeOf(err) {
+	switch awscode.Of(err) {
 	case "InvalidChangeSetStatus", "ChangeSetNotFound":
 		return fmt.Errorf("executing the change set: somebody else has changed the stack since it was made, so "+
 			"deploy again: %w", err)

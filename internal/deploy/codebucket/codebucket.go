@@ -22,8 +22,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/aws/smithy-go"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/ours"
 	"soci-index-builder/internal/names"
@@ -189,19 +189,11 @@ func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
 
 // explain says what is to be done about an answer of S3.
 func explain(err error) error {
-	switch codeOf(err) {
+	switch awscode.Of(err) {
 	case "NoSuchBucket":
 		return fmt.Errorf("%w: the bucket %w", err, ErrNoBucket)
 	case "PermanentRedirect":
 		return fmt.Errorf("%w: the bucket %w", err, ErrWrongRegion)
 	}
 	return awserror.Explain(err)
-}
-
-// codeOf returns the code of an answer of S3, empty for any other error.
-func codeOf(err error) string {
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		return api.ErrorCode()
-	}
-	return ""
 }

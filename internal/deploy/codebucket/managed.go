@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	smithytime "github.com/aws/smithy-go/time"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/deploy/ours"
 	"soci-index-builder/internal/names/lazyregexp"
 )
@@ -142,7 +143,7 @@ func (m *Managed) find(ctx context.Context, known string) (string, error) {
 		BucketRegion: &m.region, MaxBuckets: aws.Int32(1000)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
-		if regional && codeOf(err) == "AccessDenied" {
+		if regional && awscode.Of(err) == "AccessDenied" {
 			// Few may list the account's buckets, and there is hardly one to be found.
 			return "", nil
 		}
@@ -279,7 +280,7 @@ func (m *Managed) make(ctx context.Context, name string) (string, error) {
 			in.CreateBucketConfiguration.LocationConstraint = types.BucketLocationConstraint(m.region)
 		}
 		_, err := m.client.CreateBucket(ctx, in)
-		code := codeOf(err)
+		code := awscode.Of(err)
 		switch {
 		case err == nil:
 			if err := m.tagMade(ctx, *in.Bucket); err != nil {
@@ -328,7 +329,7 @@ func (m *Managed) tagMade(ctx context.Context, name string) error {
 func (m *Managed) tags(ctx context.Context, name string) ([]types.Tag, error) {
 	out, err := m.client.GetBucketTagging(ctx,
 		&s3.GetBucketTaggingInput{Bucket: &name, ExpectedBucketOwner: &m.Account})
-	if codeOf(err) == "NoSuchTagSet" {
+	if awscode.Of(err) == "NoSuchTagSet" {
 		return nil, nil
 	}
 	if err != nil {

@@ -18,6 +18,8 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"soci-index-builder/internal/awsconfig/awscode"
 )
 
 // The folders of a bucket in which the program keeps things, in a managed bucket at
@@ -138,7 +140,7 @@ func regionOf(err error) string {
 func (b *Bucket) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
 	out, err := b.client.GetObject(ctx,
 		&s3.GetObjectInput{Bucket: &b.Name, Key: &key, ExpectedBucketOwner: b.expected()})
-	if statusOf(err) == http.StatusNotFound && codeOf(err) != "NoSuchBucket" {
+	if statusOf(err) == http.StatusNotFound && awscode.Of(err) != "NoSuchBucket" {
 		return nil, fmt.Errorf("s3://%s/%s %w", b.Name, key, ErrNoObject)
 	}
 	if err != nil {

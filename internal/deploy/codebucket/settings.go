@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"soci-index-builder/internal/awsconfig/awscode"
 )
 
 // incompleteDays is how long the parts of an upload that never ended are kept.
@@ -115,7 +117,7 @@ func (m *Managed) settings(name string) []setting {
 
 // none takes an answer that there is no such setting for a wrong one.
 func none(err error, code string) (bool, error) {
-	if codeOf(err) == code {
+	if awscode.Of(err) == code {
 		return false, nil
 	}
 	return false, err

@@ -15,8 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	"github.com/aws/smithy-go"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/deploy/patience"
 	"soci-index-builder/internal/deploy/target"
 )
@@ -144,7 +144,7 @@ func (w *Watch) cancelUpdate(ctx context.Context) error {
 			ClientRequestToken: &token})
 		return true, err
 	})
-	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "ValidationError" {
+	if awscode.Of(err) == "ValidationError" {
 		return nil // it has ended, or rolls back already: the events tell
 	}
 	if err != nil {

@@ -6,7 +6,6 @@ package target
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,8 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/deployed"
 )
 
@@ -64,10 +63,7 @@ func Look(ctx context.Context, cfg aws.Config, name string) (*Target, error) {
 }
 
 // Missing reports whether an error says that there is no such stack.
-func Missing(err error) bool {
-	api, ok := errors.AsType[smithy.APIError](err)
-	return ok && api.ErrorCode() == "ValidationError" && strings.Contains(api.ErrorMessage(), "does not exist")
-}
+func Missing(err error) bool { return awscode.Says(err, "ValidationError", "does not exist") }
 
 // Find returns a stack by its name or ARN; nil when there is none, or it was
 // deleted.

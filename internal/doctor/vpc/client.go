@@ -19,7 +19,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -32,6 +31,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"soci-index-builder/internal/awsconfig/awscode"
 )
 
 // Client asks EC2. It may be used by several goroutines at once.
@@ -230,7 +231,7 @@ func (c *Client) send(ctx context.Context, form url.Values, answer any) error {
 		return failed(&smithy.DeserializationError{Err: errors.Join(err, errors.New("it is no answer of EC2"))})
 	}
 	refused := failed(&smithy.GenericAPIError{Code: refusal.Code, Message: refusal.Message})
-	if is, ok := clockOf(response, answered.Sub(asked), answered); ok && slices.Contains(clockCodes, refusal.Code) &&
+	if is, ok := clockOf(response, answered.Sub(asked), answered); ok && awscode.MayBeClock(refusal.Code) &&
 		(is-ahead).Abs() > maxClockError {
 		return &clockError{refused, is}
 	}
@@ -244,12 +245,6 @@ type clockError struct {
 }
 
 func (e *clockError) Unwrap() error { return e.error }
-
-// clockCodes are the codes with which a wrong time is refused, as those of the
-// SDK's clients, and EC2's own. They have other reasons too, so that the time of the
-// answer decides.
-var clockCodes = []string{"RequestExpired", "AuthFailure", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
-	"InvalidSignatureException"}
 
 // The same as in the SDK's clients.
 const (
