@@ -126,7 +126,7 @@ func (x *Destroy) lookAtCode(ctx context.Context, others []*target.Stack) error 
 		return err
 	}
 	c := &storedCode{}
-	if named != "" && !codebucket.IsManagedName(named, x.d.Target.Account, x.d.Target.Region) {
+	if named != "" && !names.IsManagedBucket(named, x.d.Target.Account, x.d.Target.Region) {
 		c.bucket, err = codebucket.OpenOwn(ctx, x.d.AWS, named, x.d.Target.Account)
 		if errors.Is(err, codebucket.ErrNoBucket) {
 			if x.main != nil {

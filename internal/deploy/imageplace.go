@@ -17,7 +17,7 @@ import (
 )
 
 // recorder is the function beside whose image the records are.
-const recorder = "GeneratorFunction"
+const recorder = deployed.GeneratorID
 
 // imagePlace are the repositories with the functions' images and the records.
 type imagePlace struct {

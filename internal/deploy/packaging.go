@@ -14,9 +14,6 @@ import (
 	"soci-index-builder/internal/embedded"
 )
 
-// Functions are the names of the functions' zip files.
-var Functions = []string{"filter", "indexgen", "reponame"}
-
 // defaultArchitecture is what a new stack's functions are for.
 const defaultArchitecture = "arm64"
 
@@ -101,7 +98,7 @@ func codeOf(template []byte) (embedded.Package, string) {
 	if _, image := t.Parameters[deployed.ParamFilterImage]; image {
 		kind = embedded.Image
 	}
-	if a := t.Resources["GeneratorFunction"].Properties.Architectures; len(a) == 1 {
+	if a := t.Resources[deployed.GeneratorID].Properties.Architectures; len(a) == 1 {
 		return kind, map[string]string{"arm64": "arm64", "x86_64": "amd64"}[a[0]]
 	}
 	return kind, ""

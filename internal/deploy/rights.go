@@ -164,7 +164,7 @@ func (*inPlace) Questions(d *Deploy) []rights.Question {
 	for _, set := range d.sets {
 		bucket, repository := d.stack().Parameters[deployed.ParamCodeBucket], ""
 		if d.Settings.Package == embedded.Image {
-			repository = repositoryOf(d.stack().Parameters[set.code+"ImageUri"])
+			repository = repositoryOf(d.stack().Parameters[set.code+deployed.ImageSuffix])
 		}
 		all = append(all, rights.Function(d.AWS, set.name, bucket, repository))
 	}

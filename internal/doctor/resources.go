@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
 	"soci-index-builder/internal/doctor/cfntemplate"
+	"soci-index-builder/internal/function/contract"
 )
 
 // The types of resources that are looked at.
@@ -28,7 +29,7 @@ const (
 	typeQueue      = "AWS::SQS::Queue"
 	typeMachine    = "AWS::StepFunctions::StateMachine"
 	typeAlarm      = "AWS::CloudWatch::Alarm"
-	typeARNs       = "Custom::SociRepositoryArns"
+	typeARNs       = contract.ResourceType
 )
 
 // resource is one of the stack, with what the template makes of it.
@@ -184,15 +185,15 @@ func (x *examination) attribute(kind, physical, name string) (any, bool) {
 		return physical[strings.LastIndexByte(physical, ':')+1:], true
 	case typeRole + " Arn":
 		return x.roleARN(physical), true
-	case typeARNs + " RepositoryArns":
+	case typeARNs + " " + contract.AttrARNs:
 		var list []any
 		for _, one := range x.stack.Filters.RepositoryARNs(x.stack.Partition, x.stack.Region, x.stack.Account) {
 			list = append(list, one)
 		}
 		return list, true
-	case typeARNs + " OwnNames":
+	case typeARNs + " " + contract.AttrOwnNames:
 		return strings.Join(x.stack.OwnRepositories(), ","), true
-	case typeARNs + " OwnArns":
+	case typeARNs + " " + contract.AttrOwnARNs:
 		var list []any
 		for _, one := range x.stack.OwnRepositories() {
 			list = append(list, "arn:"+x.stack.Partition+":ecr:"+x.stack.Region+":"+x.stack.Account+":repository/"+one)

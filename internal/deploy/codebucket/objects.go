@@ -20,12 +20,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"soci-index-builder/internal/awsconfig/awscode"
+	"soci-index-builder/internal/names"
 )
 
 // The folders of a bucket in which the program keeps things, in a managed bucket at
 // its root, in a user's own below [OwnPrefix].
 const (
-	OwnPrefix     = "soci-index-builder/"
+	OwnPrefix     = names.BucketFolder
 	CodeFolder    = "code/"
 	RecordsFolder = "records/"
 )

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/embedded"
@@ -35,7 +34,7 @@ func (a Account) parts(s settings.Settings, region string) ([]deployer.Part, map
 		own = own || s.Package == embedded.Image
 	}
 	if s.Package != embedded.Image && s.Bucket != "" {
-		if own = !codebucket.IsManagedName(s.Bucket, a.ID, region); own {
+		if own = !names.IsManagedBucket(s.Bucket, a.ID, region); own {
 			values["CodeBucket"] = []string{s.Bucket}
 		} else {
 			values["ManagedBucket"] = []string{s.Bucket}

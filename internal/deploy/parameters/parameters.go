@@ -68,15 +68,11 @@ func (p *Parameter) Flag() string {
 		return "--filters"
 	case p.Name == deployed.ParamCodeBucket, p.Name == deployed.ParamCodeKeyPrefix:
 		return "--bucket"
-	case strings.HasSuffix(p.Name, imageURI):
+	case strings.HasSuffix(p.Name, deployed.ImageSuffix):
 		return "--repository"
 	}
 	return "--parameter"
 }
-
-// imageURI ends the names of the parameters that name a function's image; the
-// function's logical id stands in front.
-const imageURI = "ImageUri"
 
 // Constraint says what values are allowed, to follow "must be".
 func (p *Parameter) Constraint() string {

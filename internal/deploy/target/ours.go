@@ -52,5 +52,5 @@ func OurTemplate(body []byte) bool {
 		return filters
 	}
 	_, version := t.Parameters[deployed.ParamIndexVersion]
-	return filters && version && t.Resources["GeneratorFunction"].Type == "AWS::Lambda::Function"
+	return filters && version && t.Resources[deployed.GeneratorID].Type == "AWS::Lambda::Function"
 }

@@ -16,9 +16,19 @@ import (
 
 	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/function/failure/class"
 	"soci-index-builder/internal/permission"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
+)
+
+// Class is [class.Class].
+type Class = class.Class
+
+// The classes of failure.
+const (
+	Permanent = class.Permanent
+	Transient = class.Transient
 )
 
 // Reason names what went wrong, in one stable word.

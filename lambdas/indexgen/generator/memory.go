@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"math"
 
+	"soci-index-builder/internal/function/contract"
 	"soci-index-builder/internal/function/fanout"
 	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/pkg/soci"
 )
 
 // mostMemory is the largest function of Lambda, in MB.
-const mostMemory = 10_240
+const mostMemory = contract.MaxMemoryMB
 
 // The parameters of the functions' memory.
 const (
