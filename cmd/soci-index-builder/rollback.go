@@ -50,8 +50,7 @@ deploy, and "help json deploy" shows the fields of --output json.`,
 		"leave a rollback that failed as it is, to look at it")
 	flags.StringSliceVar(&s.Capabilities, "capabilities", nil,
 		"acknowledge without a question that IAM roles are made: `CAPABILITY_IAM`")
-	flags.BoolVar(&s.AllowReplacement, "allow-replacement", false,
-		"replace functions and queues without a question; events in them are lost")
+	flags.BoolVar(&s.AllowReplacement, "allow-replacement", false, settings.UsageReplacement)
 	output.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if stack.name == "" {

@@ -142,7 +142,7 @@ func on(resources []string, values map[string][]string) []string {
 		all = filled
 	}
 	if slices.Equal(all, []string{"*"}) {
-		return []string{"everything: these actions know no resource"}
+		return []string{string(deployer.Anything)}
 	}
 	return all
 }
