@@ -59,7 +59,7 @@ func (t *Terminal) showRights(parts []deployer.Part, values map[string][]string)
 		files = append(files, p.File+".json")
 	}
 	t.Printf("\n")
-	t.Say("Rights that are used, your own or those of --role-arn; these files in docs have them all:")
+	t.Say("Permissions that are used: your own or those of --role-arn; these files in docs have them all:")
 	t.Say("  %s", strings.Join(files, ", "))
 	type right struct {
 		on      []string
