@@ -167,7 +167,7 @@ func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []str
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckTagSuffix(o.TagSuffix); err != nil {
+	if err := checkTagSuffix(o.TagSuffix); err != nil {
 		return nil, err
 	}
 	if check == nil {

@@ -23,22 +23,22 @@ func (s *Stack) Mine() error {
 	foreign := fmt.Errorf("stack %s (%s) %w", s.Name, s.Status, ErrForeign)
 	if s.Template == nil {
 		for _, set := range s.ChangeSets {
-			if !OurTemplate(set.Template) {
+			if !ourTemplate(set.Template) {
 				return foreign
 			}
 		}
 		return nil
 	}
-	if !OurTemplate(s.Template) {
+	if !ourTemplate(s.Template) {
 		// A companion stack has the tag too.
 		return foreign
 	}
 	return nil
 }
 
-// OurTemplate reports whether a template is one of a main stack of this
+// ourTemplate reports whether a template is one of a main stack of this
 // project. Before there was metadata of our own, it had our parameters.
-func OurTemplate(body []byte) bool {
+func ourTemplate(body []byte) bool {
 	var t struct {
 		Metadata   map[string]json.RawMessage
 		Parameters map[string]json.RawMessage
