@@ -233,6 +233,9 @@ var (
 	queueURL = lazyregexp.New(`^https?://[A-Za-z0-9.:-]{1,255}/` + names.Account + `/[A-Za-z0-9_-]{1,80}$`)
 	eventBus = lazyregexp.New(`^(?:[A-Za-z0-9/._-]{1,256}|arn:` + names.Partition + `:events:` + names.Region + `:` +
 		names.Account + `:event-bus/[A-Za-z0-9/._-]{1,256})$`)
+
+	// stackName is wider than names.Stack: without a stack it is the function's name,
+	// which may have _ and begin with a digit.
 	stackName = lazyregexp.New(`^[A-Za-z0-9_-]{1,255}$`)
 )
 
