@@ -14,9 +14,9 @@ import (
 	"soci-index-builder/internal/names"
 )
 
-// lookAtEarlier lists what of earlier versions is in buckets and repositories of
-// the user's own that the stack has left. It stays: the stack does not name the
-// place any more, and somebody else may use it.
+// lookAtEarlier lists what earlier versions left in the user's own buckets and
+// repositories that the stack no longer uses. It stays: the stack does not name the
+// place any more, and others may use it.
 func (x *Destroy) lookAtEarlier(ctx context.Context) {
 	if x.main == nil {
 		return

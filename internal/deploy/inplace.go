@@ -206,8 +206,8 @@ type functionCode struct {
 	reason string // why the last update failed
 }
 
-// codeOfFunction asks Lambda. Of an image it is the digest that the function has
-// resolved, which GetFunction alone tells.
+// codeOfFunction asks Lambda for a function's code. Of an image it is the digest that
+// Lambda resolved, which only GetFunction returns.
 func (d *Deploy) codeOfFunction(ctx context.Context, client *lambda.Client, name string) (functionCode, error) {
 	if d.Settings.Package == embedded.Image {
 		out, err := client.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: &name})

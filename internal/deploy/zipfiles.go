@@ -34,7 +34,7 @@ var zipNames = func() map[string]string {
 	return all
 }()
 
-// unknownBucket stands for a managed bucket whose name is not known yet.
+// unknownBucket is the placeholder for a managed bucket whose name is not known yet.
 const unknownBucket = "soci-index-builder-000000000000"
 
 // zipFiles are zip files in a bucket of the user's own, or in the managed one

@@ -43,7 +43,7 @@ type resource struct {
 // properties are those of a resource, or a part of them.
 type properties map[string]any
 
-// at returns what stands at the end of a path, nil if nothing does.
+// at returns the value at the end of a path, nil if there is none.
 func (p properties) at(path ...string) any {
 	var v any = map[string]any(p)
 	for _, name := range path {
@@ -56,7 +56,7 @@ func (p properties) at(path ...string) any {
 	return v
 }
 
-// text is what stands there as a string; empty when nothing does, or it could
+// text returns the value at a path as a string; empty if there is none, or it could
 // not be worked out.
 func (p properties) text(path ...string) string { return scalar(p.at(path...)) }
 
@@ -72,7 +72,7 @@ func scalar(v any) string {
 	return ""
 }
 
-// number is what stands there as a number, for a property that is one.
+// number returns the value at a path as a number, for a property that is one.
 func (p properties) number(path ...string) (n int, ok bool) {
 	n, err := strconv.Atoi(p.text(path...))
 	return n, err == nil

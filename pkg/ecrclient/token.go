@@ -83,7 +83,7 @@ func (s *tokenSources) source(host string, h ECRHost, o *options) *tokenSource {
 
 func hasIdentity(v any) bool { return v == nil || reflect.ValueOf(v).Comparable() }
 
-// awsEnvironment stands for what the default chain reads from the environment.
+// awsEnvironment returns a hash of what the default chain reads from the environment.
 func awsEnvironment() [sha256.Size]byte {
 	var set []string
 	for _, entry := range os.Environ() {

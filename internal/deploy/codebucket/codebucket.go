@@ -126,7 +126,7 @@ type Bucket struct {
 	prefix string // of all keys of the program's
 }
 
-// Open finds the bucket, whoever owns it. The error matches ErrNoBucket,
+// Open finds the bucket, in any account. The error matches ErrNoBucket,
 // ErrWrongRegion or one of awserror where it is one of these.
 func Open(ctx context.Context, cfg aws.Config, name string) (*Bucket, error) {
 	return open(ctx, cfg, name, "")
@@ -154,7 +154,7 @@ func open(ctx context.Context, cfg aws.Config, name, owner string) (*Bucket, err
 }
 
 // Upload puts the object into the bucket, unless the same content is there
-// under its key already; sent tells which. The error matches ErrNoBucket or one
+// under its key already; sent reports whether it was sent. The error matches ErrNoBucket or one
 // of awserror where it is one of these.
 func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
 	sum := base64.StdEncoding.EncodeToString(o.sum[:])

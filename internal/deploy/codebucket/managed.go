@@ -185,7 +185,7 @@ func (m *Managed) Open(ctx context.Context, name string) (*Bucket, error) {
 	return b, nil
 }
 
-// bucket stands for one that exists.
+// bucket returns a bucket that exists; it makes no call.
 func (m *Managed) bucket(name string) *Bucket {
 	return &Bucket{Name: name, client: m.client, owner: m.Account, region: m.region}
 }
@@ -286,9 +286,9 @@ func (m *Managed) make(ctx context.Context, name string) (string, error) {
 	}
 }
 
-// tagMade gives a bucket that was just made its tag where it came without: what
-// stands for S3 may not take tags with the bucket. A bucket with tags or objects
-// is older: in us-east-1 S3 takes another attempt at making what is there.
+// tagMade tags a bucket that was just created, if it has no tags: a substitute of S3
+// may ignore them in the request. A bucket with tags or objects is older: in us-east-1
+// S3 accepts a request to create a bucket that the account has already.
 func (m *Managed) tagMade(ctx context.Context, name string) error {
 	tags, err := m.tags(ctx, name)
 	if err != nil || len(tags) > 0 {

@@ -74,7 +74,7 @@ func (b *Bucket) expected() *string {
 
 // CheckOwner asks once more whether the bucket belongs to the account, by
 // objects that must be in it, or by itself if none are named. CloudFormation,
-// which reads the code, asks nobody: call it right before an execution. Errors
+// which reads the code, does not check that: call it right before an execution. Errors
 // match ErrOwner, ErrNoBucket, ErrNoObject or one of awserror.
 func (b *Bucket) CheckOwner(ctx context.Context, keys ...string) error {
 	for _, key := range keys {
@@ -128,7 +128,7 @@ func statusOf(err error) int {
 	return 0
 }
 
-// regionOf returns the bucket's region as an answer that is an error tells it.
+// regionOf returns the bucket's region, which S3 puts into some of its errors.
 func regionOf(err error) string {
 	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
 		return response.Response.Header.Get("X-Amz-Bucket-Region")

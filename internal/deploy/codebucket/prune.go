@@ -19,8 +19,8 @@ type Pruning struct {
 	Keep []string
 
 	// Named are the keys that may be deleted, written like Keep. In a user's
-	// own bucket nothing else goes; in a managed bucket everything below
-	// CodeFolder may, and Named is not looked at.
+	// own bucket nothing else is deleted; in a managed bucket everything below
+	// CodeFolder may be, and Named is ignored.
 	Named []string
 
 	// Before keeps what was uploaded later: another deploy, which does not name

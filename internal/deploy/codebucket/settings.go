@@ -143,7 +143,7 @@ func private() *types.PublicAccessBlockConfiguration {
 		IgnorePublicAcls: aws.Bool(true), RestrictPublicBuckets: aws.Bool(true)}
 }
 
-// policy refuses everybody who comes without TLS, and allows nothing.
+// policy refuses requests without TLS, and allows nothing.
 func (m *Managed) policy(name string) string {
 	arn := "arn:" + m.Partition + ":s3:::" + name
 	return `{"Version":"2012-10-17","Statement":[{"Sid":"TLSOnly","Effect":"Deny","Principal":"*","Action":"s3:*",` +

@@ -23,13 +23,13 @@ import (
 
 // Errors that end a watch before the operation ends.
 var (
-	// ErrLeft: the user does not want to wait. The operation goes on.
+	// ErrLeft: the user does not want to wait. The operation is still running.
 	ErrLeft = errors.New("left while it goes on")
 
 	// ErrDeleted: somebody else has deleted the stack.
 	ErrDeleted = errors.New("the stack was deleted meanwhile")
 
-	// ErrIdle: nothing goes on in the stack.
+	// ErrIdle: no operation is running on the stack.
 	ErrIdle = errors.New("nothing goes on")
 )
 
@@ -251,7 +251,7 @@ func (w *Watch) before(e Event, newest bool) bool {
 	case w.Token != "":
 		return !w.begun && e.token != w.Token && e.Ends()
 	}
-	// The end of an operation is the last thing before the next one; when it is
-	// the newest of all, nothing goes on.
+	// An operation's end comes before the next one's beginning; if it is the newest
+	// event of all, no operation is running.
 	return e.Ends() && (newest || !w.begun)
 }

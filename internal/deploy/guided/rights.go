@@ -52,7 +52,7 @@ func (a Account) parts(s settings.Settings, region string) ([]deployer.Part, map
 	return parts, values
 }
 
-// showRights tells what deploying will do in the caller's name.
+// showRights shows the permissions that deploying will use.
 func (t *Terminal) showRights(parts []deployer.Part, values map[string][]string) {
 	var files []string
 	for _, p := range parts {
@@ -85,7 +85,7 @@ func (t *Terminal) showRights(parts []deployer.Part, values map[string][]string)
 			}
 		}
 	}
-	// ARNs are not broken: what they are for stands above them where they are long.
+	// ARNs are not broken: where they are long, their purpose is on a line above them.
 	table, first := [][2]string{}, 0
 	for _, r := range rights {
 		table = append(table, [2]string{services(r.actions), strings.Join(r.on, " ")})

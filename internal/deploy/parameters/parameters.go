@@ -156,7 +156,7 @@ func (p *Parameter) Judge(value string) error {
 	return fmt.Errorf("parameter %s: %.200q %w: %w", p.Name, value, ErrValue, err)
 }
 
-// hidden stands for a value that is not shown.
+// hidden is shown in place of a secret value.
 const hidden = "****"
 
 // Template is what is needed of one.

@@ -8,14 +8,14 @@ import (
 	"soci-index-builder/internal/deployed"
 )
 
-// ErrForeign: the stack is somebody else's. It is not updated and not deleted.
+// ErrForeign: the stack is not this project's. It is neither updated nor deleted.
 var ErrForeign = errors.New("is not a stack of soci-index-builder: give another --stack")
 
 // ErrNested: another stack has made the stack.
 var ErrNested = errors.New("is part of another stack, which must be updated instead")
 
-// Mine returns nil for a main stack of this project, whoever deployed it: one
-// with the tag or with our template. The error matches ErrForeign or ErrNested.
+// Mine returns nil for a main stack of this project, however it was deployed: one with
+// our template. The error matches ErrForeign or ErrNested.
 func (s *Stack) Mine() error {
 	if s.ParentID != "" {
 		return fmt.Errorf("stack %s %w: %s", s.Name, ErrNested, s.ParentID)

@@ -1,5 +1,5 @@
-// Package target finds out where a deploy goes: the account, its region, who
-// asks, and in which state the stack is, if there is one.
+// Package target finds out what a deploy works on: the account, the region, the
+// caller, and the state of the stack, if there is one.
 //
 // Start with [Look].
 package target
@@ -21,7 +21,7 @@ import (
 	"soci-index-builder/internal/deployed"
 )
 
-// Target is where a deploy goes.
+// Target is what a deploy works on.
 type Target struct {
 	Account, Region, Partition, Caller string
 
@@ -161,7 +161,7 @@ func (s *Stack) Condition() Condition {
 	return Ready
 }
 
-// Settled reports whether nothing goes on in a stack of this status.
+// Settled reports whether no operation is running on a stack of this status.
 func Settled(status string) bool {
 	return !strings.HasSuffix(status, "_IN_PROGRESS") ||
 		status == string(types.StackStatusReviewInProgress)

@@ -162,7 +162,7 @@ func pick(args []any) (any, error) {
 	return list[i], nil
 }
 
-// variable is one of Fn::Sub; ${!x} stands for ${x} itself.
+// variable is one of Fn::Sub; ${!x} means the text ${x}.
 var variable = lazyregexp.New(`\$\{(!?[^}]+)\}`)
 
 func (r *resolver) sub(format string, names map[string]any) (any, error) {

@@ -67,8 +67,8 @@ const (
 )
 
 // endpoint is where requests go, by the same settings, in the same order, as of a
-// client of the SDK. The names of the region's services differ in their first part
-// only, so that of SQS tells EC2's.
+// client of the SDK. The names of the region's services differ only in their first
+// part, so EC2's follows from that of SQS.
 func (c *Client) endpoint(ctx context.Context) (string, error) {
 	base := aws.ToString(c.cfg.BaseEndpoint)
 	_, ofAll := os.LookupEnv("AWS_ENDPOINT_URL")
@@ -238,7 +238,7 @@ func (c *Client) send(ctx context.Context, form url.Values, answer any) error {
 	return refused
 }
 
-// clockError is the refusal of a request whose time EC2 takes for wrong.
+// clockError is the refusal of a request because of its time.
 type clockError struct {
 	error
 	ahead time.Duration // of EC2's clock, by its answer
@@ -252,8 +252,8 @@ const (
 	maxTrusted    = 15 * time.Minute // that an answer may take to tell the time
 )
 
-// clockOf returns how far the clock of who answers is ahead. An answer out of a
-// cache does not tell.
+// clockOf returns how far the server's clock is ahead. An answer out of a cache does not
+// show that.
 func clockOf(response *http.Response, took time.Duration, answered time.Time) (time.Duration, bool) {
 	date, err := http.ParseTime(response.Header.Get("Date"))
 	if err != nil || took > maxTrusted || response.Header.Get("Age") != "" {

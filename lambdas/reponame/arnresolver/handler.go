@@ -37,8 +37,8 @@ var (
 	errFunctionARN = errors.New("the invocation does not name the function's ARN")
 )
 
-// wrongType tells that a property, which the template makes, is not what it
-// should be.
+// wrongType returns the error of a property, which the template makes, that is not what
+// it should be.
 func wrongType(property, want string, got any) error {
 	if got == nil {
 		return fmt.Errorf("property %s is missing, it must be %s: %w", property, want, errProperty)
