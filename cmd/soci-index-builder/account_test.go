@@ -15,7 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"soci-index-builder/internal/deploy"
+	"soci-index-builder/internal/deploy/companion"
 	deployrights "soci-index-builder/internal/deploy/rights"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/awstest/stacktest"
@@ -251,8 +251,10 @@ func (a *accountWorld) cloudFormation(ts *testscript.TestScript, _ bool, args []
 
 // deploy uploads the functions that the builds make.
 func TestFunctionNames(t *testing.T) {
-	for _, name := range deploy.Functions {
-		if _, err := os.Stat("../../lambdas/" + name + "/main.go"); err != nil {
+	var deployed []string
+	for _, f := range companion.Functions {
+		deployed = append(deployed, f.Executable)
+		if _, err := os.Stat("../../lambdas/" + f.Executable + "/main.go"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -262,7 +264,7 @@ func TestFunctionNames(t *testing.T) {
 	}
 	for _, f := range all {
 		if _, err := os.Stat("../../lambdas/" + f.Name() + "/main.go"); err == nil &&
-			!slices.Contains(deploy.Functions, f.Name()) {
+			!slices.Contains(deployed, f.Name()) {
 			t.Errorf("%s is not deployed", f.Name())
 		}
 	}

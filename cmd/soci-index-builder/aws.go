@@ -15,9 +15,11 @@ import (
 
 	"soci-index-builder/internal/awsconfig"
 	"soci-index-builder/internal/awsconfig/awserror"
+	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/permission"
+	"soci-index-builder/internal/text/terminal"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -28,9 +30,8 @@ import (
 type awsFlags struct{ profile, region string }
 
 func (f *awsFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.profile, "profile", "", "profile of the AWS configuration; the default is AWS_PROFILE")
-	cmd.Flags().StringVar(&f.region, "region", "",
-		"AWS region; the default is "+regionVariable+" or AWS_REGION, else that of the profile or EC2 instance")
+	cmd.Flags().StringVar(&f.profile, "profile", "", settings.UsageProfile)
+	cmd.Flags().StringVar(&f.region, "region", "", settings.UsageRegion)
 }
 
 // words are the flags as they are given, each with a space before it, for a
@@ -41,7 +42,7 @@ func (f *awsFlags) words() string {
 		s += " --region " + f.region
 	}
 	if f.profile != "" {
-		s += " --profile " + shellWord(f.profile)
+		s += " --profile " + terminal.ShellWord(f.profile)
 	}
 	return s
 }

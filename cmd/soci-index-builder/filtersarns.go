@@ -45,7 +45,7 @@ With --output json, the output is one JSON object: filters, and repositoryArns, 
 		"AWS account, 12 digits; the default is that of the stack or of the credentials")
 	cmd.Flags().StringVar(&flags.partition, "partition", "", "AWS partition; the default is that of the region")
 	_ = cmd.RegisterFlagCompletionFunc("partition",
-		cobra.FixedCompletions([]string{"aws", "aws-cn", "aws-us-gov"}, cobra.ShellCompDirectiveNoFileComp))
+		cobra.FixedCompletions(names.Partitions(), cobra.ShellCompDirectiveNoFileComp))
 	flags.aws.add(cmd)
 	output.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -64,7 +64,8 @@ With --output json, the output is one JSON object: filters, and repositoryArns, 
 			return usageErrorf("invalid argument %q for \"--region\" flag: must look like us-east-1", flags.aws.region)
 		}
 		list := flags.filters.Filters
-		where := arn.ARN{Partition: partitionOf(flags.aws.region), Region: flags.aws.region, AccountID: flags.account}
+		where := arn.ARN{Partition: names.PartitionOf(flags.aws.region), Region: flags.aws.region,
+			AccountID: flags.account}
 		if given("stack") {
 			_, stack, err := flags.stack.find(cmd, &flags.aws)
 			if err != nil {
@@ -87,7 +88,7 @@ With --output json, the output is one JSON object: filters, and repositoryArns, 
 			if err != nil {
 				return err
 			}
-			where.Region, where.Partition = cfg.Region, partitionOf(cfg.Region)
+			where.Region, where.Partition = cfg.Region, names.PartitionOf(cfg.Region)
 			if !given("account") {
 				who, err := sts.NewFromConfig(cfg).GetCallerIdentity(cmd.Context(), &sts.GetCallerIdentityInput{})
 				if err != nil {
@@ -116,21 +117,4 @@ With --output json, the output is one JSON object: filters, and repositoryArns, 
 type filtersARNsJSON struct {
 	Filters        string   `json:"filters"`
 	RepositoryARNs []string `json:"repositoryArns"`
-}
-
-// partitions by the beginning of their regions' names. All other regions are
-// in aws.
-// https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
-var partitions = []struct{ prefix, partition string }{
-	{"cn-", "aws-cn"}, {"us-gov-", "aws-us-gov"}, {"us-iso-", "aws-iso"}, {"us-isob-", "aws-iso-b"},
-	{"eu-isoe-", "aws-iso-e"}, {"us-isof-", "aws-iso-f"}, {"eusc-", "aws-eusc"},
-}
-
-func partitionOf(region string) string {
-	for _, p := range partitions {
-		if strings.HasPrefix(region, p.prefix) {
-			return p.partition
-		}
-	}
-	return "aws"
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -100,10 +101,6 @@ func previewAll(cmd *cobra.Command, source inventory.Source, rules filters.Rules
 	})
 }
 
-var decisions = []filters.Decision{
-	filters.Matched, filters.NotMatched, filters.OwnArtifact, filters.Referrer, filters.Untagged,
-}
-
 func countDecisions(images []inventory.Preview) map[filters.Decision]int {
 	n := map[filters.Decision]int{}
 	for _, image := range images {
@@ -128,7 +125,7 @@ func writeFiltersTestText(w io.Writer, images []inventory.Preview, full fullFlag
 	}
 	n := countDecisions(images)
 	var parts []string
-	for _, d := range decisions {
+	for _, d := range filters.Decisions() {
 		if n[d] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n[d], d.Text()))
 		}
@@ -153,9 +150,10 @@ func decidedBy(v filters.Verdict) string {
 		return v.Reason
 	case filters.Referrer:
 		return "it refers to another image"
-	default:
+	case filters.Untagged:
 		return "it has no tag"
 	}
+	return cmp.Or(v.Reason, string(v.Decision))
 }
 
 // The JSON output of filters test; its field names are promised in the help

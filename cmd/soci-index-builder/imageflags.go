@@ -76,7 +76,7 @@ func (f *imageFlags) open(cmd *cobra.Command, ref string) (*ecrclient.Repository
 	return repo, cmp.Or(repo.Reference(), "latest"), nil
 }
 
-// orPath adds to an error about a name that a file or folder is called so.
+// orPath adds a hint to an error about a name if a file or folder of that name exists.
 func orPath(err error, ref string) error {
 	if _, missing := os.Stat(ref); ref == "" || names.IsPath(ref) || missing != nil {
 		return err

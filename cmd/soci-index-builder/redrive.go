@@ -18,6 +18,7 @@ import (
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/redrive"
+	"soci-index-builder/internal/text/terminal"
 )
 
 type redriveCommand struct {
@@ -151,7 +152,7 @@ func (c *redriveCommand) selection(cmd *cobra.Command) (redrive.Selection, error
 		if slices.Contains(values, "") {
 			return s, usageErrorf("invalid argument \"\" for \"--%s\" flag: must be one that redrive --stack %s shows",
 				name,
-				shellWord(c.stack.name))
+				terminal.ShellWord(c.stack.name))
 		}
 	}
 	for _, text := range c.images {

@@ -103,14 +103,6 @@ func (w *redriveWork) logs(m *redrive.Message) string {
 	return s + w.aws.words()
 }
 
-// shellWord quotes s for a shell where it must be.
-func shellWord(s string) string {
-	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/:@+-") == "" && s != "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
 // oneLine makes a text from outside fit for a line of a terminal, of at most
 // the given number of characters.
 func oneLine(s string, most int) string {

@@ -104,10 +104,10 @@ func addAlarms(s *builder) {
 
 		lost(lambda("FilterEventsLostAlarm", s.filter, "DestinationDeliveryFailures",
 			"Lambda lost a failed event of the filter: "+may+
-				"its right to the queue, then: soci-index-builder backfill "+stack)),
+				"its permission to write to the queue, then: soci-index-builder backfill "+stack)),
 		lost(lambda("GeneratorEventsLostAlarm", s.generator, "DestinationDeliveryFailures",
 			"Lambda lost a failed event of the generator: "+may+
-				"its right to the queue, then: soci-index-builder backfill "+stack)),
+				"its permission to write to the queue, then: soci-index-builder backfill "+stack)),
 	}
 	for _, r := range s.rules {
 		alarms = append(alarms, alarm{

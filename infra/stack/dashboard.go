@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudwatch"
 	"github.com/aws/jsii-runtime-go"
 
+	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/function/failure/class"
 	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/internal/logquery"
 )
@@ -157,15 +159,11 @@ func limit(p properties, label string, value float64) properties {
 	return p
 }
 
-// skipReasons and failClasses are the values of the dimensions of ImagesSkipped
-// and ImagesFailed.
-var (
-	skipReasons = []string{
-		"not-matched", "untagged", "own-artifact", "referrer", "image-gone", "no-layer-to-index", "opted-out",
-		"superseded", "passed-over", "platform-not-chosen",
-	}
-	failClasses = []string{"permanent", "transient"}
-)
+// skipReasons are the values of the dimension of ImagesSkipped.
+var skipReasons = []string{
+	"not-matched", "untagged", "own-artifact", "referrer", "image-gone", "no-layer-to-index", "opted-out",
+	"superseded", "passed-over", "platform-not-chosen",
+}
 
 // widgets returns the dashboard. Variables in it are those of addDashboard.
 func widgets(generatorTimeout float64) []widget {
@@ -173,8 +171,8 @@ func widgets(generatorTimeout float64) []widget {
 	for _, reason := range skipReasons {
 		skipped = append(skipped, own(metrics.ImagesSkipped, metrics.Reason, reason))
 	}
-	for _, class := range failClasses {
-		failed = append(failed, own(metrics.ImagesFailed, metrics.Class, class))
+	for _, c := range class.All() {
+		failed = append(failed, own(metrics.ImagesFailed, metrics.Class, string(c)))
 	}
 	oldest := series{metric: []string{"AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName",
 		"${FailureQueue.QueueName}"}, label: "age of the oldest, seconds", stat: "Maximum", right: true}
@@ -228,7 +226,7 @@ func widgets(generatorTimeout float64) []widget {
 			series{expression: "peak / (${GeneratorMemorySize} * 1048576) * 100", id: "used",
 				label: "percent of the function's memory"}), "all", 100),
 		limit(graph("Generator: longest invocation", "milliseconds",
-			ofFunction("Duration", "GeneratorFunction", "longest").as("Maximum", "longest")), "timeout",
+			ofFunction("Duration", deployed.GeneratorID, "longest").as("Maximum", "longest")), "timeout",
 			generatorTimeout*1000),
 		graph("Failure queue", "events",
 			series{metric: []string{"AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName",
@@ -236,19 +234,20 @@ func widgets(generatorTimeout float64) []widget {
 				label: "events waiting", stat: "Maximum"}, oldest),
 	)
 	row(
-		graph("Functions: errors", "invocations", ofFunction("Errors", "FilterFunction", "filter"),
-			ofFunction("Errors", "GeneratorFunction", "generator"), ofFunction("Errors", "StepsFunction", "steps"),
-			ofFunction("Errors", "RepositoryNameFunction", "repository names")),
-		graph("Functions: throttles", "invocations", ofFunction("Throttles", "FilterFunction", "filter"),
-			ofFunction("Throttles", "GeneratorFunction", "generator"),
-			ofFunction("Throttles", "StepsFunction", "steps")),
+		graph("Functions: errors", "invocations", ofFunction("Errors", deployed.FilterID, "filter"),
+			ofFunction("Errors", deployed.GeneratorID, "generator"),
+			ofFunction("Errors", deployed.StepsID, "steps"),
+			ofFunction("Errors", deployed.RepositoryNameID, "repository names")),
+		graph("Functions: throttles", "invocations", ofFunction("Throttles", deployed.FilterID, "filter"),
+			ofFunction("Throttles", deployed.GeneratorID, "generator"),
+			ofFunction("Throttles", deployed.StepsID, "steps")),
 		graph("Functions: running at once", "invocations",
-			ofFunction("ConcurrentExecutions", "FilterFunction", "").as("Maximum", "filter"),
-			ofFunction("ConcurrentExecutions", "GeneratorFunction", "").as("Maximum", "generator"),
-			ofFunction("ConcurrentExecutions", "StepsFunction", "").as("Maximum", "steps")),
+			ofFunction("ConcurrentExecutions", deployed.FilterID, "").as("Maximum", "filter"),
+			ofFunction("ConcurrentExecutions", deployed.GeneratorID, "").as("Maximum", "generator"),
+			ofFunction("ConcurrentExecutions", deployed.StepsID, "").as("Maximum", "steps")),
 		graph("Functions: how long events waited", "milliseconds",
-			ofFunction("AsyncEventAge", "FilterFunction", "").as("Maximum", "filter"),
-			ofFunction("AsyncEventAge", "GeneratorFunction", "").as("Maximum", "generator")),
+			ofFunction("AsyncEventAge", deployed.FilterID, "").as("Maximum", "filter"),
+			ofFunction("AsyncEventAge", deployed.GeneratorID, "").as("Maximum", "generator")),
 	)
 	return append(w, widget{Type: "log", Width: 24, Height: 8, Properties: properties{
 		Title: failures.Question, Region: "${AWS::Region}", View: "table",
@@ -271,7 +270,7 @@ var fragments = []string{
 	`"}],["...","`,
 	`"}]],"stat":"`,
 	`","metrics":[["AWS/Lambda","`,
-	`","FunctionName","${FilterFunction}`,
+	`","FunctionName","${` + deployed.FilterID + `}`,
 	`stack ${AWS::StackName}`,
 	`Maximum","annotations":{"horizontal":[{"label":"`,
 	`"}],[".","`,

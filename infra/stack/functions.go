@@ -8,6 +8,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/function/contract"
 	"soci-index-builder/internal/permission"
 )
 
@@ -89,10 +90,10 @@ func addGenerator(s *builder) {
 	f.role = addRole(s, "GeneratorRole", rights)
 	s.repositoryPolicy = addRepositoryPolicy(s, "GeneratorRepositoryPolicy", f.name, f.role)
 	env := s.builderEnvironment()
-	env["SOCI_STATE_MACHINE_ARN"] = s.machine.Ref()
-	env["SOCI_FAN_OUT_FROM_GIB"] = awscdk.Token_AsString(s.params[deployed.ParamFanOutFromGiB].Value(), nil)
-	env["SOCI_STEPS_MEMORY_MIB"] = awscdk.Token_AsString(s.params[deployed.ParamStepsMemorySize].Value(), nil)
-	addFunction(s, "GeneratorFunction", &f, env,
+	env[contract.VarStateMachine] = s.machine.Ref()
+	env[contract.VarFanOutFromGiB] = awscdk.Token_AsString(s.params[deployed.ParamFanOutFromGiB].Value(), nil)
+	env[contract.VarStepsMemoryMiB] = awscdk.Token_AsString(s.params[deployed.ParamStepsMemorySize].Value(), nil)
+	addFunction(s, deployed.GeneratorID, &f, env,
 		&awslambda.CfnFunctionProps{
 			VpcConfig:  s.network(),
 			MemorySize: s.params[deployed.ParamGeneratorMemorySize].ValueAsNumber(),
@@ -117,16 +118,16 @@ func addGenerator(s *builder) {
 // indexes have in common.
 func (s *builder) builderEnvironment() map[string]any {
 	return map[string]any{
-		"SOCI_INDEX_VERSION":        s.param(deployed.ParamIndexVersion),
-		"SOCI_TAG_SUFFIX":           s.param(deployed.ParamTagSuffix),
-		"SOCI_TAG_UNINDEXED_IMAGES": s.param(deployed.ParamTagUnindexed),
-		"SOCI_PREFETCH":             s.param(deployed.ParamPrefetch),
-		"SOCI_PLATFORMS":            s.param(deployed.ParamPlatforms),
-		"SOCI_MIN_LAYER_SIZE_MIB":   awscdk.Token_AsString(s.params[deployed.ParamMinLayerSizeMiB].Value(), nil),
-		"SOCI_FAILURE_QUEUE_URL":    s.queue.Ref(),
-		"SOCI_EVENT_BUS":            s.param(deployed.ParamEventBus),
-		"SOCI_STACK_NAME":           awscdk.Aws_STACK_NAME(),
-		"LOG_LEVEL":                 s.param(deployed.ParamLogLevel),
+		contract.VarIndexVersion:    s.param(deployed.ParamIndexVersion),
+		contract.VarTagSuffix:       s.param(deployed.ParamTagSuffix),
+		contract.VarTagUnindexed:    s.param(deployed.ParamTagUnindexed),
+		contract.VarPrefetch:        s.param(deployed.ParamPrefetch),
+		contract.VarPlatforms:       s.param(deployed.ParamPlatforms),
+		contract.VarMinLayerSizeMiB: awscdk.Token_AsString(s.params[deployed.ParamMinLayerSizeMiB].Value(), nil),
+		contract.VarFailureQueue:    s.queue.Ref(),
+		contract.VarEventBus:        s.param(deployed.ParamEventBus),
+		contract.VarStackName:       awscdk.Aws_STACK_NAME(),
+		contract.VarLogLevel:        s.param(deployed.ParamLogLevel),
 	}
 }
 
@@ -139,14 +140,14 @@ func addFilter(s *builder) {
 		permission.FailureQueue: s.queue.AttrArn(),
 	}))
 	env := s.filterEnvironment()
-	env["SOCI_REPOSITORY_IMAGE_TAG_FILTERS"] = awscdk.Fn_Join(jsii.String(","),
+	env[contract.VarFilters] = awscdk.Fn_Join(jsii.String(","),
 		s.params[deployed.ParamFilters].ValueAsList())
-	env["SOCI_INDEX_GENERATOR_LAMBDA_ARN"] = s.generator.resource.AttrArn()
+	env[contract.VarGenerator] = s.generator.resource.AttrArn()
 	if s.props.Images {
-		env["SOCI_OWN_REPOSITORIES"] = awscdk.Token_AsString(
-			s.repositories.GetAtt(jsii.String(ownNames), awscdk.ResolutionTypeHint_STRING), nil)
+		env[contract.VarOwnRepositories] = awscdk.Token_AsString(
+			s.repositories.GetAtt(jsii.String(contract.AttrOwnNames), awscdk.ResolutionTypeHint_STRING), nil)
 	}
-	addFunction(s, "FilterFunction", &f, env, &awslambda.CfnFunctionProps{
+	addFunction(s, deployed.FilterID, &f, env, &awslambda.CfnFunctionProps{
 		VpcConfig:  s.network(),
 		MemorySize: jsii.Number(filterMemory),
 	})
@@ -162,11 +163,11 @@ func addFilter(s *builder) {
 // generator's ARN and what the custom resource finds out.
 func (s *builder) filterEnvironment() map[string]any {
 	return map[string]any{
-		"SOCI_TAG_SUFFIX":            s.param(deployed.ParamTagSuffix),
-		"SOCI_INDEX_UNTAGGED_IMAGES": s.param(deployed.ParamIndexUntagged),
-		"SOCI_FAILURE_QUEUE_URL":     s.queue.Ref(),
-		"SOCI_STACK_NAME":            awscdk.Aws_STACK_NAME(),
-		"LOG_LEVEL":                  s.param(deployed.ParamLogLevel),
+		contract.VarTagSuffix:    s.param(deployed.ParamTagSuffix),
+		contract.VarUntagged:     s.param(deployed.ParamIndexUntagged),
+		contract.VarFailureQueue: s.queue.Ref(),
+		contract.VarStackName:    awscdk.Aws_STACK_NAME(),
+		contract.VarLogLevel:     s.param(deployed.ParamLogLevel),
 	}
 }
 
@@ -175,7 +176,7 @@ func addReponame(s *builder) {
 	f := function{name: "reponame", timeout: reponameTimeout}
 	f.logGroup = addLogGroup(s, "RepositoryNameLogGroup", "RepositoryNameParsingLambda")
 	f.role = addRole(s, "RepositoryNameRole", s.rights(f.name, f.logGroup, nil))
-	addFunction(s, "RepositoryNameFunction", &f, map[string]any{"LOG_LEVEL": s.param(deployed.ParamLogLevel)},
+	addFunction(s, deployed.RepositoryNameID, &f, map[string]any{contract.VarLogLevel: s.param(deployed.ParamLogLevel)},
 		&awslambda.CfnFunctionProps{
 			MemorySize: jsii.Number(reponameMemory),
 		})

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/function/contract"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/permission"
 )
@@ -30,8 +31,8 @@ func addSteps(s *builder) {
 	}))
 	s.stepsPolicy = addRepositoryPolicy(s, "StepsRepositoryPolicy", f.name, f.role)
 	env := s.builderEnvironment()
-	env["SOCI_HANDLER"] = "steps"
-	addFunction(s, "StepsFunction", &f, env, &awslambda.CfnFunctionProps{
+	env[contract.VarHandler] = contract.DoesSteps
+	addFunction(s, deployed.StepsID, &f, env, &awslambda.CfnFunctionProps{
 		VpcConfig:  s.network(),
 		MemorySize: s.params[deployed.ParamStepsMemorySize].ValueAsNumber(),
 	})
@@ -87,7 +88,8 @@ func definition() (text, task, caught, input string) {
 		{"ErrorEquals": failure.LambdaErrors(), "IntervalSeconds": 100, "BackoffRate": 3,
 			"MaxAttempts": lambdaRetries},
 	}
-	task = strings.Trim(encode(object{"Type": "Task", "Resource": "${StepsFunction.Arn}", "Retry": retry}), "{}")
+	task = strings.Trim(encode(object{"Type": "Task", "Resource": "${" + deployed.StepsID + ".Arn}", "Retry": retry}),
+		"{}")
 	caught = encode([]object{{"ErrorEquals": []string{"States.ALL"}, "Next": "Fail"}})
 
 	const event = "$$.Execution.Input"

@@ -11,11 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/metrics"
 	"soci-index-builder/internal/logquery"
 	"soci-index-builder/internal/testkit/expect"
-	"soci-index-builder/lambdas/filter/eventfilter"
 	"soci-index-builder/lambdas/indexgen/generator"
 	"soci-index-builder/pkg/soci"
 )
@@ -196,9 +196,10 @@ func TestMetricsExist(t *testing.T) {
 // The values of the dimensions are those that the functions write.
 func TestReasonsExist(t *testing.T) {
 	var want []string
-	for _, d := range []eventfilter.Decision{eventfilter.NotMatched, eventfilter.OwnArtifact, eventfilter.Referrer,
-		eventfilter.Untagged} {
-		want = append(want, string(d))
+	for _, d := range filters.Decisions() {
+		if d != filters.Matched {
+			want = append(want, string(d))
+		}
 	}
 	for _, o := range []soci.Outcome{generator.OutcomeImageGone, generator.OutcomeReferrer, soci.OutcomeNoLayer,
 		soci.OutcomeOptedOut,

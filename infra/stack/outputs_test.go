@@ -2,11 +2,12 @@ package stack
 
 import (
 	"go/ast"
+	"go/constant"
 	"go/parser"
 	"go/token"
+	"go/types"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -74,21 +75,21 @@ func TestDeployedNames(t *testing.T) {
 // with prefix, sorted.
 func constants(t *testing.T, prefix string) []string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "../../internal/deployed/names.go", nil, 0)
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, "../../internal/deployed/names.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := new(types.Config).Check("deployed", set, []*ast.File{file}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var values []string
-	ast.Inspect(file, func(n ast.Node) bool {
-		if spec, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(spec.Names[0].Name, prefix) {
-			value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			values = append(values, value)
+	for _, name := range names.Scope().Names() {
+		if c, ok := names.Scope().Lookup(name).(*types.Const); ok && strings.HasPrefix(name, prefix) {
+			values = append(values, constant.StringVal(c.Val()))
 		}
-		return true
-	})
+	}
 	slices.Sort(values)
 	return values
 }

@@ -10,6 +10,7 @@ import (
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/function/contract"
 	"soci-index-builder/internal/names"
 )
 
@@ -117,9 +118,11 @@ var everywhere = []parameter{
 
 	{
 		name: deployed.ParamGeneratorMemorySize, kind: "Number",
-		description: "MB of the function that builds SOCI indexes. 1769 is one processor",
-		byDefault:   1769, low: jsii.Number(512), high: jsii.Number(10240),
-		constraint: "a whole number from 512 to 10240",
+		description: fmt.Sprintf("MB of the function that builds SOCI indexes. %d is one processor",
+			contract.MemoryPerCPU),
+		byDefault: contract.MemoryPerCPU,
+		low:       jsii.Number(contract.MinMemoryMB), high: jsii.Number(contract.MaxMemoryMB),
+		constraint: fmt.Sprintf("a whole number from %d to %d", contract.MinMemoryMB, contract.MaxMemoryMB),
 	},
 	{
 		name: deployed.ParamGeneratorConcurrency, kind: "Number",
@@ -144,8 +147,8 @@ var everywhere = []parameter{
 	{
 		name: deployed.ParamStepsMemorySize, kind: "Number",
 		description: "MB of the functions that build such an image",
-		byDefault:   3008, low: jsii.Number(512), high: jsii.Number(10240),
-		constraint: "a whole number from 512 to 10240",
+		byDefault:   3008, low: jsii.Number(contract.MinMemoryMB), high: jsii.Number(contract.MaxMemoryMB),
+		constraint: fmt.Sprintf("a whole number from %d to %d", contract.MinMemoryMB, contract.MaxMemoryMB),
 	},
 
 	{

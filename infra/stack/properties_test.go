@@ -8,6 +8,7 @@ import (
 
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/devtools/dist"
+	"soci-index-builder/internal/function/contract"
 )
 
 // property is one thing that must hold of the template; resource may name
@@ -262,7 +263,7 @@ func rolePoliciesFit(t *testing.T, stack string) {
 	envelope, err := json.Marshal(map[string]any{
 		"Status": "SUCCESS", "PhysicalResourceId": "s", "LogicalResourceId": "Repositories", "RequestId": uuid,
 		"StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/" + stack + "/" + uuid,
-		"Data":    map[string]any{repositoryARNs: []string{}, repositoryDigest: strings.Repeat("d", 16)},
+		"Data":    map[string]any{contract.AttrARNs: []string{}, contract.AttrDigest: strings.Repeat("d", 16)},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -8,18 +8,8 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/function/contract"
 	"soci-index-builder/internal/permission"
-)
-
-// The attributes of the custom resource: what the function reponame answers.
-const (
-	repositoryARNs   = "RepositoryArns"
-	repositoryDigest = "RepositoryArnsDigest"
-
-	// The repositories of the functions' own images, if they are images: the ARNs,
-	// and the names with commas between them.
-	ownARNs  = "OwnArns"
-	ownNames = "OwnNames"
 )
 
 // addRepositories adds the custom resource that turns the filters into the
@@ -42,9 +32,9 @@ func addRepositories(s *builder) {
 		// When no answer comes, CloudFormation waits an hour by itself.
 		ServiceTimeout: jsii.Number(300),
 	})
-	r.AddOverride(jsii.String("Type"), "Custom::SociRepositoryArns")
-	r.AddPropertyOverride(jsii.String("Filters"), s.params[deployed.ParamFilters].ValueAsList())
-	r.AddPropertyOverride(jsii.String("FilterEnvironment"), s.filterEnvironment())
+	r.AddOverride(jsii.String("Type"), contract.ResourceType)
+	r.AddPropertyOverride(jsii.String(contract.PropFilters), s.params[deployed.ParamFilters].ValueAsList())
+	r.AddPropertyOverride(jsii.String(contract.PropFilterEnvironment), s.filterEnvironment())
 	// CloudFormation asks again only when a property changes. New code may
 	// answer otherwise. Of images all are named here: the function tells which
 	// repositories they are in.
@@ -56,7 +46,7 @@ func addRepositories(s *builder) {
 		}
 		code = s.sub(strings.Join(all, ","))
 	}
-	r.AddPropertyOverride(jsii.String("Code"), code)
+	r.AddPropertyOverride(jsii.String(contract.PropCode), code)
 	// There is nothing to delete, and the function to be asked may be gone, broken
 	// or asleep: CloudFormation would wait for its answer, also where a change
 	// between zip files and images removes this resource, or takes it back.
@@ -81,14 +71,14 @@ func addRepositoryPolicy(s *builder, id, function string, role awsiam.CfnRole) a
 		return awscdk.Token_AsList(s.repositories.GetAtt(jsii.String(attribute), awscdk.ResolutionTypeHint_STRING_LIST),
 			nil)
 	}
-	statements := []any{allow(function, permission.Repositories, arns(repositoryARNs))}
+	statements := []any{allow(function, permission.Repositories, arns(contract.AttrARNs))}
 	if s.props.Images {
-		statements = append(statements, deny(function, permission.OwnRepositories, arns(ownARNs)))
+		statements = append(statements, deny(function, permission.OwnRepositories, arns(contract.AttrOwnARNs)))
 	}
 	p := awsiam.NewCfnRolePolicy(s.stack, jsii.String(id),
 		&awsiam.CfnRolePolicyProps{
 			RoleName:       role.Ref(),
-			PolicyName:     s.sub("repositories-${" + *s.repositories.Node().Id() + "." + repositoryDigest + "}"),
+			PolicyName:     s.sub("repositories-${" + *s.repositories.Node().Id() + "." + contract.AttrDigest + "}"),
 			PolicyDocument: policy(statements...),
 		})
 	s.first = append(s.first, p)

@@ -3,6 +3,7 @@ package backfill
 import (
 	"time"
 
+	"soci-index-builder/internal/function/contract"
 	"soci-index-builder/internal/function/fanout"
 	"soci-index-builder/pkg/soci"
 )
@@ -19,7 +20,7 @@ const (
 	Core = 145e6
 
 	// MemoryPerCPU is the setting, in MB, that gives one vCPU.
-	MemoryPerCPU = 1769
+	MemoryPerCPU = contract.MemoryPerCPU
 
 	// PerImage is assumed for what does not grow with the layers: some twenty
 	// requests to the registry, one after the other.

@@ -16,9 +16,6 @@ import (
 	"soci-index-builder/internal/ecrevent"
 )
 
-// EventPrefix is what the id of an event begins with that a backfill made.
-const EventPrefix = ecrevent.BackfillPrefix
-
 // Invoker invokes Lambda functions. AWS's client is one.
 type Invoker interface {
 	Invoke(ctx context.Context, in *lambda.InvokeInput, opts ...func(*lambda.Options)) (*lambda.InvokeOutput, error)
@@ -67,7 +64,7 @@ func (h *Handover) Run(ctx context.Context, items []Item, report func(Result)) e
 		if err := pacer.Wait(ctx, h.Rate.Interval(i)*time.Duration(slow)); err != nil {
 			return err
 		}
-		r := Result{Item: i, EventID: fmt.Sprintf("%s%s-%06d", EventPrefix, run, n+1)}
+		r := Result{Item: i, EventID: fmt.Sprintf("%s%s-%06d", ecrevent.BackfillPrefix, run, n+1)}
 		r.Err = h.invoke(ctx, i, r.EventID, now())
 		report(r)
 		if r.Err == nil {

@@ -20,6 +20,7 @@ import (
 
 	"soci-index-builder/internal/cleanup/surplus"
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -59,12 +60,7 @@ type layer struct {
 }
 
 // Name is REPOSITORY:TAG, or REPOSITORY@DIGEST for an image without a tag.
-func (i *Item) Name() string {
-	if i.Tag == "" {
-		return i.Repository + "@" + i.Digest.String()
-	}
-	return i.Repository + ":" + i.Tag
-}
+func (i *Item) Name() string { return names.Named(i.Repository, i.Tag, i.Digest.String()) }
 
 // Plan is what there is to do.
 type Plan struct {

@@ -51,7 +51,7 @@ func survey(records ...inventory.Record) iter.Seq2[inventory.Record, error] {
 	}
 }
 
-func names(p *Plan) []string {
+func itemsOf(p *Plan) []string {
 	var all []string
 	for _, i := range p.Items {
 		all = append(all, fmt.Sprintf("%s %d", i.Name(), i.Bytes))
@@ -95,7 +95,7 @@ func TestPlan(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := names(p); !slices.Equal(got, tt.want) || p.Omitted != tt.omitted {
+			if got := itemsOf(p); !slices.Equal(got, tt.want) || p.Omitted != tt.omitted {
 				t.Errorf("items %q, %d omitted, want %q, %d", got, p.Omitted, tt.want, tt.omitted)
 			}
 			if p.States[inventory.StateMissing] != 3 || p.States[inventory.StateIndexed] != 1 ||

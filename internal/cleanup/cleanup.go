@@ -40,13 +40,13 @@ type Repository interface {
 	Delete(ctx context.Context, images []inventory.Image) (map[digest.Digest]error, error)
 }
 
-// OwnTools is how the build-tool identifiers of this project begin.
-const OwnTools = "soci-index-builder/"
+// ownTools is how the build-tool identifiers of this project begin.
+const ownTools = "soci-index-builder/"
 
-// Unfinished is how long a SOCI artifact that nothing leads to may belong to a
+// unfinished is how long a SOCI artifact that nothing leads to may belong to a
 // build under way, and how long after the push of an image the suffixed tag may
 // still be that of the image before.
-const Unfinished = time.Hour
+const unfinished = time.Hour
 
 // pullTimeLag is by how much ECR's time of the last pull may be behind.
 const pullTimeLag = 24 * time.Hour

@@ -245,7 +245,7 @@ func (s *selection) keep(n *node) (Reason, string) {
 	}
 	if !s.options.AllTools {
 		for _, tool := range s.tools(n) {
-			if !strings.HasPrefix(tool, OwnTools) {
+			if !strings.HasPrefix(tool, ownTools) {
 				if tool == "" {
 					tool = "unknown"
 				}
@@ -268,7 +268,7 @@ func (s *selection) keep(n *node) (Reason, string) {
 	if s.options.UnusedFor > 0 && now.Sub(n.PulledAt) < s.options.UnusedFor+pullTimeLag {
 		return KeptPulled, ""
 	}
-	if n.is(soci.KindSOCIIndexV2, soci.KindEnabledManifest) && age < Unfinished {
+	if n.is(soci.KindSOCIIndexV2, soci.KindEnabledManifest) && age < unfinished {
 		return KeptUnfinished, ""
 	}
 	if s.options.Orphaned && !s.orphaned(n) {
@@ -316,7 +316,7 @@ func (s *selection) serves(n *node, tag string) bool {
 		return slices.ContainsFunc(s.shorter(tag), func(original *node) bool { return s.madeOf(n, original) })
 	}
 	// A registry other than ECR does not tell when it was pushed.
-	return original.PushedAt.IsZero() || s.options.Now().Sub(original.PushedAt) < Unfinished || s.madeOf(n, original)
+	return original.PushedAt.IsZero() || s.options.Now().Sub(original.PushedAt) < unfinished || s.madeOf(n, original)
 }
 
 // undated returns the tag of another image that a SOCI-enabled image is kept for

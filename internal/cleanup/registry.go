@@ -12,7 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/internal/names/lazyregexp"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
@@ -47,11 +47,6 @@ func Registry(source *inventory.RegistrySource, name string) (Repository, error)
 
 func (r *registryRepository) Name() string { return r.repo.Name() }
 
-// referrersTag is the tag under which a registry without the referrers API
-// keeps the list of an image's referrers. The list is no image. With any other
-// word in front it is a tag like others, of a commit or of a build.
-var referrersTag = lazyregexp.New(`^sha(256|384|512)-[0-9a-f]{64}$`)
-
 func (r *registryRepository) List(ctx context.Context) ([]inventory.Image, error) {
 	tagged, err := r.source.Images(ctx, r.name)
 	if err != nil {
@@ -59,7 +54,7 @@ func (r *registryRepository) List(ctx context.Context) ([]inventory.Image, error
 	}
 	tagged = slices.DeleteFunc(tagged, func(i inventory.Image) bool {
 		return images.IsIndexType(i.MediaType) &&
-			!slices.ContainsFunc(i.Tags, func(tag string) bool { return !referrersTag.MatchString(tag) })
+			!slices.ContainsFunc(i.Tags, func(tag string) bool { return !names.IsReferrersTag(tag) })
 	})
 	l := &listing{r: r, at: map[digest.Digest]bool{}}
 	for _, image := range tagged {

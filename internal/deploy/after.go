@@ -51,7 +51,7 @@ func (p *protection) Do(ctx context.Context, d *Deploy) error {
 	return nil
 }
 
-// after tells what there is now, and what to do with it.
+// after prints what was deployed, and what to do next.
 type after struct{}
 
 func (*after) Name() string { return "after" }

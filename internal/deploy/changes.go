@@ -122,7 +122,8 @@ func (c *changes) Do(ctx context.Context, d *Deploy) (err error) {
 		}
 	}
 	if d.asks() && !acknowledged(r.Capabilities) {
-		// Making the change set makes no role; whoever reads it is asked.
+		// Creating the change set creates no role; the user is asked before it is
+		// executed.
 		r.Capabilities = append(slices.Clone(r.Capabilities), capabilityIAM)
 	}
 	for _, choice := range d.Choices {

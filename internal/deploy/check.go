@@ -62,7 +62,7 @@ func isARN(value, service, resource string) bool {
 		len(a.Resource) > len(resource)
 }
 
-// checkPackage checks what says where the code goes.
+// checkPackage checks the settings about where the code is put.
 func (d *Deploy) checkPackage() error {
 	s := &d.Settings
 	switch s.Package {
@@ -140,7 +140,7 @@ func (d *Deploy) checkTemplate() error {
 	return errors.Join(errs...)
 }
 
-// checkConsent finds out early that a question would have nobody to answer it.
+// checkConsent finds out early that a question will come up that cannot be asked.
 func (d *Deploy) checkConsent() error {
 	for _, c := range d.Settings.Capabilities {
 		if !slices.Contains(types.Capability("").Values(), types.Capability(c)) {

@@ -37,7 +37,7 @@ var (
 	// ErrSetting: what the user decided cannot be done.
 	ErrSetting = errors.New("wrong setting")
 
-	// ErrConsent: nobody can be asked, and no flag says yes.
+	// ErrConsent: there is no terminal to ask on, and no flag gives consent.
 	ErrConsent = errors.New("nobody can be asked")
 
 	// ErrDeclined: the user said no.
@@ -107,7 +107,7 @@ type Screen interface {
 	Ask(ctx context.Context, question string) (bool, error)
 }
 
-// Mode is how a deploy goes about its work.
+// Mode is how a deploy works.
 type Mode struct {
 	Interactive bool // there is a terminal to ask on
 	Yes         bool // nothing is asked
@@ -229,8 +229,8 @@ func (d *Deploy) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-// detach does what can be done while the execution goes on, and says what is not
-// done since nobody waits for its end.
+// detach does what can be done while the execution is running, and says what is left
+// undone because it does not wait for the end.
 func (d *Deploy) detach(ctx context.Context) error {
 	if names := d.setFunctions(); names != "" {
 		d.Screen.Tell("not done because of --detach: the code of " + names + " was changed in place since the last " +
@@ -285,8 +285,8 @@ func (d *Deploy) named() map[string]string {
 
 func (d *Deploy) cloudFormation() *cloudformation.Client { return cloudformation.NewFromConfig(d.AWS) }
 
-// watch watches an operation on a stack; token is empty for one that somebody
-// else began.
+// watch watches an operation on a stack; token is empty for one that this deploy did
+// not start.
 func (d *Deploy) watch(ctx context.Context, stackID, token string) (*execution.Outcome, error) {
 	display := d.Screen.Events()
 	defer display.End()

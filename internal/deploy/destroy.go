@@ -27,14 +27,14 @@ type DestroyOptions struct {
 type DestroyScreen interface {
 	Screen
 
-	// Listed shows what goes and what stays, a line each.
+	// Listed shows what is deleted and what stays, a line each.
 	Listed(goes, stays []string)
 }
 
 // Destroy deletes a stack and what deploy made for it: the main stack first,
 // then the companion stack, then code that no other stack needs, then the bucket
-// if it was the last. Nothing of the user's own goes. A second one finishes what
-// a first could not.
+// if it was the last. Nothing of the user's own is deleted. Running it again finishes
+// what a first run could not.
 //
 // Start with [NewDestroy], then [Destroy.Run].
 type Destroy struct {
@@ -298,7 +298,7 @@ func (x *Destroy) deleteCompanion(ctx context.Context) error {
 	})
 }
 
-// delete deletes a stack, once nothing goes on in it.
+// delete deletes a stack, once no operation is running on it.
 func (x *Destroy) delete(ctx context.Context, s *target.Stack,
 	again func(context.Context) (*target.Stack, error)) error {
 	if s == nil {

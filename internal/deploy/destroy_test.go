@@ -19,6 +19,7 @@ import (
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/awstest/stacktest"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 // managedBucket is the name of deploy's own one.
@@ -271,8 +272,13 @@ func TestDestroyForeignBucket(t *testing.T) {
 	w.put(managedBucket, "code/theirs", true)
 	w.s3.Own(managedBucket, "999999999999", true)
 	l, err := w.destroy(deploy.DestroyOptions{})
-	if err != nil || w.status() != "absent" || len(w.keys(managedBucket)) != 1 || hasLine(l.stays, managedBucket) {
-		t.Fatalf("%v, stays %q", err, l.stays)
+	if !expect.Equal(t, expect.Facts{
+		{"error", err, nil},
+		{"status", w.status(), "absent"},
+		{"objects", len(w.keys(managedBucket)), 1},
+		{"the bucket is listed", hasLine(l.stays, managedBucket), false},
+	}, "stays %q", l.stays) {
+		t.FailNow()
 	}
 	if l, err = w.destroy(deploy.DestroyOptions{}); err != nil || !hasLine(l.stays, managedBucket+
 		" does not belong to the account") {
@@ -354,11 +360,14 @@ func TestDestroyOwnBucketAgain(t *testing.T) {
 		w.s3.Lock("code", key, false)
 		before := w.keys("code")
 		l, err = w.destroy(deploy.DestroyOptions{})
-		if err != nil || len(l.goes) > 0 || !l.has("nothing is left of stack prod, unless its code was in a bucket of "+
-			"yours: then give --bucket") ||
-			!hasLine(l.stays, "soci-index-builder destroy --stack prod --bucket NAME --region eu-west-1") {
-			t.Errorf("%v, goes %q, said %q, stays %q", err, l.goes, l.said, l.stays)
-		}
+		expect.Equal(t, expect.Facts{
+			{"error", err, nil},
+			{"goes", len(l.goes), 0},
+			{"what is left is said", l.has("nothing is left of stack prod, unless its code was in a bucket of yours: " +
+				"then give --bucket"), true},
+			{"what to do is said",
+				hasLine(l.stays, "soci-index-builder destroy --stack prod --bucket NAME --region eu-west-1"), true},
+		}, "goes %q, said %q, stays %q", l.goes, l.said, l.stays)
 		if left := w.keys("code"); !slices.Equal(left, before) || !slices.Contains(left, key) {
 			t.Errorf("left are %q, before %q", left, before)
 		}

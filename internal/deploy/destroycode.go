@@ -68,7 +68,7 @@ func (x *Destroy) stacks(ctx context.Context) ([]*target.Stack, error) {
 	return all, nil
 }
 
-// events tells how many events wait in the failure queue; empty for none.
+// events says how many events wait in the failure queue; empty for none.
 func (x *Destroy) events(ctx context.Context) string {
 	url := x.main.Outputs[deployed.OutFailureQueueURL]
 	if url == "" {
@@ -100,8 +100,8 @@ func ownRepository(uri string, managed []companion.Repository) string {
 	return image.Repository
 }
 
-// codeBucket returns the name of the bucket with the stack's code, as far as the
-// stack or the user tells it.
+// codeBucket returns the name of the bucket with the stack's code, if the stack or the
+// user names one.
 func (x *Destroy) codeBucket() (string, error) {
 	if x.main == nil {
 		return x.options.Bucket, nil
@@ -126,7 +126,7 @@ func (x *Destroy) lookAtCode(ctx context.Context, others []*target.Stack) error 
 		return err
 	}
 	c := &storedCode{}
-	if named != "" && !codebucket.IsManagedName(named, x.d.Target.Account, x.d.Target.Region) {
+	if named != "" && !names.IsManagedBucket(named, x.d.Target.Account, x.d.Target.Region) {
 		c.bucket, err = codebucket.OpenOwn(ctx, x.d.AWS, named, x.d.Target.Account)
 		if errors.Is(err, codebucket.ErrNoBucket) {
 			if x.main != nil {
@@ -252,7 +252,7 @@ func (c *storedCode) folder(stack string) string {
 	return c.bucket.Prefix() + codebucket.RecordsFolder + stack + "/"
 }
 
-// list adds to the lists what goes and what stays in the bucket.
+// list adds to the lists what is deleted from the bucket and what stays.
 func (c *storedCode) list(ctx context.Context, x *Destroy) error {
 	where := "the bucket " + c.bucket.Name
 	if c.managed != nil && x.main != nil {
@@ -306,8 +306,8 @@ func (c *storedCode) leaveKept() {
 	})
 }
 
-// lookAgain finds out who has come to need the code while the user was asked and
-// the stacks were deleted.
+// lookAgain finds stacks that began to use the code while the user was asked and the
+// stacks were deleted.
 func (c *storedCode) lookAgain(ctx context.Context, x *Destroy) error {
 	if s, err := target.Status(ctx, x.d.cloudFormation(), x.options.Stack); err != nil {
 		return err

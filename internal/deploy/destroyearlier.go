@@ -11,11 +11,12 @@ import (
 	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/names"
 )
 
-// lookAtEarlier lists what of earlier versions is in buckets and repositories of
-// the user's own that the stack has left. It stays: the stack does not name the
-// place any more, and somebody else may use it.
+// lookAtEarlier lists what earlier versions left in the user's own buckets and
+// repositories that the stack no longer uses. It stays: the stack does not name the
+// place any more, and others may use it.
 func (x *Destroy) lookAtEarlier(ctx context.Context) {
 	if x.main == nil {
 		return
@@ -39,7 +40,7 @@ func (x *Destroy) lookAtEarlier(ctx context.Context) {
 			number(len(keys[bucket]), "zip file", "zip files"), bucket)
 		switch named := x.main.Parameters[deployed.ParamCodeBucket]; {
 		case bucket == named:
-		case !codebucket.IsManagedName(bucket, x.d.Target.Account, x.d.Target.Region):
+		case !names.IsManagedBucket(bucket, x.d.Target.Account, x.d.Target.Region):
 			x.stays = append(x.stays, fmt.Sprintf("%s, which is yours, such as %s: to delete them later: %s", line,
 				keys[bucket][0], x.again(bucket)))
 		case named != "": // else it has been looked at

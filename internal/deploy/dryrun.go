@@ -59,7 +59,7 @@ func (d *Deploy) DryRun(ctx context.Context) (plan []Planned, files []string, er
 }
 
 // clearOther removes from the folder what a dry run in the other package mode has
-// written there, which whoever uses the folder would take for part of this one.
+// written there, which would look like part of this one.
 func (d *Deploy) clearOther() error {
 	at := func(name ...string) string { return filepath.Join(append([]string{d.Mode.Folder}, name...)...) }
 	var files []string

@@ -17,7 +17,7 @@ import (
 )
 
 // recorder is the function beside whose image the records are.
-const recorder = "GeneratorFunction"
+const recorder = deployed.GeneratorID
 
 // imagePlace are the repositories with the functions' images and the records.
 type imagePlace struct {
@@ -150,8 +150,8 @@ func (d *Deploy) recordsBesideImages(s *target.Stack) (record.Store, error) {
 }
 
 // inCompanion are the functions whose repositories, of those that uris names,
-// the companion stack has. It is an error when the stack's name is somebody
-// else's.
+// the companion stack has. It is an error if the stack of that name is
+// not the program's.
 func (d *Deploy) inCompanion(ctx context.Context, uris map[string]string) (functions []string, err error) {
 	_, has, err := d.findCompanion(ctx)
 	if err != nil {

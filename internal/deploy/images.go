@@ -121,7 +121,7 @@ const (
 	unknownRegion  = "us-east-1"
 )
 
-// repositoryURIs returns where each function's image goes, by logical id.
+// repositoryURIs returns the repository for each function's image, by logical id.
 func (d *Deploy) repositoryURIs() (map[string]string, error) {
 	account, region := unknownAccount, d.AWS.Region
 	if d.Target != nil {

@@ -47,13 +47,10 @@ type inPlace struct{}
 
 func (*inPlace) Name() string { return "code in place" }
 
-// stepsFunction is the logical id of the function that has the generator's code.
-const stepsFunction = "StepsFunction"
-
 // nameOutputs are the outputs with the functions' names or ARNs, by logical ids.
 var nameOutputs = map[string]string{
-	"FilterFunction": deployed.OutFilterFunctionName, "GeneratorFunction": deployed.OutGeneratorFunctionName,
-	"RepositoryNameFunction": deployed.OutRepositoryFunctionName, stepsFunction: deployed.OutStepsFunctionARN,
+	deployed.FilterID: deployed.OutFilterFunctionName, deployed.GeneratorID: deployed.OutGeneratorFunctionName,
+	deployed.RepositoryNameID: deployed.OutRepositoryFunctionName, deployed.StepsID: deployed.OutStepsFunctionARN,
 }
 
 func (p *inPlace) Plan(ctx context.Context, d *Deploy) (lines []string, err error) {
@@ -99,8 +96,8 @@ func codeSets(code InPlace, s *target.Stack) (sets []codeSet) {
 	for _, function := range slices.Sorted(maps.Keys(nameOutputs)) {
 		set := codeSet{function: function, name: s.Outputs[nameOutputs[function]], code: function}
 		set.name = set.name[strings.LastIndexByte(set.name, ':')+1:]
-		if function == stepsFunction {
-			set.code = recorder
+		if function == deployed.StepsID {
+			set.code = deployed.GeneratorID
 		}
 		set.want = sums[set.code]
 		if set.name != "" && set.want != "" {
@@ -119,7 +116,7 @@ func isNotFound(err error) bool {
 func (d *Deploy) codeChanges(function string) bool {
 	return slices.ContainsFunc(d.Choices, func(c parameters.Choice) bool {
 		return c.Changed() && (c.Name == deployed.ParamCodeBucket || c.Name == deployed.ParamCodeKeyPrefix ||
-			c.Name == function+"ImageUri")
+			c.Name == function+deployed.ImageSuffix)
 	})
 }
 
@@ -209,8 +206,8 @@ type functionCode struct {
 	reason string // why the last update failed
 }
 
-// codeOfFunction asks Lambda. Of an image it is the digest that the function has
-// resolved, which GetFunction alone tells.
+// codeOfFunction asks Lambda for a function's code. Of an image it is the digest that
+// Lambda resolved, which only GetFunction returns.
 func (d *Deploy) codeOfFunction(ctx context.Context, client *lambda.Client, name string) (functionCode, error) {
 	if d.Settings.Package == embedded.Image {
 		out, err := client.GetFunction(ctx, &lambda.GetFunctionInput{FunctionName: &name})
@@ -313,7 +310,7 @@ func movedCode(s *target.Stack, managed map[string]string) (all []string) {
 		case had == "": // the template differs
 		case name == deployed.ParamCodeBucket && had != value:
 			all = append(all, "the bucket "+changeset.Difference(had, value))
-		case strings.HasSuffix(name, "ImageUri") && repositoryOf(had) != repositoryOf(value):
+		case strings.HasSuffix(name, deployed.ImageSuffix) && repositoryOf(had) != repositoryOf(value):
 			all = append(all, "the repository "+changeset.Difference(repositoryOf(had), repositoryOf(value)))
 		}
 	}

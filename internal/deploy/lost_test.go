@@ -11,6 +11,7 @@ import (
 	"soci-index-builder/internal/deploy/rights"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 // lose has the next answer to an operation of CloudFormation lost, after it has
@@ -89,9 +90,12 @@ func TestLostDeletion(t *testing.T) {
 	}
 	lost = w.lose("DeleteStack")
 	l, err := w.destroy(deploy.DestroyOptions{})
-	if n := begun(l.screen, "DELETE_IN_PROGRESS"); err != nil || !lost.Load() || n != 1 || w.status() != "absent" {
-		t.Errorf("%v, lost %t, %d deletions, the stack is %s", err, lost.Load(), n, w.status())
-	}
+	expect.Equal(t, expect.Facts{
+		{"error", err, nil},
+		{"lost", lost.Load(), true},
+		{"deletions", begun(l.screen, "DELETE_IN_PROGRESS"), 1},
+		{"status", w.status(), "absent"},
+	}, "destroy")
 }
 
 // A lost answer to the continuation of a rollback is one continuation.

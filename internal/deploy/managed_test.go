@@ -13,6 +13,7 @@ import (
 	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/testkit/awstest"
 )
 
@@ -81,7 +82,7 @@ func TestRandomBucket(t *testing.T) {
 	w.s3.NoAccountRegional()
 	w.run(w.managed(another, nil))
 	name := w.stacks.Stack("prod").Parameters[deployed.ParamCodeBucket]
-	if !codebucket.IsManagedName(name, awstest.Account, awstest.Region) || name == managedName ||
+	if !names.IsManagedBucket(name, awstest.Account, awstest.Region) || name == managedName ||
 		len(w.objects(name, "records/prod/", ".succeeded")) != 1 {
 		t.Errorf("the stack's bucket is %s, there are %q", name, w.s3.Buckets())
 	}

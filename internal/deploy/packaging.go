@@ -14,9 +14,6 @@ import (
 	"soci-index-builder/internal/embedded"
 )
 
-// Functions are the names of the functions' zip files.
-var Functions = []string{"filter", "indexgen", "reponame"}
-
 // defaultArchitecture is what a new stack's functions are for.
 const defaultArchitecture = "arm64"
 
@@ -38,7 +35,7 @@ func (*packaging) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	return append(lines, more...), err
 }
 
-// planSwitch tells what a change between zip files and images means, which needs
+// planSwitch says what a change between zip files and images means, which needs
 // consent before anything is made for it.
 func (d *Deploy) planSwitch() ([]string, error) {
 	s := d.stack()
@@ -58,8 +55,8 @@ func (d *Deploy) planSwitch() ([]string, error) {
 	return []string{what}, nil
 }
 
-// choosePackage decides how the code comes to Lambda, and for which
-// architecture it is: as the user says, as the stack has it, or by default.
+// choosePackage decides on the package and the architecture: the user's, the stack's,
+// or the default.
 func (d *Deploy) choosePackage() {
 	kind, architecture := embedded.Zip, defaultArchitecture
 	if s := d.stack(); s != nil {
@@ -86,9 +83,8 @@ func (*packaging) Do(ctx context.Context, d *Deploy) error {
 	return d.Artifacts.Upload(ctx, d)
 }
 
-// codeOf reads from a template how the functions' code comes to Lambda, and for
-// which architecture it is, as Go names it; that is empty when it cannot be
-// told.
+// codeOf reads from a template the package of the functions, and their architecture as
+// Go names it; that is empty if it is not known.
 func codeOf(template []byte) (embedded.Package, string) {
 	var t struct {
 		Parameters map[string]json.RawMessage
@@ -101,7 +97,7 @@ func codeOf(template []byte) (embedded.Package, string) {
 	if _, image := t.Parameters[deployed.ParamFilterImage]; image {
 		kind = embedded.Image
 	}
-	if a := t.Resources["GeneratorFunction"].Properties.Architectures; len(a) == 1 {
+	if a := t.Resources[deployed.GeneratorID].Properties.Architectures; len(a) == 1 {
 		return kind, map[string]string{"arm64": "arm64", "x86_64": "amd64"}[a[0]]
 	}
 	return kind, ""

@@ -196,8 +196,8 @@ func placeOf(s *target.Stack) string {
 
 func inBucket(name string) string { return "s3://" + name }
 
-// unmarked is the newest record, when it is of what the stack has and was not
-// marked: nobody waited for the end, or the answer was lost.
+// unmarked returns the newest record, if it is of what the stack has and was not
+// marked: the deploy did not wait for the end, or the answer was lost.
 func unmarked(all []*record.Record, s *target.Stack) *record.Record {
 	if !target.Succeeded(s.Status) {
 		return nil
@@ -365,8 +365,8 @@ func (r *records) succeeded(ctx context.Context, d *Deploy, one *record.Record) 
 // not executed: another deploy may have just brought it, and go on.
 const fresh = time.Hour
 
-// prune deletes old records with the code that they alone name. The code comes
-// first: without its record nobody finds it in a user's own bucket.
+// prune deletes old records with the code that they alone name. The code is
+// deleted first: without its record it could not be found in a user's own bucket.
 func (*keep) prune(ctx context.Context, d *Deploy) error {
 	r := &d.records
 	all, err := r.store.List(ctx)

@@ -95,7 +95,7 @@ func (r *repositories) Plan(ctx context.Context, d *Deploy) (lines []string, err
 }
 
 // findCompanion returns the companion stack and its repositories; nil when there
-// is none. One of somebody else is an error that matches ours.ErrForeign.
+// is none. A stack of that name that is not the program's is ours.ErrForeign.
 func (d *Deploy) findCompanion(ctx context.Context) (*target.Stack, []companion.Repository, error) {
 	s, err := target.Find(ctx, d.cloudFormation(), companion.StackName(d.Settings.Stack))
 	if s == nil || err != nil {
@@ -147,8 +147,8 @@ func (d *Deploy) protected() bool {
 	return s != nil && s.Protected
 }
 
-// planProtection tells what changes in the protection of the companion stack;
-// s is nil when it is made.
+// planProtection says what changes in the protection of the companion stack; s is nil
+// if the stack is to be created.
 func (d *Deploy) planProtection(s *target.Stack) []string {
 	if had := s != nil && s.Condition() != target.Leftover && s.Protected; had != d.protected() {
 		return []string{"termination protection: " + map[bool]string{true: "switch it on, as for the main stack",
@@ -271,7 +271,7 @@ func (d *Deploy) changeCompanion(ctx context.Context, s *target.Stack, body []by
 	return nil
 }
 
-// agree asks, where somebody can be asked. No is ErrDeclined.
+// agree asks the question, if there is a terminal to ask on. No is ErrDeclined.
 func (d *Deploy) agree(ctx context.Context, question string) error {
 	if !d.asks() {
 		return nil

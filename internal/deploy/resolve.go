@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 
-	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/lambdaimage"
 	"soci-index-builder/internal/deploy/ours"
@@ -12,6 +11,7 @@ import (
 	"soci-index-builder/internal/deploy/target"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/embedded"
+	"soci-index-builder/internal/names"
 )
 
 // StackSettings are those that a stack has, for settings.Resolve and
@@ -25,7 +25,7 @@ func StackSettings(t *target.Target) settings.Given {
 	delete(out.Tags, ours.TagKey)
 	out.Package, out.Architecture = codeOf(s.Template)
 	bucket := s.Parameters[deployed.ParamCodeBucket]
-	if out.Package == embedded.Zip && !codebucket.IsManagedName(bucket, t.Account, t.Region) {
+	if out.Package == embedded.Zip && !names.IsManagedBucket(bucket, t.Account, t.Region) {
 		out.Bucket = bucket
 	}
 	if out.Package == embedded.Image {
@@ -76,7 +76,7 @@ func (d *Deploy) resolve() error {
 		return fmt.Errorf("%w: %w", ErrSetting, err)
 	}
 	d.Settings, d.values = g.Settings, values
-	if d.Target != nil { // who names the companion stack's repository wants that one
+	if d.Target != nil { // naming the companion's repository is the same as not naming one
 		maps.DeleteFunc(d.Settings.Repositories, func(function, uri string) bool {
 			return isManaged(d.Target, d.Settings.Stack, function, uri)
 		})

@@ -85,7 +85,7 @@ func (d *Deploy) runsCodeOf(ctx context.Context, r *record.Record, s *target.Sta
 	return true, nil
 }
 
-// to says what the rollback goes to.
+// to says which version the rollback returns to.
 func (d *Deploy) to() string {
 	r := d.restored
 	return fmt.Sprintf("back to what was deployed at %s by version %s (%s, %s; record %s)",

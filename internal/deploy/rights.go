@@ -46,7 +46,7 @@ func (d *Deploy) ask(ctx context.Context, said string, questions []rights.Questi
 		deployer.Names(d.Target.Partition, d.Target.Account, d.Target.Region, d.Settings.Stack)}
 }
 
-// rightsError tells which rights are missing, and which statements give them. It
+// rightsError says which permissions are missing, and which statements grant them. It
 // matches awserror.ErrDenied.
 type rightsError struct {
 	said    string // what has been made
@@ -164,7 +164,7 @@ func (*inPlace) Questions(d *Deploy) []rights.Question {
 	for _, set := range d.sets {
 		bucket, repository := d.stack().Parameters[deployed.ParamCodeBucket], ""
 		if d.Settings.Package == embedded.Image {
-			repository = repositoryOf(d.stack().Parameters[set.code+"ImageUri"])
+			repository = repositoryOf(d.stack().Parameters[set.code+deployed.ImageSuffix])
 		}
 		all = append(all, rights.Function(d.AWS, set.name, bucket, repository))
 	}
@@ -180,8 +180,8 @@ func (p *protection) Questions(d *Deploy) []rights.Question {
 	return []rights.Question{d.mainStack().Protection(d.AWS)}
 }
 
-// Questions implements asker. Of a bucket that does not exist S3 says no more
-// than that, whoever asks.
+// Questions implements asker. Of a bucket that does not exist S3 says
+// nothing else, to any caller.
 func (z *zipFiles) Questions(d *Deploy) []rights.Question {
 	b := z.bucket
 	if z.look != nil && z.look.Exists {

@@ -16,8 +16,8 @@ import (
 // lookForRepositories is how long the list of repositories is waited for.
 const lookForRepositories = 20 * time.Second
 
-// unmatched tells which of the new filters match no repository, before anything
-// is made. Such a filter is allowed: it may be for what is pushed later. So it is
+// unmatched says which of the new filters match no repository, before anything is
+// made. Such a filter is allowed: it may be for what is pushed later. So it is
 // no failure either when the repositories cannot be listed, or when there is none.
 func (d *Deploy) unmatched(ctx context.Context) []string {
 	given := d.Settings.Filters

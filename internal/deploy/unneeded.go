@@ -64,8 +64,8 @@ func (u *unneeded) what() string {
 	return strings.Join(names, ", ")
 }
 
-// kept tells why the repositories stay without a question, as what follows
-// their names; empty: they do not.
+// kept says why the repositories stay without a question, to follow their names; empty
+// if they do not.
 func (u *unneeded) kept(d *Deploy) string {
 	switch {
 	case u.stack.Protected && len(u.rest) == 0:
@@ -77,8 +77,8 @@ func (u *unneeded) kept(d *Deploy) string {
 }
 
 // needed reports whether the repositories stay although no function will need
-// them: nobody can be asked, and the version that the deploy takes the place of
-// needs them, so that a rollback to it does.
+// them: there is no terminal to ask on, and the version that the deploy replaces needs
+// them, and so does a rollback to it.
 func (u *unneeded) needed(d *Deploy) bool {
 	if d.asks() {
 		return false

@@ -17,10 +17,10 @@ import (
 // maxWaking is how long a function may take to wake.
 const maxWaking = 5 * time.Minute
 
-// wake wakes the function behind the custom resource. Lambda puts functions that
-// are images to sleep when nobody has called them for weeks, as nobody does
-// between two deploys, and the next call only wakes them. That it cannot be done
-// is no failure: CloudFormation calls more than once.
+// wake wakes the function behind the custom resource. Lambda puts functions that are
+// images to sleep if they are not called for weeks, as is usual between two deploys,
+// and the next call only wakes them. If that fails, it is no failure of the deploy:
+// CloudFormation calls more than once.
 func (d *Deploy) wake(ctx context.Context) error {
 	s := d.stack()
 	if s == nil {

@@ -14,7 +14,7 @@ import (
 	"soci-index-builder/internal/deploy/target"
 )
 
-// where finds out who deploys and where, and brings the stack into a state from
+// where finds out the caller and the target, and brings the stack into a state from
 // which it can be deployed.
 type where struct {
 	unmatched []string // a line about filters that match nothing
@@ -61,8 +61,8 @@ func (w *where) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	return append(lines, more...), err
 }
 
-// planState tells how a stack of the program comes into a state from which it
-// can be deployed.
+// planState says how a stack of the program is brought into a state from which it can
+// be deployed.
 func (d *Deploy) planState(s *target.Stack) ([]string, error) {
 	is := fmt.Sprintf("stack %s is %s", s.Name, s.Status)
 	switch s.Condition() {
@@ -105,8 +105,8 @@ func reason(s *target.Stack) string {
 	return ": " + s.Reason
 }
 
-// maxStates is how many states a stack may go through until it is ready: an
-// update by somebody else, its rollback that fails, a deletion.
+// maxStates is how many states a stack may go through until it is ready: an update by
+// another deploy, its rollback that fails, a deletion.
 const maxStates = 6
 
 func (w *where) Do(ctx context.Context, d *Deploy) error {
@@ -219,8 +219,8 @@ func (d *Deploy) remove(ctx context.Context, s *target.Stack) error {
 			return err
 		}
 	}
-	// Meanwhile somebody may have had it created after all. The status comes last: an
-	// execution takes the change set away and changes it in one go.
+	// Meanwhile another deploy may have created it after all. The status comes last: an
+	// execution removes the change set and changes the status at once.
 	now, err := target.Status(ctx, d.cloudFormation(), s.ID)
 	if err != nil || now.Condition() != target.Leftover {
 		return err
@@ -246,8 +246,8 @@ func (d *Deploy) checkWaiting(ctx context.Context, s *target.Stack) error {
 	return nil
 }
 
-// waiting tells of change sets of a stack that was never deployed, as what
-// follows why it is to be deleted; empty for none.
+// waiting names the change sets of a stack that was never deployed, to follow the
+// reason why it is to be deleted; empty for none.
 func waiting(s *target.Stack) string {
 	if len(s.ChangeSets) == 0 {
 		return ""

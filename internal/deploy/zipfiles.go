@@ -17,18 +17,24 @@ import (
 	smithytime "github.com/aws/smithy-go/time"
 
 	"soci-index-builder/internal/deploy/codebucket"
+	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/record"
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/text/bytesize"
 )
 
 // zipNames are the ends of the keys of the functions' zip files, by the
 // functions' logical ids.
-var zipNames = map[string]string{
-	"FilterFunction": "filter.zip", "GeneratorFunction": "indexgen.zip", "RepositoryNameFunction": "reponame.zip",
-}
+var zipNames = func() map[string]string {
+	all := map[string]string{}
+	for _, f := range companion.Functions {
+		all[f.LogicalID] = f.Executable + ".zip"
+	}
+	return all
+}()
 
-// unknownBucket stands for a managed bucket whose name is not known yet.
+// unknownBucket is the placeholder for a managed bucket whose name is not known yet.
 const unknownBucket = "soci-index-builder-000000000000"
 
 // zipFiles are zip files in a bucket of the user's own, or in the managed one
@@ -70,7 +76,7 @@ func (d *Deploy) managedBucket() *codebucket.Managed {
 func (d *Deploy) openPlace(ctx context.Context, name string) (codePlace, error) {
 	p := codePlace{}
 	var err error
-	if codebucket.IsManagedName(name, d.Target.Account, d.Target.Region) {
+	if names.IsManagedBucket(name, d.Target.Account, d.Target.Region) {
 		p.managed = d.managedBucket()
 		p.bucket, err = p.managed.Open(ctx, name)
 	} else {
@@ -81,12 +87,12 @@ func (d *Deploy) openPlace(ctx context.Context, name string) (codePlace, error) 
 
 func (z *zipFiles) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 	files, size := map[string][]byte{}, 0
-	for _, name := range Functions {
-		content, err := d.Mode.Functions(d.Settings.Architecture, name)
+	for _, f := range companion.Functions {
+		content, err := d.Mode.Functions(d.Settings.Architecture, f.Executable)
 		if err != nil {
 			return nil, err
 		}
-		files[name+".zip"] = content
+		files[zipNames[f.LogicalID]] = content
 		size += len(content)
 	}
 	z.sums = map[string]string{}
@@ -111,7 +117,7 @@ func (z *zipFiles) Plan(ctx context.Context, d *Deploy) ([]string, error) {
 // one.
 func (d *Deploy) ownBucket() bool {
 	name := d.Settings.Bucket
-	return name != "" && (d.Target == nil || !codebucket.IsManagedName(name, d.Target.Account, d.Target.Region))
+	return name != "" && (d.Target == nil || !names.IsManagedBucket(name, d.Target.Account, d.Target.Region))
 }
 
 // planBucket finds the bucket, and says what would be made or put right.

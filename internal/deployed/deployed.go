@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/names/lazyregexp"
@@ -75,7 +75,7 @@ func Find(ctx context.Context, cfg aws.Config, stack string) (*Stack, error) {
 	if err != nil {
 		// CloudFormation has no error code of its own for a name that it does
 		// not know; the name's form was checked above.
-		if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "ValidationError" {
+		if awscode.Of(err) == "ValidationError" {
 			return nil, NotFound(ctx, cfg, stack)
 		}
 		return nil, fmt.Errorf("describing stack %s: %w", stack, err)

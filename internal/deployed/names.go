@@ -38,12 +38,15 @@ const (
 	ParamCodeBucket    = "CodeS3Bucket"
 	ParamCodeKeyPrefix = "CodeS3KeyPrefix"
 
-	// Of the template whose functions are container images: the function's
-	// logical id, and ImageUri.
-	ParamFilterImage         = "FilterFunctionImageUri"
-	ParamGeneratorImage      = "GeneratorFunctionImageUri"
-	ParamRepositoryNameImage = "RepositoryNameFunctionImageUri"
+	// Of the template whose functions are container images.
+	ParamFilterImage         = FilterID + ImageSuffix
+	ParamGeneratorImage      = GeneratorID + ImageSuffix
+	ParamRepositoryNameImage = RepositoryNameID + ImageSuffix
 )
+
+// ImageSuffix ends the names of the parameters that take functions' images; the
+// function's logical id is in front of it.
+const ImageSuffix = "ImageUri"
 
 // The stack's outputs.
 const (
@@ -66,6 +69,14 @@ const (
 	OutTailFilterLogs         = "TailFilterLogs"
 	OutTailGeneratorLogs      = "TailGeneratorLogs"
 	OutVersion                = "Version"
+)
+
+// The logical ids of the functions. StepsID has the generator's code.
+const (
+	FilterID         = "FilterFunction"
+	GeneratorID      = "GeneratorFunction"
+	StepsID          = "StepsFunction"
+	RepositoryNameID = "RepositoryNameFunction"
 )
 
 // StepsRoleID is the logical id of the role of the function that does the steps

@@ -42,8 +42,8 @@ type Severity string
 const (
 	// OK: all is as it should be.
 	OK Severity = "ok"
-	// Note: it cannot be told from here whether all is as it should be, and nothing
-	// says that it is not.
+	// Note: whether all is as it should be cannot be determined from here, and nothing
+	// indicates that it is not.
 	Note Severity = "note"
 	// Warning: images are indexed, but something is not as the stack has it,
 	// could cost images later, or could not be looked at.
@@ -186,7 +186,7 @@ var checkers = []checker{
 const atOnce = 8
 
 // Examine runs every check. A check that lacks a permission, or that AWS does not
-// answer, is a finding, and does not stop the others; the error tells only
+// answer, is a finding, and does not stop the others; the error says only
 // that ctx ended, or that AWS does not accept the credentials at all.
 func Examine(ctx context.Context, cfg aws.Config, stack *deployed.Stack, now time.Time) (*Report, error) {
 	source := inventory.ECR(cfg)
@@ -290,5 +290,5 @@ func wellOr(found []Finding, c Check, format string, v ...any) []Finding {
 	return []Finding{{Check: c, Severity: OK, Found: fmt.Sprintf(format, v...)}}
 }
 
-// region is the option of the aws command line that goes with every fix.
+// region returns the option of the aws command line that every fix has.
 func (x *examination) region() string { return " --region " + x.stack.Region }

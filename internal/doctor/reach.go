@@ -60,8 +60,8 @@ func (x *examination) reach(ctx context.Context) ([]Finding, error) {
 	return found, nil
 }
 
-// trouble is why requests from a subnet do not get to a service, a Problem, or why
-// that cannot be told, a Note.
+// trouble is why requests from a subnet do not reach a service, a Problem, or why that
+// cannot be determined, a Note.
 type trouble struct {
 	severity Severity
 	subject  string // what is at fault; empty: the service

@@ -221,8 +221,8 @@ func (x *examination) encryption(context.Context) ([]Finding, error) {
 // enabled reports whether the stack makes SOCI-enabled images.
 func (x *examination) enabled() bool { return x.stack.IndexVersion() != soci.V1 }
 
-// anything stands for what the wildcard of a filter takes: no pattern has it among
-// its literals.
+// anything is the placeholder for what a filter's wildcard matches: no pattern has it
+// among its literals.
 const anything = "\x00"
 
 // mutability looks whether the tags of SOCI-enabled images can follow their

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 
 	"soci-index-builder/internal/doctor/cfntemplate"
+	"soci-index-builder/internal/function/contract"
 )
 
 // The types of resources that are looked at.
@@ -28,7 +29,7 @@ const (
 	typeQueue      = "AWS::SQS::Queue"
 	typeMachine    = "AWS::StepFunctions::StateMachine"
 	typeAlarm      = "AWS::CloudWatch::Alarm"
-	typeARNs       = "Custom::SociRepositoryArns"
+	typeARNs       = contract.ResourceType
 )
 
 // resource is one of the stack, with what the template makes of it.
@@ -42,7 +43,7 @@ type resource struct {
 // properties are those of a resource, or a part of them.
 type properties map[string]any
 
-// at returns what stands at the end of a path, nil if nothing does.
+// at returns the value at the end of a path, nil if there is none.
 func (p properties) at(path ...string) any {
 	var v any = map[string]any(p)
 	for _, name := range path {
@@ -55,7 +56,7 @@ func (p properties) at(path ...string) any {
 	return v
 }
 
-// text is what stands there as a string; empty when nothing does, or it could
+// text returns the value at a path as a string; empty if there is none, or it could
 // not be worked out.
 func (p properties) text(path ...string) string { return scalar(p.at(path...)) }
 
@@ -71,7 +72,7 @@ func scalar(v any) string {
 	return ""
 }
 
-// number is what stands there as a number, for a property that is one.
+// number returns the value at a path as a number, for a property that is one.
 func (p properties) number(path ...string) (n int, ok bool) {
 	n, err := strconv.Atoi(p.text(path...))
 	return n, err == nil
@@ -184,15 +185,15 @@ func (x *examination) attribute(kind, physical, name string) (any, bool) {
 		return physical[strings.LastIndexByte(physical, ':')+1:], true
 	case typeRole + " Arn":
 		return x.roleARN(physical), true
-	case typeARNs + " RepositoryArns":
+	case typeARNs + " " + contract.AttrARNs:
 		var list []any
 		for _, one := range x.stack.Filters.RepositoryARNs(x.stack.Partition, x.stack.Region, x.stack.Account) {
 			list = append(list, one)
 		}
 		return list, true
-	case typeARNs + " OwnNames":
+	case typeARNs + " " + contract.AttrOwnNames:
 		return strings.Join(x.stack.OwnRepositories(), ","), true
-	case typeARNs + " OwnArns":
+	case typeARNs + " " + contract.AttrOwnARNs:
 		var list []any
 		for _, one := range x.stack.OwnRepositories() {
 			list = append(list, "arn:"+x.stack.Partition+":ecr:"+x.stack.Region+":"+x.stack.Account+":repository/"+one)

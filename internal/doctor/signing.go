@@ -10,8 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
-	"github.com/aws/smithy-go"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/doctor/iampolicy"
 	"soci-index-builder/internal/text/plural"
@@ -24,7 +24,7 @@ func (x *examination) signing(ctx context.Context) ([]Finding, error) {
 	allowed := x.stack.SigningProfiles()
 	out, err := x.ecr.GetSigningConfiguration(ctx, &ecr.GetSigningConfigurationInput{})
 	_, none := errors.AsType[*types.SigningConfigurationNotFoundException](err)
-	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "UnknownOperationException" {
+	if awscode.Of(err) == "UnknownOperationException" {
 		none = true // the region does not have managed signing
 	}
 	if err != nil && !none {

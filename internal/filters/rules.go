@@ -72,6 +72,9 @@ const (
 	Untagged Decision = "untagged"
 )
 
+// Decisions returns all of them.
+func Decisions() []Decision { return []Decision{Matched, NotMatched, OwnArtifact, Referrer, Untagged} }
+
 // Text is the decision for people; what made it says the Verdict.
 func (d Decision) Text() string {
 	switch d {
@@ -87,7 +90,7 @@ func (d Decision) Text() string {
 type Verdict struct {
 	Decision Decision
 	Filter   string // that decided, for Matched and NotMatched; empty when none matches
-	Reason   string // for OwnArtifact: what gave it away
+	Reason   string // for OwnArtifact: what gave it away; empty where the decision says it all
 }
 
 // Decide judges an image. What must never be indexed comes before the filters,

@@ -1,7 +1,9 @@
 package filters_test
 
 import (
+	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -56,6 +58,21 @@ func TestDecide(t *testing.T) {
 				t.Errorf("Decide = %+v, want %+v", got, tt.want)
 			}
 		})
+	}
+}
+
+// What ranges over the decisions misses none.
+func TestDecisions(t *testing.T) {
+	source, err := os.ReadFile("rules.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var declared []filters.Decision
+	for _, m := range regexp.MustCompile(` Decision = "([a-z-]+)"`).FindAllSubmatch(source, -1) {
+		declared = append(declared, filters.Decision(m[1]))
+	}
+	if got := filters.Decisions(); len(declared) == 0 || !slices.Equal(got, declared) {
+		t.Errorf("Decisions returns %q, the constants are %q", got, declared)
 	}
 }
 

@@ -49,8 +49,8 @@ func (r *Reader) fill(n int) error {
 	return nil
 }
 
-// read reads until end bytes are in the buffer, the input is at its end, or an
-// error, which is told when what is in the buffer does not suffice.
+// read reads until end bytes are in the buffer, the input is at its end, or there is
+// a read error, reported once the buffer is used up.
 func (r *Reader) read(end int) {
 	for empty := 0; r.inEnd < end && !r.inEOF && r.readErr == nil; {
 		n, err := r.src.Read(r.in[r.inEnd:end])

@@ -20,12 +20,7 @@ type Preview struct {
 }
 
 // Name is REPOSITORY:TAG, or REPOSITORY@DIGEST for an image without a tag.
-func (i Preview) Name() string {
-	if i.Tag == "" {
-		return i.Repository + "@" + i.Digest.String()
-	}
-	return i.Repository + ":" + i.Tag
-}
+func (i Preview) Name() string { return names.Named(i.Repository, i.Tag, i.Digest.String()) }
 
 // PreviewNamed judges an image by its name alone: REPOSITORY:TAG, or
 // REPOSITORY@DIGEST for one that is pushed without a tag. The host of a

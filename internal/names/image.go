@@ -31,6 +31,14 @@ func (i Image) String() string {
 	return s
 }
 
+// Named returns REPOSITORY:TAG, or REPOSITORY@DIGEST for an image without a tag.
+func Named(repository, tag, digest string) string {
+	if tag != "" {
+		digest = ""
+	}
+	return Image{Repository: repository, Tag: tag, Digest: digest}.String()
+}
+
 // ErrInvalid: a text is not the name of an image.
 var ErrInvalid = errors.New("invalid image name")
 

@@ -95,9 +95,9 @@ var operations = map[string][]request{
 	"push blob":         {{http.MethodPost, uploads}, {http.MethodPut, uploads}},
 }
 
-// OfOperation returns the actions that an operation of ecrclient needs, by the
+// ofOperation returns the actions that an operation of ecrclient needs, by the
 // name that its errors give it, none for one that is not known.
-func OfOperation(op string) []string {
+func ofOperation(op string) []string {
 	switch op {
 	case "authenticate":
 		return []string{OfCall("ECR", "GetAuthorizationToken")}
@@ -130,12 +130,12 @@ func OfRefusal(err error) []string {
 		return nil
 	}
 	if inner, ok := errors.AsType[*ecrclient.Error](e.Err); ok && inner.Op == "authenticate" {
-		return OfOperation(inner.Op)
+		return ofOperation(inner.Op)
 	}
 	_, ofECR := e.ECRHost()
 	push := ofECR && (e.Op == "push blob" || e.Op == "push manifest")
 	if e.Op == "authenticate" || e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized && push {
-		return OfOperation(e.Op)
+		return ofOperation(e.Op)
 	}
 	return nil
 }

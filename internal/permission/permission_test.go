@@ -91,8 +91,8 @@ func TestOfOperation(t *testing.T) {
 		"push blob":    {"ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"},
 		"sing":         nil,
 	} {
-		if got := OfOperation(op); !slices.Equal(got, want) {
-			t.Errorf("OfOperation(%s) = %q, want %q", op, got, want)
+		if got := ofOperation(op); !slices.Equal(got, want) {
+			t.Errorf("ofOperation(%s) = %q, want %q", op, got, want)
 		}
 	}
 	for op, of := range operations {

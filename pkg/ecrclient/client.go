@@ -21,10 +21,10 @@ type doer interface {
 	Do(*http.Request) (*http.Response, error)
 }
 
-// client is what oras-go sends its requests through. It stands between oras-go
-// and the authentication so that nothing oras-go puts into an error can hold a
-// signed URL, and so that statuses keep their Retry-After. It makes one
-// attempt; attempts are counted where the operation is known (retry.go).
+// client is what oras-go sends its requests through. It is between oras-go and the
+// authentication so that nothing oras-go puts into an error can hold a signed URL,
+// and so that statuses keep their Retry-After. It makes one attempt; attempts are
+// counted where the operation is known (retry.go).
 type client struct {
 	auth doer
 	http doer // without credentials
@@ -126,7 +126,7 @@ func (e *statusError) Error() string {
 	return b.String()
 }
 
-// Is matches the class that the status stands for.
+// Is matches the class of the status.
 func (e *statusError) Is(target error) bool {
 	if target == ErrNotRegistry {
 		return e.page

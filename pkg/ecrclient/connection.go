@@ -2,7 +2,7 @@ package ecrclient
 
 import "io"
 
-// connectionState is where a blobReader stands with the registry.
+// connectionState is the state of a blobReader's connection.
 type connectionState int
 
 const (

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The classes of failure, to be told apart with errors.Is.
+// The classes of failure, for errors.Is.
 var (
 	// ErrNotFound: the registry has no such repository, manifest or blob (404).
 	ErrNotFound = errors.New("not found")
@@ -93,7 +93,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is matches the class that the status stands for.
+// Is matches the class of the status.
 func (e *Error) Is(target error) bool {
 	class := classOf(e.Status)
 	return class != nil && class == target

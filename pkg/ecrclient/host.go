@@ -86,8 +86,8 @@ func RegistryHost(account, region string) (string, error) {
 
 // ParseECRHost splits a registry's host name into its parts. It is false for
 // every name that is not exactly that of a private ECR registry in a partition
-// that the AWS SDK knows, so a token goes to no other host; a port makes it
-// false too.
+// that the AWS SDK knows, so that no other host gets a token; a port makes it false
+// too.
 func ParseECRHost(host string) (ECRHost, bool) {
 	text, ok := names.ParseECRHost(host)
 	if !ok {

@@ -7,11 +7,11 @@ import (
 )
 
 // location is where the registry redirects to for one blob: a signed URL that
-// goes on serving until it expires, so that not every piece has to be asked for
-// in two places. It is as sensitive as a password: nothing meant for the
-// registry is sent to it, and its query never appears in a text.
+// serves until it expires, so that not every piece takes two requests. It is as
+// sensitive as a password: nothing meant for the registry is sent to it, and its query
+// never appears in a text.
 //
-// The nil location is that of a blob whose every request goes to the registry.
+// The nil location is that of a blob for which every request is sent to the registry.
 type location struct {
 	mu     sync.Mutex
 	url    *url.URL // nil to ask the registry

@@ -29,7 +29,7 @@ type options struct {
 	userAgent     string
 
 	// Set from outside only in tests: the clock, the pause between two
-	// attempts, and who else has the token.
+	// attempts, and the tokens that clients share.
 	now    func() time.Time
 	sleep  func(context.Context, time.Duration) error
 	tokens *tokenSources

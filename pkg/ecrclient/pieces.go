@@ -67,7 +67,7 @@ const (
 	aheadGoesOn aheadState = iota
 	// aheadStopped: nothing follows the queue.
 	aheadStopped
-	// aheadUnwanted: nobody takes the pieces.
+	// aheadUnwanted: the pieces are not wanted any more.
 	aheadUnwanted
 )
 
@@ -197,7 +197,7 @@ func (b *pieceReader) toCutStream() {
 	b.from = fromCutStream
 }
 
-// toLastStream goes on without ranges.
+// toLastStream continues without ranges.
 func (b *pieceReader) toLastStream() {
 	b.shutPieces()
 	b.r.log.InfoContext(b.ctx, "the registry no longer serves ranges, going on with one stream",

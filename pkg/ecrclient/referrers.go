@@ -198,7 +198,7 @@ func readReferrers(resp *http.Response, b []byte) (*ocispec.Index, error) {
 // digest. Anything there that is not an image index is unrelated.
 func (r *Repository) referrersByTag(ctx context.Context, desc ocispec.Descriptor, artifactType string) (
 	[]ocispec.Descriptor, error) {
-	list, b, err := r.getByReference(ctx, desc.Digest.Algorithm().String()+"-"+desc.Digest.Encoded())
+	list, b, err := r.getByReference(ctx, names.ReferrersTag(desc.Digest.String()))
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"soci-index-builder/internal/testkit/localregistry"
@@ -99,6 +100,21 @@ func digestsOf(list []ocispec.Descriptor) []string {
 		out = append(out, d.Digest.String())
 	}
 	return out
+}
+
+// A digest that is longer than a tag may be is cut, as the specification has it.
+func TestReferrersTagOfLongDigest(t *testing.T) {
+	s := registrytest.StartWith(t, localregistry.Config{NoReferrers: true})
+	subject := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.SHA512.FromString("{}"),
+		Size: 2}
+	image := s.PushImage(t, repository, "v1", registrytest.Image{})
+	listed := s.PushReferrer(t, repository, image.Manifest, "application/vnd.example", []byte("one"))
+	listed.ArtifactType = "application/vnd.example"
+	s.PushIndex(t, repository, "sha512-"+subject.Digest.Encoded()[:64], false, listed)
+	got, err := open(t, s).Referrers(t.Context(), subject, "")
+	if err != nil || len(got) != 1 || got[0].Digest != listed.Digest {
+		t.Errorf("the referrers are %v, %v", got, err)
+	}
 }
 
 // A missing manifest says nothing about the API.

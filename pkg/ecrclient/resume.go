@@ -12,7 +12,7 @@ import (
 
 // blobReader reads a blob, over as many connections as needed. Each begins at
 // the registry, so that it gets its own signed URL; but with at set, the first
-// one goes straight to where others of the same blob were redirected.
+// one is to where others of the same blob were redirected.
 type blobReader struct {
 	r    *Repository
 	ctx  context.Context

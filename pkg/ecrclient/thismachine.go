@@ -34,7 +34,7 @@ func (o *origin) isHere() bool {
 // is reports whether a request is for the registry itself.
 func (o *origin) is(req *http.Request) bool { return strings.EqualFold(req.URL.Hostname(), o.host) }
 
-// watch notes where a request to the registry goes.
+// watch notes which host a request to the registry reaches.
 func (o *origin) watch(req *http.Request) *http.Request {
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
@@ -81,7 +81,7 @@ func (e *thisMachineError) Error() string {
 	return fmt.Sprintf("%s is an address of this machine or of its network alone", e.address)
 }
 
-// refusal tells what the registry wanted.
+// refusal says what the registry wanted.
 func (e *thisMachineError) refusal(host string) string {
 	to := host
 	if !strings.Contains(host, e.address) {

@@ -17,7 +17,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
-	"github.com/aws/smithy-go"
 
 	"soci-index-builder/internal/awsconfig/awscode"
 )
@@ -84,7 +83,7 @@ func (s *tokenSources) source(host string, h ECRHost, o *options) *tokenSource {
 
 func hasIdentity(v any) bool { return v == nil || reflect.ValueOf(v).Comparable() }
 
-// awsEnvironment stands for what the default chain reads from the environment.
+// awsEnvironment returns a hash of what the default chain reads from the environment.
 func awsEnvironment() [sha256.Size]byte {
 	var set []string
 	for _, entry := range os.Environ() {
@@ -266,9 +265,7 @@ func (s *tokenSource) fail(err error) error {
 
 // awsError returns out with its cause, the AWS error err, and its class.
 func awsError(out *Error, err error) *Error {
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		out.Code = api.ErrorCode()
-	}
+	out.Code = awscode.Of(err)
 	var response interface{ HTTPStatusCode() int }
 	if errors.As(err, &response) {
 		out.Status = response.HTTPStatusCode()
@@ -277,7 +274,7 @@ func awsError(out *Error, err error) *Error {
 	switch {
 	case isDenied(out.Code):
 		class = ErrDenied
-	case retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary:
+	case awscode.IsThrottled(err):
 		class = ErrThrottled
 	case retry.IsErrorRetryables(retry.DefaultRetryables).IsErrorRetryable(err) == aws.TrueTernary,
 		errors.Is(err, context.DeadlineExceeded):

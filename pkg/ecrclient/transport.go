@@ -283,8 +283,7 @@ type refusedError struct {
 func (e *refusedError) Error() string { return e.text }
 func (e *refusedError) Unwrap() error { return e.cause }
 
-// plain leaves out which request it was, where the error tells what happened
-// between the hosts.
+// plain leaves out the request, if the error says what happened between the hosts.
 func plain(err error) error {
 	if _, authenticating := errors.AsType[*Error](err); authenticating {
 		return err

@@ -68,9 +68,9 @@ func parseChoice(s string) (func(platform) bool, error) {
 	return func(p platform) bool { return p.matches(m) }, nil
 }
 
-// listed is how an image index says it: nil where it is not known, since an
-// empty architecture is no client's, while clients look into the config of an
-// entry without a platform.
+// listed returns the platform as an image index lists it; nil if unknown, since no
+// client has an empty architecture, while clients look into the config of an entry
+// without a platform.
 func (p platform) listed() *ocispec.Platform {
 	if !p.known() {
 		return nil

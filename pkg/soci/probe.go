@@ -8,9 +8,8 @@ import (
 
 // probe pushes the config of the SOCI indexes before a layer is read: two bytes
 // that nothing names yet. So a missing permission to push, or a registry that only
-// serves, costs seconds and not the reading of all layers. Whether they are
-// there is not asked: somebody had permission before, which says nothing of this
-// run.
+// serves, costs seconds and not the reading of all layers. It does not ask whether
+// they are there: an existing blob does not show that this run may push.
 func (x *indexer) probe(ctx context.Context, work *layerWork) error {
 	if work.publisher == nil || !work.unbuilt() {
 		return nil

@@ -167,7 +167,7 @@ func Examine(ctx context.Context, r Reader, image ocispec.Descriptor, tags []str
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckTagSuffix(o.TagSuffix); err != nil {
+	if err := checkTagSuffix(o.TagSuffix); err != nil {
 		return nil, err
 	}
 	if check == nil {
@@ -336,24 +336,7 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 		return e, nil
 	}
 	if kind, _ := kindOfIndex(index); kind == KindUnindexed {
-		said := index.Annotations[AnnotationVerdict]
-		same, err := newUnindexedImage(tree, index.Annotations[AnnotationUnindexable], said)
-		if err != nil {
-			return e, err
-		}
-		if same.root.desc.Digest == e.Image.Digest {
-			e.State, e.verdict = EnabledUnindexed,
-				verdict{minLayerSize: math.MaxInt64} // by other rules, it is about no layer
-			if v, ok := parseVerdict(said); ok {
-				e.verdict = v
-			} else if said == "" { // of an earlier release
-				e.verdict = verdict{}
-			}
-			return e, nil
-		}
-		_, _, e.Reason, err = x.likeEnabled(ctx, tree, index)
-		e.State = EnabledStale
-		return e, err
+		return x.unindexed(ctx, tree, index, e)
 	}
 	indexes := listedIndexes(index.Manifests)
 	matched, held, err := matchHeld(tree, index, func() (map[*target]ocispec.Descriptor, error) {
@@ -386,6 +369,29 @@ func (x *examiner) enabled(ctx context.Context, tree *tree, tag string) (Enabled
 		if reason != "" && e.State != EnabledBroken {
 			e.State, e.Reason = EnabledBroken, reason
 		}
+	}
+	return e, nil
+}
+
+// unindexed judges an image index that stands for an image with no layer to index: it
+// is stale unless it is the one that would be made today.
+func (x *examiner) unindexed(ctx context.Context, tree *tree, index *ocispec.Index, e EnabledStatus) (
+	EnabledStatus, error) {
+	said := index.Annotations[AnnotationVerdict]
+	same, err := newUnindexedImage(tree, index.Annotations[AnnotationUnindexable], said)
+	if err != nil {
+		return e, err
+	}
+	if same.root.desc.Digest != e.Image.Digest {
+		_, _, e.Reason, err = x.likeEnabled(ctx, tree, index)
+		e.State = EnabledStale
+		return e, err
+	}
+	e.State, e.verdict = EnabledUnindexed, verdict{minLayerSize: math.MaxInt64} // by other rules, it is about no layer
+	if v, ok := parseVerdict(said); ok {
+		e.verdict = v
+	} else if said == "" { // of an earlier release
+		e.verdict = verdict{}
 	}
 	return e, nil
 }

@@ -37,10 +37,10 @@ func (v IndexVersion) v2() bool { return v != V1 }
 // original.
 const DefaultTagSuffix = names.DefaultTagSuffix
 
-// CheckTagSuffix returns an error unless a tag with this suffix can be valid:
+// checkTagSuffix returns an error unless a tag with this suffix can be valid:
 // letters, digits, "_", "." and "-", 1 to 127 of them. Otherwise it is
 // ErrInvalidOption.
-func CheckTagSuffix(suffix string) error {
+func checkTagSuffix(suffix string) error {
 	if !names.IsTagSuffix(suffix) {
 		return invalidOption("tag suffix %q, not 1 to 127 letters, digits, \"_\", \".\" and \"-\"", cut(suffix, 200))
 	}
@@ -53,7 +53,7 @@ var errTagTooLong = invalidOption("the tag is too long")
 
 // enabledTag is the tag of the SOCI-enabled image.
 func enabledTag(tag, suffix string) (string, error) {
-	if err := CheckTagSuffix(suffix); err != nil {
+	if err := checkTagSuffix(suffix); err != nil {
 		return "", err
 	}
 	if !names.IsTag(tag) {

@@ -9,12 +9,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -55,13 +52,10 @@ func (e *Error) Error() string        { return e.text }
 func (e *Error) Unwrap() error        { return e.err }
 func (e *Error) Is(target error) bool { return e.Kind != nil && target == e.Kind }
 
-// clockCodes are answers about the time that the request says it is.
-var clockCodes = []string{"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"}
-
 // isClock reports whether the request's time is wrong. A signature that is of
 // another time has the code of one that is wrong.
 func isClock(code, message string) bool {
-	return slices.Contains(clockCodes, code) || awscode.IsCredentials(code) &&
+	return awscode.IsClock(code) || awscode.IsCredentials(code) &&
 		(strings.HasPrefix(message, "Signature expired") || strings.HasPrefix(message, "Signature not yet current"))
 }
 
@@ -106,8 +100,7 @@ func Explain(err error) error {
 	case awscode.IsDenied(code), status == http.StatusForbidden && code != "":
 		e.Kind = ErrDenied
 		e.text = deniedText(e.Action, message)
-	case retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary,
-		status == http.StatusTooManyRequests:
+	case awscode.IsThrottled(err):
 		e.Kind = ErrThrottled
 		e.text = fmt.Sprintf("%s: %v (%s): try again in a minute", call(err), ErrThrottled, code)
 	case unsent:

@@ -47,7 +47,7 @@ func (c Change) order() int {
 	return -1
 }
 
-// unknown stands for a value that is known after the execution, for which
+// unknown is shown for a value that is known only after the execution, for which
 // CloudFormation writes knownAfter.
 const (
 	unknown    = "(known after the execution)"

@@ -17,8 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
-	"github.com/aws/smithy-go"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/patience"
 	"soci-index-builder/internal/deploy/target"
@@ -70,9 +70,8 @@ const prefix = "soci-index-builder-"
 func Token() string { return prefix + strings.ToLower(rand.Text()) }
 
 // Make makes the change set and waits until it can be executed. Asking twice
-// after a lost answer makes one. Unless it is returned, nothing of it is left:
-// neither the change set nor the stack without resources that a first one
-// makes.
+// after a lost answer makes one. If Make fails, it deletes the change set and the
+// empty stack that a first change set creates.
 func Make(ctx context.Context, client *cloudformation.Client, r Request, p patience.Patience) (*ChangeSet, error) {
 	if len(r.Template) > maxTemplate {
 		return nil, fmt.Errorf("%w: it has %d bytes, CloudFormation takes %d in a request", ErrTooLarge,
@@ -127,8 +126,7 @@ func (c *ChangeSet) read(ctx context.Context, client *cloudformation.Client, r R
 	describe := func(ctx context.Context) (*cloudformation.DescribeChangeSetOutput, error) {
 		out, err := client.DescribeChangeSet(ctx, in)
 		// Older partitions do not know that the values can be asked for.
-		if api, ok := errors.AsType[smithy.APIError](err); ok && in.IncludePropertyValues != nil &&
-			api.ErrorCode() == "ValidationError" && strings.Contains(api.ErrorMessage(), "IncludePropertyValues") {
+		if in.IncludePropertyValues != nil && awscode.Says(err, "ValidationError", "IncludePropertyValues") {
 			in.IncludePropertyValues = nil
 			out, err = client.DescribeChangeSet(ctx, in)
 		}
@@ -174,8 +172,8 @@ func (c *ChangeSet) read(ctx context.Context, client *cloudformation.Client, r R
 	return nil
 }
 
-// validation is what early validation or a hook says of a change set that
-// failed, where CloudFormation tells: it adds to the reason.
+// validation returns what early validation or a hook says of a change set that
+// failed, which adds to the reason; empty if CloudFormation does not say.
 func (c *ChangeSet) validation(ctx context.Context, client *cloudformation.Client) string {
 	out, err := client.DescribeEvents(ctx, &cloudformation.DescribeEventsInput{ChangeSetName: &c.ID,
 		StackName: &c.StackID, Filters: &types.EventFilter{FailedEvents: aws.Bool(true)}})
@@ -194,8 +192,8 @@ func (c *ChangeSet) validation(ctx context.Context, client *cloudformation.Clien
 }
 
 // Discard deletes the change set. With created it also deletes the stack that
-// the change set was to create, unless somebody else is about to create it too,
-// or has done so: two first deploys share one stack. Change sets that are left
+// the change set was to create, unless another deploy is about to create it too, or
+// has done so: two first deploys share one stack. Change sets that are left
 // count against a quota of the account.
 func (c *ChangeSet) Discard(ctx context.Context, client *cloudformation.Client, created bool) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -203,7 +201,7 @@ func (c *ChangeSet) Discard(ctx context.Context, client *cloudformation.Client, 
 	_, err := client.DeleteChangeSet(ctx,
 		&cloudformation.DeleteChangeSetInput{ChangeSetName: &c.ID, StackName: &c.StackID})
 	// The execution of another one has it deleted.
-	if err != nil && codeOf(err) != "ChangeSetNotFound" {
+	if err != nil && awscode.Of(err) != "ChangeSetNotFound" {
 		return fmt.Errorf("deleting the change set %s: %w", c.ID, awserror.Explain(err))
 	}
 	if !created {
@@ -225,9 +223,9 @@ func (c *ChangeSet) Discard(ctx context.Context, client *cloudformation.Client, 
 	return nil
 }
 
-// unused reports whether nobody has a change set of a stack, or has executed
-// one. The order counts: an execution takes the change set away and changes the
-// status in one go, so that whoever has one is seen by one of the two answers.
+// unused reports whether a stack has no change set, and none was executed. The order
+// counts: an execution removes the change set and changes the status at once, so that
+// one of the two answers shows it.
 func (c *ChangeSet) unused(ctx context.Context, client *cloudformation.Client) (bool, error) {
 	pages := cloudformation.NewListChangeSetsPaginator(client,
 		&cloudformation.ListChangeSetsInput{StackName: &c.StackID})
@@ -249,13 +247,6 @@ func (c *ChangeSet) unused(ctx context.Context, client *cloudformation.Client) (
 	return s != nil && s.Status == string(types.StackStatusReviewInProgress), err
 }
 
-func codeOf(err error) string {
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		return api.ErrorCode()
-	}
-	return ""
-}
-
 // Execute has the changes made; the token marks the events. A second request
 // after a lost answer makes them once.
 func (c *ChangeSet) Execute(ctx context.Context, client *cloudformation.Client, token string, disableRollback bool,
@@ -268,7 +259,7 @@ func (c *ChangeSet) Execute(ctx context.Context, client *cloudformation.Client, 
 		_, err := client.ExecuteChangeSet(ctx, in)
 		return true, err
 	})
-	switch codeOf(err) {
+	switch awscode.Of(err) {
 	case "InvalidChangeSetStatus", "ChangeSetNotFound":
 		return fmt.Errorf("executing the change set: somebody else has changed the stack since it was made, so "+
 			"deploy again: %w", err)

@@ -68,8 +68,8 @@ func Expect(old *Side, next Side) ([]Change, error) {
 	return all, nil
 }
 
-// resolve works out the resources. What AWS only knows once they are there
-// stands as ${Resource.Attribute}.
+// resolve works out the resources. Values that AWS only knows once they exist are
+// left as ${Resource.Attribute}.
 func (s *Side) resolve() (map[string]cfntemplate.Resource, error) {
 	t, err := cfntemplate.Parse(s.Template)
 	if err != nil {

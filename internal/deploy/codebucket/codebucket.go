@@ -22,8 +22,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/aws/smithy-go"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/deploy/ours"
 	"soci-index-builder/internal/names"
@@ -126,7 +126,7 @@ type Bucket struct {
 	prefix string // of all keys of the program's
 }
 
-// Open finds the bucket, whoever owns it. The error matches ErrNoBucket,
+// Open finds the bucket, in any account. The error matches ErrNoBucket,
 // ErrWrongRegion or one of awserror where it is one of these.
 func Open(ctx context.Context, cfg aws.Config, name string) (*Bucket, error) {
 	return open(ctx, cfg, name, "")
@@ -154,7 +154,7 @@ func open(ctx context.Context, cfg aws.Config, name, owner string) (*Bucket, err
 }
 
 // Upload puts the object into the bucket, unless the same content is there
-// under its key already; sent tells which. The error matches ErrNoBucket or one
+// under its key already; sent reports whether it was sent. The error matches ErrNoBucket or one
 // of awserror where it is one of these.
 func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
 	sum := base64.StdEncoding.EncodeToString(o.sum[:])
@@ -189,19 +189,11 @@ func (b *Bucket) Upload(ctx context.Context, o Object) (sent bool, err error) {
 
 // explain says what is to be done about an answer of S3.
 func explain(err error) error {
-	switch codeOf(err) {
+	switch awscode.Of(err) {
 	case "NoSuchBucket":
 		return fmt.Errorf("%w: the bucket %w", err, ErrNoBucket)
 	case "PermanentRedirect":
 		return fmt.Errorf("%w: the bucket %w", err, ErrWrongRegion)
 	}
 	return awserror.Explain(err)
-}
-
-// codeOf returns the code of an answer of S3, empty for any other error.
-func codeOf(err error) string {
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		return api.ErrorCode()
-	}
-	return ""
 }

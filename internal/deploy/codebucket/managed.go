@@ -12,24 +12,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	smithytime "github.com/aws/smithy-go/time"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/deploy/ours"
-	"soci-index-builder/internal/names/lazyregexp"
+	"soci-index-builder/internal/names"
 )
 
-// namePrefix begins the name of every managed bucket.
-const namePrefix = "soci-index-builder-"
-
-// randomName is the name of a managed bucket outside of an account's own
-// namespace.
-var randomName = lazyregexp.New(`^soci-index-builder-[0-9a-f]{12}$`)
-
-// withoutNamespaces are the regions in which accounts have no namespace of
-// their own. Elsewhere S3's answer tells.
-// https://docs.aws.amazon.com/AmazonS3/latest/userguide/gpbucketnamespaces.html
-var withoutNamespaces = []string{"me-central-1", "me-south-1"}
-
-// unknownNamespace are the codes with which S3, or what stands for it, refuses
-// the account-regional namespace; a missing permission is none of them.
+// unknownNamespace are the codes with which S3, or a substitute, refuses the
+// account-regional namespace; a missing permission is none of them.
 var unknownNamespace = []string{"InvalidBucketNamespace", "InvalidNamespaceHeader", "InvalidArgument", "InvalidRequest",
 	"NotImplemented", "UnsupportedArgument", "UnsupportedOperation", "MethodNotAllowed"}
 
@@ -72,18 +61,10 @@ type Plan struct {
 	Changes []string
 }
 
-// IsManagedName reports whether a bucket's name is one that a managed bucket of
-// the account in the region can have.
-func IsManagedName(name, account, region string) bool {
-	return randomName.MatchString(name) || name == accountName(account, region)
-}
-
-func accountName(account, region string) string { return namePrefix + account + "-" + region + "-an" }
-
 // RegionalName is the name of the managed bucket in the account's own
 // namespace.
 func (m *Managed) RegionalName() string {
-	return accountName(m.Account, m.region)
+	return names.ManagedBucket(m.Account, m.region)
 }
 
 // Look finds the managed bucket and compares its settings, and writes nothing.
@@ -97,7 +78,7 @@ func (m *Managed) Look(ctx context.Context, known string) (*Plan, error) {
 	}
 	if name == "" {
 		p := &Plan{Changes: []string{"make the bucket"}}
-		if !slices.Contains(withoutNamespaces, m.region) {
+		if names.HasBucketNamespaces(m.region) {
 			p.Name = m.RegionalName()
 		}
 		for _, s := range m.settings(p.Name) {
@@ -121,10 +102,10 @@ func (m *Managed) Look(ctx context.Context, known string) (*Plan, error) {
 // find returns the name of the managed bucket, empty if there is none.
 func (m *Managed) find(ctx context.Context, known string) (string, error) {
 	var candidates []string
-	if randomName.MatchString(known) {
+	if names.IsRandomBucket(known) {
 		candidates = append(candidates, known)
 	}
-	regional := !slices.Contains(withoutNamespaces, m.region)
+	regional := names.HasBucketNamespaces(m.region)
 	if regional {
 		candidates = append(candidates, m.RegionalName())
 	}
@@ -138,11 +119,11 @@ func (m *Managed) find(ctx context.Context, known string) (string, error) {
 		}
 		return name, m.checkOurs(ctx, name)
 	}
-	pages := s3.NewListBucketsPaginator(m.client, &s3.ListBucketsInput{Prefix: aws.String(namePrefix),
+	pages := s3.NewListBucketsPaginator(m.client, &s3.ListBucketsInput{Prefix: aws.String(names.ManagedBucketPrefix),
 		BucketRegion: &m.region, MaxBuckets: aws.Int32(1000)})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
-		if regional && codeOf(err) == "AccessDenied" {
+		if regional && awscode.Of(err) == "AccessDenied" {
 			// Few may list the account's buckets, and there is hardly one to be found.
 			return "", nil
 		}
@@ -153,7 +134,7 @@ func (m *Managed) find(ctx context.Context, known string) (string, error) {
 		for _, b := range page.Buckets {
 			// A stand-in for S3 may ignore prefix and region.
 			name := aws.ToString(b.Name)
-			if !randomName.MatchString(name) || b.BucketRegion != nil && *b.BucketRegion != m.region {
+			if !names.IsRandomBucket(name) || b.BucketRegion != nil && *b.BucketRegion != m.region {
 				continue
 			}
 			ours, err := m.ours(ctx, name)
@@ -204,7 +185,7 @@ func (m *Managed) Open(ctx context.Context, name string) (*Bucket, error) {
 	return b, nil
 }
 
-// bucket stands for one that exists.
+// bucket returns a bucket that exists; it makes no call.
 func (m *Managed) bucket(name string) *Bucket {
 	return &Bucket{Name: name, client: m.client, owner: m.Account, region: m.region}
 }
@@ -273,13 +254,13 @@ func (m *Managed) make(ctx context.Context, name string) (string, error) {
 		if regional {
 			in.BucketNamespace = types.BucketNamespaceAccountRegional
 		} else if name == "" {
-			*in.Bucket = namePrefix + m.Random()
+			*in.Bucket = names.ManagedBucketPrefix + m.Random()
 		}
 		if m.region != "us-east-1" { // which is no constraint
 			in.CreateBucketConfiguration.LocationConstraint = types.BucketLocationConstraint(m.region)
 		}
 		_, err := m.client.CreateBucket(ctx, in)
-		code := codeOf(err)
+		code := awscode.Of(err)
 		switch {
 		case err == nil:
 			if err := m.tagMade(ctx, *in.Bucket); err != nil {
@@ -305,9 +286,9 @@ func (m *Managed) make(ctx context.Context, name string) (string, error) {
 	}
 }
 
-// tagMade gives a bucket that was just made its tag where it came without: what
-// stands for S3 may not take tags with the bucket. A bucket with tags or objects
-// is older: in us-east-1 S3 takes another attempt at making what is there.
+// tagMade tags a bucket that was just created, if it has no tags: a substitute of S3
+// may ignore them in the request. A bucket with tags or objects is older: in us-east-1
+// S3 accepts a request to create a bucket that the account has already.
 func (m *Managed) tagMade(ctx context.Context, name string) error {
 	tags, err := m.tags(ctx, name)
 	if err != nil || len(tags) > 0 {
@@ -328,7 +309,7 @@ func (m *Managed) tagMade(ctx context.Context, name string) error {
 func (m *Managed) tags(ctx context.Context, name string) ([]types.Tag, error) {
 	out, err := m.client.GetBucketTagging(ctx,
 		&s3.GetBucketTaggingInput{Bucket: &name, ExpectedBucketOwner: &m.Account})
-	if codeOf(err) == "NoSuchTagSet" {
+	if awscode.Of(err) == "NoSuchTagSet" {
 		return nil, nil
 	}
 	if err != nil {

@@ -18,12 +18,15 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"soci-index-builder/internal/awsconfig/awscode"
+	"soci-index-builder/internal/names"
 )
 
 // The folders of a bucket in which the program keeps things, in a managed bucket at
 // its root, in a user's own below [OwnPrefix].
 const (
-	OwnPrefix     = "soci-index-builder/"
+	OwnPrefix     = names.BucketFolder
 	CodeFolder    = "code/"
 	RecordsFolder = "records/"
 )
@@ -71,7 +74,7 @@ func (b *Bucket) expected() *string {
 
 // CheckOwner asks once more whether the bucket belongs to the account, by
 // objects that must be in it, or by itself if none are named. CloudFormation,
-// which reads the code, asks nobody: call it right before an execution. Errors
+// which reads the code, does not check that: call it right before an execution. Errors
 // match ErrOwner, ErrNoBucket, ErrNoObject or one of awserror.
 func (b *Bucket) CheckOwner(ctx context.Context, keys ...string) error {
 	for _, key := range keys {
@@ -125,7 +128,7 @@ func statusOf(err error) int {
 	return 0
 }
 
-// regionOf returns the bucket's region as an answer that is an error tells it.
+// regionOf returns the bucket's region, which S3 puts into some of its errors.
 func regionOf(err error) string {
 	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
 		return response.Response.Header.Get("X-Amz-Bucket-Region")
@@ -138,7 +141,7 @@ func regionOf(err error) string {
 func (b *Bucket) Get(ctx context.Context, key string, limit int64) ([]byte, error) {
 	out, err := b.client.GetObject(ctx,
 		&s3.GetObjectInput{Bucket: &b.Name, Key: &key, ExpectedBucketOwner: b.expected()})
-	if statusOf(err) == http.StatusNotFound && codeOf(err) != "NoSuchBucket" {
+	if statusOf(err) == http.StatusNotFound && awscode.Of(err) != "NoSuchBucket" {
 		return nil, fmt.Errorf("s3://%s/%s %w", b.Name, key, ErrNoObject)
 	}
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"soci-index-builder/internal/awsconfig/awscode"
 )
 
 // Pruning is what [Bucket.Prune] works by.
@@ -17,8 +19,8 @@ type Pruning struct {
 	Keep []string
 
 	// Named are the keys that may be deleted, written like Keep. In a user's
-	// own bucket nothing else goes; in a managed bucket everything below
-	// CodeFolder may, and Named is not looked at.
+	// own bucket nothing else is deleted; in a managed bucket everything below
+	// CodeFolder may be, and Named is ignored.
 	Named []string
 
 	// Before keeps what was uploaded later: another deploy, which does not name
@@ -141,7 +143,7 @@ func (m *Managed) Delete(ctx context.Context, name string, foreign bool) error {
 			return err
 		}
 		_, err = m.client.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name, ExpectedBucketOwner: &m.Account})
-		switch code := codeOf(err); {
+		switch code := awscode.Of(err); {
 		case err == nil, code == "NoSuchBucket":
 			return nil
 		case (code == "BucketNotEmpty" || code == "OperationAborted") && attempt < deleteAttempts:

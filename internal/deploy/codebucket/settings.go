@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"soci-index-builder/internal/awsconfig/awscode"
 )
 
 // incompleteDays is how long the parts of an upload that never ended are kept.
@@ -25,75 +27,8 @@ type setting struct {
 // keeps others out.
 func (m *Managed) settings(name string) []setting {
 	bucket, owner := aws.String(name), aws.String(m.Account)
-	all := []setting{
-		{"block public access", func(ctx context.Context) (bool, error) {
-			out, err := m.client.GetPublicAccessBlock(ctx,
-				&s3.GetPublicAccessBlockInput{Bucket: bucket, ExpectedBucketOwner: owner})
-			if err != nil {
-				return none(err, "NoSuchPublicAccessBlockConfiguration")
-			}
-			return reflect.DeepEqual(out.PublicAccessBlockConfiguration, private()), nil
-		}, func(ctx context.Context) error {
-			_, err := m.client.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{Bucket: bucket,
-				ExpectedBucketOwner: owner, PublicAccessBlockConfiguration: private()})
-			return err
-		}},
-		{"refuse requests without TLS", func(ctx context.Context) (bool, error) {
-			out, err := m.client.GetBucketPolicy(ctx,
-				&s3.GetBucketPolicyInput{Bucket: bucket, ExpectedBucketOwner: owner})
-			if err != nil {
-				return none(err, "NoSuchBucketPolicy")
-			}
-			return sameJSON(aws.ToString(out.Policy), m.policy(name)), nil
-		}, func(ctx context.Context) error {
-			_, err := m.client.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: bucket, ExpectedBucketOwner: owner,
-				Policy: aws.String(m.policy(name))})
-			return err
-		}},
-		// S3 encrypts every bucket by itself, so that hardly anybody needs the
-		// right to set it; a key of the account's own is left alone.
-		{"encrypt its objects", func(ctx context.Context) (bool, error) {
-			out, err := m.client.GetBucketEncryption(ctx,
-				&s3.GetBucketEncryptionInput{Bucket: bucket, ExpectedBucketOwner: owner})
-			if err != nil {
-				return none(err, "ServerSideEncryptionConfigurationNotFoundError")
-			}
-			c := out.ServerSideEncryptionConfiguration
-			return c != nil && len(c.Rules) > 0 && c.Rules[0].ApplyServerSideEncryptionByDefault != nil, nil
-		}, func(ctx context.Context) error {
-			byS3 := &types.ServerSideEncryptionByDefault{SSEAlgorithm: types.ServerSideEncryptionAes256}
-			_, err := m.client.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{
-				Bucket: bucket, ExpectedBucketOwner: owner,
-				ServerSideEncryptionConfiguration: &types.ServerSideEncryptionConfiguration{
-					Rules: []types.ServerSideEncryptionRule{{ApplyServerSideEncryptionByDefault: byS3}}},
-			})
-			return err
-		}},
-		{"keep versions", func(ctx context.Context) (bool, error) {
-			out, err := m.client.GetBucketVersioning(ctx,
-				&s3.GetBucketVersioningInput{Bucket: bucket, ExpectedBucketOwner: owner})
-			return err == nil && out.Status == types.BucketVersioningStatusEnabled, err
-		}, func(ctx context.Context) error {
-			on := &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}
-			_, err := m.client.PutBucketVersioning(ctx,
-				&s3.PutBucketVersioningInput{Bucket: bucket, ExpectedBucketOwner: owner, VersioningConfiguration: on})
-			return err
-		}},
-		{"let incomplete uploads, and nothing else, expire", func(ctx context.Context) (bool, error) {
-			out, err := m.client.GetBucketLifecycleConfiguration(ctx,
-				&s3.GetBucketLifecycleConfigurationInput{Bucket: bucket, ExpectedBucketOwner: owner})
-			if err != nil {
-				return none(err, "NoSuchLifecycleConfiguration")
-			}
-			return onlyIncomplete(out.Rules), nil
-		}, func(ctx context.Context) error {
-			_, err := m.client.PutBucketLifecycleConfiguration(ctx,
-				&s3.PutBucketLifecycleConfigurationInput{Bucket: bucket,
-					ExpectedBucketOwner:    owner,
-					LifecycleConfiguration: &types.BucketLifecycleConfiguration{Rules: lifecycle()}})
-			return err
-		}},
-	}
+	all := []setting{m.blockPublic(bucket, owner), m.onlyTLS(name, bucket, owner), m.encrypted(bucket, owner),
+		m.versioned(bucket, owner), m.expiring(bucket, owner)}
 	for i, s := range all {
 		all[i].right = func(ctx context.Context) (bool, error) {
 			right, err := s.right(ctx)
@@ -113,9 +48,91 @@ func (m *Managed) settings(name string) []setting {
 	return all
 }
 
-// none takes an answer that there is no such setting for a wrong one.
+func (m *Managed) blockPublic(bucket, owner *string) setting {
+	return setting{"block public access", func(ctx context.Context) (bool, error) {
+		out, err := m.client.GetPublicAccessBlock(ctx,
+			&s3.GetPublicAccessBlockInput{Bucket: bucket, ExpectedBucketOwner: owner})
+		if err != nil {
+			return none(err, "NoSuchPublicAccessBlockConfiguration")
+		}
+		return reflect.DeepEqual(out.PublicAccessBlockConfiguration, private()), nil
+	}, func(ctx context.Context) error {
+		_, err := m.client.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{Bucket: bucket,
+			ExpectedBucketOwner: owner, PublicAccessBlockConfiguration: private()})
+		return err
+	}}
+}
+
+func (m *Managed) onlyTLS(name string, bucket, owner *string) setting {
+	return setting{"refuse requests without TLS", func(ctx context.Context) (bool, error) {
+		out, err := m.client.GetBucketPolicy(ctx,
+			&s3.GetBucketPolicyInput{Bucket: bucket, ExpectedBucketOwner: owner})
+		if err != nil {
+			return none(err, "NoSuchBucketPolicy")
+		}
+		return sameJSON(aws.ToString(out.Policy), m.policy(name)), nil
+	}, func(ctx context.Context) error {
+		_, err := m.client.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: bucket, ExpectedBucketOwner: owner,
+			Policy: aws.String(m.policy(name))})
+		return err
+	}}
+}
+
+// encrypted leaves a key of the account's own alone. S3 encrypts every bucket by
+// itself, so that hardly anybody needs permission to set it.
+func (m *Managed) encrypted(bucket, owner *string) setting {
+	return setting{"encrypt its objects", func(ctx context.Context) (bool, error) {
+		out, err := m.client.GetBucketEncryption(ctx,
+			&s3.GetBucketEncryptionInput{Bucket: bucket, ExpectedBucketOwner: owner})
+		if err != nil {
+			return none(err, "ServerSideEncryptionConfigurationNotFoundError")
+		}
+		c := out.ServerSideEncryptionConfiguration
+		return c != nil && len(c.Rules) > 0 && c.Rules[0].ApplyServerSideEncryptionByDefault != nil, nil
+	}, func(ctx context.Context) error {
+		byS3 := &types.ServerSideEncryptionByDefault{SSEAlgorithm: types.ServerSideEncryptionAes256}
+		_, err := m.client.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{
+			Bucket: bucket, ExpectedBucketOwner: owner,
+			ServerSideEncryptionConfiguration: &types.ServerSideEncryptionConfiguration{
+				Rules: []types.ServerSideEncryptionRule{{ApplyServerSideEncryptionByDefault: byS3}}},
+		})
+		return err
+	}}
+}
+
+func (m *Managed) versioned(bucket, owner *string) setting {
+	return setting{"keep versions", func(ctx context.Context) (bool, error) {
+		out, err := m.client.GetBucketVersioning(ctx,
+			&s3.GetBucketVersioningInput{Bucket: bucket, ExpectedBucketOwner: owner})
+		return err == nil && out.Status == types.BucketVersioningStatusEnabled, err
+	}, func(ctx context.Context) error {
+		on := &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}
+		_, err := m.client.PutBucketVersioning(ctx,
+			&s3.PutBucketVersioningInput{Bucket: bucket, ExpectedBucketOwner: owner, VersioningConfiguration: on})
+		return err
+	}}
+}
+
+func (m *Managed) expiring(bucket, owner *string) setting {
+	return setting{"let incomplete uploads, and nothing else, expire", func(ctx context.Context) (bool, error) {
+		out, err := m.client.GetBucketLifecycleConfiguration(ctx,
+			&s3.GetBucketLifecycleConfigurationInput{Bucket: bucket, ExpectedBucketOwner: owner})
+		if err != nil {
+			return none(err, "NoSuchLifecycleConfiguration")
+		}
+		return onlyIncomplete(out.Rules), nil
+	}, func(ctx context.Context) error {
+		_, err := m.client.PutBucketLifecycleConfiguration(ctx,
+			&s3.PutBucketLifecycleConfigurationInput{Bucket: bucket,
+				ExpectedBucketOwner:    owner,
+				LifecycleConfiguration: &types.BucketLifecycleConfiguration{Rules: lifecycle()}})
+		return err
+	}}
+}
+
+// none treats an answer that there is no such setting as a setting that is not right.
 func none(err error, code string) (bool, error) {
-	if codeOf(err) == code {
+	if awscode.Of(err) == code {
 		return false, nil
 	}
 	return false, err
@@ -126,7 +143,7 @@ func private() *types.PublicAccessBlockConfiguration {
 		IgnorePublicAcls: aws.Bool(true), RestrictPublicBuckets: aws.Bool(true)}
 }
 
-// policy refuses everybody who comes without TLS, and allows nothing.
+// policy refuses requests without TLS, and allows nothing.
 func (m *Managed) policy(name string) string {
 	arn := "arn:" + m.Partition + ":s3:::" + name
 	return `{"Version":"2012-10-17","Statement":[{"Sid":"TLSOnly","Effect":"Deny","Principal":"*","Action":"s3:*",` +

@@ -31,10 +31,9 @@ const (
 	maxBatch  = 100     // images that one call deletes
 )
 
-// Check tells what would keep the companion's repositories from being made:
-// names that repositories have already. One with the program's tag is left over
-// from a companion that is gone, and is returned; one without is
-// ours.ErrForeign. Other errors are of awserror.
+// Check finds existing repositories with the names of those that the companion would
+// create. One with the program's tag is left over from an earlier companion, and is
+// returned; one without is ours.ErrForeign. Other errors are of awserror.
 func Check(ctx context.Context, cfg aws.Config, repositories ...string) (leftOver []string, err error) {
 	client := ecr.NewFromConfig(cfg)
 	for _, name := range repositories {
@@ -107,8 +106,8 @@ const (
 	ForeignImage  Kind = "foreign"
 )
 
-// Images lists the repository, the newest first, and tells by the label what is
-// the program's. A repository that is gone has none. Errors are of awserror, or
+// Images lists the images of the repository, the newest first; the label shows which
+// are the program's. A repository that is gone has none. Errors are of awserror, or
 // an *ecrclient.Error.
 func (m *Managed) Images(ctx context.Context) ([]Image, error) {
 	var all []Image

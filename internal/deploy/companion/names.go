@@ -27,9 +27,9 @@ type Function struct {
 
 // Functions are those that have images, in the order of their names.
 var Functions = []Function{
-	{"FilterFunction", "filter", deployed.ParamFilterImage},
-	{"GeneratorFunction", "indexgen", deployed.ParamGeneratorImage},
-	{"RepositoryNameFunction", "reponame", deployed.ParamRepositoryNameImage},
+	{deployed.FilterID, "filter", deployed.ParamFilterImage},
+	{deployed.GeneratorID, "indexgen", deployed.ParamGeneratorImage},
+	{deployed.RepositoryNameID, "reponame", deployed.ParamRepositoryNameImage},
 }
 
 // Lengths of what names are cut to.

@@ -10,8 +10,8 @@ import (
 	"soci-index-builder/internal/deploy/ours"
 )
 
-// Metadata is the key in the metadata of every companion's template; what
-// stands there is an object with the Stack that it belongs to.
+// Metadata is the key in the metadata of every companion's template; its value is an
+// object with the Stack that the companion belongs to.
 const Metadata = "SociIndexBuilderCompanion"
 
 // repositoryType is that of all resources of a companion.

@@ -15,21 +15,21 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	"github.com/aws/smithy-go"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/deploy/patience"
 	"soci-index-builder/internal/deploy/target"
 )
 
 // Errors that end a watch before the operation ends.
 var (
-	// ErrLeft: the user does not want to wait. The operation goes on.
+	// ErrLeft: the user does not want to wait. The operation is still running.
 	ErrLeft = errors.New("left while it goes on")
 
 	// ErrDeleted: somebody else has deleted the stack.
 	ErrDeleted = errors.New("the stack was deleted meanwhile")
 
-	// ErrIdle: nothing goes on in the stack.
+	// ErrIdle: no operation is running on the stack.
 	ErrIdle = errors.New("nothing goes on")
 )
 
@@ -144,7 +144,7 @@ func (w *Watch) cancelUpdate(ctx context.Context) error {
 			ClientRequestToken: &token})
 		return true, err
 	})
-	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "ValidationError" {
+	if awscode.Of(err) == "ValidationError" {
 		return nil // it has ended, or rolls back already: the events tell
 	}
 	if err != nil {
@@ -251,7 +251,7 @@ func (w *Watch) before(e Event, newest bool) bool {
 	case w.Token != "":
 		return !w.begun && e.token != w.Token && e.Ends()
 	}
-	// The end of an operation is the last thing before the next one; when it is
-	// the newest of all, nothing goes on.
+	// An operation's end comes before the next one's beginning; if it is the newest
+	// event of all, no operation is running.
 	return e.Ends() && (newest || !w.begun)
 }

@@ -66,8 +66,8 @@ func (w *Watch) outcome(ctx context.Context, status string) *Outcome {
 	return o
 }
 
-// hooks asks for what DescribeEvents alone tells; older partitions have no
-// such call.
+// hooks asks DescribeEvents for what no other call returns; older partitions do not
+// have it.
 func (w *Watch) hooks(ctx context.Context) []string {
 	var operation string
 	for _, e := range w.events {
@@ -105,7 +105,7 @@ const (
 const customLogGroup = "RepositoryNameLogGroup"
 
 // readLines reads what a custom resource that failed has logged. It does so at
-// once: when a creation is rolled back the log group goes too.
+// once: when a creation is rolled back the log group is deleted too.
 func (w *Watch) readLines(ctx context.Context) {
 	if w.Logs == nil {
 		return

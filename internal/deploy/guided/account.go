@@ -16,7 +16,7 @@ import (
 	"soci-index-builder/pkg/ecrclient"
 )
 
-// month is how far the look at an account's pushes goes back.
+// month is how far back an account's pushes are looked at.
 const month = 30 * 24 * time.Hour
 
 // listed is what an account's repositories have, read once, so that many filters

@@ -25,7 +25,7 @@ import (
 // DefaultStack is the name that is proposed for a stack.
 const DefaultStack = "soci-index-builder"
 
-// Account is where the stack goes, as far as it is known once stack and region
+// Account is where the stack will be, as far as that is known once stack and region
 // are.
 type Account struct {
 	ID, Partition string
@@ -62,7 +62,7 @@ type Answers struct {
 }
 
 // Require returns an error, which names the flag, for what must be known to
-// deploy and was not given. It is for where nobody can be asked.
+// deploy and was not given. It is for where there is no terminal to ask on.
 func Require(g settings.Given) error {
 	if g.Stack == "" {
 		return missing("--stack")
@@ -134,7 +134,7 @@ func (i *interview) merged() settings.Given {
 	return settings.Merge(i.Given.Only(settings.Flag), settings.Of(settings.Answer, i.answers), i.Given)
 }
 
-// byFlag reports whether a flag has said it, so that nobody is asked.
+// byFlag reports whether a flag gives the setting, so that it is not asked for.
 func (i *interview) byFlag(name string) bool {
 	o, ok := i.Given.Origin(name)
 	return ok && o.Kind == settings.Flag
@@ -237,7 +237,7 @@ func (i *interview) look() error {
 	return nil
 }
 
-// filters asks for filters until somebody agrees to what they choose.
+// filters asks for filters until the user accepts the preview.
 func (i *interview) filters() error {
 	byFlag := i.byFlag("filters")
 	byDefault := i.merged().Parameter(deployed.ParamFilters, i.account.Parameters)
@@ -296,8 +296,8 @@ var matter = []string{
 	deployed.ParamPermissionsBoundary,
 }
 
-// parameters asks for those that matter. What stays as it is, is no answer: a
-// default that is not written down can change with the template.
+// parameters asks for those that matter. Unchanged values are not saved: a default
+// that is not written down can change with the template.
 func (i *interview) parameters() error {
 	all := settings.Parameters(i.merged().Package)
 	for _, name := range matter {

@@ -18,6 +18,7 @@ import (
 
 	"soci-index-builder/internal/deploy/guided"
 	"soci-index-builder/internal/deploy/settings"
+	"soci-index-builder/internal/deployed"
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/testkit/awstest"
@@ -120,7 +121,8 @@ func TestGuided(t *testing.T) {
 		`there is no parameter "MinLayerSize" (did you mean MinLayerSizeMiB?)`, "use --bucket",
 		// 2 GB at 75 MiB/s, and 2 s, of 1,769 MB.
 		"at most $0.0006 a month", "1 image, 1.9 GiB",
-		"a month for 12 alarms", "once, if you have the images that are there indexed by backfill: 3 images",
+		fmt.Sprintf("a month for %d alarms", guided.AlarmsOf(t, deployed.ParamFanOutFromGiB)),
+		"once, if you have the images that are there indexed by backfill: 3 images",
 		"arn:aws:cloudformation:eu-west-1:123456789012:stack/my-soci/*",
 		"Save this to soci-index-builder.toml [default]? [Y/n]",
 	} {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"soci-index-builder/internal/deploy/codebucket"
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deploy/settings"
 	"soci-index-builder/internal/embedded"
@@ -35,7 +34,7 @@ func (a Account) parts(s settings.Settings, region string) ([]deployer.Part, map
 		own = own || s.Package == embedded.Image
 	}
 	if s.Package != embedded.Image && s.Bucket != "" {
-		if own = !codebucket.IsManagedName(s.Bucket, a.ID, region); own {
+		if own = !names.IsManagedBucket(s.Bucket, a.ID, region); own {
 			values["CodeBucket"] = []string{s.Bucket}
 		} else {
 			values["ManagedBucket"] = []string{s.Bucket}
@@ -53,14 +52,14 @@ func (a Account) parts(s settings.Settings, region string) ([]deployer.Part, map
 	return parts, values
 }
 
-// showRights tells what deploying will do in the caller's name.
+// showRights shows the permissions that deploying will use.
 func (t *Terminal) showRights(parts []deployer.Part, values map[string][]string) {
 	var files []string
 	for _, p := range parts {
 		files = append(files, p.File+".json")
 	}
 	t.Printf("\n")
-	t.Say("Rights that are used, your own or those of --role-arn; these files in docs have them all:")
+	t.Say("Permissions that are used: your own or those of --role-arn; these files in docs have them all:")
 	t.Say("  %s", strings.Join(files, ", "))
 	type right struct {
 		on      []string
@@ -86,7 +85,7 @@ func (t *Terminal) showRights(parts []deployer.Part, values map[string][]string)
 			}
 		}
 	}
-	// ARNs are not broken: what they are for stands above them where they are long.
+	// ARNs are not broken: where they are long, their purpose is on a line above them.
 	table, first := [][2]string{}, 0
 	for _, r := range rights {
 		table = append(table, [2]string{services(r.actions), strings.Join(r.on, " ")})
@@ -143,7 +142,7 @@ func on(resources []string, values map[string][]string) []string {
 		all = filled
 	}
 	if slices.Equal(all, []string{"*"}) {
-		return []string{"everything: these actions know no resource"}
+		return []string{string(deployer.Anything)}
 	}
 	return all
 }

@@ -17,7 +17,7 @@ import (
 // shown is how many repositories a preview names.
 const shown = 12
 
-// showChoice tells what filters choose.
+// showChoice shows what the filters choose.
 func (t *Terminal) showChoice(l *listed, c *chosen) {
 	if len(l.repositories) == 0 {
 		t.Say("  There is no repository yet: the filters decide on what is pushed later.")
@@ -67,7 +67,7 @@ func has(repositories int) string {
 // https://aws.amazon.com/cloudwatch/pricing/
 const priceAlarm = 0.10
 
-// showCost tells what the pushes of the last month would have cost. memory is
+// showCost shows what the pushes of the last month would have cost. memory is
 // the generator's, in MB; parameter returns the value that the stack will have.
 func (t *Terminal) showCost(c *chosen, memory int, architecture string, parameter func(name string) string) {
 	dollarsOf := func(cost backfill.Cost) float64 {

@@ -16,7 +16,7 @@ import (
 // ErrEnded: the input ended where an answer was needed.
 var ErrEnded = errors.New("the input ended without an answer: nothing was changed")
 
-// Terminal is somebody who can be asked. Questions are answered line by line.
+// Terminal asks the user questions, which are answered line by line.
 type Terminal struct {
 	in     io.Reader
 	out    io.Writer
@@ -26,8 +26,8 @@ type Terminal struct {
 // NewTerminal asks on out and reads answers from in, whatever they are.
 func NewTerminal(in io.Reader, out io.Writer) *Terminal { return &Terminal{in, out, terminal.Of(out)} }
 
-// OpenTerminal returns the terminal that both in and out are, or nil when one of
-// them is none: then nobody can be asked.
+// OpenTerminal returns the terminal that in and out are, or nil if one of them is not
+// a terminal: then no questions can be asked.
 func OpenTerminal(in io.Reader, out io.Writer) *Terminal {
 	if !isTerminal(in) || !isTerminal(out) {
 		return nil
@@ -64,8 +64,8 @@ func (t *Terminal) Line(ctx context.Context, prompt string) (string, error) {
 		err  error
 	}
 	done := make(chan read, 1)
-	// A read cannot be cancelled. After a cancellation nobody asks again, and the
-	// goroutine goes with the program.
+	// A read cannot be cancelled. After a cancellation no more questions are asked, and
+	// the goroutine ends with the program.
 	go func() {
 		line, err := readLine(t.in)
 		done <- read{line, err}
@@ -87,8 +87,8 @@ func (t *Terminal) Line(ctx context.Context, prompt string) (string, error) {
 	}
 }
 
-// readLine reads byte by byte, so that whoever reads after it finds all that
-// comes behind the line.
+// readLine reads byte by byte, so that everything behind the line is left for the next
+// reader.
 func readLine(in io.Reader) (string, error) {
 	var line []byte
 	b := make([]byte, 1)
@@ -117,7 +117,7 @@ type Question struct {
 	Help    string // lines above it; may be empty
 	Default string // taken for an empty answer; empty for none
 
-	// Check tells what is allowed. It gets the default as well, and the empty
+	// Check returns an error that says what is allowed. It gets the default as well, and the empty
 	// answer when there is no default. Nil allows everything.
 	Check func(answer string) error
 }

@@ -39,68 +39,88 @@ const (
 // says. fetch returns the content of a descriptor, which is verified. The error
 // matches ErrLambda, or is that of fetch.
 func Check(manifest ocispec.Descriptor, fetch func(ocispec.Descriptor) ([]byte, error)) error {
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("%w: %w", ErrLambda, fmt.Errorf(format, args...))
-	}
+	r := reader(fetch)
 	if t := manifest.MediaType; t != ocispec.MediaTypeImageManifest && t != dockerManifest {
 		return bad("its media type is %.100q, not that of a manifest of one platform", t)
 	}
-	read := func(d ocispec.Descriptor, into any) error {
-		if d.Size > maxDocument {
-			return bad("%s has %d bytes", d.Digest, d.Size)
-		}
-		content, err := fetch(d)
-		if err != nil {
-			return err
-		}
-		if err := verify(d, content); err != nil {
-			return bad("%w", err)
-		}
-		if err := json.Unmarshal(content, into); err != nil {
-			return bad("%s: %w", d.Digest, err)
-		}
-		return nil
-	}
 	var m ocispec.Manifest
-	var c ocispec.Image
-	if err := read(manifest, &m); err != nil {
+	if err := r.document(manifest, &m); err != nil {
 		return err
 	}
 	if t := m.Config.MediaType; t != ocispec.MediaTypeImageConfig && t != dockerConfig {
 		return bad("the media type of its config is %.100q", t)
 	}
-	if err := read(m.Config, &c); err != nil {
+	var c ocispec.Image
+	if err := r.document(m.Config, &c); err != nil {
 		return err
 	}
 	if err := checkConfig(&m, &c); err != nil {
 		return bad("%w", err)
 	}
-	fs := files{}
-	left := int64(maxUnpacked)
-	for i, l := range m.Layers {
-		if l.MediaType != ocispec.MediaTypeImageLayerGzip && l.MediaType != dockerLayer {
-			return bad("the media type of layer %d is %.100q, not gzip", i, l.MediaType)
-		}
-		if l.Size > maxUnpacked {
-			return bad("layer %d has %d bytes", i, l.Size)
-		}
-		content, err := fetch(l)
-		if err != nil {
-			return err
-		}
-		if err := verify(l, content); err != nil {
-			return bad("%w", err)
-		}
-		n, err := fs.add(content, c.RootFS.DiffIDs[i], left)
-		if err != nil {
-			return bad("layer %d: %w", i, err)
-		}
-		left -= n
+	all, err := r.layers(&m, c.RootFS.DiffIDs)
+	if err != nil {
+		return err
 	}
-	if err := fs.checkEntrypoint(c.Config.Entrypoint[0], c.Architecture); err != nil {
+	if err := all.checkEntrypoint(c.Config.Entrypoint[0], c.Architecture); err != nil {
 		return bad("%w", err)
 	}
 	return nil
+}
+
+func bad(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrLambda, fmt.Errorf(format, args...))
+}
+
+// reader returns the content of a descriptor, not yet verified.
+type reader func(ocispec.Descriptor) ([]byte, error)
+
+func (r reader) verified(d ocispec.Descriptor) ([]byte, error) {
+	content, err := r(d)
+	if err != nil {
+		return nil, err
+	}
+	if err := verify(d, content); err != nil {
+		return nil, bad("%w", err)
+	}
+	return content, nil
+}
+
+// document decodes a manifest or a config.
+func (r reader) document(d ocispec.Descriptor, into any) error {
+	if d.Size > maxDocument {
+		return bad("%s has %d bytes", d.Digest, d.Size)
+	}
+	content, err := r.verified(d)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(content, into); err != nil {
+		return bad("%s: %w", d.Digest, err)
+	}
+	return nil
+}
+
+// layers reads the layers, one after the other, and returns their files.
+func (r reader) layers(m *ocispec.Manifest, diffIDs []digest.Digest) (files, error) {
+	all, left := files{}, int64(maxUnpacked)
+	for i, l := range m.Layers {
+		if l.MediaType != ocispec.MediaTypeImageLayerGzip && l.MediaType != dockerLayer {
+			return nil, bad("the media type of layer %d is %.100q, not gzip", i, l.MediaType)
+		}
+		if l.Size > maxUnpacked {
+			return nil, bad("layer %d has %d bytes", i, l.Size)
+		}
+		content, err := r.verified(l)
+		if err != nil {
+			return nil, err
+		}
+		n, err := all.add(content, diffIDs[i], left)
+		if err != nil {
+			return nil, bad("layer %d: %w", i, err)
+		}
+		left -= n
+	}
+	return all, nil
 }
 
 func verify(d ocispec.Descriptor, content []byte) error {

@@ -22,8 +22,8 @@ type file struct {
 }
 
 // pack writes a layer, and returns also the digest of the tar file in it.
-// Lambda, other than Docker, does not make the folders that no entry names, and
-// runs the function as a user who owns nothing in the image.
+// Lambda, unlike Docker, does not create folders that no entry names, and runs the
+// function as a user that owns nothing in the image.
 func pack(files []file) (layer []byte, diffID digest.Digest, err error) {
 	var out bytes.Buffer
 	z := gzip.NewWriter(&out)

@@ -25,8 +25,8 @@ var (
 	ErrTag = errors.New("names another image")
 )
 
-// CheckRepository tells, without asking AWS, whether functions in an account
-// and region can have their images in the repository that uri names,
+// CheckRepository checks, without asking AWS, whether functions in an account and
+// region can have their images in the repository that uri names,
 // "<account>.dkr.ecr.<region>.amazonaws.com/<name>". The error matches
 // ErrRepository.
 func CheckRepository(uri, account, region string) error {

@@ -68,15 +68,11 @@ func (p *Parameter) Flag() string {
 		return "--filters"
 	case p.Name == deployed.ParamCodeBucket, p.Name == deployed.ParamCodeKeyPrefix:
 		return "--bucket"
-	case strings.HasSuffix(p.Name, imageURI):
+	case strings.HasSuffix(p.Name, deployed.ImageSuffix):
 		return "--repository"
 	}
 	return "--parameter"
 }
-
-// imageURI ends the names of the parameters that name a function's image; the
-// function's logical id stands in front.
-const imageURI = "ImageUri"
 
 // Constraint says what values are allowed, to follow "must be".
 func (p *Parameter) Constraint() string {
@@ -160,7 +156,7 @@ func (p *Parameter) Judge(value string) error {
 	return fmt.Errorf("parameter %s: %.200q %w: %w", p.Name, value, ErrValue, err)
 }
 
-// hidden stands for a value that is not shown.
+// hidden is shown in place of a secret value.
 const hidden = "****"
 
 // Template is what is needed of one.

@@ -1,6 +1,6 @@
 // Package patience asks AWS again and again until something has happened.
-// It goes on when AWS cannot be reached for a while or throttles the requests:
-// what is waited for does not depend on them.
+// It continues if AWS cannot be reached for a while or throttles the requests: what it
+// waits for does not depend on them.
 //
 // Start with [Patience.Until].
 package patience

@@ -2,8 +2,8 @@
 // can make it again: written before the execution, marked after success.
 //
 // Start with [New]; a [Store] keeps records in a bucket ([InBucket]) or beside
-// the functions' images ([InRepository]). [Target] chooses what a rollback goes
-// to, [Needed] what must not be deleted.
+// the functions' images ([InRepository]). [Target] chooses the version that
+// a rollback returns to, [Needed] what must not be deleted.
 package record
 
 import (
@@ -128,7 +128,7 @@ func New(r Record) (*Record, error) {
 	return &r, nil
 }
 
-// check tells what of a record cannot be.
+// check returns an error that says what is wrong with a record.
 func (r *Record) check() error {
 	switch {
 	case !idPattern.MatchString(r.ID):
@@ -234,9 +234,9 @@ func SucceededBefore(all []*Record, id string) *Record {
 	return before(all, func(r *Record) bool { return r.ID < id })
 }
 
-// Target returns what a rollback goes to: the newest version that succeeded, or,
-// when that is what runs, the newest before it that is another one. After an
-// update that failed halfway, or one by somebody else, it does not run. The error
+// Target returns the version that a rollback returns to: the newest that succeeded, or,
+// if that is the one that runs, the newest different one before it. After an update
+// that failed halfway, or that was not made by deploy, the newest does not run. The error
 // is ErrNone.
 func Target(all []*Record, runs func(*Record) bool) (*Record, error) {
 	newest := Running(all)

@@ -82,7 +82,7 @@ func (s Stack) create(ctx context.Context, client *cloudformation.Client) error 
 	}
 	out, err := client.CreateChangeSet(ctx, in)
 	if err == nil && out.Id != nil {
-		// What stands for CloudFormation may take anything.
+		// A substitute of CloudFormation may accept anything.
 		set := &changeset.ChangeSet{ID: aws.ToString(out.Id), StackID: aws.ToString(out.StackId)}
 		return set.Discard(context.WithoutCancel(ctx), client, s.Now == nil)
 	}

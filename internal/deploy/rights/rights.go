@@ -109,8 +109,8 @@ func refusal(q Question, err error) *Missing {
 	return &Missing{q, *said, err}
 }
 
-// once is a configuration for requests that are sent once: an answer that does
-// not come is as good as one that tells nothing.
+// once returns a configuration that sends each request only once: no answer is
+// treated like an inconclusive one.
 func once(cfg aws.Config) aws.Config {
 	cfg = cfg.Copy()
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }

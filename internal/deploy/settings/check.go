@@ -132,8 +132,8 @@ func parseURI(uri string) (ecrclient.ECRHost, bool) {
 	return host, ok && !host.FIPS && !host.DualStack
 }
 
-// CheckText returns the check of a setting that is a text, for those who ask for
-// it: "stack", "region", "package", "filters" and so on. Its errors say what the
+// CheckText returns the check of a setting that is a text, for questions about it:
+// "stack", "region", "package", "filters" and so on. Its errors say what the
 // value must be, and do not name it.
 func CheckText(name string) func(value string) error {
 	t := settingOf(name)

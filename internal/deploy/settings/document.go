@@ -11,12 +11,12 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// document is a settings file with the places of what is in it: the library's
-// decoder does not tell where a value stands.
+// document is a settings file with the positions of its values, which the library's
+// decoder does not return.
 type document struct {
 	text     []byte
 	entries  []entry   // in the order of the file
-	sections []section // likewise; the first is what stands before any header
+	sections []section // likewise; the first is the text before any header
 }
 
 // entry is a key with a value that is no table.

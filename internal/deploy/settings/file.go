@@ -126,8 +126,8 @@ func read(name string, content []byte, env string, mayBeNew bool) (Given, *Envir
 	return Merge(*own, *r.given[""]), e, nil
 }
 
-// reader makes settings of a document. What stands outside of any environment is
-// that of the environment "".
+// reader makes settings of a document. Values outside of any environment belong to the
+// environment "".
 type reader struct {
 	name  string
 	given map[string]*Given

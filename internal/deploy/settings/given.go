@@ -61,8 +61,8 @@ func (e invalid) Is(target error) bool { return target == ErrInvalid }
 
 func invalidf(format string, args ...any) error { return invalid{fmt.Errorf(format, args...)} }
 
-// Given are settings of which each knows where it comes from. What nobody has
-// said anything about has no origin. The zero value has no settings.
+// Given are settings with the origin of each. A setting that was not given has no
+// origin. The zero value has no settings.
 type Given struct {
 	Settings
 

@@ -8,7 +8,7 @@ package settings
 import "soci-index-builder/internal/embedded"
 
 // Settings are what one deploy works with. The zero value of a field means
-// that nobody said anything about it.
+// that it was not given.
 type Settings struct {
 	Stack   string // name of the stack
 	Region  string // AWS region

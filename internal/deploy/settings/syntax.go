@@ -10,8 +10,8 @@ import (
 	"soci-index-builder/internal/names/lazyregexp"
 )
 
-// expected is what stands in a settings file where the decoder stumbled, by words
-// of the decoder. The first that fits counts.
+// expected has the text at the place in a settings file where the decoder failed, by
+// words of the decoder. The first that fits counts.
 var expected = []struct {
 	words string
 	text  string

@@ -30,6 +30,14 @@ func text(check func(string) error) func(string, string) error {
 	return func(_, value string) error { return check(value) }
 }
 
+// Help of flags that other verbs have too.
+const (
+	UsageRegion      = "AWS region; the default is SOCI_INDEX_BUILDER_REGION or AWS_REGION, else that of the profile or " +
+		"EC2 instance"
+	UsageProfile     = "profile of the AWS configuration; the default is AWS_PROFILE"
+	UsageReplacement = "replace functions and queues without a question; events in them are lost"
+)
+
 // table has the settings in the order of the reference.
 var table = []*setting{
 	{
@@ -38,11 +46,11 @@ var table = []*setting{
 	},
 	{
 		name: "region", value: "region",
-		usage: "AWS region; the default is AWS_REGION, else that of the profile or EC2 instance",
+		usage: UsageRegion,
 		check: text(checkRegion), field: func(s *Settings) any { return &s.Region },
 	},
 	{
-		name: "profile", value: "name", usage: "profile of the AWS configuration; the default is AWS_PROFILE",
+		name: "profile", value: "name", usage: UsageProfile,
 		check: text(checkProfile), field: func(s *Settings) any { return &s.Profile },
 	},
 	{
@@ -105,7 +113,7 @@ var table = []*setting{
 		check: text(oneOf(capabilities)), field: func(s *Settings) any { return &s.Capabilities },
 	},
 	{
-		name: "allow-replacement", usage: "replace functions and queues without a question; events in them are lost",
+		name: "allow-replacement", usage: UsageReplacement,
 		field: func(s *Settings) any { return &s.AllowReplacement },
 	},
 	{

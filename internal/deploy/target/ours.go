@@ -8,14 +8,14 @@ import (
 	"soci-index-builder/internal/deployed"
 )
 
-// ErrForeign: the stack is somebody else's. It is not updated and not deleted.
+// ErrForeign: the stack is not this project's. It is neither updated nor deleted.
 var ErrForeign = errors.New("is not a stack of soci-index-builder: give another --stack")
 
 // ErrNested: another stack has made the stack.
 var ErrNested = errors.New("is part of another stack, which must be updated instead")
 
-// Mine returns nil for a main stack of this project, whoever deployed it: one
-// with the tag or with our template. The error matches ErrForeign or ErrNested.
+// Mine returns nil for a main stack of this project, however it was deployed: one with
+// our template. The error matches ErrForeign or ErrNested.
 func (s *Stack) Mine() error {
 	if s.ParentID != "" {
 		return fmt.Errorf("stack %s %w: %s", s.Name, ErrNested, s.ParentID)
@@ -23,22 +23,22 @@ func (s *Stack) Mine() error {
 	foreign := fmt.Errorf("stack %s (%s) %w", s.Name, s.Status, ErrForeign)
 	if s.Template == nil {
 		for _, set := range s.ChangeSets {
-			if !OurTemplate(set.Template) {
+			if !ourTemplate(set.Template) {
 				return foreign
 			}
 		}
 		return nil
 	}
-	if !OurTemplate(s.Template) {
+	if !ourTemplate(s.Template) {
 		// A companion stack has the tag too.
 		return foreign
 	}
 	return nil
 }
 
-// OurTemplate reports whether a template is one of a main stack of this
+// ourTemplate reports whether a template is one of a main stack of this
 // project. Before there was metadata of our own, it had our parameters.
-func OurTemplate(body []byte) bool {
+func ourTemplate(body []byte) bool {
 	var t struct {
 		Metadata   map[string]json.RawMessage
 		Parameters map[string]json.RawMessage
@@ -52,5 +52,5 @@ func OurTemplate(body []byte) bool {
 		return filters
 	}
 	_, version := t.Parameters[deployed.ParamIndexVersion]
-	return filters && version && t.Resources["GeneratorFunction"].Type == "AWS::Lambda::Function"
+	return filters && version && t.Resources[deployed.GeneratorID].Type == "AWS::Lambda::Function"
 }

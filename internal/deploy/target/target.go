@@ -1,12 +1,11 @@
-// Package target finds out where a deploy goes: the account, its region, who
-// asks, and in which state the stack is, if there is one.
+// Package target finds out what a deploy works on: the account, the region, the
+// caller, and the state of the stack, if there is one.
 //
 // Start with [Look].
 package target
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,12 +16,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/deployed"
 )
 
-// Target is where a deploy goes.
+// Target is what a deploy works on.
 type Target struct {
 	Account, Region, Partition, Caller string
 
@@ -64,10 +63,7 @@ func Look(ctx context.Context, cfg aws.Config, name string) (*Target, error) {
 }
 
 // Missing reports whether an error says that there is no such stack.
-func Missing(err error) bool {
-	api, ok := errors.AsType[smithy.APIError](err)
-	return ok && api.ErrorCode() == "ValidationError" && strings.Contains(api.ErrorMessage(), "does not exist")
-}
+func Missing(err error) bool { return awscode.Says(err, "ValidationError", "does not exist") }
 
 // Find returns a stack by its name or ARN; nil when there is none, or it was
 // deleted.
@@ -165,7 +161,7 @@ func (s *Stack) Condition() Condition {
 	return Ready
 }
 
-// Settled reports whether nothing goes on in a stack of this status.
+// Settled reports whether no operation is running on a stack of this status.
 func Settled(status string) bool {
 	return !strings.HasSuffix(status, "_IN_PROGRESS") ||
 		status == string(types.StackStatusReviewInProgress)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
 
 	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/names"
 )
 
 // API is what is asked of AWS Step Functions. AWS's client is one.
@@ -74,7 +74,7 @@ func Running(ctx context.Context, api API, machine string) (map[Image]Execution,
 // for one that runs, that came to its own end, or that is not known any more. The
 // caller needs states:DescribeExecution.
 func Ended(ctx context.Context, api API, machine, name string) (string, error) {
-	arn := strings.Replace(machine, ":stateMachine:", ":execution:", 1) + ":" + name
+	arn := names.ExecutionARN(machine, name)
 	out, err := api.DescribeExecution(ctx, &sfn.DescribeExecutionInput{ExecutionArn: &arn})
 	if _, gone := errors.AsType[*types.ExecutionDoesNotExist](err); gone {
 		return "", nil

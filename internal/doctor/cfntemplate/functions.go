@@ -1,6 +1,7 @@
 package cfntemplate
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -8,102 +9,133 @@ import (
 	"soci-index-builder/internal/names/lazyregexp"
 )
 
+// form is an intrinsic function, and how many arguments it has, or aText in their place.
+type form struct {
+	name string
+	args int
+}
+
+const aText = -1
+
+// errForm: a function's arguments are not of a type that is understood.
+var errForm = errors.New("not understood")
+
 // call works out an intrinsic function.
 func (r *resolver) call(name string, argument any) (any, error) {
-	unsupported := fmt.Errorf("%s %.100v: %w", name, argument, ErrUnsupported)
-	if name == "Ref" {
-		id, ok := argument.(string)
-		if !ok {
-			return nil, unsupported
-		}
-		return r.ref(id)
+	args, ok := argument.([]any)
+	of := form{name, len(args)}
+	if s, isText := argument.(string); isText {
+		args, of.args, ok = []any{s}, aText, true
 	}
-	if s, ok := argument.(string); ok {
-		switch name {
-		case "Fn::Sub":
-			return r.sub(s, nil)
-		case "Fn::GetAtt":
-			id, attribute, ok := strings.Cut(s, ".")
-			if !ok {
-				return nil, unsupported
-			}
-			return r.attribute(id, attribute)
-		}
-		return nil, unsupported
+	work, known := r.functions()[of]
+	if !ok || !known {
+		return nil, fmt.Errorf("%s %.100v: %w", name, argument, ErrUnsupported)
 	}
-	list, ok := argument.([]any)
-	if !ok {
-		return nil, unsupported
+	v, err := work(args)
+	if err == errForm {
+		err = fmt.Errorf("%s %.100v: %w", name, argument, ErrUnsupported)
 	}
-	switch {
-	case name == "Fn::GetAtt" && len(list) == 2:
-		id, ok1 := list[0].(string)
-		attribute, ok2 := list[1].(string)
-		if !ok1 || !ok2 {
-			return nil, unsupported
-		}
-		return r.attribute(id, attribute)
-	case name == "Fn::If" && len(list) == 3:
-		condition, ok := list[0].(string)
-		if !ok {
-			return nil, unsupported
-		}
-		holds, err := r.condition(condition)
+	return v, err
+}
+
+func (r *resolver) functions() map[form]func(args []any) (any, error) {
+	return map[form]func([]any) (any, error){
+		{"Ref", aText}:        func(args []any) (any, error) { return r.ref(args[0].(string)) },
+		{"Fn::Sub", aText}:    func(args []any) (any, error) { return r.sub(args[0].(string), nil) },
+		{"Fn::GetAtt", aText}: r.dotted,
+		{"Fn::GetAtt", 2}:     r.getAtt,
+		{"Fn::If", 3}:         r.branch,
+		{"Fn::Sub", 2}:        r.subNamed,
+		{"Fn::Join", 2}:       r.ofValues(join),
+		{"Fn::Select", 2}:     r.ofValues(pick),
+		{"Fn::Split", 2}:      r.ofValues(split),
+	}
+}
+
+// ofValues works out the arguments of a function before the function itself.
+func (r *resolver) ofValues(work func(args []any) (any, error)) func([]any) (any, error) {
+	return func(args []any) (any, error) {
+		resolved, err := r.value(args)
 		if err != nil {
 			return nil, err
 		}
-		if holds {
-			return r.value(list[1])
+		list := resolved.([]any)
+		if len(list) != len(args) { // AWS::NoValue is among them
+			return nil, errForm
 		}
-		return r.value(list[2])
-	case name == "Fn::Sub" && len(list) == 2:
-		format, ok1 := list[0].(string)
-		names, ok2 := list[1].(map[string]any)
-		if !ok1 || !ok2 {
-			return nil, unsupported
-		}
-		return r.sub(format, names)
+		return work(list)
 	}
-	// The others take values.
-	resolved, err := r.value(list)
+}
+
+func (r *resolver) dotted(args []any) (any, error) {
+	id, attribute, ok := strings.Cut(args[0].(string), ".")
+	if !ok {
+		return nil, errForm
+	}
+	return r.attribute(id, attribute)
+}
+
+func (r *resolver) getAtt(args []any) (any, error) {
+	id, ok1 := args[0].(string)
+	attribute, ok2 := args[1].(string)
+	if !ok1 || !ok2 {
+		return nil, errForm
+	}
+	return r.attribute(id, attribute)
+}
+
+// branch works out the value that the condition chooses, and not the other.
+func (r *resolver) branch(args []any) (any, error) {
+	condition, ok := args[0].(string)
+	if !ok {
+		return nil, errForm
+	}
+	holds, err := r.condition(condition)
 	if err != nil {
 		return nil, err
 	}
-	list = resolved.([]any)
-	switch {
-	case name == "Fn::Join" && len(list) == 2:
-		return join(list[0], list[1], unsupported)
-	case name == "Fn::Select" && len(list) == 2:
-		return pick(list[0], list[1], unsupported)
-	case name == "Fn::Split" && len(list) == 2:
-		separator, ok := list[0].(string)
-		if !ok {
-			return nil, unsupported
-		}
-		s, ok := list[1].(string)
-		if !ok {
-			return Unknown, nil
-		}
-		var parts []any
-		for _, part := range strings.Split(s, separator) {
-			parts = append(parts, part)
-		}
-		return parts, nil
+	if holds {
+		return r.value(args[1])
 	}
-	return nil, unsupported
+	return r.value(args[2])
 }
 
-func join(separator, values any, unsupported error) (any, error) {
-	between, ok := separator.(string)
-	if !ok {
-		return nil, unsupported
+func (r *resolver) subNamed(args []any) (any, error) {
+	format, ok1 := args[0].(string)
+	names, ok2 := args[1].(map[string]any)
+	if !ok1 || !ok2 {
+		return nil, errForm
 	}
-	list, ok := values.([]any)
+	return r.sub(format, names)
+}
+
+func split(args []any) (any, error) {
+	separator, ok := args[0].(string)
 	if !ok {
-		if values == any(Unknown) {
+		return nil, errForm
+	}
+	s, ok := args[1].(string)
+	if !ok {
+		return Unknown, nil
+	}
+	var parts []any
+	for _, part := range strings.Split(s, separator) {
+		parts = append(parts, part)
+	}
+	return parts, nil
+}
+
+func join(args []any) (any, error) {
+	between, ok := args[0].(string)
+	if !ok {
+		return nil, errForm
+	}
+	list, ok := args[1].([]any)
+	if !ok {
+		if args[1] == any(Unknown) {
 			return Unknown, nil
 		}
-		return nil, unsupported
+		return nil, errForm
 	}
 	var parts []string
 	for _, v := range list {
@@ -111,26 +143,26 @@ func join(separator, values any, unsupported error) (any, error) {
 			return Unknown, nil
 		}
 		if !scalar(v) {
-			return nil, unsupported
+			return nil, errForm
 		}
 		parts = append(parts, text(v))
 	}
 	return strings.Join(parts, between), nil
 }
 
-func pick(index, values any, unsupported error) (any, error) {
-	i, err := strconv.Atoi(text(index))
-	list, ok := values.([]any)
+func pick(args []any) (any, error) {
+	i, err := strconv.Atoi(text(args[0]))
+	list, ok := args[1].([]any)
 	switch {
-	case values == any(Unknown):
+	case !ok && args[1] == any(Unknown):
 		return Unknown, nil
 	case err != nil || !ok || i < 0 || i >= len(list):
-		return nil, unsupported
+		return nil, errForm
 	}
 	return list[i], nil
 }
 
-// variable is one of Fn::Sub; ${!x} stands for ${x} itself.
+// variable is one of Fn::Sub; ${!x} means the text ${x}.
 var variable = lazyregexp.New(`\$\{(!?[^}]+)\}`)
 
 func (r *resolver) sub(format string, names map[string]any) (any, error) {

@@ -92,7 +92,7 @@ type Values struct {
 	Attribute func(logicalID, name string) (value any, ok bool)
 }
 
-// Unknown stands where a value, or a part of it, could not be worked out.
+// Unknown takes the place of a value of which a part could not be worked out.
 var Unknown = unknown{}
 
 type unknown struct{}
@@ -177,7 +177,7 @@ type resolver struct {
 	judging map[string]bool // the conditions that are being worked out
 }
 
-// value resolves whatever stands in a property.
+// value resolves the value of a property.
 func (r *resolver) value(in any) (any, error) {
 	switch in := in.(type) {
 	case []any:

@@ -196,8 +196,8 @@ func (s Statement) HasService(service string) bool {
 	return anybody || slices.Contains(s.Principals["Service"], service)
 }
 
-// Match reports whether pattern describes the whole of text: * stands for any
-// run of characters, ? for any one.
+// Match reports whether pattern describes the whole of text: * is any run of
+// characters, ? any one character.
 func Match(pattern, text string) bool {
 	// Where the last * was, and what it has taken until now.
 	star, taken := -1, 0

@@ -43,8 +43,8 @@ func (c *Client) ACLs(ctx context.Context, vpc string) ([]ACL, error) {
 // Ports are a range of TCP ports, with both ends.
 type Ports struct{ From, To int }
 
-// The ports of HTTPS: of a service, and of those who ask it. Lambda and NAT
-// gateways take any of the latter.
+// The ports of HTTPS: of a service, and of its clients. Lambda and NAT gateways use any
+// of the latter.
 var (
 	HTTPS   = Ports{https, https}
 	Replies = Ports{1024, 65535}

@@ -19,7 +19,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -32,6 +31,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"soci-index-builder/internal/awsconfig/awscode"
 )
 
 // Client asks EC2. It may be used by several goroutines at once.
@@ -66,8 +67,8 @@ const (
 )
 
 // endpoint is where requests go, by the same settings, in the same order, as of a
-// client of the SDK. The names of the region's services differ in their first part
-// only, so that of SQS tells EC2's.
+// client of the SDK. The names of the region's services differ only in their first
+// part, so EC2's follows from that of SQS.
 func (c *Client) endpoint(ctx context.Context) (string, error) {
 	base := aws.ToString(c.cfg.BaseEndpoint)
 	_, ofAll := os.LookupEnv("AWS_ENDPOINT_URL")
@@ -230,14 +231,14 @@ func (c *Client) send(ctx context.Context, form url.Values, answer any) error {
 		return failed(&smithy.DeserializationError{Err: errors.Join(err, errors.New("it is no answer of EC2"))})
 	}
 	refused := failed(&smithy.GenericAPIError{Code: refusal.Code, Message: refusal.Message})
-	if is, ok := clockOf(response, answered.Sub(asked), answered); ok && slices.Contains(clockCodes, refusal.Code) &&
+	if is, ok := clockOf(response, answered.Sub(asked), answered); ok && awscode.MayBeClock(refusal.Code) &&
 		(is-ahead).Abs() > maxClockError {
 		return &clockError{refused, is}
 	}
 	return refused
 }
 
-// clockError is the refusal of a request whose time EC2 takes for wrong.
+// clockError is the refusal of a request because of its time.
 type clockError struct {
 	error
 	ahead time.Duration // of EC2's clock, by its answer
@@ -245,20 +246,14 @@ type clockError struct {
 
 func (e *clockError) Unwrap() error { return e.error }
 
-// clockCodes are the codes with which a wrong time is refused, as those of the
-// SDK's clients, and EC2's own. They have other reasons too, so that the time of the
-// answer decides.
-var clockCodes = []string{"RequestExpired", "AuthFailure", "RequestTimeTooSkewed", "SignatureDoesNotMatch",
-	"InvalidSignatureException"}
-
 // The same as in the SDK's clients.
 const (
 	maxClockError = 4 * time.Minute  // beyond which the clock may be the reason
 	maxTrusted    = 15 * time.Minute // that an answer may take to tell the time
 )
 
-// clockOf returns how far the clock of who answers is ahead. An answer out of a
-// cache does not tell.
+// clockOf returns how far the server's clock is ahead. An answer out of a cache does not
+// show that.
 func clockOf(response *http.Response, took time.Duration, answered time.Time) (time.Duration, bool) {
 	date, err := http.ParseTime(response.Header.Get("Date"))
 	if err != nil || took > maxTrusted || response.Header.Get("Age") != "" {

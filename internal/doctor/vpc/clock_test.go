@@ -63,6 +63,7 @@ func TestClock(t *testing.T) {
 		{"fast", clock{ahead: -time.Hour, code: "AuthFailure"}, 4, false},
 		{"by the signature", clock{ahead: 24 * time.Hour, code: "SignatureDoesNotMatch"}, 4, false},
 		{"too skewed", clock{ahead: -24 * time.Hour, code: "RequestTimeTooSkewed"}, 4, false},
+		{"in the future", clock{ahead: -time.Hour, code: "RequestInTheFuture"}, 4, false},
 		{"another reason", clock{ahead: time.Hour, code: "UnauthorizedOperation"}, 3, true},
 		{"wrong credentials", clock{always: true, code: "AuthFailure"}, 3, true},
 		{"wrong clock and credentials", clock{ahead: time.Hour, always: true, code: "AuthFailure"}, 4, true},

@@ -8,13 +8,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/function/lambdafn"
 )
@@ -154,9 +154,9 @@ var ErrRefused = errors.New("the event was not taken")
 func refused(code string, err error) error {
 	reason := failure.Unavailable
 	switch {
-	case strings.Contains(code, "Throttl"):
+	case awscode.IsThrottle(code):
 		reason = failure.Throttled
-	case strings.Contains(code, "AccessDenied"), strings.Contains(code, "NotAuthorized"):
+	case awscode.IsDenied(code):
 		reason = failure.AccessDenied
 	}
 	return &failure.Error{Class: failure.Transient, Reason: reason, Err: err}

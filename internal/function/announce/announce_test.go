@@ -37,7 +37,9 @@ func TestRefused(t *testing.T) {
 	}{
 		{"ThrottlingException", failure.Throttled},
 		{"NotAuthorizedForSourceException", failure.AccessDenied},
+		{"NotAuthorizedForDetailTypeException", failure.AccessDenied},
 		{"AccessDeniedException", failure.AccessDenied},
+		{"LimitExceededException", failure.Throttled},
 		{"InternalFailure", failure.Unavailable},
 		{"SomethingNew", failure.Unavailable},
 	}

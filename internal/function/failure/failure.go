@@ -14,10 +14,21 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/function/failure/class"
 	"soci-index-builder/internal/permission"
 	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
+)
+
+// Class is [class.Class].
+type Class = class.Class
+
+// The classes of failure.
+const (
+	Permanent = class.Permanent
+	Transient = class.Transient
 )
 
 // Reason names what went wrong, in one stable word.
@@ -163,24 +174,18 @@ func isAWS(err error) bool {
 
 // ofAWS judges an error of the AWS SDK by what the service answered.
 func ofAWS(err error) *Error {
-	var (
-		code   string
-		status int
-	)
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		code = api.ErrorCode()
-	}
+	code, status := awscode.Of(err), 0
 	if response, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
 		status = response.HTTPStatusCode()
 	}
 	reason := Unexpected
 	switch {
-	case code == "AccessDenied", code == "AccessDeniedException":
+	case awscode.IsDenied(code):
 		return denied(err, awsPermission(err))
-	case status == http.StatusForbidden, status == http.StatusUnauthorized, code == "KMSAccessDeniedException":
-		return denied(err, "") // of the credentials, or of another service
-	case retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == aws.TrueTernary,
-		status == http.StatusTooManyRequests:
+	case awscode.IsCredentials(code), code == "KMSAccessDeniedException", // of another service
+		status == http.StatusForbidden, status == http.StatusUnauthorized:
+		return denied(err, "")
+	case awscode.IsThrottled(err):
 		reason = Throttled
 	case status == http.StatusNotFound, strings.Contains(code, "NonExistent"), strings.Contains(code, "DoesNotExist"),
 		strings.Contains(code, "NotFound"):

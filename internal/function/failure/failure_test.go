@@ -21,6 +21,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"soci-index-builder/internal/awsconfig/awscode"
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/testkit/registrytest"
 	"soci-index-builder/pkg/ecrclient"
@@ -199,8 +200,10 @@ func TestOfAWS(t *testing.T) {
 		want   Reason
 	}{
 		{"denied", 400, "AccessDeniedException", AccessDenied},
+		{"denied in other words", 400, "NotAuthorized", AccessDenied},
 		{"denied by KMS", 400, "KMSAccessDeniedException", AccessDenied},
 		{"credentials expired", 403, "ExpiredTokenException", AccessDenied},
+		{"credentials unknown", 400, "UnrecognizedClientException", AccessDenied},
 		{"throttled", 400, "ThrottlingException", Throttled},
 		{"too many", 429, "TooManyRequestsException", Throttled},
 		{"not there", 404, "ResourceNotFoundException", NotFound},
@@ -239,7 +242,7 @@ func TestOfAWS(t *testing.T) {
 				err := c.call(t.Context(), answer(t, a.status, a.code))
 				f := Of(fmt.Errorf("doing it: %w", err))
 				want := ""
-				if a.code == "AccessDeniedException" {
+				if awscode.IsDenied(a.code) {
 					want = c.permission
 				}
 				if f.Class != Transient || f.Reason != a.want || f.Permission != want {

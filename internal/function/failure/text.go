@@ -24,12 +24,3 @@ var texts = map[Reason]string{
 // Text returns what the reason means, for people; the reason itself is for
 // programs. It is empty for one that is not of this package, such as Lambda's.
 func (r Reason) Text() string { return texts[r] }
-
-var classTexts = map[Class]string{
-	Permanent: "failed for good",
-	Transient: "may succeed later",
-}
-
-// Text returns what becomes of an event that failed with the class, for people;
-// empty for one that is not of this package.
-func (c Class) Text() string { return classTexts[c] }

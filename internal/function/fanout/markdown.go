@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"strings"
 
+	"soci-index-builder/internal/function/contract"
 	"soci-index-builder/pkg/soci"
 )
 
 // The stack's defaults, for the documentation.
 const (
-	docAtOnce = 20   // FanOutConcurrency
-	docMemory = 1769 // GeneratorMemorySize, MB
+	docAtOnce = 20                    // FanOutConcurrency
+	docMemory = contract.MemoryPerCPU // GeneratorMemorySize, MB
 )
 
 // shape is how the bytes of an image are spread over its layers.
@@ -62,7 +63,7 @@ func Markdown() string {
 }
 
 // maxLayer is ECR's largest layer, in bytes.
-const maxLayer = 52_000 << 20
+const maxLayer = contract.MaxLayerMiB << 20
 
 // aloneMost is how many compressed bytes a layer may have for the default memory, if
 // it unpacks to Ratio times its size. Finished layers take no memory, and a layer

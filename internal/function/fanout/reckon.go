@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Overhead is what an invocation is taken to need beside reading: to start, to
+// overhead is what an invocation is taken to need beside reading: to start, to
 // read manifests and to push.
-const Overhead = 2 * time.Second
+const overhead = 2 * time.Second
 
 // Alone returns how long one function takes for an image with layers of these
 // compressed sizes: all come over its one network.
 func Alone(layers []int64) time.Duration {
-	t := Overhead
+	t := overhead
 	for _, size := range layers {
 		t += Time(size)
 	}
@@ -29,11 +29,11 @@ func InParts(layers []int64, atOnce int) time.Duration {
 	running := make(ends, min(max(atOnce, 1), max(len(layers), 1)))
 	var last time.Duration
 	for _, size := range layers {
-		running[0] += Overhead + Time(size)
+		running[0] += overhead + Time(size)
 		last = max(last, running[0])
 		heap.Fix(&running, 0)
 	}
-	return 3*Overhead + last
+	return 3*overhead + last
 }
 
 // ends are when functions end, the first at the top of the heap.

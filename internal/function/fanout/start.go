@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,6 +17,7 @@ import (
 
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/function/failure"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -101,7 +101,7 @@ func (s *Starter) Start(ctx context.Context, name string, event []byte) (Executi
 			return x, err
 		}
 		d, err := s.API.DescribeExecution(ctx,
-			&sfn.DescribeExecutionInput{ExecutionArn: aws.String(s.execution(x.Name))})
+			&sfn.DescribeExecutionInput{ExecutionArn: aws.String(names.ExecutionARN(s.ARN, x.Name))})
 		if _, gone := errors.AsType[*types.ExecutionDoesNotExist](err); gone {
 			continue // deleted a moment ago, at the end of its 90 days
 		}
@@ -141,9 +141,4 @@ func outOfReach(err error) bool {
 	answer, ok := errors.AsType[*smithyhttp.ResponseError](err)
 	answered := ok && answer.HTTPStatusCode() > 0
 	return !answered || failure.Of(err).Reason == failure.AccessDenied
-}
-
-// execution returns the ARN of an execution.
-func (s *Starter) execution(name string) string {
-	return strings.Replace(s.ARN, ":stateMachine:", ":execution:", 1) + ":" + name
 }

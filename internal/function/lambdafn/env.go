@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"soci-index-builder/internal/function/contract"
 	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/names/lazyregexp"
 )
@@ -100,7 +101,7 @@ var levels = map[string]slog.Level{
 
 // LogLevel reads LOG_LEVEL. The default is INFO.
 func (e *Env) LogLevel() slog.Level {
-	const name = "LOG_LEVEL"
+	const name = contract.VarLogLevel
 	value := e.lookup(name)
 	if value == "" {
 		return slog.LevelInfo
@@ -144,7 +145,7 @@ func (e *Env) StateMachine(name string) string {
 // SOCI-enabled image. The default is
 // names.DefaultTagSuffix.
 func (e *Env) TagSuffix() string {
-	const name = "SOCI_TAG_SUFFIX"
+	const name = contract.VarTagSuffix
 	value := e.lookup(name)
 	if value == "" {
 		return names.DefaultTagSuffix
@@ -157,7 +158,7 @@ func (e *Env) TagSuffix() string {
 
 // Platforms reads SOCI_PLATFORMS, comma-separated platforms. The default is every Linux.
 func (e *Env) Platforms() []string {
-	const name = "SOCI_PLATFORMS"
+	const name = contract.VarPlatforms
 	value := e.lookup(name)
 	if value == "" {
 		return []string{"linux"}
@@ -205,7 +206,7 @@ func (e *Env) QueueURL(name string) string {
 // EventBus reads SOCI_EVENT_BUS, the name or ARN of an event bus. The default
 // is none.
 func (e *Env) EventBus() string {
-	const name = "SOCI_EVENT_BUS"
+	const name = contract.VarEventBus
 	value := e.lookup(name)
 	if value != "" && !eventBus.MatchString(value) {
 		e.fail(name, value, errors.New("allowed is the name of an event bus, such as default, or its ARN"))
@@ -215,7 +216,7 @@ func (e *Env) EventBus() string {
 
 // StackName reads SOCI_STACK_NAME. The default is the function's name.
 func (e *Env) StackName() string {
-	const name = "SOCI_STACK_NAME"
+	const name = contract.VarStackName
 	value := e.lookup(name)
 	if value == "" {
 		if value = e.lookup("AWS_LAMBDA_FUNCTION_NAME"); value == "" {
@@ -232,6 +233,9 @@ var (
 	queueURL = lazyregexp.New(`^https?://[A-Za-z0-9.:-]{1,255}/` + names.Account + `/[A-Za-z0-9_-]{1,80}$`)
 	eventBus = lazyregexp.New(`^(?:[A-Za-z0-9/._-]{1,256}|arn:` + names.Partition + `:events:` + names.Region + `:` +
 		names.Account + `:event-bus/[A-Za-z0-9/._-]{1,256})$`)
+
+	// stackName is wider than names.Stack: without a stack it is the function's name,
+	// which may have _ and begin with a digit.
 	stackName = lazyregexp.New(`^[A-Za-z0-9_-]{1,255}$`)
 )
 

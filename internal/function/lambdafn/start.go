@@ -13,6 +13,8 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambda/messages"
+
+	"soci-index-builder/internal/function/failure/class"
 )
 
 // Start runs a function: setup makes the handler in the cold start, and every
@@ -23,7 +25,7 @@ func Start(setup func(ctx context.Context) (lambda.Handler, error)) {
 	handler, err := setup(ctx)
 	if err != nil {
 		logger := NewLogger(os.Stdout, slog.LevelInfo)
-		logger.ErrorContext(ctx, "cold start failed", "class", "permanent", "error", err)
+		logger.ErrorContext(ctx, "cold start failed", "class", class.Permanent, "error", err)
 		if reportErr := reportInitError(ctx, os.Getenv("AWS_LAMBDA_RUNTIME_API"), err); reportErr != nil {
 			logger.ErrorContext(ctx, "cold start failure not reported", "error", reportErr)
 		}

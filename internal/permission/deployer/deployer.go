@@ -7,6 +7,8 @@
 // [Parts], [Policy], [Boundary] and [Tables].
 package deployer
 
+import "soci-index-builder/internal/function/contract"
+
 //go:generate go run ../../devtools/cmd/mkpolicies ../../../docs
 
 // Use is a group of actions on one scope.
@@ -147,7 +149,7 @@ var Types = []Type{
 	},
 	{
 		// CloudFormation invokes the function that the resource names.
-		Name:   "Custom::SociRepositoryArns",
+		Name:   contract.ResourceType,
 		Create: []Use{{Functions, []string{"lambda:InvokeFunction"}}},
 	},
 }

@@ -5,6 +5,7 @@ import (
 
 	"soci-index-builder/internal/deploy/companion"
 	"soci-index-builder/internal/deployed"
+	"soci-index-builder/internal/names"
 )
 
 // Scope is what actions are allowed on.
@@ -90,9 +91,8 @@ var conditions = map[Scope]map[string]map[string]string{
 	PassedToStates: {"StringEquals": {"iam:PassedToService": "states.amazonaws.com"}},
 	PassedRoles:    {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
 	ServiceRole:    {"StringEquals": {"iam:PassedToService": "cloudformation.amazonaws.com"}},
-	// Those that have no account-regional names of buckets: me-south-1 and
-	// me-central-1. Elsewhere deploy does without.
-	Buckets: {"StringLike": {"aws:RequestedRegion": "me-*"}},
+	// Elsewhere deploy does without.
+	Buckets: {"StringLike": {"aws:RequestedRegion": names.WithoutBucketNamespaces}},
 }
 
 // Sid is the name of a scope's statement in the policies.
@@ -112,7 +112,7 @@ func Names(partition, account, region, stack string) map[string]string {
 	repositories, _, _ := strings.Cut(companion.RepositoryName(stack, ""), "/")
 	return map[string]string{
 		"Partition": partition, "Account": account, "Region": region, "Stack": stack,
-		"ManagedBucket": "soci-index-builder-" + account + "-" + region + "-an", "CodePrefix": "soci-index-builder/",
+		"ManagedBucket": names.ManagedBucket(account, region), "CodePrefix": names.BucketFolder,
 		"Companion": companion.StackName(stack), "Repositories": repositories,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/function/contract"
 	"soci-index-builder/internal/function/lambdafn"
 )
 
@@ -24,12 +25,12 @@ type Config struct {
 func ReadConfig(getenv func(name string) string) (Config, error) {
 	env := lambdafn.NewEnv(getenv)
 	c := Config{
-		Filters:         lambdafn.Parsed(env, "SOCI_REPOSITORY_IMAGE_TAG_FILTERS", filters.Parse),
-		GeneratorARN:    env.FunctionARN("SOCI_INDEX_GENERATOR_LAMBDA_ARN"),
+		Filters:         lambdafn.Parsed(env, contract.VarFilters, filters.Parse),
+		GeneratorARN:    env.FunctionARN(contract.VarGenerator),
 		TagSuffix:       env.TagSuffix(),
-		UntaggedImages:  env.Bool("SOCI_INDEX_UNTAGGED_IMAGES", false),
-		OwnRepositories: lambdafn.Parsed(env, "SOCI_OWN_REPOSITORIES", filters.OwnRepositories),
-		FailureQueueURL: env.QueueURL("SOCI_FAILURE_QUEUE_URL"),
+		UntaggedImages:  env.Bool(contract.VarUntagged, false),
+		OwnRepositories: lambdafn.Parsed(env, contract.VarOwnRepositories, filters.OwnRepositories),
+		FailureQueueURL: env.QueueURL(contract.VarFailureQueue),
 		StackName:       env.StackName(),
 		LogLevel:        env.LogLevel(),
 	}

@@ -111,23 +111,16 @@ func (h *Handler) decide(ctx context.Context, event []byte, r *Result) error {
 	r.Repository, r.Digest, r.Tag, r.event = e.Detail.RepositoryName, e.Detail.ImageDigest, e.Detail.ImageTag, e.ID
 	logger := h.logger(r).With("detailType", e.DetailType)
 
-	v := h.Config.rules().Decide(e.Image())
+	return h.carryOut(ctx, h.Config.rules().Decide(e.Image()), event, e.Detail.ArtifactMediaType, r, logger)
+}
+
+// carryOut does with an event what was decided on its image.
+func (h *Handler) carryOut(ctx context.Context, v filters.Verdict, event []byte, artifactType string, r *Result,
+	logger *slog.Logger) error {
 	r.Filter, r.Reason = v.Filter, v.Reason
 	if v.Decision != Matched {
 		r.Decision = v.Decision
-	}
-	switch v.Decision {
-	case OwnArtifact:
-		logger.InfoContext(ctx, messages.OwnArtifact, "reason", v.Reason)
-		return nil
-	case Referrer:
-		logger.InfoContext(ctx, messages.Referrer, "artifactType", e.Detail.ArtifactMediaType)
-		return nil
-	case Untagged:
-		logger.InfoContext(ctx, messages.Untagged)
-		return nil
-	case NotMatched:
-		logger.InfoContext(ctx, messages.NotChosen, "filter", v.Filter)
+		logLeftAlone(ctx, logger, v, artifactType)
 		return nil
 	}
 	if err := h.invoke(ctx, event); err != nil {
@@ -136,6 +129,20 @@ func (h *Handler) decide(ctx context.Context, event []byte, r *Result) error {
 	r.Decision = Matched
 	logger.InfoContext(ctx, messages.PassedOn, "filter", v.Filter)
 	return nil
+}
+
+// logLeftAlone logs why an event is not passed on.
+func logLeftAlone(ctx context.Context, logger *slog.Logger, v filters.Verdict, artifactType string) {
+	switch v.Decision {
+	case OwnArtifact:
+		logger.InfoContext(ctx, messages.OwnArtifact, "reason", v.Reason)
+	case Referrer:
+		logger.InfoContext(ctx, messages.Referrer, "artifactType", artifactType)
+	case Untagged:
+		logger.InfoContext(ctx, messages.Untagged)
+	default:
+		logger.InfoContext(ctx, messages.NotChosen, "filter", v.Filter)
+	}
 }
 
 // maxWait bounds how long the generator's invocation may take, all attempts

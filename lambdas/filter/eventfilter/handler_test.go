@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +17,7 @@ import (
 	"soci-index-builder/internal/ecrevent"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/function/lambdafn"
+	"soci-index-builder/internal/function/messages"
 	"soci-index-builder/internal/testkit/expect"
 )
 
@@ -261,6 +264,37 @@ func TestHandleKinds(t *testing.T) {
 				t.Errorf("the generator was invoked %d times", len(i.calls))
 			}
 		})
+	}
+}
+
+// Only Matched reaches the generator. Each other decision has a message of its
+// own, by which wait and the queries find it, and so has one that is added some day.
+func TestCarryOut(t *testing.T) {
+	used := map[any]filters.Decision{}
+	for _, d := range append(filters.Decisions(), "not-yet-known") {
+		i := &invoker{status: 202}
+		h, out := setup(t, "*:*", i)
+		var r Result
+		v := filters.Verdict{Decision: d, Filter: "f", Reason: "r"}
+		if err := h.carryOut(t.Context(), v, push("app", "v1", ""), "", &r, h.Logger); err != nil {
+			t.Fatal(err)
+		}
+		invoked := 0
+		if d == Matched {
+			invoked = 1
+		}
+		expect.Equal(t, expect.Facts{
+			{"invocations", len(i.calls), invoked},
+			{"result", r, Result{Decision: d, Filter: "f", Reason: "r"}},
+		}, "decision %s", d)
+		message := oneLine(t, out)["message"]
+		if !slices.Contains(messages.Decisions(), fmt.Sprint(message)) {
+			t.Errorf("%s: nobody looks for the message %q", d, message)
+		}
+		if other, ok := used[message]; ok && slices.Contains(filters.Decisions(), d) {
+			t.Errorf("%s and %s have the same message %q", other, d, message)
+		}
+		used[message] = d
 	}
 }
 

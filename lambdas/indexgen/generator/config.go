@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"soci-index-builder/internal/ecrevent"
+	"soci-index-builder/internal/function/contract"
 	"soci-index-builder/internal/function/fanout"
 	"soci-index-builder/internal/function/lambdafn"
 	"soci-index-builder/pkg/ecrclient"
@@ -18,8 +19,8 @@ type Role string
 
 // The roles.
 const (
-	Generates Role = "generator" // a Handler: events of ECR
-	DoesSteps Role = "steps"     // a Steps: requests of the state machine
+	Generates Role = "generator"        // a Handler: events of ECR
+	DoesSteps Role = contract.DoesSteps // a Steps: requests of the state machine
 )
 
 // Config is the environment of a function.
@@ -58,29 +59,28 @@ const mib = 1 << 20
 func ReadConfig(getenv func(name string) string) (Config, error) {
 	env := lambdafn.NewEnv(getenv)
 	c := Config{
-		Role: lambdafn.OneOf(env, "SOCI_HANDLER", Generates, DoesSteps),
-		// ECR's largest layer has 52,000 MiB, Lambda's largest function
-		// 10,240 MiB.
-		MinLayerSizeMiB: env.Int("SOCI_MIN_LAYER_SIZE_MIB", "MiB", 0, 52_000, soci.DefaultMinLayerSize/mib),
+		Role: lambdafn.OneOf(env, contract.VarHandler, Generates, DoesSteps),
+		MinLayerSizeMiB: env.Int(contract.VarMinLayerSizeMiB, "MiB", 0, contract.MaxLayerMiB,
+			soci.DefaultMinLayerSize/mib),
 		SpanSizeMiB: env.Int("SOCI_SPAN_SIZE_MIB", "MiB", soci.MinSpanSize/mib, soci.MaxSpanSize/mib,
 			soci.DefaultSpanSize/mib),
 		Concurrency:     int(env.Int("SOCI_CONCURRENCY", "layers", 1, 64, 0)),
 		MemorySizeMiB:   env.Int("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "MiB", 1, 1<<20, 0),
 		Endpoint:        env.Endpoint("ECR_REGISTRY_ENDPOINT"),
-		IndexVersion:    lambdafn.OneOf(env, "SOCI_INDEX_VERSION", soci.Both, soci.V1, soci.V2),
+		IndexVersion:    lambdafn.OneOf(env, contract.VarIndexVersion, soci.Both, soci.V1, soci.V2),
 		TagSuffix:       env.TagSuffix(),
-		TagUnindexed:    env.Bool("SOCI_TAG_UNINDEXED_IMAGES", true),
-		Prefetch:        env.Bool("SOCI_PREFETCH", false),
+		TagUnindexed:    env.Bool(contract.VarTagUnindexed, true),
+		Prefetch:        env.Bool(contract.VarPrefetch, false),
 		Platforms:       env.Platforms(),
-		StateMachine:    env.StateMachine("SOCI_STATE_MACHINE_ARN"),
-		FanOutFromGiB:   env.Int("SOCI_FAN_OUT_FROM_GIB", "GiB", 0, 100_000, 0),
-		StepsMemoryMiB:  env.Int("SOCI_STEPS_MEMORY_MIB", "MiB", 1, 10_240, 0),
-		FailureQueueURL: env.QueueURL("SOCI_FAILURE_QUEUE_URL"),
+		StateMachine:    env.StateMachine(contract.VarStateMachine),
+		FanOutFromGiB:   env.Int(contract.VarFanOutFromGiB, "GiB", 0, 100_000, 0),
+		StepsMemoryMiB:  env.Int(contract.VarStepsMemoryMiB, "MiB", 1, contract.MaxMemoryMB, 0),
+		FailureQueueURL: env.QueueURL(contract.VarFailureQueue),
 		EventBus:        env.EventBus(),
 		StackName:       env.StackName(),
 		LogLevel:        env.LogLevel(),
 	}
-	c.MaxMemoryMiB = env.Int("SOCI_MAX_MEMORY_MIB", "MiB", 1, 10_240, defaultMaxMemory(c.MemorySizeMiB))
+	c.MaxMemoryMiB = env.Int("SOCI_MAX_MEMORY_MIB", "MiB", 1, contract.MaxMemoryMB, defaultMaxMemory(c.MemorySizeMiB))
 	return c, env.Err()
 }
 

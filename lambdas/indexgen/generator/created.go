@@ -9,8 +9,8 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// startable reports whether there is something new that the image can be
-// started with: SOCI indexes, or a suffixed tag that stands for it.
+// startable reports whether there is something new that the image can be started
+// with: SOCI indexes, or a suffixed tag for an image that has none.
 func startable(r *soci.Result) bool {
 	return r.Outcome() == soci.OutcomeIndexed || enabled(r) && r.Outcome() == soci.OutcomeNoLayer
 }

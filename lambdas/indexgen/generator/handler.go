@@ -147,8 +147,8 @@ type job struct {
 	options    soci.Options // complete
 }
 
-// run works on an event; index has the image indexed. Its error is a
-// *handedOver when the state machine goes on with it.
+// run works on an event; index has the image indexed. Its error is a *handedOver if
+// the state machine continues the work.
 func (i *invocation) run(ctx context.Context, event []byte,
 	index func(context.Context, *job) (*soci.Result, error)) (*report.Image, error) {
 	e, err := i.parse(event)
@@ -207,8 +207,8 @@ func (i *invocation) rules() filters.Rules {
 	return filters.Rules{Filters: filters.Every(), TagSuffix: i.tagSuffix(), Untagged: true}
 }
 
-// tagSuffix tells the tags of SOCI-enabled images, as long as they have the
-// suffix of today.
+// tagSuffix returns the suffix by which the tags of SOCI-enabled images are recognised,
+// unless they were made with another suffix.
 func (i *invocation) tagSuffix() string {
 	return cmp.Or(i.Options.TagSuffix, soci.DefaultTagSuffix)
 }

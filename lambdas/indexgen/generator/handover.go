@@ -29,8 +29,7 @@ type FanOut struct {
 	StepsMemorySizeMiB int64
 }
 
-// handedOver is how the work on an image ends that the state machine goes on
-// with.
+// handedOver ends the work on an image that the state machine continues.
 type handedOver struct {
 	fanout.Execution
 	layers int
@@ -107,7 +106,7 @@ func (i *invocation) begin(ctx context.Context, j *job, layers []ocispec.Descrip
 	return &handedOver{Execution: x, layers: len(layers), bytes: sumOf(layers), why: why}
 }
 
-// notHandedOver logs that an image is built here after all; err is what impossible tells.
+// notHandedOver logs that an image is built here after all; err is what impossible returned.
 func (i *invocation) notHandedOver(ctx context.Context, layers []ocispec.Descriptor, err error) {
 	attrs := []any{"layers", len(layers), "bytes", sumOf(layers)}
 	if errors.Is(err, errPlanTooLarge) {

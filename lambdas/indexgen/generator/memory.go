@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"math"
 
+	"soci-index-builder/internal/function/contract"
 	"soci-index-builder/internal/function/fanout"
 	"soci-index-builder/internal/text/bytesize"
 	"soci-index-builder/pkg/soci"
 )
 
 // mostMemory is the largest function of Lambda, in MB.
-const mostMemory = 10_240
+const mostMemory = contract.MaxMemoryMB
 
 // The parameters of the functions' memory.
 const (
@@ -55,8 +56,8 @@ func shortOfMemory(err error) error {
 	return errors.New(lacks + "index the image with the command line")
 }
 
-// memoryFor says which value of the parameter would do for a layer, as far as
-// its compressed size tells that before it is read.
+// memoryFor says which value of the parameter would do for a layer, as far as its
+// compressed size shows that before it is read.
 func (s *Steps) memoryFor(layer fanout.Item) string {
 	span := cmp.Or(s.Options.SpanSize, soci.DefaultSpanSize)
 	enough := fanout.MemorySize(fanout.Memory(layer.Size, fanout.Ratio, span))
@@ -75,8 +76,8 @@ func (s *Steps) memoryFor(layer fanout.Item) string {
 }
 
 // doubtful says that the memory is not enough for the largest layer if it unpacks as
-// layers usually do; nothing if it is. That is no reason not to try: only reading the
-// layer tells.
+// layers usually do; nothing if it is. The layer is tried all the same: only reading it
+// shows how it unpacks.
 func (s *Steps) doubtful(items []fanout.Item) string {
 	budget := s.Options.Limits.MaxMemory
 	if len(items) == 0 || budget == 0 {

@@ -15,8 +15,8 @@ import (
 	"soci-index-builder/pkg/soci"
 )
 
-// fail says that the event failed, to everybody who should know. Its error is
-// what Lambda gets, nil when the queue has the event.
+// fail reports that the event failed: to the log, the bus and the queue.
+// Its error is what Lambda gets, nil if the queue has the event.
 func (i *invocation) fail(ctx context.Context, event []byte, f *failure.Error) (*report.Image, error) {
 	i.logger.ErrorContext(ctx, messages.Failed, append(i.progress.attrs(),
 		"class", f.Class, "reason", f.Reason, "permission", f.Permission, "seconds", i.seconds(), "error", f)...)
@@ -41,8 +41,8 @@ func (i *invocation) fail(ctx context.Context, event []byte, f *failure.Error) (
 	return r, nil
 }
 
-// announceFailure tells the bus of a permanent failure of an image. An event
-// that is not valid names none.
+// announceFailure sends a permanent failure of an image to the bus. An event that is not
+// valid names no image.
 func (i *invocation) announceFailure(ctx context.Context, f *failure.Error) error {
 	if i.Bus == nil || f.Class != failure.Permanent || i.detail.ImageDigest == "" {
 		return nil
@@ -57,8 +57,7 @@ func (i *invocation) announceFailure(ctx context.Context, f *failure.Error) erro
 	})
 }
 
-// announce tells the bus what an image can now be started with, if there is
-// anything.
+// announce sends to the bus what an image can now be started with, if there is anything.
 func (i *invocation) announce(ctx context.Context) (announced bool, err error) {
 	if i.Bus == nil || !startable(i.built) {
 		return false, nil

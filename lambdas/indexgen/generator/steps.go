@@ -52,7 +52,7 @@ type planned struct {
 var errStep = errors.New("is not a step of the state machine")
 
 // Steps does the steps of the state machine that works on large images. Its
-// failures are the state machine's until StepFail tells of them.
+// failures are left to the state machine until StepFail reports them.
 type Steps struct {
 	*Handler
 
@@ -159,8 +159,8 @@ func (s *Steps) plan(ctx context.Context, i *invocation, r *stepRequest) (*plann
 	return p, nil
 }
 
-// possible tells before anything is read what cannot be done however layers
-// compress: it names the value of the parameter that would do.
+// possible returns an error, before anything is read, for what cannot be done however
+// well layers compress: it names the value of the parameter that would do.
 func (s *Steps) possible(ctx context.Context, items []fanout.Item, event int) error {
 	if len(items) == 0 {
 		return nil
@@ -222,8 +222,8 @@ func (s *Steps) layer(ctx context.Context, i *invocation, r *stepRequest) (*fano
 	return &result, nil
 }
 
-// publish makes the SOCI indexes of the zTOCs. It tells what the generator
-// tells of an image that it has indexed; of a failure StepFail does.
+// publish makes the SOCI indexes of the zTOCs. It reports the image as the generator
+// reports one that it has indexed; StepFail reports failures.
 func (s *Steps) publish(ctx context.Context, i *invocation, r *stepRequest) (*report.Image, error) {
 	outcomes, err := fanout.Outcomes(r.Items, r.Results, i.Options)
 	if err != nil {
@@ -249,8 +249,8 @@ func (s *Steps) publish(ctx context.Context, i *invocation, r *stepRequest) (*re
 	return image, nil
 }
 
-// fail tells of the failure that ended an execution, as the generator tells of
-// its own: no other attempt follows.
+// fail reports the failure that ended an execution, as the generator reports its own:
+// no other attempt follows.
 func (s *Steps) fail(ctx context.Context, i *invocation, r *stepRequest) (*report.Image, error) {
 	if _, err := i.parse(r.Event); err != nil {
 		i.logger.WarnContext(ctx, "event of the execution not valid", "error", err)

@@ -20,40 +20,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 
 	"soci-index-builder/internal/filters"
+	"soci-index-builder/internal/function/contract"
+	"soci-index-builder/internal/function/failure/class"
 )
 
 // physicalID never changes: a new one would make CloudFormation delete what it
 // believes to be the old resource.
 const physicalID = "soci-index-builder-repository-arns"
-
-// The properties that are read. Others may be there to make CloudFormation
-// call again when they change.
-const (
-	// propertyFilters is the list of filters.
-	propertyFilters = "Filters"
-
-	// propertyFilterEnvironment is the environment of the filter function, but
-	// for the filters and the generator's ARN.
-	propertyFilterEnvironment = "FilterEnvironment"
-
-	// propertyCode changes with the functions' code. Where these are images, it is
-	// the URIs of all of them.
-	propertyCode = "Code"
-)
-
-// The classes of failure.Class. To import that package would link the engine.
-const (
-	permanent = "permanent"
-	transient = "transient"
-)
-
-// The variables that are added to the filter function's environment in the request.
-const (
-	variableFilters   = "SOCI_REPOSITORY_IMAGE_TAG_FILTERS"
-	variableGenerator = "SOCI_INDEX_GENERATOR_LAMBDA_ARN"
-
-	variableOwn = "SOCI_OWN_REPOSITORIES" // where the functions are images
-)
 
 var (
 	errProperty  = errors.New("the stack's template and the function do not fit together")
@@ -64,8 +37,8 @@ var (
 	errFunctionARN = errors.New("the invocation does not name the function's ARN")
 )
 
-// wrongType tells that a property, which the template makes, is not what it
-// should be.
+// wrongType returns the error of a property, which the template makes, that is not what
+// it should be.
 func wrongType(property, want string, got any) error {
 	if got == nil {
 		return fmt.Errorf("property %s is missing, it must be %s: %w", property, want, errProperty)
@@ -96,8 +69,8 @@ func (h *Handler) Respond(ctx context.Context, event cfn.Event) (string, error) 
 	}
 	if err != nil {
 		err = fmt.Errorf("answering CloudFormation: %w", err)
-		h.Logger.ErrorContext(ctx, "response not sent", "class", transient, "requestType", event.RequestType, "error",
-			err)
+		h.Logger.ErrorContext(ctx, "response not sent", "class", class.Transient, "requestType", event.RequestType,
+			"error", err)
 		return "", err
 	}
 	return "", nil
@@ -118,7 +91,7 @@ func (h *Handler) handle(ctx context.Context, event cfn.Event) (string, map[stri
 	}
 	arns, own, err := h.repositoryARNs(ctx, event)
 	if err != nil {
-		logger.ErrorContext(ctx, "filters refused", "class", permanent, "error", err)
+		logger.ErrorContext(ctx, "filters refused", "class", class.Permanent, "error", err)
 		return physicalID, nil, fit(event, err)
 	}
 	logger.InfoContext(ctx, "repositories named", "repositoryArns", arns)
@@ -135,9 +108,9 @@ func answerData(arns []string, own ownRepositories) map[string]any {
 		text += "\n!" + strings.Join(own.arns, "\n!")
 	}
 	sum := sha256.Sum256([]byte(text))
-	data := map[string]any{"RepositoryArns": arns, "RepositoryArnsDigest": hex.EncodeToString(sum[:8])}
+	data := map[string]any{contract.AttrARNs: arns, contract.AttrDigest: hex.EncodeToString(sum[:8])}
 	if len(own.arns) > 0 {
-		data["OwnArns"], data["OwnNames"] = own.arns, own.names
+		data[contract.AttrOwnARNs], data[contract.AttrOwnNames] = own.arns, own.names
 	}
 	return data
 }
@@ -159,17 +132,17 @@ func (h *Handler) repositoryARNs(ctx context.Context, event cfn.Event) (arns []s
 	if err != nil {
 		return nil, own, fmt.Errorf("%w: %.200q: %w", errFunctionARN, lc.InvokedFunctionArn, err)
 	}
-	list, err := filterList(event.ResourceProperties[propertyFilters])
+	list, err := filterList(event.ResourceProperties[contract.PropFilters])
 	if err != nil {
 		return nil, own, err
 	}
 	parsed, err := filters.Parse(list)
 	if err != nil {
-		return nil, own, fmt.Errorf("property %s: %w", propertyFilters, err)
+		return nil, own, fmt.Errorf("property %s: %w", contract.PropFilters, err)
 	}
 	// For the partition, region and account of the function.
 	arns = parsed.RepositoryARNs(function.Partition, function.Region, function.AccountID)
-	if own, err = findOwn(event.ResourceProperties[propertyCode], function); err != nil {
+	if own, err = findOwn(event.ResourceProperties[contract.PropCode], function); err != nil {
 		return nil, own, err
 	}
 	return arns, own, checkLimits(event, function, list, arns, own)
@@ -190,7 +163,7 @@ func findOwn(property any, function arn.ARN) (own ownRepositories, _ error) {
 	}
 	all, err := filters.OwnRepositories(code)
 	if err != nil {
-		return own, fmt.Errorf("property %s: %w: %w", propertyCode, errProperty, err)
+		return own, fmt.Errorf("property %s: %w: %w", contract.PropCode, errProperty, err)
 	}
 	own.names = strings.Join(all, ",")
 	for _, name := range all {

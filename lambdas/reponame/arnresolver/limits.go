@@ -10,6 +10,8 @@ import (
 
 	"github.com/aws/aws-lambda-go/cfn"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
+
+	"soci-index-builder/internal/function/contract"
 )
 
 // AWS's limits on everything that is made from the filters.
@@ -50,7 +52,7 @@ func checkLimits(event cfn.Event, function arn.ARN, list string, arns []string,
 				errTooMany, len(arns), n, maxResponse, advice))
 	}
 	function.Resource = "function:" + strings.Repeat("x", maxFunctionName)
-	if n, err := environmentSize(event.ResourceProperties[propertyFilterEnvironment], list,
+	if n, err := environmentSize(event.ResourceProperties[contract.PropFilterEnvironment], list,
 		function.String(), own.names); err != nil {
 		errs = append(errs, err)
 	} else if n > maxEnvironment {
@@ -66,11 +68,11 @@ func checkLimits(event cfn.Event, function arn.ARN, list string, arns []string,
 func environmentSize(property any, list, generator, own string) (int, error) {
 	given, ok := property.(map[string]any)
 	if !ok {
-		return 0, wrongType(propertyFilterEnvironment, "an object of variables", property)
+		return 0, wrongType(contract.PropFilterEnvironment, "an object of variables", property)
 	}
-	variables := map[string]any{variableFilters: list, variableGenerator: generator}
+	variables := map[string]any{contract.VarFilters: list, contract.VarGenerator: generator}
 	if own != "" {
-		variables[variableOwn] = own
+		variables[contract.VarOwnRepositories] = own
 	}
 	maps.Copy(variables, given)
 	return len(compact(variables)), nil

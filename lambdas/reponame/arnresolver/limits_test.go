@@ -1,8 +1,6 @@
 package arnresolver
 
 import (
-	"soci-index-builder/internal/function/failure"
-
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/cfn"
 
+	"soci-index-builder/internal/function/contract"
 	"soci-index-builder/internal/function/lambdafn"
 )
 
@@ -65,7 +64,7 @@ func TestEnvironmentAtTheEdge(t *testing.T) {
 	edge := maxEnvironment - len(whole(""))
 	for padding, want := range map[int]error{edge: nil, edge + 1: errTooLong} {
 		event := newEvent(cfn.RequestUpdate, "", []any{"a:*", "b/*:v1"})
-		event.ResourceProperties[propertyFilterEnvironment] = map[string]any{"LOG_LEVEL": "INFO",
+		event.ResourceProperties[contract.PropFilterEnvironment] = map[string]any{"LOG_LEVEL": "INFO",
 			"SUFFIX": `<&>"` + strings.Repeat("f", padding)}
 		h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 		id, _, err := h.handle(invocation(t), event)
@@ -100,7 +99,7 @@ func TestPropertiesOfTheTemplate(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			responseURL, got := cloudFormation(t, http.StatusOK)
 			event := newEvent(cfn.RequestCreate, responseURL, "a:*")
-			event.ResourceProperties[propertyFilterEnvironment] = tt.value
+			event.ResourceProperties[contract.PropFilterEnvironment] = tt.value
 			h := &Handler{Logger: lambdafn.NewLogger(io.Discard, slog.LevelInfo)}
 			if _, err := h.Respond(invocation(t), event); err != nil {
 				t.Fatal(err)
@@ -143,10 +142,3 @@ func TestQuietTransport(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// The words are those of the other functions, whose package is not imported.
-func TestClasses(t *testing.T) {
-	if permanent != string(failure.Permanent) || transient != string(failure.Transient) {
-		t.Errorf("%s and %s, want %s and %s", permanent, transient, failure.Permanent, failure.Transient)
-	}
-}

@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-lambda-go/cfn"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
+
+	"soci-index-builder/internal/function/contract"
 )
 
 const image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/"
@@ -54,14 +56,15 @@ func TestOwnRepositoriesAreMeasured(t *testing.T) {
 		uris = append(uris, image+name+"@sha256:"+strings.Repeat("0", 64))
 	}
 	event := cfn.Event{RequestType: cfn.RequestCreate, ResourceProperties: map[string]any{
-		propertyFilters: "a:*", propertyFilterEnvironment: map[string]any{"LOG_LEVEL": strings.Repeat("x", 3300)},
-		propertyCode: strings.Join(uris, ","),
+		contract.PropFilters:           "a:*",
+		contract.PropFilterEnvironment: map[string]any{"LOG_LEVEL": strings.Repeat("x", 3300)},
+		contract.PropCode:              strings.Join(uris, ","),
 	}}
 	h := &Handler{}
 	if _, _, err := h.repositoryARNs(ctx, event); !errors.Is(err, errTooLong) || errors.Is(err, errTooMany) {
 		t.Errorf("the error is %v, want errTooLong", err)
 	}
-	event.ResourceProperties[propertyCode] = uris[0]
+	event.ResourceProperties[contract.PropCode] = uris[0]
 	if _, _, err := h.repositoryARNs(ctx, event); err != nil {
 		t.Error(err)
 	}

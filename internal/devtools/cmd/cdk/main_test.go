@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +14,7 @@ import (
 	"soci-index-builder/internal/awsconfig/awserror"
 	"soci-index-builder/internal/filters"
 	"soci-index-builder/internal/testkit/awstest"
+	"soci-index-builder/internal/testkit/expect"
 )
 
 // recorder is a script in the place of a program: it writes its arguments, one
@@ -138,10 +138,12 @@ func TestCommands(t *testing.T) {
 			want := append([]string{filepath.Join("node_modules", "aws-cdk", "bin", "cdk"), tt.args[0], stackID,
 				"--app", app(t),
 				"--no-notices"}, tt.want...)
-			if cdk := got[1]; cdk.program != "node" || cdk.folder != "infra" || cdk.telemetry != "telemetry true" ||
-				!slices.Equal(cdk.args, want) {
-				t.Errorf("%s in %s, %s, with\n%q, want\n%q", cdk.program, cdk.folder, cdk.telemetry, cdk.args, want)
-			}
+			expect.Equal(t, expect.Facts{
+				{"program", got[1].program, "node"},
+				{"folder", got[1].folder, "infra"},
+				{"telemetry", got[1].telemetry, "telemetry true"},
+				{"arguments", got[1].args, want},
+			}, "the second command")
 		})
 	}
 }

@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer, build buil
 	flags.SetOutput(progress)
 	flags.StringVar(&o.bucket, "bucket", "",
 		"put the code into this `bucket`, which is in the stack's region; required")
-	flags.StringVar(&o.prefix, "prefix", "", "begin the keys with `prefix` (default "+defaultPrefix+")")
+	flags.StringVar(&o.prefix, "prefix", "", "begin the keys with `prefix` (default "+codebucket.OwnPrefix+")")
 	flags.StringVar(&o.region, "region", "",
 		"AWS `region` of bucket and stack (default that of the environment or the profile)")
 	flags.StringVar(&o.profile, "profile", "", "`profile` of the AWS configuration")
@@ -104,8 +104,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer, build buil
 }
 
 const (
-	defaultPrefix = "soci-index-builder/"
-	defaultStack  = "soci-index-builder"
+	defaultStack = "soci-index-builder"
 
 	defaultTemplate = "templates/soci-index-builder.template.json"
 )
@@ -121,7 +120,7 @@ func (o *options) complete() (*template, error) {
 	if err := codebucket.CheckBucketName(o.bucket); err != nil {
 		return nil, fmt.Errorf("bucket: %w", err)
 	}
-	setDefault(&o.prefix, defaultPrefix)
+	setDefault(&o.prefix, codebucket.OwnPrefix)
 	if err := codebucket.CheckPrefix(o.prefix); err != nil {
 		return nil, fmt.Errorf("prefix: %w", err)
 	}
