@@ -32,7 +32,7 @@ func text(check func(string) error) func(string, string) error {
 
 // Help of flags that other verbs have too.
 const (
-	UsageRegion      = "AWS region; the default is SOCI_INDEX_BUILDER_REGION or AWS_REGION, else that of the profile or " +
+	UsageRegion = "AWS region; the default is SOCI_INDEX_BUILDER_REGION or AWS_REGION, else that of the profile or " +
 		"EC2 instance"
 	UsageProfile     = "profile of the AWS configuration; the default is AWS_PROFILE"
 	UsageReplacement = "replace functions and queues without a question; events in them are lost"
