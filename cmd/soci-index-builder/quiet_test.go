@@ -126,6 +126,9 @@ func TestProgressAndQuiet(t *testing.T) {
 			shows: `listing images: [0-9]+ images? in [01] repositor(y|ies)$`},
 		{args: []string{"backfill", "--stack", "soci-index-builder", "--rate", "1000"},
 			shows: longName + `:\S+: handed over as backfill-`},
+		{args: []string{"backfill", "--stack", "soci-index-builder", "--rate", "1000", "--wait", "1s"},
+			shows: `waiting: 0 of 2 images done$`, err: errReported,
+			still: `(` + programName + `: ` + longName + `:\S+: not indexed after [0-9.]+s\n){2}`},
 	})
 
 	server, stacks, s3 := awstest.Start(t), awstest.NewCloudFormation(), awstest.NewS3()
