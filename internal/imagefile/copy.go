@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -59,7 +60,8 @@ type copier struct {
 	from    From
 	copying Copying
 
-	done      map[digest.Digest]bool // manifests and blobs that were found
+	done      map[digest.Digest]bool // manifests and blobs that were asked for
+	asked     int                    // manifests
 	manifests []copied               // what they list before them
 	held      int64                  // bytes of manifests
 	configs   []ocispec.Descriptor
@@ -76,9 +78,10 @@ func (c *copier) find(ctx context.Context, desc ocispec.Descriptor, depth int) e
 	if c.done[desc.Digest] {
 		return nil
 	}
-	if len(c.manifests) == maxCopied || depth > maxDepth {
+	if c.asked == maxCopied || depth > maxDepth {
 		return fmt.Errorf("%w: more than %d manifests or %d levels of them", ErrFormat, maxCopied, maxDepth)
 	}
+	c.asked++
 	c.done[desc.Digest] = true
 	raw, err := c.from.FetchManifest(ctx, desc)
 	if errors.Is(err, ecrclient.ErrNotFound) && depth > 0 {
@@ -175,6 +178,9 @@ func (c *copier) write(ctx context.Context) error {
 
 func (c *copier) blob(ctx context.Context, desc ocispec.Descriptor, copying Copying) error {
 	content, err := c.from.Fetch(ctx, desc)
+	if errors.Is(err, ecrclient.ErrNotFound) && images.IsNonDistributable(desc.MediaType) {
+		return nil // it is elsewhere, by its descriptor's URLs
+	}
 	if err != nil {
 		return err
 	}

@@ -262,6 +262,11 @@ func (l *Layout) Copy(ctx context.Context, from From, image ocispec.Descriptor, 
 // part of one.
 type unlisted struct{ *Layout }
 
+// Push writes nothing anew that another run has written meanwhile: it would not be
+// there for a moment.
 func (l unlisted) Push(ctx context.Context, desc ocispec.Descriptor, content io.Reader) error {
+	if there, err := l.Exists(ctx, desc); err != nil || there {
+		return err
+	}
 	return l.write(ctx, desc, content)
 }

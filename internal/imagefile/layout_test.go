@@ -2,14 +2,18 @@ package imagefile
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -173,5 +177,75 @@ func TestCopying(t *testing.T) {
 				t.Errorf("%d bytes were read of %d", copying.read[layer.Digest], layer.Size)
 			}
 		}
+	}
+}
+
+// halves is a source that lacks what is not in it.
+type halves struct {
+	manifests map[digest.Digest][]byte
+	asked     int
+}
+
+func (h *halves) FetchManifest(_ context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	h.asked++
+	if raw := h.manifests[desc.Digest]; raw != nil {
+		return raw, nil
+	}
+	return nil, ecrclient.ErrNotFound
+}
+
+func (h *halves) Fetch(context.Context, ocispec.Descriptor) (io.ReadCloser, error) {
+	return nil, ecrclient.ErrNotFound
+}
+
+// add returns the descriptor of a manifest that is there from now on.
+func (h *halves) add(t *testing.T, mediaType string, m any) ocispec.Descriptor {
+	t.Helper()
+	raw, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
+	h.manifests[desc.Digest] = raw
+	return desc
+}
+
+// A list of manifests of which none is there asks for no more than any other.
+func TestCopyManyMissing(t *testing.T) {
+	h := &halves{manifests: map[digest.Digest][]byte{}}
+	var index ocispec.Index
+	for n := range maxCopied + 10 {
+		index.Manifests = append(index.Manifests, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest,
+			Digest: digest.FromString(fmt.Sprint(n)), Size: 1})
+	}
+	l, err := CreateLayout(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	err = l.Copy(t.Context(), h, h.add(t, ocispec.MediaTypeImageIndex, index), "1", nil)
+	if !errors.Is(err, ErrFormat) || h.asked > maxCopied {
+		t.Errorf("%v, after %d requests", err, h.asked)
+	}
+}
+
+// A layer that is not to be distributed is left out where it is not there; another is
+// missed.
+func TestCopyForeignLayer(t *testing.T) {
+	for mediaType, want := range map[string]error{
+		images.MediaTypeDockerSchema2LayerForeignGzip: nil,
+		ocispec.MediaTypeImageLayerGzip:               ecrclient.ErrNotFound,
+	} {
+		h := &halves{manifests: map[digest.Digest][]byte{}}
+		layer := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString("layer"), Size: 5}
+		desc := h.add(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{Layers: []ocispec.Descriptor{layer}})
+		l, err := CreateLayout(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Copy(t.Context(), h, desc, "1", nil); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", mediaType, err, want)
+		}
+		l.Close()
 	}
 }

@@ -16,9 +16,9 @@ const (
 	maxPlaces    = 4 << 10
 	maxExpansion = 16
 
-	// It is given up when its first block has more output than that, which is more
-	// than a full block of zeros has: of a stream that is one block it would come to
-	// nothing, however much was decoded.
+	// It is given up when its first block has more output than that, more than most
+	// encoders put into a block of zeros: of a stream that is one block it would come
+	// to nothing, however much was decoded.
 	maxFirst = 5 << 20
 )
 

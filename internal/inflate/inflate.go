@@ -47,8 +47,8 @@ var (
 	ErrTruncated = errors.New("truncated")
 	ErrCorrupt   = errors.New("corrupt")
 
-	// ErrUnsupported: sound by RFC 1952, but compress/gzip refuses it, and
-	// with it the snapshotter.
+	// ErrUnsupported: something in a header that one of the decoders refuses with
+	// which clients unpack a layer, and another takes.
 	ErrUnsupported = errors.New("unsupported")
 )
 

@@ -21,19 +21,21 @@ func (r *Repository) Listed(ctx context.Context, desc ocispec.Descriptor, manife
 	if subject == nil {
 		return true, nil
 	}
-	switch r.askAgain(ctx, *subject) {
-	case apiMissing, apiFails:
-		return r.listedByTag(ctx, *subject, desc)
+	switch api, err := r.askAgain(ctx, *subject); api {
+	case apiServes:
+		return true, nil
+	case apiUntried:
+		return false, err
 	}
-	return true, nil
+	return r.listedByTag(ctx, *subject, desc)
 }
 
 // listedByTag reports whether the list under the referrers tag schema has a
-// manifest.
+// manifest, whatever else others have written there.
 func (r *Repository) listedByTag(ctx context.Context, subject, desc ocispec.Descriptor) (bool, error) {
 	var found []ocispec.Descriptor
 	err := r.retry(ctx, operation{opReferrers, subject.Digest.String()}, func(ctx context.Context) (err error) {
-		found, err = r.referrersByTag(ctx, subject, "")
+		found, err = r.listUnderTag(ctx, subject)
 		return err
 	})
 	return slices.ContainsFunc(found, func(d ocispec.Descriptor) bool { return d.Digest == desc.Digest }), err

@@ -120,3 +120,32 @@ func TestListedByAPI(t *testing.T) {
 		t.Errorf("%d requests", n)
 	}
 }
+
+// What is not known is not listed: whoever asks may push once more. An entry that
+// somebody else spoiled is no reason to fail.
+func TestListedUnknown(t *testing.T) {
+	for name, row := range map[string]struct {
+		fault  registrytest.Fault
+		failed bool
+	}{
+		"too many requests": {registrytest.Status(http.StatusTooManyRequests, "TOOMANYREQUESTS", ""), true},
+		"no such subject":   {registrytest.Status(http.StatusNotFound, "MANIFEST_UNKNOWN", ""), false},
+		"another bad entry": {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, image, desc, manifest := unlisted(t)
+			s.PushManifest(t, repository, desc.Digest.String(), desc.MediaType, manifest)
+			list := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[{"mediaType":%q,"digest":%q,"size":-1}]}`,
+				ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, image.Digest)
+			s.PushManifest(t, repository, "sha256-"+image.Digest.Encoded(), ocispec.MediaTypeImageIndex, list)
+			if row.fault != nil {
+				s.Add(registrytest.Rule{Method: http.MethodGet, Path: "/referrers/", Fault: row.fault})
+			}
+			r := open(t, s, ecrclient.WithRetry(ecrclient.RetryPolicy{MaxAttempts: attempts}))
+			listed, err := r.Listed(t.Context(), desc, manifest)
+			if listed || (err != nil) != row.failed {
+				t.Errorf("%t, %v", listed, err)
+			}
+		})
+	}
+}

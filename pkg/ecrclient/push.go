@@ -73,11 +73,12 @@ func (r *Repository) pushManifest(ctx context.Context, op operation, desc ocispe
 	if err != nil {
 		return r.fail(op, err)
 	}
-	subject := subjectOf(desc, manifest)
-	if subject == nil || r.askAgain(ctx, *subject) != apiMissing {
-		return r.pushTo(ctx, op, r.remote, desc, manifest)
+	if subject := subjectOf(desc, manifest); subject != nil {
+		if api, _ := r.askAgain(ctx, *subject); api == apiMissing {
+			return r.pushListed(ctx, op, *subject, desc, manifest)
+		}
 	}
-	return r.pushListed(ctx, op, *subject, desc, manifest)
+	return r.pushTo(ctx, op, r.remote, desc, manifest)
 }
 
 // pushTo pushes a manifest, and enters it into the list of its subject's

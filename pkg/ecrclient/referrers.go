@@ -142,16 +142,17 @@ func (r *Repository) judgeReferrersAPI(err error) int32 {
 }
 
 // askAgain returns what is known about the referrers API before a manifest with
-// a subject is pushed. That an earlier listing failed may have been a fluke.
-func (r *Repository) askAgain(ctx context.Context, subject ocispec.Descriptor) int32 {
+// a subject is pushed, and the error if it is apiUntried. That an earlier listing
+// failed may have been a fluke.
+func (r *Repository) askAgain(ctx context.Context, subject ocispec.Descriptor) (int32, error) {
 	if r.ofECR || r.referrersAPI.is(apiServes) || checkDescriptor(subject) != nil {
-		return apiServes
+		return apiServes, nil
 	}
 	_, err := r.askReferrersAPI(ctx, operation{opReferrers, subject.Digest.String()}, subject, names.SociIndexV1)
 	if err == nil {
-		return apiServes
+		return apiServes, nil
 	}
-	return r.judgeReferrersAPI(err)
+	return r.judgeReferrersAPI(err), err
 }
 
 func (r *Repository) referrersByAPI(ctx context.Context, desc ocispec.Descriptor, artifactType string) (
@@ -194,10 +195,21 @@ func readReferrers(resp *http.Response, b []byte) (*ocispec.Index, error) {
 	return &index, nil
 }
 
-// referrersByTag reads the list that clients keep under a tag made of the
-// digest. Anything there that is not an image index is unrelated.
+// referrersByTag returns those of the list that clients keep.
 func (r *Repository) referrersByTag(ctx context.Context, desc ocispec.Descriptor, artifactType string) (
 	[]ocispec.Descriptor, error) {
+	all, err := r.listUnderTag(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	l := newReferrerList(artifactType)
+	_, err = l.add(all, false)
+	return l.found, err
+}
+
+// listUnderTag reads the list that clients keep under a tag made of the digest,
+// as it is. Anything there that is not an image index is unrelated.
+func (r *Repository) listUnderTag(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	list, b, err := r.getByReference(ctx, names.ReferrersTag(desc.Digest.String()))
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
@@ -212,9 +224,7 @@ func (r *Repository) referrersByTag(ctx context.Context, desc ocispec.Descriptor
 	if err := documents.Index(b, &index); err != nil {
 		return nil, fmt.Errorf("the list of referrers %s: %w", list.Digest, err)
 	}
-	l := newReferrerList(artifactType)
-	_, err = l.add(index.Manifests, false)
-	return l.found, err
+	return index.Manifests, nil
 }
 
 // referrerList collects referrers of a type.

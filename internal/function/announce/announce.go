@@ -156,7 +156,7 @@ func refused(code string, err error) error {
 	switch {
 	case awscode.IsThrottle(code):
 		reason = failure.Throttled
-	case awscode.IsDenied(code):
+	case awscode.IsDenied(code), code == "KMSAccessDeniedException": // the bus has a key
 		reason = failure.AccessDenied
 	}
 	return &failure.Error{Class: failure.Transient, Reason: reason, Err: err}

@@ -39,6 +39,7 @@ func TestRefused(t *testing.T) {
 		{"NotAuthorizedForSourceException", failure.AccessDenied},
 		{"NotAuthorizedForDetailTypeException", failure.AccessDenied},
 		{"AccessDeniedException", failure.AccessDenied},
+		{"KMSAccessDeniedException", failure.AccessDenied},
 		{"LimitExceededException", failure.Throttled},
 		{"InternalFailure", failure.Unavailable},
 		{"SomethingNew", failure.Unavailable},

@@ -51,6 +51,14 @@ type Item struct {
 	Zstd  bool          `json:"z,omitempty"`
 }
 
+// UnmarshalJSON passes over fields that are not known, also where all others are
+// refused: a newer version may have planned the work, before the functions were
+// updated or rolled back.
+func (i *Item) UnmarshalJSON(b []byte) error {
+	type plain Item
+	return json.Unmarshal(b, (*plain)(i))
+}
+
 // Items returns the items of a plan's layers, in their order.
 func Items(layers []ocispec.Descriptor) []Item {
 	items := make([]Item, len(layers))
