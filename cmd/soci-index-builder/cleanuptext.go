@@ -266,7 +266,7 @@ func (r *cleanupReport) writeJSON(w io.Writer) error {
 
 func newCleanupItemJSON(i cleanup.Item) cleanupItemJSON {
 	one := cleanupItemJSON{
-		Reference: i.Repository + "@" + i.Digest.String(), Repository: i.Repository, Digest: i.Digest, Tags: i.Tags,
+		Reference: i.Reference, Repository: i.Repository, Digest: i.Digest, Tags: i.Tags,
 		Kind: i.Kind, Tools: i.Tools, PartOf: i.PartOf, Size: i.Size, Trouble: i.Trouble,
 	}
 	if !i.PushedAt.IsZero() {
