@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 
 	"soci-index-builder/internal/testkit/awstest"
 	"soci-index-builder/internal/testkit/registrytest"
@@ -46,6 +50,40 @@ func TestUnresolvedHost(t *testing.T) {
 			!strings.HasSuffix(b.String(), "resolve "+host+"/app:1: "+tt.want+"\n") || raw.MatchString(b.String()) {
 			t.Errorf("%v is told with %d as %q, want %q", tt.err, code, b.String(), tt.want)
 		}
+	}
+}
+
+// Of many failures of one host only the first asks whether it speaks TLS, which
+// takes time with one that does not answer.
+func TestSchemeIsAskedOnce(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	var asked atomic.Int32
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			asked.Add(1)
+			conn.Close()
+		}
+	}()
+	cmd := &cobra.Command{}
+	cmd.SetContext(t.Context())
+	var f registryFlags
+	f.add(cmd)
+	for _, name := range []string{"app", "lib", "app"} {
+		failure := &ecrclient.Error{Op: "resolve", Repository: listener.Addr().String() + "/" + name, Err: io.EOF}
+		if err := f.explain(cmd, failure); !errors.Is(err, failure) || strings.Contains(err.Error(), "speaks") {
+			t.Errorf("%v is told as %v", failure, err)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the host was asked %d times, want once", n)
 	}
 }
 

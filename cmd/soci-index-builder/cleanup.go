@@ -91,7 +91,8 @@ list only manifests that a tag or a referrer leads to.
 
 With --output json, the output is one JSON object:
   dryRun, items, a list of
-    reference, repository, digest, tags, kind (soci-index-v1, soci-index-v2,
+    reference (HOST/NAME@DIGEST: a manifest is deleted with all its tags),
+    repository, digest, tags, kind (soci-index-v1, soci-index-v2,
     soci-enabled-image, soci-enabled-manifest, unindexed-image; also image and
     image-index for parts of a SOCI-enabled image that were rewritten without a
     SOCI index), tools, partOf, pushedAt, size (of manifest and zTOCs, in bytes),

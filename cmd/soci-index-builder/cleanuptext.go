@@ -75,12 +75,12 @@ func (r *cleanupReport) outcome(i cleanup.Item) (outcome, reason string) {
 
 // deleteSurplus is the command that deletes the SOCI indexes v1 of a repository
 // that a newer one has replaced. An empty host is that of the account's registry.
-func deleteSurplus(host, repository string, from *awsFlags) string {
+func deleteSurplus(host, repository string, from *awsFlags, registry *registryFlags) string {
 	name := repository
 	if host != "" {
 		name = host + "/" + name
 	}
-	return programName + " cleanup --surplus --yes" + from.wordsFor(host) + " " + name
+	return programName + " cleanup --surplus --yes" + from.wordsFor(host) + registry.wordsFor(host) + " " + name
 }
 
 func (r *cleanupReport) failure() error {
@@ -266,7 +266,7 @@ func (r *cleanupReport) writeJSON(w io.Writer) error {
 
 func newCleanupItemJSON(i cleanup.Item) cleanupItemJSON {
 	one := cleanupItemJSON{
-		Reference: i.Repository + "@" + i.Digest.String(), Repository: i.Repository, Digest: i.Digest, Tags: i.Tags,
+		Reference: i.Reference, Repository: i.Repository, Digest: i.Digest, Tags: i.Tags,
 		Kind: i.Kind, Tools: i.Tools, PartOf: i.PartOf, Size: i.Size, Trouble: i.Trouble,
 	}
 	if !i.PushedAt.IsZero() {

@@ -213,7 +213,7 @@ func newDeployCommand() *cobra.Command {
 			return deployError("deploy", err)
 		}
 		m := deploy.Mode{Interactive: terminal != nil, Yes: o.yes, Detach: o.detach, CodeOnly: o.codeOnly,
-			Patience: deployPatience, Interrupts: interrupts, Functions: functionCode,
+			Full: bool(o.full), Patience: deployPatience, Interrupts: interrupts, Functions: functionCode,
 			Registry: ecrEndpoint()}
 		if o.dryRun {
 			m.Folder = o.folder

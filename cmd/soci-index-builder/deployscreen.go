@@ -94,11 +94,7 @@ func (s *deployScreen) Changes(d *deploy.Deploy) {
 				old = ""
 			}
 			if old != value { // not an empty one of a new stack
-				difference := changeset.Difference(old, value)
-				if s.full {
-					difference = changeset.Whole(old, value)
-				}
-				t.Row("parameter", c.Name, difference)
+				t.Row("parameter", c.Name, changeset.Difference(old, value, bool(s.full)))
 			}
 		}
 	}

@@ -40,7 +40,8 @@ cloudformation:DescribeStacks.
 
 With --output json, the output is one JSON object:
   filters, and images, a list of
-    reference, repository, tag, digest, decision (matched, not-matched, own-artifact,
+    reference (HOST/NAME:TAG, or @DIGEST without a tag; of an IMAGE without HOST it
+    has none), repository, tag, digest, decision (matched, not-matched, own-artifact,
     referrer, untagged), filter (that decided; absent when none matches), reason,
   and counts, the number of images by decision`,
 		Example: `  soci-index-builder filters test \
@@ -95,10 +96,22 @@ func previewAll(cmd *cobra.Command, source inventory.Source, rules filters.Rules
 			counted(int(repositories.Load()), "repository", "repositories"))
 	})
 	defer progress.end()
-	return inventory.PreviewListed(cmd.Context(), source, rules, func(r, i int) {
+	all, err := inventory.PreviewListed(cmd.Context(), source, rules, func(r, i int) {
 		repositories.Store(int64(r))
 		images.Store(int64(i))
 	})
+	if err != nil || len(all) == 0 {
+		return all, err
+	}
+	repository, err := source.Open(all[0].Repository)
+	if err != nil {
+		return nil, err
+	}
+	host, _, _ := strings.Cut(repository.Name(), "/")
+	for i := range all {
+		all[i].Host = host
+	}
+	return all, nil
 }
 
 func countDecisions(images []inventory.Preview) map[filters.Decision]int {
@@ -180,8 +193,12 @@ func newFiltersTestJSON(rules filters.Rules, images []inventory.Preview) filters
 	out := filtersTestJSON{Filters: rules.Filters.String(), Images: []filtersTestImageJSON{},
 		Counts: countDecisions(images)}
 	for _, image := range images {
+		reference := image.Name()
+		if image.Host != "" {
+			reference = image.Host + "/" + reference
+		}
 		out.Images = append(out.Images, filtersTestImageJSON{
-			Reference: image.Name(), Repository: image.Repository, Tag: image.Tag, Digest: image.Digest.String(),
+			Reference: reference, Repository: image.Repository, Tag: image.Tag, Digest: image.Digest.String(),
 			Decision: image.Decision, Filter: image.Filter, Reason: image.Reason,
 		})
 	}

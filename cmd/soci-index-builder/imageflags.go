@@ -206,7 +206,7 @@ func (f *registryFlags) explain(cmd *cobra.Command, err error) error {
 		e.Status != http.StatusBadRequest && e.Status != 0 {
 		return err
 	}
-	if speaksTLS(cmd.Context(), host) {
+	if f.speaksTLS(cmd.Context(), host) {
 		return &otherSchemeError{err, host + " speaks HTTPS: use --plain-http=false"}
 	}
 	return err
@@ -221,6 +221,18 @@ type otherSchemeError struct {
 
 func (e *otherSchemeError) Error() string { return e.text }
 func (e *otherSchemeError) Unwrap() error { return e.err }
+
+// speaksTLS is the function of this name, asked once for each host: many images of
+// it may fail, and one that does not answer takes time.
+func (f *registryFlags) speaksTLS(ctx context.Context, host string) bool {
+	if f.tls == nil {
+		f.tls = map[string]bool{}
+	}
+	if _, asked := f.tls[host]; !asked {
+		f.tls[host] = speaksTLS(ctx, host)
+	}
+	return f.tls[host]
+}
 
 // speaksTLS asks a host for a TLS handshake. Nothing is sent through it, so
 // whether its certificate is good does not matter.

@@ -55,7 +55,7 @@ func (c *indexCommand) writeText(w io.Writer, ref string, r *indexed) error {
 	if fix := fixOf(r.Result); fix != "" {
 		t.printf("zstd layers cannot be indexed: %s\n", fix)
 	}
-	t.older(r, &c.registry.aws)
+	t.older(r, &c.registry)
 	return t.err
 }
 
@@ -146,7 +146,7 @@ func (t *indexText) enabled(e *soci.EnabledResult) {
 }
 
 // older says what became of the SOCI indexes v1 that were replaced.
-func (t *indexText) older(r *indexed, from *awsFlags) {
+func (t *indexText) older(r *indexed, from *imageFlags) {
 	kept := false
 	for _, o := range r.older {
 		what := fmt.Sprintf("%s: older SOCI index v1 %s", o.Platform, t.full.digest(o.Index.Digest))
@@ -163,7 +163,7 @@ func (t *indexText) older(r *indexed, from *awsFlags) {
 	if kept {
 		t.printf("clients may still choose an older SOCI index v1: delete it with:\n")
 		host, repository, _ := strings.Cut(r.repository, "/")
-		t.asIs("  " + deleteSurplus(host, repository, from) + "\n")
+		t.asIs("  " + deleteSurplus(host, repository, &from.aws, &from.registryFlags) + "\n")
 	}
 	if r.unknown != nil {
 		t.printf("older SOCI indexes v1: %s\n", oneLine(explain(r.unknown).Error(), 500))

@@ -132,7 +132,9 @@ func TestProgressAndQuiet(t *testing.T) {
 	})
 
 	server, stacks, s3 := awstest.Start(t), awstest.NewCloudFormation(), awstest.NewS3()
-	account := stacktest.NewAccount(t, server, stacks, awstest.NewECR(nil))
+	registry := awstest.NewECR(nil)
+	registry.Repository("prod/api", awstest.Repository{})
+	account := stacktest.NewAccount(t, server, stacks, registry)
 	account.Code = awstest.NewLambdaCode(s3)
 	server.Handle("s3", s3)
 	for name, value := range server.Env() {
@@ -155,6 +157,9 @@ func TestProgressAndQuiet(t *testing.T) {
 			going := awstest.StackEvent{Status: "UPDATE_IN_PROGRESS"} // one more with each request
 			stacks.Begin("prod", going, going, going, going, awstest.StackEvent{Status: "UPDATE_COMPLETE"})
 		}},
+		{args: append([]string{"deploy", "--filters", "nosuch/*:*"}, ci...), shows: `[0-9:]+  updated      stack prod`,
+			still:  `  warning: filter nosuch/\*:\* matches no repository [^\n]+\n`,
+			before: func() { quietly(append([]string{"deploy", "--filters=prod/*:*"}, ci...)...) }},
 		{args: []string{"destroy", "--stack=prod", "--yes"}, shows: `[0-9:]+  deleted      stack prod`,
 			before: func() { quietly(append([]string{"deploy"}, ci...)...) }},
 	})

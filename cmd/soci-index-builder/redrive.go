@@ -71,9 +71,10 @@ sqs:DeleteMessage.
 With --output json, the output is one JSON object for each message, each on its own
 line:
   id, origin (rule, lambda, function, event: put there by hand, unknown),
-  reference, repository, tag, digest, eventId, failedAt (time), function (ARN), attempts,
-  condition, requestId, class, reason, error, received (times), event,
-  retriable, hindrance (why it is not), logs (the command for its log),
+  reference (HOST/NAME:TAG, or @DIGEST without a tag; without HOST if the event does
+  not tell account and region), repository, tag, digest, eventId, failedAt (time),
+  function (ARN), attempts, condition, requestId, class, reason, error,
+  received (times), event, retriable, hindrance (why it is not), logs (the command for its log),
   result (retried, discarded, failed; empty if nothing was done), resultError (why it
     failed), and
   body and attributes of one whose format is unknown or whose event was cut`,

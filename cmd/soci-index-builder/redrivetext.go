@@ -11,8 +11,10 @@ import (
 
 	failures "soci-index-builder/internal/function/failure"
 	"soci-index-builder/internal/logquery"
+	"soci-index-builder/internal/names"
 	"soci-index-builder/internal/redrive"
 	"soci-index-builder/internal/text/bytesize"
+	"soci-index-builder/pkg/ecrclient"
 )
 
 // text shows a message to people, on some lines.
@@ -118,6 +120,19 @@ func oneLine(s string, most int) string {
 	return string(runes)
 }
 
+// referenceOf names the image of a message: HOST/NAME:TAG, or @DIGEST without a tag.
+// An event that does not tell account and region has no host.
+func referenceOf(m *redrive.Message) string {
+	if m.Repository == "" {
+		return ""
+	}
+	repository := m.Repository
+	if host, err := ecrclient.RegistryHost(m.Account, m.Region); err == nil {
+		repository = host + "/" + repository
+	}
+	return names.Named(repository, m.Tag, m.Digest)
+}
+
 // redriveJSON is the JSON output; its field names are promised in the help
 // text.
 type redriveJSON struct {
@@ -149,7 +164,7 @@ type redriveJSON struct {
 
 func (w *redriveWork) json(m *redrive.Message, result string, failure error) redriveJSON {
 	out := redriveJSON{
-		ID: m.ID, Origin: m.Origin, Reference: m.Image(), Repository: m.Repository, Tag: m.Tag, Digest: m.Digest,
+		ID: m.ID, Origin: m.Origin, Reference: referenceOf(m), Repository: m.Repository, Tag: m.Tag, Digest: m.Digest,
 		EventID: m.EventID, Failed: m.Failed, Function: m.FunctionARN, Attempts: m.Attempts,
 		Condition: m.Condition, RequestID: m.RequestID,
 		Class: string(m.Class), Reason: m.Reason, Error: m.Error, Received: m.Received, Event: m.Event,

@@ -71,7 +71,7 @@ tag, change, empty, event, failure, outputs, doctor and next, with the fields th
 		}
 		terminal := openTerminal(cmd.InOrStdin(), cmd.ErrOrStderr())
 		m := deploy.Mode{Rollback: true, StackID: id, Interactive: terminal != nil, Yes: yes, Detach: detach,
-			Patience:   deployPatience,
+			Full: bool(full), Patience: deployPatience,
 			Interrupts: interrupts, Registry: ecrEndpoint(), Functions: functionCode}
 		screen := newDeployScreen(cmd, output, terminal)
 		screen.full = full

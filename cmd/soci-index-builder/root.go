@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"soci-index-builder/internal/embedded"
 	"soci-index-builder/internal/names"
@@ -120,11 +121,30 @@ func logger(cmd *cobra.Command) *slog.Logger {
 }
 
 // registryFlags are those of every command that talks to a registry.
-type registryFlags struct{ plainHTTP bool }
+type registryFlags struct {
+	plainHTTP bool
+	flag      *pflag.Flag // of plainHTTP
+
+	tls map[string]bool // whether a host speaks TLS, as far as it was asked
+}
 
 func (f *registryFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.plainHTTP, "plain-http", false,
 		"use http for the registry, which is the default for loopback addresses")
+	f.flag = cmd.Flags().Lookup("plain-http")
+}
+
+// wordsFor are words for a command that names a repository of a host, as those of
+// awsFlags: --plain-http as it is given. It is not for ECR.
+func (f *registryFlags) wordsFor(host string) string {
+	_, ofECR := ecrclient.ParseECRHost(host)
+	switch {
+	case host == "" || ofECR || f.flag == nil || !f.flag.Changed:
+		return ""
+	case f.plainHTTP:
+		return " --plain-http"
+	}
+	return " --plain-http=false"
 }
 
 // options are those of every repository.

@@ -284,7 +284,7 @@ func (c *statusCommand) source(cmd *cobra.Command, p inventory.Place) (inventory
 func (c *statusCommand) survey(cmd *cobra.Command, named *inventory.Named, places []inventory.Place,
 	sources []inventory.Source, o inventory.Options) error {
 	var (
-		out      statusWriter = newStatusText(cmd.OutOrStdout(), c.full, &c.rules.aws)
+		out      statusWriter = newStatusText(cmd.OutOrStdout(), c.full, &c.rules.aws, &c.registry)
 		counts                = map[inventory.State]int{}
 		failed   bool
 		progress = newSurveyProgress(cmd)

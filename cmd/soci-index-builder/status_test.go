@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/pflag"
 
 	"soci-index-builder/internal/inventory"
 	"soci-index-builder/internal/testkit/awstest"
@@ -27,10 +28,11 @@ func TestStatusCommands(t *testing.T) {
 		"": " --region eu-west-1 --profile work team/app",
 		"210987654321.dkr.ecr.us-east-1.amazonaws.com": " --profile work " +
 			"210987654321.dkr.ecr.us-east-1.amazonaws.com/team/app",
-		"registry.example": " registry.example/team/app",
+		"registry.example": " --plain-http=false registry.example/team/app",
 	} {
 		var b strings.Builder
-		s := newStatusText(&b, false, &awsFlags{region: "eu-west-1", profile: "work"})
+		registry := &registryFlags{flag: &pflag.Flag{Changed: true}}
+		s := newStatusText(&b, false, &awsFlags{region: "eu-west-1", profile: "work"}, registry)
 		r := &inventory.Record{Image: inventory.Image{Repository: "team/app"}, Tag: "1",
 			State: inventory.StateIncomplete, Reason: strings.Repeat("r", 1000), Surplus: 2}
 		if err := s.record(host, nil, r, more); err != nil {

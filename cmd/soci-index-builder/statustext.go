@@ -23,12 +23,15 @@ type statusText struct {
 	*printer
 	table *terminal.Table
 	full  fullFlag
-	aws   *awsFlags // for commands that are shown
-	fix   string    // for layers that cannot be indexed
+	fix   string // for layers that cannot be indexed
+
+	// For commands that are shown.
+	aws      *awsFlags
+	registry *registryFlags
 }
 
-func newStatusText(w io.Writer, full fullFlag, aws *awsFlags) *statusText {
-	s := &statusText{printer: newPrinter(w), table: full.table(w, ""), full: full, aws: aws}
+func newStatusText(w io.Writer, full fullFlag, aws *awsFlags, registry *registryFlags) *statusText {
+	s := &statusText{printer: newPrinter(w), table: full.table(w, ""), full: full, aws: aws, registry: registry}
 	s.table.Head("IMAGE", "PUSHED", "V1", "V2", "STATE", "WHY")
 	return s
 }
@@ -59,7 +62,8 @@ func (s *statusText) record(host string, _ inventory.Source, r *inventory.Record
 	why = oneLine(why, most) + oneLine(more, 10000)
 	if r.Surplus > 0 {
 		why += fmt.Sprintf("; %s v1, clients may choose any: delete with: %s",
-			counted(r.Surplus, "surplus SOCI index", "surplus SOCI indexes"), deleteSurplus(host, r.Repository, s.aws))
+			counted(r.Surplus, "surplus SOCI index", "surplus SOCI indexes"),
+			deleteSurplus(host, r.Repository, s.aws, s.registry))
 	}
 	if fix := r.Fix(); fix != "" {
 		s.fix = fix

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"soci-index-builder/internal/inventory"
+	"soci-index-builder/pkg/ecrclient"
 	"soci-index-builder/pkg/soci"
 )
 
@@ -30,8 +31,9 @@ type Repository interface {
 	// there, or cannot be read, are left out.
 	Manifests(ctx context.Context, images []inventory.Image) (map[digest.Digest][]byte, error)
 
-	// Blobs is the content of the repository, for Options.Broken.
-	Blobs() (soci.ZtocReader, error)
+	// Open is the repository in its registry: its name with the host, and its
+	// content, for Options.Broken. It may fail until List has returned something.
+	Open() (*ecrclient.Repository, error)
 
 	// Delete deletes the images as long as they have these tags and no other.
 	// It returns the error of each that could not be deleted, which is ErrListed
@@ -125,6 +127,7 @@ type Progress struct {
 // Item is a SOCI artifact.
 type Item struct {
 	Repository string // its Name
+	Reference  string // HOST/NAME@DIGEST
 	Digest     digest.Digest
 	Tags       []string // sorted
 	Kind       soci.Kind

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"soci-index-builder/internal/inventory"
-	"soci-index-builder/pkg/soci"
+	"soci-index-builder/pkg/ecrclient"
 )
 
 // readConcurrency is how many batches of manifests are read at once.
@@ -42,7 +42,7 @@ func (r *ecrRepository) List(ctx context.Context) ([]inventory.Image, error) {
 	return r.source.Images(ctx, r.name)
 }
 
-func (r *ecrRepository) Blobs() (soci.ZtocReader, error) { return r.source.Open(r.name) }
+func (r *ecrRepository) Open() (*ecrclient.Repository, error) { return r.source.Open(r.name) }
 
 func (r *ecrRepository) registryID() *string {
 	if r.account == "" {

@@ -65,16 +65,17 @@ func Size(items []Item, staying ...Item) int64 {
 // selection is a plan in the making, for the repository as it is now.
 type selection struct {
 	*graph
-	options Options
-	going   map[*node]bool
-	partOf  map[*node]*node // the SOCI-enabled image
-	parts   map[*node][]*node
-	stays   map[*node]bool            // for good
-	namedBy map[digest.Digest][]*node // image manifests, by the SOCI index that they name
-	images  map[string][]*node        // image manifests that were read, by fingerprint
-	trouble map[*node]string          // what is wrong, with Options.Broken
-	surplus map[*node]Reason          // why it stays, of several of one image, with Options.Surplus
-	kept    []Kept
+	options  Options
+	fullName string // HOST/NAME
+	going    map[*node]bool
+	partOf   map[*node]*node // the SOCI-enabled image
+	parts    map[*node][]*node
+	stays    map[*node]bool            // for good
+	namedBy  map[digest.Digest][]*node // image manifests, by the SOCI index that they name
+	images   map[string][]*node        // image manifests that were read, by fingerprint
+	trouble  map[*node]string          // what is wrong, with Options.Broken
+	surplus  map[*node]Reason          // why it stays, of several of one image, with Options.Surplus
+	kept     []Kept
 }
 
 // look lists the repository again.
@@ -98,13 +99,17 @@ func (p *Plan) look(ctx context.Context) (*selection, error) {
 			s.namedBy[n.indexDigest()] = append(s.namedBy[n.indexDigest()], n)
 		}
 	}
+	if len(g.order) == 0 {
+		return s, nil
+	}
+	opened, err := p.repo.Open()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.repo.Name(), err)
+	}
+	s.fullName = opened.Name()
 	if p.options.Broken {
 		if p.check == nil {
-			blobs, err := p.repo.Blobs()
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", p.repo.Name(), err)
-			}
-			p.check = soci.NewChecker(blobs, true)
+			p.check = soci.NewChecker(opened, true)
 		}
 		if err := s.findBroken(ctx, p.check); err != nil {
 			return nil, err
@@ -405,7 +410,8 @@ func (s *selection) items() (out []Item) {
 }
 
 func (s *selection) item(n *node) Item {
-	i := Item{Repository: s.reader.repo.Name(), Digest: n.Digest, Tags: n.Tags, PushedAt: n.PushedAt, image: n.Image}
+	i := Item{Repository: s.reader.repo.Name(), Reference: s.fullName + "@" + n.Digest.String(), Digest: n.Digest,
+		Tags: n.Tags, PushedAt: n.PushedAt, image: n.Image}
 	if root := s.partOf[n]; root != nil {
 		i.PartOf = root.Digest
 	} else {

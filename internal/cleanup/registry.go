@@ -154,7 +154,7 @@ func (r *registryRepository) fetch(ctx context.Context, d digest.Digest) (stored
 	return s, true, nil
 }
 
-func (r *registryRepository) Blobs() (soci.ZtocReader, error) { return r.repo, nil }
+func (r *registryRepository) Open() (*ecrclient.Repository, error) { return r.repo, nil }
 
 func (r *registryRepository) Manifests(_ context.Context, images []inventory.Image) (map[digest.Digest][]byte, error) {
 	found := map[digest.Digest][]byte{}

@@ -36,7 +36,7 @@ func (*changes) Plan(_ context.Context, d *Deploy) ([]string, error) {
 				old = ""
 			}
 			if old != value { // not an empty one of a new stack
-				lines = append(lines, fmt.Sprintf("parameter %s: %s (%s)", c.Name, changeset.Difference(old, value),
+				lines = append(lines, fmt.Sprintf("parameter %s: %s (%s)", c.Name, changeset.Difference(old, value, d.Mode.Full),
 					d.origin(c.Name, string(c.Source))))
 			}
 		}
@@ -93,12 +93,12 @@ func (d *Deploy) TagChanges() []string {
 	tags := d.tags()
 	for key, value := range tags {
 		if old, ok := had[key]; !ok || old != value {
-			all = append(all, key+": "+changeset.Difference(old, value))
+			all = append(all, key+": "+changeset.Difference(old, value, d.Mode.Full))
 		}
 	}
 	for key, old := range had {
 		if _, ok := tags[key]; !ok {
-			all = append(all, key+": "+changeset.Difference(old, ""))
+			all = append(all, key+": "+changeset.Difference(old, "", d.Mode.Full))
 		}
 	}
 	slices.Sort(all)

@@ -112,6 +112,7 @@ type Mode struct {
 	Interactive bool // there is a terminal to ask on
 	Yes         bool // nothing is asked
 	Detach      bool // the execution is not waited for
+	Full        bool // old and new values are shown whole
 
 	CodeOnly bool // the functions' code is changed in place, and nothing else
 	Rollback bool // the version that ran before is deployed

@@ -124,7 +124,7 @@ func (d *Deploy) writeExpected(w *bytes.Buffer) error {
 		return nil
 	}
 	var table bytes.Buffer
-	if err := changeset.Write(&table, expected, false); err != nil {
+	if err := changeset.Write(&table, expected, d.Mode.Full); err != nil {
 		return err
 	}
 	fmt.Fprint(w, "\n  Expected, as far as the templates tell:\n\n")

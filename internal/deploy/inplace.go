@@ -273,10 +273,10 @@ func (d *Deploy) differences(s *target.Stack) ([]string, error) {
 			continue
 		}
 		if old, value := choice.Shown(); choice.Changed() {
-			all = append(all, "parameter "+choice.Name+" "+changeset.Difference(old, value))
+			all = append(all, "parameter "+choice.Name+" "+changeset.Difference(old, value, d.Mode.Full))
 		}
 	}
-	all = append(all, movedCode(s, managed)...)
+	all = append(all, d.movedCode(s, managed)...)
 	for _, tag := range d.TagChanges() {
 		all = append(all, "tag "+tag)
 	}
@@ -303,15 +303,15 @@ func (d *Deploy) differences(s *target.Stack) ([]string, error) {
 
 // movedCode are the places of code that the stack does not have it in. Records of
 // code that is put there would not be found: the stack does not name the place.
-func movedCode(s *target.Stack, managed map[string]string) (all []string) {
+func (d *Deploy) movedCode(s *target.Stack, managed map[string]string) (all []string) {
 	for _, name := range slices.Sorted(maps.Keys(managed)) {
 		had, value := s.Parameters[name], managed[name]
 		switch {
 		case had == "": // the template differs
 		case name == deployed.ParamCodeBucket && had != value:
-			all = append(all, "the bucket "+changeset.Difference(had, value))
+			all = append(all, "the bucket "+changeset.Difference(had, value, d.Mode.Full))
 		case strings.HasSuffix(name, deployed.ImageSuffix) && repositoryOf(had) != repositoryOf(value):
-			all = append(all, "the repository "+changeset.Difference(repositoryOf(had), repositoryOf(value)))
+			all = append(all, "the repository "+changeset.Difference(repositoryOf(had), repositoryOf(value), d.Mode.Full))
 		}
 	}
 	return all

@@ -245,7 +245,7 @@ func (d *Deploy) changeCompanion(ctx context.Context, s *target.Stack, body []by
 		return discard(nil)
 	}
 	var table bytes.Buffer
-	if err := changeset.Write(&table, set.Changes, false); err != nil {
+	if err := changeset.Write(&table, set.Changes, d.Mode.Full); err != nil {
 		return discard(err)
 	}
 	for line := range strings.Lines(table.String()) {

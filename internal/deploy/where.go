@@ -110,9 +110,13 @@ func reason(s *target.Stack) string {
 const maxStates = 6
 
 func (w *where) Do(ctx context.Context, d *Deploy) error {
-	d.Screen.Say(d.who())
+	say := d.Screen.Say
+	if d.asks() {
+		say = d.Screen.Tell // the questions do not say where
+	}
+	say(d.who())
 	for _, line := range w.unmatched {
-		d.Screen.Say(line)
+		d.Screen.Tell(line)
 	}
 	err := d.settle(ctx, func() *target.Stack { return d.Target.Stack }, func(ctx context.Context) error {
 		_, err := w.Plan(ctx, d)

@@ -12,8 +12,9 @@ import (
 
 // Preview is an image with what filters would do with it when it is pushed. Tag
 // is empty for an image without one, Digest for an image that was named by its
-// tag.
+// tag, and Host where none was named.
 type Preview struct {
+	Host            string
 	Repository, Tag string
 	Digest          digest.Digest
 	filters.Verdict
@@ -36,7 +37,7 @@ func PreviewNamed(name string, rules filters.Rules) (Preview, error) {
 			names.ErrInvalid, name)
 	}
 	return Preview{
-		Repository: image.Repository, Tag: image.Tag, Digest: digest.Digest(image.Digest),
+		Host: image.Host, Repository: image.Repository, Tag: image.Tag, Digest: digest.Digest(image.Digest),
 		Verdict: rules.Decide(filters.Image{Repository: image.Repository, Tag: image.Tag}),
 	}, nil
 }

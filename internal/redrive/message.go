@@ -48,9 +48,9 @@ type Message struct {
 	Event   json.RawMessage
 	EventID string
 
-	// Repository, Tag and Digest name the image, as far as the event can be
-	// read.
-	Repository, Tag, Digest string
+	// Account and Region have the image, and Repository, Tag and Digest name it, as
+	// far as the event can be read.
+	Account, Region, Repository, Tag, Digest string
 
 	FunctionARN string // that failed, or was to get the event; maybe with a version or an alias behind it
 	RequestID   string // of the last invocation, as in its log
@@ -229,7 +229,7 @@ func (m *Message) readEvent() {
 	}
 	for from, to := range map[*string]*string{
 		&e.ID: &m.EventID, &e.Detail.RepositoryName: &m.Repository, &e.Detail.ImageTag: &m.Tag,
-		&e.Detail.ImageDigest: &m.Digest,
+		&e.Detail.ImageDigest: &m.Digest, &e.Account: &m.Account, &e.Region: &m.Region,
 	} {
 		if plain.MatchString(*from) {
 			*to = *from

@@ -301,8 +301,11 @@ func TestDifference(t *testing.T) {
 		{"a\n b", "c", "a b -> c"},
 		{long + "x", long + "y", "..." + strings.Repeat("a", 15) + "x -> ..." + strings.Repeat("a", 15) + "y"},
 	} {
-		if got := changeset.Difference(tt.old, tt.value); got != tt.want {
+		if got := changeset.Difference(tt.old, tt.value, false); got != tt.want {
 			t.Errorf("%s, want %s", got, tt.want)
 		}
+	}
+	if got, want := changeset.Difference(long, long+"x", true), long+" -> "+long+"x"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }

@@ -50,9 +50,7 @@ func Write(w io.Writer, changes []Change, full bool) error {
 func (p Property) values(full bool) string {
 	text := ""
 	if p.Known {
-		if text = ": " + Difference(p.Old, p.New); full {
-			text = ": " + Whole(p.Old, p.New)
-		}
+		text = ": " + Difference(p.Old, p.New, full)
 	}
 	if p.Replaces {
 		text += " (needs a new resource)"
@@ -60,16 +58,14 @@ func (p Property) values(full bool) string {
 	return text
 }
 
-// Difference writes "old -> new", long values shortened to where they differ.
-func Difference(old, value string) string {
-	if len(old)+len(value) > 2*maxShown {
+// Difference writes "old -> new", long values shortened to where they differ. With
+// full nothing is shortened.
+func Difference(old, value string, full bool) string {
+	if !full && len(old)+len(value) > 2*maxShown {
 		old, value = shorten(old, value)
 	}
-	return Whole(old, value)
+	return quote(old) + " -> " + quote(value)
 }
-
-// Whole is Difference without shortening anything.
-func Whole(old, value string) string { return quote(old) + " -> " + quote(value) }
 
 func quote(s string) string {
 	if s == "" {

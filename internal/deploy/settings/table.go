@@ -34,8 +34,7 @@ func text(check func(string) error) func(string, string) error {
 const (
 	UsageRegion = "AWS region; the default is SOCI_INDEX_BUILDER_REGION or AWS_REGION, else that of the profile or " +
 		"EC2 instance"
-	UsageProfile     = "profile of the AWS configuration; the default is AWS_PROFILE"
-	UsageReplacement = "replace functions and queues without a question; events in them are lost"
+	UsageProfile = "profile of the AWS configuration; the default is AWS_PROFILE"
 )
 
 // table has the settings in the order of the reference.
@@ -113,7 +112,7 @@ var table = []*setting{
 		check: text(oneOf(capabilities)), field: func(s *Settings) any { return &s.Capabilities },
 	},
 	{
-		name: "allow-replacement", usage: UsageReplacement,
+		name: "allow-replacement", usage: "replace functions and queues without a question; events in them are lost",
 		field: func(s *Settings) any { return &s.AllowReplacement },
 	},
 	{
