@@ -36,7 +36,7 @@ func (*changes) Plan(_ context.Context, d *Deploy) ([]string, error) {
 				old = ""
 			}
 			if old != value { // not an empty one of a new stack
-				lines = append(lines, fmt.Sprintf("parameter %s: %s (%s)", c.Name, changeset.Difference(old, value, d.Mode.Full),
+				lines = append(lines, fmt.Sprintf("parameter %s: %s (%s)", c.Name, d.difference(old, value),
 					d.origin(c.Name, string(c.Source))))
 			}
 		}
@@ -83,6 +83,11 @@ func (d *Deploy) choose() (provisional bool, err error) {
 	return provisional, nil
 }
 
+// difference writes "old -> new", whole if the user wants that.
+func (d *Deploy) difference(old, value string) string {
+	return changeset.Difference(old, value, d.Mode.Full)
+}
+
 // TagChanges are the stack's tags that change, each as "key: old -> new".
 func (d *Deploy) TagChanges() []string {
 	had := map[string]string{}
@@ -93,12 +98,12 @@ func (d *Deploy) TagChanges() []string {
 	tags := d.tags()
 	for key, value := range tags {
 		if old, ok := had[key]; !ok || old != value {
-			all = append(all, key+": "+changeset.Difference(old, value, d.Mode.Full))
+			all = append(all, key+": "+d.difference(old, value))
 		}
 	}
 	for key, old := range had {
 		if _, ok := tags[key]; !ok {
-			all = append(all, key+": "+changeset.Difference(old, "", d.Mode.Full))
+			all = append(all, key+": "+d.difference(old, ""))
 		}
 	}
 	slices.Sort(all)

@@ -273,7 +273,7 @@ func (d *Deploy) differences(s *target.Stack) ([]string, error) {
 			continue
 		}
 		if old, value := choice.Shown(); choice.Changed() {
-			all = append(all, "parameter "+choice.Name+" "+changeset.Difference(old, value, d.Mode.Full))
+			all = append(all, "parameter "+choice.Name+" "+d.difference(old, value))
 		}
 	}
 	all = append(all, d.movedCode(s, managed)...)
@@ -309,9 +309,9 @@ func (d *Deploy) movedCode(s *target.Stack, managed map[string]string) (all []st
 		switch {
 		case had == "": // the template differs
 		case name == deployed.ParamCodeBucket && had != value:
-			all = append(all, "the bucket "+changeset.Difference(had, value, d.Mode.Full))
+			all = append(all, "the bucket "+d.difference(had, value))
 		case strings.HasSuffix(name, deployed.ImageSuffix) && repositoryOf(had) != repositoryOf(value):
-			all = append(all, "the repository "+changeset.Difference(repositoryOf(had), repositoryOf(value), d.Mode.Full))
+			all = append(all, "the repository "+d.difference(repositoryOf(had), repositoryOf(value)))
 		}
 	}
 	return all
