@@ -22,14 +22,9 @@ type cleanupReport struct {
 	repositories int
 	items        []cleanup.Item
 	kept         []cleanup.Kept
-	results      map[cleanupKey]cleanup.Result
+	results      map[string]cleanup.Result // by Item.Reference
 
 	deleted, gone, stayed, failed int
-}
-
-type cleanupKey struct {
-	repository string
-	digest     digest.Digest
 }
 
 func (r *cleanupReport) add(plan *cleanup.Plan) {
@@ -40,9 +35,9 @@ func (r *cleanupReport) add(plan *cleanup.Plan) {
 
 func (r *cleanupReport) done(result cleanup.Result) {
 	if r.results == nil {
-		r.results = map[cleanupKey]cleanup.Result{}
+		r.results = map[string]cleanup.Result{}
 	}
-	r.results[cleanupKey{result.Repository, result.Digest}] = result
+	r.results[result.Reference] = result
 	switch result.Outcome {
 	case cleanup.Deleted:
 		r.deleted++
@@ -63,7 +58,7 @@ const (
 
 // outcome is an item's outcome, as JSON has it.
 func (r *cleanupReport) outcome(i cleanup.Item) (outcome, reason string) {
-	result, ok := r.results[cleanupKey{i.Repository, i.Digest}]
+	result, ok := r.results[i.Reference]
 	switch {
 	case !ok && r.dryRun:
 		return wouldDelete, ""

@@ -1,6 +1,7 @@
 package cleanup
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -46,20 +47,26 @@ func Size(items []Item, staying ...Item) int64 {
 	seen := map[blob]bool{}
 	for _, i := range staying {
 		for d := range i.blobs {
-			seen[blob{i.Repository, d}] = true
+			seen[blob{i.place(), d}] = true
 		}
 	}
 	var size int64
 	for _, i := range items {
 		size += i.manifest
 		for d, n := range i.blobs {
-			if b := (blob{i.Repository, d}); !seen[b] && !i.shared[d] {
+			if b := (blob{i.place(), d}); !seen[b] && !i.shared[d] {
 				seen[b] = true
 				size += n
 			}
 		}
 	}
 	return size
+}
+
+// place is the repository with its host: several registries may have one of the
+// same name.
+func (i *Item) place() string {
+	return cmp.Or(strings.TrimSuffix(i.Reference, "@"+i.Digest.String()), i.Repository)
 }
 
 // selection is a plan in the making, for the repository as it is now.

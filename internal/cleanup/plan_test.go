@@ -465,4 +465,9 @@ func TestSizeShared(t *testing.T) {
 	if got, want := cleanup.Size(both[:1], both[1]), both[0].Size-ztoc; got != want {
 		t.Errorf("the size of one is %d, want %d", got, want)
 	}
+	// Another registry has a repository of the same name.
+	both[1].Reference = "registry.example/" + repository + "@" + both[1].Digest.String()
+	if got, want := cleanup.Size(both), both[0].Size+both[1].Size; got != want {
+		t.Errorf("the size in two registries is %d, want %d", got, want)
+	}
 }
