@@ -114,7 +114,7 @@ generate: ## renew generated files; the tree must be clean afterwards
 
 # Tests that decode or search much by one goroutine, or do the same once for each
 # of many cases: the race detector finds nothing more in them, and takes minutes.
-SEQUENTIAL = ^(Test(Misread|Golden|Malformed|Bomb|ParallelVerdicts|ParallelLimits|Zeros|TOC|ManyEntries|BuildEnds|Ztoc|Verdicts|Prefetch(Memory|Finds|Bounds|Globs|Kept|ReadBackCut)|Keeps|ManyListed|MemoryOfPathTables|StepsOfPlatforms|PublishFaultsWithPrefetch|ListsAreBounded|FinishedLayers))
+SEQUENTIAL = ^(Test(Misread|Golden|Malformed|Bomb|ParallelVerdicts|ParallelLimits|Zeros|TOC|ManyEntries|BuildEnds|Ztoc|Verdicts|Prefetch(Memory|Finds|Bounds|Globs|Kept|ReadBackCut)|Keeps|ManyListed|MemoryOfPathTables|StepsOfPlatforms|PublishFaultsWithPrefetch|ListsAreBounded|FinishedLayers|FileSearch|SkippedLayers|ParseMemory|BytesReadOfZstd)|Fuzz(BuildZtoc|TOC)$$)
 
 # Packages with goroutines of their own. .ci/run takes those in which they share
 # the most.
