@@ -125,80 +125,65 @@ func explain(err error) error {
 	if _, ofAPI := errors.AsType[*awserror.Error](err); ofAPI {
 		return err // it names the action
 	}
+	if _, hinted := errors.AsType[*hintError](err); hinted {
+		return err
+	}
 	return explainTemporary(explainRights(explainMissing(explainUnresolved(err))))
 }
 
-// unresolvedError says what to check where the name of a registry's host has no
-// address.
-type unresolvedError struct {
-	error
-	check string
-}
-
-func (e *unresolvedError) Unwrap() error { return e.error }
-func (e *unresolvedError) Error() string { return e.error.Error() + ": " + e.check }
-
-func explainUnresolved(err error) error {
-	_, ofRegistry := errors.AsType[*ecrclient.Error](err)
-	dns, unresolved := errors.AsType[*net.DNSError](err)
-	_, known := errors.AsType[*unresolvedError](err)
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "proxyconnect" {
-		return err // it names the variable
-	}
-	switch {
-	case !ofRegistry || !unresolved || known:
-		return err
-	case dns.IsNotFound:
-		return &unresolvedError{err, "check its name, and HTTPS_PROXY where hosts are reached through a proxy"}
-	}
-	return &unresolvedError{err, "check the network, and the DNS server of this machine"}
-}
-
-// temporaryError says that the same may succeed later.
-type temporaryError struct {
+// hintError says what may help, or what else an error means.
+type hintError struct {
 	error
 	hint string
 }
 
-func (e *temporaryError) Unwrap() error { return e.error }
-func (e *temporaryError) Error() string { return e.error.Error() + e.hint }
+func (e *hintError) Unwrap() error { return e.error }
+func (e *hintError) Error() string { return e.error.Error() + ": " + e.hint }
+
+// explainUnresolved says what to check where the name of a registry's host has no
+// address.
+func explainUnresolved(err error) error {
+	_, ofRegistry := errors.AsType[*ecrclient.Error](err)
+	dns, unresolved := errors.AsType[*net.DNSError](err)
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "proxyconnect" {
+		return err // it names the variable
+	}
+	switch {
+	case !ofRegistry || !unresolved:
+		return err
+	case dns.IsNotFound:
+		return &hintError{err, "check its name, and HTTPS_PROXY where hosts are reached through a proxy"}
+	}
+	return &hintError{err, "check the network, and the DNS server of this machine"}
+}
 
 // explainTemporary adds to an answer of a registry that has too much to do, or a
 // fault, that it may be another one later.
 func explainTemporary(err error) error {
-	_, known := errors.AsType[*temporaryError](err)
 	e, ok := errors.AsType[*ecrclient.Error](err)
-	if !ok || known || !e.Temporary() || e.Status < http.StatusTooManyRequests {
+	if !ok || !e.Temporary() || e.Status < http.StatusTooManyRequests {
 		return err
 	}
 	if e.Status == http.StatusTooManyRequests {
-		return &temporaryError{err, ": the registry wants fewer requests, try again in a minute"}
+		return &hintError{err, "the registry wants fewer requests, try again in a minute"}
 	}
-	return &temporaryError{err, ": the registry has a fault, try again later"}
+	return &hintError{err, "the registry has a fault, try again later"}
 }
 
-// missingError says what a registry does not have that answers no more than 404.
-type missingError struct {
-	error
-	what string
-}
-
-func (e *missingError) Unwrap() error { return e.error }
-func (e *missingError) Error() string { return e.error.Error() + ": " + e.what }
-
+// explainMissing says what a registry does not have that answers no more than 404.
 func explainMissing(err error) error {
 	e, ok := errors.AsType[*ecrclient.Error](err)
-	if _, known := errors.AsType[*missingError](err); !ok || known || e.Status != http.StatusNotFound || e.Code != "" ||
+	if !ok || e.Status != http.StatusNotFound || e.Code != "" ||
 		!strings.HasSuffix(err.Error(), http.StatusText(http.StatusNotFound)) {
 		return err
 	}
 	switch {
 	case e.Reference == "":
-		return &missingError{err, "the registry has no such repository"}
+		return &hintError{err, "the registry has no such repository"}
 	case names.IsTag(e.Reference):
-		return &missingError{err, "the registry has no such repository or tag" + aFile(e)}
+		return &hintError{err, "the registry has no such repository or tag" + aFile(e)}
 	}
-	return &missingError{err, "the registry has no such content"}
+	return &hintError{err, "the registry has no such content"}
 }
 
 // aFile says that there is a file or folder of the name that was looked up in a
