@@ -134,16 +134,25 @@ func TestParse(t *testing.T) {
 func TestError(t *testing.T) {
 	for text, want := range map[string]string{
 		"Prod/api:-x": `invalid image name "Prod/api:-x": its repository name "Prod/api" must be 2 to 256 of a-z and ` +
-			`0-9, separated by one of / . _ __ or by hyphens; its tag "-x" must be 1 to 128 of A-Z, a-z, 0-9, _, and, but not at its beginning, . and -`,
-		"app@sha1:0":              `invalid image name "app@sha1:0": its digest "sha1:0" must be sha256: and 64 of 0-9 and a-f`,
-		"1.dkr.ecr.x/app:1":       `invalid image name "1.dkr.ecr.x/app:1": its host "1.dkr.ecr.x" must be <account>.dkr.ecr.<region>.amazonaws.com, or as the region's partition has it`,
-		"app@sha256:0a0a0a0a0a0a": `invalid image name "app@sha256:0a0a0a0a0a0a": its digest "sha256:0a0a0a0a0a0a" must be sha256: and 64 of 0-9 and a-f; this one is cut: --no-trunc shows whole digests`,
-		sha(256):                  `invalid image name "` + sha(256) + `": this is a digest; an image is named [HOST/]REPOSITORY@sha256:0a0a0a0a0a0a...`,
-		"oci://host.io/app:1":     `invalid image name "oci://host.io/app:1": leave out oci://, as in host.io/app:1`,
-		"https://me:secret@host.io/app:1?token=secret": `invalid image name "https://host.io/app:1": leave out https://, as in host.io/app:1`,
-		"127.0.0.1:5000":       `invalid image name "127.0.0.1:5000": this is a host; an image is named HOST/REPOSITORY[:TAG|@DIGEST]`,
-		"./app.tar":            `invalid image name "./app.tar": this is a path; an image is named [HOST/]REPOSITORY[:TAG|@DIGEST]`,
-		"127.0.0.1:5000/app:1": `invalid image name "127.0.0.1:5000/app:1": its host "127.0.0.1:5000" must be <account>.dkr.ecr.<region>.amazonaws.com, or as the region's partition has it`,
+			`0-9, separated by one of / . _ __ or by hyphens; its tag "-x" must be 1 to 128 of ` +
+			`A-Z, a-z, 0-9, _, and, but not at its beginning, . and -`,
+		"app@sha1:0": `invalid image name "app@sha1:0": its digest "sha1:0" must be ` +
+			`sha256: and 64 of 0-9 and a-f`,
+		"1.dkr.ecr.x/app:1": `invalid image name "1.dkr.ecr.x/app:1": its host "1.dkr.ecr.x" must be ` +
+			`<account>.dkr.ecr.<region>.amazonaws.com, or as the region's partition has it`,
+		"app@sha256:0a0a0a0a0a0a": `invalid image name "app@sha256:0a0a0a0a0a0a": its digest "sha256:0a0a0a0a0a0a" ` +
+			`must be sha256: and 64 of 0-9 and a-f; this one is cut: --no-trunc shows whole digests`,
+		sha(256): `invalid image name "` + sha(256) + `": this is a digest; an image is named ` +
+			`[HOST/]REPOSITORY@sha256:0a0a0a0a0a0a...`,
+		"oci://host.io/app:1": `invalid image name "oci://host.io/app:1": leave out oci://, as in host.io/app:1`,
+		"https://me:secret@host.io/app:1?token=secret": `invalid image name "https://host.io/app:1": ` +
+			`leave out https://, as in host.io/app:1`,
+		"127.0.0.1:5000": `invalid image name "127.0.0.1:5000": this is a host; an image is named ` +
+			`HOST/REPOSITORY[:TAG|@DIGEST]`,
+		"./app.tar": `invalid image name "./app.tar": this is a path; an image is named ` +
+			`[HOST/]REPOSITORY[:TAG|@DIGEST]`,
+		"127.0.0.1:5000/app:1": `invalid image name "127.0.0.1:5000/app:1": its host "127.0.0.1:5000" must be ` +
+			`<account>.dkr.ecr.<region>.amazonaws.com, or as the region's partition has it`,
 	} {
 		_, err := names.ParseECR(text)
 		if err == nil || err.Error() != want {
