@@ -271,13 +271,7 @@ func notInherited(annotations map[string]string) map[string]string {
 	if !isAnnotated(annotations) {
 		return annotations
 	}
-	out := maps.Clone(annotations)
-	delete(out, AnnotationIndexDigest)
-	delete(out, AnnotationUnindexed)
-	if len(out) == 0 {
-		return nil
-	}
-	return out
+	return without(annotations, AnnotationIndexDigest, AnnotationUnindexed)
 }
 
 // withoutVerdict drops the annotations in which the image index of another image
@@ -286,9 +280,15 @@ func withoutVerdict(annotations map[string]string) map[string]string {
 	if annotations[AnnotationUnindexable] == "" && annotations[AnnotationVerdict] == "" {
 		return annotations
 	}
+	return without(annotations, AnnotationUnindexable, AnnotationVerdict)
+}
+
+// without returns a copy that lacks some annotations, nil if nothing is left.
+func without(annotations map[string]string, names ...string) map[string]string {
 	out := maps.Clone(annotations)
-	delete(out, AnnotationUnindexable)
-	delete(out, AnnotationVerdict)
+	for _, name := range names {
+		delete(out, name)
+	}
 	if len(out) == 0 {
 		return nil
 	}
